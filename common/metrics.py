@@ -1,0 +1,348 @@
+"""The contract between the two wings: what a run writes (02, 03, 04) and what step 05 reads.
+
+Plain data, checked by pydantic; no torch, so that a record copied to a laptop can be read there. Every field carries
+its unit in its name. Raw times are stored; the numbers derived from them (throughput, epoch time) are computed here, by
+one function each, so that the table a script prints and the page of step 05 cannot disagree.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+
+Method = Literal["single", "dp", "ddp"]
+DeviceKind = Literal["cuda", "cpu"]
+Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]
+
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class Part(BaseModel):
+    """Base of every piece of a record. An unknown key is an error: it means another schema."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---------------------------------------------------------------------------------------------- what was asked for
+
+
+class DdpOptions(Part):
+    """Arguments of `DistributedDataParallel`, under torch's own names."""
+
+    find_unused_parameters: bool = False
+    gradient_as_bucket_view: bool = True
+    bucket_cap_mb: Annotated[float, Field(gt=0)] | None = None
+    """MiB of gradients in one all-reduce; None is torch's default (25, with a first bucket of 1)."""
+    broadcast_buffers: bool = False
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """How long a collective may take before the run is given up."""
+
+
+class RunConfig(Part):
+    """All of what a run was asked to do, defaults filled in."""
+
+    model: str
+    num_classes: PositiveCount
+    image_size: PositiveCount
+    """Height and width of the square images, in pixels."""
+    global_batch_size: PositiveCount
+    """Samples in one optimizer step, over all devices."""
+    per_device_batch_size: PositiveCount
+    """Samples in one optimizer step, on the device that gets the most of them."""
+    epochs: PositiveCount
+    """Measured epochs asked for."""
+    samples_per_epoch: PositiveCount
+    """Size of the data set; an epoch leaves out the last samples that do not fill a global batch."""
+    warmup_steps: Count
+    """Optimizer steps before epoch 1, never counted."""
+    precision: Precision
+    """What the convolutions ran in."""
+    memory_format: Literal["channels_first", "channels_last"] = "channels_first"
+    compile: bool = False
+    data_source: str = "synthetic"
+    learning_rate: FiniteFloat
+    momentum: FiniteFloat
+    weight_decay: FiniteFloat
+    seed: int
+    loader_workers: Count
+    """Loader worker processes, over all devices."""
+    ddp: DdpOptions | None = None
+    """Set for method `ddp` alone."""
+
+
+# ---------------------------------------------------------------------------------------------- where it ran
+
+
+class Gpu(Part):
+    """One GPU as driver and torch describe it; None where NVML or torch cannot tell."""
+
+    index: Count
+    name: str
+    uuid: str | None = None
+    compute_capability: str | None = None
+    memory_total_bytes: Bytes | None = None
+    memory_free_bytes: Bytes | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlink_links: int | None = None
+    """Active NVLink links of this GPU."""
+
+
+class Environment(Part):
+    """Software and hardware of one host."""
+
+    hostname: str
+    platform: str
+    python: str
+    torch: str
+    torchvision: str | None
+    cuda: str | None = None
+    """CUDA version that torch was built with."""
+    driver: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    cpu_model: str
+    cpu_cores: PositiveCount
+    """Cores that this process may run on."""
+    ram_bytes: Bytes | None = None
+    load_average_1min: Seconds | None = None
+    """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
+    gpus: list[Gpu] = []
+
+
+class World(Part):
+    """The devices of a run taken together."""
+
+    device_kind: DeviceKind
+    device_model: str
+    devices: PositiveCount
+    processes: PositiveCount
+    nodes: PositiveCount = 1
+    backend: Literal["nccl", "gloo"] | None = None
+    threads_per_device: PositiveCount = 1
+    """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""
+    emulated: bool = False
+    """DataParallel on CPU cores: torch has none, so common/data_parallel.py ran the same algorithm."""
+    shared: bool = False
+    """Several replicas or ranks on one GPU."""
+    oversubscribed: bool = False
+    """More devices asked for than there are CPU cores."""
+
+
+# ---------------------------------------------------------------------------------------------- what was measured
+
+
+class DeviceMemory(Part):
+    """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
+
+    peak_allocated_bytes: Bytes | None = None
+    """torch's CUDA allocator: in tensors."""
+    peak_reserved_bytes: Bytes | None = None
+    """torch's CUDA allocator: taken from the driver."""
+    peak_process_bytes: Bytes | None = None
+    """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
+
+
+class GpuHealth(Part):
+    """NVML readings of one GPU, about one a second during the measured epochs."""
+
+    samples: PositiveCount
+    sm_clock_mhz_min: Count | None = None
+    sm_clock_mhz_median: Count | None = None
+    sm_clock_mhz_max: Count | None = None
+    temperature_celsius_max: int | None = None
+    throttle_reasons: list[str] = []
+    """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
+    other_processes: Count | None = None
+    """Processes on the GPU that do not belong to this run, the most seen at once."""
+
+
+class DeviceUse(Part):
+    """One device of a run. A device on which several replicas ran is listed once for each of them."""
+
+    host: str
+    rank: Count
+    index: Count
+    """CUDA index, or number of the stand-in core."""
+    name: str
+    capacity_bytes: Bytes | None = None
+    memory: DeviceMemory = DeviceMemory()
+    health: GpuHealth | None = None
+
+
+class StaticMemory(Part):
+    """Bytes that one replica holds whatever the batch, computed from the tensors themselves."""
+
+    parameters: Count
+    """Number of parameters."""
+    parameter_bytes: Bytes
+    buffer_bytes: Bytes
+    gradient_bytes: Bytes
+    optimizer_state_bytes: Bytes
+
+
+class Epoch(Part):
+    """One measured epoch, all ranks together."""
+
+    epoch: PositiveCount
+    steps: PositiveCount
+    samples: PositiveCount
+    """Samples over all devices."""
+    mean_loss: FiniteFloat | None
+    """Mean over the epoch's samples; None where it was not finite."""
+    expected_checksum: Checksum
+    """Checksum of the sample indices that this epoch should have covered (see `RankTrace.checksums`)."""
+
+
+class RankTrace(Part):
+    """Raw times of one process, over all measured epochs in order. Epoch e has `Record.epochs[e].steps` of the entries."""
+
+    rank: Count
+    host: str
+    step_seconds: list[Seconds]
+    """From the end of a step to the end of the next; the first of an epoch starts when all ranks start together."""
+    data_wait_seconds: list[Seconds]
+    """The part of each step in which the host waited for the loader."""
+    host_epoch_seconds: list[Seconds]
+    """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
+    samples: list[Count]
+    """Samples that this rank consumed, per epoch."""
+    checksums: list[Checksum]
+    """Per epoch, the sum of a 64-bit hash of every index consumed, modulo 2**64: it does not depend on order, and sums
+    over ranks must give `Epoch.expected_checksum`."""
+
+
+class Parity(Part):
+    """Gradient of the parallel model against one device's gradient of the same samples."""
+
+    outcome: Literal["passed", "failed", "not applicable"]
+    """`not applicable` for method `single`: there is nothing to compare."""
+    max_relative_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Largest ‖g − ref‖ / ‖ref‖ over the parameters; None where not finite or not applicable."""
+    worst_parameter: str | None = None
+    tolerance: float | None = None
+    samples: Count = 0
+    shards: Count = 0
+    seconds: Seconds = 0.0
+    note: str = ""
+
+
+class Failure(Part):
+    """Why a run did not complete."""
+
+    kind: Literal["out_of_memory", "interrupted", "communication", "exception"]
+    rank: Count
+    message: str
+    advice: str
+    """What to do about it."""
+    traceback: str | None = None
+
+
+# ---------------------------------------------------------------------------------------------- the records
+
+
+class Record(Part):
+    """One launch of 02, 03 or 04: one JSON file."""
+
+    kind: Literal["run"] = "run"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    step: Literal["02", "03", "04"]
+    method: Method
+    status: Literal["completed", "failed", "interrupted"]
+    failure: Failure | None = None
+    command: str
+    started_at: str
+    """UTC, ISO 8601."""
+    finished_at: str
+    config: RunConfig
+    environment: Environment
+    world: World
+    devices: list[DeviceUse]
+    static_memory: StaticMemory | None = None
+    parity: Parity | None = None
+    epochs: list[Epoch] = []
+    ranks: list[RankTrace] = []
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Record:
+        steps = sum(epoch.steps for epoch in self.epochs)
+        for trace in self.ranks:
+            if len(trace.step_seconds) != steps or len(trace.data_wait_seconds) != steps:
+                raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
+            if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
+                raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
+        if self.status == "completed" and not (self.epochs and self.ranks):
+            raise ValueError("a completed run without epochs")
+        return self
+
+
+class Requirement(Part):
+    """One thing that the lab needs of the machine."""
+
+    name: str
+    outcome: Literal["ok", "warning", "failure"]
+    found: str
+    advice: str = ""
+
+
+class EnvironmentRecord(Part):
+    """What step 01 writes."""
+
+    kind: Literal["environment"] = "environment"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    command: str
+    started_at: str
+    environment: Environment
+    peer_access: list[list[bool]] = []
+    """[i][j]: GPU i can read GPU j's memory directly."""
+    shared_memory_bytes: Bytes | None = None
+    open_files_limit: Count | None = None
+    rendezvous_port_free: bool | None = None
+    backends: list[str] = []
+    requirements: list[Requirement] = []
+
+
+# ---------------------------------------------------------------------------------------------- derived numbers
+
+
+def step_seconds(record: Record) -> list[float]:
+    """Seconds of every measured step of the whole run, in order.
+
+    A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
+    together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
+    latest ends. (The maximum of the ranks' own step times would count the same lateness twice whenever ranks take turns.)
+    """
+    steps: list[float] = []
+    first = 0
+    for epoch in record.epochs:
+        last = first + epoch.steps
+        ends = [max(column) for column in zip(*(accumulate(r.step_seconds[first:last]) for r in record.ranks), strict=True)]
+        steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
+        first = last
+    return steps
+
+
+def epoch_seconds(record: Record) -> list[float]:
+    """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
+    seconds, first = [], 0
+    for epoch in record.epochs:
+        seconds.append(max(sum(r.step_seconds[first : first + epoch.steps]) for r in record.ranks))
+        first += epoch.steps
+    return seconds
+
+
+def throughput(record: Record) -> float | None:
+    """Samples per second over all measured epochs: Σ samples / Σ seconds. None before the first epoch has ended."""
+    seconds = sum(epoch_seconds(record))
+    return sum(epoch.samples for epoch in record.epochs) / seconds if seconds > 0 else None
