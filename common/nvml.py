@@ -1,0 +1,154 @@
+"""GPUs as the driver sees them, through NVML: memory of every process, clocks, temperature, links.
+
+torch knows what *it* allocated; only the driver knows what the whole process holds and what else runs on the GPU. A
+host without a driver, or without pynvml, loses these readings and nothing else: every reading is None where the driver,
+the GPU or pynvml does not offer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+THROTTLE_REASONS = {
+    0x002: "application clocks",
+    0x004: "power cap",
+    0x008: "hardware slowdown",
+    0x010: "sync boost",
+    0x020: "thermal (software)",
+    0x040: "thermal (hardware)",
+    0x080: "power brake",
+    0x100: "display clocks",
+}
+"""Bits of NVML's clock event reasons. 0x001 is left out: an idle GPU is not a slowed one."""
+
+
+class NvmlGpu:
+    """One GPU. No method raises; each returns None where there is no answer."""
+
+    def __init__(self, nvml: ModuleType, handle: Any):
+        self._nvml, self._handle = nvml, handle
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        # An older pynvml lacks the function (AttributeError), an older driver or another GPU refuses it (NVMLError).
+        try:
+            return getattr(self._nvml, function)(self._handle, *arguments)
+        except (AttributeError, self._nvml.NVMLError):
+            return None
+
+    def name(self) -> str | None:
+        return _text(self._ask("nvmlDeviceGetName"))
+
+    def uuid(self) -> str | None:
+        return _text(self._ask("nvmlDeviceGetUUID"))
+
+    def free_bytes(self) -> int | None:
+        memory = self._ask("nvmlDeviceGetMemoryInfo")
+        return None if memory is None else memory.free
+
+    def pcie_generation(self) -> int | None:
+        """Best that GPU and slot can do together: the current one drops while the GPU idles."""
+        return self._ask("nvmlDeviceGetMaxPcieLinkGeneration")
+
+    def pcie_width(self) -> int | None:
+        """Lanes in use; fewer than the card has tell of a narrow slot or riser."""
+        return self._ask("nvmlDeviceGetCurrPcieLinkWidth")
+
+    def nvlink_links(self) -> int | None:
+        """Active NVLink links; None on a GPU that has no NVLink."""
+        states = []
+        for link in range(getattr(self._nvml, "NVML_NVLINK_MAX_LINKS", 0)):
+            state = self._ask("nvmlDeviceGetNvLinkState", link)
+            if state is None:  # beyond the last link of this GPU
+                break
+            states.append(state)
+        return sum(state == 1 for state in states) if states else None
+
+    def sm_clock_mhz(self) -> int | None:
+        return self._ask("nvmlDeviceGetClockInfo", getattr(self._nvml, "NVML_CLOCK_SM", 1))
+
+    def temperature_celsius(self) -> int | None:
+        return self._ask("nvmlDeviceGetTemperature", getattr(self._nvml, "NVML_TEMPERATURE_GPU", 0))
+
+    def energy_joules(self) -> float | None:
+        """Energy used since the driver was loaded."""
+        millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1000
+
+    def throttle_reasons(self) -> list[str] | None:
+        """What holds the clock down at this moment, by name."""
+        bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
+        if bits is None:  # the name before driver 535
+            bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        return None if bits is None else [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+
+    def process_bytes(self) -> dict[int, int | None] | None:
+        """GPU memory of each computing process by process id, in bytes."""
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses")
+        if processes is None:  # a driver before 510 lacks version 3 of the call
+            processes = self._ask("nvmlDeviceGetComputeRunningProcesses_v2")
+        return None if processes is None else {process.pid: process.usedGpuMemory for process in processes}
+
+
+class Nvml:
+    """The opened library. `open_nvml` makes and closes it."""
+
+    def __init__(self, nvml: ModuleType):
+        self._nvml = nvml
+
+    def _ask(self, function: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._nvml, function)(*arguments)
+        except (AttributeError, self._nvml.NVMLError):
+            return None
+
+    def driver(self) -> str | None:
+        return _text(self._ask("nvmlSystemGetDriverVersion"))
+
+    def gpus(self) -> list[NvmlGpu]:
+        """Every GPU that the driver knows, hidden from torch or not."""
+        handles = (
+            self._ask("nvmlDeviceGetHandleByIndex", index) for index in range(self._ask("nvmlDeviceGetCount") or 0)
+        )
+        return [NvmlGpu(self._nvml, handle) for handle in handles if handle is not None]
+
+    def gpu_of_torch(self, properties: Any) -> NvmlGpu | None:
+        """The GPU of `torch.cuda.get_device_properties(i)`.
+
+        torch's index i is not NVML's: CUDA_VISIBLE_DEVICES hides and reorders, and CUDA puts the fastest first. The
+        UUID (of a whole GPU, or of a MIG slice) and the PCI address are the same for both.
+        """
+        keys = [("nvmlDeviceGetHandleByUUID", f"{kind}-{getattr(properties, 'uuid', '')}") for kind in ("GPU", "MIG")]
+        if hasattr(properties, "pci_bus_id"):
+            address = f"{properties.pci_domain_id:08X}:{properties.pci_bus_id:02X}:{properties.pci_device_id:02X}.0"
+            keys.append(("nvmlDeviceGetHandleByPciBusId", address))
+        for function, key in keys:
+            handle = self._ask(function, key)
+            if handle is not None:
+                return NvmlGpu(self._nvml, handle)
+        return None
+
+
+@contextmanager
+def open_nvml() -> Iterator[Nvml | None]:
+    """`with open_nvml() as nvml:` gives the library, or None on a host without a driver or without pynvml."""
+    nvml = None
+    # Whatever goes wrong here (no pynvml, no driver, a broken one), it means that there is nobody to ask.
+    with suppress(Exception):
+        import pynvml
+
+        pynvml.nvmlInit()
+        nvml = pynvml
+    try:
+        yield Nvml(nvml) if nvml else None
+    finally:
+        if nvml:
+            with suppress(nvml.NVMLError):
+                nvml.nvmlShutdown()
+
+
+def _text(value: str | bytes | None) -> str | None:
+    """Older versions of pynvml answer in bytes."""
+    return value.decode() if isinstance(value, bytes) else value
