@@ -31,12 +31,8 @@ class NvmlGpu:
     def __init__(self, nvml: ModuleType, handle: Any):
         self._nvml, self._handle = nvml, handle
 
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        # An older pynvml lacks the function (AttributeError), an older driver or another GPU refuses it (NVMLError).
-        try:
-            return getattr(self._nvml, function)(self._handle, *arguments)
-        except (AttributeError, self._nvml.NVMLError):
-            return None
+    def _ask(self, *functions: str, arguments: tuple = ()) -> Any:
+        return _first_answer(self._nvml, functions, (self._handle, *arguments))
 
     def name(self) -> str | None:
         return _text(self._ask("nvmlDeviceGetName"))
@@ -59,18 +55,20 @@ class NvmlGpu:
     def nvlink_links(self) -> int | None:
         """Active NVLink links; None on a GPU that has no NVLink."""
         states = []
-        for link in range(getattr(self._nvml, "NVML_NVLINK_MAX_LINKS", 0)):
-            state = self._ask("nvmlDeviceGetNvLinkState", link)
+        for link in range(self._nvml.NVML_NVLINK_MAX_LINKS):
+            state = self._ask("nvmlDeviceGetNvLinkState", arguments=(link,))
             if state is None:  # beyond the last link of this GPU
                 break
             states.append(state)
         return sum(state == 1 for state in states) if states else None
 
     def sm_clock_mhz(self) -> int | None:
-        return self._ask("nvmlDeviceGetClockInfo", getattr(self._nvml, "NVML_CLOCK_SM", 1))
+        return self._ask("nvmlDeviceGetClockInfo", arguments=(self._nvml.NVML_CLOCK_SM,))
 
     def temperature_celsius(self) -> int | None:
-        return self._ask("nvmlDeviceGetTemperature", getattr(self._nvml, "NVML_TEMPERATURE_GPU", 0))
+        # The first name goes with CUDA 14, the second came with CUDA 12.8.
+        functions = ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV")
+        return self._ask(*functions, arguments=(self._nvml.NVML_TEMPERATURE_GPU,))
 
     def energy_joules(self) -> float | None:
         """Energy used since the driver was loaded."""
@@ -79,16 +77,14 @@ class NvmlGpu:
 
     def throttle_reasons(self) -> list[str] | None:
         """What holds the clock down at this moment, by name."""
-        bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
-        if bits is None:  # the name before driver 535
-            bits = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
+        # The second is the name before driver 535.
+        bits = self._ask("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
         return None if bits is None else [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
 
     def process_bytes(self) -> dict[int, int | None] | None:
         """GPU memory of each computing process by process id, in bytes."""
-        processes = self._ask("nvmlDeviceGetComputeRunningProcesses")
-        if processes is None:  # a driver before 510 lacks version 3 of the call
-            processes = self._ask("nvmlDeviceGetComputeRunningProcesses_v2")
+        # The first is version 3 of the call, which a driver before 510 lacks.
+        processes = self._ask("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
         return None if processes is None else {process.pid: process.usedGpuMemory for process in processes}
 
 
@@ -99,10 +95,7 @@ class Nvml:
         self._nvml = nvml
 
     def _ask(self, function: str, *arguments: Any) -> Any:
-        try:
-            return getattr(self._nvml, function)(*arguments)
-        except (AttributeError, self._nvml.NVMLError):
-            return None
+        return _first_answer(self._nvml, (function,), arguments)
 
     def driver(self) -> str | None:
         return _text(self._ask("nvmlSystemGetDriverVersion"))
@@ -147,6 +140,16 @@ def open_nvml() -> Iterator[Nvml | None]:
         if nvml:
             with suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
+
+
+def _first_answer(nvml: ModuleType, functions: tuple[str, ...], arguments: tuple) -> Any:
+    """What the first of the functions that works here returns; None if none does."""
+    for function in functions:
+        # An older pynvml lacks a name (AttributeError), an older driver or another GPU refuses the call (NVMLError, or
+        # NVMLLibraryMismatchError, which is no NVMLError).
+        with suppress(Exception):
+            return getattr(nvml, function)(*arguments)
+    return None
 
 
 def _text(value: str | bytes | None) -> str | None:
