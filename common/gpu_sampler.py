@@ -42,11 +42,11 @@ class _Readings:
 
 
 class GpuSampler:
-    """Watches GPUs about once a second from `start` to `stop` (or in a `with` block), in a thread of its own.
+    """Watches GPUs about once a second from `start` to `stop` in a thread of its own.
 
     It neither synchronises with a GPU nor calls CUDA on one. Its handful of NVML calls a second leave the interpreter
     to the training thread, for ctypes gives up the GIL during each. Without NVML it has nothing to tell: both its
-    answers are empty.
+    answers are None.
     """
 
     def __init__(self, indices: Iterable[int], run_pids: Iterable[int] = (), interval_seconds: float = 1.0) -> None:
@@ -70,23 +70,15 @@ class GpuSampler:
         if self._thread.is_alive():
             self._thread.join(timeout=5)  # a driver that hangs must not hang the run
 
-    def __enter__(self) -> GpuSampler:
-        self.start()
-        return self
+    def health(self, index: int) -> GpuHealth | None:
+        """What was seen of the GPU with this CUDA index; None where NVML does not know it."""
+        readings = self._readings.get(index)
+        return readings.health() if readings and readings.clocks else None
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def health(self) -> dict[int, GpuHealth]:
-        """By CUDA index; without the GPUs that NVML does not know."""
-        return {index: readings.health() for index, readings in self._readings.items() if readings.clocks}
-
-    @property
-    def process_bytes(self) -> dict[int, int]:
-        """By CUDA index, the most that this process was seen to hold: tensors, cache, CUDA context and libraries."""
-        peaks = {index: _peak(readings.process_bytes) for index, readings in self._readings.items()}
-        return {index: peak for index, peak in peaks.items() if peak is not None}
+    def peak_process_bytes(self, index: int) -> int | None:
+        """Most that this process was seen to hold on the GPU: tensors, cache, CUDA context and libraries."""
+        readings = self._readings.get(index)
+        return _peak(readings.process_bytes) if readings else None
 
     def _watch(self) -> None:
         with open_nvml() as nvml:

@@ -58,54 +58,55 @@ def test_peaks_extremes_and_reasons_over_all_samples(gpus):
         "nvmlDeviceGetClockInfo": clock,
     }
     sampler = sample(0, until=lambda: clock.calls > 4)
-    health = sampler.health[0]
+    health = sampler.health(0)
     assert health.samples >= 4
     assert (health.sm_clock_mhz_min, health.sm_clock_mhz_max) == (1500, 1980)
     assert health.temperature_celsius_max == 71
     assert health.throttle_reasons == ["power cap", "thermal (hardware)"]
     assert health.other_processes == 1
-    assert sampler.process_bytes == {0: 50}
+    assert sampler.peak_process_bytes(0) == 50
 
 
 def test_each_device_keeps_its_own_readings(gpus):
     gpus[0].answers["nvmlDeviceGetClockInfo"] = lambda _: 1000
     gpus[1].answers["nvmlDeviceGetClockInfo"] = lambda _: 2000
     sampler = sample(0, 1, 1)
-    assert [sampler.health[index].sm_clock_mhz_median for index in (0, 1)] == [1000, 2000]
+    assert [sampler.health(index).sm_clock_mhz_median for index in (0, 1)] == [1000, 2000]
 
 
 def test_a_run_shorter_than_the_interval_has_one_sample(gpus):
-    with GpuSampler([0], interval_seconds=60) as sampler:
-        pass
-    assert sampler.health[0].samples == 1
+    sampler = GpuSampler([0], interval_seconds=60)
+    sampler.start()
+    sampler.stop()
+    assert sampler.health(0).samples == 1
 
 
 def test_other_ranks_of_the_run_are_not_strangers(gpus):
     gpus[0].answers["nvmlDeviceGetComputeRunningProcesses"] = processes({ME: 10, 101: 10, 102: 10, 103: 10})
-    assert sample(0, run_pids=[101, 102]).health[0].other_processes == 1
+    assert sample(0, run_pids=[101, 102]).health(0).other_processes == 1
 
 
 def test_unsupported_readings_are_none(gpus):
     sampler = sample(0)
-    health = sampler.health[0]
+    health = sampler.health(0)
     assert health.sm_clock_mhz_min is health.sm_clock_mhz_median is health.temperature_celsius_max is None
     assert health.throttle_reasons == []
     assert health.other_processes is None
-    assert sampler.process_bytes == {}
+    assert sampler.peak_process_bytes(0) is None
 
 
 def test_in_a_container_the_driver_lists_foreign_process_ids_and_nothing_is_claimed(gpus):
     gpus[0].answers["nvmlDeviceGetComputeRunningProcesses"] = processes({ME + 1: 10})
     sampler = sample(0)
-    assert sampler.health[0].other_processes is None
-    assert sampler.process_bytes == {}
+    assert sampler.health(0).other_processes is None
+    assert sampler.peak_process_bytes(0) is None
 
 
 def test_without_nvml_it_has_nothing_to_tell(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     sampler = sample(0)
-    assert sampler.health == {}
-    assert sampler.process_bytes == {}
+    assert sampler.health(0) is None
+    assert sampler.peak_process_bytes(0) is None
 
 
 def test_stop_ends_the_thread_and_closes_nvml(gpus):
@@ -124,6 +125,6 @@ def test_stop_without_start_is_harmless():
 def test_the_real_gpu_reports_a_clock_and_this_process():
     held = torch.zeros(2**28, dtype=torch.uint8, device="cuda:0")
     sampler = sample(0)
-    assert sampler.health[0].sm_clock_mhz_max > 0
-    seen = sampler.process_bytes  # empty in a container
-    assert not seen or seen[0] >= held.numel()
+    assert sampler.health(0).sm_clock_mhz_max > 0
+    seen = sampler.peak_process_bytes(0)  # None in a container
+    assert seen is None or seen >= held.numel()
