@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from time import monotonic
+
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from common.metrics import Epoch, Parity, Record, RunConfig, World, epoch_seconds, throughput
+
+METHOD_NAMES = {"single": "one device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
 
 
 def open_console(rank: int = 0, quiet: bool = False) -> Console:
@@ -19,3 +28,114 @@ def gib(size: int | float | None) -> str:
     if size is None:
         return "n/a"
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def flags(world: World) -> list[str]:
+    """What keeps this run from being scaling, in words."""
+    words = {
+        "emulated": "emulated: CPU threads play the GPUs of DataParallel; its cost differs from a GPU's",
+        "shared": "shared: several replicas or ranks on one GPU; they take turns, this is no scaling",
+        "oversubscribed": f"oversubscribed: {world.devices} devices on fewer cores, in turns; this is no scaling",
+    }
+    return [text for flag, text in words.items() if getattr(world, flag)]
+
+
+def show_plan(console: Console, method: str, config: RunConfig, world: World) -> None:
+    """What the run is about to do."""
+    several = f"{world.devices} × " if world.devices > 1 else ""
+    processes = f" in {world.processes} processes over {world.backend}" if method == "ddp" else ""
+    learning = f"SGD, learning rate {config.learning_rate:.4g}, momentum {config.momentum:g}"
+    rows = {
+        "model": f"{config.model}, {config.image_size} px images, {config.num_classes} classes, {learning}",
+        "devices": f"{several}{world.device_model}{processes}",
+        "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device",
+        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs after {config.warmup_steps} warm-up steps",
+        "precision": config.precision,
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, text in [*rows.items(), *(("note", f"[yellow]{flag}") for flag in flags(world))]:
+        table.add_row(f"  [dim]{name}", text)
+    console.print(
+        f"\n[bold]Training on {METHOD_NAMES[method]}" if method == "single" else f"\n[bold]{METHOD_NAMES[method]}"
+    )
+    console.print(table)
+    console.print()
+
+
+class TrainingProgress:
+    """A bar on a terminal; elsewhere a plain line per epoch.
+
+    The bar is drawn by the training thread, at most twice a second: a drawing thread of its own would take time from
+    a CPU core that is being measured.
+    """
+
+    SECONDS_BETWEEN_DRAWINGS = 0.5
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+        self._task = None
+        if console.is_terminal and not console.quiet:
+            self._bar.start()
+
+    def phase(self, name: str, steps: int) -> None:
+        """A new phase of `steps` optimizer steps begins."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(name, total=steps)
+
+    def advance(self) -> None:
+        """One step of the phase is done."""
+        self._bar.advance(self._task)
+        if monotonic() - self._drawn > self.SECONDS_BETWEEN_DRAWINGS:
+            self._drawn = monotonic()
+            self._bar.refresh()
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self._console.print(f"  {text}")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        self._bar.stop()
+
+
+def parity_line(parity: Parity) -> str:
+    """The outcome of the parity check."""
+    if parity.outcome == "not applicable":
+        return f"parity: not applicable, {parity.note}"
+    error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.1e}"
+    found = f"largest relative gradient error {error} (tolerance {parity.tolerance:.0e}, {parity.seconds:.1f} s)"
+    return f"parity: passed, {found}" if parity.outcome == "passed" else f"[red]parity: FAILED, {found}: {parity.note}"
+
+
+def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
+    """One finished epoch; `seconds` is this rank's."""
+    loss = "not finite" if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}"
+    rate = epoch.samples / seconds if seconds else 0.0
+    return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}"
+
+
+def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
+    """The closing table of a run that completed."""
+    times = epoch_seconds(record)
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    table.add_row("  time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
+    table.add_row("  throughput", f"{throughput(record):.1f} samples/s")
+    for position in range(len(record.devices)):
+        table.add_row("  peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
+    table.add_row("  record", str(path))
+    table.add_row("  next", next_command)
+    console.print()
+    console.print(table)
+
+
+def _memory(record: Record, position: int) -> str:
+    memory = record.devices[position].memory
+    if record.world.device_kind == "cuda":
+        return f"{gib(memory.peak_allocated_bytes)} allocated, {gib(memory.peak_reserved_bytes)} reserved"
+    if memory.peak_process_bytes is None:
+        return "in the process of device 0"
+    return f"{gib(memory.peak_process_bytes)} resident in its process"

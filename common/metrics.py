@@ -204,7 +204,7 @@ class Epoch(Part):
 
 
 class RankTrace(Part):
-    """Raw times of one process, over all measured epochs in order. Epoch e has `Record.epochs[e].steps` of the entries."""
+    """Raw times of one process, over all measured epochs in order: epoch e has `Record.epochs[e].steps` entries."""
 
     rank: Count
     host: str
@@ -310,6 +310,18 @@ class EnvironmentRecord(Part):
     open_files_limit: Count | None = None
     rendezvous_port_free: bool | None = None
     backends: list[str] = []
+    driver_gpus: list[str] = []
+    """Names of all GPUs that the driver knows, whether torch can use them or not."""
+    gpu_processes: list[Count | None] = []
+    """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
+    cuda_visible_devices: str | None = None
+    """The variable CUDA_VISIBLE_DEVICES, which hides GPUs from torch."""
+    cuda_error: str | None = None
+    """Why torch, built for CUDA, cannot use the driver's GPUs."""
+    torchvision_error: str | None = None
+    """Why torchvision cannot be imported."""
+    disk_free_bytes: Bytes | None = None
+    """Room in the results folder."""
     requirements: list[Requirement] = []
 
 
@@ -321,13 +333,15 @@ def step_seconds(record: Record) -> list[float]:
 
     A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
     together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
-    latest ends. (The maximum of the ranks' own step times would count the same lateness twice whenever ranks take turns.)
+    latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
     """
     steps: list[float] = []
     first = 0
     for epoch in record.epochs:
         last = first + epoch.steps
-        ends = [max(column) for column in zip(*(accumulate(r.step_seconds[first:last]) for r in record.ranks), strict=True)]
+        ends = [
+            max(column) for column in zip(*(accumulate(r.step_seconds[first:last]) for r in record.ranks), strict=True)
+        ]
         steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
         first = last
     return steps

@@ -1,0 +1,47 @@
+"""The command that started a run, and the one that comes after it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from common.metrics import Record, World
+
+
+def command_line(world: World) -> str:
+    """The command that started this run, as a person would type it."""
+    starter = "python"
+    if world.backend:
+        nodes = f"--nnodes={world.nodes} " if world.nodes > 1 else ""
+        starter = f"torchrun {nodes}--nproc_per_node={world.processes // world.nodes}"
+    return f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+
+
+def next_command(record: Record) -> str:
+    """The step after this one, with the same model and per-device batch, on at least two devices."""
+    if record.method == "ddp":
+        return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
+    per_device, count = record.config.per_device_batch_size, max(record.world.devices, len(record.environment.gpus), 2)
+    arguments = _without(sys.argv[1:], "--batch-size", "--gpus")
+    if record.method == "single":
+        start, batch = "python 03_dataparallel_training.py", per_device * count
+        arguments += ["--gpus", ",".join(map(str, range(count)))]
+    else:
+        start, batch = f"torchrun --nproc_per_node={record.world.devices} 04_ddp_training.py", per_device
+    return f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}"
+
+
+def _folder_argument() -> str:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--results-dir", default="results")
+    return parser.parse_known_args(sys.argv[1:])[0].results_dir
+
+
+def _without(arguments: list[str], *names: str) -> list[str]:
+    """The command-line arguments without these options and their values."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(name)
+    return parser.parse_known_args(arguments)[1]

@@ -1,0 +1,54 @@
+"""Records on the disk: whole or not at all, and never overwritten."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from common.options import UsageError
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder`, and make sure that a record can be written there before hours are spent on one.
+
+    Raises `UsageError`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"cannot write to --results-dir {folder} ({error.strerror}): name another folder") from None
+
+
+def write_record(folder: Path, run_id: str, text: str) -> Path:
+    """Write `<run_id>.json` whole or not at all; one that is there already stays as it is. Returns its path.
+
+    Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
+    temporary folder.
+    """
+    path = folder / f"{run_id}.json"
+    try:
+        _write_whole(path, text)
+    except OSError as error:
+        spare = Path(tempfile.gettempdir()) / path.name
+        try:
+            _write_whole(spare, text)
+        except OSError:
+            raise UsageError(f"cannot write {path} ({error.strerror}), nor {spare}: make room and run again") from None
+        raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
+    return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if not path.exists():
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+"""Values carried between the ranks of a run; in a run of one process, nothing to carry."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+
+
+def gathered(value: object) -> list:
+    """The value of every rank, on every rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_rank_0(value: object) -> object:
+    """Rank 0's value, on every rank."""
+    return gathered(value)[0]
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,165 @@
+"""A run from its first line on the screen to its record on the disk, whatever happens in between."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from common import console, devices
+from common.commands import command_line, next_command
+from common.devices import Place
+from common.environment import describe
+from common.failures import explain
+from common.files import check_writable, write_record
+from common.metrics import DeviceMemory, DeviceUse, Epoch, Failure, GpuHealth, Parity, RankTrace, Record, StaticMemory
+from common.options import UsageError, resolve
+from common.ranks import from_rank_0, gathered
+from common.timing import EpochTimes
+
+STEPS = {"single": "02", "dp": "03", "ddp": "04"}
+
+
+class Run:
+    """What this rank knows of the run so far."""
+
+    def __init__(self, args: argparse.Namespace, place: Place) -> None:
+        self.method, self.folder, self.place = args.method, args.results_dir, place
+        self.config = resolve(
+            args, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind)
+        )
+        self.started_at = _now()
+        self.run_id = from_rank_0(self._new_id())
+        self.host = socket.gethostname()
+        self.pids = gathered(os.getpid())
+        self.environment = describe()
+        self.console = console.open_console(place.rank, args.quiet)
+        self.progress = console.TrainingProgress(self.console)
+        self.parity: Parity | None = None
+        self.static_memory: StaticMemory | None = None
+        self.epochs: list[Epoch] = []
+        self.trace = RankTrace(
+            rank=place.rank,
+            host=self.host,
+            step_seconds=[],
+            data_wait_seconds=[],
+            host_epoch_seconds=[],
+            samples=[],
+            checksums=[],
+        )
+        self.measured([DeviceMemory()] * len(place.indices), [None] * len(place.indices))
+
+    def epoch_done(self, epoch: Epoch, times: EpochTimes, samples: int, checksum: str) -> None:
+        """Enter a finished epoch: what all ranks did (`epoch`), and this rank's own times, samples and checksum."""
+        self.epochs.append(epoch)
+        self.trace.step_seconds += [round(seconds, 7) for seconds in times.steps]  # to 0.1 µs: a clock tells no more
+        self.trace.data_wait_seconds += [round(seconds, 7) for seconds in times.data_waits]
+        self.trace.host_epoch_seconds.append(times.host)
+        self.trace.samples.append(samples)
+        self.trace.checksums.append(checksum)
+        self.progress.line(console.epoch_line(epoch, self.config.epochs, sum(times.steps)))
+
+    def parity_done(self, parity: Parity) -> None:
+        """Enter the outcome of the parity check."""
+        self.parity = parity
+        self.progress.line(console.parity_line(parity))
+
+    def measured(self, memories: list[DeviceMemory], health: list[GpuHealth | None]) -> None:
+        """Enter what was seen of each device of this process, in their order."""
+        self.devices = [
+            DeviceUse(
+                host=self.host,
+                rank=self.place.rank,
+                index=index,
+                name=devices.name(self.place.kind, index),
+                capacity_bytes=devices.capacity_bytes(self.place.kind, index),
+                memory=memory,
+                health=seen,
+            )
+            for index, memory, seen in zip(self.place.indices, memories, health, strict=True)
+        ]
+
+    def record(self, ranks: list[RankTrace], used: list[DeviceUse], failure: Failure | None = None) -> Record:
+        """The record as of now."""
+        status = "completed" if failure is None else "interrupted" if failure.kind == "interrupted" else "failed"
+        return Record(
+            run_id=self.run_id,
+            step=STEPS[self.method],
+            method=self.method,
+            status=status,
+            failure=failure,
+            command=command_line(self.place.world),
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            finished_at=_now().isoformat(timespec="seconds"),
+            config=self.config,
+            environment=self.environment,
+            world=self.place.world,
+            devices=used,
+            static_memory=self.static_memory,
+            parity=self.parity,
+            epochs=self.epochs,
+            ranks=ranks,
+        )
+
+    def _new_id(self) -> str:
+        config, world = self.config, self.place.world
+        shape = f"{world.devices}x{config.per_device_batch_size}"
+        stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        return f"{STEPS[self.method]}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
+
+
+@contextmanager
+def recording(args: argparse.Namespace, place: Place) -> Iterator[Run]:
+    """The run that the body of the `with` carries out. It ends with a record, also when the body fails.
+
+    Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
+    for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
+    """
+    run = Run(args, place)
+    check_writable(run.folder)
+    signal.signal(signal.SIGTERM, _terminated)
+    console.show_plan(run.console, run.method, run.config, place.world)
+    try:
+        yield run
+        ranks = gathered(run.trace)
+        used = [device for of_rank in gathered(run.devices) for device in of_rank]
+    except UsageError:
+        raise
+    except BaseException as error:
+        _failed(run, error)
+        raise
+    finally:
+        run.progress.close()
+    if place.rank == 0:
+        record = run.record(ranks, used)
+        path = write_record(run.folder, record.run_id, record.model_dump_json(indent=1))
+        console.show_summary(run.console, record, path, next_command(record))
+
+
+def _failed(run: Run, error: BaseException) -> None:
+    """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not tear the record
+    run.progress.close()
+    failure = explain(error, run.config, run.place.rank, len(run.epochs))
+    if failure.kind == "interrupted" and run.place.rank != 0:
+        sys.exit(130)  # the signal went to every rank, and rank 0 writes
+    record = run.record([run.trace] if run.epochs else [], run.devices, failure)
+    path = write_record(run.folder, run.run_id, record.model_dump_json(indent=1))
+    print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
+    if failure.kind in ("interrupted", "out_of_memory"):
+        sys.exit(130 if failure.kind == "interrupted" else 1)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt("ended by SIGTERM: under torchrun, all ranks are when one of them has died")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

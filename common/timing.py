@@ -1,0 +1,70 @@
+"""Step clock: how long each optimizer step of an epoch took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from time import perf_counter
+
+import torch
+
+from common.devices import Place
+
+
+@dataclass(frozen=True)
+class EpochTimes:
+    """Raw times of one epoch on one rank, in seconds."""
+
+    steps: list[float]
+    """From the end of a step to the end of the next, waiting for data included."""
+    data_waits: list[float]
+    """The part of each step that the host spent waiting for the loader."""
+    host: float
+    """The whole epoch by the host's clock."""
+
+
+class StepClock:
+    """Marks the end of every step, without ever waiting for a GPU in between.
+
+    On GPUs a mark is a CUDA event, recorded into the stream of the first device and read when the epoch is over; a
+    synchronisation per step would empty the queue of kernels and slow down what it measures. On CPU a mark is
+    `perf_counter`. `start` and `finish` synchronise, once an epoch.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def start(self) -> None:
+        """The epoch begins."""
+        self._place.synchronize()
+        self._data_waits: list[float] = []
+        self._started = self._last = perf_counter()
+        self._marks = [self._mark()]
+
+    def data_ready(self) -> None:
+        """The loader has handed over the batch of this step."""
+        self._data_waits.append(perf_counter() - self._last)
+
+    def step_done(self) -> None:
+        """The optimizer has stepped (on a GPU: the step's last kernel is in the queue)."""
+        self._marks.append(self._mark())
+        self._last = perf_counter()
+
+    def finish(self) -> EpochTimes:
+        """The epoch is over: wait for the devices and read the marks."""
+        self._place.synchronize()
+        host = perf_counter() - self._started
+        steps = [self._seconds(before, after) for before, after in pairwise(self._marks)]
+        return EpochTimes(steps, self._data_waits, host)
+
+    def _mark(self):
+        if self._place.kind == "cpu":
+            return perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._place.first))
+        return event
+
+    def _seconds(self, before, after) -> float:
+        if self._place.kind == "cpu":
+            return after - before
+        return before.elapsed_time(after) / 1000  # CUDA gives milliseconds
