@@ -1,0 +1,61 @@
+"""Step 5: compare what steps 2, 3 and 4 measured.
+
+Reads every record in a folder, puts runs that may be compared side by side, and writes one HTML page that needs
+nothing else: no network, no GPU, no torch. A folder of records copied to a laptop is enough.
+
+    python 05_performance_comparison.py --results-dir ./results --generate-plots --output-report comparison_report.html
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.options import Parser, UsageError, start
+
+ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
+
+
+def main() -> None:
+    options = parse_arguments()
+    # Imported after parsing, so that --help answers at once.
+    from common.analysis.report import write_plots, write_report
+
+    from common.analysis.comparison import build_groups
+    from common.analysis.records import read_folder
+    from common.analysis.summary import print_summary
+    from common.console import open_console
+
+    console = open_console(quiet=options.quiet)
+    with console.status("Reading records …"):
+        folder = read_folder(options.results_dir)
+    if not folder.runs:
+        skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
+        raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
+    groups = build_groups(folder.runs)
+    print_summary(console, folder, groups)
+    with console.status("Drawing figures and writing the report …"):
+        write_report(options.output_report, folder, groups)
+        plots = write_plots(options.results_dir / "plots", groups) if options.generate_plots else 0
+    console.print(f"\nReport: [bold]{options.output_report}[/bold]", soft_wrap=True)
+    if plots:
+        console.print(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)", soft_wrap=True)
+
+
+def _first(skipped: list) -> str:
+    return f"{skipped[0].file}: {skipped[0].reason}"
+
+
+def parse_arguments():
+    parser = Parser(description="Compare the runs of steps 02, 03 and 04: a table, figures and an HTML report.")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
+                        help="folder with the records of 02, 03 and 04 (default: ./results)")  # fmt: skip
+    parser.add_argument("--generate-plots", action="store_true",
+                        help="also write each figure as SVG and PNG to DIR/plots")  # fmt: skip
+    parser.add_argument("--output-report", type=Path, default=Path("comparison_report.html"), metavar="FILE",
+                        help="where the page goes (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    start(main)

@@ -1,0 +1,217 @@
+"""What must hold before a number is believed: every self-check of one run, with its outcome and its reason.
+
+Each check is a small function that answers one question from the record alone. `CHECKS` lists them with the number that
+a failure spoils, so that the page can put the warning beside that number. What the table calls a warning does not make
+a number wrong; it says what else the number may have measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from common.analysis.statistics import student_quantile
+from common.metrics import DeviceUse, Record, epoch_seconds, step_seconds, throughput
+
+Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
+Number = Literal["speed", "memory"]
+Answer = tuple[Outcome, str]
+
+CLOCK_TOLERANCE = 0.01
+DATA_WAIT_LIMIT = 0.05
+WARM_UP_LIMIT = 0.05
+FEWEST_STEPS = 10
+CLOCK_DROP = 0.9
+"""A GPU whose lowest SM clock falls below this share of its median slowed down during the run."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answered question about one run (or one row of the table)."""
+
+    name: str
+    outcome: Outcome
+    reason: str
+    spoils: Number = "speed"
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether it must stand beside the number that it spoils."""
+        return self.outcome in ("failed", "warning")
+
+
+def check_run(record: Record) -> list[Check]:
+    """Every self-check of one run that finished at least one epoch."""
+    return [Check(name, *question(record), spoils) for name, question, spoils in CHECKS]
+
+
+def _parity(record: Record) -> Answer:
+    parity = record.parity
+    if parity is None:
+        return ("not applicable", "one device") if record.method == "single" else ("not measured", "no parity check")
+    if parity.outcome == "not applicable":
+        return "not applicable", parity.note or "one device: nothing to compare"
+    error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.1e}"
+    told = f"largest relative error of a gradient {error}, tolerance {parity.tolerance or 0:.0e}"
+    if parity.outcome == "failed":
+        return "failed", f"{told}, at {parity.worst_parameter}: this run did not train what one device trains"
+    return "passed", told
+
+
+def _same_work(record: Record) -> Answer:
+    for position, epoch in enumerate(record.epochs):
+        seen = sum(rank.samples[position] for rank in record.ranks)
+        if seen != epoch.samples:
+            return "failed", f"epoch {epoch.epoch}: the ranks consumed {seen:,} samples, not {epoch.samples:,}"
+        checksum = sum(int(rank.checksums[position], 16) for rank in record.ranks) % 2**64
+        if checksum != int(epoch.expected_checksum, 16):
+            return "failed", f"epoch {epoch.epoch}: some samples were seen twice and others not at all"
+    return "passed", f"every rank's samples add up to the epoch's {record.epochs[0].samples:,}, each seen once"
+
+
+def _arithmetic(record: Record) -> Answer:
+    """Throughput × time against the samples that the steps must have held: global batch × steps."""
+    steps = sum(epoch.steps for epoch in record.epochs)
+    expected = steps * record.config.global_batch_size
+    product = (throughput(record) or 0) * sum(epoch_seconds(record))
+    told = f"throughput × time = {product:,.0f} samples; {steps:,} steps of {record.config.global_batch_size} = {expected:,}"
+    return ("passed" if abs(product - expected) <= CLOCK_TOLERANCE * expected else "failed"), told
+
+
+def _clock(record: Record) -> Answer:
+    """The host's clock around each epoch against the sum of that epoch's steps, on every rank."""
+    worst, first = 0.0, 0
+    for position, epoch in enumerate(record.epochs):
+        for rank in record.ranks:
+            by_steps = sum(rank.step_seconds[first : first + epoch.steps])
+            by_host = rank.host_epoch_seconds[position]
+            worst = max(worst, abs(by_host - by_steps) / max(by_host, by_steps, 1e-12))
+        first += epoch.steps
+    outcome = "passed" if worst <= CLOCK_TOLERANCE else "failed"
+    return outcome, f"host clock and sum of steps differ by at most {worst:.2%} (limit {CLOCK_TOLERANCE:.0%})"
+
+
+def _warm_up(record: Record) -> Answer:
+    """Are the first tenth of the steps slower than a batch of as many later steps would be by chance (99 %)?"""
+    steps = np.asarray(step_seconds(record))
+    if len(steps) < FEWEST_STEPS:
+        return "not measured", f"{len(steps)} steps are too few to judge (at least {FEWEST_STEPS})"
+    length = len(steps) // FEWEST_STEPS
+    batches = steps[: len(steps) // length * length].reshape(-1, length).mean(axis=1)
+    first, rest = batches[0], batches[1:]
+    noise = student_quantile(len(rest) - 1, 0.98) * rest.std(ddof=1) * (1 + 1 / len(rest)) ** 0.5
+    slower = first / rest.mean() - 1 if rest.mean() > 0 else 0.0
+    if first > rest.mean() + noise and slower > WARM_UP_LIMIT:
+        return (
+            "warning",
+            f"the first {length} measured steps were {slower:.0%} slower than the rest: raise --warmup-steps",
+        )
+    return "passed", f"the first {length} measured steps differ from the rest by {slower:+.0%}, within the noise"
+
+
+def _enough_steps(record: Record) -> Answer:
+    steps = sum(epoch.steps for epoch in record.epochs)
+    if steps < FEWEST_STEPS:
+        return "warning", f"{steps} measured steps: the interval is rough; raise --samples-per-epoch or --epochs"
+    return "passed", f"{steps:,} measured steps"
+
+
+def _data_wait(record: Record) -> Answer:
+    share = max(sum(rank.data_wait_seconds) / max(sum(rank.step_seconds), 1e-12) for rank in record.ranks)
+    told = f"{share:.1%} of the time went into waiting for data (limit {DATA_WAIT_LIMIT:.0%})"
+    return (
+        ("warning", f"{told}: your loader is what you measured; raise --workers")
+        if share > DATA_WAIT_LIMIT
+        else ("passed", told)
+    )
+
+
+def _loss(record: Record) -> Answer:
+    losses = [epoch.mean_loss for epoch in record.epochs]
+    if None in losses:
+        return "failed", f"the loss was not finite in epoch {losses.index(None) + 1}: lower --lr"
+    if len(losses) > 1 and losses[-1] >= losses[0]:
+        return "warning", f"the loss did not fall: {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
+    return "passed", f"{losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
+
+
+def _true_devices(record: Record) -> Answer:
+    world, said = record.world, []
+    if world.emulated:
+        said.append("emulated: DataParallel's algorithm on CPU cores")
+    if world.shared:
+        said.append("shared: several replicas or ranks on one GPU")
+    if world.oversubscribed:
+        said.append(f"oversubscribed: {world.devices} devices on {record.environment.cpu_cores} cores")
+    return ("warning", "; ".join(said)) if said else ("passed", f"each of {world.devices} is a device of its own")
+
+
+def _throttling(record: Record) -> Answer:
+    if record.world.device_kind == "cpu":
+        return "not applicable", "CPU cores"
+    readings = [(device, device.health) for device in record.devices if device.health]
+    if not readings:
+        return "not measured", "NVML gave no readings"
+    slow = [_slowed(device) for device, health in readings if health.throttle_reasons or _clock_fell(device)]
+    if slow:
+        return "warning", "; ".join(slow)
+    clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
+    heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
+    told = f"median SM clock {min(clocks)} to {max(clocks)} MHz" if clocks else "no clock readings"
+    return "passed", told + (f", at most {max(heat)} °C" if heat else "")
+
+
+def _clock_fell(device: DeviceUse) -> bool:
+    health = device.health
+    if health is None or health.sm_clock_mhz_min is None or health.sm_clock_mhz_median is None:
+        return False
+    return health.sm_clock_mhz_min < CLOCK_DROP * health.sm_clock_mhz_median
+
+
+def _slowed(device: DeviceUse) -> str:
+    health = device.health
+    reasons = ", ".join(health.throttle_reasons) or "no reason given"
+    clocks = f"SM clock {health.sm_clock_mhz_min}–{health.sm_clock_mhz_max} MHz"
+    return f"device {device.index} slowed down ({reasons}; {clocks}; up to {health.temperature_celsius_max} °C)"
+
+
+def _alone_on_gpu(record: Record) -> Answer:
+    if record.world.device_kind == "cpu":
+        return "not applicable", "CPU cores"
+    counts = [d.health.other_processes for d in record.devices if d.health and d.health.other_processes is not None]
+    if not counts:
+        return "not measured", "NVML gave no list of processes"
+    if max(counts):
+        return "warning", f"up to {max(counts)} other processes were on a GPU: free it and run again"
+    return "passed", "no other process on the GPUs"
+
+
+def _load(record: Record) -> Answer:
+    load, cores = record.environment.load_average_1min, record.environment.cpu_cores
+    if load is None:
+        return "not measured", "this platform has no load average"
+    told = f"load average {load:.1f} on {cores} cores in the minute before"
+    return (
+        ("warning", f"{told}: other work was running (the run just before counts too)")
+        if load > cores
+        else ("passed", told)
+    )
+
+
+CHECKS: list[tuple[str, Callable[[Record], Answer], Number]] = [
+    ("parity", _parity, "speed"),
+    ("same work", _same_work, "speed"),
+    ("samples = throughput × time", _arithmetic, "speed"),
+    ("clock", _clock, "speed"),
+    ("warm-up", _warm_up, "speed"),
+    ("enough steps", _enough_steps, "speed"),
+    ("data wait", _data_wait, "speed"),
+    ("loss", _loss, "speed"),
+    ("true devices", _true_devices, "speed"),
+    ("throttling", _throttling, "speed"),
+    ("alone on the GPU", _alone_on_gpu, "speed"),
+    ("load at the start", _load, "speed"),
+]

@@ -1,0 +1,202 @@
+"""Records -> groups of runs that may be compared -> rows, one for each configuration, measured against one device.
+
+A ratio is only ever formed within a group. Two ways to group are kept apart: *weak scaling* (each device keeps its batch,
+more devices do more) and *strong scaling* (the global batch stays, each device gets less).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from common.analysis.checks import Check
+from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
+from common.analysis.runs import Run
+from common.analysis.statistics import Estimate, distinguishable, mean_of_runs, ratio, standing_apart
+from common.metrics import Method, Record
+
+METHOD_ORDER: dict[Method, int] = {"single": 0, "dp": 1, "ddp": 2}
+SHORT_NAMES: dict[Method, str] = {"single": "One device", "dp": "DP", "ddp": "DDP"}
+LONG_NAMES: dict[Method, str] = {"single": "One device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
+SUPERLINEAR = 1.05
+
+
+@dataclass(eq=False)
+class Row:
+    """One configuration: a method on some devices, run once or more."""
+
+    runs: list[Run]
+    label: str = ""
+    """Short and unique within the group: `DDP × 2`, or `DDP × 2 (b)` where there are several."""
+    variant: str = ""
+    """What tells this row from others of the same method and devices."""
+    baseline: Row | None = None
+    """The single-device row of the same group."""
+
+    @property
+    def record(self) -> Record:
+        """The newest run's record, which stands for the configuration."""
+        return self.runs[-1].record
+
+    @property
+    def method(self) -> Method:
+        return self.record.method
+
+    @property
+    def devices(self) -> int:
+        return self.record.world.devices
+
+    @property
+    def is_valid(self) -> bool:
+        """False where parity failed: then every speed is withheld."""
+        return not self.runs[-1].failed_parity
+
+    @cached_property
+    def seconds_per_sample(self) -> Estimate | None:
+        """Pooled over the runs; None where withheld."""
+        return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
+
+    @property
+    def throughput(self) -> Estimate | None:
+        """Samples per second."""
+        return self.seconds_per_sample.inverse() if self.seconds_per_sample else None
+
+    @property
+    def epoch_time(self) -> Estimate | None:
+        """Seconds for an epoch of the samples that the newest run's epochs held."""
+        return self.seconds_per_sample.times(self.record.epochs[0].samples) if self.seconds_per_sample else None
+
+    @cached_property
+    def speed_up(self) -> Estimate | None:
+        """Throughput over that of one device; None without a baseline, and for the baseline itself."""
+        if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
+            return None
+        return ratio(self.throughput, self.baseline.throughput)
+
+    @property
+    def true_devices(self) -> bool:
+        """False where several replicas share a device, so that no efficiency can be formed."""
+        return not (self.record.world.shared or self.record.world.oversubscribed)
+
+    @property
+    def efficiency(self) -> Estimate | None:
+        """Speed-up / devices, 1 being ideal; None where devices are shared or oversubscribed."""
+        return self.speed_up.times(1 / self.devices) if self.speed_up and self.true_devices else None
+
+    @cached_property
+    def apart(self) -> list[Run]:
+        """Runs that stand apart from their repeats. They stay in the mean."""
+        marks = standing_apart([run.seconds_per_sample for run in self.runs])
+        return [run for run, mark in zip(self.runs, marks, strict=True) if mark]
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """Self-checks that need more than one run: repeats that disagree, efficiency that is too good."""
+        found = [_repeats(self)]
+        if self.method != "single":
+            found.append(_superlinear(self))
+        return found
+
+    @cached_property
+    def facts(self) -> Facts:
+        return facts(self.record)
+
+
+@dataclass(eq=False)
+class Group:
+    """Rows that may be compared with each other."""
+
+    scaling: Scaling
+    key: Facts
+    rows: list[Row]
+    differences: list[str] = field(default_factory=list)
+    """What differs between the rows although they are compared."""
+
+
+def build_groups(runs: Iterable[Run]) -> list[Group]:
+    """Group the comparable runs (completed, with a speed); the most telling group first.
+
+    Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
+    their global batch; a weak-scaling group with nothing to compare then gives way to it.
+    """
+    usable = [run for run in runs if run.is_comparable]
+    weak, strong = _group(usable, "weak"), _group(usable, "strong")
+    strong = [group for group in strong if len({row.devices for row in group.rows}) > 1]
+    compared = {run.file for group in strong for row in group.rows for run in row.runs}
+    weak = [
+        group
+        for group in weak
+        if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
+    ]
+    return sorted(weak + strong, key=_telling, reverse=True)
+
+
+def _telling(group: Group) -> tuple:
+    methods = {row.method for row in group.rows}
+    return len(methods), max(row.record.started_at for row in group.rows), group.scaling == "weak"
+
+
+def _group(runs: list[Run], scaling: Scaling) -> list[Group]:
+    groups: dict[tuple, dict[tuple, list[Run]]] = {}
+    keys: dict[tuple, Facts] = {}
+    for run in runs:
+        key = group_key(run.record, scaling)
+        keys[tuple(key.values())] = key
+        groups.setdefault(tuple(key.values()), {}).setdefault(configuration(run.record), []).append(run)
+    return [_finish(Group(scaling, keys[key], [Row(runs) for runs in rows.values()])) for key, rows in groups.items()]
+
+
+def _finish(group: Group) -> Group:
+    """Order the rows, label them, find their baselines, name what differs."""
+    group.rows.sort(key=lambda row: (row.devices > 1, row.devices, METHOD_ORDER[row.method], row.record.started_at))
+    alike: dict[str, list[Row]] = {}
+    for row in group.rows:
+        name = SHORT_NAMES[row.method] + ("" if row.method == "single" else f" × {row.devices}")
+        alike.setdefault(name, []).append(row)
+    for name, rows in alike.items():
+        for position, row in enumerate(rows):
+            row.label = name if len(rows) == 1 else f"{name} ({_letters(position)})"
+        _name_variants(rows)
+    singles = [row for row in group.rows if row.method == "single" and row.is_valid]
+    for row in group.rows:
+        if row.method != "single":
+            row.baseline = closest(row.facts, singles, lambda single: single.facts)
+    group.differences = differences((row.label, row.facts) for row in group.rows)
+    return group
+
+
+def _name_variants(rows: list[Row]) -> None:
+    names = {name for row in rows for name in row.facts}
+    telling = [name for name in names if len({row.facts.get(name) for row in rows}) > 1]
+    for row in rows:
+        row.variant = ", ".join(f"{name} {row.facts.get(name, 'n/a')}" for name in sorted(telling))
+
+
+def _letters(position: int) -> str:
+    """0, 1, … 25, 26 -> a, b, … z, aa."""
+    return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]
+
+
+def _repeats(row: Row) -> Check:
+    name, runs = "repeats agree", row.runs
+    if len(runs) == 1:
+        return Check(name, "not measured", "one run: its interval knows nothing of the difference between runs")
+    if row.apart:
+        return Check(name, "warning", "stands apart from its repeats: " + ", ".join(run.file for run in row.apart[:5]))
+    if len(runs) == 2:
+        quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
+        if distinguishable(quotient) and abs(quotient.value - 1) > 0.05:
+            return Check(name, "warning", f"its two runs differ by {abs(quotient.value - 1):.0%}: run it a third time")
+    return Check(name, "passed", f"{len(runs)} runs, none stands apart")
+
+
+def _superlinear(row: Row) -> Check:
+    name = "efficiency below 105 %"
+    if row.efficiency is None:
+        reason = "no valid single-device run to compare with" if row.speed_up is None else "devices are not its own"
+        return Check(name, "not applicable", reason)
+    told = f"{row.efficiency.value:.0%} of {row.devices} × one device"
+    if row.efficiency.value > SUPERLINEAR:
+        return Check(name, "warning", f"{told}: too good; suspect the single-device run, or a cache")
+    return Check(name, "passed", told)

@@ -1,0 +1,71 @@
+"""How figures look, and how they become SVG for the page, SVG files and PNG files.
+
+On the page a figure takes its colours from the style sheet (CSS variables), so that it reads in light and dark alike;
+its text is real text in the page's font. Files carry the light colours on white.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
+COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
+MARKERS = {"single": "s", "dp": "^", "ddp": "o"}
+INK, MUTED = "#24292f", "#a9b1ba"
+CSS_NAMES = {INK: "ink", MUTED: "grid"} | {colour: method for method, colour in COLOURS.items()}
+
+STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a model may be called $x$
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def new_figure(bars: int) -> tuple[Figure, Axes]:
+    """An empty figure of the page's width (5.2 in), as tall as `bars` horizontal bars need."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 1.1 + 0.42 * max(3, bars)), layout="constrained")
+        return figure, figure.subplots()
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """SVG to stand within the page; `name`, unique on the page, keeps its ids apart from other figures'."""
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
+    svg = svg.replace("'DejaVu Sans'", "var(--font)")
+    for colour, css_name in CSS_NAMES.items():
+        svg = svg.replace(colour, f"var(--{css_name})")
+    return svg
+
+
+def to_files(figure: Figure, stem: Path) -> None:
+    """Write `stem`.svg and `stem`.png (200 dpi). OSError where that is not possible."""
+    with mpl.rc_context(STYLE | {"svg.fonttype": "path"}):
+        for kind in ("svg", "png"):
+            figure.savefig(stem.with_name(f"{stem.name}.{kind}"), facecolor="white", dpi=200)

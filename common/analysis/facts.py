@@ -1,0 +1,105 @@
+"""What a reader would compare about two runs: the key of a group, the identity of a configuration, and differences in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeVar
+
+from common.metrics import Record
+
+Scaling = Literal["weak", "strong"]
+Facts = dict[str, str]
+T = TypeVar("T")
+
+
+def group_key(record: Record, scaling: Scaling) -> Facts:
+    """Runs with equal keys may be compared. Weak scaling holds the per-device batch, strong scaling the global batch."""
+    config = record.config
+    if scaling == "weak":
+        batch = {"per-device batch": str(config.per_device_batch_size)}
+    else:
+        batch = {"global batch": str(config.global_batch_size)}
+    return {
+        "model": config.model,
+        "classes": str(config.num_classes),
+        "image size": f"{config.image_size} px",
+        "precision": config.precision,
+        "memory format": config.memory_format,
+        "compiled": "yes" if config.compile else "no",
+        "data": config.data_source,
+        "device": record.world.device_model,
+        **batch,
+    }
+
+
+def facts(record: Record) -> Facts:
+    """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
+    config, world, host = record.config, record.world, record.environment
+    known = {
+        "torch": host.torch,
+        "torchvision": host.torchvision,
+        "CUDA": host.cuda,
+        "cuDNN": host.cudnn,
+        "NCCL": host.nccl,
+        "driver": host.driver,
+        "Python": host.python,
+        "host": host.hostname,
+        "CPU": f"{host.cpu_model}, {host.cpu_cores} cores",
+        "nodes": world.nodes,
+        "threads per device": world.threads_per_device,
+        "backend": world.backend,
+        "total loader workers": config.loader_workers,
+        "samples per epoch": config.samples_per_epoch,
+        "epochs": config.epochs,
+        "warm-up steps": config.warmup_steps,
+        # By default the rate grows with the global batch (linear scaling rule); only a departure from it is a difference.
+        "learning rate per 256 samples": f"{config.learning_rate * 256 / config.global_batch_size:.4g}",
+        "momentum": config.momentum,
+        "weight decay": config.weight_decay,
+    }
+    if config.ddp:
+        known |= {
+            f"DDP's {name}": value for name, value in config.ddp.model_dump().items() if name != "timeout_seconds"
+        }
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def configuration(record: Record) -> tuple:
+    """Runs with equal configurations are repeats of each other and are pooled. A run that failed parity never joins."""
+    world = record.world
+    failed_parity = record.parity is not None and record.parity.outcome == "failed"
+    flags = (world.emulated, world.shared, world.oversubscribed, failed_parity)
+    batches = (record.config.global_batch_size, record.config.per_device_batch_size)
+    return (record.method, world.devices, world.processes, *batches, *flags, *facts(record).items())
+
+
+def differences(labelled: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
+    """Name every fact on which the labelled things disagree: `torch 2.11 (DP × 2) and 2.13 (DDP × 2)`.
+
+    A fact that one of them lacks (NCCL, for a run without it) is no difference.
+    """
+    values: dict[str, dict[str, list[str]]] = {}
+    for label, known in labelled:
+        for name, value in known.items():
+            values.setdefault(name, {}).setdefault(value, []).append(label)
+    return [
+        f"{name} " + " and ".join(f"{value} ({_list(labels)})" for value, labels in by_value.items())
+        for name, by_value in values.items()
+        if len(by_value) > 1
+    ]
+
+
+def _list(labels: list[str], most: int = 4) -> str:
+    unique = list(dict.fromkeys(labels))
+    return ", ".join(unique[:most]) + (f" and {len(unique) - most} more" if len(unique) > most else "")
+
+
+def closest(own: Facts, candidates: Iterable[T], facts_of: Callable[[T], Facts]) -> T | None:
+    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest)."""
+    best, fewest = None, None
+    for candidate in candidates:
+        other = facts_of(candidate)
+        count = sum(other.get(name, value) != value for name, value in own.items())
+        if fewest is None or count <= fewest:
+            best, fewest = candidate, count
+    return best

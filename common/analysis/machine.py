@@ -1,0 +1,49 @@
+"""The machines that the records come from, as rows of a table."""
+
+from __future__ import annotations
+
+from common.analysis.records import Folder
+from common.console import gib
+from common.metrics import Environment, EnvironmentRecord, Requirement
+
+MOST_MACHINES = 8
+
+
+def machines(folder: Folder) -> list[list[tuple[str, str]]]:
+    """Each different machine or installation among the runs, newest first, as (name, value) rows."""
+    found = {}
+    for run in reversed(folder.runs):
+        described = describe(run.record.environment)
+        found.setdefault(tuple(described), described)
+    if not found and folder.environment:
+        return [describe(folder.environment.environment)]
+    return list(found.values())[:MOST_MACHINES]
+
+
+def describe(environment: Environment) -> list[tuple[str, str]]:
+    """One machine, without what changes from run to run (load, free memory)."""
+    rows = [
+        ("host", environment.hostname),
+        ("platform", environment.platform),
+        ("CPU", f"{environment.cpu_model}, {environment.cpu_cores} cores"),
+        ("RAM", gib(environment.ram_bytes)),
+        ("Python", environment.python),
+        ("torch", environment.torch),
+        ("torchvision", environment.torchvision or "n/a"),
+    ]
+    optional = [("CUDA", environment.cuda), ("driver", environment.driver), ("cuDNN", environment.cudnn),
+                ("NCCL", environment.nccl)]  # fmt: skip
+    rows += [(name, value) for name, value in optional if value]
+    for gpu in environment.gpus:
+        parts = [gpu.name, gib(gpu.memory_total_bytes)]
+        if gpu.pcie_generation and gpu.pcie_width:
+            parts.append(f"PCIe {gpu.pcie_generation} × {gpu.pcie_width}")
+        if gpu.nvlink_links:
+            parts.append(f"{gpu.nvlink_links} NVLink links")
+        rows.append((f"GPU {gpu.index}", ", ".join(parts)))
+    return rows if environment.gpus else [*rows, ("GPU", "none")]
+
+
+def requirements(environment: EnvironmentRecord | None) -> list[Requirement]:
+    """Step 01's verdicts; none where step 01 has not run."""
+    return environment.requirements if environment else []

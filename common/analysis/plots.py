@@ -1,0 +1,165 @@
+"""Figures of one group, as matplotlib figures; `drawing.py` makes SVG and PNG of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from common.analysis.comparison import METHOD_ORDER, SHORT_NAMES, Group, Row
+from common.analysis.drawing import COLOURS, INK, MARKERS, MUTED, new_figure
+from common.analysis.memory import memory_of
+from common.analysis.statistics import Estimate
+
+MOST_BARS, MOST_POINTS, MOST_DEVICES = 24, 60, 8
+"""More than these make a figure unreadable (and a page of ten thousand runs endless)."""
+STATIC_SHADES = {"parameters and buffers": 1.0, "gradients": 0.72, "optimizer state": 0.5}
+REST_SHADE = 0.22
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with the words that belong to it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def draw_all(group: Group) -> list[Plot]:
+    """Every figure that the group has data for."""
+    drawn = (draw(group) for draw in (throughput, epoch_time, scaling, memory, loss))
+    return [plot for plot in drawn if plot]
+
+
+def throughput(group: Group) -> Plot | None:
+    caption = "Bars: Σ samples / Σ seconds. Lines: 95 % interval. Dots: single runs."
+    figure = _bars(group, lambda row: row.throughput, lambda seconds, row: 1 / seconds, "samples/s, more is better")
+    return figure and Plot("throughput", "Throughput", caption, figure)
+
+
+def epoch_time(group: Group) -> Plot | None:
+    caption = "Seconds for one epoch, waiting for data included. Lines: 95 % interval. Dots: single runs."
+    figure = _bars(
+        group,
+        lambda row: row.epoch_time,
+        lambda seconds, row: seconds * row.record.epochs[0].samples,
+        "s, less is better",
+    )
+    return figure and Plot("epoch_time", "Time per epoch", caption, figure)
+
+
+def _bars(
+    group: Group, estimate_of: Callable[[Row], Estimate | None], point_of: Callable[[float, Row], float], unit: str
+) -> Figure | None:
+    """A bar for each valid row with its interval, and a dot for each run."""
+    rows = [row for row in group.rows if row.is_valid][:MOST_BARS]
+    if not rows:
+        return None
+    figure, axes = new_figure(len(rows))
+    for height, row in enumerate(rows):
+        estimate = estimate_of(row)
+        axes.barh(height, estimate.value, 0.62, color=COLOURS[row.method])
+        points = [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MOST_POINTS:]]
+        offsets = [height + 0.22 * ((place % 3) - 1) for place in range(len(points))]
+        axes.plot(
+            points, offsets, "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.9
+        )
+        if estimate.interval:
+            low, high = estimate.interval
+            axes.errorbar(estimate.value, height, xerr=[[estimate.value - low], [high - estimate.value]], color=INK,
+                          capsize=4, linewidth=1.4)  # fmt: skip
+    _name_bars(axes, [row.label for row in rows], unit)
+    return figure
+
+
+def _name_bars(axes, labels: list[str], unit: str) -> None:
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(unit)
+    axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
+
+
+def scaling(group: Group) -> Plot | None:
+    """Speed-up against devices, with the ideal; rows that share devices are left out, since they do not scale."""
+    rows = [row for row in group.rows if row.speed_up and row.true_devices]
+    if not rows:
+        return None
+    figure, axes = new_figure(4)
+    most = max(row.devices for row in rows)
+    axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
+    for method in sorted({row.method for row in rows}, key=METHOD_ORDER.__getitem__):
+        own = [row for row in rows if row.method == method]
+        estimates = [row.speed_up for row in own]
+        ends = [estimate.interval or (estimate.value, estimate.value) for estimate in estimates]
+        values = [estimate.value for estimate in estimates]
+        errors = [[v - low for v, (low, _) in zip(values, ends, strict=True)],
+                  [high - v for v, (_, high) in zip(values, ends, strict=True)]]  # fmt: skip
+        devices = [row.devices for row in own]
+        axes.errorbar([1, *devices], [1, *values], yerr=[[0, *errors[0]], [0, *errors[1]]], color=COLOURS[method],
+                      marker=MARKERS[method], capsize=4, linewidth=1.6, label=SHORT_NAMES[method])  # fmt: skip
+    axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("devices")
+    axes.set_ylabel("speed-up over one device")
+    axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
+    axes.legend()
+    return Plot(
+        "scaling", "Scaling against the ideal", "Throughput over that of one device, with 95 % intervals.", figure
+    )
+
+
+def memory(group: Group) -> Plot | None:
+    """Peak memory of every device, its static part apart from the rest."""
+    bars = [
+        (f"{row.label}, {peak.label}" if row.devices > 1 else row.label, row.method, peak)
+        for row in group.rows
+        for peak in memory_of(row)[:MOST_DEVICES]
+    ][: 2 * MOST_BARS]
+    if not bars:
+        return None
+    on_gpu = group.rows[0].record.world.device_kind == "cuda"
+    rest = "activations and the rest" if on_gpu else "everything else in the process"
+    figure, axes = new_figure(len(bars) + 1)
+    for height, (_, method, peak) in enumerate(bars):
+        left = 0.0
+        for part, size in peak.static.items():
+            axes.barh(height, size / 2**30, 0.62, left=left, color=COLOURS[method], alpha=STATIC_SHADES[part])
+            left += size / 2**30
+        axes.barh(
+            height, max(0.0, peak.peak_bytes / 2**30 - left), 0.62, left=left, color=COLOURS[method], alpha=REST_SHADE
+        )
+    for part, shade in (STATIC_SHADES | {rest: REST_SHADE}).items():
+        axes.barh(0, 0, color=INK, alpha=shade, label=part)
+    _name_bars(axes, [label for label, _, _ in bars], "GiB at the peak")
+    figure.legend(loc="outside lower center", ncols=2)
+    if on_gpu:
+        caption = "Peak in tensors (torch's allocator) on each device; the dark part is there whatever the batch."
+    else:
+        caption = (
+            "Peak resident memory of each process. It contains Python, its libraries and the data; one replica's share of "
+            "parameters, gradients and optimizer state is drawn dark."
+        )
+    return Plot("memory", "Memory per device" if on_gpu else "Memory per process", caption, figure)
+
+
+def loss(group: Group) -> Plot | None:
+    rows = [row for row in group.rows if row.record.epochs][:MOST_BARS]
+    if not rows:
+        return None
+    figure, axes = new_figure(4)
+    for row in rows:
+        losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
+        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
+                  linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean training loss")
+    axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
+    if len(rows) <= 8:
+        axes.legend()
+    caption = "Each row's newest run. The curves need not coincide: with a larger global batch an epoch holds fewer, larger steps."
+    return Plot("loss", "Training loss", caption, figure)

@@ -1,0 +1,140 @@
+"""The page: one HTML file with everything in it. No network, no script."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from common.analysis import explain
+from common.analysis.comparison import Group, Row
+from common.analysis.drawing import to_files, to_svg
+from common.analysis.machine import machines, requirements
+from common.analysis.plots import draw_all
+from common.analysis.records import Folder
+from common.analysis.table import columns
+from common.analysis.verdict import headline, verdicts
+from common.console import gib
+from common.options import UsageError
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+GROUPS_WITH_FIGURES = 4
+"""The most telling groups get figures; a folder of many models would make the page endless."""
+MOST_ROWS, MOST_LISTED = 60, 100
+
+
+def write_report(path: Path, folder: Folder, groups: list[Group]) -> None:
+    """Write the page, whole or not at all. UsageError where `path` cannot be written."""
+    page = render(folder, groups)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(page)
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        raise UsageError(
+            f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"
+        ) from None
+
+
+def write_plots(folder: Path, groups: list[Group]) -> int:
+    """Write the figures of the most telling groups as SVG and PNG; their number. UsageError where that is not possible."""
+    written = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for position, group in enumerate(groups[:GROUPS_WITH_FIGURES], start=1):
+            for plot in draw_all(group):
+                to_files(plot.figure, folder / f"group{position}_{plot.name}")
+                written += 1
+    except OSError as error:
+        raise UsageError(
+            f"cannot write plots to {folder} ({error.strerror}): make room or mend its permissions"
+        ) from None
+    return written
+
+
+def render(folder: Folder, groups: list[Group]) -> str:
+    """The page as text. Everything that comes from a record is escaped by the template engine."""
+    engine = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    engine.filters["gib"] = gib
+    unfinished = [run for run in folder.runs if not run.is_comparable]
+    return engine.get_template("report.html.j2").render(
+        headline=headline(groups[0]) if groups else "No run completed, so there is nothing to compare yet.",
+        banners=explain.banners(groups),
+        single_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
+        groups=[_section(position, group) for position, group in enumerate(groups, start=1)],
+        why_separate=explain.why_separate(groups),
+        unfinished=unfinished[-MOST_LISTED:],
+        skipped=folder.skipped[:MOST_LISTED],
+        left_out=max(0, len(unfinished) - MOST_LISTED) + max(0, len(folder.skipped) - MOST_LISTED),
+        machines=machines(folder),
+        environment=folder.environment,
+        requirements=requirements(folder.environment),
+        runs=len(folder.runs),
+        newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
+    )
+
+
+def _section(position: int, group: Group) -> dict:
+    """What the page shows of one group."""
+    plots = draw_all(group) if position <= GROUPS_WITH_FIGURES else []
+    rows = group.rows[:MOST_ROWS]
+    return {
+        "id": f"group-{position}",
+        "title": explain.group_title(group),
+        "scaling": explain.scaling_in_words(group),
+        "columns": columns(group),
+        "rows": rows,
+        "rows_left_out": len(group.rows) - len(rows),
+        "on_gpu": rows[0].record.world.device_kind == "cuda",
+        "verdicts": [verdict.text for verdict in verdicts(group)][:MOST_LISTED],
+        "differences": group.differences,
+        "plots": [(plot, Markup(to_svg(plot.figure, f"group{position}-{plot.name}"))) for plot in plots],
+        "checks": [(row, _checks(row)) for row in rows],
+        "settings": list({**group.key, **_common_facts(group)}.items()),
+        "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in rows],
+    }
+
+
+def _common_facts(group: Group) -> dict[str, str]:
+    """Facts on which all rows that have them agree; the others are named as differences."""
+    values: dict[str, set[str]] = {}
+    for row in group.rows:
+        for name, value in row.facts.items():
+            values.setdefault(name, set()).add(value)
+    return {name: next(iter(known)) for name, known in values.items() if len(known) == 1}
+
+
+def _checks(row: Row) -> list[dict]:
+    """The self-checks of a row: over its runs the worst outcome of each, and the reason of the newest run that had it."""
+    severity = ("failed", "warning", "not measured", "passed", "not applicable")
+    by_name: dict[str, list] = {}
+    for run in reversed(row.runs):
+        for check in run.checks:
+            by_name.setdefault(check.name, []).append(check)
+    for check in row.checks:
+        by_name[check.name] = [check]
+    told = []
+    for name, checks in by_name.items():
+        worst = min(checks, key=lambda check: severity.index(check.outcome))
+        alike = sum(check.outcome == worst.outcome for check in checks)
+        share = f" ({alike} of {len(checks)} runs)" if alike < len(checks) else ""
+        told.append({"name": name, "outcome": worst.outcome, "reason": worst.reason + share})
+    return told

@@ -1,0 +1,41 @@
+"""A run as the comparison needs it: the record without its raw lists, and the numbers that were computed from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from common.analysis.checks import Check, check_run
+from common.analysis.statistics import Estimate, mean_of_steps
+from common.metrics import Record, epoch_seconds, step_seconds, throughput
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Its raw step times are gone: a thousand long records would not fit into memory otherwise."""
+
+    file: str
+    record: Record
+    seconds_per_sample: Estimate | None
+    """With the batch-means error over this run's steps; None before the first epoch has ended."""
+    epoch_seconds: tuple[float, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def failed_parity(self) -> bool:
+        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
+        return self.record.parity is not None and self.record.parity.outcome == "failed"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Completed, and with a speed."""
+        return self.record.status == "completed" and self.seconds_per_sample is not None
+
+
+def summarise(file: str, record: Record) -> Run:
+    """Compute a run's numbers and checks, and let go of its raw lists."""
+    rate = throughput(record)
+    if rate is None:
+        return Run(file, record.model_copy(update={"ranks": []}), None, (), ())
+    per_sample = replace(mean_of_steps(step_seconds(record)), value=1 / rate)
+    checks = tuple(check_run(record))
+    return Run(file, record.model_copy(update={"ranks": []}), per_sample, tuple(epoch_seconds(record)), checks)

@@ -1,0 +1,137 @@
+"""Plain numbers in, plain numbers out: estimates with 95 % intervals, their ratios, and runs that stand apart.
+
+An estimate carries its standard error relative to its value. Times, rates, speed-ups and efficiencies are all positive and
+are all compared by ratio, so that one form serves them: value × exp(± t · relative error). The interval of a rate is
+then exactly the reciprocal of the interval of its time. How often these intervals hold the truth is measured by
+benchmarks/interval_coverage.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+FEWEST_BATCHES, MOST_BATCHES = 4, 12
+STEPS_PER_BATCH = 20
+"""Batches shorter than this hide autocorrelation, so a short run is cut into fewer batches, never below four."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A positive number with what is known of its error."""
+
+    value: float
+    relative_error: float | None = None
+    """Standard error divided by the value; None where there was too little to tell."""
+    degrees_of_freedom: float = math.inf
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Both ends of the 95 % interval, in the unit of the value; None where the error is not known."""
+        if self.relative_error is None:
+            return None
+        reach = math.exp(student_quantile(self.degrees_of_freedom) * self.relative_error)
+        return self.value / reach, self.value * reach
+
+    def times(self, factor: float) -> Estimate:
+        """The same estimate in another unit; `factor` is a positive constant without error."""
+        return replace(self, value=self.value * factor)
+
+    def inverse(self) -> Estimate:
+        """1 / the estimate: seconds per sample become samples per second."""
+        return replace(self, value=1 / self.value)
+
+
+def student_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Two-sided quantile of Student's t."""
+    return float(stdtrit(degrees_of_freedom, (1 + confidence) / 2))
+
+
+def batch_count(steps: int) -> int:
+    """Number of consecutive batches into which a run of `steps` steps is cut: 4 to 12, of twenty steps where there are enough."""
+    return max(FEWEST_BATCHES, min(MOST_BATCHES, steps // STEPS_PER_BATCH))
+
+
+def mean_of_steps(seconds: Sequence[float]) -> Estimate:
+    """Mean of one run's step times by the method of batch means; without an error below four steps.
+
+    Step times are autocorrelated, so that their plain standard error is too small; means over long enough batches are
+    nearly independent. Batches differ by at most one step in length and are weighted by it (ratio estimator).
+    Source: Law, Simulation Modeling and Analysis, section 9.5.3. ValueError where there are no steps.
+    """
+    if not seconds:
+        raise ValueError("no steps")
+    values = np.asarray(seconds, dtype=float)
+    mean = float(values.mean())
+    if len(values) < FEWEST_BATCHES or mean == 0:
+        return Estimate(mean)
+    batches = batch_count(len(values))
+    edges = np.arange(batches + 1) * len(values) // batches
+    totals, lengths = np.add.reduceat(values, edges[:-1]), np.diff(edges)
+    deviations = (totals - lengths * mean) / lengths.mean()
+    error = math.sqrt(float(np.sum(deviations**2)) / (batches * (batches - 1)))
+    return Estimate(mean, error / mean, batches - 1)
+
+
+def mean_of_runs(runs: Sequence[Estimate]) -> Estimate:
+    """Mean over repeated runs of one configuration.
+
+    Three or more: Student's t over the runs' values, which contains the difference between runs. One or two: from the
+    runs' own errors alone, so that it knows nothing of the difference between runs. ValueError where there are none.
+    """
+    if not runs:
+        raise ValueError("no runs")
+    values = [run.value for run in runs]
+    mean = math.fsum(values) / len(values)
+    if len(runs) >= 3:
+        error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+        return Estimate(mean, error / mean, len(values) - 1)
+    if len(runs) == 1 or any(run.relative_error is None for run in runs):
+        return replace(runs[0], value=mean) if len(runs) == 1 else Estimate(mean)
+    errors = [run.relative_error * run.value / (len(runs) * mean) for run in runs]
+    return Estimate(mean, math.hypot(*errors), welch_satterthwaite(errors, [run.degrees_of_freedom for run in runs]))
+
+
+def ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
+    """numerator / denominator of two independent estimates, through logarithms: relative errors add in quadrature."""
+    value = numerator.value / denominator.value
+    if numerator.relative_error is None or denominator.relative_error is None:
+        return Estimate(value)
+    errors = [numerator.relative_error, denominator.relative_error]
+    degrees = [numerator.degrees_of_freedom, denominator.degrees_of_freedom]
+    return Estimate(value, math.hypot(*errors), welch_satterthwaite(errors, degrees))
+
+
+def welch_satterthwaite(errors: Sequence[float], degrees: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of independent terms, (Σe²)² / Σ(e⁴/ν); the smallest ν where no term has an error."""
+    total = math.fsum(error**2 for error in errors)
+    if total == 0:
+        return min(degrees)
+    return 1 / math.fsum((error**2 / total) ** 2 / nu for error, nu in zip(errors, degrees, strict=True))
+
+
+def distinguishable(quotient: Estimate) -> bool | None:
+    """Whether the interval of a ratio leaves out 1; None where it has no interval."""
+    interval = quotient.interval
+    return None if interval is None else not interval[0] <= 1 <= interval[1]
+
+
+def standing_apart(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:
+    """For each of three or more repeats: is it further from their median than the others' scatter explains?
+
+    Scatter is the larger of 1.4826 × the median absolute deviation and the runs' own typical error; the limit is 3.5 of it
+    (Iglewicz and Hoaglin 1993), and at least `least_difference` of the median, so that a very quiet machine does not
+    mark trifles. Below three runs nobody can say which one stands apart.
+    """
+    if len(runs) < 3:
+        return [False] * len(runs)
+    middle = median(run.value for run in runs)
+    deviations = [abs(run.value - middle) for run in runs]
+    scatter = max(1.4826 * median(deviations), median((run.relative_error or 0) * run.value for run in runs))
+    return [deviation > max(3.5 * scatter, least_difference * middle) for deviation in deviations]

@@ -1,0 +1,84 @@
+"""What step 05 says on the console: the table, the verdict, warnings, skipped files."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from common.analysis.comparison import Group, Row
+from common.analysis.explain import banners, group_title, why_separate
+from common.analysis.records import Folder
+from common.analysis.table import Cell, columns
+from common.analysis.verdict import headline, verdicts
+
+SAID_BY_BANNERS = ("true devices",)
+MOST_GROUPS, MOST_ROWS, MOST_LINES = 4, 20, 8
+"""A folder of thousands of records must not fill the terminal; the page has the rest."""
+
+
+def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None:
+    """Print everything that a reader needs before opening the page."""
+    for group in groups[:MOST_GROUPS]:
+        console.print()
+        console.print(_table(group))
+        _lines(console, [verdict.text for verdict in verdicts(group)])
+        _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
+        _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
+        _lines(console, banners([group]), "yellow")
+    if len(groups) > MOST_GROUPS:
+        console.print(f"\n… and {len(groups) - MOST_GROUPS} more groups, all on the page.")
+    if len(groups) > 1:
+        _lines(console, [f"not compared with each other: {text}" for text in why_separate(groups)])
+    unfinished = [run for run in folder.runs if not run.is_comparable]
+    _lines(console, [f"{run.file}: {run.record.status}{_why(run.record.failure)}" for run in unfinished], "yellow")
+    _lines(console, [f"skipped {item.file}: {item.reason}" for item in folder.skipped], "yellow")
+    if groups:
+        console.print(f"\n[bold]{printable(headline(groups[0]))}[/bold]")
+    else:
+        console.print("\n[bold]No run completed, so there is nothing to compare yet.[/bold]")
+
+
+def printable(text: str) -> str:
+    """Text from a record, safe for a terminal: no markup of rich, no control characters."""
+    return escape("".join(letter if letter.isprintable() else "�" for letter in text))
+
+
+def _table(group: Group) -> Table:
+    table = Table(title=printable(group_title(group)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    parts = columns(group)
+    for position, column in enumerate(parts):
+        header = column.header.replace(" (", "\n(").replace("Scaling ", "Scaling\n")
+        table.add_column(header, justify="left" if position == 0 else "right", no_wrap=position > 0)
+    for row in group.rows[:MOST_ROWS]:
+        table.add_row(*(_cell(column.cell(row)) for column in parts))
+    if len(group.rows) > MOST_ROWS:
+        table.caption = f"{len(group.rows) - MOST_ROWS} more rows on the page"
+    return table
+
+
+def _cell(cell: Cell) -> str:
+    mark = " [yellow]![/yellow]" if cell.warnings else ""
+    below = "\n".join(filter(None, [cell.interval, cell.note]))
+    return printable(cell.text) + mark + (f"\n[dim]{escape(below)}[/dim]" if below else "")
+
+
+def _spoilt(group: Group) -> list[tuple[Row, Cell]]:
+    cells = ((row, column.cell(row)) for row in group.rows[:MOST_ROWS] for column in columns(group))
+    return [(row, cell) for row, cell in cells if any(check.name not in SAID_BY_BANNERS for check in cell.warnings)]
+
+
+def _trouble(cell: Cell) -> str:
+    return "; ".join(f"{check.name} ({check.reason})" for check in cell.warnings if check.name not in SAID_BY_BANNERS)
+
+
+def _why(failure) -> str:
+    return f" ({failure.kind} on rank {failure.rank}: {failure.message}). {failure.advice}" if failure else ""
+
+
+def _lines(console: Console, lines: list[str], colour: str = "default") -> None:
+    for line in lines[:MOST_LINES]:
+        console.print(f"[{colour}]• {printable(line)}[/{colour}]")
+    if len(lines) > MOST_LINES:
+        console.print(f"• … and {len(lines) - MOST_LINES} more, on the page")
