@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
+import secrets
+import shutil
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +22,14 @@ from typing import TypeVar
 import torch
 
 from common.devices import cpu_cores, cpu_model
-from common.metrics import Environment, Gpu
-from common.nvml import open_nvml
+from common.metrics import Environment, EnvironmentRecord, Gpu
+from common.models import import_torchvision
+from common.nvml import Nvml, open_nvml
 
 T = TypeVar("T")
+
+RENDEZVOUS_PORT = 29500
+"""Where torchrun without `--standalone` lets the ranks meet."""
 
 
 def describe() -> Environment:
@@ -45,7 +53,68 @@ def describe() -> Environment:
         )
 
 
-def _gpu(index, nvml) -> Gpu:
+def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
+    """What step 01 records, its requirements still empty: this host, and what training will meet on it."""
+    now = datetime.now(UTC)
+    environment = describe()
+    with open_nvml() as nvml:
+        driver_gpus = nvml.gpus() if nvml else []
+        names = [gpu.name() or "unknown GPU" for gpu in driver_gpus]
+        processes = [_processes(nvml, gpu.index) for gpu in environment.gpus] if nvml else []
+    return EnvironmentRecord(
+        run_id=f"01_environment-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+        command=command,
+        started_at=now.isoformat(timespec="seconds"),
+        environment=environment,
+        peer_access=_attempt(lambda: peer_access(len(environment.gpus))) or [],
+        shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
+        open_files_limit=_attempt(open_files_limit),
+        rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
+        backends=_attempt(backends) or [],
+        driver_gpus=names,
+        gpu_processes=processes,
+        cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        cuda_error=_error_of(torch.cuda.init) if names and torch.version.cuda and not environment.gpus else None,
+        torchvision_error=_error_of(import_torchvision),
+        disk_free_bytes=_attempt(lambda: shutil.disk_usage(results_dir).free),
+    )
+
+
+def peer_access(gpus: int) -> list[list[bool]]:
+    """[i][j]: GPU i can read GPU j's memory directly, and not only through the host's."""
+    return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
+
+
+def open_files_limit() -> int:
+    """Files and sockets that this process may hold open at once."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this TCP port now."""
+    with socket.socket() as server:
+        # Without it, a port that a run has just left counts as taken for another minute.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def backends() -> list[str]:
+    """Those of nccl and gloo that this torch was built with."""
+    built = {"nccl": torch.distributed.is_nccl_available, "gloo": torch.distributed.is_gloo_available}
+    return [name for name, available in built.items() if available()]
+
+
+def _processes(nvml: Nvml, index: int) -> int | None:
+    gpu = nvml.gpu_of_torch(torch.cuda.get_device_properties(index))
+    processes = gpu.process_bytes() if gpu else None
+    return None if processes is None else len(processes)
+
+
+def _gpu(index: int, nvml: Nvml | None) -> Gpu:
     properties = torch.cuda.get_device_properties(index)
     driver = nvml.gpu_of_torch(properties) if nvml else None
     return Gpu(
@@ -78,6 +147,15 @@ def _cudnn_version() -> str | None:
         return None
     scale = 10_000 if number >= 90_000 else 1_000
     return f"{number // scale}.{number % scale // 100}.{number % 100}"
+
+
+def _error_of(action: Callable[[], object]) -> str | None:
+    """The first line of what `action` raises, None if it works."""
+    try:
+        action()
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return None
 
 
 def _attempt(read: Callable[[], T]) -> T | None:
