@@ -18,10 +18,9 @@ ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04
 def main() -> None:
     options = parse_arguments()
     # Imported after parsing, so that --help answers at once.
-    from common.analysis.report import write_plots, write_report
-
     from common.analysis.comparison import build_groups
     from common.analysis.records import read_folder
+    from common.analysis.report import write_plots, write_report
     from common.analysis.summary import print_summary
     from common.console import open_console
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from common.analysis.formats import percent
 from common.analysis.statistics import student_quantile
 from common.metrics import DeviceUse, Record, epoch_seconds, step_seconds, throughput
 
@@ -77,7 +78,8 @@ def _arithmetic(record: Record) -> Answer:
     steps = sum(epoch.steps for epoch in record.epochs)
     expected = steps * record.config.global_batch_size
     product = (throughput(record) or 0) * sum(epoch_seconds(record))
-    told = f"throughput × time = {product:,.0f} samples; {steps:,} steps of {record.config.global_batch_size} = {expected:,}"
+    batch = record.config.global_batch_size
+    told = f"throughput × time = {product:,.0f} samples; {steps:,} steps of {batch} = {expected:,}"
     return ("passed" if abs(product - expected) <= CLOCK_TOLERANCE * expected else "failed"), told
 
 
@@ -91,7 +93,10 @@ def _clock(record: Record) -> Answer:
             worst = max(worst, abs(by_host - by_steps) / max(by_host, by_steps, 1e-12))
         first += epoch.steps
     outcome = "passed" if worst <= CLOCK_TOLERANCE else "failed"
-    return outcome, f"host clock and sum of steps differ by at most {worst:.2%} (limit {CLOCK_TOLERANCE:.0%})"
+    return (
+        outcome,
+        f"host clock and sum of steps differ by at most {percent(worst, 2)} (limit {percent(CLOCK_TOLERANCE)})",
+    )
 
 
 def _warm_up(record: Record) -> Answer:
@@ -107,9 +112,9 @@ def _warm_up(record: Record) -> Answer:
     if first > rest.mean() + noise and slower > WARM_UP_LIMIT:
         return (
             "warning",
-            f"the first {length} measured steps were {slower:.0%} slower than the rest: raise --warmup-steps",
+            f"the first {length} measured steps were {percent(slower)} slower than the rest: raise --warmup-steps",
         )
-    return "passed", f"the first {length} measured steps differ from the rest by {slower:+.0%}, within the noise"
+    return "passed", f"the first {length} measured steps differ from the rest by {percent(slower)}, within the noise"
 
 
 def _enough_steps(record: Record) -> Answer:
@@ -121,7 +126,7 @@ def _enough_steps(record: Record) -> Answer:
 
 def _data_wait(record: Record) -> Answer:
     share = max(sum(rank.data_wait_seconds) / max(sum(rank.step_seconds), 1e-12) for rank in record.ranks)
-    told = f"{share:.1%} of the time went into waiting for data (limit {DATA_WAIT_LIMIT:.0%})"
+    told = f"{percent(share, 1)} of the time went into waiting for data (limit {percent(DATA_WAIT_LIMIT)})"
     return (
         ("warning", f"{told}: your loader is what you measured; raise --workers")
         if share > DATA_WAIT_LIMIT
@@ -138,7 +143,7 @@ def _loss(record: Record) -> Answer:
     return "passed", f"{losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
 
 
-def _true_devices(record: Record) -> Answer:
+def _devices(record: Record) -> Answer:
     world, said = record.world, []
     if world.emulated:
         said.append("emulated: DataParallel's algorithm on CPU cores")
@@ -203,15 +208,15 @@ def _load(record: Record) -> Answer:
 
 CHECKS: list[tuple[str, Callable[[Record], Answer], Number]] = [
     ("parity", _parity, "speed"),
-    ("same work", _same_work, "speed"),
+    ("samples seen", _same_work, "speed"),
     ("samples = throughput × time", _arithmetic, "speed"),
     ("clock", _clock, "speed"),
     ("warm-up", _warm_up, "speed"),
-    ("enough steps", _enough_steps, "speed"),
+    ("number of steps", _enough_steps, "speed"),
     ("data wait", _data_wait, "speed"),
     ("loss", _loss, "speed"),
-    ("true devices", _true_devices, "speed"),
+    ("devices", _devices, "speed"),
     ("throttling", _throttling, "speed"),
-    ("alone on the GPU", _alone_on_gpu, "speed"),
-    ("load at the start", _load, "speed"),
+    ("other processes", _alone_on_gpu, "speed"),
+    ("load", _load, "speed"),
 ]

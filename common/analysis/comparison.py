@@ -1,7 +1,7 @@
 """Records -> groups of runs that may be compared -> rows, one for each configuration, measured against one device.
 
-A ratio is only ever formed within a group. Two ways to group are kept apart: *weak scaling* (each device keeps its batch,
-more devices do more) and *strong scaling* (the global batch stays, each device gets less).
+A ratio is only ever formed within a group. Two ways to group are kept apart: *weak scaling* (each device keeps its
+batch, more devices do more) and *strong scaling* (the global batch stays, each device gets less).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 
 from common.analysis.checks import Check
 from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
+from common.analysis.formats import percent
 from common.analysis.runs import Run
 from common.analysis.statistics import Estimate, distinguishable, mean_of_runs, ratio, standing_apart
 from common.metrics import Method, Record
@@ -179,7 +180,7 @@ def _letters(position: int) -> str:
 
 
 def _repeats(row: Row) -> Check:
-    name, runs = "repeats agree", row.runs
+    name, runs = "repeats", row.runs
     if len(runs) == 1:
         return Check(name, "not measured", "one run: its interval knows nothing of the difference between runs")
     if row.apart:
@@ -187,16 +188,18 @@ def _repeats(row: Row) -> Check:
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
         if distinguishable(quotient) and abs(quotient.value - 1) > 0.05:
-            return Check(name, "warning", f"its two runs differ by {abs(quotient.value - 1):.0%}: run it a third time")
+            return Check(
+                name, "warning", f"its two runs differ by {percent(abs(quotient.value - 1))}: run it a third time"
+            )
     return Check(name, "passed", f"{len(runs)} runs, none stands apart")
 
 
 def _superlinear(row: Row) -> Check:
-    name = "efficiency below 105 %"
+    name = "efficiency"
     if row.efficiency is None:
         reason = "no valid single-device run to compare with" if row.speed_up is None else "devices are not its own"
         return Check(name, "not applicable", reason)
-    told = f"{row.efficiency.value:.0%} of {row.devices} × one device"
+    told = f"{percent(row.efficiency.value)} (limit {percent(SUPERLINEAR)}) of {row.devices} × one device"
     if row.efficiency.value > SUPERLINEAR:
         return Check(name, "warning", f"{told}: too good; suspect the single-device run, or a cache")
     return Check(name, "passed", told)

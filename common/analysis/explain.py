@@ -9,6 +9,8 @@ from common.analysis.facts import differences
 
 UNSAID = {"classes": "1000", "memory format": "channels_first", "compiled": "no", "data": "synthetic"}
 """Parts of the key that a title leaves out while they have their usual value."""
+SAID_BY_BANNERS = ("devices",)
+"""Checks that a banner words already."""
 
 
 def group_title(group: Group) -> str:
@@ -35,14 +37,14 @@ def banners(groups: Iterable[Group]) -> list[str]:
     found = []
     if any(row.record.world.device_kind == "cpu" for row in rows):
         found.append(
-            "CPU cores stand in for devices here. They share one memory and its bandwidth, so their speed-up says how the "
-            "methods work and little about what GPUs would gain."
+            "CPU cores stand in for devices here. They share one memory and its bandwidth, so their speed-up shows how "
+            "the methods work and says little about what GPUs would gain."
         )
     emulated = _labels(rows, "emulated")
     if emulated:
         found.append(
-            f"Emulated: {emulated}. torch's DataParallel needs GPUs; the same four stages (scatter, replicate, parallel apply, "
-            "gather) ran on CPU cores in threads of one Python process, which take turns at its interpreter lock."
+            f"Emulated: {emulated}. torch's DataParallel needs GPUs; its stages (scatter, replicate, parallel apply, gather) "
+            "ran on CPU cores, in threads of one process that take turns at Python's interpreter lock."
         )
     shared = _labels(rows, "shared")
     if shared:
@@ -50,8 +52,8 @@ def banners(groups: Iterable[Group]) -> list[str]:
     oversubscribed = _labels(rows, "oversubscribed")
     if oversubscribed:
         found.append(
-            f"Oversubscribed: {oversubscribed}. More devices were asked for than there are CPU cores, so that they took "
-            "turns, and this is no scaling."
+            f"Oversubscribed: {oversubscribed}. More devices were asked for than there are CPU cores, so that they "
+            "took turns, and this is no scaling."
         )
     return found
 

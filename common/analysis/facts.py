@@ -1,4 +1,4 @@
-"""What a reader would compare about two runs: the key of a group, the identity of a configuration, and differences in words."""
+"""What a reader would compare about two runs: the group, the configuration, and what differs, in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def group_key(record: Record, scaling: Scaling) -> Facts:
-    """Runs with equal keys may be compared. Weak scaling holds the per-device batch, strong scaling the global batch."""
+    """Runs of equal key may be compared. Weak scaling fixes the per-device batch, strong scaling the global batch."""
     config = record.config
     if scaling == "weak":
         batch = {"per-device batch": str(config.per_device_batch_size)}
@@ -52,7 +52,7 @@ def facts(record: Record) -> Facts:
         "samples per epoch": config.samples_per_epoch,
         "epochs": config.epochs,
         "warm-up steps": config.warmup_steps,
-        # By default the rate grows with the global batch (linear scaling rule); only a departure from it is a difference.
+        # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
         "learning rate per 256 samples": f"{config.learning_rate * 256 / config.global_batch_size:.4g}",
         "momentum": config.momentum,
         "weight decay": config.weight_decay,

@@ -23,8 +23,8 @@ class PeakMemory:
 def memory_of(row: Row) -> list[PeakMemory]:
     """Every device or process that reported a peak, device 0 first; over several runs the highest.
 
-    A GPU that several replicas share is listed once. On CPU a device whose process belongs to another entry (DataParallel:
-    one process drives all replicas) has no peak of its own, and is left out.
+    A GPU that several replicas share is listed once. On CPU a device whose process belongs to another entry
+    (DataParallel: one process drives all replicas) has no peak of its own, and is left out.
     """
     on_gpu = row.record.world.device_kind == "cuda"
     peaks: dict[tuple, PeakMemory] = {}
@@ -42,7 +42,7 @@ def memory_of(row: Row) -> list[PeakMemory]:
 
 
 def _static(row: Row, is_first: bool) -> dict[str, int]:
-    """DataParallel keeps gradients and optimizer state on device 0 alone; its other devices hold a copy of the model."""
+    """DataParallel keeps gradients and optimizer state on device 0 alone; the others hold a copy of the model."""
     sizes = row.record.static_memory
     if sizes is None:
         return {}

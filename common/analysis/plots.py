@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from common.analysis.comparison import METHOD_ORDER, SHORT_NAMES, Group, Row
-from common.analysis.drawing import COLOURS, INK, MARKERS, MUTED, new_figure
+from common.analysis.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, new_figure
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 
@@ -30,7 +31,8 @@ class Plot:
 
 def draw_all(group: Group) -> list[Plot]:
     """Every figure that the group has data for."""
-    drawn = (draw(group) for draw in (throughput, epoch_time, scaling, memory, loss))
+    with mpl.rc_context(STYLE):
+        drawn = [draw(group) for draw in (throughput, epoch_time, scaling, memory, loss)]
     return [plot for plot in drawn if plot]
 
 
@@ -93,14 +95,7 @@ def scaling(group: Group) -> Plot | None:
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
     for method in sorted({row.method for row in rows}, key=METHOD_ORDER.__getitem__):
         own = [row for row in rows if row.method == method]
-        estimates = [row.speed_up for row in own]
-        ends = [estimate.interval or (estimate.value, estimate.value) for estimate in estimates]
-        values = [estimate.value for estimate in estimates]
-        errors = [[v - low for v, (low, _) in zip(values, ends, strict=True)],
-                  [high - v for v, (_, high) in zip(values, ends, strict=True)]]  # fmt: skip
-        devices = [row.devices for row in own]
-        axes.errorbar([1, *devices], [1, *values], yerr=[[0, *errors[0]], [0, *errors[1]]], color=COLOURS[method],
-                      marker=MARKERS[method], capsize=4, linewidth=1.6, label=SHORT_NAMES[method])  # fmt: skip
+        _scaling_line(axes, own, SHORT_NAMES[method], shift=0.02 * (METHOD_ORDER[method] - 1.5))
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("devices")
@@ -110,6 +105,19 @@ def scaling(group: Group) -> Plot | None:
     return Plot(
         "scaling", "Scaling against the ideal", "Throughput over that of one device, with 95 % intervals.", figure
     )
+
+
+def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
+    """One method's points with their intervals, from (1, 1) on; `shift` keeps error bars of two methods apart."""
+    method, estimates = rows[0].method, [row.speed_up for row in rows]
+    values = [1.0, *(estimate.value for estimate in estimates)]
+    ends = [(1.0, 1.0), *(estimate.interval or (estimate.value, estimate.value) for estimate in estimates)]
+    below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
+    above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
+    devices = [1.0, *(row.devices * (1 + shift) for row in rows)]
+    line = "-" if len({row.devices for row in rows}) == len(rows) else "none"  # variants of one count form no line
+    axes.errorbar(devices, values, yerr=[below, above], color=COLOURS[method], marker=MARKERS[method], markersize=5,
+                  linestyle=line, capsize=4, linewidth=1.6, label=label)  # fmt: skip
 
 
 def memory(group: Group) -> Plot | None:
@@ -140,8 +148,8 @@ def memory(group: Group) -> Plot | None:
         caption = "Peak in tensors (torch's allocator) on each device; the dark part is there whatever the batch."
     else:
         caption = (
-            "Peak resident memory of each process. It contains Python, its libraries and the data; one replica's share of "
-            "parameters, gradients and optimizer state is drawn dark."
+            "Peak resident memory of each process. It contains Python, its libraries and the data; one replica's share "
+            "of parameters, gradients and optimizer state is drawn dark."
         )
     return Plot("memory", "Memory per device" if on_gpu else "Memory per process", caption, figure)
 
@@ -153,13 +161,13 @@ def loss(group: Group) -> Plot | None:
     figure, axes = new_figure(4)
     for row in rows:
         losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
-        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
-                  linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
+        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[row.method], marker=MARKERS[row.method],
+                  markersize=5, linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean training loss")
     axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
     if len(rows) <= 8:
         axes.legend()
-    caption = "Each row's newest run. The curves need not coincide: with a larger global batch an epoch holds fewer, larger steps."
+    caption = "Each row's newest run. Curves need not coincide: a larger global batch makes fewer, larger steps."
     return Plot("loss", "Training loss", caption, figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -38,8 +37,8 @@ class Folder:
     skipped: list[Skipped] = field(default_factory=list)
 
 
-def read_folder(folder: Path, progress: Callable[[], object] = lambda: None) -> Folder:
-    """Read every `*.json` in `folder` itself; `progress` is called after each. UsageError where there is no such folder."""
+def read_folder(folder: Path) -> Folder:
+    """Read every `*.json` in `folder` itself. UsageError where there is no such folder."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
     except OSError as error:
@@ -65,7 +64,6 @@ def read_folder(folder: Path, progress: Callable[[], object] = lambda: None) -> 
             seen[record.run_id] = path.name
         except ValueError as error:
             found.skipped.append(Skipped(path.name, str(error)))
-        progress()
     found.runs.sort(key=lambda run: (run.record.started_at, run.file))
     return found
 

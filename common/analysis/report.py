@@ -13,6 +13,7 @@ from markupsafe import Markup
 from common.analysis import explain
 from common.analysis.comparison import Group, Row
 from common.analysis.drawing import to_files, to_svg
+from common.analysis.explain import SAID_BY_BANNERS
 from common.analysis.machine import machines, requirements
 from common.analysis.plots import draw_all
 from common.analysis.records import Folder
@@ -49,7 +50,7 @@ def write_report(path: Path, folder: Folder, groups: list[Group]) -> None:
 
 
 def write_plots(folder: Path, groups: list[Group]) -> int:
-    """Write the figures of the most telling groups as SVG and PNG; their number. UsageError where that is not possible."""
+    """Write the figures of the most telling groups as SVG and PNG; their number. UsageError where that fails."""
     written = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def render(folder: Folder, groups: list[Group]) -> str:
     engine.filters["gib"] = gib
     unfinished = [run for run in folder.runs if not run.is_comparable]
     return engine.get_template("report.html.j2").render(
-        headline=headline(groups[0]) if groups else "No run completed, so there is nothing to compare yet.",
+        headline=headline(groups),
         banners=explain.banners(groups),
         single_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
         groups=[_section(position, group) for position, group in enumerate(groups, start=1)],
@@ -107,7 +108,7 @@ def _section(position: int, group: Group) -> dict:
         "verdicts": [verdict.text for verdict in verdicts(group)][:MOST_LISTED],
         "differences": group.differences,
         "plots": [(plot, Markup(to_svg(plot.figure, f"group{position}-{plot.name}"))) for plot in plots],
-        "checks": [(row, _checks(row)) for row in rows],
+        "checks": [_checks(row) for row in rows],
         "settings": list({**group.key, **_common_facts(group)}.items()),
         "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in rows],
     }
@@ -122,8 +123,8 @@ def _common_facts(group: Group) -> dict[str, str]:
     return {name: next(iter(known)) for name, known in values.items() if len(known) == 1}
 
 
-def _checks(row: Row) -> list[dict]:
-    """The self-checks of a row: over its runs the worst outcome of each, and the reason of the newest run that had it."""
+def _checks(row: Row) -> dict:
+    """A row's self-checks: over its runs the worst outcome of each, with the reason of the newest run that had it."""
     severity = ("failed", "warning", "not measured", "passed", "not applicable")
     by_name: dict[str, list] = {}
     for run in reversed(row.runs):
@@ -137,4 +138,5 @@ def _checks(row: Row) -> list[dict]:
         alike = sum(check.outcome == worst.outcome for check in checks)
         share = f" ({alike} of {len(checks)} runs)" if alike < len(checks) else ""
         told.append({"name": name, "outcome": worst.outcome, "reason": worst.reason + share})
-    return told
+    doubts = [check["name"] for check in told if check["outcome"] in ("failed", "warning")]
+    return {"row": row, "checks": told, "doubts": doubts, "open": any(name not in SAID_BY_BANNERS for name in doubts)}

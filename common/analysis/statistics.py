@@ -1,8 +1,8 @@
 """Plain numbers in, plain numbers out: estimates with 95 % intervals, their ratios, and runs that stand apart.
 
-An estimate carries its standard error relative to its value. Times, rates, speed-ups and efficiencies are all positive and
-are all compared by ratio, so that one form serves them: value × exp(± t · relative error). The interval of a rate is
-then exactly the reciprocal of the interval of its time. How often these intervals hold the truth is measured by
+An estimate carries its standard error relative to its value. Times, rates, speed-ups and efficiencies are all positive
+and are all compared by ratio, so that one form serves them: value × exp(± t · relative error). The interval of a rate
+is then exactly the reciprocal of the interval of its time. How often these intervals hold the truth is measured by
 benchmarks/interval_coverage.py.
 """
 
@@ -54,7 +54,7 @@ def student_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) 
 
 
 def batch_count(steps: int) -> int:
-    """Number of consecutive batches into which a run of `steps` steps is cut: 4 to 12, of twenty steps where there are enough."""
+    """Number of consecutive batches that a run of `steps` steps is cut into: 4 to 12, of 20 steps where possible."""
     return max(FEWEST_BATCHES, min(MOST_BATCHES, steps // STEPS_PER_BATCH))
 
 
@@ -125,8 +125,8 @@ def distinguishable(quotient: Estimate) -> bool | None:
 def standing_apart(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:
     """For each of three or more repeats: is it further from their median than the others' scatter explains?
 
-    Scatter is the larger of 1.4826 × the median absolute deviation and the runs' own typical error; the limit is 3.5 of it
-    (Iglewicz and Hoaglin 1993), and at least `least_difference` of the median, so that a very quiet machine does not
+    Scatter is the larger of 1.4826 × the median absolute deviation and the runs' own typical error; the limit is 3.5 of
+    it (Iglewicz and Hoaglin 1993), and at least `least_difference` of the median, so that a very quiet machine does not
     mark trifles. Below three runs nobody can say which one stands apart.
     """
     if len(runs) < 3:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from common.analysis.comparison import Group, Row
-from common.analysis.explain import banners, group_title, why_separate
+from common.analysis.explain import SAID_BY_BANNERS, banners, group_title, why_separate
 from common.analysis.records import Folder
 from common.analysis.table import Cell, columns
 from common.analysis.verdict import headline, verdicts
 
-SAID_BY_BANNERS = ("true devices",)
 MOST_GROUPS, MOST_ROWS, MOST_LINES = 4, 20, 8
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
 
@@ -26,18 +27,15 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
         _lines(console, [verdict.text for verdict in verdicts(group)])
         _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
         _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
-        _lines(console, banners([group]), "yellow")
     if len(groups) > MOST_GROUPS:
         console.print(f"\n… and {len(groups) - MOST_GROUPS} more groups, all on the page.")
+    _lines(console, banners(groups), "yellow")
     if len(groups) > 1:
         _lines(console, [f"not compared with each other: {text}" for text in why_separate(groups)])
     unfinished = [run for run in folder.runs if not run.is_comparable]
     _lines(console, [f"{run.file}: {run.record.status}{_why(run.record.failure)}" for run in unfinished], "yellow")
     _lines(console, [f"skipped {item.file}: {item.reason}" for item in folder.skipped], "yellow")
-    if groups:
-        console.print(f"\n[bold]{printable(headline(groups[0]))}[/bold]")
-    else:
-        console.print("\n[bold]No run completed, so there is nothing to compare yet.[/bold]")
+    console.print(f"\n[bold]{printable(headline(groups).outcome)}[/bold]\n{printable(headline(groups).detail)}")
 
 
 def printable(text: str) -> str:
@@ -46,13 +44,20 @@ def printable(text: str) -> str:
 
 
 def _table(group: Group) -> Table:
-    table = Table(title=printable(group_title(group)), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=printable(group_title(group)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+    )
     parts = columns(group)
     for position, column in enumerate(parts):
-        header = column.header.replace(" (", "\n(").replace("Scaling ", "Scaling\n")
-        table.add_column(header, justify="left" if position == 0 else "right", no_wrap=position > 0)
+        header = column.header.replace(" (", "\n(").replace("Scaling ", "Scaling\n").replace("Global ", "Global\n")
+        table.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
     for row in group.rows[:MOST_ROWS]:
-        table.add_row(*(_cell(column.cell(row)) for column in parts))
+        first, *rest = (column.cell(row) for column in parts)
+        table.add_row(_cell(replace(first, text=row.label, note=first.note.replace(", ", "\n"))), *map(_cell, rest))
     if len(group.rows) > MOST_ROWS:
         table.caption = f"{len(group.rows) - MOST_ROWS} more rows on the page"
     return table

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.analysis.checks import Check
 from common.analysis.comparison import LONG_NAMES, Group, Row
+from common.analysis.formats import percent, rate, seconds, times
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 from common.console import gib
@@ -51,30 +52,6 @@ def columns(group: Group) -> list[Column]:
     ]
 
 
-def number(value: float) -> str:
-    """Three significant digits, thousands in full: 39.1, 425, 1,205."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits}f}"
-
-
-def seconds(value: float) -> str:
-    return f"{number(value)} s"
-
-
-def rate(value: float) -> str:
-    return f"{number(value)} samples/s"
-
-
-def times(value: float) -> str:
-    return f"{value:.2f} ×"
-
-
-def percent(value: float) -> str:
-    return f"{value:.0%}".replace("%", " %")
-
-
 def interval_text(estimate: Estimate, form: Callable[[float], str]) -> str:
     """`37.0 – 41.3`, without the unit, which stands beside the value."""
     if estimate.interval is None:
@@ -92,14 +69,14 @@ def troubles(row: Row, spoils: str) -> tuple[Check, ...]:
 def _method(row: Row) -> Cell:
     runs = f"{len(row.runs)} runs" if len(row.runs) > 1 else "1 run"
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return Cell(LONG_NAMES[row.method], note=", ".join([runs, *flags, *filter(None, [row.variant])]))
+    return Cell(LONG_NAMES[row.method], note=", ".join([runs, *flags]))
 
 
 def _batch(row: Row) -> Cell:
     config = row.record.config
     return Cell(
         f"{config.global_batch_size:,}",
-        note=f"{config.per_device_batch_size:,} per device",
+        note=f"{config.per_device_batch_size:,} each",
         value=config.global_batch_size,
     )
 

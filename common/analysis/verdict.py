@@ -25,7 +25,7 @@ class Verdict:
 
 
 def verdicts(group: Group) -> list[Verdict]:
-    """Every parallel row against one device, and DDP against DP on as many devices. Rows that are not valid are left out."""
+    """Every parallel row against one device, and DDP against DP on as many devices; invalid rows stay out."""
     valid = [row for row in group.rows if row.is_valid]
     found = [Verdict(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
     for row in valid:
@@ -40,55 +40,71 @@ def verdicts(group: Group) -> list[Verdict]:
 def compare_in_words(one: Row, other: Row, quotient: Estimate) -> str:
     """`DDP × 2 is 1.52 times as fast as DP × 2 (95 % interval 1.31 to 1.76)`, or that nobody can tell."""
     if quotient.interval is None:
-        return f"{one.label} against {other.label}: {quotient.value:.2f}, with too few steps for an interval, so no verdict."
-    low, high = quotient.interval
+        return (
+            f"{one.label} against {other.label}: {quotient.value:.2f}, but too few steps for an interval: no verdict."
+        )
     if not distinguishable(quotient):
-        return f"{one.label} and {other.label} are not distinguishable: the ratio's interval, {low:.2f} to {high:.2f}, spans 1."
+        return (
+            f"{one.label} and {other.label} are not distinguishable: the ratio's interval, {span(quotient)}, spans 1."
+        )
     if quotient.value < 1:
         return compare_in_words(other, one, quotient.inverse())
-    return (
-        f"{one.label} is {quotient.value:.2f} times as fast as {other.label} (95 % interval {low:.2f} to {high:.2f})."
-    )
+    return f"{one.label} is {quotient.value:.2f} times as fast as {other.label} (95 % interval {span(quotient)})."
 
 
-def headline(group: Group) -> str:
-    """The outcome in one or two sentences: who is fastest on the most true devices, and by how much."""
-    rows = [row for row in group.rows if row.is_valid]
-    if not rows:
-        return "No run passed its parity check, so there is no speed to report."
-    true = [row for row in rows if row.true_devices] or rows  # four ranks on two cores say nothing about four devices
-    most = max((row.devices for row in true if row.method == "ddp"), default=max(row.devices for row in true))
-    rivals = [row for row in true if row.devices == most or row.method == "single"]
+@dataclass(frozen=True)
+class Headline:
+    """The page's first words."""
+
+    outcome: str
+    """One sentence: who is fastest, on what, by how much."""
+    detail: str = ""
+    """How far each parallel method got, in multiples of one device."""
+
+
+def headline(groups: list[Group]) -> Headline:
+    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices."""
+    if not groups:
+        return Headline("No run completed, so there is nothing to compare yet.")
+    valid = [row for row in groups[0].rows if row.is_valid]
+    if not valid:
+        return Headline("No run passed its parity check, so there is no speed to report.")
+    rows = [row for row in valid if row.true_devices] or valid
+    most = max((row.devices for row in rows if row.method == "ddp"), default=max(row.devices for row in rows))
+    rivals = [row for row in rows if row.devices == most or row.method == "single"]
     first = max(rivals, key=lambda row: row.throughput.value)
     others = [row for row in rivals if row.method != first.method]
-    place = f"On {devices_in_words(group)}, training {group.key['model']}: "
+    place, model = f"On {devices_in_words(groups[0])}", groups[0].key["model"]
     if not others:
-        return f"{place}{first.throughput.value:,.3g} samples/s with {name(first)}. Nothing to compare it with yet."
+        speed = f"{first.throughput.value:,.3g} samples/s"
+        return Headline(f"{place}, {name(first)} trains {model} at {speed}; nothing to compare it with yet.")
     second = max(others, key=lambda row: row.throughput.value)
+    return Headline(f"{place}, {_outcome(first, second, model)}", _against_one_device(rivals))
+
+
+def _outcome(first: Row, second: Row, model: str) -> str:
     lead = ratio(first.throughput, second.throughput)
-    return place + _outcome(first, second, lead) + _against_one_device(first, rivals)
-
-
-def _outcome(first: Row, second: Row, lead: Estimate) -> str:
     told = distinguishable(lead)
     if told is None:
-        return f"{name(first)} came out ahead of {name(second)}, but there are too few steps to say that it is faster. "
-    low, high = lead.interval
+        return f"{name(first)} came out ahead of {name(second)} for {model}, in too few steps to say that it is faster."
     if not told:
-        return f"{name(first)} and {name(second)} are not distinguishable (ratio {low:.2f} to {high:.2f}). "
-    return f"{name(first)} is fastest, {lead.value:.2f} times as fast as {name(second)} (95 % interval {low:.2f} to {high:.2f}). "
+        return f"{name(first)} and {name(second)} are not distinguishable for {model} (ratio {span(lead)})."
+    return f"{name(first)} trains {model} fastest: {lead.value:.2f} times as fast as {name(second)} ({span(lead)})."
 
 
-def _against_one_device(first: Row, rivals: list[Row]) -> str:
-    """How far each parallel method got, in multiples of one device; its closest rival has been named already."""
+def _against_one_device(rivals: list[Row]) -> str:
     parts = [
-        f"{name(row)} reaches {row.speed_up.value:.2f}× ({row.speed_up.interval[0]:.2f} to {row.speed_up.interval[1]:.2f})"
-        if row.speed_up.interval
-        else f"{name(row)} reaches {row.speed_up.value:.2f}×"
-        for row in sorted(rivals, key=lambda row: row is not first)
+        f"{row.label} {row.speed_up.value:.2f}" + (f" ({span(row.speed_up)})" if row.speed_up.interval else "")
+        for row in rivals
         if row.speed_up
     ]
-    return f"Measured in one device's throughput, {' and '.join(parts)}." if parts else ""
+    return f"Speed-up over one device: {', '.join(parts)}. In brackets: 95 % intervals." if parts else ""
+
+
+def span(estimate: Estimate) -> str:
+    """`1.31 to 1.76`; the estimate must have an interval."""
+    low, high = estimate.interval
+    return f"{low:.2f} to {high:.2f}"
 
 
 def name(row: Row) -> str:
@@ -96,8 +112,7 @@ def name(row: Row) -> str:
     long = LONG_NAMES[row.method]
     if row.method == "single":
         return "one device"
-    emulated = ", emulated" if row.record.world.emulated else ""
-    return f"{long} ({row.devices} devices{emulated})"
+    return f"{'emulated ' if row.record.world.emulated else ''}{long} on {row.devices} devices"
 
 
 def devices_in_words(group: Group) -> str:

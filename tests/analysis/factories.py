@@ -48,7 +48,8 @@ def make_record(
     for rank in range(processes):
         times = step_seconds * rng.normal(1, noise, (epochs, steps)).clip(0.1)
         ranks.append(RankTrace(
-            rank=rank, host="bench", step_seconds=times.ravel().tolist(), data_wait_seconds=(times * 0.01).ravel().tolist(),
+            rank=rank, host="bench", step_seconds=times.ravel().tolist(),
+            data_wait_seconds=(times * 0.01).ravel().tolist(),
             host_epoch_seconds=times.sum(axis=1).tolist(), samples=[steps * batch // processes] * epochs,
             checksums=[f"{rank + 1:016x}"] * epochs,
         ))  # fmt: skip
@@ -65,8 +66,8 @@ def make_record(
         "static_memory": StaticMemory(parameters=11_689_512, parameter_bytes=45 * MIB, buffer_bytes=1 * MIB,
                                       gradient_bytes=45 * MIB, optimizer_state_bytes=45 * MIB),
         "parity": make_parity(method, devices),
-        "epochs": [Epoch(epoch=e + 1, steps=steps, samples=steps * batch, mean_loss=2.0 / (e + 1), expected_checksum=expected)
-                   for e in range(epochs)],
+        "epochs": [Epoch(epoch=e + 1, steps=steps, samples=steps * batch, mean_loss=2.0 / (e + 1),
+                         expected_checksum=expected) for e in range(epochs)],
         "ranks": ranks,
     }  # fmt: skip
     return Record(**values | changes)
@@ -84,7 +85,7 @@ def make_config(method, batch, per_device_batch, epochs, samples, **changes) -> 
 
 def make_world(method, devices, processes, kind, **changes) -> World:
     values = {
-        "device_kind": kind, "device_model": "Example CPU (1 core)" if kind == "cpu" else "Example GPU", "devices": devices,
+        "device_kind": kind, "device_model": {"cpu": "Example CPU", "cuda": "Example GPU"}[kind], "devices": devices,
         "processes": processes, "backend": {"cpu": "gloo", "cuda": "nccl"}[kind] if method == "ddp" else None,
         "emulated": kind == "cpu" and method == "dp", "oversubscribed": kind == "cpu" and devices > 2,
     }  # fmt: skip
@@ -116,12 +117,15 @@ def make_parity(method, devices) -> Parity:
 
 def make_environment_record(**changes) -> EnvironmentRecord:
     values = {
-        "run_id": "environment-1", "command": "python 01_environment_check.py", "started_at": "2026-01-01T00:00:00+00:00",
-        "environment": make_environment(), "backends": ["gloo"], "shared_memory_bytes": 64 * MIB, "open_files_limit": 1024,
-        "rendezvous_port_free": True,
-        "requirements": [Requirement(name="at least two devices", outcome="warning", found="no GPU; 2 CPU cores stand in",
-                                     advice="a machine with two GPUs shows real scaling")],
-    }  # fmt: skip
+        "run_id": "environment-1",
+        "command": "python 01_environment_check.py",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "environment": make_environment(),
+        "backends": ["gloo"],
+        "requirements": [
+            Requirement(name="at least two devices", outcome="warning", found="2 CPU cores", advice="use two GPUs")
+        ],
+    }
     return EnvironmentRecord(**values | changes)
 
 
