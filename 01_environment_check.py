@@ -13,17 +13,17 @@ import shlex
 import sys
 from pathlib import Path
 
+from common.files import check_writable, write_record
 from common.options import Parser, start
 
 
 def main() -> int:
     args = parse_arguments()
-    # Imported after parsing, so that --help answers at once: torch alone takes seconds.
+    check_writable(args.results_dir)
+    # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
     from common import environment, environment_tables, requirements
     from common.console import open_console
-    from common.files import check_writable, write_record
 
-    check_writable(args.results_dir)
     record = environment.look_around(_command("01_environment_check.py"), args.results_dir)
     record.requirements = requirements.check(record)
     path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))

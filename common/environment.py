@@ -13,7 +13,7 @@ import resource
 import secrets
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
@@ -56,11 +56,11 @@ def describe() -> Environment:
 def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     """What step 01 records, its requirements still empty: this host, and what training will meet on it."""
     now = datetime.now(UTC)
+    with open_nvml() as nvml:  # before torch touches a GPU, lest this process be counted among the others
+        known = nvml.gpus() if nvml else []
+        names = [gpu.name() or "unknown" for gpu in known]
+        processes = {gpu.uuid(): gpu.process_bytes() for gpu in known}
     environment = describe()
-    with open_nvml() as nvml:
-        driver_gpus = nvml.gpus() if nvml else []
-        names = [gpu.name() or "unknown GPU" for gpu in driver_gpus]
-        processes = [_processes(nvml, gpu.index) for gpu in environment.gpus] if nvml else []
     return EnvironmentRecord(
         run_id=f"01_environment-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
         command=command,
@@ -72,7 +72,7 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
         backends=_attempt(backends) or [],
         driver_gpus=names,
-        gpu_processes=processes,
+        gpu_processes=[_length(processes.get(gpu.uuid)) for gpu in environment.gpus],
         cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         cuda_error=_error_of(torch.cuda.init) if names and torch.version.cuda and not environment.gpus else None,
         torchvision_error=_error_of(import_torchvision),
@@ -85,9 +85,10 @@ def peer_access(gpus: int) -> list[list[bool]]:
     return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
 
 
-def open_files_limit() -> int:
-    """Files and sockets that this process may hold open at once."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+def open_files_limit() -> int | None:
+    """Files and sockets that this process may hold open at once; None if there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def port_is_free(port: int) -> bool:
@@ -108,10 +109,8 @@ def backends() -> list[str]:
     return [name for name, available in built.items() if available()]
 
 
-def _processes(nvml: Nvml, index: int) -> int | None:
-    gpu = nvml.gpu_of_torch(torch.cuda.get_device_properties(index))
-    processes = gpu.process_bytes() if gpu else None
-    return None if processes is None else len(processes)
+def _length(items: Sized | None) -> int | None:
+    return None if items is None else len(items)
 
 
 def _gpu(index: int, nvml: Nvml | None) -> Gpu:

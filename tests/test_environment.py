@@ -1,0 +1,144 @@
+"""What the host is found to be: the real one, and one with GPUs that exist in memory alone."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from fake_pynvml import FakeGpu, FakePynvml, processes
+
+from common import environment
+from common.environment import describe, look_around, open_files_limit, port_is_free
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """torch sees two GPUs in one order, the driver three in another; nobody has a real one."""
+
+    def gpu(number: int, free: int, pids: dict) -> FakeGpu:
+        memory = SimpleNamespace(total=24 * 2**30, free=free, used=0)
+        answers = {
+            "nvmlDeviceGetName": "Fake",
+            "nvmlDeviceGetUUID": f"GPU-{number}",
+            "nvmlDeviceGetMemoryInfo": memory,
+            "nvmlDeviceGetComputeRunningProcesses": processes(pids),
+        }
+        return FakeGpu(uuid=f"GPU-{number}", answers=answers)
+
+    torch_order = [
+        SimpleNamespace(name="Fake", uuid=number, major=9, minor=0, total_memory=23 * 2**30) for number in (2, 1)
+    ]
+    driver = FakePynvml([gpu(0, 100, {5: 1, 6: 1}), gpu(1, 101, {}), gpu(2, 102, {7: 1})])
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(torch_order))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", torch_order.__getitem__)
+    monkeypatch.setattr(torch.cuda, "can_device_access_peer", lambda i, j: i < j)
+
+
+def test_describe_names_the_software_and_the_processor():
+    found = describe()
+    assert found.torch == torch.__version__
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert found.cpu_cores == len(os.sched_getaffinity(0))
+    assert found.ram_bytes > 2**28
+    assert found.torchvision.startswith("0.")
+
+
+def test_describe_is_quick():
+    describe()
+    start = time.perf_counter()
+    describe()
+    assert time.perf_counter() - start < 0.1
+
+
+def test_gpus_carry_torchs_numbers_and_the_drivers_readings(two_gpus):
+    found = describe()
+    assert [(gpu.index, gpu.uuid, gpu.memory_free_bytes) for gpu in found.gpus] == [
+        (0, "GPU-2", 102),
+        (1, "GPU-1", 101),
+    ]
+    assert [gpu.compute_capability for gpu in found.gpus] == ["9.0", "9.0"]
+    assert [gpu.memory_total_bytes for gpu in found.gpus] == [23 * 2**30] * 2
+    assert [gpu.nvlink_links for gpu in found.gpus] == [None, None]
+    assert found.driver == "570.86.10"
+
+
+def test_gpus_without_nvml_keep_what_torch_knows(two_gpus, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    found = describe()
+    assert [gpu.name for gpu in found.gpus] == ["Fake", "Fake"]
+    assert found.driver is None
+    assert {gpu.memory_free_bytes for gpu in found.gpus} == {None}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (torch.cuda, "device_count"),
+        (torch.backends.cudnn, "version"),
+        (environment.util, "find_spec"),
+        (environment.metadata, "version"),
+        (os, "sysconf"),
+        (os, "getloadavg"),
+    ],
+)
+def test_describe_never_raises(monkeypatch, owner, name):
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(owner, name, broken)
+    assert describe().hostname
+
+
+@pytest.mark.parametrize(("number", "version"), [(91002, "9.10.2"), (8902, "8.9.2"), (None, None)])
+def test_cudnn_version(monkeypatch, number, version):
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: number)
+    assert describe().cudnn == version
+
+
+def test_look_around_sees_all_gpus_of_the_driver_and_who_uses_those_of_torch(two_gpus, tmp_path):
+    record = look_around("command", tmp_path)
+    assert record.driver_gpus == ["Fake"] * 3
+    assert record.gpu_processes == [1, 0]
+    assert record.peer_access == [[True, True], [False, True]]
+
+
+def test_look_around_says_why_torch_cannot_use_the_drivers_gpus(two_gpus, tmp_path, monkeypatch):
+    def too_old():
+        raise RuntimeError("The driver is too old.\nSee the manual.")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "init", too_old)
+    record = look_around("command", tmp_path)
+    assert record.cuda_error == "The driver is too old."
+    assert record.environment.gpus == []
+
+
+def test_look_around_says_why_torchvision_does_not_import(tmp_path, monkeypatch):
+    def broken():
+        raise ImportError("no libjpeg")
+
+    monkeypatch.setattr(environment, "import_torchvision", broken)
+    assert look_around("command", tmp_path).torchvision_error == "no libjpeg"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_is_taken_while_somebody_listens_and_free_afterwards(address):
+    with socket.create_server((address, 0)) as server:
+        port = server.getsockname()[1]
+        assert not port_is_free(port)
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()  # leaves the port in TIME_WAIT
+    assert port_is_free(port)
+
+
+def test_no_limit_on_open_files_is_none(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert open_files_limit() is None

@@ -1,0 +1,147 @@
+"""Each requirement against machines that have it, and machines that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from common.metrics import Environment, EnvironmentRecord, Gpu
+from common.requirements import check
+
+GIB = 2**30
+TORCH, BACKEND = "torch and torchvision fit", "backend for step 04"
+REACH, DEVICES, MODEL = "torch reaches the GPUs", "two devices, better four", "GPUs of one model"
+MEMORY, FREE = "8 GiB on each GPU", "GPUs free for you"
+SHARED, FILES, PORT = "shared memory of 1 GiB", "1024 open files", "port 29500"
+QUIET, ROOM = "a quiet machine", "room for the results"
+
+
+def gpu(index: int, **changes) -> Gpu:
+    given = {"name": "Fake", "memory_total_bytes": 24 * GIB, "memory_free_bytes": 23 * GIB}
+    return Gpu(index=index, **(given | changes))
+
+
+def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> EnvironmentRecord:
+    """A machine on which all is well, but for the changes (`here`: of its environment)."""
+    environment = {
+        "hostname": "host",
+        "platform": "Linux",
+        "python": "3.12.1",
+        "torch": "2.12.0+cu130",
+        "torchvision": "0.27.0+cu130",
+        "cuda": "13.0",
+        "driver": "580.1",
+        "cpu_model": "CPU",
+        "cpu_cores": 8,
+        "load_average_1min": 0.1,
+        "gpus": list(gpus),
+    }
+    given = {
+        "shared_memory_bytes": 8 * GIB,
+        "open_files_limit": 4096,
+        "rendezvous_port_free": True,
+        "backends": ["nccl", "gloo"],
+        "driver_gpus": [one.name for one in gpus],
+        "gpu_processes": [0 for _ in gpus],
+        "disk_free_bytes": 50 * GIB,
+    }
+    return EnvironmentRecord(
+        run_id="id",
+        command="",
+        started_at="",
+        environment=Environment(**(environment | (here or {}))),
+        **(given | changes),
+    )
+
+
+def outcomes(record: EnvironmentRecord) -> dict[str, str]:
+    return {requirement.name: requirement.outcome for requirement in check(record)}
+
+
+def test_a_good_gpu_server_meets_everything():
+    everything = {TORCH, BACKEND, REACH, DEVICES, MODEL, MEMORY, FREE, SHARED, FILES, PORT, QUIET, ROOM}
+    assert outcomes(machine([gpu(i) for i in range(4)])) == dict.fromkeys(everything, "ok")
+
+
+def test_a_host_without_gpus_is_not_blamed_for_them():
+    found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.12.0", "torchvision": "0.27.0"}))
+    assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, PORT, QUIET, ROOM), "ok")
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "record"),
+    [
+        (TORCH, "failure", machine(here={"torchvision": None})),
+        (TORCH, "failure", machine(torchvision_error="no libjpeg")),
+        (TORCH, "failure", machine(here={"torch": "2.10.1", "torchvision": "0.25.0"})),
+        (TORCH, "ok", machine(here={"torch": "2.11.0", "torchvision": "0.26.0"})),
+        (TORCH, "ok", machine(here={"torch": "2.13.1", "torchvision": "0.28.1"})),
+        (TORCH, "warning", machine(here={"torch": "2.14.0", "torchvision": "0.29.0"})),
+        (TORCH, "warning", machine(here={"torch": "2.12.0", "torchvision": "0.28.0"})),
+        (TORCH, "warning", machine(here={"torch": "2.12.0+cpu", "torchvision": "0.27.0+cu130"})),
+        (BACKEND, "failure", machine(backends=[])),
+        (BACKEND, "failure", machine(backends=["nccl"])),
+        (BACKEND, "ok", machine(backends=["gloo"])),
+        (BACKEND, "warning", machine([gpu(0), gpu(1)], backends=["gloo"])),
+        (DEVICES, "warning", machine(here={"cpu_cores": 1})),
+        (DEVICES, "ok", machine(here={"cpu_cores": 2})),
+        (DEVICES, "warning", machine([gpu(0)])),
+        (DEVICES, "ok", machine([gpu(0), gpu(1)])),
+        (REACH, "warning", machine([gpu(0)], driver_gpus=[], here={"driver": None})),
+        (REACH, "warning", machine(driver_gpus=["Fake"], here={"cuda": None})),
+        (REACH, "warning", machine(driver_gpus=["Fake"], cuda_visible_devices="")),
+        (REACH, "failure", machine(driver_gpus=["Fake"], cuda_visible_devices="0", cuda_error="driver too old")),
+        (REACH, "ok", machine([gpu(0)], driver_gpus=["Fake", "Fake"], cuda_visible_devices="1")),
+        (MODEL, "warning", machine([gpu(0), gpu(1, name="Other")])),
+        (MEMORY, "warning", machine([gpu(0), gpu(1, memory_total_bytes=6 * GIB)])),
+        (MEMORY, "ok", machine([gpu(0, memory_total_bytes=int(7.7 * GIB))])),
+        (FREE, "warning", machine([gpu(0), gpu(1)], gpu_processes=[0, 1])),
+        (FREE, "warning", machine([gpu(0), gpu(1, memory_free_bytes=GIB)])),
+        (FREE, "ok", machine([gpu(0)], gpu_processes=[None])),
+        (SHARED, "warning", machine(shared_memory_bytes=64 * 2**20)),
+        (FILES, "warning", machine(open_files_limit=256)),
+        (PORT, "warning", machine(rendezvous_port_free=False)),
+        (QUIET, "warning", machine(here={"load_average_1min": 4.5})),
+        (QUIET, "ok", machine(here={"load_average_1min": 0.9, "cpu_cores": 1})),
+        (ROOM, "warning", machine(disk_free_bytes=2**20)),
+    ],
+)
+def test_verdicts(name, outcome, record):
+    assert outcomes(record)[name] == outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        (SHARED, machine(shared_memory_bytes=None)),
+        (FILES, machine(open_files_limit=None)),
+        (QUIET, machine(here={"load_average_1min": None})),
+        (MEMORY, machine([gpu(0, memory_total_bytes=None)])),
+        (FREE, machine([gpu(0, memory_free_bytes=None)])),
+        (ROOM, machine(disk_free_bytes=None)),
+    ],
+)
+def test_what_is_not_known_is_not_judged(name, record):
+    assert name not in outcomes(record)
+
+
+def test_whatever_is_not_ok_says_what_to_do():
+    worst = machine(
+        [gpu(0, memory_total_bytes=GIB), gpu(1, name="Other")],
+        {"torch": "2.1.0", "load_average_1min": 99.0},
+        backends=[],
+        gpu_processes=[3, 0],
+        shared_memory_bytes=0,
+        open_files_limit=1,
+        rendezvous_port_free=False,
+        disk_free_bytes=0,
+        driver_gpus=[],
+    )
+    advice = [requirement.advice for requirement in check(worst) if requirement.outcome != "ok"]
+    assert len(advice) == 11
+    assert all(advice)
+
+
+def test_a_broken_driver_is_quoted():
+    record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
+    [verdict] = [requirement for requirement in check(record) if requirement.name == REACH]
+    assert "driver too old" in verdict.advice
