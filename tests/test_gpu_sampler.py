@@ -15,6 +15,9 @@ from common.gpu_sampler import GpuSampler
 
 ME = os.getpid()
 
+# A thread that dies would otherwise pass for one that had nothing to tell.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 @pytest.fixture
 def gpus(monkeypatch):
