@@ -49,7 +49,8 @@ def show_plan(console: Console, method: str, config: RunConfig, world: World) ->
         "model": f"{config.model}, {config.image_size} px images, {config.num_classes} classes, {learning}",
         "devices": f"{several}{world.device_model}{processes}",
         "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device",
-        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs after {config.warmup_steps} warm-up steps",
+        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs",
+        "warm-up": f"{config.warmup_steps} steps, not counted",
         "precision": config.precision,
     }
     table = Table.grid(padding=(0, 2))
@@ -77,7 +78,8 @@ class TrainingProgress:
         self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
         self._drawn = 0.0
         self._task = None
-        if console.is_terminal and not console.quiet:
+        self._drawable = console.is_terminal and not console.quiet
+        if self._drawable:
             self._bar.start()
 
     def phase(self, name: str, steps: int) -> None:
@@ -89,7 +91,7 @@ class TrainingProgress:
     def advance(self) -> None:
         """One step of the phase is done."""
         self._bar.advance(self._task)
-        if monotonic() - self._drawn > self.SECONDS_BETWEEN_DRAWINGS:
+        if self._drawable and monotonic() - self._drawn > self.SECONDS_BETWEEN_DRAWINGS:
             self._drawn = monotonic()
             self._bar.refresh()
 
@@ -99,7 +101,8 @@ class TrainingProgress:
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        self._bar.stop()
+        if self._drawable:
+            self._bar.stop()
 
 
 def parity_line(parity: Parity) -> str:
@@ -121,15 +124,17 @@ def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
 def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
     """The closing table of a run that completed."""
     times = epoch_seconds(record)
-    table = Table(show_header=False, box=None, padding=(0, 2))
-    table.add_row("  time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
-    table.add_row("  throughput", f"{throughput(record):.1f} samples/s")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("  [dim]time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
+    table.add_row("  [dim]throughput", f"{throughput(record):.1f} samples/s")
     for position in range(len(record.devices)):
-        table.add_row("  peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
-    table.add_row("  record", str(path))
-    table.add_row("  next", next_command)
+        table.add_row("  [dim]peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
     console.print()
     console.print(table)
+    # Outside the table, which would break a path or a command in two and make it useless to copy.
+    for name, text in (("record", str(path)), ("next", next_command)):
+        console.print(f"  [dim]{name:16}[/]", end="")
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def _memory(record: Record, position: int) -> str:

@@ -22,13 +22,15 @@ def check_writable(folder: Path) -> None:
         raise UsageError(f"cannot write to --results-dir {folder} ({error.strerror}): name another folder") from None
 
 
-def write_record(folder: Path, run_id: str, text: str) -> Path:
-    """Write `<run_id>.json` whole or not at all; one that is there already stays as it is. Returns its path.
+def write_record(folder: Path, run_id: str, text: str) -> Path | None:
+    """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
     Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
     temporary folder.
     """
     path = folder / f"{run_id}.json"
+    if path.exists():
+        return None
     try:
         _write_whole(path, text)
     except OSError as error:
@@ -48,7 +50,6 @@ def _write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        if not path.exists():
-            os.replace(part, path)
+        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -55,6 +55,10 @@ class Run:
         )
         self.measured([DeviceMemory()] * len(place.indices), [None] * len(place.indices))
 
+    def announce(self) -> None:
+        """Say what the run is about to do."""
+        console.show_plan(self.console, self.method, self.config, self.place.world)
+
     def epoch_done(self, epoch: Epoch, times: EpochTimes, samples: int, checksum: str) -> None:
         """Enter a finished epoch: what all ranks did (`epoch`), and this rank's own times, samples and checksum."""
         self.epochs.append(epoch)
@@ -124,7 +128,6 @@ def recording(args: argparse.Namespace, place: Place) -> Iterator[Run]:
     run = Run(args, place)
     check_writable(run.folder)
     signal.signal(signal.SIGTERM, _terminated)
-    console.show_plan(run.console, run.method, run.config, place.world)
     try:
         yield run
         ranks = gathered(run.trace)
@@ -152,7 +155,8 @@ def _failed(run: Run, error: BaseException) -> None:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     record = run.record([run.trace] if run.epochs else [], run.devices, failure)
     path = write_record(run.folder, run.run_id, record.model_dump_json(indent=1))
-    print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
+    if path:
+        print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
     if failure.kind in ("interrupted", "out_of_memory"):
         sys.exit(130 if failure.kind == "interrupted" else 1)
 

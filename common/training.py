@@ -25,6 +25,7 @@ def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
     `model` is a `Classifier`, bare or wrapped in DataParallel or DistributedDataParallel; nothing below knows which.
     """
     config, place = run.config, run.place
+    run.announce()
     classifier = model if isinstance(model, Classifier) else model.module
     run.parity_done(parity.check(model, classifier, loader.dataset, place))
     trainer = Trainer(model, classifier, loader, run)

@@ -1,0 +1,51 @@
+"""What the tests share: the scripts as subprocesses, and one small run of each of them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+
+# Small enough to take a second, large enough that the loss falls.
+SMALL = ["--model", "resnet18", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment, without a torchrun that may have started it."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    return kept | {"CUDA_VISIBLE_DEVICES": ""} | changes
+
+
+def run_script(
+    name: str, *arguments: object, ranks: int = 0, timeout: float = 240, **more
+) -> subprocess.CompletedProcess:
+    """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text."""
+    starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
+    command = [*starter, str(ROOT / name), *map(str, arguments)]
+    more.setdefault("env", environment())
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, **more)
+
+
+def records_in(folder: Path) -> list[dict]:
+    """Every record in a folder, as plain JSON, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+@pytest.fixture(scope="session")
+def small_lab(tmp_path_factory):
+    """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process})."""
+    folder = tmp_path_factory.mktemp("lab") / "results"
+    where = ["--results-dir", folder]
+    done = {
+        "02": run_script("02_baseline_single_gpu.py", *SMALL, "--batch-size", 8, *where),
+        "03": run_script("03_dataparallel_training.py", *SMALL, "--batch-size", 16, "--gpus", "0,1", *where),
+        "04": run_script("04_ddp_training.py", *SMALL, "--batch-size", 8, *where, ranks=2),
+    }
+    for step, process in done.items():
+        assert process.returncode == 0, f"step {step}:\n{process.stdout}\n{process.stderr}"
+    return folder, done

@@ -1,0 +1,159 @@
+"""What goes wrong, and what it leaves: one line for bad input, a record for a run that did not complete."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+
+SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        (SINGLE, ["--model", "resnet5O"], "resnet50"),
+        (SINGLE, ["--batch-size", "0"], "--batch-size"),
+        (SINGLE, ["--batch-size", "many"], "--batch-size"),
+        (SINGLE, ["--epochs", "0"], "--epochs"),
+        (SINGLE, ["--batch-size", "1024"], "--samples-per-epoch"),
+        (SINGLE, ["--lr", "nan"], "--lr"),
+        (SINGLE, ["--device", "cuda"], "--device cpu"),
+        (SINGLE, ["--precision", "tf32"], "ieee-fp32"),
+        (SINGLE, ["--precision", "fp16"], "bf16"),
+        (SINGLE, ["--model", "maxvit_t"], "--image-size 224"),
+        (SINGLE, ["--model", "inception_v3"], "--image-size 299"),
+        (DP, ["--batch-size", "3", "--gpus", "0,1,2,3"], "--batch-size 4"),
+        (DP, ["--gpus", "0,7"], "--gpus 0,1"),
+        (DP, ["--gpus", "a"], "--gpus"),
+        (DP, ["--gpus", ""], "--gpus"),
+        (DDP, [], "torchrun"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, script, arguments, said):
+    process = run_script(script, *arguments, "--results-dir", tmp_path / "results")
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == ""
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1
+    assert said in process.stderr
+    assert records_in(tmp_path / "results") == []
+
+
+def test_bad_input_under_torchrun_is_said_once(tmp_path):
+    process = run_script(DDP, "--model", "resnet5O", "--results-dir", tmp_path, ranks=2)
+    assert process.returncode != 0
+    assert process.stderr.count("error: no torchvision classification model") == 1
+
+
+def test_unwritable_results_directory(tmp_path):
+    (tmp_path / "file").touch()
+    process = run_script(SINGLE, *SMALL, "--results-dir", tmp_path / "file" / "results")
+    assert process.returncode == 2
+    assert "--results-dir" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a file system of its own, with room for one small file."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "lab-test", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk (needs root): {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk_keeps_what_is_there_and_saves_the_record_elsewhere(full_disk, tmp_path):
+    earlier = full_disk / "earlier.json"
+    earlier.write_text("{}")
+    spare = tmp_path / "spare"
+    spare.mkdir()
+    arguments = [*SMALL, "--batch-size", 32, "--results-dir", full_disk]
+    process = run_script(SINGLE, *arguments, env=environment(TMPDIR=str(spare)))
+    assert process.returncode == 2
+    assert "No space left" in process.stderr
+    assert os.listdir(full_disk) == ["earlier.json"]
+    assert earlier.read_text() == "{}"
+    assert [record["status"] for record in records_in(spare)] == ["completed"]
+
+
+def test_out_of_memory_leaves_a_record_with_advice(tmp_path):
+    def little_memory():
+        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
+
+    arguments = ["--model", "vgg16", "--image-size", 224, "--batch-size", 256, "--results-dir", tmp_path]
+    process = run_script(SINGLE, *arguments, preexec_fn=little_memory)
+    assert process.returncode == 1
+    (record,) = records_in(tmp_path)
+    assert (record["status"], record["failure"]["kind"]) == ("failed", "out_of_memory")
+    assert "--batch-size" in record["failure"]["advice"]
+    assert "256 images of 224 px" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
+    """Rank 1 alone fails, in the middle of an epoch: the record tells its reason, not rank 0's loss of contact."""
+    worker = tmp_path / DDP
+    worker.write_text(
+        f"import os, sys; sys.path[:0] = [{str(ROOT)!r}]\n"
+        "from common.training import Trainer\n"
+        "step, done = Trainer.step, []\n"
+        "def failing(self, batch):\n"
+        "    done.append(1)\n"
+        "    if os.environ['RANK'] == '1' and len(done) == 8: raise ValueError('planted')\n"
+        "    return step(self, batch)\n"
+        "Trainer.step = failing\n" + (ROOT / DDP).read_text()
+    )
+    arguments = [*SMALL, "--batch-size", "8", "--results-dir", str(tmp_path / "results")]
+    command = [*TORCHRUN, "--nproc_per_node=2", str(worker), *arguments]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=120)
+    assert process.returncode != 0
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "exception", 1)
+    assert record["failure"]["message"] == "planted"
+    assert "planted" in record["failure"]["traceback"]
+    assert len(record["epochs"]) == 1
+    assert _processes_with(tmp_path) == []
+
+
+@pytest.mark.parametrize("script", [SINGLE, DP, DDP])
+def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
+    starter = [*TORCHRUN, "--nproc_per_node=2"] if script == DDP else [sys.executable]
+    arguments = [*SMALL, "--epochs", "1000", "--batch-size", "8", "--results-dir", str(tmp_path)]
+    process = subprocess.Popen(
+        [*starter, str(ROOT / script), *arguments],
+        cwd=ROOT,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert any("epoch 2/" in line for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    (record,) = records_in(tmp_path)
+    assert (record["status"], record["failure"]["kind"]) == ("interrupted", "interrupted")
+    assert len(record["epochs"]) >= 2
+    assert str(next(tmp_path.glob("*.json"))) in errors
+    for _ in range(50):
+        if not _processes_with(tmp_path):
+            break
+        time.sleep(0.1)
+    assert _processes_with(tmp_path) == []
+
+
+def _processes_with(argument) -> list[str]:
+    """Living processes that have this path on their command line."""
+    found = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if str(argument) in line and not line.startswith("Z")]

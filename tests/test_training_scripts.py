@@ -1,0 +1,194 @@
+"""Steps 02, 03 and 04 through the front door: real processes, real records."""
+
+import re
+import sys
+
+import pytest
+from conftest import ROOT, SMALL, environment, records_in, run_script
+
+from common.metrics import Record, epoch_seconds, step_seconds, throughput
+
+SCRIPTS = {
+    "02": "02_baseline_single_gpu.py",
+    "03": "03_dataparallel_training.py",
+    "04": "04_ddp_training.py",
+}
+
+
+@pytest.fixture
+def by_step(small_lab):
+    folder, _ = small_lab
+    return {record["step"]: Record.model_validate(record) for record in records_in(folder)}
+
+
+def test_each_step_leaves_a_completed_record(by_step):
+    assert {step: (r.method, r.status) for step, r in by_step.items()} == {
+        "02": ("single", "completed"),
+        "03": ("dp", "completed"),
+        "04": ("ddp", "completed"),
+    }
+
+
+@pytest.mark.parametrize(("step", "total", "per_device"), [("02", 8, 8), ("03", 16, 8), ("04", 16, 8)])
+def test_global_and_per_device_batch_are_recorded_and_printed(small_lab, by_step, step, total, per_device):
+    _, done = small_lab
+    config = by_step[step].config
+    assert (config.global_batch_size, config.per_device_batch_size) == (total, per_device)
+    assert f"{total} global, {per_device} per device" in done[step].stdout
+
+
+def test_dataparallel_on_cores_is_said_to_be_emulated(small_lab, by_step):
+    _, done = small_lab
+    assert [by_step[step].world.emulated for step in ("02", "03", "04")] == [False, True, False]
+    assert "emulated" in done["03"].stdout
+    assert "emulated" not in done["04"].stdout
+
+
+def test_every_method_saw_the_same_samples(by_step):
+    epochs = {
+        step: [sum(int(rank.checksums[e], 16) for rank in r.ranks) % 2**64 for e in range(2)]
+        for step, r in by_step.items()
+    }
+    assert epochs["02"] == epochs["03"] == epochs["04"]
+    assert epochs["02"] == [int(epoch.expected_checksum, 16) for epoch in by_step["02"].epochs]
+    assert {tuple(sum(rank.samples[e] for rank in r.ranks) for e in range(2)) for r in by_step.values()} == {(64, 64)}
+
+
+def test_ddp_ranks_share_the_samples_out(by_step):
+    ranks = by_step["04"].ranks
+    assert [rank.rank for rank in ranks] == [0, 1]
+    assert [rank.samples for rank in ranks] == [[32, 32], [32, 32]]
+    assert ranks[0].checksums != ranks[1].checksums
+
+
+def test_order_changes_from_epoch_to_epoch_and_from_seed_to_seed(tmp_path):
+    # Half the samples make an epoch of one step: which half tells the order.
+    for seed in (0, 10):  # torch seeds an epoch by seed + epoch: neighbours would share orders
+        arguments = [*SMALL, "--samples-per-epoch", 15, "--batch-size", 8, "--seed", seed, "--warmup-steps", 0]
+        assert run_script(SCRIPTS["02"], *arguments, "--results-dir", tmp_path).returncode == 0
+    checksums = [record["ranks"][0]["checksums"] for record in records_in(tmp_path)]
+    assert len({value for of_run in checksums for value in of_run}) == 4
+
+
+def test_loss_falls_in_every_method(by_step):
+    for record in by_step.values():
+        first, last = (epoch.mean_loss for epoch in record.epochs)
+        assert last < first
+
+
+def test_parity_passes_and_is_printed(small_lab, by_step):
+    _, done = small_lab
+    assert by_step["02"].parity.outcome == "not applicable"
+    for step in ("03", "04"):
+        assert by_step[step].parity.outcome == "passed"
+        assert by_step[step].parity.shards == 2
+        assert "parity: passed" in done[step].stdout
+
+
+def test_steps_add_up_to_the_host_clock(by_step):
+    for record in by_step.values():
+        for seconds, rank_seconds in zip(
+            epoch_seconds(record), zip(*(r.host_epoch_seconds for r in record.ranks), strict=True), strict=True
+        ):
+            assert seconds == pytest.approx(max(rank_seconds), rel=0.01)
+        assert sum(step_seconds(record)) == pytest.approx(sum(epoch_seconds(record)))
+
+
+def test_memory_of_every_process_is_recorded(by_step):
+    peaks = {step: [device.memory.peak_process_bytes for device in r.devices] for step, r in by_step.items()}
+    assert peaks["03"][1] is None  # one process holds both replicas
+    measured = [peaks["02"][0], peaks["03"][0], *peaks["04"]]
+    assert all(peak > r.static_memory.parameter_bytes for peak, r in zip(measured, [by_step["02"]] * 4, strict=True))
+
+
+def test_static_memory_is_that_of_resnet18(by_step):
+    for record in by_step.values():
+        static = record.static_memory
+        assert static.parameters == 11_689_512  # torchvision's documentation of resnet18
+        assert static.parameter_bytes == static.gradient_bytes == static.optimizer_state_bytes == 4 * 11_689_512
+
+
+def test_summary_names_the_figures_the_record_and_the_next_step(small_lab, by_step):
+    folder, done = small_lab
+    following = {"02": SCRIPTS["03"], "03": SCRIPTS["04"], "04": "05_performance_comparison.py"}
+    for step, process in done.items():
+        assert f"{throughput(by_step[step]):.1f} samples/s" in process.stdout
+        assert by_step[step].run_id in process.stdout
+        assert following[step] in process.stdout
+        assert str(folder) in process.stdout
+
+
+def test_more_devices_than_cores_are_allowed_and_flagged(tmp_path):
+    arguments = [*SMALL, "--epochs", 1, "--batch-size", 64, "--gpus", ",".join(map(str, range(32)))]
+    process = run_script(SCRIPTS["03"], *arguments, "--warmup-steps", 0, "--results-dir", tmp_path)
+    (record,) = records_in(tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert record["world"]["oversubscribed"]
+    assert "oversubscribed" in process.stdout
+
+
+def test_quiet_prints_nothing(tmp_path):
+    process = run_script(SCRIPTS["02"], *SMALL, "--epochs", 1, "--batch-size", 8, "--quiet", "--results-dir", tmp_path)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+    assert len(records_in(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("workers", [1])
+def test_loader_workers_hand_over_the_same_samples(tmp_path, by_step, workers):
+    arguments = [*SMALL, "--batch-size", 8, "--workers", workers, "--results-dir", tmp_path]
+    assert run_script(SCRIPTS["02"], *arguments).returncode == 0
+    (record,) = records_in(tmp_path)
+    assert record["config"]["loader_workers"] == workers
+    assert record["ranks"][0]["checksums"] == by_step["02"].ranks[0].checksums
+
+
+def test_ddp_options_reach_ddp_and_the_record(tmp_path):
+    options = [
+        "--find-unused-parameters",
+        "--no-gradient-as-bucket-view",
+        "--bucket-cap-mb",
+        "5",
+        "--broadcast-buffers",
+    ]
+    arguments = [*SMALL, "--epochs", 1, "--batch-size", 8, *options, "--results-dir", tmp_path]
+    process = run_script(SCRIPTS["04"], *arguments, ranks=2)
+    assert process.returncode == 0, process.stderr
+    assert "FutureWarning" not in process.stderr
+    (record,) = records_in(tmp_path)
+    assert record["config"]["ddp"] == {
+        "find_unused_parameters": True,
+        "gradient_as_bucket_view": False,
+        "bucket_cap_mb": 5.0,
+        "broadcast_buffers": True,
+        "timeout_seconds": 600.0,
+    }
+
+
+def test_bf16_trains_on_cores(tmp_path):
+    arguments = [*SMALL, "--batch-size", 16, "--precision", "bf16", "--gpus", "0,1", "--results-dir", tmp_path]
+    assert run_script(SCRIPTS["03"], *arguments).returncode == 0
+    (record,) = records_in(tmp_path)
+    assert record["config"]["precision"] == "bf16"
+    assert record["epochs"][1]["mean_loss"] < record["epochs"][0]["mean_loss"]
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS.values(), "01_environment_check.py", "05_performance_comparison.py"])
+def test_help_does_not_wait_for_torch(script, tmp_path):
+    for name in ("torch", "torchvision", "pandas", "matplotlib", "scipy"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('imported before the command line was read')")
+    process = run_script(script, "--help", env=environment(PYTHONPATH=str(tmp_path)))
+    assert process.returncode == 0, process.stderr
+    assert "--results-dir" in process.stdout
+
+
+def test_help_names_units_and_defaults():
+    text = run_script(SCRIPTS["04"], "--help").stdout
+    for option in re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE):
+        described = text.split(f"  {option}", 1)[1].split("\n  --", 1)[0]
+        assert option == "--quiet" or "default:" in " ".join(described.split()), option
+
+
+def test_scripts_stay_readable():
+    for script in SCRIPTS.values():
+        assert len((ROOT / script).read_text().splitlines()) <= 90
+    assert sys.version_info >= (3, 11)
