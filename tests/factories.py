@@ -1,0 +1,40 @@
+"""Small objects for tests."""
+
+import torch
+from torch import nn
+
+from common.devices import Place, _place
+from common.metrics import RunConfig
+from common.models import Classifier
+
+
+def make_config(**changes) -> RunConfig:
+    values = {
+        "model": "resnet18",
+        "num_classes": 10,
+        "image_size": 32,
+        "global_batch_size": 8,
+        "per_device_batch_size": 8,
+        "epochs": 1,
+        "samples_per_epoch": 64,
+        "warmup_steps": 0,
+        "precision": "ieee-fp32",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "seed": 0,
+        "loader_workers": 0,
+    }
+    return RunConfig(**values | changes)
+
+
+def make_place(devices: int = 1) -> Place:
+    return _place("cpu", tuple(range(devices)))
+
+
+def small_classifier(config: RunConfig | None = None, *layers: nn.Module) -> Classifier:
+    """A model without BatchNorm, so that the gradient of a batch is the mean over its parts, however it is split."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    backbone.append(nn.Linear(4, 10))
+    return Classifier(backbone, config or make_config())

@@ -1,0 +1,75 @@
+from itertools import chain
+
+import torch
+from factories import make_config, make_place
+
+from common.data import SyntheticImageNet, checksum, create_loader, expected_indices
+
+
+def dataset(**changes):
+    return SyntheticImageNet(**{"samples": 1000, "image_size": 16, "num_classes": 50, "seed": 3} | changes)
+
+
+def test_same_seed_and_index_give_the_same_sample():
+    one, other = dataset()[7], dataset()[7]
+    assert torch.equal(one.images, other.images)
+    assert one.labels == other.labels
+    assert not torch.equal(one.images, dataset(seed=4)[7].images)
+
+
+def test_a_batch_is_its_samples():
+    data = dataset()
+    batch = data.__getitems__([3, 999, 3])
+    assert batch.images.shape == (3, 3, 16, 16)
+    assert batch.images.dtype == torch.uint8
+    for position, index in enumerate([3, 999, 3]):
+        assert torch.equal(batch.images[position], data[index].images)
+        assert batch.labels[position] == data[index].labels
+    assert batch.indices.tolist() == [3, 999, 3]
+
+
+def test_labels_lie_within_the_classes_and_can_be_told_from_the_images():
+    data = dataset(num_classes=5)
+    batch = data.__getitems__(list(range(256)))
+    assert set(batch.labels.tolist()) == set(range(5))
+    means = torch.stack([batch.images[batch.labels == label].float().mean(0) for label in range(5)])
+    nearest = torch.cdist(batch.images.float().flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == batch.labels).float().mean() > 0.99
+
+
+def batches(processes: int, epoch: int):
+    """The indices of every step, over all ranks: as `processes` ranks draw them."""
+    config = make_config(global_batch_size=12, samples_per_epoch=100)
+    steps = []
+    for rank in range(processes):
+        place = make_place()
+        world = place.world.model_copy(update={"processes": processes, "devices": processes})
+        loader = create_loader(config, type(place)("cpu", (0,), world, rank))
+        loader.sampler.set_epoch(epoch)
+        steps.append([batch.indices.tolist() for batch in loader])
+    return [[*chain.from_iterable(step)] for step in zip(*steps, strict=True)]
+
+
+def test_ranks_together_draw_the_global_batches_of_one_process():
+    alone = batches(1, epoch=2)
+    for processes in (2, 3, 4):
+        together = batches(processes, epoch=2)
+        assert [sorted(step) for step in together] == [sorted(step) for step in alone[: len(together)]]
+    assert len(alone) == 8
+    assert len({index for step in alone for index in step}) == 96
+
+
+def test_epochs_differ_and_the_expected_indices_are_those_drawn():
+    assert batches(1, epoch=1) != batches(1, epoch=2)
+    drawn = [*chain.from_iterable(batches(2, epoch=5))]
+    config = make_config(global_batch_size=12, samples_per_epoch=100)
+    assert checksum(torch.tensor(drawn)) == checksum(expected_indices(config, epoch=5, steps=8))
+
+
+def test_checksum_sees_loss_and_overlap_but_not_order_or_split():
+    right = torch.tensor([1, 2, 3, 4])
+    assert checksum(right) == checksum(right.flip(0))
+    assert checksum(right) == (checksum(right[:1]) + checksum(right[1:])) % 2**64
+    assert checksum(right) != checksum(torch.tensor([1, 2, 4, 4]))
+    assert checksum(right) != checksum(torch.tensor([1, 2, 3]))
+    assert checksum(right) != checksum(torch.tensor([1, 2, 2, 5]))  # the same plain sum

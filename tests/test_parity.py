@@ -1,0 +1,126 @@
+import json
+import os
+import subprocess
+
+import pytest
+import torch
+from conftest import ROOT, TORCHRUN, environment
+from factories import make_config, make_place, small_classifier
+from torch import nn
+
+from common import models, parity
+from common.data import SyntheticImageNet
+from common.data_parallel import EmulatedDataParallel, data_parallel
+
+SAMPLES = SyntheticImageNet(64, 32, 10, seed=0)
+
+
+def check(classifier, model, devices=2):
+    return parity.check(model, classifier, SAMPLES, make_place(devices))
+
+
+def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
+    classifier = models.create(make_config(), torch.device("cpu"))
+    before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
+    found = check(classifier, data_parallel(classifier, make_place(3)), devices=3)
+    assert (found.outcome, found.shards, found.samples) == ("passed", 3, 12)
+    assert found.max_relative_error < 1e-5
+    after = [*classifier.parameters(), *classifier.buffers()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+    assert all(module.training for module in classifier.modules())
+
+
+def test_one_bare_device_has_nothing_to_compare():
+    classifier = small_classifier()
+    assert check(classifier, classifier, devices=1).outcome == "not applicable"
+
+
+class DropsAReplica(EmulatedDataParallel):
+    def parallel_apply(self, replicas, inputs, kwargs):
+        shards = super().parallel_apply(replicas, inputs, kwargs)
+        for parameter in shards[-1].replica.parameters():
+            parameter.register_hook(torch.zeros_like)
+        return shards
+
+
+class SeesAShardTwice(EmulatedDataParallel):
+    def scatter(self, inputs, kwargs, device_ids):
+        parts, kwargs = super().scatter(inputs, kwargs, device_ids)
+        return [parts[0], *parts[:-1]], kwargs
+
+
+class SumsInsteadOfAveraging(EmulatedDataParallel):
+    def gather(self, outputs, output_device):
+        gathered = super().gather(outputs, output_device)
+        gathered.register_hook(lambda gradient: gradient * len(outputs))
+        return gathered
+
+
+class CopiesStaleParameters(EmulatedDataParallel):
+    def replicate(self, module, device_ids):
+        replicas = super().replicate(module, device_ids)
+        with torch.no_grad():
+            for parameter in replicas[-1].parameters():
+                parameter.add_(0.01)
+        return replicas
+
+
+@pytest.mark.parametrize("fault", [DropsAReplica, SeesAShardTwice, SumsInsteadOfAveraging, CopiesStaleParameters])
+@pytest.mark.parametrize("devices", [2, 8])
+def test_a_fault_in_dataparallel_is_caught(fault, devices):
+    classifier = small_classifier()
+    found = check(classifier, fault(classifier, devices), devices)
+    assert found.outcome == "failed"
+    assert found.max_relative_error > 10 * found.tolerance
+    assert found.worst_parameter in found.note
+
+
+def test_faults_in_ddp_are_caught_whichever_rank_has_them():
+    worker = ROOT / "tests" / "workers" / "parity_faults.py"
+    process = subprocess.run(
+        [*TORCHRUN, "--nproc_per_node=2", str(worker)],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}"),
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr
+    outcomes = json.loads(process.stdout.splitlines()[-1])
+    assert {fault: found["outcome"] for fault, found in outcomes.items()} == {
+        "none": "passed",
+        "shard seen twice": "failed",
+        "skips the exchange": "failed",
+        "summed": "failed",
+    }
+
+
+def test_dropout_and_half_precision_do_not_disturb_it():
+    classifier = small_classifier(make_config(precision="bf16"), nn.Dropout(0.5))
+    assert check(classifier, data_parallel(classifier, make_place(2))).outcome == "passed"
+    assert classifier.autocast_dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("googlenet", 64), ("inception_v3", 299), ("vgg11_bn", 32), ("vit_b_16", 32), ("mobilenet_v3_small", 32)],
+)
+def test_it_runs_across_the_zoo(name, size):
+    config = make_config(model=name, image_size=size, per_device_batch_size=4)
+    classifier = models.create(config, torch.device("cpu"))
+    place, samples = make_place(2), SyntheticImageNet(8, size, 10, seed=0)
+    found = parity.check(data_parallel(classifier, place), classifier, samples, place)
+    assert found.outcome == "passed", found
+
+
+def test_a_gradient_that_is_not_finite_fails():
+    reference = {"w": torch.ones(3)}
+    assert parity.largest_error({"w": torch.tensor([1.0, float("nan"), 1.0])}, reference) == (float("inf"), "w")
+    assert parity.largest_error({}, reference) == (float("inf"), "w")
+
+
+def test_error_is_relative_to_the_reference():
+    reference = {"a": torch.full((4,), 2.0), "b": torch.full((4,), 2.0)}
+    error, worst = parity.largest_error({"a": torch.full((4,), 2.2), "b": torch.full((4,), 2.0)}, reference)
+    assert worst == "a"
+    assert error == pytest.approx(0.1, rel=1e-5)

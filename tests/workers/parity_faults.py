@@ -1,0 +1,41 @@
+"""Started by torchrun, with the lab and its tests on PYTHONPATH: breaks the exchange of gradients in several ways and
+prints what the parity check says of each, as JSON."""
+
+import dataclasses
+import json
+
+import torch.distributed as dist
+from factories import make_config
+
+from common import data, models, parity
+from common.devices import rank_device
+from common.distributed import distributed_data_parallel, join_process_group
+from common.metrics import DdpOptions
+
+
+def rank_1_keeps_its_own(state, bucket):
+    mine = bucket.buffer().clone()
+    work = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+    return work.then(lambda done: mine if dist.get_rank() == 1 else done.value()[0] / dist.get_world_size())
+
+
+def sum_instead_of_mean(state, bucket):
+    return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
+
+
+place = rank_device("cpu")
+join_process_group(place, 60)
+config = make_config(global_batch_size=8, per_device_batch_size=4)
+loader = data.create_loader(config, place)
+HOOKS = {"skips the exchange": rank_1_keeps_its_own, "summed": sum_instead_of_mean}
+outcomes = {}
+for fault in ("none", "shard seen twice", *HOOKS):
+    classifier = models.create(config, place.first)
+    model = distributed_data_parallel(classifier, place, DdpOptions())
+    if fault in HOOKS:
+        model.register_comm_hook(None, HOOKS[fault])
+    seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
+    outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as).model_dump()
+if place.rank == 0:
+    print(json.dumps(outcomes))
+dist.destroy_process_group()
