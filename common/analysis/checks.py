@@ -13,20 +13,18 @@ from typing import Literal
 
 import numpy as np
 
+from common.analysis import machine_checks
 from common.analysis.formats import percent
+from common.analysis.machine_checks import Answer, Outcome
 from common.analysis.statistics import student_quantile
-from common.metrics import DeviceUse, Record, epoch_seconds, step_seconds, throughput
+from common.metrics import Record, epoch_seconds, step_seconds, throughput
 
-Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
 Number = Literal["speed", "memory"]
-Answer = tuple[Outcome, str]
 
 CLOCK_TOLERANCE = 0.01
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
 FEWEST_STEPS = 10
-CLOCK_DROP = 0.9
-"""A GPU whose lowest SM clock falls below this share of its median slowed down during the run."""
 
 
 @dataclass(frozen=True)
@@ -143,69 +141,6 @@ def _loss(record: Record) -> Answer:
     return "passed", f"{losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
 
 
-def _devices(record: Record) -> Answer:
-    world, said = record.world, []
-    if world.emulated:
-        said.append("emulated: DataParallel's algorithm on CPU cores")
-    if world.shared:
-        said.append("shared: several replicas or ranks on one GPU")
-    if world.oversubscribed:
-        said.append(f"oversubscribed: {world.devices} devices on {record.environment.cpu_cores} cores")
-    return ("warning", "; ".join(said)) if said else ("passed", f"each of {world.devices} is a device of its own")
-
-
-def _throttling(record: Record) -> Answer:
-    if record.world.device_kind == "cpu":
-        return "not applicable", "CPU cores"
-    readings = [(device, device.health) for device in record.devices if device.health]
-    if not readings:
-        return "not measured", "NVML gave no readings"
-    slow = [_slowed(device) for device, health in readings if health.throttle_reasons or _clock_fell(device)]
-    if slow:
-        return "warning", "; ".join(slow)
-    clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
-    heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
-    told = f"median SM clock {min(clocks)} to {max(clocks)} MHz" if clocks else "no clock readings"
-    return "passed", told + (f", at most {max(heat)} °C" if heat else "")
-
-
-def _clock_fell(device: DeviceUse) -> bool:
-    health = device.health
-    if health is None or health.sm_clock_mhz_min is None or health.sm_clock_mhz_median is None:
-        return False
-    return health.sm_clock_mhz_min < CLOCK_DROP * health.sm_clock_mhz_median
-
-
-def _slowed(device: DeviceUse) -> str:
-    health = device.health
-    reasons = ", ".join(health.throttle_reasons) or "no reason given"
-    clocks = f"SM clock {health.sm_clock_mhz_min}–{health.sm_clock_mhz_max} MHz"
-    return f"device {device.index} slowed down ({reasons}; {clocks}; up to {health.temperature_celsius_max} °C)"
-
-
-def _alone_on_gpu(record: Record) -> Answer:
-    if record.world.device_kind == "cpu":
-        return "not applicable", "CPU cores"
-    counts = [d.health.other_processes for d in record.devices if d.health and d.health.other_processes is not None]
-    if not counts:
-        return "not measured", "NVML gave no list of processes"
-    if max(counts):
-        return "warning", f"up to {max(counts)} other processes were on a GPU: free it and run again"
-    return "passed", "no other process on the GPUs"
-
-
-def _load(record: Record) -> Answer:
-    load, cores = record.environment.load_average_1min, record.environment.cpu_cores
-    if load is None:
-        return "not measured", "this platform has no load average"
-    told = f"load average {load:.1f} on {cores} cores in the minute before"
-    return (
-        ("warning", f"{told}: other work was running (the run just before counts too)")
-        if load > cores
-        else ("passed", told)
-    )
-
-
 CHECKS: list[tuple[str, Callable[[Record], Answer], Number]] = [
     ("parity", _parity, "speed"),
     ("samples seen", _same_work, "speed"),
@@ -215,8 +150,8 @@ CHECKS: list[tuple[str, Callable[[Record], Answer], Number]] = [
     ("number of steps", _enough_steps, "speed"),
     ("data wait", _data_wait, "speed"),
     ("loss", _loss, "speed"),
-    ("devices", _devices, "speed"),
-    ("throttling", _throttling, "speed"),
-    ("other processes", _alone_on_gpu, "speed"),
-    ("load", _load, "speed"),
+    ("devices", machine_checks.devices, "speed"),
+    ("throttling", machine_checks.throttling, "speed"),
+    ("other processes", machine_checks.other_processes, "speed"),
+    ("load", machine_checks.load, "speed"),
 ]

@@ -40,10 +40,10 @@ STYLE = {
 }
 
 
-def new_figure(bars: int) -> tuple[Figure, Axes]:
+def new_figure(bars: float) -> tuple[Figure, Axes]:
     """An empty figure of the page's width (5.2 in), as tall as `bars` horizontal bars need."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 1.1 + 0.42 * max(3, bars)), layout="constrained")
+        figure = Figure(figsize=(5.2, 0.75 + 0.42 * max(1.4, bars)), layout="constrained")
         return figure, figure.subplots()
 
 

@@ -43,8 +43,8 @@ def banners(groups: Iterable[Group]) -> list[str]:
     emulated = _labels(rows, "emulated")
     if emulated:
         found.append(
-            f"Emulated: {emulated}. torch's DataParallel needs GPUs; its stages (scatter, replicate, parallel apply, gather) "
-            "ran on CPU cores, in threads of one process that take turns at Python's interpreter lock."
+            f"Emulated: {emulated}. torch's DataParallel needs GPUs; its stages (scatter, replicate, parallel apply, "
+            "gather) ran on CPU cores, in threads of one process that take turns at Python's interpreter lock."
         )
     shared = _labels(rows, "shared")
     if shared:

@@ -90,7 +90,7 @@ def scaling(group: Group) -> Plot | None:
     rows = [row for row in group.rows if row.speed_up and row.true_devices]
     if not rows:
         return None
-    figure, axes = new_figure(4)
+    figure, axes = new_figure(5)
     most = max(row.devices for row in rows)
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
     for method in sorted({row.method for row in rows}, key=METHOD_ORDER.__getitem__):
@@ -131,7 +131,7 @@ def memory(group: Group) -> Plot | None:
         return None
     on_gpu = group.rows[0].record.world.device_kind == "cuda"
     rest = "activations and the rest" if on_gpu else "everything else in the process"
-    figure, axes = new_figure(len(bars) + 1)
+    figure, axes = new_figure(len(bars) + 1.2)
     for height, (_, method, peak) in enumerate(bars):
         left = 0.0
         for part, size in peak.static.items():
@@ -145,11 +145,11 @@ def memory(group: Group) -> Plot | None:
     _name_bars(axes, [label for label, _, _ in bars], "GiB at the peak")
     figure.legend(loc="outside lower center", ncols=2)
     if on_gpu:
-        caption = "Peak in tensors (torch's allocator) on each device; the dark part is there whatever the batch."
+        caption = "Peak in tensors (torch's allocator) on each device; the full colours are there whatever the batch."
     else:
         caption = (
             "Peak resident memory of each process. It contains Python, its libraries and the data; one replica's share "
-            "of parameters, gradients and optimizer state is drawn dark."
+            "of parameters, gradients and optimizer state has the full colours."
         )
     return Plot("memory", "Memory per device" if on_gpu else "Memory per process", caption, figure)
 
@@ -158,7 +158,7 @@ def loss(group: Group) -> Plot | None:
     rows = [row for row in group.rows if row.record.epochs][:MOST_BARS]
     if not rows:
         return None
-    figure, axes = new_figure(4)
+    figure, axes = new_figure(5)
     for row in rows:
         losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
         axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[row.method], marker=MARKERS[row.method],

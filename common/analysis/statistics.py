@@ -65,7 +65,7 @@ def mean_of_steps(seconds: Sequence[float]) -> Estimate:
     nearly independent. Batches differ by at most one step in length and are weighted by it (ratio estimator).
     Source: Law, Simulation Modeling and Analysis, section 9.5.3. ValueError where there are no steps.
     """
-    if not seconds:
+    if len(seconds) == 0:
         raise ValueError("no steps")
     values = np.asarray(seconds, dtype=float)
     mean = float(values.mean())

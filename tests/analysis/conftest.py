@@ -1,0 +1,43 @@
+"""Fixtures of the analysis wing's tests: step 05 as a process, and a headless browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))  # factories.py, beside the tests
+NETWORK_OFF = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Run step 05 on a folder; returns the finished process. The report goes to `tmp_path/report.html`."""
+
+    def run(folder, *options, env=None):
+        command = [sys.executable, str(ROOT / "05_performance_comparison.py"), "--results-dir", str(folder)]
+        if "--output-report" not in options:
+            options = (*options, "--output-report", str(tmp_path / "report.html"))
+        env = {**os.environ, **(env or {})}
+        return subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, env=env, timeout=120)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium. Skipped, and counted as skipped, where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", *NETWORK_OFF]
+        window = driver.chromium.launch(executable_path=program, args=flags)
+        yield window
+        window.close()

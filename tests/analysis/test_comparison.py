@@ -1,0 +1,168 @@
+"""Groups, pooling, baselines, verdicts, and what is named as different."""
+
+from __future__ import annotations
+
+import pytest
+from factories import make_parity, make_record, typical_lab
+
+from common.analysis.comparison import build_groups
+from common.analysis.explain import banners, why_separate
+from common.analysis.facts import differences
+from common.analysis.runs import summarise
+from common.analysis.verdict import headline, verdicts
+from common.metrics import throughput
+
+
+def groups_of(*records):
+    return build_groups([summarise(f"{record.run_id}.json", record) for record in records])
+
+
+def rows_of(*records):
+    (group,) = groups_of(*records)
+    return {row.label: row for row in group.rows}
+
+
+def test_speed_up_and_efficiency_are_ratios_of_throughputs():
+    records = typical_lab()
+    rows = rows_of(*records)
+    single, dp, ddp = (throughput(record) for record in records)
+    assert rows["DDP × 2"].throughput.value == pytest.approx(ddp)
+    assert rows["DDP × 2"].speed_up.value == pytest.approx(ddp / single)
+    assert rows["DP × 2"].efficiency.value == pytest.approx(dp / single / 2)
+    assert rows["One device"].speed_up is None
+    for row in rows.values():
+        assert row.throughput.value * row.epoch_time.value == pytest.approx(row.record.epochs[0].samples)
+
+
+def test_repeats_are_pooled_as_a_ratio_of_sums():
+    fast, slow = make_record(step_seconds=0.4), make_record(step_seconds=0.6)
+    row = rows_of(fast, slow)["One device"]
+    samples = sum(epoch.samples for record in (fast, slow) for epoch in record.epochs)
+    seconds = sum(sum(record.ranks[0].step_seconds) for record in (fast, slow))
+    assert len(row.runs) == 2
+    assert row.throughput.value == pytest.approx(samples / seconds)
+
+
+@pytest.mark.parametrize(
+    "change", [{"model": "vgg11"}, {"image_size": 32}, {"precision": "bf16"}, {"memory_format": "channels_last"},
+               {"compile": True}, {"data_source": "folder"}, {"num_classes": 10}]
+)  # fmt: skip
+def test_what_belongs_to_the_key_is_never_compared(change):
+    groups = groups_of(make_record(), make_record("ddp", 2, config=change))
+    assert len(groups) == 2
+    assert all(row.speed_up is None for group in groups for row in group.rows)
+    assert why_separate(groups)
+
+
+def test_another_device_model_is_another_group():
+    assert len(groups_of(make_record(), make_record("ddp", 2, world={"device_model": "Another CPU"}))) == 2
+
+
+def test_weak_and_strong_scaling_are_told_apart():
+    weak = groups_of(make_record(per_device_batch=16), make_record("ddp", 2, per_device_batch=16))
+    assert [group.scaling for group in weak] == ["weak"]
+    strong = groups_of(make_record(per_device_batch=16), make_record("ddp", 2, per_device_batch=8))
+    assert [group.scaling for group in strong] == ["strong"]
+    assert strong[0].rows[1].speed_up is not None
+
+
+def test_what_differs_is_named():
+    group, = groups_of(
+        make_record(),
+        make_record("dp", 2, environment={"torch": "2.11.0"}, world={"threads_per_device": 2}),
+        make_record("ddp", 2, config={"loader_workers": 4}),
+    )  # fmt: skip
+    said = "\n".join(group.differences)
+    assert "torch 2.13.0 (One device, DDP × 2) and 2.11.0 (DP × 2)" in said
+    assert "threads per device 1 (One device, DDP × 2) and 2 (DP × 2)" in said
+    assert "total loader workers 1 (One device, DP × 2) and 4 (DDP × 2)" in said
+    assert "learning rate" not in said  # it grows with the global batch by rule
+
+
+def test_equal_terms_have_no_differences():
+    (group,) = groups_of(*typical_lab())
+    assert group.differences == []
+    assert differences([("a", {"x": "1"}), ("b", {"y": "2"})]) == []
+
+
+def test_runs_on_other_terms_are_not_pooled_and_meet_their_own_baseline():
+    rows = rows_of(
+        make_record(environment={"torch": "2.11.0"}), make_record(),
+        make_record("ddp", 2, environment={"torch": "2.11.0"}), make_record("ddp", 2),
+    )  # fmt: skip
+    assert rows["DDP × 2 (a)"].baseline is rows["One device (a)"]
+    assert rows["DDP × 2 (b)"].baseline is rows["One device (b)"]
+    assert rows["DDP × 2 (a)"].variant == "torch 2.11.0"
+
+
+def test_a_run_that_failed_parity_is_not_valid_and_spoils_no_repeat():
+    failed = make_parity("ddp", 2).model_copy(update={"outcome": "failed"})
+    rows = rows_of(make_record(), make_record("ddp", 2), make_record("ddp", 2, 0.1, parity=failed))
+    invalid = rows["DDP × 2 (b)"]
+    assert not invalid.is_valid
+    assert invalid.throughput is invalid.epoch_time is invalid.speed_up is invalid.efficiency is None
+    assert len(rows["DDP × 2 (a)"].runs) == 1
+    (group,) = groups_of(make_record(), make_record("ddp", 2, 0.1, parity=failed))
+    assert verdicts(group) == []
+    assert "DistributedDataParallel" not in headline([group]).outcome
+
+
+@pytest.mark.parametrize("flag", ["shared", "oversubscribed"])
+def test_devices_that_are_not_there_do_not_scale(flag):
+    row = rows_of(make_record(), make_record("ddp", 2, world={flag: True}))["DDP × 2"]
+    assert row.speed_up is not None
+    assert row.efficiency is None
+    (group,) = groups_of(make_record(), make_record("ddp", 2, world={flag: True}))
+    assert any(text.startswith(flag.capitalize()) for text in banners([group]))
+
+
+def test_unfinished_runs_are_not_compared():
+    assert groups_of(make_record(status="interrupted")) == []
+    assert "nothing to compare" in headline([]).outcome
+
+
+def test_without_a_single_device_run_there_is_no_efficiency_but_a_verdict():
+    (group,) = groups_of(make_record("dp", 2, 0.8), make_record("ddp", 2, 0.6))
+    assert all(row.efficiency is None for row in group.rows)
+    assert "DDP × 2 is 1.3" in verdicts(group)[0].text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        ((0.50, 0.80, 0.60), "DistributedDataParallel on 2 devices trains resnet18 fastest"),
+        ((0.50, 0.60, 0.80), "emulated DataParallel on 2 devices trains resnet18 fastest"),
+        ((0.50, 1.50, 1.40), "one device trains resnet18 fastest"),
+    ],
+)
+def test_the_headline_can_say_that_any_of_them_won(seconds, said):
+    single, dp, ddp = seconds
+    (group,) = groups_of(make_record("single", 1, single), make_record("dp", 2, dp), make_record("ddp", 2, ddp))
+    assert said in headline([group]).outcome
+
+
+def test_noise_is_not_a_winner():
+    (group,) = groups_of(make_record("dp", 2, 0.60, noise=0.2, seed=1), make_record("ddp", 2, 0.60, noise=0.2, seed=2))
+    assert "not distinguishable" in headline([group]).outcome
+    assert "not distinguishable" in verdicts(group)[0].text
+
+
+def test_too_few_steps_give_no_verdict():
+    (group,) = groups_of(make_record("dp", 2, steps=2, epochs=1), make_record("ddp", 2, 0.1, steps=2, epochs=1))
+    assert "too few steps" in headline([group]).outcome
+    assert "no verdict" in verdicts(group)[0].text
+
+
+def test_a_run_that_stands_apart_is_marked_and_kept():
+    records = [make_record(step_seconds=seconds, seed=i) for i, seconds in enumerate((0.50, 0.51, 0.50, 0.80))]
+    row = rows_of(*records)["One device"]
+    assert [run.file for run in row.apart] == [f"{records[3].run_id}.json"]
+    assert len(row.runs) == 4
+    assert row.checks[0].outcome == "warning"
+
+
+def test_efficiency_above_105_percent_is_doubted():
+    row = rows_of(make_record(step_seconds=1.0), make_record("ddp", 2, 0.5))["DDP × 2"]
+    assert row.checks[1].outcome == "warning"
+    row = rows_of(make_record(step_seconds=1.0), make_record("ddp", 2, 1.05))["DDP × 2"]
+    assert row.checks[1].outcome == "passed"
