@@ -7,30 +7,35 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.metrics import Record, World
+from common.metrics import Environment, Record, World
 
 
 def command_line(world: World) -> str:
     """The command that started this run, as a person would type it."""
     starter = "python"
     if world.backend:
-        nodes = f"--nnodes={world.nodes} " if world.nodes > 1 else ""
-        starter = f"torchrun {nodes}--nproc_per_node={world.processes // world.nodes}"
+        nodes = f"--nnodes={world.nodes}" if world.nodes > 1 else "--standalone"
+        starter = f"torchrun {nodes} --nproc_per_node={world.processes // world.nodes}"
     return f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
 
 
 def next_command(record: Record) -> str:
-    """The step after this one, with the same model and per-device batch, on at least two devices."""
+    """The step after this one, with the same model and per-device batch, on the devices that there are."""
     if record.method == "ddp":
         return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
-    per_device, count = record.config.per_device_batch_size, max(record.world.devices, len(record.environment.gpus), 2)
+    per_device, count = record.config.per_device_batch_size, default_count(record.environment)
     arguments = _without(sys.argv[1:], "--batch-size", "--gpus")
     if record.method == "single":
         start, batch = "python 03_dataparallel_training.py", per_device * count
         arguments += ["--gpus", ",".join(map(str, range(count)))]
     else:
-        start, batch = f"torchrun --nproc_per_node={record.world.devices} 04_ddp_training.py", per_device
+        start, batch = f"torchrun --standalone --nproc_per_node={record.world.devices} 04_ddp_training.py", per_device
     return f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}"
+
+
+def default_count(environment: Environment) -> int:
+    """Devices that a first comparison uses: all GPUs; of CPU cores at most four, the published number of GPUs."""
+    return len(environment.gpus) or min(environment.cpu_cores, 4)
 
 
 def _folder_argument() -> str:
@@ -45,3 +50,10 @@ def _without(arguments: list[str], *names: str) -> list[str]:
     for name in names:
         parser.add_argument(name)
     return parser.parse_known_args(arguments)[1]
+
+
+if __name__ == "__main__":  # for the Makefile, which chooses its sizes by these two
+    from common.environment import describe
+
+    here = describe()
+    print(f"KIND={'cuda' if here.gpus else 'cpu'} FOUND={default_count(here)}")

@@ -1,0 +1,71 @@
+# The commands of the README in one go.
+#
+#   make lab     set up, run all five steps on whatever this machine has, write comparison_report.html
+#   make test    set up, run the tests
+#   make lint    check style
+#
+# make lab MODEL=resnet50 BATCH=64 EPOCHS=5 DEVICES=2 REPEATS=3 overrides what is chosen for this machine. BATCH is the
+# batch per device. A whole round of 02, 03 and 04 is repeated, so that a machine that slows down slows all methods.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# KIND (cuda or cpu) and FOUND (how many devices) come from `python -m common.commands`.
+MODEL_cuda := resnet50
+BATCH_cuda := 64
+EPOCHS_cuda := 5
+SAMPLES_cuda := 51200
+PATIENCE_cuda := 600
+MODEL_cpu := resnet18
+BATCH_cpu := 32
+EPOCHS_cpu := 3
+SAMPLES_cpu = $(shell expr 128 '*' $(DEVICES))
+PATIENCE_cpu := 75
+
+MODEL ?= $(MODEL_$(KIND))
+BATCH ?= $(BATCH_$(KIND))
+EPOCHS ?= $(EPOCHS_$(KIND))
+SAMPLES ?= $(SAMPLES_$(KIND))
+DEVICES ?= $(FOUND)
+# Three rounds give intervals between runs. Unless REPEATS is given, no new round starts after PATIENCE seconds.
+REPEATS ?= 3
+PATIENCE ?= $(if $(filter command environment,$(firstword $(origin REPEATS))),1000000,$(PATIENCE_$(KIND)))
+
+GLOBAL_BATCH = $(shell expr $(BATCH) '*' $(DEVICES))
+GPUS = $(shell seq -s , 0 $$(expr $(DEVICES) - 1))
+SIZES = --model $(MODEL) --epochs $(EPOCHS) --samples-per-epoch $(SAMPLES)
+
+.PHONY: lab runs test lint
+.SILENT: runs
+
+lab: .venv/lab
+	$(BIN)/python 01_environment_check.py
+	$(MAKE) --no-print-directory runs $$($(BIN)/python -m common.commands)
+	$(BIN)/python 05_performance_comparison.py --results-dir ./results --generate-plots --output-report comparison_report.html
+
+runs:
+	started=$$(date +%s); \
+	for round in $$(seq $(REPEATS)); do \
+	  [ $$round -eq 1 ] || [ $$(($$(date +%s) - started)) -lt $(PATIENCE) ] || break; \
+	  printf '\n--- round %s of at most %s\n' $$round $(REPEATS); \
+	  (set -ex; \
+	    $(BIN)/python 02_baseline_single_gpu.py $(SIZES) --batch-size $(BATCH); \
+	    $(BIN)/python 03_dataparallel_training.py $(SIZES) --batch-size $(GLOBAL_BATCH) --gpus $(GPUS); \
+	    $(BIN)/torchrun --standalone --nproc_per_node=$(DEVICES) 04_ddp_training.py $(SIZES) --batch-size $(BATCH)) || exit; \
+	done
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/lab: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e .
+	touch $@
+
+.venv/test: .venv/lab
+	$(BIN)/pip install --quiet -e '.[test]'
+	touch $@
