@@ -19,6 +19,11 @@ class PeakMemory:
     static: dict[str, int]
     """Bytes that are there whatever the batch: parameters, gradients, optimizer state."""
 
+    @property
+    def static_bytes(self) -> int | None:
+        """All of the static part; None where it is not known."""
+        return sum(self.static.values()) if self.static else None
+
 
 def memory_of(row: Row) -> list[PeakMemory]:
     """Every device or process that reported a peak, device 0 first; over several runs the highest.

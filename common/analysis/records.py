@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> Folder:
             else:
                 run = summarise(path.name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
-                    raise ValueError("all its step times are zero")
+                    raise ValueError("its step times add up to no usable time")
                 found.runs.append(run)
                 _share_parts(run.record, shared_parts)
             seen[record.run_id] = path.name

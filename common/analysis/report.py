@@ -15,6 +15,7 @@ from common.analysis.comparison import Group, Row
 from common.analysis.drawing import to_files, to_svg
 from common.analysis.explain import SAID_BY_BANNERS
 from common.analysis.machine import machines, requirements
+from common.analysis.memory import memory_of
 from common.analysis.plots import draw_all
 from common.analysis.records import Folder
 from common.analysis.table import columns
@@ -108,6 +109,7 @@ def _section(position: int, group: Group) -> dict:
         "verdicts": [verdict.text for verdict in verdicts(group)][:MOST_LISTED],
         "differences": group.differences,
         "plots": [(plot, Markup(to_svg(plot.figure, f"group{position}-{plot.name}"))) for plot in plots],
+        "memory": [(row, peak) for row in rows for peak in memory_of(row)],
         "checks": [_checks(row) for row in rows],
         "settings": list({**group.key, **_common_facts(group)}.items()),
         "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in rows],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from common.analysis.checks import Check, check_run
@@ -33,8 +34,8 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers and checks, and let go of its raw lists."""
-    rate = throughput(record)
-    if rate is None:
+    rate = throughput(record) if record.ranks else None
+    if not rate or not math.isfinite(rate):
         return Run(file, record.model_copy(update={"ranks": []}), None, (), ())
     per_sample = replace(mean_of_steps(step_seconds(record)), value=1 / rate)
     checks = tuple(check_run(record))

@@ -117,4 +117,6 @@ def _memory(row: Row) -> Cell:
         held = row.record.world.devices > 1 and row.record.world.device_kind == "cpu"
         return Cell(gib(first), note="all replicas in one" if held else "", value=first)
     mean = sum(others) / len(others)
+    if row.record.world.device_kind == "cpu":
+        return Cell(f"{gib(first)} / {gib(mean)}", note=f"{gib(first + sum(others))} in all", value=first)
     return Cell(f"{gib(first)} / {gib(mean)}", note=f"imbalance {first / mean:.2f}", value=first)

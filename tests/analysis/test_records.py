@@ -50,7 +50,8 @@ def test_raw_lists_do_not_pile_up(tmp_path):
         ("short.json", lambda r: r["ranks"][0]["step_seconds"].pop(), "39 step times for 40 steps"),
         ("extra.json", lambda r: r.update(surprise=1), "surprise"),
         ("lacking.json", lambda r: r.pop("config"), "config: Field required"),
-        ("zero.json", lambda r: r["ranks"][0].update(step_seconds=[0.0] * 40), "all its step times are zero"),
+        ("zero.json", lambda r: r["ranks"][0].update(step_seconds=[0.0] * 40), "no usable time"),
+        ("endless.json", lambda r: r["ranks"][0].update(step_seconds=[1e308] * 40), "no usable time"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, name, change, said):
