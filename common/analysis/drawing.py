@@ -24,7 +24,7 @@ STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a model may be called $x$
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": 8.5,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": MUTED,
@@ -36,14 +36,14 @@ STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 7.5,
 }
 
 
 def new_figure(bars: float) -> tuple[Figure, Axes]:
-    """An empty figure of the page's width (5.2 in), as tall as `bars` horizontal bars need."""
+    """An empty figure of the page's width (4.4 in), as tall as `bars` horizontal bars need."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 0.75 + 0.42 * max(1.4, bars)), layout="constrained")
+        figure = Figure(figsize=(4.4, 0.75 + 0.42 * max(1.4, bars)), layout="constrained")
         return figure, figure.subplots()
 
 

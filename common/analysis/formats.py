@@ -28,4 +28,4 @@ def times(value: float) -> str:
 
 def percent(value: float, digits: int = 0) -> str:
     """A share as 71 %."""
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:.{digits}f} %".replace("-", "−")

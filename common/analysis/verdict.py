@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from common.analysis.comparison import LONG_NAMES, Group, Row
 from common.analysis.facts import closest
 from common.analysis.statistics import Estimate, distinguishable, ratio
+from common.metrics import Record
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,14 @@ def verdicts(group: Group) -> list[Verdict]:
 
 def compare_in_words(one: Row, other: Row, quotient: Estimate) -> str:
     """`DDP × 2 is 1.52 times as fast as DP × 2 (95 % interval 1.31 to 1.76)`, or that nobody can tell."""
+    first, second = ("one device" if row.method == "single" else row.label for row in (one, other))
     if quotient.interval is None:
-        return (
-            f"{one.label} against {other.label}: {quotient.value:.2f}, but too few steps for an interval: no verdict."
-        )
+        return f"{first} against {second}: {quotient.value:.2f}, but too few steps for an interval: no verdict."
     if not distinguishable(quotient):
-        return (
-            f"{one.label} and {other.label} are not distinguishable: the ratio's interval, {span(quotient)}, spans 1."
-        )
+        return f"{first} and {second} are not distinguishable: the ratio's interval, {span(quotient)}, spans 1."
     if quotient.value < 1:
         return compare_in_words(other, one, quotient.inverse())
-    return f"{one.label} is {quotient.value:.2f} times as fast as {other.label} (95 % interval {span(quotient)})."
+    return f"{first} is {quotient.value:.2f} times as fast as {second} (95 % interval {span(quotient)})."
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def headline(groups: list[Group]) -> Headline:
     rivals = [row for row in rows if row.devices == most or row.method == "single"]
     first = max(rivals, key=lambda row: row.throughput.value)
     others = [row for row in rivals if row.method != first.method]
-    place, model = f"On {devices_in_words(groups[0])}", groups[0].key["model"]
+    place, model = f"On {_place(first.record if first.devices == most else others[0].record)}", groups[0].key["model"]
     if not others:
         speed = f"{first.throughput.value:,.3g} samples/s"
         return Headline(f"{place}, {name(first)} trains {model} at {speed}; nothing to compare it with yet.")
@@ -109,18 +107,20 @@ def span(estimate: Estimate) -> str:
 
 def name(row: Row) -> str:
     """The method in full, for a sentence."""
-    long = LONG_NAMES[row.method]
     if row.method == "single":
         return "one device"
-    return f"{'emulated ' if row.record.world.emulated else ''}{long} on {row.devices} devices"
+    return f"{'emulated ' if row.record.world.emulated else ''}{LONG_NAMES[row.method]}"
 
 
-def devices_in_words(group: Group) -> str:
-    """What the group ran on; says it when there were more devices asked for than there are."""
-    rows = group.rows
-    world = max((row.record for row in rows), key=lambda record: record.world.devices)
-    cores, model = world.environment.cpu_cores, world.world.device_model
-    if world.world.device_kind == "cpu":
-        return f"{cores} CPU core{'s' if cores > 1 else ''} ({world.environment.cpu_model})"
-    gpus = {(device.host, device.index) for device in world.devices}
-    return f"{len(gpus)} × {model}" if len(gpus) > 1 else f"one {model}"
+def _place(record: Record) -> str:
+    """`4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`; where devices are not there, `4 devices on 2 CPU cores (…)`."""
+    world, host = record.world, record.environment
+    if world.device_kind == "cpu":
+        cores = f"{world.devices} devices on {host.cpu_cores}" if world.oversubscribed else str(world.devices)
+        return f"{cores} CPU core{'' if cores == '1' else 's'} ({host.cpu_model})"
+    gpus = len({(device.host, device.index) for device in record.devices})
+    return (
+        f"{world.devices} replicas on {gpus} × {world.device_model}"
+        if world.shared
+        else f"{gpus} × {world.device_model}"
+    )

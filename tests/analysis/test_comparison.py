@@ -130,8 +130,8 @@ def test_without_a_single_device_run_there_is_no_efficiency_but_a_verdict():
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        ((0.50, 0.80, 0.60), "DistributedDataParallel on 2 devices trains resnet18 fastest"),
-        ((0.50, 0.60, 0.80), "emulated DataParallel on 2 devices trains resnet18 fastest"),
+        ((0.50, 0.80, 0.60), "DistributedDataParallel trains resnet18 fastest"),
+        ((0.50, 0.60, 0.80), "emulated DataParallel trains resnet18 fastest"),
         ((0.50, 1.50, 1.40), "one device trains resnet18 fastest"),
     ],
 )
