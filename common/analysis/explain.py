@@ -20,24 +20,31 @@ def group_title(group: Group) -> str:
     batch = key.pop("per-device batch", None)
     size = f"{batch} samples per device" if batch else f"{key.pop('global batch')} samples per step in all"
     rest = [f"{name} {value}" if name in UNSAID else value for name, value in key.items() if UNSAID.get(name) != value]
-    kind = "Weak scaling" if group.scaling == "weak" else "Strong scaling"
-    return f"{kind}: {model}, {', '.join(rest)}, {size}, on {device}"
+    kind = {"": "", "weak": "Weak scaling: ", "strong": "Strong scaling: "}[_scaling(group)]
+    return f"{kind}{model}, {', '.join(rest)}, {size}, on {device}"
 
 
 def scaling_in_words(group: Group) -> str:
-    """What weak or strong scaling means, for the line under a title."""
-    if group.scaling == "weak":
-        return "Each device keeps its batch, so that more devices take a larger global batch."
-    return "The global batch stays the same, so that each of more devices gets less of it."
+    """What weak or strong scaling means, for the line under a title; nothing where all rows have as many devices."""
+    return {
+        "": "",
+        "weak": "Each device keeps its batch, so that more devices take a larger global batch.",
+        "strong": "The global batch stays the same, so that each of more devices gets less of it.",
+    }[_scaling(group)]
+
+
+def _scaling(group: Group) -> str:
+    return group.scaling if len({row.devices for row in group.rows}) > 1 else ""
 
 
 def banners(groups: Iterable[Group]) -> list[str]:
     """Plain words for every run that was emulated, shared or oversubscribed."""
     rows = [row for group in groups for row in group.rows]
     found = []
+    on_gpu = any(row.record.world.device_kind == "cuda" for row in rows)
     if any(row.record.world.device_kind == "cpu" for row in rows):
         found.append(
-            "CPU cores stand in for devices here. They share one memory and its bandwidth, so their speed-up shows how "
+            f"CPU cores stand in for devices {'in some groups' if on_gpu else 'here'}. They share one memory and its bandwidth, so their speed-up shows how "
             "the methods work and says little about what GPUs would gain."
         )
     emulated = _labels(rows, "emulated")

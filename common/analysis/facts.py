@@ -82,11 +82,12 @@ def differences(labelled: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
     for label, known in labelled:
         for name, value in known.items():
             values.setdefault(name, {}).setdefault(value, []).append(label)
-    return [
-        f"{name} " + " and ".join(f"{value} ({_list(labels)})" for value, labels in by_value.items())
-        for name, by_value in values.items()
-        if len(by_value) > 1
-    ]
+    return [_name(name, by_value) for name, by_value in values.items() if len(by_value) > 1]
+
+
+def _name(name: str, by_value: dict[str, list[str]], most: int = 5) -> str:
+    told = " and ".join(f"{value} ({_list(labels)})" for value, labels in list(by_value.items())[:most])
+    return f"{name} {told}" + (f" and {len(by_value) - most} more values" if len(by_value) > most else "")
 
 
 def _list(labels: list[str], most: int = 4) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.analysis.records import Folder
 from common.console import gib
-from common.metrics import Environment, EnvironmentRecord, Requirement
+from common.metrics import Environment, EnvironmentRecord
 
 MOST_MACHINES = 8
 
@@ -44,6 +44,14 @@ def describe(environment: Environment) -> list[tuple[str, str]]:
     return rows if environment.gpus else [*rows, ("GPU", "none")]
 
 
-def requirements(environment: EnvironmentRecord | None) -> list[Requirement]:
-    """Step 01's verdicts; none where step 01 has not run."""
-    return environment.requirements if environment else []
+def step_01_facts(record: EnvironmentRecord) -> list[tuple[str, str]]:
+    """What only step 01 looks at, as (name, value) rows."""
+    peers = [able for line, row in enumerate(record.peer_access) for column, able in enumerate(row) if line != column]
+    known = [
+        ("backends", ", ".join(record.backends)),
+        ("shared memory", gib(record.shared_memory_bytes) if record.shared_memory_bytes is not None else ""),
+        ("open files", f"{record.open_files_limit:,} at most" if record.open_files_limit is not None else ""),
+        ("port 29500", {True: "free", False: "taken", None: ""}[record.rendezvous_port_free]),
+        ("peer access", f"{sum(peers)} of {len(peers)} pairs of GPUs" if peers else ""),
+    ]
+    return [(name, value) for name, value in known if value]

@@ -85,7 +85,7 @@ def _flagged(label: str, row: Row, break_: str) -> str:
 
 def _name_bars(axes, labels: list[str], unit: str) -> None:
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
     axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
@@ -139,7 +139,7 @@ def memory(group: Group) -> Plot | None:
         return None
     on_gpu = group.rows[0].record.world.device_kind == "cuda"
     rest = "activations and the rest" if on_gpu else "everything else in the process"
-    figure, axes = new_figure(len(bars) + 1.2)
+    figure, axes = new_figure(0.7 * len(bars) + 1.5)
     for height, (_, method, peak) in enumerate(bars):
         left = 0.0
         for part, size in peak.static.items():

@@ -14,7 +14,7 @@ from common.analysis import explain
 from common.analysis.comparison import Group, Row
 from common.analysis.drawing import to_files, to_svg
 from common.analysis.explain import SAID_BY_BANNERS
-from common.analysis.machine import machines, requirements
+from common.analysis.machine import machines, step_01_facts
 from common.analysis.memory import memory_of
 from common.analysis.plots import draw_all
 from common.analysis.records import Folder
@@ -87,8 +87,8 @@ def render(folder: Folder, groups: list[Group]) -> str:
         skipped=folder.skipped[:MOST_LISTED],
         left_out=max(0, len(unfinished) - MOST_LISTED) + max(0, len(folder.skipped) - MOST_LISTED),
         machines=machines(folder),
-        environment=folder.environment,
-        requirements=requirements(folder.environment),
+        step_01=folder.environment,
+        step_01_facts=step_01_facts(folder.environment) if folder.environment else [],
         runs=len(folder.runs),
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )

@@ -119,8 +119,4 @@ def _place(record: Record) -> str:
         cores = f"{world.devices} devices on {host.cpu_cores}" if world.oversubscribed else str(world.devices)
         return f"{cores} CPU core{'' if cores == '1' else 's'} ({host.cpu_model})"
     gpus = len({(device.host, device.index) for device in record.devices})
-    return (
-        f"{world.devices} replicas on {gpus} × {world.device_model}"
-        if world.shared
-        else f"{gpus} × {world.device_model}"
-    )
+    return (f"{world.devices} replicas on " if world.shared else "") + f"{gpus} × {world.device_model}"
