@@ -1,0 +1,76 @@
+import pytest
+from conftest import records_in
+from pydantic import ValidationError
+
+from common.metrics import Record, epoch_seconds, step_seconds, throughput
+
+
+@pytest.fixture
+def record(small_lab):
+    folder, _ = small_lab
+    return next(record for record in records_in(folder) if record["step"] == "04")
+
+
+def test_a_record_survives_the_round_trip(record):
+    assert Record.model_validate_json(Record.model_validate(record).model_dump_json()).model_dump() == record
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"surprise": 1}, "surprise"),
+        ({"method": "horovod"}, "method"),
+        ({"epochs": []}, "step times"),
+        ({"ranks": []}, "without epochs"),
+    ],
+)
+def test_a_record_of_another_shape_is_refused_with_the_reason(record, change, said):
+    with pytest.raises(ValidationError, match=said):
+        Record.model_validate(record | change)
+
+
+@pytest.mark.parametrize("seconds", [-0.1, float("nan"), float("inf")])
+def test_impossible_times_are_refused(record, seconds):
+    record["ranks"][0]["step_seconds"][0] = seconds
+    with pytest.raises(ValidationError, match="step_seconds"):
+        Record.model_validate(record)
+
+
+def with_steps(record: dict, *ranks: list[float], steps_per_epoch: int) -> Record:
+    """The record with these step times, one list a rank, 100 samples an epoch."""
+    epochs = len(ranks[0]) // steps_per_epoch
+    changes = {"steps": steps_per_epoch, "samples": 100}
+    traces = [
+        {
+            **record["ranks"][0],
+            "rank": number,
+            "step_seconds": steps,
+            "data_wait_seconds": [0.0] * len(steps),
+            "host_epoch_seconds": [1.0] * epochs,
+            "samples": [50] * epochs,
+            "checksums": ["0" * 16] * epochs,
+        }
+        for number, steps in enumerate(ranks)
+    ]
+    one = record["epochs"][0]
+    return Record.model_validate(
+        record | {"ranks": traces, "epochs": [one | changes | {"epoch": e + 1} for e in range(epochs)]}
+    )
+
+
+def test_throughput_is_a_ratio_of_sums(record):
+    uneven = with_steps(record, [1.0, 1.0, 4.0, 4.0], steps_per_epoch=2)
+    assert epoch_seconds(uneven) == [2.0, 8.0]
+    assert throughput(uneven) == pytest.approx(200 / 10)  # the mean of the rates would be 31.25
+
+
+def test_a_step_ends_when_its_slowest_rank_has_ended_it(record):
+    taking_turns = with_steps(record, [1.0, 3.0, 1.0], [3.0, 1.0, 1.0], steps_per_epoch=3)
+    assert step_seconds(taking_turns) == [3.0, 1.0, 1.0]  # 1 + 3 and 3 + 1: both have ended step 2 after 4 seconds
+    assert epoch_seconds(taking_turns) == [5.0]
+
+
+def test_ranks_start_every_epoch_together(record):
+    late_once = with_steps(record, [5.0, 1.0], [1.0, 1.0], steps_per_epoch=1)
+    assert step_seconds(late_once) == [5.0, 1.0]
