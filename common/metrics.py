@@ -178,6 +178,10 @@ class DeviceUse(Part):
     capacity_bytes: Bytes | None = None
     memory: DeviceMemory = DeviceMemory()
     health: GpuHealth | None = None
+    energy_joules: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Drawn by the whole GPU during the measured epochs (NVML's counter)."""
+    idle_watts: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""
 
 
 class StaticMemory(Part):
@@ -235,6 +239,57 @@ class Parity(Part):
     shards: Count = 0
     seconds: Seconds = 0.0
     note: str = ""
+
+
+PhaseName = Literal[
+    "data wait",
+    "copy",
+    "scatter",
+    "replicate",
+    "forward",
+    "gather",
+    "loss",
+    "backward",
+    "reduce",
+    "exchange",
+    "optimizer",
+]
+"""Where a step goes, in order. DataParallel alone scatters, replicates, gathers and reduces; `exchange` is what a DDP
+rank still waits for when its own backward is done."""
+
+
+class RankAnatomy(Part):
+    """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
+
+    rank: Count
+    step_seconds: list[Seconds]
+    phases: dict[PhaseName, list[Seconds]]
+    """They follow one another, and add up to the step but for the few calls between them."""
+    replica_seconds: list[list[Seconds]] = []
+    """DataParallel: per replica, its own forward and backward."""
+    communication_seconds: list[Seconds] = []
+    """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last."""
+    overlap_seconds: list[Seconds] = []
+    """DDP, by torch's own clock: the part of `communication_seconds` that ran beside the backward pass."""
+    exchange_on_seconds: list[Seconds] = []
+    """DDP: whole steps with the exchange, each right before one of `exchange_off_seconds`; all ranks start together."""
+    exchange_off_seconds: list[Seconds] = []
+    """DDP: whole steps under `no_sync()`."""
+    one_bucket_seconds: list[Seconds] = []
+    """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
+
+
+class Anatomy(Part):
+    """Where a step goes. Measured apart: nothing in here is part of the throughput."""
+
+    steps: PositiveCount
+    ranks: list[RankAnatomy] = []
+    bytes_moved: dict[PhaseName, Bytes] = {}
+    """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
+    bucket_bytes: list[Bytes] = []
+    """DDP's buckets, in the order in which they become ready."""
+    note: str = ""
+    """Why something is missing."""
 
 
 class Failure(Part):
@@ -374,9 +429,12 @@ class Record(Part):
     world: World
     devices: list[DeviceUse]
     static_memory: StaticMemory | None = None
+    flops_per_sample: Count | None = None
+    """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
     parity: Parity | None = None
     epochs: list[Epoch] = []
     ranks: list[RankTrace] = []
+    anatomy: Anatomy | None = None
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Record:
