@@ -35,9 +35,9 @@ def main() -> None:
     with console.status("Drawing figures and writing the report …"):
         write_report(options.output_report, folder, groups)
         plots = write_plots(options.results_dir / "plots", groups) if options.generate_plots else 0
-    console.print(f"\nReport: [bold]{options.output_report}[/bold]", soft_wrap=True)
+    console.out(f"\nReport: {options.output_report}")
     if plots:
-        console.print(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)", soft_wrap=True)
+        console.out(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)")
 
 
 def _first(skipped: list) -> str:

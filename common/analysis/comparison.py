@@ -10,17 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from common.analysis import row_checks
 from common.analysis.checks import Check
 from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
-from common.analysis.formats import percent
 from common.analysis.runs import Run
-from common.analysis.statistics import Estimate, distinguishable, mean_of_runs, ratio, standing_apart
+from common.analysis.statistics import Estimate, mean_of_runs, ratio, standing_apart
 from common.metrics import Method, Record
 
 METHOD_ORDER: dict[Method, int] = {"single": 0, "dp": 1, "ddp": 2}
 SHORT_NAMES: dict[Method, str] = {"single": "One device", "dp": "DP", "ddp": "DDP"}
 LONG_NAMES: dict[Method, str] = {"single": "One device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
-SUPERLINEAR = 1.05
 
 
 @dataclass(eq=False)
@@ -94,9 +93,9 @@ class Row:
     @cached_property
     def checks(self) -> list[Check]:
         """Self-checks that need more than one run: repeats that disagree, efficiency that is too good."""
-        found = [_repeats(self)]
+        found = [row_checks.repeats(self)]
         if self.method != "single":
-            found.append(_superlinear(self))
+            found.append(row_checks.efficiency(self))
         return found
 
     @cached_property
@@ -177,29 +176,3 @@ def _name_variants(rows: list[Row]) -> None:
 def _letters(position: int) -> str:
     """0, 1, … 25, 26 -> a, b, … z, aa."""
     return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]
-
-
-def _repeats(row: Row) -> Check:
-    name, runs = "repeats", row.runs
-    if len(runs) == 1:
-        return Check(name, "not measured", "one run: its interval knows nothing of the difference between runs")
-    if row.apart:
-        return Check(name, "warning", "stands apart from its repeats: " + ", ".join(run.file for run in row.apart[:5]))
-    if len(runs) == 2:
-        quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
-        if distinguishable(quotient) and abs(quotient.value - 1) > 0.05:
-            return Check(
-                name, "warning", f"its two runs differ by {percent(abs(quotient.value - 1))}: run it a third time"
-            )
-    return Check(name, "passed", f"{len(runs)} runs, none stands apart")
-
-
-def _superlinear(row: Row) -> Check:
-    name = "efficiency"
-    if row.efficiency is None:
-        reason = "no valid single-device run to compare with" if row.speed_up is None else "devices are not its own"
-        return Check(name, "not applicable", reason)
-    told = f"{percent(row.efficiency.value)} (limit {percent(SUPERLINEAR)}) of {row.devices} × one device"
-    if row.efficiency.value > SUPERLINEAR:
-        return Check(name, "warning", f"{told}: too good; suspect the single-device run, or a cache")
-    return Check(name, "passed", told)

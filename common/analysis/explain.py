@@ -43,9 +43,10 @@ def banners(groups: Iterable[Group]) -> list[str]:
     found = []
     on_gpu = any(row.record.world.device_kind == "cuda" for row in rows)
     if any(row.record.world.device_kind == "cpu" for row in rows):
+        where = "in some of these groups" if on_gpu else "here"
         found.append(
-            f"CPU cores stand in for devices {'in some groups' if on_gpu else 'here'}. They share one memory and its bandwidth, so their speed-up shows how "
-            "the methods work and says little about what GPUs would gain."
+            f"CPU cores stand in for devices {where}. They share one memory and its bandwidth, so their speed-up shows "
+            "how the methods work and says little about what GPUs would gain."
         )
     emulated = _labels(rows, "emulated")
     if emulated:

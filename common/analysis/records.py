@@ -48,6 +48,7 @@ def read_folder(folder: Path) -> Folder:
         ) from None
     found, seen, shared_parts = Folder(), {}, {}
     for path in paths:
+        name = path.name.encode(errors="replace").decode()  # a name may be no text at all
         try:
             record = read_record(path)
             if record.run_id in seen:
@@ -56,14 +57,14 @@ def read_folder(folder: Path) -> Folder:
                 if found.environment is None or record.started_at > found.environment.started_at:
                     found.environment = record
             else:
-                run = summarise(path.name, record)
+                run = summarise(name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
                     raise ValueError("its step times add up to no usable time")
                 found.runs.append(run)
                 _share_parts(run.record, shared_parts)
-            seen[record.run_id] = path.name
+            seen[record.run_id] = name
         except ValueError as error:
-            found.skipped.append(Skipped(path.name, str(error)))
+            found.skipped.append(Skipped(name, str(error)))
     found.runs.sort(key=lambda run: (run.record.started_at, run.file))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -99,6 +100,7 @@ def test_bad_files_are_named_and_the_rest_is_compared(tmp_path, compare):
     folder = write(tmp_path / "results", *records)
     text = records[0].model_dump_json()
     (folder / "cut.json").write_text(text[:700])
+    (folder / os.fsdecode(b"\xff.json")).write_text("a name that is not UTF-8")
     (folder / "future.json").write_text(text.replace('"schema_version":1', '"schema_version":2'))
     (folder / "nan.json").write_text(text.replace('"step_seconds":[', '"step_seconds":[NaN,'))
     (folder / "negative.json").write_text(text.replace('"step_seconds":[', '"step_seconds":[-1.0,'))
