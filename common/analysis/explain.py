@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from common.analysis.comparison import Group
-from common.analysis.facts import differences
+from common.analysis.facts import differences, shorten
 
 UNSAID = {"classes": "1000", "memory format": "channels_first", "compiled": "no", "data": "synthetic"}
 """Parts of the key that a title leaves out while they have their usual value."""
@@ -67,7 +67,7 @@ def banners(groups: Iterable[Group]) -> list[str]:
 
 
 def _labels(rows: list, flag: str) -> str:
-    return ", ".join(sorted({row.label for row in rows if getattr(row.record.world, flag)}))
+    return shorten(row.label for row in rows if getattr(row.record.world, flag))
 
 
 def why_separate(groups: list[Group]) -> list[str]:

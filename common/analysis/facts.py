@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from common.metrics import Record
@@ -86,19 +86,23 @@ def differences(labelled: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
 
 
 def _name(name: str, by_value: dict[str, list[str]], most: int = 5) -> str:
-    told = " and ".join(f"{value} ({_list(labels)})" for value, labels in list(by_value.items())[:most])
+    told = " and ".join(f"{value} ({shorten(labels)})" for value, labels in list(by_value.items())[:most])
     return f"{name} {told}" + (f" and {len(by_value) - most} more values" if len(by_value) > most else "")
 
 
-def _list(labels: list[str], most: int = 4) -> str:
+def shorten(labels: Iterable[str], most: int = 4) -> str:
+    """`a, b, c, d and 3 more`."""
     unique = list(dict.fromkeys(labels))
     return ", ".join(unique[:most]) + (f" and {len(unique) - most} more" if len(unique) > most else "")
 
 
-def closest(own: Facts, candidates: Iterable[T], facts_of: Callable[[T], Facts]) -> T | None:
-    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest)."""
+def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts], most: int = 100) -> T | None:
+    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
+
+    Only the last `most` are looked at, so that thousands of configurations do not take the square of their number.
+    """
     best, fewest = None, None
-    for candidate in candidates:
+    for candidate in candidates[-most:]:
         other = facts_of(candidate)
         count = sum(other.get(name, value) != value for name, value in own.items())
         if fewest is None or count <= fewest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.analysis.comparison import LONG_NAMES, Group, Row
-from common.analysis.facts import closest
+from common.analysis.facts import closest, differences
 from common.analysis.statistics import Estimate, distinguishable, ratio
 from common.metrics import Record
 
@@ -29,10 +29,13 @@ def verdicts(group: Group) -> list[Verdict]:
     """Every parallel row against one device, and DDP against DP on as many devices; invalid rows stay out."""
     valid = [row for row in group.rows if row.is_valid]
     found = [Verdict(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
+    rivals: dict[int, list[Row]] = {}
+    for row in valid:
+        if row.method == "dp":
+            rivals.setdefault(row.devices, []).append(row)
     for row in valid:
         if row.method == "ddp":
-            rivals = [other for other in valid if other.method == "dp" and other.devices == row.devices]
-            rival = closest(row.facts, rivals, lambda other: other.facts)
+            rival = closest(row.facts, rivals.get(row.devices, []), lambda other: other.facts)
             if rival:
                 found.append(Verdict(row, rival, ratio(row.throughput, rival.throughput)))
     return found
@@ -61,7 +64,10 @@ class Headline:
 
 
 def headline(groups: list[Group]) -> Headline:
-    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices."""
+    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices.
+
+    Where a method has several configurations, the newest speaks for it: of enough tries the fastest wins by luck alone.
+    """
     if not groups:
         return Headline("No run completed, so there is nothing to compare yet.")
     valid = [row for row in groups[0].rows if row.is_valid]
@@ -69,7 +75,9 @@ def headline(groups: list[Group]) -> Headline:
         return Headline("No run passed its parity check, so there is no speed to report.")
     rows = [row for row in valid if row.true_devices] or valid
     most = max((row.devices for row in rows if row.method == "ddp"), default=max(row.devices for row in rows))
-    rivals = [row for row in rows if row.devices == most or row.method == "single"]
+    taking_part = [row for row in rows if row.devices == most or row.method == "single"]
+    newest_last = sorted(taking_part, key=lambda row: row.record.started_at)
+    rivals = list({row.method: row for row in newest_last}.values())
     first = max(rivals, key=lambda row: row.throughput.value)
     others = [row for row in rivals if row.method != first.method]
     place, model = f"On {_place(first.record if first.devices == most else others[0].record)}", groups[0].key["model"]
@@ -96,7 +104,9 @@ def _against_one_device(rivals: list[Row]) -> str:
         for row in rivals
         if row.speed_up
     ]
-    return f"Speed-up over one device: {', '.join(parts)}. In brackets: 95 % intervals." if parts else ""
+    told = f"Speed-up over one device: {', '.join(parts)}. In brackets: 95 % intervals." if parts else ""
+    unequal = differences((row.label, row.facts) for row in rivals)
+    return f"{told} They did not run on equal terms: see what else differs.".strip() if unequal else told
 
 
 def span(estimate: Estimate) -> str:

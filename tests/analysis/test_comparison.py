@@ -166,3 +166,10 @@ def test_efficiency_above_105_percent_is_doubted():
     assert row.checks[1].outcome == "warning"
     row = rows_of(make_record(step_seconds=1.0), make_record("ddp", 2, 1.05))["DDP × 2"]
     assert row.checks[1].outcome == "passed"
+
+
+def test_the_headline_compares_the_newest_of_each_method_and_not_the_luckiest():
+    groups = groups_of(make_record("dp", 2, 0.8), make_record("ddp", 2, 0.2), make_record("ddp", 2, 0.9, epochs=3))
+    assert "emulated DataParallel trains resnet18 fastest: 1.1" in headline(groups).outcome
+    assert "not run on equal terms" in headline(groups).detail
+    assert "equal terms" not in headline(groups_of(*typical_lab())).detail
