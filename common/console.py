@@ -97,7 +97,7 @@ class TrainingProgress:
 
     def line(self, text: str) -> None:
         """A line that stays, above the bar."""
-        self._console.print(f"  {text}")
+        self._console.print(f"  {text}", soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar off the screen."""

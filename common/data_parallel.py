@@ -68,6 +68,19 @@ class EmulatedDataParallel(nn.DataParallel):
             return torch.cat([shard.output for shard in outputs], self.dim)
         return _Gather.apply(self, outputs, *_trained(self.module))
 
+    def replica_backward(self, shard: Shard, gradient: Tensor) -> tuple[Tensor, ...]:
+        """The way back through stage 3: one replica's gradients from the gradient of its output."""
+        return torch.autograd.grad(
+            shard.output, _trained(shard.replica), gradient, allow_unused=True, materialize_grads=True
+        )
+
+    def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """The way back through stage 2: sum the replicas' gradients onto replica 0, where the optimizer steps."""
+        reduced, *others = gradients
+        for other in others:
+            reduced = torch._foreach_add(reduced, other)
+        return reduced
+
 
 class _Gather(torch.autograd.Function):
     """Concatenation whose backward runs one backward pass per replica, each in its thread.
@@ -85,17 +98,11 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor):
-        def backward(shard: Shard, part: Tensor) -> tuple[Tensor, ...]:
-            return torch.autograd.grad(
-                shard.output, _trained(shard.replica), part, allow_unused=True, materialize_grads=True
-            )
-
-        parts = gradient.split([shard.output.shape[ctx.owner.dim] for shard in ctx.shards], ctx.owner.dim)
-        reduced, *others = ctx.owner._threads.map(backward, ctx.shards, parts)
-        for gradients in others:  # onto replica 0, where the optimizer steps
-            reduced = torch._foreach_add(reduced, gradients)
+        owner, shards = ctx.owner, ctx.shards
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
-        return None, None, *reduced
+        parts = gradient.split([shard.output.shape[owner.dim] for shard in shards], owner.dim)
+        gradients = list(owner._threads.map(owner.replica_backward, shards, parts))
+        return None, None, *owner.reduce(gradients)
 
 
 def _trained(module: nn.Module) -> list[Tensor]:

@@ -31,45 +31,45 @@ def machine(record: EnvironmentRecord) -> RenderableType:
         "/dev/shm": record.shared_memory_bytes and gib(record.shared_memory_bytes),
         "GPUs": None if here.gpus else "none that torch can use",
     }
-    table = Table.grid(padding=(0, 2))
+    rows_ = Table.grid(padding=(0, 2))
     for name, found in rows.items():
         if found:
-            table.add_row(Text(name, style="dim"), Text(str(found)))
-    return _section("This machine", table)
+            rows.add_row(Text(name, style="dim"), Text(str(found)))
+    return section("This machine", table)
 
 
 def gpus(record: EnvironmentRecord) -> RenderableType:
     """One line per GPU, and which pairs reach each other's memory directly."""
-    table = _table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
+    rows = table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
     for gpu in record.environment.gpus:
         pcie = f"gen {gpu.pcie_generation} ×{gpu.pcie_width}" if gpu.pcie_generation and gpu.pcie_width else None
         memory = (gib(gpu.memory_total_bytes), gib(gpu.memory_free_bytes))
         cells = (gpu.index, gpu.name, gpu.compute_capability, *memory, pcie, gpu.nvlink_links)
-        table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [_section("GPUs", table)]
+        rows.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
+    sections = [section("GPUs", table)]
     if len(record.peer_access) > 1:
-        peers = _table("from \\ to", *(f"GPU {index}" for index in range(len(record.peer_access))))
+        peers = table("from \\ to", *(f"GPU {index}" for index in range(len(record.peer_access))))
         for index, row in enumerate(record.peer_access):
             peers.add_row(
                 f"GPU {index}", *("–" if index == j else "yes" if peer else "no" for j, peer in enumerate(row))
             )
         note = Text("no: a copy between the two goes through the host's memory, which is slower.", style="dim")
-        sections.append(_section("Peer access: may one GPU read another's memory directly?", peers, note))
+        sections.append(section("Peer access: may one GPU read another's memory directly?", peers, note))
     return Group(*sections)
 
 
 def verdicts(record: EnvironmentRecord) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = _table("", "needed", "found here")
+    rows = table("", "needed", "found here")
     advice = Table.grid(padding=(0, 2))
     for requirement in record.requirements:
         verdict = Text(requirement.outcome, style=COLOURS[requirement.outcome])
-        table.add_row(verdict, requirement.name, Text(requirement.found))
+        rows.add_row(verdict, requirement.name, Text(requirement.found))
         if requirement.outcome != "ok":
             advice.add_row(Text(requirement.name, style=COLOURS[requirement.outcome]), Text(requirement.advice))
-    sections = [_section("What the lab needs", table)]
+    sections = [section("What the lab needs", table)]
     if advice.rows:
-        sections.append(_section("What to do", advice))
+        sections.append(section("What to do", advice))
     return Group(*sections)
 
 
@@ -98,14 +98,16 @@ def _stand_ins(cores: int) -> str:
     )
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+def table(*columns: str) -> Table:
+    """An empty table without lines."""
+    rows = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
-        table.add_column(column)
-    return table
+        rows.add_column(column)
+    return rows
 
 
-def _section(title: str, *contents: RenderableType) -> RenderableType:
+def section(title: str, *contents: RenderableType) -> RenderableType:
+    """`contents` under a title."""
     return Group(
         Text(f"\n{title}", style="bold"), *(Padding(content, (0, 0, 0, 2), expand=False) for content in contents)
     )

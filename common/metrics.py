@@ -268,7 +268,8 @@ class RankAnatomy(Part):
     replica_seconds: list[list[Seconds]] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: list[Seconds] = []
-    """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last."""
+    """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last. One entry
+    less than there are steps, for torch publishes a step's times with the next one; so has `overlap_seconds`."""
     overlap_seconds: list[Seconds] = []
     """DDP, by torch's own clock: the part of `communication_seconds` that ran beside the backward pass."""
     exchange_on_seconds: list[Seconds] = []

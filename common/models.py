@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from common.metrics import Precision, RunConfig
 from common.options import UsageError
@@ -67,7 +68,7 @@ def create(config: RunConfig, device: torch.device) -> Classifier:
     torch.manual_seed(config.seed)
     try:
         model = Classifier(builder(**_arguments(config)), config).train()
-        _check_shapes(model, config)
+        _forward_of_shapes(model, config)
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0] or "shapes do not fit"
         raise UsageError(
@@ -82,13 +83,28 @@ def _published_size(name: str) -> int:
     return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
-def _check_shapes(model: Classifier, config: RunConfig) -> None:
+def flops_per_sample(model: Classifier, config: RunConfig) -> int:
+    """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
+
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone.
+    """
+    with FlopCounterMode(display=False) as counter:
+        _forward_of_shapes(model, config).sum().backward()
+    return counter.get_total_flops() // config.per_device_batch_size
+
+
+def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
     """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
-    state = {name: tensor.to("meta") for name, tensor in chain(model.named_parameters(), model.named_buffers())}
+    state = {
+        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+    }
     shape = (config.per_device_batch_size, 3, config.image_size, config.image_size)
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
-    functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))
-    model.autocast_dtype = dtype
+    try:
+        return functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))
+    finally:
+        model.autocast_dtype = dtype
 
 
 def _builder(name: str):

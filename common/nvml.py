@@ -75,6 +75,11 @@ class NvmlGpu:
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1000
 
+    def power_watts(self) -> float | None:
+        """Power drawn by the whole GPU (on recent ones the mean over a second)."""
+        milliwatts = self._ask("nvmlDeviceGetPowerUsage")
+        return None if milliwatts is None else milliwatts / 1000
+
     def throttle_reasons(self) -> list[str] | None:
         """What holds the clock down at this moment, by name."""
         # The second is the name before driver 535.

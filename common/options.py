@@ -14,8 +14,8 @@ from common.metrics import DdpOptions, Precision, RunConfig, World
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS = {
-    "cuda": {"image_size": 224, "samples_per_epoch": 51_200, "warmup_steps": 10},
-    "cpu": {"image_size": 64, "samples_per_epoch": 512, "warmup_steps": 2},
+    "cuda": {"image_size": 224, "samples_per_epoch": 51_200, "warmup_steps": 10, "anatomy_steps": 20},
+    "cpu": {"image_size": 64, "samples_per_epoch": 512, "warmup_steps": 2, "anatomy_steps": 6},
 }
 
 
@@ -68,6 +68,8 @@ def training_parser(method: str, description: str, batch_size: str) -> Parser:
         default="auto",
         help="auto: GPUs, or CPU cores where there are none",
     )
+    add("--anatomy-steps", type=count, metavar="N", help="steps taken apart" + _otherwise("20 on GPUs, 6 on CPU cores"))
+    add("--trace", action="store_true", help="also write a trace of a few steps, for Perfetto (default: no)")
     add("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="where the record goes")
     add("--quiet", action="store_true", help="print errors only")
     return parser

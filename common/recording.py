@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from common import console, devices
 from common.commands import command_line, next_command
@@ -18,8 +19,19 @@ from common.devices import Place
 from common.environment import describe
 from common.failures import explain
 from common.files import check_writable, write_record
-from common.metrics import DeviceMemory, DeviceUse, Epoch, Failure, GpuHealth, Parity, RankTrace, Record, StaticMemory
-from common.options import UsageError, resolve
+from common.gpu_sampler import GpuSampler, idle_watts
+from common.metrics import (
+    Anatomy,
+    DeviceMemory,
+    DeviceUse,
+    Epoch,
+    Failure,
+    Parity,
+    RankTrace,
+    Record,
+    StaticMemory,
+)
+from common.options import DEFAULTS, UsageError, resolve
 from common.ranks import from_rank_0, gathered
 from common.timing import EpochTimes
 
@@ -43,6 +55,10 @@ class Run:
         self.progress = console.TrainingProgress(self.console)
         self.parity: Parity | None = None
         self.static_memory: StaticMemory | None = None
+        self.flops_per_sample: int | None = None
+        self.anatomy_steps = DEFAULTS[place.kind]["anatomy_steps"] if args.anatomy_steps is None else args.anatomy_steps
+        self.anatomy: Anatomy | None = None
+        self.trace_folder = args.results_dir / "traces" if args.trace else None
         self.epochs: list[Epoch] = []
         self.trace = RankTrace(
             rank=place.rank,
@@ -53,7 +69,8 @@ class Run:
             samples=[],
             checksums=[],
         )
-        self.measured([DeviceMemory()] * len(place.indices), [None] * len(place.indices))
+        self.idle_watts = idle_watts(place.indices) if place.kind == "cuda" else {}
+        self.measured([DeviceMemory()] * len(place.indices), GpuSampler(()), {})
 
     def announce(self) -> None:
         """Say what the run is about to do."""
@@ -74,8 +91,12 @@ class Run:
         self.parity = parity
         self.progress.line(console.parity_line(parity))
 
-    def measured(self, memories: list[DeviceMemory], health: list[GpuHealth | None]) -> None:
-        """Enter what was seen of each device of this process, in their order."""
+    def traced(self, path: Path) -> None:
+        """Say where this rank's trace lies and how to look into it."""
+        self.progress.line(f"trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local")
+
+    def measured(self, memories: list[DeviceMemory], sampler: GpuSampler, joules: dict[int, float]) -> None:
+        """Enter what was seen of each device of this process, in their order; `joules` by CUDA index."""
         self.devices = [
             DeviceUse(
                 host=self.host,
@@ -84,9 +105,12 @@ class Run:
                 name=devices.name(self.place.kind, index),
                 capacity_bytes=devices.capacity_bytes(self.place.kind, index),
                 memory=memory,
-                health=seen,
+                health=sampler.health(index),
+                # A GPU that several replicas share has one counter, entered once.
+                energy_joules=joules.get(index) if position == self.place.indices.index(index) else None,
+                idle_watts=self.idle_watts.get(index),
             )
-            for index, memory, seen in zip(self.place.indices, memories, health, strict=True)
+            for position, (index, memory) in enumerate(zip(self.place.indices, memories, strict=True))
         ]
 
     def record(self, ranks: list[RankTrace], used: list[DeviceUse], failure: Failure | None = None) -> Record:
@@ -106,9 +130,11 @@ class Run:
             world=self.place.world,
             devices=used,
             static_memory=self.static_memory,
+            flops_per_sample=self.flops_per_sample,
             parity=self.parity,
             epochs=self.epochs,
             ranks=ranks,
+            anatomy=self.anatomy,
         )
 
     def _new_id(self) -> str:

@@ -10,6 +10,8 @@ import torch
 
 from common.devices import Place
 
+Mark = float | torch.cuda.Event
+
 
 @dataclass(frozen=True)
 class EpochTimes:
@@ -54,17 +56,24 @@ class StepClock:
         """The epoch is over: wait for the devices and read the marks."""
         self._place.synchronize()
         host = perf_counter() - self._started
-        steps = [self._seconds(before, after) for before, after in pairwise(self._marks)]
+        steps = [seconds_between(before, after) for before, after in pairwise(self._marks)]
         return EpochTimes(steps, self._data_waits, host)
 
-    def _mark(self):
-        if self._place.kind == "cpu":
-            return perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._place.first))
-        return event
+    def _mark(self) -> Mark:
+        return mark(self._place.first)
 
-    def _seconds(self, before, after) -> float:
-        if self._place.kind == "cpu":
-            return after - before
-        return before.elapsed_time(after) / 1000  # CUDA gives milliseconds
+
+def mark(device: torch.device) -> Mark:
+    """A point in time on `device`: of the host's clock on CPU, of the device's current stream on a GPU."""
+    if device.type == "cpu":
+        return perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def seconds_between(before: Mark, after: Mark) -> float:
+    """Seconds from one mark to another of the same device; both must have been reached (synchronise first)."""
+    if isinstance(before, float):
+        return after - before
+    return before.elapsed_time(after) / 1000  # CUDA gives milliseconds

@@ -1,7 +1,9 @@
-"""The one training loop that 02, 03 and 04 share."""
+"""The optimizer step and the measured epoch that 02, 03 and 04 share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
 
 import torch
@@ -9,39 +11,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from common import memory, parity
 from common.data import Batch, checksum, expected_indices
-from common.gpu_sampler import GpuSampler
 from common.metrics import Epoch
 from common.models import Classifier
 from common.ranks import barrier
 from common.recording import Run
 from common.timing import EpochTimes, StepClock
-
-
-def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
-    """Parity check, warm-up, measured epochs; what they gave is left in `run`.
-
-    `model` is a `Classifier`, bare or wrapped in DataParallel or DistributedDataParallel; nothing below knows which.
-    """
-    config, place = run.config, run.place
-    run.announce()
-    classifier = model if isinstance(model, Classifier) else model.module
-    run.parity_done(parity.check(model, classifier, loader.dataset, place))
-    trainer = Trainer(model, classifier, loader, run)
-
-    run.progress.phase("warm-up", config.warmup_steps)
-    trainer.warm_up()
-
-    memory.reset_peaks(place)
-    sampler = GpuSampler(place.indices if place.kind == "cuda" else (), run.pids)
-    sampler.start()
-    for epoch in range(1, config.epochs + 1):
-        run.progress.phase(f"epoch {epoch}/{config.epochs}", trainer.steps_per_epoch)
-        trainer.measured_epoch(epoch)
-    sampler.stop()
-    run.measured(memory.read_peaks(place, sampler), [sampler.health(index) for index in place.indices])
-    run.static_memory = memory.static_memory(classifier, trainer.optimizer)
 
 
 class Trainer:
@@ -61,15 +36,24 @@ class Trainer:
         # fp16 gradients underflow unless the loss is scaled up; in every other precision the scaler does nothing.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
 
-    def step(self, batch: Batch) -> Tensor:
-        """One optimizer step; the mean loss of this process's samples, left on the device."""
-        images = batch.images.to(self.device, non_blocking=True)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.classifier.loss(self.model(images), labels)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+    def step(self, batch: Batch, phase: Callable[[str], AbstractContextManager] = nullcontext) -> Tensor:
+        """One optimizer step; the mean loss of this process's samples, left on the device.
+
+        `phase` is entered around each part of the step, by name, when somebody wants to time them.
+        """
+        with phase("copy"):
+            images = batch.images.to(self.device, non_blocking=True)
+            labels = batch.labels.to(self.device, non_blocking=True)
+        with phase("forward"):
+            logits = self.model(images)
+        with phase("loss"):
+            loss = self.classifier.loss(logits, labels)
+        with phase("backward"):
+            self.scaler.scale(loss).backward()
+        with phase("optimizer"):
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     def warm_up(self) -> None:

@@ -26,9 +26,16 @@ def run_script(
 ) -> subprocess.CompletedProcess:
     """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text."""
     starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
-    command = [*starter, str(ROOT / name), *map(str, arguments)]
+    command = [*starter, str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
     more.setdefault("env", environment())
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, **more)
+
+
+def planted(folder: Path, script: str, code: str) -> Path:
+    """A copy of a script in `folder` that runs `code` first: to plant a fault."""
+    copy = folder / script
+    copy.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\n" + (ROOT / script).read_text())
+    return copy
 
 
 def records_in(folder: Path) -> list[dict]:

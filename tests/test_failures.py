@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -102,17 +102,18 @@ def test_out_of_memory_leaves_a_record_with_advice(tmp_path):
 
 def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
     """Rank 1 alone fails, in the middle of an epoch: the record tells its reason, not rank 0's loss of contact."""
-    worker = tmp_path / DDP
-    worker.write_text(
-        f"import os, sys; sys.path[:0] = [{str(ROOT)!r}]\n"
-        "from common.training import Trainer\n"
-        "step, done = Trainer.step, []\n"
-        "def failing(self, batch):\n"
-        "    done.append(1)\n"
-        "    if os.environ['RANK'] == '1' and len(done) == 8: raise ValueError('planted')\n"
-        "    return step(self, batch)\n"
-        "Trainer.step = failing\n" + (ROOT / DDP).read_text()
-    )
+    code = """
+import os
+from common.trainer import Trainer
+step, done = Trainer.step, []
+def failing(self, batch):
+    done.append(1)
+    if os.environ["RANK"] == "1" and len(done) == 8:
+        raise ValueError("planted")
+    return step(self, batch)
+Trainer.step = failing
+"""
+    worker = planted(tmp_path, DDP, code)
     arguments = [*SMALL, "--batch-size", "8", "--results-dir", str(tmp_path / "results")]
     command = [*TORCHRUN, "--nproc_per_node=2", str(worker), *arguments]
     process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=120)

@@ -1,0 +1,46 @@
+"""The life of a run, the same for 02, 03 and 04: parity check, warm-up, measured epochs, anatomy."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.utils.data import DataLoader
+
+from common import dissection, memory, parity
+from common.gpu_sampler import EnergyMeter, GpuSampler
+from common.models import Classifier, flops_per_sample
+from common.recording import Run
+from common.trainer import Trainer
+
+
+def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
+    """Carry the run out, and leave in it what was measured.
+
+    `model` is a `Classifier`, bare or wrapped in DataParallel or DistributedDataParallel; the loop does not know which.
+    """
+    config, place = run.config, run.place
+    run.announce()
+    classifier = model if isinstance(model, Classifier) else model.module
+    run.flops_per_sample = flops_per_sample(classifier, config)
+    run.parity_done(parity.check(model, classifier, loader.dataset, place))
+    trainer = Trainer(model, classifier, loader, run)
+
+    run.progress.phase("warm-up", config.warmup_steps)
+    trainer.warm_up()
+
+    memory.reset_peaks(place)
+    gpus = place.indices if place.kind == "cuda" else ()
+    sampler, energy = GpuSampler(gpus, run.pids), EnergyMeter(gpus)
+    sampler.start()
+    for epoch in range(1, config.epochs + 1):
+        run.progress.phase(f"epoch {epoch}/{config.epochs}", trainer.steps_per_epoch)
+        trainer.measured_epoch(epoch)
+    joules = energy.joules()
+    sampler.stop()
+    run.measured(memory.read_peaks(place, sampler), sampler, joules)
+    run.static_memory = memory.static_memory(classifier, trainer.optimizer)
+
+    if run.anatomy_steps:
+        run.progress.phase("anatomy", dissection.step_count(model, run.anatomy_steps))
+        run.anatomy = dissection.dissect(trainer, run.anatomy_steps)
+    if run.trace_folder:
+        run.traced(dissection.trace(trainer, run.trace_folder))

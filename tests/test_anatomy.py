@@ -1,0 +1,159 @@
+"""Where a step goes: the phases add up, and a fault put in on purpose shows in its place."""
+
+import gzip
+import json
+from statistics import median
+
+import pytest
+from conftest import SMALL, planted, records_in, run_script
+
+SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+PHASES = {"data wait", "copy", "forward", "loss", "backward", "optimizer"}
+DP_PHASES = PHASES | {"scatter", "replicate", "gather", "reduce"}
+RESNET18_BYTES = 4 * 11_689_512
+
+
+@pytest.fixture
+def anatomies(small_lab):
+    folder, _ = small_lab
+    return {record["step"]: record["anatomy"] for record in records_in(folder)}
+
+
+def run(tmp_path, script, code="", *arguments, ranks=0):
+    batch = 16 if script == DP else 8
+    more = ["--gpus", "0,1"] if script == DP else []
+    where = ["--epochs", 1, "--batch-size", batch, *more, "--results-dir", tmp_path / "results", *arguments]
+    process = run_script(planted(tmp_path, script, code), *SMALL, *where, ranks=ranks)
+    assert process.returncode == 0, process.stderr
+    return records_in(tmp_path / "results")[0]
+
+
+def typical(rank, phase):
+    return median(rank["phases"][phase])
+
+
+def test_each_method_has_its_phases(anatomies):
+    found = {step: [set(rank["phases"]) for rank in anatomy["ranks"]] for step, anatomy in anatomies.items()}
+    assert found == {"02": [PHASES], "03": [DP_PHASES], "04": [PHASES | {"exchange"}] * 2}
+
+
+def test_phases_add_up_to_the_step(anatomies):
+    """Within 3 %: what is left are the calls between one phase and the next."""
+    for anatomy in anatomies.values():
+        for rank in anatomy["ranks"]:
+            assert len(rank["step_seconds"]) == anatomy["steps"] == 6
+            assert sum(map(sum, rank["phases"].values())) == pytest.approx(sum(rank["step_seconds"]), rel=0.03)
+
+
+def test_bytes_moved_are_those_of_the_model(anatomies):
+    assert anatomies["02"]["bytes_moved"] == {}
+    moved = anatomies["03"]["bytes_moved"]
+    assert moved["reduce"] == anatomies["04"]["bytes_moved"]["exchange"] == RESNET18_BYTES
+    assert RESNET18_BYTES < moved["replicate"] < 1.01 * RESNET18_BYTES  # and its buffers
+    assert sum(anatomies["04"]["bucket_bytes"]) == RESNET18_BYTES
+    assert len(anatomies["04"]["bucket_bytes"]) > 1
+
+
+def test_replicas_are_told_apart_and_lie_within_the_step(anatomies):
+    (rank,) = anatomies["03"]["ranks"]
+    assert [len(replica) for replica in rank["replica_seconds"]] == [6, 6]
+    for replica in rank["replica_seconds"]:
+        assert all(0 < work < step for work, step in zip(replica, rank["step_seconds"], strict=True))
+
+
+def test_the_exchange_is_priced_in_turn(anatomies):
+    for rank in anatomies["04"]["ranks"]:
+        for steps in ("exchange_on_seconds", "exchange_off_seconds", "one_bucket_seconds"):
+            assert len(rank[steps]) == 6
+            assert min(rank[steps]) > 0
+        assert len(rank["communication_seconds"]) == 5
+        assert min(rank["communication_seconds"]) > 0
+
+
+def test_zero_steps_turn_it_off(tmp_path):
+    assert run(tmp_path, SINGLE, "", "--anatomy-steps", 0)["anatomy"] is None
+
+
+def test_a_slow_loader_shows_as_data_wait(tmp_path):
+    code = """
+import time
+from common.data import SyntheticImageNet
+fetch = SyntheticImageNet.__getitems__
+SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(self, indices))[1]
+"""
+    record = run(tmp_path, SINGLE, code)
+    (rank,) = record["anatomy"]["ranks"]
+    assert 0.2 < typical(rank, "data wait") < 0.3
+    assert median(record["ranks"][0]["data_wait_seconds"]) == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_slow_rank_shows_and_the_other_waits_for_it(tmp_path):
+    code = """
+import os, time
+from common.models import Classifier
+forward = Classifier.forward
+def slow(self, images):
+    time.sleep(0.3 * (os.environ["RANK"] == "1"))
+    return forward(self, images)
+Classifier.forward = slow
+"""
+    fast, slow = run(tmp_path, DDP, code, ranks=2)["anatomy"]["ranks"]
+    assert typical(slow, "forward") - typical(fast, "forward") == pytest.approx(0.3, abs=0.1)
+    assert typical(fast, "exchange") - typical(slow, "exchange") == pytest.approx(0.3, abs=0.15)
+
+
+def test_a_large_buffer_shows_in_replicate(tmp_path):
+    code = """
+import torch
+from common import models
+create = models.create
+def heavy(config, device):
+    model = create(config, device)
+    model.register_buffer("ballast", torch.zeros(2**27))
+    return model
+models.create = heavy
+"""
+    plain = run(tmp_path, DP)["anatomy"]
+    (tmp_path / "heavy").mkdir()
+    heavy = run(tmp_path / "heavy", DP, code)["anatomy"]
+    assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**29
+    gained = typical(heavy["ranks"][0], "replicate") - typical(plain["ranks"][0], "replicate")
+    assert gained > 0.05  # half a GiB at less than 10 GiB/s
+    others = {
+        phase: typical(heavy["ranks"][0], phase) - typical(plain["ranks"][0], phase) for phase in ("gather", "loss")
+    }
+    assert max(others.values()) < gained / 5
+
+
+def test_a_slow_exchange_shows_as_exposed_communication(tmp_path):
+    code = """
+import time
+import torch.distributed as dist
+from common import distributed
+wrap = distributed.distributed_data_parallel
+def slow(state, bucket):
+    work = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+    def finish(done):
+        time.sleep(0.1)
+        return done.value()[0] / dist.get_world_size()
+    return work.then(finish)
+def wrapped(*arguments):
+    model = wrap(*arguments)
+    model.register_comm_hook(None, slow)
+    return model
+distributed.distributed_data_parallel = wrapped
+"""
+    anatomy = run(tmp_path, DDP, code, ranks=2)["anatomy"]
+    for rank in anatomy["ranks"]:
+        exposed = median(rank["exchange_on_seconds"]) - median(rank["exchange_off_seconds"])
+        assert exposed > 0.09
+
+
+def test_a_trace_holds_the_phases_of_every_rank(tmp_path):
+    run(tmp_path, DDP, "", "--trace", ranks=2)
+    traces = sorted((tmp_path / "results" / "traces").iterdir())
+    assert [path.name.rpartition("_")[2] for path in traces] == ["rank0.json.gz", "rank1.json.gz"]
+    for path in traces:
+        names = [event.get("name") for event in json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]]
+        assert names.count("step") == names.count("backward") == 3
+        assert set(names) >= PHASES
