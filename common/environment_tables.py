@@ -31,24 +31,24 @@ def machine(record: EnvironmentRecord) -> RenderableType:
         "/dev/shm": record.shared_memory_bytes and gib(record.shared_memory_bytes),
         "GPUs": None if here.gpus else "none that torch can use",
     }
-    rows_ = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2))
     for name, found in rows.items():
         if found:
-            rows.add_row(Text(name, style="dim"), Text(str(found)))
+            table.add_row(Text(name, style="dim"), Text(str(found)))
     return section("This machine", table)
 
 
 def gpus(record: EnvironmentRecord) -> RenderableType:
     """One line per GPU, and which pairs reach each other's memory directly."""
-    rows = table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
+    table = plain_table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
     for gpu in record.environment.gpus:
         pcie = f"gen {gpu.pcie_generation} ×{gpu.pcie_width}" if gpu.pcie_generation and gpu.pcie_width else None
         memory = (gib(gpu.memory_total_bytes), gib(gpu.memory_free_bytes))
         cells = (gpu.index, gpu.name, gpu.compute_capability, *memory, pcie, gpu.nvlink_links)
-        rows.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
+        table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
     sections = [section("GPUs", table)]
     if len(record.peer_access) > 1:
-        peers = table("from \\ to", *(f"GPU {index}" for index in range(len(record.peer_access))))
+        peers = plain_table("from \\ to", *(f"GPU {index}" for index in range(len(record.peer_access))))
         for index, row in enumerate(record.peer_access):
             peers.add_row(
                 f"GPU {index}", *("–" if index == j else "yes" if peer else "no" for j, peer in enumerate(row))
@@ -60,11 +60,11 @@ def gpus(record: EnvironmentRecord) -> RenderableType:
 
 def verdicts(record: EnvironmentRecord) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    rows = table("", "needed", "found here")
+    table = plain_table("", "needed", "found here")
     advice = Table.grid(padding=(0, 2))
     for requirement in record.requirements:
         verdict = Text(requirement.outcome, style=COLOURS[requirement.outcome])
-        rows.add_row(verdict, requirement.name, Text(requirement.found))
+        table.add_row(verdict, requirement.name, Text(requirement.found))
         if requirement.outcome != "ok":
             advice.add_row(Text(requirement.name, style=COLOURS[requirement.outcome]), Text(requirement.advice))
     sections = [section("What the lab needs", table)]
@@ -98,12 +98,12 @@ def _stand_ins(cores: int) -> str:
     )
 
 
-def table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
     """An empty table without lines."""
-    rows = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
-        rows.add_column(column)
-    return rows
+        table.add_column(column)
+    return table
 
 
 def section(title: str, *contents: RenderableType) -> RenderableType:
