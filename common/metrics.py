@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -23,6 +23,8 @@ PositiveCount = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Times = Annotated[list[Seconds], FailFast()]
+"""One entry a step: so many that a file full of NaN must be refused at the first."""
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
@@ -213,9 +215,9 @@ class RankTrace(Part):
 
     rank: Count
     host: str
-    step_seconds: list[Seconds]
+    step_seconds: Times
     """From the end of a step to the end of the next; the first of an epoch starts when all ranks start together."""
-    data_wait_seconds: list[Seconds]
+    data_wait_seconds: Times
     """The part of each step in which the host waited for the loader."""
     host_epoch_seconds: list[Seconds]
     """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
@@ -262,21 +264,21 @@ class RankAnatomy(Part):
     """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
 
     rank: Count
-    step_seconds: list[Seconds]
-    phases: dict[PhaseName, list[Seconds]]
+    step_seconds: Times
+    phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
-    replica_seconds: list[list[Seconds]] = []
+    replica_seconds: list[Times] = []
     """DataParallel: per replica, its own forward and backward."""
-    communication_seconds: list[Seconds] = []
+    communication_seconds: Times = []
     """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last. One entry
     less than there are steps, for torch publishes a step's times with the next one; so has `overlap_seconds`."""
-    overlap_seconds: list[Seconds] = []
+    overlap_seconds: Times = []
     """DDP, by torch's own clock: the part of `communication_seconds` that ran beside the backward pass."""
-    exchange_on_seconds: list[Seconds] = []
+    exchange_on_seconds: Times = []
     """DDP: whole steps with the exchange, each right before one of `exchange_off_seconds`; all ranks start together."""
-    exchange_off_seconds: list[Seconds] = []
+    exchange_off_seconds: Times = []
     """DDP: whole steps under `no_sync()`."""
-    one_bucket_seconds: list[Seconds] = []
+    one_bucket_seconds: Times = []
     """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from factories import make_environment_record, make_record, write
 
 from common.analysis import records
-from common.analysis.records import read_folder
+from common.analysis.records import read_folder, read_record
 from common.options import UsageError
 
 
@@ -101,3 +101,11 @@ def test_a_record_of_50_mb_is_read_and_a_larger_limit_holds(tmp_path, monkeypatc
 def test_no_such_folder(tmp_path):
     with pytest.raises(UsageError, match="--results-dir"):
         read_folder(tmp_path / "nowhere")
+
+
+def test_a_list_full_of_nan_is_refused_at_the_first(tmp_path):
+    text = make_record().model_dump_json().replace('"step_seconds":[', '"step_seconds":[' + "NaN," * 1_000, 1)
+    (tmp_path / "nan.json").write_text(text)
+    with pytest.raises(ValueError, match="finite") as error:
+        read_record(tmp_path / "nan.json")
+    assert "more" not in str(error.value)
