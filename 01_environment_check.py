@@ -1,7 +1,8 @@
 """Step 1: what this machine is, and whether the lab will run on it.
 
 Numbers of a training run mean little without the machine that made them. This step writes that down, judges each thing
-that the lab needs, and says what to do where it is missing. It measures nothing and changes nothing.
+that the lab needs, and says what to do where it is missing. Then it measures what the parts can do at best (matrix
+products, memory, copies, the exchange between devices), for later steps to be held against. It changes nothing.
 
     python 01_environment_check.py
 """
@@ -23,34 +24,42 @@ def main() -> int:
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
     from common import environment, environment_tables, requirements
     from common.console import open_console
+    from common.probes import measure, tables
 
-    record = environment.look_around(_command("01_environment_check.py"), args.results_dir)
+    command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"
+    record = environment.look_around(command, args.results_dir)
     record.requirements = requirements.check(record)
-    path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))
+    failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
 
     console = open_console(quiet=args.quiet)
     console.print(environment_tables.machine(record))
     if record.environment.gpus:
         console.print(environment_tables.gpus(record))
     console.print(environment_tables.verdicts(record))
-    console.print(environment_tables.conclusion(record, _command("02_baseline_single_gpu.py")))
+    if args.benchmark and not failures:
+        record.probes = measure.measure(console, *measure.plan())
+        console.print(tables.probes(record.probes))
+    path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))
+    console.print(environment_tables.conclusion(record, _next_command(args)))
     console.print(f"record: {path}", markup=False, soft_wrap=True)
 
-    failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
     for failure in failures if args.quiet else []:
         print(f"{failure.name}: {failure.found}; {failure.advice}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _command(script: str) -> str:
-    """The command that runs a script with this one's flags, which all steps share."""
-    return f"python {shlex.join([script, *sys.argv[1:]])}"
+def _next_command(args: argparse.Namespace) -> str:
+    """Step 02, with those of this step's flags that all steps share."""
+    folder = [] if args.results_dir == Path("results") else ["--results-dir", str(args.results_dir)]
+    return f"python {shlex.join(['02_baseline_single_gpu.py', *folder, *(['--quiet'] if args.quiet else [])])}"
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description="What this machine is, and whether the lab runs here. Exit 0: yes, 1: no.")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
                         help="where the record goes (default: ./results)")  # fmt: skip
+    parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True,
+                        help="measure what the parts can do, about 20 s (default: yes)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser.parse_args()
 

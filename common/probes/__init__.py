@@ -1,0 +1,1 @@
+"""What the parts of this machine can do: products, memory, copies and the exchange between devices (step 01)."""

@@ -1,0 +1,126 @@
+"""The exchange of step 04 by itself: all devices of this host sum a message, from small ones to large ones.
+
+Times and bandwidths are those of nccl-tests (doc/PERFORMANCE.md): back-to-back, in place, float32, and the result is
+checked. One process per device, over the backend that step 04 uses here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from common.devices import cpu_cores, listed_devices, one_device
+from common.metrics import AllReduce, AllReduceTime
+from common.probes.processes import run_in_processes
+
+SIZES = tuple(4 * 2**10 * 2**power for power in range(17))
+"""4 KiB to 256 MiB, in bytes."""
+MOST_CORES = 8
+"""Ranks on a host without GPUs: each needs about half a GiB, and a server may have hundreds of cores."""
+BUDGET_SECONDS = 8.0
+BATCHES = 5
+BATCH_SECONDS = 0.02
+MOST_IN_A_BATCH = 50
+ROW = 1024
+"""Numbers in 4 KiB, the smallest message."""
+
+Exchange = Callable[[Tensor], object]
+"""Sums a tensor over all ranks, in place."""
+
+
+def ranks_here() -> int:
+    """Devices that take part: every GPU, or up to `MOST_CORES` CPU cores."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else min(cpu_cores(), MOST_CORES)
+
+
+def measure_all_reduce(
+    ranks: int,
+    limit_seconds: float,
+    sizes: Sequence[int] = SIZES,
+    budget_seconds: float = BUDGET_SECONDS,
+    exchange: Exchange = dist.all_reduce,
+) -> AllReduce:
+    """Time every size, smallest first, until the next one would exceed the budget. Sizes are multiples of 4 KiB.
+
+    Raises `ProbeError` if a rank fails or if they are not done after `limit_seconds`.
+    """
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    with TemporaryDirectory() as folder:
+        # The ranks meet in a file: a port could be taken, or be taken between looking for it and using it.
+        rank_times = partial(
+            _rank_times, ranks=ranks, backend=backend, folder=folder, sizes=sizes, budget=budget_seconds,
+            exchange=exchange,
+        )  # fmt: skip
+        times = run_in_processes(rank_times, ranks, limit_seconds)[0]
+    return AllReduce(backend=backend, ranks=ranks, times=times, left_out_bytes=list(sizes[len(times) :]))
+
+
+def _rank_times(
+    rank: int, ranks: int, backend: str, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
+) -> list[AllReduceTime]:
+    place = listed_devices("cuda", str(rank)) if backend == "nccl" else one_device("cpu")
+    dist.init_process_group(
+        backend,
+        store=dist.FileStore(str(Path(folder) / "store"), ranks),
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(minutes=1),
+        device_id=place.first if backend == "nccl" else None,
+    )
+    times: list[AllReduceTime] = []
+    started = last = perf_counter()
+    for size in sizes:
+        message = torch.empty(size // (4 * ROW), ROW, device=place.first)
+        times.append(AllReduceTime(bytes=size, ranks=ranks, seconds=_median_seconds(message, exchange)))
+        now = perf_counter()
+        # The next size has twice the bytes. All ranks must stop at the same one.
+        if _largest(now - started + 2 * (now - last), place.first) > budget:
+            break
+        last = now
+    dist.destroy_process_group()
+    return times
+
+
+def _median_seconds(message: Tensor, exchange: Exchange) -> float | None:
+    """Seconds of one all-reduce of `message` on the slowest rank; None if a sum is wrong, before or after timing it."""
+    right = _sum_is_right(message, exchange)  # the first one also warms up
+    message.zero_()
+    once = _batch_seconds(message, 1, exchange)
+    repeats = max(1, min(MOST_IN_A_BATCH, int(BATCH_SECONDS / once)))
+    seconds = median(_batch_seconds(message, repeats, exchange) for _ in range(BATCHES))
+    return seconds if _sum_is_right(message, exchange) and right else None
+
+
+def _batch_seconds(message: Tensor, repeats: int, exchange: Exchange) -> float:
+    _largest(0.0, message.device)  # all start together
+    started = perf_counter()
+    for _ in range(repeats):
+        exchange(message)
+    if message.is_cuda:
+        torch.cuda.synchronize(message.device)
+    return _largest((perf_counter() - started) / repeats, message.device)
+
+
+def _sum_is_right(message: Tensor, exchange: Exchange) -> bool:
+    """Whether every number of the sum is right on every rank. Small whole numbers: their float32 sum is exact."""
+    ranks, pattern = dist.get_world_size(), torch.arange(ROW, dtype=torch.float32, device=message.device)
+    message.copy_(pattern + dist.get_rank())
+    exchange(message)
+    wrong = not bool((message == ranks * pattern + sum(range(ranks))).all())
+    return _largest(float(wrong), message.device) == 0.0
+
+
+def _largest(value: float, device: torch.device) -> float:
+    """The largest of all ranks' values, on every rank; waits for all of them."""
+    largest = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest.item()

@@ -1,0 +1,129 @@
+"""Matrix products, memory and copies: what one device can do at best, and what a pair of GPUs can carry.
+
+Each function runs in a process of its own, one thread for a CPU core, and returns parts of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from common.devices import Place, listed_devices, name, one_device
+from common.metrics import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
+from common.timing import StepClock
+
+MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+MEMORY_BYTES = 256 * 2**20
+"""Several times the largest last-level cache of a GPU (126 MiB), or of what one CPU core can reach."""
+COPY_BYTES = 64 * 2**20
+
+WARM_UP_SECONDS = 0.1
+"""An idle GPU needs about this long to raise its clocks."""
+MEASURED_SECONDS = 0.4
+REPEATS = (5, 50)
+"""Fewest and most times that an action is timed."""
+SLOWEST_PRODUCT_SECONDS = 0.5
+"""Beyond it a larger size is not tried: a core without bf16 instructions can be a hundred times slower than others."""
+
+DTYPES = {
+    "ieee-fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:
+    """The fastest square product of every device model here, in every precision that it can train in."""
+    return [_matmul_rate(place, precision, sizes) for place in _models() for precision in precisions(place)]
+
+
+def precisions(place: Place) -> list[Precision]:
+    """Those that 02, 03 and 04 accept on this device."""
+    if place.kind == "cpu":
+        return ["ieee-fp32", "bf16"]
+    ampere = torch.cuda.get_device_capability(place.first)[0] >= 8
+    return ["ieee-fp32", "tf32", "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
+
+
+def _matmul_rate(place: Place, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    rates = []
+    for size in sizes or MATMUL_SIZES[place.kind]:
+        # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.
+        left, right = (torch.randn(size, size, device=place.first).to(DTYPES[precision]) for _ in range(2))
+        product = torch.empty_like(left)
+        seconds = median_seconds(lambda: torch.mm(left, right, out=product), place)  # noqa: B023
+        rates.append(MatmulRate(device_model=_model(place), precision=precision, size=size, seconds=seconds))
+        if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
+            break
+    return max(rates, key=lambda rate: rate.flops_per_second)
+
+
+def memory_rates(rank: int = 0, size_bytes: int = MEMORY_BYTES) -> list[MemoryRate]:
+    """How fast every device model here copies an array of `size_bytes` within its memory."""
+    rates = []
+    for place in _models():
+        source = torch.ones(size_bytes, dtype=torch.uint8, device=place.first)
+        target = torch.empty_like(source)
+        seconds = median_seconds(lambda: target.copy_(source), place)  # noqa: B023
+        rates.append(MemoryRate(device_model=_model(place), bytes=size_bytes, seconds=seconds))
+    return rates
+
+
+def copies(rank: int = 0, size_bytes: int = COPY_BYTES) -> list[Copy]:
+    """From the host's pinned memory to each GPU, and from each GPU to each other one."""
+    gpus = range(torch.cuda.device_count())
+    pairs = [(None, gpu) for gpu in gpus] + [(source, gpu) for source in gpus for gpu in gpus if source != gpu]
+    return [_copy(source, destination, size_bytes) for source, destination in pairs]
+
+
+def _copy(source: int | None, destination: int, size_bytes: int) -> Copy:
+    pattern = torch.arange(size_bytes // 4, dtype=torch.int32)
+    given = pattern.pin_memory() if source is None else pattern.cuda(source)
+    received = torch.zeros(size_bytes // 4, dtype=torch.int32, device=f"cuda:{destination}")
+    # torch queues a copy between two GPUs on the one that sends.
+    place = _place("cuda", destination if source is None else source)
+    seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), place)
+    torch.cuda.synchronize(destination)
+    # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
+    arrived = torch.equal(received.cpu(), pattern)
+    return Copy(source=source, destination=destination, bytes=size_bytes, seconds=seconds if arrived else None)
+
+
+def median_seconds(action: Callable[[], object], place: Place) -> float:
+    """Median seconds of `action` on the device of `place`, after a warm-up; no wait between the repeats on a GPU."""
+    started = perf_counter()
+    while True:
+        once = perf_counter()
+        action()
+        place.synchronize()
+        once = perf_counter() - once
+        if perf_counter() - started > WARM_UP_SECONDS:
+            break
+    fewest, most = REPEATS
+    clock = StepClock(place)
+    clock.start()
+    for _ in range(max(fewest, min(most, int(MEASURED_SECONDS / once)))):
+        action()
+        clock.step_done()
+    return median(clock.finish().steps)
+
+
+def _place(kind: DeviceKind, index: int) -> Place:
+    return listed_devices("cuda", str(index)) if kind == "cuda" else one_device("cpu")
+
+
+def _models() -> list[Place]:
+    """One device of each model: GPUs of one model are alike, and so are cores."""
+    if not torch.cuda.is_available():
+        return [_place("cpu", 0)]
+    first = {name("cuda", index): index for index in reversed(range(torch.cuda.device_count()))}
+    return [_place("cuda", index) for index in sorted(first.values())]
+
+
+def _model(place: Place) -> str:
+    return place.world.device_model

@@ -1,0 +1,54 @@
+"""All probes, one after the other. One that fails loses its own rows and says why; the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+
+import torch
+from rich.console import Console
+
+from common.metrics import ProbeName, Probes
+from common.probes import all_reduce, compute, tables
+from common.probes.processes import run_in_processes
+
+LIMIT_SECONDS = 60.0
+"""A probe that takes longer hangs, and is ended."""
+
+Action = Callable[[], object]
+
+
+def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
+    """The probes that mean something on this machine, and for the others why they do not."""
+    gpus, ranks = torch.cuda.device_count() if torch.cuda.is_available() else 0, all_reduce.ranks_here()
+    actions: dict[ProbeName, Action] = {
+        "matmul": partial(_alone, compute.matmul_rates),
+        "memory": partial(_alone, compute.memory_rates),
+        "copies": partial(_alone, compute.copies),
+        "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
+    }
+    not_applicable: dict[ProbeName, str] = {}
+    if not gpus:
+        not_applicable["copies"] = "CPU cores share one memory: there is nothing to copy between them"
+    if ranks < 2:
+        not_applicable["all_reduce"] = "one device has nobody to exchange gradients with"
+    return {name: action for name, action in actions.items() if name not in not_applicable}, not_applicable
+
+
+def measure(console: Console, actions: dict[ProbeName, Action], not_applicable: dict[ProbeName, str]) -> Probes:
+    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out of here."""
+    console.print("\n[bold]Measuring what the parts can do[/] (half a minute at most; --no-benchmark leaves it out)")
+    started = perf_counter()
+    results, failed = {}, {}
+    for name, action in actions.items():
+        console.print(f"  {tables.TITLES[name]} …")
+        try:
+            results[name] = action()
+        except Exception as error:
+            failed[name] = str(error) or type(error).__name__
+    return Probes(seconds=perf_counter() - started, **results, not_applicable=not_applicable, failed=failed)
+
+
+def _alone(probe: Callable[[int], object]) -> object:
+    return run_in_processes(probe, 1, LIMIT_SECONDS)[0]
