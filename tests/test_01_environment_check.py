@@ -17,7 +17,10 @@ from common.requirements import check
 
 
 def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
-    return run_script("01_environment_check.py", *arguments, timeout=120, env=environment(**variables))
+    """Step 01 without its measurements, which take long and have their own tests (test_probes.py)."""
+    return run_script(
+        "01_environment_check.py", "--no-benchmark", *arguments, timeout=120, env=environment(**variables)
+    )
 
 
 def only_record(folder: Path) -> EnvironmentRecord:
@@ -72,7 +75,8 @@ def test_the_record_holds_what_was_found(checked):
     assert "gloo" in record.backends
     assert record.torchvision_error is None
     assert record.requirements == check(record)
-    assert record.command.startswith("python 01_environment_check.py --results-dir ")
+    assert record.command.startswith("python 01_environment_check.py --no-benchmark --results-dir ")
+    assert record.probes is None
 
 
 def test_it_leads_to_the_next_step_with_the_same_folder(checked):
@@ -144,7 +148,7 @@ def test_help_answers_before_torch_is_imported():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_host_each_gpu_has_its_line(tmp_path):
-    process = run_script("01_environment_check.py", "--results-dir", tmp_path, env=dict(os.environ))
+    process = run_script("01_environment_check.py", "--no-benchmark", "--results-dir", tmp_path, env=dict(os.environ))
     record = only_record(tmp_path)
     assert len(record.environment.gpus) == torch.cuda.device_count()
     assert record.environment.driver in process.stdout

@@ -1,0 +1,235 @@
+"""The probes of step 01: formulas with plain numbers, small measurements, and what happens when one goes wrong."""
+
+from __future__ import annotations
+
+import io
+import time
+from functools import partial
+
+import pytest
+import torch
+from conftest import environment, run_script
+from rich.console import Console
+from workers import exchange_faults
+
+from common.metrics import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
+from common.probes import compute, measure, tables
+from common.probes.all_reduce import measure_all_reduce
+from common.probes.processes import ProbeError, run_in_processes
+
+KIB = 2**10
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def shown(probes: Probes) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(tables.probes(probes))
+    return console.file.getvalue()
+
+
+def fails(rank: int) -> None:
+    raise ValueError(f"rank {rank} cannot\nand this line is too much")
+
+
+def hangs(rank: int) -> None:
+    time.sleep(100)
+
+
+def doubles(rank: int) -> int:
+    return 2 * rank
+
+
+# ------------------------------------------------------------------------------------------------ formulas
+
+
+def test_rates_follow_from_size_and_seconds():
+    assert MatmulRate(device_model="d", precision="bf16", size=1000, seconds=0.5).flops_per_second == 4e9
+    assert MemoryRate(device_model="d", bytes=300, seconds=2).bytes_per_second == 300  # read and written
+    assert Copy(source=None, destination=0, bytes=300, seconds=2).bytes_per_second == 150
+
+
+@pytest.mark.parametrize(("ranks", "bus"), [(2, 100), (4, 150), (8, 175)])
+def test_bandwidths_are_those_of_nccl_tests(ranks, bus):
+    measured = AllReduceTime(bytes=200, ranks=ranks, seconds=2)
+    assert measured.algorithm_bandwidth_bytes_per_second == 100
+    assert measured.bus_bandwidth_bytes_per_second == bus
+
+
+def test_what_arrived_wrong_has_no_speed():
+    wrong = AllReduceTime(bytes=200, ranks=2, seconds=None)
+    assert wrong.algorithm_bandwidth_bytes_per_second is wrong.bus_bandwidth_bytes_per_second is None
+    assert Copy(source=0, destination=1, bytes=300, seconds=None).bytes_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(9.876e14, "988 TB/s"), (8.88e10, "88.8 GB/s"), (1.234e6, "1.23 MB/s"), (500, "0.50 kB/s")]
+)
+def test_rates_are_told_with_decimal_prefixes(value, text):
+    assert tables.scaled(value, "B/s") == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(2, "2.00 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs")])
+def test_durations_are_told_in_a_fitting_unit(seconds, text):
+    assert tables.duration(seconds) == text
+
+
+# ------------------------------------------------------------------------------------------------ one device
+
+
+def test_a_core_multiplies_matrices_in_both_precisions():
+    rates = compute.matmul_rates(sizes=(64, 128))
+    assert [rate.precision for rate in rates] == ["ieee-fp32", "bf16"]
+    for rate in rates:
+        assert rate.size in (64, 128)
+        assert rate.device_model.startswith("1 core of ")
+        assert 1e7 < rate.flops_per_second < 1e12  # no core reaches a TFLOP/s yet
+
+
+def test_a_slow_product_ends_the_search_for_a_faster_size(monkeypatch):
+    tried = []
+    monkeypatch.setattr(compute, "median_seconds", lambda action, place: tried.append(1) or 1.0)
+    rates = compute.matmul_rates(sizes=(8, 16, 32))
+    assert [rate.size for rate in rates] == [8, 8]
+    assert len(tried) == 2
+
+
+def test_memory_is_read_and_written():
+    [rate] = compute.memory_rates(size_bytes=2**22)
+    assert rate.bytes == 2**22
+    assert 1e8 < rate.bytes_per_second < 1e12
+
+
+def test_the_median_forgets_one_slow_repeat(monkeypatch):
+    monkeypatch.setattr(compute, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(compute, "REPEATS", (5, 5))
+    naps = iter([0.01, 0.01, 0.2, 0.01, 0.01, 0.01])
+    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute._place("cpu", 0)) < 0.1
+
+
+# ------------------------------------------------------------------------------------------------ the exchange
+
+
+def test_two_cores_exchange_messages():
+    sizes = (4 * KIB, 64 * KIB, 1024 * KIB)
+    measured = measure_all_reduce(2, 60, sizes)
+    assert (measured.backend, measured.ranks, measured.left_out_bytes) == ("gloo", 2, [])
+    assert [each.bytes for each in measured.times] == list(sizes)
+    for each in measured.times:
+        assert 1e-6 < each.seconds < 1
+        assert each.algorithm_bandwidth_bytes_per_second == each.bytes / each.seconds
+
+
+def test_sizes_beyond_the_budget_are_named():
+    measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB, 16 * KIB), budget_seconds=0.0)
+    assert [each.bytes for each in measured.times] == [4 * KIB]
+    assert measured.left_out_bytes == [8 * KIB, 16 * KIB]
+    assert "left out, for they would take too long: 8 KiB, 16 KiB" in shown(Probes(seconds=1, all_reduce=measured))
+
+
+def test_a_wrong_sum_is_shown_and_is_no_number():
+    measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB), exchange=exchange_faults.forgets_one_number)
+    right, wrong = measured.times
+    assert right.seconds > 0
+    assert wrong.seconds is None
+    [line] = [line for line in shown(Probes(seconds=1, all_reduce=measured)).splitlines() if "8 KiB" in line]
+    assert line.split() == ["8", "KiB", "WRONG", "SUM"]
+
+
+def test_a_rank_that_dies_ends_the_exchange_at_once():
+    started = time.perf_counter()
+    # Either the pipe of rank 1 ends first, or rank 0 is told by gloo that the other is gone.
+    with pytest.raises(ProbeError, match=r"process 1 died \(exit code 7\)|RuntimeError"):
+        measure_all_reduce(2, 60, (4 * KIB,), exchange=exchange_faults.kills_rank_1)
+    assert time.perf_counter() - started < 40
+
+
+# ------------------------------------------------------------------------------------------------ processes
+
+
+def test_results_come_in_the_order_of_the_ranks():
+    assert run_in_processes(doubles, 2, 60) == [0, 2]
+
+
+def test_an_exception_is_told_in_one_line():
+    with pytest.raises(ProbeError, match=r"^ValueError: rank 0 cannot$"):
+        run_in_processes(fails, 1, 60)
+
+
+def test_a_process_that_hangs_is_ended():
+    started = time.perf_counter()
+    with pytest.raises(ProbeError, match="not finished after 1 s"):
+        run_in_processes(hangs, 1, 1)
+    assert time.perf_counter() - started < 20
+
+
+# ------------------------------------------------------------------------------------------------ all of them
+
+
+def test_a_probe_that_fails_loses_only_its_own_rows():
+    memory = [MemoryRate(device_model="d", bytes=1, seconds=1)]
+    exchange = AllReduce(backend="gloo", ranks=2, times=[])
+    actions = {
+        "matmul": partial(run_in_processes, fails, 1, 60),
+        "memory": lambda: memory,
+        "all_reduce": lambda: exchange,
+    }
+    console = Console(file=io.StringIO(), width=120)
+    probes = measure.measure(console, actions, {"copies": "no GPU"})
+    assert probes.matmul == []
+    assert probes.memory == memory
+    assert probes.all_reduce == exchange
+    assert probes.failed == {"matmul": "ValueError: rank 0 cannot"}
+    for title in ("Matrix products …", "Memory of a device …", "All-reduce: all devices sum a message …"):
+        assert title in console.file.getvalue()
+    assert "Matrix products: ValueError: rank 0 cannot" in shown(probes)
+    assert "Copies to the GPUs: no GPU" in shown(probes)
+
+
+def test_one_core_has_nobody_to_exchange_with(monkeypatch):
+    monkeypatch.setattr(measure.all_reduce, "ranks_here", lambda: 1)
+    actions, not_applicable = measure.plan()
+    assert "all_reduce" not in actions
+    assert "one device" in not_applicable["all_reduce"]
+
+
+def test_damaged_copies_are_shown():
+    copies = [
+        Copy(source=None, destination=0, bytes=8, seconds=1e-9),
+        Copy(source=None, destination=1, bytes=8, seconds=1e-9),
+        Copy(source=0, destination=1, bytes=8, seconds=None),
+        Copy(source=1, destination=0, bytes=8, seconds=2e-9),
+    ]
+    rows = [line.split() for line in shown(Probes(seconds=1, copies=copies)).splitlines()]
+    assert ["host", "8.00", "GB/s", "8.00", "GB/s"] in rows
+    assert ["GPU", "0", "–", "DAMAGED"] in rows
+    assert ["GPU", "1", "4.00", "GB/s", "–"] in rows
+
+
+def test_step_01_measures_and_records(tmp_path):
+    process = run_script("01_environment_check.py", "--results-dir", tmp_path, timeout=120, env=environment())
+    assert (process.returncode, process.stderr) == (0, "")
+    [path] = tmp_path.iterdir()
+    probes = EnvironmentRecord.model_validate_json(path.read_text()).probes
+    assert probes.failed == {}
+    assert "copies" in probes.not_applicable
+    assert len(probes.matmul) == 2
+    assert len(probes.memory) == 1
+    if probes.all_reduce:
+        assert all(each.seconds for each in probes.all_reduce.times)
+    assert "GFLOP/s" in process.stdout
+    assert f"next: python 02_baseline_single_gpu.py --results-dir {tmp_path}\n" in process.stdout
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_gpus_are_measured(tmp_path):
+    probes = measure.measure(Console(quiet=True), *measure.plan())
+    gpus = torch.cuda.device_count()
+    assert probes.failed == {}
+    assert {"ieee-fp32", "fp16"} <= {rate.precision for rate in probes.matmul}
+    assert all(1e11 < rate.flops_per_second < 1e16 for rate in probes.matmul)
+    assert all(1e10 < rate.bytes_per_second < 1e14 for rate in probes.memory)
+    assert len(probes.copies) == gpus**2  # from the host, and from each other one
+    assert all(copy.bytes_per_second for copy in probes.copies)
+    assert (probes.all_reduce is None) == (gpus == 1)
+    assert probes.seconds < 60
