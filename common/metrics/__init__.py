@@ -1,0 +1,74 @@
+"""The contract between the two wings: what a run writes (02, 03, 04) and what step 05 reads.
+
+Plain data, checked by pydantic; no torch, so that a record copied to a laptop can be read there. Every field carries
+its unit in its name. Raw times are stored; the numbers derived from them (throughput, epoch time) are computed here, by
+one function each, so that the table a script prints and the page of step 05 cannot disagree.
+"""
+
+from common.metrics.anatomy import Anatomy, PhaseName, RankAnatomy
+from common.metrics.base import (
+    SCHEMA_VERSION,
+    Bytes,
+    Checksum,
+    Count,
+    DeviceKind,
+    FiniteFloat,
+    Method,
+    Part,
+    PositiveCount,
+    PositiveSeconds,
+    Precision,
+    Seconds,
+    Times,
+)
+from common.metrics.config import DdpOptions, RunConfig
+from common.metrics.derived import epoch_seconds, step_seconds, throughput
+from common.metrics.machine import Environment, Gpu, Requirement, World
+from common.metrics.measured import DeviceMemory, DeviceUse, Epoch, Failure, GpuHealth, Parity, RankTrace, StaticMemory
+from common.metrics.probes import AllReduce, AllReduceTime, Copy, MatmulRate, MemoryRate, ProbeName, Probes
+from common.metrics.records import EnvironmentRecord, Record
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AllReduce",
+    "AllReduceTime",
+    "Anatomy",
+    "Bytes",
+    "Checksum",
+    "Copy",
+    "Count",
+    "DdpOptions",
+    "DeviceKind",
+    "DeviceMemory",
+    "DeviceUse",
+    "Environment",
+    "EnvironmentRecord",
+    "Epoch",
+    "Failure",
+    "FiniteFloat",
+    "Gpu",
+    "GpuHealth",
+    "MatmulRate",
+    "MemoryRate",
+    "Method",
+    "Parity",
+    "Part",
+    "PhaseName",
+    "PositiveCount",
+    "PositiveSeconds",
+    "Precision",
+    "ProbeName",
+    "Probes",
+    "RankAnatomy",
+    "RankTrace",
+    "Record",
+    "Requirement",
+    "RunConfig",
+    "Seconds",
+    "StaticMemory",
+    "Times",
+    "World",
+    "epoch_seconds",
+    "step_seconds",
+    "throughput",
+]
