@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(Path(__file__).parent))  # factories.py, beside the tests
 NETWORK_OFF = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_parity, make_record
 
+from analysis.factories import make_parity, make_record
 from common.analysis.checks import check_run
 from common.metrics import GpuHealth
 

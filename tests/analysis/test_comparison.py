@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_parity, make_record, typical_lab
 
+from analysis.factories import make_parity, make_record, typical_lab
 from common.analysis.comparison import build_groups
 from common.analysis.explain import banners, why_separate
 from common.analysis.facts import differences

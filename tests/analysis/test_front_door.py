@@ -6,8 +6,8 @@ import os
 import time
 
 import pytest
-from factories import make_environment_record, make_record, typical_lab, write
 
+from analysis.factories import make_environment_record, make_record, typical_lab, write
 from common.metrics import Failure
 
 

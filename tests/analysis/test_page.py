@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from factories import make_environment_record, make_record, typical_lab, write
 
+from analysis.factories import make_environment_record, make_record, typical_lab, write
 from common.analysis.formats import rate, seconds
 from common.metrics import epoch_seconds, throughput
 

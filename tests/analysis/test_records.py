@@ -6,8 +6,8 @@ import json
 import os
 
 import pytest
-from factories import make_environment_record, make_record, write
 
+from analysis.factories import make_environment_record, make_record, write
 from common.analysis import records
 from common.analysis.records import read_folder, read_record
 from common.options import UsageError

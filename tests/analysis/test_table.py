@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from factories import MIB, make_record, typical_lab
 
+from analysis.factories import MIB, make_record, typical_lab
 from common.analysis.comparison import build_groups
 from common.analysis.facts import differences
 from common.analysis.formats import number, percent
