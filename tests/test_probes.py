@@ -82,7 +82,7 @@ def test_a_core_multiplies_matrices_in_both_precisions():
     for rate in rates:
         assert rate.size in (64, 128)
         assert rate.device_model.startswith("1 core of ")
-        assert 1e7 < rate.flops_per_second < 1e12  # no core reaches a TFLOP/s yet
+        assert 1e7 < rate.flops_per_second < 1e13  # 1.1e12 seen in bf16 on a core with matrix instructions (AMX)
 
 
 def test_a_slow_product_ends_the_search_for_a_faster_size(monkeypatch):
@@ -183,6 +183,17 @@ def test_a_probe_that_fails_loses_only_its_own_rows():
         assert title in console.file.getvalue()
     assert "Matrix products: ValueError: rank 0 cannot" in shown(probes)
     assert "Copies to the GPUs: no GPU" in shown(probes)
+
+
+def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    memory = [MemoryRate(device_model="d", bytes=1, seconds=1)]
+    actions = {"memory": lambda: memory, "matmul": interrupted, "all_reduce": lambda: pytest.fail("went on")}
+    probes = measure.measure(Console(quiet=True), actions, {})
+    assert probes.memory == memory
+    assert probes.failed == {"matmul": "interrupted", "all_reduce": "interrupted"}
 
 
 def test_one_core_has_nobody_to_exchange_with(monkeypatch):

@@ -16,8 +16,8 @@ from common.metrics import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
 from common.timing import StepClock
 
 MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
-MEMORY_BYTES = 256 * 2**20
-"""Several times the largest last-level cache of a GPU (126 MiB), or of what one CPU core can reach."""
+MEMORY_BYTES = 512 * 2**20
+"""With its copy 1 GiB: about three times the largest last-level caches (300 to 400 MiB, server CPUs)."""
 COPY_BYTES = 64 * 2**20
 
 WARM_UP_SECONDS = 0.1

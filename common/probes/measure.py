@@ -37,16 +37,19 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
 
 
 def measure(console: Console, actions: dict[ProbeName, Action], not_applicable: dict[ProbeName, str]) -> Probes:
-    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out of here."""
+    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out of here, nor Ctrl-C."""
     console.print("\n[bold]Measuring what the parts can do[/] (half a minute at most; --no-benchmark leaves it out)")
     started = perf_counter()
     results, failed = {}, {}
-    for name, action in actions.items():
-        console.print(f"  {tables.TITLES[name]} …")
-        try:
-            results[name] = action()
-        except Exception as error:
-            failed[name] = str(error) or type(error).__name__
+    try:
+        for name, action in actions.items():
+            console.print(f"  {tables.TITLES[name]} …")
+            try:
+                results[name] = action()
+            except Exception as error:
+                failed[name] = str(error) or type(error).__name__
+    except KeyboardInterrupt:  # Ctrl-C ends the measurements, and what there is still gets into the record
+        failed |= {name: "interrupted" for name in actions if name not in results | failed}
     return Probes(seconds=perf_counter() - started, **results, not_applicable=not_applicable, failed=failed)
 
 
