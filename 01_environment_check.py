@@ -57,9 +57,9 @@ def _next_command(args: argparse.Namespace) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description="What this machine is, and whether the lab runs here. Exit 0: yes, 1: no.")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
-                        help="where the record goes (default: ./results)")  # fmt: skip
+                        help="where the record goes")  # fmt: skip
     parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True,
-                        help="measure what the parts can do, about 20 s (default: yes)")  # fmt: skip
+                        help="measure what the parts can do, about 20 s")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser.parse_args()
 

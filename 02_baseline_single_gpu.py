@@ -6,14 +6,18 @@ CPU core where there is no GPU.
     python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5
 """
 
+from argparse import Namespace
+
 from common.options import start, training_parser
 
 
 def main() -> None:
     parser = training_parser("single", __doc__, batch_size="samples per optimizer step, all on one device")
-    args = parser.parse_args()
+    train(parser.parse_args())
 
-    # Only now, so that --help need not wait for torch.
+
+def train(args: Namespace) -> None:
+    # Imported only now, so that --help need not wait for torch.
     from common import data, devices, models, training
     from common.recording import recording
 

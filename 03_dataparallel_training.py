@@ -1,10 +1,13 @@
 """Step 03: train on several devices with DataParallel.
 
 One process. Every step it splits the batch, copies the model to all devices, runs them in threads, gathers the outputs
-on device 0 and reduces the gradients there. One line differs from step 02: the model is wrapped.
+on device 0 and reduces the gradients there. Beside the list of devices, one line differs from step 02: the model is
+wrapped.
 
     python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3
 """
+
+from argparse import Namespace
 
 from common.options import start, training_parser
 
@@ -12,9 +15,11 @@ from common.options import start, training_parser
 def main() -> None:
     parser = training_parser("dp", __doc__, batch_size="global batch: samples per optimizer step, over all devices")
     parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
-    args = parser.parse_args()
+    train(parser.parse_args())
 
-    # Only now, so that --help need not wait for torch.
+
+def train(args: Namespace) -> None:
+    # Imported only now, so that --help need not wait for torch.
     from common import data, devices, models, training
     from common.data_parallel import data_parallel
     from common.recording import recording

@@ -47,7 +47,7 @@ def _first(skipped: list) -> str:
 def parse_arguments():
     parser = Parser(description="Compare the runs of steps 02, 03 and 04: a table, figures and an HTML report.")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
-                        help="folder with the records of 02, 03 and 04 (default: ./results)")  # fmt: skip
+                        help="folder with the records of 02, 03 and 04")  # fmt: skip
     parser.add_argument("--generate-plots", action="store_true",
                         help="also write each figure as SVG and PNG to DIR/plots")  # fmt: skip
     parser.add_argument("--output-report", type=Path, default=Path("comparison_report.html"), metavar="FILE",

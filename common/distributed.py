@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -13,14 +15,20 @@ from common.devices import Place
 from common.metrics import DdpOptions
 
 
-def join_process_group(place: Place, timeout_seconds: float) -> None:
-    """Meet the other ranks at the address that torchrun left in the environment; blocks until all are there."""
+@contextmanager
+def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
+    """Meet the other ranks at the address that torchrun left in the environment, and part from them at the end.
+
+    Blocks until all ranks are there. A rank that fails leaves without parting: the others may be in a collective.
+    """
     dist.init_process_group(
         place.world.backend,
         timeout=timedelta(seconds=timeout_seconds),
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         device_id=place.first if place.world.backend == "nccl" else None,
     )
+    yield
+    dist.destroy_process_group()
 
 
 def distributed_data_parallel(module: nn.Module, place: Place, options: DdpOptions) -> DistributedDataParallel:

@@ -34,8 +34,15 @@ def start(main: Callable[[], object]) -> NoReturn:
     sys.exit(code)
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows every default, and the description as it was written."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line (a `UsageError`) instead of the whole usage."""
+
+    def __init__(self, **more) -> None:
+        super().__init__(formatter_class=HelpFormatter, **more)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
@@ -46,16 +53,30 @@ def training_parser(method: str, description: str, batch_size: str) -> Parser:
 
     What is left out and depends on the devices stays None, for `resolve` to fill in.
     """
-    parser = Parser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=description)
     parser.set_defaults(method=method)
     add = parser.add_argument
     add("--model", default="resnet50", metavar="NAME", help="any torchvision classification model")
     add("--batch-size", type=positive_int, default=64, metavar="SAMPLES", help=batch_size)
     add("--epochs", type=positive_int, default=5, metavar="N", help="measured epochs")
-    add("--samples-per-epoch", type=positive_int, metavar="SAMPLES", help=_otherwise("51200 on GPUs, 512 on CPU cores"))
-    add("--image-size", type=positive_int, metavar="PIXELS", help=_otherwise("224 on GPUs, 64 on CPU cores"))
+    add(
+        "--samples-per-epoch",
+        type=positive_int,
+        metavar="SAMPLES",
+        help="size of the data set" + _otherwise("51200 on GPUs, 512 on CPU cores"),
+    )
+    add(
+        "--image-size",
+        type=positive_int,
+        metavar="PIXELS",
+        help="height and width" + _otherwise("224 on GPUs, 64 on CPU cores"),
+    )
     add("--num-classes", type=positive_int, default=1000, metavar="CLASSES", help="outputs of the last layer")
-    add("--precision", choices=get_args(Precision), help=_otherwise("what PyTorch does by itself on this device"))
+    add(
+        "--precision",
+        choices=get_args(Precision),
+        help="of convolutions" + _otherwise("what PyTorch does by itself here"),
+    )
     add("--lr", type=nonnegative_float, metavar="RATE", help="learning rate" + _otherwise("0.1 × global batch / 256"))
     add("--momentum", type=nonnegative_float, default=0.9, metavar="M", help="momentum of SGD")
     add("--weight-decay", type=nonnegative_float, default=1e-4, metavar="W", help="weight decay of SGD")
@@ -69,7 +90,7 @@ def training_parser(method: str, description: str, batch_size: str) -> Parser:
         help="auto: GPUs, or CPU cores where there are none",
     )
     add("--anatomy-steps", type=count, metavar="N", help="steps taken apart" + _otherwise("20 on GPUs, 6 on CPU cores"))
-    add("--trace", action="store_true", help="also write a trace of a few steps, for Perfetto (default: no)")
+    add("--trace", action="store_true", help="also write a trace of a few steps, for Perfetto")
     add("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="where the record goes")
     add("--quiet", action="store_true", help="print errors only")
     return parser
@@ -84,7 +105,7 @@ def add_ddp_options(parser: Parser) -> None:
         "--bucket-cap-mb",
         type=positive_float,
         metavar="MIB",
-        help=_otherwise("torch's: 25 MiB, the first bucket 1 MiB"),
+        help="size" + _otherwise("torch's: 25, the first one 1"),
     )
     add("--broadcast-buffers", action=switch, default=False, help="copy rank 0's buffers to all ranks each forward")
     add("--timeout", type=positive_float, default=600.0, metavar="SECONDS", help="longest that a collective may take")

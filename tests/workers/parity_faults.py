@@ -9,7 +9,7 @@ from factories import make_config
 
 from common import data, models, parity
 from common.devices import rank_device
-from common.distributed import distributed_data_parallel, join_process_group
+from common.distributed import distributed_data_parallel, process_group
 from common.metrics import DdpOptions
 
 
@@ -24,18 +24,17 @@ def sum_instead_of_mean(state, bucket):
 
 
 place = rank_device("cpu")
-join_process_group(place, 60)
 config = make_config(global_batch_size=8, per_device_batch_size=4)
-loader = data.create_loader(config, place)
-HOOKS = {"skips the exchange": rank_1_keeps_its_own, "summed": sum_instead_of_mean}
-outcomes = {}
-for fault in ("none", "shard seen twice", *HOOKS):
-    classifier = models.create(config, place.first)
-    model = distributed_data_parallel(classifier, place, DdpOptions())
-    if fault in HOOKS:
-        model.register_comm_hook(None, HOOKS[fault])
-    seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
-    outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as).model_dump()
-if place.rank == 0:
-    print(json.dumps(outcomes))
-dist.destroy_process_group()
+with process_group(place, 60):
+    loader = data.create_loader(config, place)
+    HOOKS = {"skips the exchange": rank_1_keeps_its_own, "summed": sum_instead_of_mean}
+    outcomes = {}
+    for fault in ("none", "shard seen twice", *HOOKS):
+        classifier = models.create(config, place.first)
+        model = distributed_data_parallel(classifier, place, DdpOptions())
+        if fault in HOOKS:
+            model.register_comm_hook(None, HOOKS[fault])
+        seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
+        outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as).model_dump()
+    if place.rank == 0:
+        print(json.dumps(outcomes))
