@@ -37,7 +37,7 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
 
 
 def measure(console: Console, actions: dict[ProbeName, Action], not_applicable: dict[ProbeName, str]) -> Probes:
-    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out of here, nor Ctrl-C."""
+    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out, nor Ctrl-C."""
     console.print("\n[bold]Measuring what the parts can do[/] (half a minute at most; --no-benchmark leaves it out)")
     started = perf_counter()
     results, failed = {}, {}
