@@ -34,7 +34,7 @@ def main() -> None:
     print_summary(console, folder, groups)
     with console.status("Drawing figures and writing the report …"):
         write_report(options.output_report, folder, groups)
-        plots = write_plots(options.results_dir / "plots", groups) if options.generate_plots else 0
+        plots = write_plots(options.results_dir / "plots", folder, groups) if options.generate_plots else 0
     console.out(f"\nReport: {options.output_report}")
     if plots:
         console.out(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)")

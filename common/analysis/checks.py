@@ -122,8 +122,13 @@ def _enough_steps(record: Record) -> Answer:
     return "passed", f"{steps:,} measured steps"
 
 
+def data_wait_share(record: Record) -> float:
+    """Share of the measured time in which a rank waited for its loader, on the rank that waited longest."""
+    return max(sum(rank.data_wait_seconds) / max(sum(rank.step_seconds), 1e-12) for rank in record.ranks)
+
+
 def _data_wait(record: Record) -> Answer:
-    share = max(sum(rank.data_wait_seconds) / max(sum(rank.step_seconds), 1e-12) for rank in record.ranks)
+    share = data_wait_share(record)
     told = f"{percent(share, 1)} of the time went into waiting for data (limit {percent(DATA_WAIT_LIMIT)})"
     return (
         ("warning", f"{told}: your loader is what you measured; raise --workers")

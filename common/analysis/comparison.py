@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from common.analysis import row_checks
+from common.analysis.anatomy import StepAnatomy
 from common.analysis.checks import Check
 from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
 from common.analysis.runs import Run
@@ -83,6 +84,16 @@ class Row:
     def efficiency(self) -> Estimate | None:
         """Speed-up / devices, 1 being ideal; None where devices are shared or oversubscribed."""
         return self.speed_up.times(1 / self.devices) if self.speed_up and self.true_devices else None
+
+    @property
+    def anatomy(self) -> StepAnatomy | None:
+        """Of the newest run that has one; None where parity failed, for then it is no step of this model."""
+        return next((run.anatomy for run in reversed(self.runs) if run.anatomy), None) if self.is_valid else None
+
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the time that went into waiting for data, in the run that waited longest."""
+        return max(run.data_wait_share for run in self.runs)
 
     @cached_property
     def apart(self) -> list[Run]:

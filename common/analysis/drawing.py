@@ -14,11 +14,33 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.metrics import PhaseName
+
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
 COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
 MARKERS = {"single": "s", "dp": "^", "ddp": "o"}
-INK, MUTED = "#24292f", "#a9b1ba"
-CSS_NAMES = {INK: "ink", MUTED: "grid"} | {colour: method for method, colour in COLOURS.items()}
+INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "data wait": "#a9abae",
+    "copy": "#dccfae",
+    "scatter": "#e6b800",
+    "replicate": "#e0762f",
+    "forward": "#79c3ea",
+    "gather": "#9c5a1a",
+    "loss": "#2c3642",
+    "backward": "#3a78b8",
+    "reduce": "#d77aa8",
+    "exchange": "#7a1f57",
+    "optimizer": "#0f6a35",
+}
+"""Warm and hatched: what only several devices do. Within each kind, colour-blind readers can tell them apart."""
+CSS_NAMES = {
+    INK: "ink",
+    MUTED: "grid",
+    CARD: "card",
+    **{colour: method for method, colour in COLOURS.items()},
+    **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
+}
 
 STYLE = {
     "svg.fonttype": "none",

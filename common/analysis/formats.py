@@ -29,3 +29,16 @@ def times(value: float) -> str:
 def percent(value: float, digits: int = 0) -> str:
     """A share as 71 %."""
     return f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def milliseconds(value: float) -> str:
+    """Seconds as 15.2 ms."""
+    return f"{number(1000 * value)} ms".replace("-", "−")
+
+
+def scaled(value: float, unit: str) -> str:
+    """46.8 MB, 3.00 GB/s, 74.4 GFLOP/s: decimal prefixes, as sizes of messages and rates are usually told."""
+    size, prefix = next(
+        (pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= pair[0]), (1, "")
+    )
+    return f"{number(value / size) if value else 0} {prefix}{unit}"

@@ -73,17 +73,17 @@ def _bars(
             low, high = estimate.interval
             axes.errorbar(estimate.value, height, xerr=[[estimate.value - low], [high - estimate.value]], color=INK,
                           capsize=4, linewidth=1.4)  # fmt: skip
-    _name_bars(axes, [_flagged(row.label, row, "\n") for row in rows], unit)
+    name_bars(axes, [flagged(row.label, row, "\n") for row in rows], unit)
     return figure
 
 
-def _flagged(label: str, row: Row, break_: str) -> str:
+def flagged(label: str, row: Row, break_: str) -> str:
     """A label that says what the row's devices really were, since a figure may travel without its page."""
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
     return break_.join([label, *flags])
 
 
-def _name_bars(axes, labels: list[str], unit: str) -> None:
+def name_bars(axes, labels: list[str], unit: str) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(left=0)
@@ -101,9 +101,7 @@ def scaling(group: Group) -> Plot | None:
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
     for method in sorted({row.method for row in rows}, key=METHOD_ORDER.__getitem__):
         own = [row for row in rows if row.method == method]
-        _scaling_line(
-            axes, own, _flagged(SHORT_NAMES[method], own[-1], ", "), shift=0.02 * (METHOD_ORDER[method] - 1.5)
-        )
+        _scaling_line(axes, own, flagged(SHORT_NAMES[method], own[-1], ", "), shift=0.02 * (METHOD_ORDER[method] - 1.5))
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("devices")
@@ -150,7 +148,7 @@ def memory(group: Group) -> Plot | None:
         )
     for part, shade in (STATIC_SHADES | {rest: REST_SHADE}).items():
         axes.barh(0, 0, color=INK, alpha=shade, label=part)
-    _name_bars(axes, [label for label, _, _ in bars], "GiB at the peak")
+    name_bars(axes, [label for label, _, _ in bars], "GiB at the peak")
     figure.legend(loc="outside lower center", ncols=2)
     if on_gpu:
         caption = "Peak in tensors (torch's allocator) on each device; the full colours are there whatever the batch."

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.runs import Run, summarise
-from common.metrics import SCHEMA_VERSION, EnvironmentRecord, Record
+from common.metrics import SCHEMA_VERSION, EnvironmentRecord, Probes, Record
 from common.options import UsageError
 
 LARGEST_FILE_BYTES = 256 * 2**20
@@ -34,7 +34,14 @@ class Folder:
     """Newest last."""
     environment: EnvironmentRecord | None = None
     """The newest of step 01."""
+    probed: list[EnvironmentRecord] = field(default_factory=list)
+    """Records of step 01 that measured what the parts can do, newest last."""
     skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def probes(self) -> list[Probes]:
+        """What step 01 measured, newest last."""
+        return [record.probes for record in self.probed]
 
 
 def read_folder(folder: Path) -> Folder:
@@ -56,6 +63,8 @@ def read_folder(folder: Path) -> Folder:
             if isinstance(record, EnvironmentRecord):
                 if found.environment is None or record.started_at > found.environment.started_at:
                     found.environment = record
+                if record.probes:
+                    found.probed.append(record)
             else:
                 run = summarise(name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
@@ -66,6 +75,7 @@ def read_folder(folder: Path) -> Folder:
         except ValueError as error:
             found.skipped.append(Skipped(name, str(error)))
     found.runs.sort(key=lambda run: (run.record.started_at, run.file))
+    found.probed.sort(key=lambda record: record.started_at)
     return found
 
 

@@ -10,22 +10,25 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from common.analysis import explain
+from common.analysis import explain, why_plots
+from common.analysis.advice import advise
 from common.analysis.comparison import Group, Row
 from common.analysis.drawing import to_files, to_svg
-from common.analysis.explain import SAID_BY_BANNERS
 from common.analysis.machine import machines, step_01_facts
 from common.analysis.memory import memory_of
-from common.analysis.plots import draw_all
+from common.analysis.plots import Plot, draw_all
+from common.analysis.probe_sheets import all_reduce_sheet, missing_probes, probe_sheets
 from common.analysis.records import Folder
+from common.analysis.sheets import detail_sheets, why_sheets
 from common.analysis.table import columns
 from common.analysis.verdict import headline, verdicts
+from common.analysis.why import reasons, wrapper_price
 from common.console import gib
 from common.options import UsageError
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 GROUPS_WITH_FIGURES = 4
-"""The most telling groups get figures; a folder of many models would make the page endless."""
+"""The most telling groups get figures, reasons and advice; a folder of many models would make the page endless."""
 MOST_ROWS, MOST_LISTED = 60, 100
 
 
@@ -50,18 +53,21 @@ def write_report(path: Path, folder: Folder, groups: list[Group]) -> None:
         ) from None
 
 
-def write_plots(folder: Path, groups: list[Group]) -> int:
-    """Write the figures of the most telling groups as SVG and PNG; their number. UsageError where that fails."""
+def write_plots(target: Path, folder: Folder, groups: list[Group]) -> int:
+    """Write all figures of the page into `target` as SVG and PNG; their number. UsageError where that fails."""
     written = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         for position, group in enumerate(groups[:GROUPS_WITH_FIGURES], start=1):
-            for plot in draw_all(group):
-                to_files(plot.figure, folder / f"group{position}_{plot.name}")
+            for plot in filter(None, [why_plots.steps(group), *draw_all(group)]):
+                to_files(plot.figure, target / f"group{position}_{plot.name}")
                 written += 1
+        if curve := _all_reduce(folder):
+            to_files(curve.figure, target / curve.name)
+            written += 1
     except OSError as error:
         raise UsageError(
-            f"cannot write plots to {folder} ({error.strerror}): make room or mend its permissions"
+            f"cannot write plots to {target} ({error.strerror}): make room or mend its permissions"
         ) from None
     return written
 
@@ -81,7 +87,8 @@ def render(folder: Folder, groups: list[Group]) -> str:
         headline=headline(groups),
         banners=explain.banners(groups),
         single_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
-        groups=[_section(position, group) for position, group in enumerate(groups, start=1)],
+        groups=[_section(position, group, folder) for position, group in enumerate(groups, start=1)],
+        groups_with_figures=GROUPS_WITH_FIGURES,
         why_separate=explain.why_separate(groups),
         unfinished=unfinished[-MOST_LISTED:],
         skipped=folder.skipped[:MOST_LISTED],
@@ -89,14 +96,15 @@ def render(folder: Folder, groups: list[Group]) -> str:
         machines=machines(folder),
         step_01=folder.environment,
         step_01_facts=step_01_facts(folder.environment) if folder.environment else [],
+        parts_measured=_parts(folder),
         runs=len(folder.runs),
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )
 
 
-def _section(position: int, group: Group) -> dict:
+def _section(position: int, group: Group, folder: Folder) -> dict:
     """What the page shows of one group."""
-    plots = draw_all(group) if position <= GROUPS_WITH_FIGURES else []
+    told_in_full = position <= GROUPS_WITH_FIGURES
     rows = group.rows[:MOST_ROWS]
     return {
         "id": f"group-{position}",
@@ -108,12 +116,52 @@ def _section(position: int, group: Group) -> dict:
         "on_gpu": rows[0].record.world.device_kind == "cuda",
         "verdicts": [verdict.text for verdict in verdicts(group)][:MOST_LISTED],
         "differences": group.differences,
-        "plots": [(plot, Markup(to_svg(plot.figure, f"group{position}-{plot.name}"))) for plot in plots],
+        "why": _why(position, group, folder) if told_in_full else None,
+        "plots": [_drawn(plot, f"group{position}") for plot in draw_all(group)] if told_in_full else [],
         "memory": [(row, peak) for row in rows for peak in memory_of(row)],
         "checks": [_checks(row) for row in rows],
         "settings": list({**group.key, **_common_facts(group)}.items()),
         "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in rows],
     }
+
+
+def _why(position: int, group: Group, folder: Folder) -> dict:
+    """Reasons and advice for one group."""
+    probed = folder.probes
+    steps = why_plots.steps(group)
+    return {
+        "steps": _drawn(steps, f"group{position}") if steps else None,
+        "reasons": reasons(group),
+        "notes": [f"{row.label}: {row.anatomy.note}" for row in group.rows if row.anatomy and row.anatomy.note],
+        "sheets": why_sheets(group, probed),
+        "details": detail_sheets(group),
+        "wrapper": wrapper_price(group),
+        "advice": advise(group, probed),
+    }
+
+
+def _parts(folder: Folder) -> dict | None:
+    """What step 01 measured of the machine's parts, the newest; None where it has not."""
+    if not folder.probed:
+        return None
+    newest, plot = folder.probed[-1], _all_reduce(folder)
+    curve = newest.probes.all_reduce
+    return {
+        "host": newest.environment.hostname,
+        "sheets": probe_sheets(newest.probes),
+        "plot": _drawn(plot, "machine") if plot else None,
+        "curve": all_reduce_sheet(curve) if curve else None,
+        "missing": missing_probes(newest.probes),
+    }
+
+
+def _all_reduce(folder: Folder) -> Plot | None:
+    curve = folder.probed[-1].probes.all_reduce if folder.probed else None
+    return why_plots.all_reduce(curve) if curve else None
+
+
+def _drawn(plot: Plot, place: str) -> tuple[Plot, Markup]:
+    return plot, Markup(to_svg(plot.figure, f"{place}-{plot.name}"))
 
 
 def _common_facts(group: Group) -> dict[str, str]:
@@ -141,4 +189,4 @@ def _checks(row: Row) -> dict:
         share = f" ({alike} of {len(checks)} runs)" if alike < len(checks) else ""
         told.append({"name": name, "outcome": worst.outcome, "reason": worst.reason + share})
     doubts = [check["name"] for check in told if check["outcome"] in ("failed", "warning")]
-    return {"row": row, "checks": told, "doubts": doubts, "open": any(name not in SAID_BY_BANNERS for name in doubts)}
+    return {"row": row, "checks": told, "doubts": doubts, "open": any(check["outcome"] == "failed" for check in told)}

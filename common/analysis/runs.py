@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from common.analysis.checks import Check, check_run
+from common.analysis.anatomy import StepAnatomy, reduce_anatomy
+from common.analysis.checks import Check, check_run, data_wait_share
 from common.analysis.statistics import Estimate, mean_of_steps
 from common.metrics import Record, epoch_seconds, step_seconds, throughput
 
@@ -20,6 +21,9 @@ class Run:
     """With the batch-means error over this run's steps; None before the first epoch has ended."""
     epoch_seconds: tuple[float, ...]
     checks: tuple[Check, ...]
+    data_wait_share: float = 0.0
+    """Of the measured epochs, on the rank that waited longest for its loader."""
+    anatomy: StepAnatomy | None = None
 
     @property
     def failed_parity(self) -> bool:
@@ -35,8 +39,15 @@ class Run:
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers and checks, and let go of its raw lists."""
     rate = throughput(record) if record.ranks else None
+    kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not rate or not math.isfinite(rate):
-        return Run(file, record.model_copy(update={"ranks": []}), None, (), ())
-    per_sample = replace(mean_of_steps(step_seconds(record)), value=1 / rate)
-    checks = tuple(check_run(record))
-    return Run(file, record.model_copy(update={"ranks": []}), per_sample, tuple(epoch_seconds(record)), checks)
+        return Run(file, kept, None, (), ())
+    return Run(
+        file,
+        kept,
+        seconds_per_sample=replace(mean_of_steps(step_seconds(record)), value=1 / rate),
+        epoch_seconds=tuple(epoch_seconds(record)),
+        checks=tuple(check_run(record)),
+        data_wait_share=data_wait_share(record),
+        anatomy=reduce_anatomy(record),
+    )

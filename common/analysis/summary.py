@@ -9,12 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.analysis.advice import advise
 from common.analysis.comparison import Group, Row
 from common.analysis.explain import SAID_BY_BANNERS, banners, group_title, why_separate
 from common.analysis.records import Folder
 from common.analysis.table import Cell, columns
 from common.analysis.verdict import headline, verdicts
+from common.analysis.why import reasons
 
+FEW_RUNS = (
+    "Some rows rest on fewer than three runs: what is said of them knows nothing of the difference between launches"
+)
 MOST_GROUPS, MOST_ROWS, MOST_LINES = 4, 20, 8
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
 
@@ -25,6 +30,7 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
         console.print()
         console.print(_table(group))
         _lines(console, [verdict.text for verdict in verdicts(group)])
+        _lines(console, reasons(group))
         _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
         _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
     if len(groups) > MOST_GROUPS:
@@ -36,6 +42,11 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
     _lines(console, [f"{run.file}: {run.record.status}{_why(run.record.failure)}" for run in unfinished], "yellow")
     _lines(console, [f"skipped {item.file}: {item.reason}" for item in folder.skipped], "yellow")
     console.print(f"\n[bold]{printable(headline(groups).outcome)}[/bold]\n{printable(headline(groups).detail)}")
+    if any(len(row.runs) < 3 for group in groups for row in group.rows):
+        console.print(f"[dim]{FEW_RUNS}: make lab REPEATS=3 measures that too.[/dim]")
+    if groups and (advice := advise(groups[0], folder.probes)):
+        console.print("\n[bold]What follows[/bold]")
+        _lines(console, [f"{line.text} {line.because}" for line in advice])
 
 
 def printable(text: str) -> str:

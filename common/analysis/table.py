@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from common.analysis.checks import Check
 from common.analysis.comparison import LONG_NAMES, Group, Row
-from common.analysis.formats import percent, rate, seconds, times
+from common.analysis.energy import device_energy, energy_of
+from common.analysis.formats import number, percent, rate, seconds, times
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 from common.console import gib
@@ -37,10 +38,11 @@ class Column:
 
 
 def columns(group: Group) -> list[Column]:
-    """The table's columns; on CPU cores memory is that of processes, and the header says so."""
+    """The table's columns. On CPU cores memory is that of processes, and the header says so; energy has a column where
+    any device of the group counted it."""
     on_gpu = group.rows[0].record.world.device_kind == "cuda"
     memory = "GPU memory (device 0 / others)" if on_gpu else "Process memory (rank 0 / others)"
-    return [
+    found = [
         Column("Method", "method", _method),
         Column("Devices", "devices", lambda row: Cell(str(row.devices), value=row.devices)),
         Column("Global batch", "global-batch", _batch),
@@ -50,6 +52,9 @@ def columns(group: Group) -> list[Column]:
         Column("Speed-up", "speed-up", lambda row: _relative(row, row.speed_up, times)),
         Column("Scaling efficiency", "scaling-efficiency", _efficiency),
     ]
+    if any(device_energy(row) for row in group.rows):
+        found.append(Column("Energy / 1,000 samples", "energy", _energy))
+    return found
 
 
 def interval_text(estimate: Estimate, form: Callable[[float], str]) -> str:
@@ -120,3 +125,14 @@ def _memory(row: Row) -> Cell:
     if row.record.world.device_kind == "cpu":
         return Cell(f"{gib(first)} / {gib(mean)}", note=f"{gib(first + sum(others))} in all", value=first)
     return Cell(f"{gib(first)} / {gib(mean)}", note=f"imbalance {first / mean:.2f}", value=first)
+
+
+def _energy(row: Row) -> Cell:
+    energy = energy_of(row)
+    if energy is None:
+        return Cell("n/a", note="not counted on every device" if device_energy(row) else "not counted")
+    idle = f", idle {percent(energy.idle_share)}" if energy.idle_share is not None else ""
+    per_thousand = energy.joules_per_thousand_samples
+    return Cell(
+        f"{number(per_thousand)} J", note=f"{number(energy.joules_per_epoch)} J an epoch{idle}", value=per_thousand
+    )

@@ -43,7 +43,7 @@ def verdicts(group: Group) -> list[Verdict]:
 
 def compare_in_words(one: Row, other: Row, quotient: Estimate) -> str:
     """`DDP × 2 is 1.52 times as fast as DP × 2 (95 % interval 1.31 to 1.76)`, or that nobody can tell."""
-    first, second = ("one device" if row.method == "single" else row.label for row in (one, other))
+    first, second = one.label, other.label[0].lower() + other.label[1:] if other.method == "single" else other.label
     if quotient.interval is None:
         return f"{first} against {second}: {quotient.value:.2f}, but too few steps for an interval: no verdict."
     if not distinguishable(quotient):
@@ -63,21 +63,29 @@ class Headline:
     """How far each parallel method got, in multiples of one device."""
 
 
-def headline(groups: list[Group]) -> Headline:
-    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices.
+def contenders(group: Group) -> list[Row]:
+    """One row of each method, on the most true devices that DDP ran on: those that the outcome is about.
 
     Where a method has several configurations, the newest speaks for it: of enough tries the fastest wins by luck alone.
     """
-    if not groups:
-        return Headline("No run completed, so there is nothing to compare yet.")
-    valid = [row for row in groups[0].rows if row.is_valid]
-    if not valid:
-        return Headline("No run passed its parity check, so there is no speed to report.")
+    valid = [row for row in group.rows if row.is_valid]
     rows = [row for row in valid if row.true_devices] or valid
-    most = max((row.devices for row in rows if row.method == "ddp"), default=max(row.devices for row in rows))
+    several = [row for row in rows if row.devices > 1]
+    most = max((row.devices for row in several if row.method == "ddp"), default=0)
+    most = most or max((row.devices for row in several), default=1)
     taking_part = [row for row in rows if row.devices == most or row.method == "single"]
     newest_last = sorted(taking_part, key=lambda row: row.record.started_at)
-    rivals = list({row.method: row for row in newest_last}.values())
+    return list({row.method: row for row in newest_last}.values())
+
+
+def headline(groups: list[Group]) -> Headline:
+    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices."""
+    if not groups:
+        return Headline("No run completed, so there is nothing to compare yet.")
+    rivals = contenders(groups[0])
+    if not rivals:
+        return Headline("No run passed its parity check, so there is no speed to report.")
+    most = max(row.devices for row in rivals)
     first = max(rivals, key=lambda row: row.throughput.value)
     others = [row for row in rivals if row.method != first.method]
     place, model = f"On {_place(first.record if first.devices == most else others[0].record)}", groups[0].key["model"]

@@ -1,0 +1,203 @@
+"""What to do next: rules that turn measured figures into advice. The same rules in words: docs/choosing.md.
+
+One function for each rule. Each line of advice carries the number that called for it, and a rule that lacks its number
+is silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.analysis.checks import DATA_WAIT_LIMIT
+from common.analysis.comparison import Group, Row
+from common.analysis.energy import energy_of
+from common.analysis.formats import milliseconds, number, percent
+from common.analysis.limits import matmul_rate, mfu_of
+from common.analysis.statistics import distinguishable, ratio
+from common.analysis.verdict import compare_in_words, contenders
+from common.analysis.why import interval_text
+from common.console import gib
+from common.metrics import Method, Probes
+
+EXPOSED_LIMIT = 0.10
+MOVING_LIMIT = 0.10
+STRAGGLER_LIMIT = 0.10
+MEMORY_LIMIT = 0.85
+IMBALANCE_LIMIT = 1.25
+MFU_LIMIT = 0.30
+PRECISION_GAIN = 1.5
+ENERGY_GAIN = 0.05
+"""Shares of 1, and factors; docs/choosing.md gives each with its reason."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One line."""
+
+    text: str
+    because: str
+    """The figure that called for it."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the rules look at: the newest row of each method on the most true devices, and step 01's measurements."""
+
+    rows: dict[Method, Row]
+    probed: Sequence[Probes]
+
+    @cached_property
+    def fastest(self) -> Row:
+        """By value alone; whether it shows is for the rules to say."""
+        return max(self.rows.values(), key=lambda row: row.throughput.value)
+
+
+def advise(group: Group, probed: Sequence[Probes]) -> list[Advice]:
+    """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
+    rows = {row.method: row for row in contenders(group)}
+    situation = Situation(rows, probed)
+    return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
+
+
+def fastest_method(here: Situation) -> Iterator[Advice]:
+    """DDP, DP, one device, or nobody knows."""
+    if len(here.rows) < 2:
+        return
+    others = [row for row in here.rows.values() if row is not here.fastest]
+    rival = max(others, key=lambda row: row.throughput.value)
+    lead = ratio(here.fastest.throughput, rival.throughput)
+    because = compare_in_words(here.fastest, rival, lead)
+    if not distinguishable(lead):
+        yield Advice("Measure longer before you choose: make lab REPEATS=3, or more --epochs.", because)
+    elif here.fastest.method == "single":
+        yield Advice("Train on one device: here more of them are slower.", because)
+    else:
+        yield Advice(f"Use {'DDP' if here.fastest.method == 'ddp' else 'DP'}.", because)
+
+
+def data_bound(here: Situation) -> Iterator[Advice]:
+    """The loader, not the method, sets the pace."""
+    worst = max(here.rows.values(), key=lambda row: row.data_wait_share)
+    if worst.data_wait_share > DATA_WAIT_LIMIT:
+        because = f"{worst.label} waits for data {percent(worst.data_wait_share)} of the time."
+        yield Advice("Give the loader more processes (--workers) before you compare methods.", because)
+
+
+def exposed_communication(here: Situation) -> Iterator[Advice]:
+    """DDP's exchange does not fit beside the backward pass."""
+    row = here.rows.get("ddp")
+    found = row and row.anatomy
+    if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
+        return
+    cost = f"{milliseconds(found.exposed.value)} of a step ({percent(found.exposed_share)})"
+    yield Advice(
+        "Exchange less often, or less: a larger batch per device (--batch-size); also gradient accumulation under "
+        "no_sync(), and gradients compressed to bf16, two techniques for which these scripts have no flag.",
+        f"{row.label}'s exchange adds {cost} after overlap ({interval_text(found.exposed)}).",
+    )
+
+
+def larger_buckets(here: Situation) -> Iterator[Advice]:
+    """So little overlaps that fewer, larger messages are quicker."""
+    row = here.rows.get("ddp")
+    gain = row and row.anatomy and row.anatomy.overlap_gain
+    if gain and gain.is_below_zero:
+        mebibytes = row.anatomy.bytes_moved.get("exchange", 0) // 2**20 + 1
+        yield Advice(
+            f"Exchange all gradients at once: --bucket-cap-mb {mebibytes}.",
+            f"One bucket makes {row.label}'s step {milliseconds(-gain.value)} quicker ({interval_text(gain)}).",
+        )
+
+
+def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
+    """DP spends its time on copies that DDP does not make; silent where DP is the fastest all the same."""
+    row = here.rows.get("dp")
+    if not row or not row.anatomy or row is here.fastest:
+        return
+    phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
+    moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
+    if step and moving / step > MOVING_LIMIT:
+        measured = "ddp" in here.rows
+        yield Advice(
+            "Leave DP: DDP copies neither model nor batch." + ("" if measured else " Run 04_ddp_training.py to see."),
+            f"{row.label} spends {milliseconds(moving)} of a step ({percent(moving / step)}) on scatter, replicate, "
+            "gather and reduce.",
+        )
+
+
+def straggler(here: Situation) -> Iterator[Advice]:
+    """One rank works longer than the others, which wait for it."""
+    row = here.rows.get("ddp")
+    if not row or not row.anatomy or len(row.anatomy.ranks) < 2:
+        return
+    slow = row.anatomy.slowest
+    quick = min(row.anatomy.ranks, key=lambda rank: rank.own.value)
+    if slow.own.is_apart_from(quick.own) and slow.own.value > (1 + STRAGGLER_LIMIT) * quick.own.value:
+        yield Advice(
+            f"Find out what slows rank {slow.rank}: other programs, heat, or an unequal share of the data.",
+            f"Of a step of {row.label} it works {milliseconds(slow.own.value)}, rank {quick.rank} "
+            f"{milliseconds(quick.own.value)}.",
+        )
+
+
+def device_0_is_full(here: Situation) -> Iterator[Advice]:
+    """DP's first device holds more than the others and limits the batch of all."""
+    row = here.rows.get("dp")
+    memory = [(device.memory, device.capacity_bytes) for device in row.record.devices] if row else []
+    held = [(peak.peak_reserved_bytes, peak.peak_allocated_bytes, capacity) for peak, capacity in memory]
+    if len(held) < 2 or not all(map(all, held)):
+        return
+    (reserved, allocated, capacity), others = held[0], [sizes[1] for sizes in held[1:]]
+    imbalance = allocated * len(others) / sum(others)
+    if reserved / capacity > MEMORY_LIMIT and imbalance > IMBALANCE_LIMIT:
+        yield Advice(
+            "Device 0 limits the batch: DDP spreads gradients and optimizer state evenly; under DP only a smaller "
+            "--batch-size helps.",
+            f"{row.label} fills {percent(reserved / capacity)} of device 0's {gib(capacity)} and holds "
+            f"{imbalance:.2f} times as much there as on the others.",
+        )
+
+
+def idle_arithmetic(here: Situation) -> Iterator[Advice]:
+    """A device that is far from its own rate gains more from care than from company."""
+    row = here.rows.get("single") or here.fastest
+    share = mfu_of(row, here.probed)[0]
+    if share and share.value < MFU_LIMIT:
+        yield Advice(
+            "Use a device better before you add more: a larger batch per device (--batch-size); also channels_last and "
+            "torch.compile, two techniques for which these scripts have no flag.",
+            f"{row.label} reaches {percent(share.value)} of the measured matmul rate.",
+        )
+
+
+def faster_precision(here: Situation) -> Iterator[Advice]:
+    """bf16 multiplies much faster than what the run used."""
+    world, precision = here.fastest.record.world, here.fastest.record.config.precision
+    own, half = (matmul_rate(here.probed, world.device_model, name) for name in (precision, "bf16"))
+    if own and half and half / own > PRECISION_GAIN:
+        because = f"Step 01 measured bf16 matrix products at {half / own:.1f} times the rate of {precision}."
+        yield Advice("Try --precision bf16.", because)
+
+
+def least_energy(here: Situation) -> Iterator[Advice]:
+    """The fastest method is not the one that draws least."""
+    drawn = {row.label: energy.joules_per_thousand_samples for row in here.rows.values() if (energy := energy_of(row))}
+    fastest = here.fastest.label
+    if fastest not in drawn:
+        return
+    least = min(drawn, key=drawn.get)
+    if drawn[least] < (1 - ENERGY_GAIN) * drawn[fastest]:
+        yield Advice(
+            f"Where energy counts more than time, use {least}.",
+            f"It draws {number(drawn[least])} J for a thousand samples, {fastest} {number(drawn[fastest])} J.",
+        )
+
+
+RULES: dict[str, Callable[[Situation], Iterator[Advice]]] = {
+    rule.__name__: rule
+    for rule in (fastest_method, data_bound, exposed_communication, larger_buckets, dp_moves_the_model, straggler,
+                 device_0_is_full, idle_arithmetic, faster_precision, least_energy)
+}  # fmt: skip
+"""By name, in the order in which the advice is given."""
