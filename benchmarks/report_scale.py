@@ -19,12 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from common.metrics import (  # noqa: E402  (the repository is no package)
+    Anatomy,
     DdpOptions,
     DeviceMemory,
     DeviceUse,
     Environment,
     Epoch,
     Parity,
+    RankAnatomy,
     RankTrace,
     Record,
     RunConfig,
@@ -37,6 +39,8 @@ CASES = (("long", 1_000, 4_000, 2, 30), ("small", 10_000, 20, 1, 60))
 METHODS = (("02", "single", 1), ("03", "dp", 2), ("04", "ddp", 2))
 MODELS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "vit_b_16")
 BATCH = 16
+ANATOMY_STEPS = 20
+PHASES = ("data wait", "forward", "loss", "backward", "exchange", "optimizer")
 
 
 def make_record(number: int, steps: int, ranks: int) -> Record:
@@ -68,8 +72,19 @@ def make_record(number: int, steps: int, ranks: int) -> Record:
                                    gradient_bytes=4 * 10**7, optimizer_state_bytes=4 * 10**7),
         parity=Parity(outcome="not applicable" if method == "single" else "passed", max_relative_error=1e-7),
         epochs=[Epoch(epoch=1, steps=steps, samples=steps * batch, mean_loss=2.0, expected_checksum="0" * 16)],
-        ranks=traces,
+        ranks=traces, anatomy=make_anatomy(ranks, rng), flops_per_sample=10**9,
     )  # fmt: skip
+
+
+def make_anatomy(ranks: int, rng: random.Random) -> Anatomy:
+    def seconds() -> list[float]:
+        return [0.1 * rng.uniform(0.95, 1.05) for _ in range(ANATOMY_STEPS)]
+
+    return Anatomy(steps=ANATOMY_STEPS, bytes_moved={"exchange": 4 * 10**7}, ranks=[
+        RankAnatomy(rank=rank, step_seconds=seconds(), phases={name: seconds() for name in PHASES},
+                    exchange_on_seconds=seconds(), exchange_off_seconds=seconds(), one_bucket_seconds=seconds())
+        for rank in range(ranks)
+    ])  # fmt: skip
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ MOVING_LIMIT = 0.10
 STRAGGLER_LIMIT = 0.10
 MEMORY_LIMIT = 0.85
 IMBALANCE_LIMIT = 1.25
-MFU_LIMIT = 0.30
+MFU_LIMIT = 0.10
 PRECISION_GAIN = 1.5
 ENERGY_GAIN = 0.05
 """Shares of 1, and factors; docs/choosing.md gives each with its reason."""
@@ -107,21 +107,21 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
         mebibytes = row.anatomy.bytes_moved.get("exchange", 0) // 2**20 + 1
         yield Advice(
             f"Exchange all gradients at once: --bucket-cap-mb {mebibytes}.",
-            f"One bucket makes {row.label}'s step {milliseconds(-gain.value)} quicker ({interval_text(gain)}).",
+            f"It makes {row.label}'s step {milliseconds(-gain.value)} quicker ({interval_text(gain.negated())}).",
         )
 
 
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
-    """DP spends its time on copies that DDP does not make; silent where DP is the fastest all the same."""
-    row = here.rows.get("dp")
-    if not row or not row.anatomy or row is here.fastest:
+    """DP spends its time on copies that DDP does not make; silent where DDP was measured and DP won all the same."""
+    row, measured = here.rows.get("dp"), "ddp" in here.rows
+    if not row or not row.anatomy or (measured and row is here.fastest):
         return
     phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
-        measured = "ddp" in here.rows
+        leave = "Leave DP for DDP" if measured else "Try DDP (04_ddp_training.py)"
         yield Advice(
-            "Leave DP: DDP copies neither model nor batch." + ("" if measured else " Run 04_ddp_training.py to see."),
+            f"{leave}, which copies neither model nor batch between devices.",
             f"{row.label} spends {milliseconds(moving)} of a step ({percent(moving / step)}) on scatter, replicate, "
             "gather and reduce.",
         )
@@ -183,15 +183,13 @@ def faster_precision(here: Situation) -> Iterator[Advice]:
 
 def least_energy(here: Situation) -> Iterator[Advice]:
     """The fastest method is not the one that draws least."""
-    drawn = {row.label: energy.joules_per_thousand_samples for row in here.rows.values() if (energy := energy_of(row))}
-    fastest = here.fastest.label
-    if fastest not in drawn:
-        return
-    least = min(drawn, key=drawn.get)
-    if drawn[least] < (1 - ENERGY_GAIN) * drawn[fastest]:
+    drawn = {row.method: energy.joules_per_thousand_samples for row in here.rows.values() if (energy := energy_of(row))}
+    most = drawn.get(here.fastest.method)
+    least = min(drawn, key=drawn.get, default=None)
+    if most and drawn[least] < (1 - ENERGY_GAIN) * most:
         yield Advice(
-            f"Where energy counts more than time, use {least}.",
-            f"It draws {number(drawn[least])} J for a thousand samples, {fastest} {number(drawn[fastest])} J.",
+            f"Where energy counts more than time, use {here.rows[least].in_a_sentence}.",
+            f"It draws {number(drawn[least])} J for a thousand samples, {here.fastest.in_a_sentence} {number(most)} J.",
         )
 
 

@@ -49,6 +49,11 @@ class Row:
         return self.record.world.devices
 
     @property
+    def in_a_sentence(self) -> str:
+        """The label as it stands within a sentence: `one device`, `DDP × 2`."""
+        return "o" + self.label[1:] if self.method == "single" else self.label
+
+    @property
     def is_valid(self) -> bool:
         """False where parity failed: then every speed is withheld."""
         return not self.runs[-1].failed_parity

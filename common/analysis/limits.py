@@ -24,7 +24,7 @@ def model_flops_utilisation(
 ) -> float:
     """MFU: arithmetic that the model needs / arithmetic that the devices could do in that time. 1 is the limit.
 
-    Source: Chowdhery et al., PaLM, appendix B (arXiv 2204.02311), with the measured matmul rate for the maker's peak.
+    Source: Chowdhery et al., PaLM, section 4.1 (arXiv 2204.02311), with the measured matmul rate for the maker's peak.
     """
     return flops_per_sample * samples_per_second / (devices * flops_per_second)
 

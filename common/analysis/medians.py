@@ -46,6 +46,11 @@ class Median:
         """Whether chance alone does not explain that it is negative."""
         return self.interval is not None and self.interval[1] < 0
 
+    def negated(self) -> Median:
+        """The median of the negative values: what is lost becomes what is gained."""
+        ends = self.interval and (-self.interval[1], -self.interval[0])
+        return Median(-self.value, self.count, ends)
+
     def is_apart_from(self, other: Median) -> bool:
         """Whether both have an interval and the two do not meet: a strict test, for unpaired values."""
         if self.interval is None or other.interval is None:

@@ -43,7 +43,7 @@ def verdicts(group: Group) -> list[Verdict]:
 
 def compare_in_words(one: Row, other: Row, quotient: Estimate) -> str:
     """`DDP × 2 is 1.52 times as fast as DP × 2 (95 % interval 1.31 to 1.76)`, or that nobody can tell."""
-    first, second = one.label, other.label[0].lower() + other.label[1:] if other.method == "single" else other.label
+    first, second = one.label, other.in_a_sentence
     if quotient.interval is None:
         return f"{first} against {second}: {quotient.value:.2f}, but too few steps for an interval: no verdict."
     if not distinguishable(quotient):

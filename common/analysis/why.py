@@ -93,7 +93,8 @@ def exposed_in_words(row: Row) -> str:
     if gain.is_above_zero:
         saved = f"overlap with the backward pass saves {milliseconds(gain.value)}"
     elif gain.is_below_zero:
-        saved = f"one bucket for all gradients would be {milliseconds(-gain.value)} quicker"
+        gain = gain.negated()
+        saved = f"one bucket for all gradients would be {milliseconds(gain.value)} quicker"
     return f"{told}; {saved} ({interval_text(gain)})."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,3 +41,16 @@ def browser():
         window = driver.chromium.launch(executable_path=program, args=flags)
         yield window
         window.close()
+
+
+@pytest.fixture
+def run_help():
+    """The flags that a script's --help names."""
+
+    def flags(script):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True, timeout=60
+        )
+        return re.findall(r"--[a-z][a-z-]+", done.stdout)
+
+    return flags

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
-from analysis.factories import make_environment_record, make_record, typical_lab, write
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.factories import make_record, typical_lab, write
+from common.analysis.anatomy import PHASES
+from common.analysis.drawing import PHASE_COLOURS
 from common.analysis.formats import rate, seconds
 from common.metrics import epoch_seconds, throughput
 
@@ -33,7 +38,7 @@ def open_page(tmp_path, compare, browser):
 
 
 def test_one_file_without_network_or_errors(open_page):
-    page = open_page([*typical_lab(), make_environment_record()])
+    page = open_page([*anatomy_lab(), make_probed()])
     assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
     assert page.messages == []
 
@@ -55,7 +60,7 @@ def test_the_tables_figures_are_the_records(open_page):
 
 
 def test_every_column_leads_to_the_glossary(open_page):
-    page = open_page(typical_lab())
+    page = open_page([*anatomy_lab(), make_probed()])
     links = page.locator("table.comparison thead a").evaluate_all("links => links.map(link => link.hash)")
     assert len(links) == 8
     assert all(page.locator(f"dt{link}").count() == 1 for link in links)
@@ -69,7 +74,7 @@ def test_every_column_leads_to_the_glossary(open_page):
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_page_does_not_scroll_sideways(open_page, width, scheme):
     long = make_record(config={"model": "a_model_with_a_very_long_name_" * 4}, command="python " + "x" * 300)
-    page = open_page([*typical_lab(), make_record("ddp", 4, 1.0), long], width, scheme)
+    page = open_page([*anatomy_lab(), make_record("ddp", 4, 1.0), long, make_probed()], width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -89,7 +94,7 @@ def test_text_and_figures_read_in_light_and_dark(open_page):
     }"""
     backgrounds = set()
     for scheme in ("light", "dark"):
-        page = open_page(typical_lab(), scheme=scheme)
+        page = open_page([*anatomy_lab(), make_probed()], scheme=scheme)
         found = page.evaluate(script)
         assert found["texts"] > 20
         assert found["svg"] >= 4.5
@@ -99,11 +104,35 @@ def test_text_and_figures_read_in_light_and_dark(open_page):
 
 
 def test_figures_take_their_colours_from_the_style_sheet(open_page):
-    page = open_page(typical_lab(), scheme="dark")
-    fills = page.locator("figure svg").first.evaluate(
-        "svg => [...new Set([...svg.querySelectorAll('path')].map(path => getComputedStyle(path).fill))]"
+    page = open_page(anatomy_lab(), scheme="dark")
+    fills = page.evaluate(
+        "[...new Set([...document.querySelectorAll('figure svg path')].map(path => getComputedStyle(path).fill))]"
     )
     assert "rgb(86, 176, 236)" in fills  # DDP's blue for dark pages
+    assert "rgb(74, 143, 214)" in fills  # the backward pass
+
+
+def test_every_phase_has_a_colour_in_light_and_dark(open_page):
+    names = {scheme: [] for scheme in ("light", "dark")}
+    for scheme, colours in names.items():
+        page = open_page(anatomy_lab(), scheme=scheme)
+        for phase in PHASES:
+            colour = f"getComputedStyle(document.body).getPropertyValue('--phase-{phase.replace(' ', '-')}')"
+            colours.append(page.evaluate(colour))
+    assert names["light"] == list(PHASE_COLOURS.values())
+    assert len(set(names["dark"])) == len(PHASES)
+
+
+def test_the_reader_gets_outcome_table_reasons_and_advice_in_this_order(open_page):
+    page = open_page([*anatomy_lab(), make_probed()])
+    parts = ("h1", "table.comparison", ".beside", ".sheet", ".advice", ".figures", ".checks", "#parts", "#glossary")
+    tops = [
+        page.evaluate(
+            f"document.querySelector('{part}').compareDocumentPosition(document.querySelector('{after}')) & 4"
+        )
+        for part, after in itertools.pairwise(parts)
+    ]
+    assert all(tops)
 
 
 def test_markup_in_names_never_runs(open_page):
