@@ -13,7 +13,7 @@ from functools import cached_property
 from common.analysis.checks import DATA_WAIT_LIMIT
 from common.analysis.comparison import Group, Row
 from common.analysis.energy import energy_of
-from common.analysis.formats import milliseconds, number, percent
+from common.analysis.formats import milliseconds, percent, scaled
 from common.analysis.limits import matmul_rate, mfu_of
 from common.analysis.statistics import distinguishable, ratio
 from common.analysis.verdict import compare_in_words, contenders
@@ -39,6 +39,11 @@ class Advice:
     text: str
     because: str
     """The figure that called for it."""
+    how: str = ""
+    """Means, where the text does not say them. What these scripts have no flag for is called a technique."""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.text, self.how, self.because]))
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,10 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
         return
     cost = f"{milliseconds(found.exposed.value)} of a step ({percent(found.exposed_share)})"
     yield Advice(
-        "Exchange less often, or less: a larger batch per device (--batch-size); also gradient accumulation under "
-        "no_sync(), and gradients compressed to bf16, two techniques for which these scripts have no flag.",
+        "Exchange gradients less often, or fewer bytes of them.",
         f"{row.label}'s exchange adds {cost} after overlap ({interval_text(found.exposed)}).",
+        "A larger batch per device (--batch-size); techniques without a flag here: accumulation under no_sync(), and "
+        "gradients compressed to bf16.",
     )
 
 
@@ -153,10 +159,10 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
     imbalance = allocated * len(others) / sum(others)
     if reserved / capacity > MEMORY_LIMIT and imbalance > IMBALANCE_LIMIT:
         yield Advice(
-            "Device 0 limits the batch: DDP spreads gradients and optimizer state evenly; under DP only a smaller "
-            "--batch-size helps.",
+            "Device 0 limits the batch: use DDP, or a smaller --batch-size.",
             f"{row.label} fills {percent(reserved / capacity)} of device 0's {gib(capacity)} and holds "
             f"{imbalance:.2f} times as much there as on the others.",
+            "DDP spreads gradients and optimizer state evenly.",
         )
 
 
@@ -166,9 +172,9 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
     share = mfu_of(row, here.probed)[0]
     if share and share.value < MFU_LIMIT:
         yield Advice(
-            "Use a device better before you add more: a larger batch per device (--batch-size); also channels_last and "
-            "torch.compile, two techniques for which these scripts have no flag.",
-            f"{row.label} reaches {percent(share.value)} of the measured matmul rate.",
+            "Use a device better before you add more.",
+            f"{row.label} reaches {percent(share.value, 1)} of the measured matmul rate.",
+            "A larger batch per device (--batch-size); techniques without a flag here: channels_last, torch.compile.",
         )
 
 
@@ -189,7 +195,8 @@ def least_energy(here: Situation) -> Iterator[Advice]:
     if most and drawn[least] < (1 - ENERGY_GAIN) * most:
         yield Advice(
             f"Where energy counts more than time, use {here.rows[least].in_a_sentence}.",
-            f"It draws {number(drawn[least])} J for a thousand samples, {here.fastest.in_a_sentence} {number(most)} J.",
+            f"It draws {scaled(drawn[least], 'J')} for a thousand samples, "
+            f"{here.fastest.in_a_sentence} {scaled(most, 'J')}.",
         )
 
 

@@ -39,6 +39,6 @@ def efficiency(row: Row) -> Check:
         reason = "no valid single-device run to compare with" if row.speed_up is None else "devices are not its own"
         return Check(name, "not applicable", reason)
     told = f"{percent(row.efficiency.value)} (limit {percent(SUPERLINEAR)}) of {row.devices} × one device"
-    if row.efficiency.value > SUPERLINEAR:
+    if row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False:
         return Check(name, "warning", f"{told}: too good; suspect the single-device run, or a cache")
     return Check(name, "passed", told)

@@ -114,7 +114,11 @@ def _mfu(row: Row, probed: Sequence[Probes]) -> Cell:
     share, told = mfu_of(row, probed)
     if share is None:
         return Cell("n/a", note=told)
-    return Cell(percent(share.value), interval_text(share, percent), told, value=share.value)
+    return Cell(_fine(share.value), interval_text(share, _fine), told, value=share.value)
+
+
+def _fine(share: float) -> str:
+    return percent(share, 1)
 
 
 def _ranks(rows: list[Row]) -> Sheet:
@@ -173,7 +177,7 @@ def _energy(rows: list[Row]) -> Sheet:
     for row in rows:
         for (host, index), part in device_energy(row).items():
             idle = percent(part.idle_share) if part.idle_share is not None else "n/a"
-            figures = (f"{number(part.joules_per_epoch)} J", f"{number(part.joules_per_thousand_samples)} J", idle)
+            figures = (scaled(part.joules_per_epoch, "J"), scaled(part.joules_per_thousand_samples, "J"), idle)
             lines.append((row.method, [Cell(row.label), Cell(f"{host}, device {index}"), *map(Cell, figures)]))
     columns = [
         ("Row", "method"),

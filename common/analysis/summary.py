@@ -46,7 +46,7 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
         console.print(f"[dim]{FEW_RUNS}: make lab REPEATS=3 measures that too.[/dim]")
     if groups and (advice := advise(groups[0], folder.probes)):
         console.print("\n[bold]What follows[/bold]")
-        _lines(console, [f"{line.text} {line.because}" for line in advice])
+        _lines(console, [str(line) for line in advice])
 
 
 def printable(text: str) -> str:

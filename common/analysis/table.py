@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from common.analysis.checks import Check
 from common.analysis.comparison import LONG_NAMES, Group, Row
 from common.analysis.energy import device_energy, energy_of
-from common.analysis.formats import number, percent, rate, seconds, times
+from common.analysis.formats import percent, rate, scaled, seconds, times
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 from common.console import gib
@@ -134,5 +134,5 @@ def _energy(row: Row) -> Cell:
     idle = f", idle {percent(energy.idle_share)}" if energy.idle_share is not None else ""
     per_thousand = energy.joules_per_thousand_samples
     return Cell(
-        f"{number(per_thousand)} J", note=f"{number(energy.joules_per_epoch)} J an epoch{idle}", value=per_thousand
+        scaled(per_thousand, "J"), note=f"{scaled(energy.joules_per_epoch, 'J')} an epoch{idle}", value=per_thousand
     )

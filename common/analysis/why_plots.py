@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib as mpl
+from matplotlib.ticker import NullFormatter
 
 from common.analysis.anatomy import BETWEEN_DEVICES, PHASES
 from common.analysis.comparison import Group
@@ -50,17 +53,17 @@ def all_reduce(curve: AllReduce) -> Plot | None:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(5.5)
         sizes = [time.bytes / 2**20 for time in times]
-        lines = {"bus bandwidth": ("dp", "-", [time.bus_bandwidth_bytes_per_second for time in times])}
+        lines = {"bus bandwidth": ("dp", "-", [time.bus_bandwidth_bytes_per_second / 1e9 for time in times])}
         if curve.ranks > 2:  # with two ranks both are the same
-            speeds = [time.algorithm_bandwidth_bytes_per_second for time in times]
+            speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
             lines["algorithm bandwidth"] = ("ddp", "--", speeds)
         for label, (look, line, speeds) in lines.items():
-            axes.loglog(sizes, [speed / 1e9 for speed in speeds], line, label=label, color=COLOURS[look],
+            axes.loglog(sizes, speeds, line, label=label, color=COLOURS[look],
                         marker=MARKERS[look], markersize=4.5, linewidth=1.6)  # fmt: skip
         axes.set_xlabel("message, MiB")
         axes.set_ylabel("GB/s")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_major_formatter("{x:g}")
+        for axis, values in ((axes.xaxis, sizes), (axes.yaxis, [speed for *_, own in lines.values() for speed in own])):
+            _whole_decades(axis, values)
         axes.grid(color=MUTED, linewidth=0.6, alpha=0.5)
         axes.legend()
     caption = (
@@ -68,3 +71,11 @@ def all_reduce(curve: AllReduce) -> Plot | None:
         "in a ring" + (", with two ranks the same as algorithm bandwidth (bytes / time)." if curve.ranks == 2 else ".")
     )
     return Plot("all_reduce", "All-reduce between the devices", caption, figure)
+
+
+def _whole_decades(axis, values: list[float]) -> None:
+    """From one power of ten to another, labelled in plain digits, however little the values differ."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    axis.set_view_interval(10.0**low, 10.0 ** max(high, low + 1), ignore=True)
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -173,3 +173,11 @@ def test_the_headline_compares_the_newest_of_each_method_and_not_the_luckiest():
     assert "emulated DataParallel trains resnet18 fastest: 1.1" in headline(groups).outcome
     assert "not run on equal terms" in headline(groups).detail
     assert "equal terms" not in headline(groups_of(*typical_lab())).detail
+
+
+def test_efficiency_above_105_percent_by_chance_is_not_doubted():
+    records = [make_record(step_seconds=0.5, noise=0.4), make_record("ddp", 2, 0.46, noise=0.4, seed=1)]
+    row = rows_of(*records)["DDP × 2"]
+    assert row.efficiency.value > 1.05
+    assert row.efficiency.interval[0] < 1
+    assert next(check for check in row.checks if check.name == "efficiency").outcome == "passed"
