@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.analysis.anatomy import BETWEEN_DEVICES, PHASES, StepAnatomy
+from common.analysis.anatomy import PHASES, StepAnatomy
 from common.analysis.comparison import Group, Row
 from common.analysis.energy import device_energy
 from common.analysis.formats import milliseconds, number, percent, scaled
 from common.analysis.limits import exchange_prediction, mfu_of
 from common.analysis.medians import FEWEST_VALUES, Median
 from common.analysis.table import Cell, interval_text
+from common.analysis.why import rate_of
 from common.metrics import Probes
 
 MOST_ROWS = 48
@@ -147,17 +148,15 @@ def _replicas(rows: list[Row]) -> Sheet:
 def _moves(rows: list[Row]) -> Sheet:
     lines = []
     for row in rows:
-        for name in BETWEEN_DEVICES:
-            size, phase = row.anatomy.bytes_moved.get(name), row.anatomy.slowest.phases.get(name)
-            if size is None:
-                continue
-            rate = scaled(size / phase.value, "B/s") if phase and phase.value and size and name != "exchange" else "–"
+        for name, size in row.anatomy.bytes_moved.items():
+            phase, speed = row.anatomy.slowest.phases.get(name), rate_of(row, name)
             buckets = ", ".join(f"{bucket / 2**20:.2f}" for bucket in row.anatomy.bucket_bytes)
             note = (
                 f"in {len(row.anatomy.bucket_bytes)} buckets: {buckets} MiB" if name == "exchange" and buckets else ""
             )
-            cells = [Cell(row.label), Cell(name), Cell(scaled(size, "B"), note=note)]
-            lines.append((row.method, [*cells, Cell(milliseconds(phase.value) if phase else "–"), Cell(rate)]))
+            moved = Cell(scaled(size, "B"), note=note)
+            time, rate = milliseconds(phase.value) if phase else "–", scaled(speed, "B/s") if speed else "–"
+            lines.append((row.method, [Cell(row.label), Cell(name), moved, Cell(time), Cell(rate)]))
     columns = [
         ("Row", "method"),
         ("Phase", "anatomy"),
@@ -165,10 +164,7 @@ def _moves(rows: list[Row]) -> Sheet:
         ("Time", "anatomy"),
         ("Rate", "bytes-moved"),
     ]
-    hint = (
-        "Buckets stand in the order in which they become ready. Most of DDP's exchange runs beside the backward pass: "
-        "its bytes over the time that is left would be no rate."
-    )
+    hint = "Buckets stand in the order in which they become ready."
     return Sheet("What moves between devices", columns, lines, hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from rich import box
@@ -62,9 +63,9 @@ def _table(group: Group) -> Table:
         pad_edge=False,
         padding=(0, 0, 0, 1),
     )
-    parts = columns(group)
+    parts = [column for column in columns(group) if column.anchor != "devices"]  # the label says how many
     for position, column in enumerate(parts):
-        header = column.header.replace(" (", "\n(").replace("Scaling ", "Scaling\n").replace("Global ", "Global\n")
+        header = re.sub(r" (?=\(|batch|efficiency|1,000)", "\n", column.header)
         table.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
     for row in group.rows[:MOST_ROWS]:
         first, *rest = (column.cell(row) for column in parts)

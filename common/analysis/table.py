@@ -131,8 +131,6 @@ def _energy(row: Row) -> Cell:
     energy = energy_of(row)
     if energy is None:
         return Cell("n/a", note="not counted on every device" if device_energy(row) else "not counted")
-    idle = f", idle {percent(energy.idle_share)}" if energy.idle_share is not None else ""
+    idle = f"idle {percent(energy.idle_share)}" if energy.idle_share is not None else ""
     per_thousand = energy.joules_per_thousand_samples
-    return Cell(
-        scaled(per_thousand, "J"), note=f"{scaled(energy.joules_per_epoch, 'J')} an epoch{idle}", value=per_thousand
-    )
+    return Cell(scaled(per_thousand, "J"), note=idle, value=per_thousand)

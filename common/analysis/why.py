@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from common.analysis.anatomy import PHASES, StepAnatomy
+from common.analysis.anatomy import PHASES
 from common.analysis.comparison import Group, Row
 from common.analysis.formats import milliseconds, percent, scaled
 from common.analysis.medians import FEWEST_VALUES, Median
@@ -57,9 +57,8 @@ def largest_difference(one: Row, other: Row) -> str:
     more, less = (one, other) if gaps[name] > 0 else (other, one)
     spent = less.anatomy.slowest.phases.get(name)
     there = f"{milliseconds(spent.value)}" if spent else "nothing"
-    seconds = more.anatomy.slowest.phases[name].value
-    moved = _moved(more.anatomy, name, seconds)
-    return f"{more.label} spends {milliseconds(seconds)} a step {DOING[name]}{moved}; {less.label} {there}."
+    seconds = milliseconds(more.anatomy.slowest.phases[name].value)
+    return f"{more.label} spends {seconds} a step {DOING[name]}{_moved(more, name)}; {less.label} {there}."
 
 
 def _differ(one: Median | None, other: Median | None) -> bool:
@@ -68,13 +67,25 @@ def _differ(one: Median | None, other: Median | None) -> bool:
     return one.is_apart_from(other)
 
 
-def _moved(anatomy: StepAnatomy, name: PhaseName, seconds: float) -> str:
-    """` (46.8 MB, 3.0 GB/s)`; no rate for DDP's exchange, most of which ran before."""
-    size = anatomy.bytes_moved.get(name)
-    if not size:
-        return ""
-    rate = f", {scaled(size / seconds, 'B/s')}" if name != "exchange" and seconds else ""
-    return f" ({scaled(size, 'B')}{rate})"
+def _moved(row: Row, name: PhaseName) -> str:
+    """` (46.8 MB, 3.00 GB/s)`."""
+    size, rate = row.anatomy.bytes_moved.get(name), rate_of(row, name)
+    told = [scaled(size, "B")] if size else []
+    if rate:
+        told.append(scaled(rate, "B/s"))
+    return f" ({', '.join(told)})" if told else ""
+
+
+def rate_of(row: Row, name: PhaseName) -> float | None:
+    """Bytes that a phase moves / its seconds.
+
+    None for DDP's exchange, most of which ran beside the backward pass, and where replicas share a device, for then
+    nothing moves between devices.
+    """
+    size, phase = row.anatomy.bytes_moved.get(name), row.anatomy.slowest.phases.get(name)
+    if not size or phase is None or not phase.value or name == "exchange" or row.record.world.shared:
+        return None
+    return size / phase.value
 
 
 def exposed_in_words(row: Row) -> str:

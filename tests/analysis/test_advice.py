@@ -52,6 +52,11 @@ def test_one_method_alone_has_no_rival():
     assert fired("fastest_method", make_record()) == []
 
 
+def test_on_one_device_a_wrapper_has_nothing_to_gain():
+    (line,) = fired("fastest_method", make_record(), make_record("ddp", 1, 0.4))
+    assert line.startswith("Train without a wrapper")
+
+
 def test_data_bound():
     slow = make_record("ddp", 2)
     for rank in slow.ranks:

@@ -12,7 +12,7 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.test_comparison import groups_of
 from analysis.test_energy import make as drawing
 from common.analysis.drawing import PHASE_COLOURS
-from common.analysis.why import reasons, wrapper_price
+from common.analysis.why import rate_of, reasons, wrapper_price
 from common.metrics import Failure
 
 
@@ -26,6 +26,17 @@ def test_the_largest_difference_is_said_with_its_number():
     assert (
         first == "DP × 2 spends 60.0 ms a step copying the model to its replicas (60.0 MB, 1.00 GB/s); DDP × 2 nothing."
     )
+
+
+def test_no_rate_where_nothing_moves_between_devices():
+    lab = anatomy_lab()
+    rows = {row.label: row for row in groups_of(*lab)[0].rows}
+    assert rate_of(rows["DP × 2"], "replicate") == pytest.approx(60e6 / 0.060)
+    assert rate_of(rows["DDP × 2"], "exchange") is None
+    assert rate_of(rows["DP × 2"], "forward") is None
+    lab[1].world.shared = True
+    rows = {row.label: row for row in groups_of(*lab)[0].rows}
+    assert rate_of(rows["DP × 2"], "replicate") is None
 
 
 def test_the_difference_may_be_ddps():
@@ -135,7 +146,8 @@ def test_energy_has_a_column_where_it_was_counted(tmp_path, compare):
     page, console = page_of(tmp_path, compare, drawing("single", 1, 1000.0), drawing("ddp", 2, 900.0, 900.0))
     assert "Energy / 1,000 samples" in page
     assert "Energy of every device" in page
-    assert "Energy / 1,000 samples" in console
+    assert "Energy /" in console
+    assert "1.56 kJ" in console
 
 
 def test_a_folder_without_completed_runs_shows_the_probes(tmp_path, compare):
