@@ -181,8 +181,8 @@ def bytes_moved(model: nn.Module, batch: Batch, logits_bytes: int) -> dict[str, 
         return {"exchange": gradients}
     if not isinstance(model, nn.DataParallel):
         return {}
-    others = len(model.device_ids) - 1
-    shares = others / (others + 1)
+    others = sum(device != model.device_ids[0] for device in model.device_ids)  # on one GPU, nothing leaves it
+    shares = others / len(model.device_ids)
     held = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     emulated = isinstance(model, EmulatedDataParallel)  # cores share one memory: scattering hands out views
     return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from torch import nn
 from torch.utils.data import DataLoader
 
 from common import dissection, memory, parity
 from common.gpu_sampler import EnergyMeter, GpuSampler
+from common.metrics import Anatomy
 from common.models import Classifier, flops_per_sample
 from common.recording import Run
 from common.trainer import Trainer
@@ -41,6 +43,16 @@ def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
 
     if run.anatomy_steps:
         run.progress.phase("anatomy", dissection.step_count(model, run.anatomy_steps))
-        run.anatomy = dissection.dissect(trainer, run.anatomy_steps)
+        run.anatomy = _dissected(trainer, run.anatomy_steps)
     if run.trace_folder:
         run.traced(dissection.trace(trainer, run.trace_folder))
+
+
+def _dissected(trainer: Trainer, steps: int) -> Anatomy:
+    """The anatomy, or why there is none: the epochs are measured by now, and shall not be lost for it."""
+    try:
+        return dissection.dissect(trainer, steps)
+    except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
+        reason = str(error).split("\n")[0] or type(error).__name__
+        trainer.run.progress.line(f"[yellow]anatomy: not measured, {escape(reason)}")
+        return Anatomy(steps=steps, note=f"not measured: {reason}")

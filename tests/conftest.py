@@ -13,6 +13,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 # Small enough to take a second, large enough that the loss falls.
 SMALL = ["--model", "resnet18", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
+SMALL += ["--anatomy-steps", "0"]  # a later one on the command line overrides it
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -47,7 +48,7 @@ def records_in(folder: Path) -> list[dict]:
 def small_lab(tmp_path_factory):
     """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process})."""
     folder = tmp_path_factory.mktemp("lab") / "results"
-    where = ["--results-dir", folder]
+    where = ["--anatomy-steps", 6, "--results-dir", folder]
     done = {
         "02": run_script("02_baseline_single_gpu.py", *SMALL, "--batch-size", 8, *where),
         "03": run_script("03_dataparallel_training.py", *SMALL, "--batch-size", 16, "--gpus", "0,1", *where),

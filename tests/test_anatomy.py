@@ -22,7 +22,18 @@ def anatomies(small_lab):
 def run(tmp_path, script, code="", *arguments, ranks=0):
     batch = 16 if script == DP else 8
     more = ["--gpus", "0,1"] if script == DP else []
-    where = ["--epochs", 1, "--batch-size", batch, *more, "--results-dir", tmp_path / "results", *arguments]
+    where = [
+        "--epochs",
+        1,
+        "--anatomy-steps",
+        6,
+        "--batch-size",
+        batch,
+        *more,
+        "--results-dir",
+        tmp_path / "results",
+        *arguments,
+    ]
     process = run_script(planted(tmp_path, script, code), *SMALL, *where, ranks=ranks)
     assert process.returncode == 0, process.stderr
     return records_in(tmp_path / "results")[0]
@@ -72,6 +83,24 @@ def test_the_exchange_is_priced_in_turn(anatomies):
 
 def test_zero_steps_turn_it_off(tmp_path):
     assert run(tmp_path, SINGLE, "", "--anatomy-steps", 0)["anatomy"] is None
+
+
+def test_the_measured_epochs_survive_an_anatomy_that_fails(tmp_path):
+    code = """
+from common import dissection
+def failing(trainer, steps):
+    raise RuntimeError("planted [red]")
+dissection.dissect = failing
+"""
+    record = run(tmp_path, SINGLE, code)
+    assert record["status"] == "completed"
+    assert record["anatomy"]["note"] == "not measured: planted [red]"
+    report = tmp_path / "report.html"
+    process = run_script(
+        "05_performance_comparison.py", "--results-dir", tmp_path / "results", "--output-report", report
+    )
+    assert process.returncode == 0, process.stderr
+    assert "not measured: planted [red]" in report.read_text()
 
 
 def test_a_slow_loader_shows_as_data_wait(tmp_path):

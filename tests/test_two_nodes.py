@@ -55,7 +55,7 @@ def remove() -> None:
 
 def train_on_both(folder) -> dict:
     """Step 04 as two nodes of one rank each, started by hand as on two machines; rank 0's record."""
-    arguments = "--model resnet18 --image-size 32 --batch-size 4 --samples-per-epoch 16 --epochs 1 --warmup-steps 2 --anatomy-steps 4"
+    arguments = "--model resnet18 --image-size 32 --batch-size 4 --samples-per-epoch 16 --epochs 1 --anatomy-steps 4"
     rendezvous = [f"--master_addr={ADDRESSES[0]}", "--master_port=29511"]
     processes = []
     for number, node in enumerate(NODES):

@@ -47,7 +47,6 @@ class StepAnatomy:
     """DDP, torch's clock: the part of it beside the backward pass."""
     bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
     bucket_bytes: tuple[int, ...] = ()
-    note: str = ""
 
     @property
     def slowest(self) -> RankSteps:
@@ -79,7 +78,6 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         overlap=median_of(slowest.overlap_seconds),
         bytes_moved=anatomy.bytes_moved,
         bucket_bytes=tuple(anatomy.bucket_bytes),
-        note=anatomy.note,
     )
 
 

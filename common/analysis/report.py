@@ -132,7 +132,7 @@ def _why(position: int, group: Group, folder: Folder) -> dict:
     return {
         "steps": _drawn(steps, f"group{position}") if steps else None,
         "reasons": reasons(group),
-        "notes": [f"{row.label}: {row.anatomy.note}" for row in group.rows if row.anatomy and row.anatomy.note],
+        "notes": [f"{row.label}: {run.anatomy_note}" for row in group.rows for run in row.runs if run.anatomy_note],
         "sheets": why_sheets(group, probed),
         "details": detail_sheets(group),
         "wrapper": wrapper_price(group),

@@ -24,6 +24,8 @@ class Run:
     data_wait_share: float = 0.0
     """Of the measured epochs, on the rank that waited longest for its loader."""
     anatomy: StepAnatomy | None = None
+    anatomy_note: str = ""
+    """Why something of it is missing."""
 
     @property
     def failed_parity(self) -> bool:
@@ -50,4 +52,5 @@ def summarise(file: str, record: Record) -> Run:
         checks=tuple(check_run(record)),
         data_wait_share=data_wait_share(record),
         anatomy=reduce_anatomy(record),
+        anatomy_note=record.anatomy.note if record.anatomy else "",
     )
