@@ -17,10 +17,10 @@ EPOCHS_cuda := 5
 SAMPLES_cuda := 51200
 PATIENCE_cuda := 600
 MODEL_cpu := resnet18
-BATCH_cpu := 32
+BATCH_cpu := 16
 EPOCHS_cpu := 3
-SAMPLES_cpu = $(shell expr 128 '*' $(DEVICES))
-PATIENCE_cpu := 75
+SAMPLES_cpu = $(shell expr 64 '*' $(DEVICES))
+PATIENCE_cpu := 100
 
 MODEL ?= $(MODEL_$(KIND))
 BATCH ?= $(BATCH_$(KIND))

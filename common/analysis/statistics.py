@@ -83,13 +83,14 @@ def mean_of_runs(runs: Sequence[Estimate]) -> Estimate:
     """Mean over repeated runs of one configuration.
 
     Three or more: Student's t over the runs' values, which contains the difference between runs. One or two: from the
-    runs' own errors alone, so that it knows nothing of the difference between runs. ValueError where there are none.
+    runs' own errors alone, so that it knows nothing of the difference between runs; but two that contradict each other
+    have shown that there is one, and are treated like three or more. ValueError where there are none.
     """
     if not runs:
         raise ValueError("no runs")
     values = [run.value for run in runs]
     mean = math.fsum(values) / len(values)
-    if len(runs) >= 3:
+    if len(runs) >= 3 or (len(runs) == 2 and distinguishable(ratio(*runs))):
         error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
         return Estimate(mean, error / mean, len(values) - 1)
     if len(runs) == 1 or any(run.relative_error is None for run in runs):

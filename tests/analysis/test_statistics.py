@@ -84,6 +84,13 @@ def test_two_runs_add_their_own_errors_in_quadrature():
     assert mean_of_runs([Estimate(1.0), Estimate(3.0, 0.1, 3)]) == Estimate(2.0)
 
 
+def test_two_runs_that_contradict_each_other_are_as_uncertain_as_they_differ():
+    pooled = mean_of_runs([Estimate(1.0, 0.01, 8), Estimate(1.2, 0.01, 8)])
+    assert pooled.relative_error == pytest.approx(0.1 / 1.1)
+    assert pooled.degrees_of_freedom == 1
+    assert pooled.interval[0] < 1.0 < 1.2 < pooled.interval[1]
+
+
 def test_welch_satterthwaite_lies_between_the_smaller_and_the_sum():
     assert welch_satterthwaite([1, 1], [5, 5]) == pytest.approx(10)
     assert welch_satterthwaite([1, 1e-9], [5, 50]) == pytest.approx(5)
