@@ -34,7 +34,7 @@ class SyntheticImageNet(Dataset):
     """
 
     POOL_IMAGES = 256
-    POOL_CLASSES = 16
+    POOL_CLASSES = 64
 
     def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
         self.samples = samples
