@@ -77,7 +77,7 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
     if all(row.devices == 1 for row in here.rows.values()):
         yield Advice("Train without a wrapper: on one device it has nothing to gain.", because)
     elif not distinguishable(lead):
-        yield Advice("Measure longer before you choose: make lab REPEATS=3, or more --epochs.", because)
+        yield Advice("Measure longer before you choose: a higher REPEATS of make lab, or more --epochs.", because)
     elif here.fastest.method == "single":
         yield Advice("Train on one device: here more of them are slower.", because)
     else:
