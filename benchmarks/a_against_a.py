@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from common.analysis.comparison import Row, times_as_fast
 from common.analysis.records import read_folder
-from common.analysis.statistics import distinguishable, mean_of_runs, ratio
+from common.analysis.statistics import distinguishable
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +45,7 @@ def main() -> int:
         runs = {name: read_folder(Path(folder, name)).runs for name in "AB"}
     for name, of_name in runs.items():
         print(f"{name}: {', '.join(f'{1 / run.seconds_per_sample.value:.1f}' for run in of_name)} samples/s")
-    quotient = ratio(*(mean_of_runs([run.seconds_per_sample for run in runs[name]]) for name in "BA"))
+    quotient = times_as_fast(*(Row(runs[name]) for name in "AB"))
     found = distinguishable(quotient)
     low, high = quotient.interval
     print(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from common.analysis.checks import DATA_WAIT_LIMIT
-from common.analysis.comparison import Group, Row
+from common.analysis.comparison import Group, Row, times_as_fast
 from common.analysis.energy import energy_of
 from common.analysis.formats import milliseconds, percent, scaled
 from common.analysis.limits import matmul_rate, mfu_of
-from common.analysis.statistics import distinguishable, ratio
+from common.analysis.statistics import distinguishable
 from common.analysis.verdict import compare_in_words, contenders
 from common.analysis.why import interval_text
 from common.console import gib
@@ -72,7 +72,7 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
         return
     others = [row for row in here.rows.values() if row is not here.fastest]
     rival = max(others, key=lambda row: row.throughput.value)
-    lead = ratio(here.fastest.throughput, rival.throughput)
+    lead = times_as_fast(here.fastest, rival)
     because = compare_in_words(here.fastest, rival, lead)
     if all(row.devices == 1 for row in here.rows.values()):
         yield Advice("Train without a wrapper: on one device it has nothing to gain.", because)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 from common.analysis import row_checks
 from common.analysis.anatomy import StepAnatomy
 from common.analysis.checks import Check
 from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
 from common.analysis.runs import Run
-from common.analysis.statistics import Estimate, mean_of_runs, ratio, standing_apart
+from common.analysis.statistics import Estimate, mean_of_runs, paired_ratio, ratio, standing_apart
 from common.metrics import Method, Record
 
 METHOD_ORDER: dict[Method, int] = {"single": 0, "dp": 1, "ddp": 2}
@@ -78,7 +79,7 @@ class Row:
         """Throughput over that of one device; None without a baseline, and for the baseline itself."""
         if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
             return None
-        return ratio(self.throughput, self.baseline.throughput)
+        return times_as_fast(self, self.baseline)
 
     @property
     def true_devices(self) -> bool:
@@ -117,6 +118,27 @@ class Row:
     @cached_property
     def facts(self) -> Facts:
         return facts(self.record)
+
+
+FEWEST_ROUNDS = 3
+
+
+def times_as_fast(one: Row, other: Row) -> Estimate:
+    """Throughput of `one` over that of `other`; neither may be withheld.
+
+    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair.
+    """
+    if in_turn(one, other):
+        return paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
+    return ratio(one.throughput, other.throughput)
+
+
+def in_turn(one: Row, other: Row) -> bool:
+    """Whether each of three or more rounds ran both rows once, before the next round began."""
+    rounds = list(zip(*([run.record.started_at for run in row.runs] for row in (one, other)), strict=False))
+    return len(one.runs) == len(other.runs) >= FEWEST_ROUNDS and all(
+        max(this) < min(following) for this, following in pairwise(rounds)
+    )
 
 
 @dataclass(eq=False)

@@ -109,6 +109,22 @@ def ratio(numerator: Estimate, denominator: Estimate) -> Estimate:
     return Estimate(value, math.hypot(*errors), welch_satterthwaite(errors, degrees))
 
 
+def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate:
+    """Mean of `numerators` / mean of `denominators`, where the k-th of both were measured one right after the other.
+
+    What a pair has in common, a machine that slowed down or a neighbour that came, cancels out of its quotient; treated
+    as independent, runs of a drifting machine differ by more than chance and name winners that there are not. Error: of
+    the ratio estimator, from the scatter of n_k / mean(n) - d_k / mean(d), with one degree of freedom less than pairs
+    (Cochran, Sampling Techniques, section 6.3). ValueError for lists of different lengths, or for fewer than two pairs.
+    """
+    if len(numerators) != len(denominators) or len(numerators) < 2:
+        raise ValueError(f"{len(numerators)} and {len(denominators)} values are not two pairs or more")
+    above, below = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+    scatter = above / above.mean() - below / below.mean()
+    error = float(np.std(scatter, ddof=1)) / math.sqrt(len(scatter))
+    return Estimate(float(above.mean() / below.mean()), error, len(scatter) - 1)
+
+
 def welch_satterthwaite(errors: Sequence[float], degrees: Sequence[float]) -> float:
     """Degrees of freedom of a sum of independent terms, (Σe²)² / Σ(e⁴/ν); the smallest ν where no term has an error."""
     total = math.fsum(error**2 for error in errors)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.analysis.comparison import LONG_NAMES, Group, Row
+from common.analysis.comparison import LONG_NAMES, Group, Row, times_as_fast
 from common.analysis.facts import closest, differences
-from common.analysis.statistics import Estimate, distinguishable, ratio
+from common.analysis.statistics import Estimate, distinguishable
 from common.metrics import Record
 
 
@@ -37,7 +37,7 @@ def verdicts(group: Group) -> list[Verdict]:
         if row.method == "ddp":
             rival = closest(row.facts, rivals.get(row.devices, []), lambda other: other.facts)
             if rival:
-                found.append(Verdict(row, rival, ratio(row.throughput, rival.throughput)))
+                found.append(Verdict(row, rival, times_as_fast(row, rival)))
     return found
 
 
@@ -97,7 +97,7 @@ def headline(groups: list[Group]) -> Headline:
 
 
 def _outcome(first: Row, second: Row, model: str) -> str:
-    lead = ratio(first.throughput, second.throughput)
+    lead = times_as_fast(first, second)
     told = distinguishable(lead)
     if told is None:
         return f"{name(first)} came out ahead of {name(second)} for {model}, in too few steps to say that it is faster."

@@ -181,3 +181,25 @@ def test_efficiency_above_105_percent_by_chance_is_not_doubted():
     assert row.efficiency.value > 1.05
     assert row.efficiency.interval[0] < 1
     assert next(check for check in row.checks if check.name == "efficiency").outcome == "passed"
+
+
+def rounds(paces, order=("single", "ddp")):
+    """One device and DDP × 2, a tenth quicker a step, run in turn on a machine whose pace changes from round to round."""
+    seconds = {"single": 0.5, "ddp": 0.45}
+    return [make_record(m, 2 if m == "ddp" else 1, seconds[m] * pace, seed=1) for pace in paces for m in order]
+
+
+def test_runs_taken_in_turn_are_compared_round_by_round():
+    rows = rows_of(*rounds([1.0, 1.5, 0.7]))
+    speed_up = rows["DDP × 2"].speed_up
+    assert speed_up.degrees_of_freedom == 2
+    assert speed_up.value == pytest.approx(2 * 0.5 / 0.45, rel=0.01)
+    assert speed_up.relative_error < 0.01 < 0.1 < rows["DDP × 2"].throughput.relative_error
+
+
+def test_runs_that_were_not_taken_in_turn_are_independent():
+    alternating = rounds([1.0, 1.5, 0.7])
+    singles, ddps = alternating[::2], alternating[1::2]
+    later = [record.model_copy(update={"started_at": f"2026-01-02T00:00:0{k}+00:00"}) for k, record in enumerate(ddps)]
+    assert rows_of(*singles, *later)["DDP × 2"].speed_up.relative_error > 0.1
+    assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error > 0.1

@@ -13,6 +13,7 @@ from common.analysis.statistics import (
     distinguishable,
     mean_of_runs,
     mean_of_steps,
+    paired_ratio,
     ratio,
     standing_apart,
     student_quantile,
@@ -104,6 +105,29 @@ def test_a_ratio_and_its_verdict():
     assert distinguishable(quotient) is True
     assert distinguishable(ratio(Estimate(1.01, 0.03, 11), Estimate(1.0, 0.04, 11))) is False
     assert distinguishable(ratio(Estimate(3.0), Estimate(1.0, 0.1, 3))) is None
+
+
+def test_what_a_pair_has_in_common_cancels_out():
+    drift = np.array([1.0, 1.3, 0.8, 1.6])
+    quotient = paired_ratio(2.0 * drift, 1.0 * drift)
+    assert quotient.value == pytest.approx(2.0)
+    assert quotient.relative_error == pytest.approx(0, abs=1e-12)
+    assert quotient.degrees_of_freedom == 3
+    assert paired_ratio([1.0, 3.0], [1.0, 1.0]).relative_error == pytest.approx(0.5)  # ±0.5 over √2, of two
+    with pytest.raises(ValueError, match="pairs"):
+        paired_ratio([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("rounds", [3, 5])
+def test_pairs_find_no_winner_beyond_the_nominal_rate_on_a_machine_that_drifts(rounds):
+    rng = np.random.default_rng(5)
+    trials, winners = 2000, 0
+    for _ in range(trials):
+        drift = np.cumprod(rng.normal(1, 0.15, rounds).clip(0.5))
+        one, other = (drift * rng.normal(1, 0.03, rounds) for _ in range(2))
+        winners += distinguishable(paired_ratio(one, other))
+    # Nominal 5 % of 2,000 is 100, standard deviation 9.7: above 130 would be three deviations too many.
+    assert winners <= 130
 
 
 def test_one_run_of_five_stands_apart_and_quiet_ones_do_not():
