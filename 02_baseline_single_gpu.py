@@ -8,7 +8,8 @@ CPU core where there is no GPU.
 
 from argparse import Namespace
 
-from common.options import start, training_parser
+from common.options import start
+from common.training_options import training_parser
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ wrapped.
 
 from argparse import Namespace
 
-from common.options import start, training_parser
+from common.options import start
+from common.training_options import training_parser
 
 
 def main() -> None:

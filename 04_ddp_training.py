@@ -9,7 +9,8 @@ wrapper, step 04 adds to step 03 the process group that the ranks meet in.
 
 from argparse import Namespace
 
-from common.options import add_ddp_options, start, training_parser
+from common.options import start
+from common.training_options import add_ddp_options, training_parser
 
 
 def main() -> None:

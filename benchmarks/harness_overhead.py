@@ -1,77 +1,94 @@
-"""What the lab's clocks, checks and records cost: 02 and 04 (two ranks) against a bare loop.
+"""What the lab's clocks, checks and records cost: its epochs against bare ones.
 
-Runs the two in turn, in fresh processes, and prints for each pair the lab's throughput over the bare loop's, then the
-geometric mean of the ratios with its 95 % interval (Student's t over the logarithms). Goal: at least 0.98.
+One process (two ranks under torchrun) trains one model in turns: an epoch by the lab's own `Trainer.measured_epoch`,
+with all that it times, sums up and enters into the record, and an epoch by the least loop that does the same work.
+Neighbouring epochs meet the same machine, so that their quotient tells a percent where whole runs differ by ten. Prints
+bare seconds / the lab's seconds for each pair, then their mean with its 95 % interval. Goal: at least 0.98.
 
-    python benchmarks/harness_overhead.py            # seven pairs each, CPU cores as devices; leave the machine alone
+    python benchmarks/harness_overhead.py                                                   # the loop of step 02
+    torchrun --standalone --nproc_per_node=2 benchmarks/harness_overhead.py                 # that of step 04
 """
 
-import argparse
-import json
-import math
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from time import perf_counter
 
-from scipy import stats
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-ROOT = Path(__file__).parents[1]
-SIZES = [
-    *("--model", "resnet18", "--batch-size", "32", "--epochs", "3"),
-    *("--samples-per-epoch", "256", "--image-size", "64", "--warmup-steps", "2"),
-]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+from torch.nn.functional import cross_entropy
+
+from common import data, devices, models
+from common.analysis.statistics import paired_ratio
+from common.distributed import distributed_data_parallel, process_group
+from common.options import Parser, positive_int, start
+from common.ranks import barrier
+from common.recording import Run, recording
+from common.trainer import Trainer
+from common.training_options import add_ddp_options, training_parser
+
 GOAL = 0.98
+SIZES = "--model resnet18 --batch-size 32 --samples-per-epoch 256 --image-size 64 --warmup-steps 4 --device cpu --quiet"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=7, help="at least 2 (default: 7)")
+    """0 if the goal is met."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--pairs", type=positive_int, default=20, help="pairs of epochs, at least 2")
     pairs = max(2, parser.parse_args().pairs)
-    below = 0
-    for script, starter in (("02_baseline_single_gpu.py", [sys.executable]), ("04_ddp_training.py", TORCHRUN)):
-        ratios = []
-        for pair in range(pairs):
-            order = (lab, bare) if pair % 2 else (bare, lab)  # neither always runs on the warmer machine
-            rate = {measure: measure(starter, script) for measure in order}
-            ratios.append(rate[lab] / rate[bare])
-            print(f"{script} pair {pair + 1}: lab {rate[lab]:.1f}, bare {rate[bare]:.1f} samples/s, {ratios[-1]:.3f}")
-        logs = [math.log(ratio) for ratio in ratios]
-        mean = sum(logs) / pairs
-        half = stats.t.ppf(0.975, pairs - 1) * stats.tstd(logs) / math.sqrt(pairs)
-        low, middle, high = (math.exp(value) for value in (mean - half, mean, mean + half))
-        verdict = "meets" if middle >= GOAL else "misses"
-        below += middle < GOAL
-        print(
-            f"{script}: ratio {middle:.3f} (95 % interval {low:.3f} to {high:.3f}; pairs {min(ratios):.3f} to "
-            f"{max(ratios):.3f}, n = {pairs}): {verdict} the goal of {GOAL}\n"
-        )
-    return below
-
-
-def lab(starter: list[str], script: str) -> float:
-    """Samples per second that the script recorded."""
+    training = training_parser("ddp" if "RANK" in os.environ else "single", "", "")
+    add_ddp_options(training)
     with tempfile.TemporaryDirectory() as folder:
-        _run([*starter, str(ROOT / script), *SIZES, "--quiet", "--device", "cpu", "--results-dir", folder])
-        record = json.loads(next(Path(folder).glob("*.json")).read_text())
-    samples = sum(epoch["samples"] for epoch in record["epochs"])
-    return samples / max(sum(rank["step_seconds"]) for rank in record["ranks"])
+        args = training.parse_args([*SIZES.split(), "--results-dir", folder])
+        if args.method == "single":
+            place = devices.one_device(args.device)
+            with recording(args, place) as run:
+                classifier = models.create(run.config, place.first)
+                return compare(classifier, classifier, run, pairs)
+        place = devices.rank_device(args.device)
+        with process_group(place, args.timeout), recording(args, place) as run:
+            classifier = models.create(run.config, place.first)
+            return compare(distributed_data_parallel(classifier, place, run.config.ddp), classifier, run, pairs)
 
 
-def bare(starter: list[str], script: str) -> float:
-    """Samples per second of the bare loop."""
-    return float(_run([*starter, str(ROOT / "benchmarks" / "bare_loop.py"), *SIZES]).splitlines()[-1])
+def compare(model, classifier, run: Run, pairs: int) -> int:
+    """Time the pairs and print what they say; 0 if the goal is met."""
+    trainer = Trainer(model, classifier, data.create_loader(run.config, run.place), run)
+    run.progress.phase("pairs", 2 * pairs * trainer.steps_per_epoch)
+    trainer.warm_up()
+    times = {trainer.measured_epoch: [], trainer_without_lab(trainer): []}
+    lab, bare = times
+    for pair in range(1, pairs + 1):
+        for epoch in (lab, bare) if pair % 2 else (bare, lab):
+            barrier()
+            started = perf_counter()
+            epoch(pair)
+            barrier()
+            times[epoch].append(perf_counter() - started)
+    quotient = paired_ratio(times[bare], times[lab])
+    low, high = quotient.interval
+    if run.place.rank == 0:
+        print(", ".join(f"{b / t:.3f}" for b, t in zip(times[bare], times[lab], strict=True)))
+        print(
+            f"method {run.method}: {quotient.value:.3f} (95 % interval {low:.3f} to {high:.3f}, {pairs} pairs): "
+            f"{'meets' if quotient.value >= GOAL else 'misses'} the goal of {GOAL}"
+        )
+    return int(quotient.value < GOAL)
 
 
-def _run(command: list[str]) -> str:
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
-    if process.returncode:
-        sys.exit(process.stderr)
-    return process.stdout
+def trainer_without_lab(trainer: Trainer):
+    """The least loop that trains the same model on the same batches: nothing timed, nothing summed up."""
+
+    def epoch(number: int) -> None:
+        trainer.loader.sampler.set_epoch(number)
+        for images, labels, *_ in trainer.loader:
+            cross_entropy(trainer.model(images)[:, 0], labels).backward()
+            trainer.optimizer.step()
+            trainer.optimizer.zero_grad()
+
+    return epoch
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel, comm
 
-from common.data import Batch
+from common.batch import Batch
 from common.data_parallel import EmulatedDataParallel
 from common.devices import Place
-from common.metrics import RankAnatomy
+from common.metrics import DdpOptions, RankAnatomy
 from common.timing import Mark, mark, seconds_between
 
 # Phases that happen inside another one, whose own time is what they leave of it.
@@ -173,12 +173,16 @@ def _watch_backward(replica: nn.Module, output: Tensor, worked: Callable[[Mark, 
     )
 
 
-def bytes_moved(model: nn.Module, batch: Batch, logits_bytes: int) -> dict[str, int]:
+def bytes_moved(
+    model: nn.Module, batches: tuple[Batch, ...], logits_bytes: int, ddp: DdpOptions | None
+) -> dict[str, int]:
     """Bytes that a step moves between devices, by phase (`metrics.Anatomy.bytes_moved`)."""
     module = getattr(model, "module", model)
     gradients = sum(p.nbytes for p in module.parameters() if p.requires_grad)
     if isinstance(model, DistributedDataParallel):
-        return {"exchange": gradients}
+        if ddp.comm_hook == "powersgd":  # how much it sends it alone knows
+            return {}
+        return {"exchange": gradients // (1 if ddp.comm_hook == "none" else 2)}
     if not isinstance(model, nn.DataParallel):
         return {}
     others = sum(device != model.device_ids[0] for device in model.device_ids)  # on one GPU, nothing leaves it
@@ -186,8 +190,8 @@ def bytes_moved(model: nn.Module, batch: Batch, logits_bytes: int) -> dict[str, 
     held = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     emulated = isinstance(model, EmulatedDataParallel)  # cores share one memory: scattering hands out views
     return {
-        "scatter": 0 if emulated else round(batch.images.nbytes * shares),
-        "replicate": held * others,
+        "scatter": 0 if emulated else round(sum(batch.images.nbytes for batch in batches) * shares),
+        "replicate": held * others * len(batches),  # DataParallel knows nothing of accumulation
         "gather": round(logits_bytes * shares),
-        "reduce": gradients * others,
+        "reduce": gradients * others * len(batches),
     }

@@ -24,12 +24,14 @@ def next_command(record: Record) -> str:
     if record.method == "ddp":
         return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
     per_device, count = record.config.per_device_batch_size, default_count(record.environment)
-    arguments = _without(sys.argv[1:], "--batch-size", "--gpus")
-    if record.method == "single":
+    run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
+    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", *run_specific)
+    if record.method == "single" and not record.config.compile:  # DataParallel cannot be compiled
         start, batch = "python 03_dataparallel_training.py", per_device * count
         arguments += ["--gpus", ",".join(map(str, range(count)))]
     else:
-        start, batch = f"torchrun --standalone --nproc_per_node={record.world.devices} 04_ddp_training.py", per_device
+        ranks = record.world.devices if record.method == "dp" else count
+        start, batch = f"torchrun --standalone --nproc_per_node={ranks} 04_ddp_training.py", per_device
     return f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}"
 
 

@@ -6,10 +6,22 @@ from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from common.metrics import Epoch, Parity, Record, RunConfig, World, epoch_seconds, throughput
+from common.metrics import (
+    DdpOptions,
+    Epoch,
+    Parity,
+    Record,
+    Resumed,
+    RunConfig,
+    Validation,
+    World,
+    epoch_seconds,
+    throughput,
+)
 
 METHOD_NAMES = {"single": "one device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
 
@@ -40,7 +52,7 @@ def flags(world: World) -> list[str]:
     return [text for flag, text in words.items() if getattr(world, flag)]
 
 
-def show_plan(console: Console, method: str, config: RunConfig, world: World) -> None:
+def show_plan(console: Console, method: str, config: RunConfig, world: World, resumed: Resumed | None) -> None:
     """What the run is about to do."""
     several = f"{world.devices} × " if world.devices > 1 else ""
     processes = f" in {world.processes} processes over {world.backend}" if method == "ddp" else ""
@@ -48,19 +60,55 @@ def show_plan(console: Console, method: str, config: RunConfig, world: World) ->
     rows = {
         "model": f"{config.model}, {config.image_size} px images, {config.num_classes} classes, {learning}",
         "devices": f"{several}{world.device_model}{processes}",
-        "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device",
-        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs",
+        "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device" + _micro(config),
+        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs" + _tree(config),
         "warm-up": f"{config.warmup_steps} steps, not counted",
         "precision": config.precision,
     }
+    if chosen := practice(config):
+        rows["practice"] = ", ".join(chosen)
+    notes = [*flags(world), *_past(world, resumed)]
     table = Table.grid(padding=(0, 2))
-    for name, text in [*rows.items(), *(("note", f"[yellow]{flag}") for flag in flags(world))]:
+    for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
         table.add_row(f"  [dim]{name}", text)
     console.print(
         f"\n[bold]Training on {METHOD_NAMES[method]}" if method == "single" else f"\n[bold]{METHOD_NAMES[method]}"
     )
     console.print(table)
     console.print()
+
+
+def practice(config: RunConfig) -> list[str]:
+    """What was switched on beyond the defaults, by the names of the flags."""
+    switched = {"channels-last": config.memory_format == "channels_last", "compile": config.compile}
+    switched["deterministic"] = config.deterministic
+    chosen = [name for name, is_on in switched.items() if is_on]
+    if config.ddp:
+        usual = DdpOptions(timeout_seconds=config.ddp.timeout_seconds).model_dump()
+        chosen += [
+            name.replace("_", "-") + ("" if value is True else f" {'off' if value is False else value}")
+            for name, value in config.ddp.model_dump().items()
+            if value != usual[name]
+        ]
+    return chosen
+
+
+def _micro(config: RunConfig) -> str:
+    parts = config.accumulation_steps
+    return f"; {parts} micro-batches of {config.micro_batch_size} one after another" if parts > 1 else ""
+
+
+def _tree(config: RunConfig) -> str:
+    return f", of {escape(config.data_source)}" if config.data_dir else ""
+
+
+def _past(world: World, resumed: Resumed | None) -> list[str]:
+    notes = [f"restarted by torchrun, {world.restarts} so far"] if world.restarts else []
+    if resumed:
+        where = f"epoch {resumed.epoch}" + (f", after {resumed.steps_done} steps" if resumed.steps_done else "")
+        notes.append(f"goes on from {resumed.file}: {where}")
+        notes += [f"a newer checkpoint was left out: {reason}" for reason in resumed.skipped]
+    return notes
 
 
 class TrainingProgress:
@@ -111,7 +159,8 @@ def parity_line(parity: Parity) -> str:
         return f"parity: not applicable, {parity.note}"
     error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.1e}"
     found = f"largest relative gradient error {error} (tolerance {parity.tolerance:.0e}, {parity.seconds:.1f} s)"
-    return f"parity: passed, {found}" if parity.outcome == "passed" else f"[red]parity: FAILED, {found}: {parity.note}"
+    note = f"; {parity.note}" if parity.note else ""
+    return f"{'parity: passed' if parity.outcome == 'passed' else '[red]parity: FAILED'}, {found}{note}"
 
 
 def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
@@ -121,12 +170,23 @@ def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
     return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}"
 
 
+def validation_line(validation: Validation | None) -> str:
+    """What the model got right on images that it has not trained on."""
+    if validation is None:
+        return "[yellow]  validation: none of its images can be decoded"
+    told = f"top-1 {validation.top1:.1%}, top-5 {validation.top5:.1%} of {validation.samples} images"
+    return f"  validation: {told}, {validation.seconds:.2f} s"
+
+
 def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
     """The closing table of a run that completed."""
     times = epoch_seconds(record)
     table = Table.grid(padding=(0, 2))
     table.add_row("  [dim]time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
     table.add_row("  [dim]throughput", f"{throughput(record):.1f} samples/s")
+    if record.unreadable_files:
+        count = len(record.unreadable_files)
+        table.add_row("  [dim]skipped", f"[yellow]{count} images that cannot be decoded; the record names them")
     for position in range(len(record.devices)):
         table.add_row("  [dim]peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
     console.print()

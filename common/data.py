@@ -1,8 +1,9 @@
-"""Synthetic ImageNet-style data, and the loader that lays it over the ranks."""
+"""Synthetic ImageNet-style data, and the loaders that lay a data set over the ranks."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -10,19 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from common import images
+from common.batch import Batch, Sample
 from common.devices import Place
 from common.metrics import RunConfig
 
 
-class Batch(NamedTuple):
-    """Samples as they leave the loader."""
+class EpochSampler(DistributedSampler):
+    """torch's order of the samples, which every method shares; it can begin in the middle of an epoch."""
 
-    images: Tensor
-    """(batch, 3, height, width) uint8"""
-    labels: Tensor
-    """(batch,) int64"""
-    indices: Tensor
-    """(batch,) int64: which samples of the data set these are"""
+    start = 0
+    """Samples of this rank to leave out, because a checkpoint has seen them."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        return ((self.epoch, index) for index in islice(super().__iter__(), self.start, None))
 
 
 class SyntheticImageNet(Dataset):
@@ -52,38 +54,53 @@ class SyntheticImageNet(Dataset):
     def __len__(self) -> int:
         return self.samples
 
-    def __getitem__(self, index: int) -> Batch:
-        return Batch(*(part[0] for part in self.__getitems__([index])))
-
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def __getitems__(self, samples: list[Sample]) -> Batch:
         """A whole batch at once: one copy instead of one per sample and another to stack them."""
-        wanted = torch.as_tensor(indices)
+        wanted = torch.tensor([index for _, index in samples])
         pool = wanted % self.POOL_IMAGES
         return Batch(self.images[pool], self.labels[pool], wanted)
 
 
 def create_loader(config: RunConfig, place: Place) -> DataLoader:
-    """The batches of this rank: the global batch of one process, or this process's share of it.
+    """The micro-batches of this rank: those of one process, or this process's share of them.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
     the ranks' batches of a step together are the global batch of one process. `loader.sampler.set_epoch(e)` must be
     called before epoch e, or every epoch repeats the order of the first.
     """
-    dataset = SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    if config.data_dir:
+        dataset: Dataset = images.TrainingImages(config)
+    else:
+        dataset = SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    processes = place.world.processes
+    sampler = EpochSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
+    # The last batch would be a smaller one, and a step of other length.
+    return _loader(dataset, config, place, sampler=sampler, drop_last=True)
+
+
+def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
+    """This rank's share of the validation images, each on one rank only; None where there are none."""
+    dataset = images.validation_images(config)
+    if dataset is None:
+        return None
+    mine = range(place.rank, len(dataset), place.world.processes)
+    return _loader(dataset, config, place, sampler=[(0, index) for index in mine])
+
+
+def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLoader:
     processes = place.world.processes
     workers = config.loader_workers // processes
     on_gpu = place.kind == "cuda"
     return DataLoader(
         dataset,
-        batch_size=config.global_batch_size // processes,
-        sampler=DistributedSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True),
-        drop_last=True,  # the last batch would be a smaller one, and a step of other length
+        batch_size=config.micro_batch_size // processes,
         collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0,
         # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
         multiprocessing_context="forkserver" if on_gpu and workers else None,
         pin_memory=on_gpu,  # copies to the GPU run beside the computation only from pinned memory
+        **more,
     )
 
 
@@ -91,13 +108,20 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def expected_indices(config: RunConfig, epoch: int, steps: int) -> Tensor:
-    """(steps · global batch,) int64: the samples that all ranks together should see in the first `steps` of an epoch.
+def in_groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+    """The micro-batches of one optimizer step after another; the last group may be smaller."""
+    remaining = iter(batches)
+    while group := tuple(islice(remaining, size)):
+        yield group
 
-    `DistributedSampler`'s own rule, written out: a permutation seeded by seed + epoch, from its beginning.
+
+def expected_indices(config: RunConfig, epoch: int, first: int, count: int) -> Tensor:
+    """(count,) int64: the samples that all ranks together should see in an epoch, from the `first` on.
+
+    `DistributedSampler`'s own rule, written out: a permutation seeded by seed + epoch.
     """
     random = torch.Generator().manual_seed(config.seed + epoch)
-    return torch.randperm(config.samples_per_epoch, generator=random)[: steps * config.global_batch_size]
+    return torch.randperm(config.samples_per_epoch, generator=random)[first : first + count]
 
 
 def checksum(indices: Tensor) -> int:

@@ -92,6 +92,7 @@ def rank_device(requested: str) -> Place:
         (index,),
         processes=int(os.environ["WORLD_SIZE"]),
         nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
         # NCCL refuses two ranks on one GPU.
         backend="nccl" if kind == "cuda" and not shared else "gloo",
         shared=shared,
@@ -146,7 +147,9 @@ def _kind(requested: str) -> DeviceKind:
     return "cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _place(kind, indices, processes=1, nodes=1, backend=None, shared=False, rank=0, on_this_host=None) -> Place:
+def _place(
+    kind, indices, processes=1, nodes=1, restarts=0, backend=None, shared=False, rank=0, on_this_host=None
+) -> Place:
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
     if kind == "cuda":
@@ -158,6 +161,7 @@ def _place(kind, indices, processes=1, nodes=1, backend=None, shared=False, rank
         devices=processes * len(indices),
         processes=processes,
         nodes=nodes,
+        restarts=restarts,
         backend=backend,
         threads_per_device=torch.get_num_threads(),
         emulated=kind == "cpu" and backend is None and len(indices) > 1,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import chain, repeat
 from pathlib import Path
 
 import torch
@@ -13,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.anatomy import PhaseClock, bytes_moved, instruments
-from common.data import Batch
+from common.batch import Batch
 from common.distributed import distributed_data_parallel
 from common.metrics import Anatomy, RankAnatomy
 from common.ranks import barrier, gathered
@@ -30,7 +28,7 @@ def dissect(trainer: Trainer, steps: int) -> Anatomy:
     Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
     """
     model, place = trainer.model, trainer.run.place
-    batches = _endless(trainer)
+    upcoming = trainer.whole_steps()
     clock = PhaseClock(place)
     overlaps: list[tuple[float, float]] = []
     is_ddp = isinstance(model, DistributedDataParallel)
@@ -41,18 +39,20 @@ def dissect(trainer: Trainer, steps: int) -> Anatomy:
         for _ in range(1 + steps):
             with clock.step():
                 with clock.phase("data wait"):
-                    batch = next(batches)
-                trainer.step(batch, clock.phase)
+                    batches = next(upcoming)
+                trainer.step(batches, clock.phase)
             trainer.run.progress.advance()
             if is_ddp:
                 overlaps.append(_communication(model))
     mine = clock.read(place.rank)
-    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batch, _logits_bytes(trainer)))
+    anatomy = Anatomy(
+        steps=steps, bytes_moved=bytes_moved(model, batches, _logits_bytes(trainer), trainer.run.config.ddp)
+    )
     if is_ddp:
         # torch publishes a step's times with the next step: the first entry is of the warm-up, the second settles.
         mine.communication_seconds, mine.overlap_seconds = (list(part) for part in zip(*overlaps[2:], strict=True))
         anatomy.bucket_bytes = _bucket_bytes(model)
-        price_exchange(trainer, batch, steps, mine)
+        price_exchange(trainer, batches, steps, mine)
     anatomy.ranks = gathered(mine)
     return anatomy
 
@@ -62,7 +62,7 @@ def step_count(model: nn.Module, steps: int) -> int:
     return 1 + (4 if isinstance(model, DistributedDataParallel) else 1) * steps
 
 
-def price_exchange(trainer: Trainer, batch: Batch, pairs: int, found: RankAnatomy) -> None:
+def price_exchange(trainer: Trainer, batches: tuple[Batch, ...], pairs: int, found: RankAnatomy) -> None:
     """Whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
 
     All ranks start each step together. The seconds are left in `found`.
@@ -70,14 +70,14 @@ def price_exchange(trainer: Trainer, batch: Batch, pairs: int, found: RankAnatom
     ddp, place = trainer.model, trainer.run.place
     one_bucket = _in_one_bucket(trainer)
     for _ in range(SETTLING_STEPS):
-        one_bucket.step(batch)
+        one_bucket.step(batches)
 
     def timed(trainer: Trainer, without_exchange: bool = False) -> float:
         place.synchronize()
         barrier()
         before = mark(place.first)
         with ddp.no_sync() if without_exchange else nullcontext():  # the forward belongs inside, too
-            trainer.step(batch)
+            trainer.step(batches)
         after = mark(place.first)
         place.synchronize()
         trainer.run.progress.advance()
@@ -93,9 +93,11 @@ def _in_one_bucket(trainer: Trainer) -> Trainer:
     """A copy of the model in a DDP that exchanges all gradients at once, when the last one is ready."""
     run = trainer.run
     classifier = copy.deepcopy(trainer.classifier)
-    mebibytes = sum(p.nbytes for p in classifier.parameters()) / 2**20
-    options = run.config.ddp.model_copy(update={"bucket_cap_mb": mebibytes + 1})
-    return Trainer(distributed_data_parallel(classifier, run.place, options), classifier, trainer.loader, run)
+    options = run.config.ddp.model_copy(update={"one_bucket": True, "bucket_cap_mb": None})
+    model = distributed_data_parallel(classifier, run.place, options)
+    if run.config.compile:
+        model.compile()
+    return Trainer(model, classifier, trainer.loader, run)
 
 
 def trace(trainer: Trainer, folder: Path) -> Path:
@@ -104,7 +106,7 @@ def trace(trainer: Trainer, folder: Path) -> Path:
     In a pass of its own: the profiler slows down what it watches.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place, batches = trainer.run.place, _endless(trainer)
+    place, upcoming = trainer.run.place, trainer.whole_steps()
     activities = [torch.profiler.ProfilerActivity.CPU]
     if place.kind == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -117,17 +119,13 @@ def trace(trainer: Trainer, folder: Path) -> Path:
                 profiler.start()
             with clock.step():
                 with clock.phase("data wait"):
-                    batch = next(batches)
-                trainer.step(batch, clock.phase)
+                    batches = next(upcoming)
+                trainer.step(batches, clock.phase)
         place.synchronize()
         profiler.stop()
     path = folder / f"{trainer.run.run_id}_rank{place.rank}.json.gz"
     profiler.export_chrome_trace(str(path))
     return path
-
-
-def _endless(trainer: Trainer) -> Iterator[Batch]:
-    return chain.from_iterable(repeat(trainer.loader))
 
 
 def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from common.devices import Place
@@ -33,14 +34,33 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
 
 def distributed_data_parallel(module: nn.Module, place: Place, options: DdpOptions) -> DistributedDataParallel:
     """`module`, which lies on this rank's device, kept in step with the other ranks'."""
+    if options.sync_bn:
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     arguments = {} if options.bucket_cap_mb is None else {"bucket_cap_mb": options.bucket_cap_mb}
+    if options.one_bucket:
+        arguments["bucket_cap_mb"] = sum(p.nbytes for p in module.parameters()) / 2**20 + 1
     # torch 2.13 renamed the argument, and warns about the old name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     arguments["forward_sync_buffers" if renamed else "broadcast_buffers"] = options.broadcast_buffers
-    return DistributedDataParallel(
+    model = DistributedDataParallel(
         module,
         device_ids=[place.first] if place.kind == "cuda" else None,
         find_unused_parameters=options.find_unused_parameters,
         gradient_as_bucket_view=options.gradient_as_bucket_view,
+        static_graph=options.static_graph,
         **arguments,
     )
+    if options.comm_hook == "powersgd":
+        # Its first two steps stay exact, the fewest that torch allows: they give it something to start from.
+        model.register_comm_hook(powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=2), powerSGD_hook.powerSGD_hook)
+    elif options.comm_hook != "none":
+        model.register_comm_hook(None, getattr(default_hooks, f"{options.comm_hook}_compress_hook"))
+    return model
+
+
+def without_exchange(model: nn.Module) -> AbstractContextManager:
+    """Gradients of the forward and backward passes in here stay on their rank, to be exchanged with the next one's.
+
+    Only DistributedDataParallel has an exchange to leave out; elsewhere this does nothing.
+    """
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

@@ -7,13 +7,16 @@ import traceback
 import torch
 import torch.distributed as dist
 
+from common import memory
+from common.accumulation import next_steps
+from common.console import gib
+from common.devices import Place
 from common.metrics import Failure, RunConfig
 
 
-def explain(error: BaseException, config: RunConfig, rank: int, epochs_done: int) -> Failure:
+def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: int) -> Failure:
     """What went wrong, and what to do about it."""
     text = str(error).strip() or type(error).__name__
-    batch = f"{config.per_device_batch_size} images of {config.image_size} px per device"
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
         advice = (
@@ -21,18 +24,35 @@ def explain(error: BaseException, config: RunConfig, rank: int, epochs_done: int
         )
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _is_allocation_failure(text):
         kind = "out_of_memory"
-        advice = f"A batch of {batch} did not fit: lower --batch-size or --image-size, or try --precision bf16."
+        advice = _for_less_memory(config, place)
     elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and _is_communication(text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
+    elif "deterministic implementation" in text:
+        kind, advice = "exception", "Leave out --deterministic, or train a model without this operation."
+    elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        kind, advice = "exception", "torch.compile cannot compile this model here: leave out --compile."
     else:
         kind, advice = "exception", "This is an error in the training itself; the traceback is in the record."
     return Failure(
         kind=kind,
-        rank=rank,
+        rank=place.rank,
         message=text.split("\n")[0],
         advice=advice,
         traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _for_less_memory(config: RunConfig, place: Place) -> str:
+    """Names what did not fit, and how to have the same global batch in less memory."""
+    at_once = f"{config.per_device_micro_batch_size} images of {config.image_size} px per device"
+    told = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(place))})"
+    steps = next_steps(config, place.world)
+    if steps is None:
+        return f"{told}: lower --image-size, or try --precision bf16."
+    return (
+        f"{told}: --accumulation-steps {steps} keeps the global batch of {config.global_batch_size}; "
+        "or lower --batch-size or --image-size, or try --precision bf16."
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from common.options import UsageError
 
@@ -32,22 +34,23 @@ def write_record(folder: Path, run_id: str, text: str) -> Path | None:
     if path.exists():
         return None
     try:
-        _write_whole(path, text)
+        write_whole(path, lambda file: file.write(text.encode()))
     except OSError as error:
         spare = Path(tempfile.gettempdir()) / path.name
         try:
-            _write_whole(spare, text)
+            write_whole(spare, lambda file: file.write(text.encode()))
         except OSError:
             raise UsageError(f"cannot write {path} ({error.strerror}), nor {spare}: make room and run again") from None
         raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
     return path
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file beside `path` that takes its place once it is on the disk. Raises OSError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "x", encoding="utf-8") as file:
-            file.write(text)
+        with open(part, "xb") as file:
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

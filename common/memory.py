@@ -48,6 +48,13 @@ def read_peaks(place: Place, sampler: GpuSampler) -> list[DeviceMemory]:
     ]
 
 
+def highest_peak_bytes(place: Place) -> int:
+    """The highest peak of any device of this process, in bytes: allocated on a GPU, resident on CPU."""
+    if place.kind == "cpu":
+        return peak_resident_bytes()
+    return max(torch.cuda.max_memory_allocated(index) for index in place.indices)
+
+
 def peak_resident_bytes() -> int:
     """Peak resident set size of this process, in bytes, since its start or the last reset."""
     try:

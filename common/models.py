@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import chain
@@ -21,6 +22,7 @@ from common.options import UsageError
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MEMORY_FORMATS = {"channels_first": torch.contiguous_format, "channels_last": torch.channels_last}
 
 # Weight of each output in the loss, the main one first. GoogLeNet: Szegedy et al. 2014, section 5 (0.3 for each
 # auxiliary classifier). Inception v3: 0.4, as in PyTorch's fine-tuning tutorial.
@@ -39,6 +41,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.autocast_dtype = AUTOCAST.get(config.precision)
+        self.memory_format = MEMORY_FORMATS[config.memory_format]
         self.head_weights = AUXILIARY_WEIGHTS.get(config.model, (1.0,))
         pixels = torch.tensor((MEAN, STD)) * 255
         self.register_buffer("pixel_mean", pixels[0].view(3, 1, 1), persistent=False)
@@ -48,7 +51,8 @@ class Classifier(nn.Module):
         """Images (batch, 3, height, width) uint8 -> logits (batch, heads, classes) float32; head 0 is the main one."""
         dtype = self.autocast_dtype
         with torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext():
-            outputs = self.backbone((images - self.pixel_mean) / self.pixel_std)
+            pixels = (images - self.pixel_mean) / self.pixel_std
+            outputs = self.backbone(pixels.contiguous(memory_format=self.memory_format))
         heads = outputs if isinstance(outputs, tuple) else (outputs,)
         return torch.stack([head.float() for head in heads], dim=1)
 
@@ -64,6 +68,9 @@ def create(config: RunConfig, device: torch.device) -> Classifier:
     precision that the device lacks.
     """
     set_precision(config.precision, device)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+        torch.use_deterministic_algorithms(True)
     builder = _builder(config.model)
     torch.manual_seed(config.seed)
     try:
@@ -72,10 +79,11 @@ def create(config: RunConfig, device: torch.device) -> Classifier:
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0] or "shapes do not fit"
         raise UsageError(
-            f"{config.model} cannot train on {config.per_device_batch_size} images of {config.image_size} px a device "
-            f"({reason}); try --image-size {_published_size(config.model)}"
+            f"{config.model} cannot train on {config.per_device_micro_batch_size} images of {config.image_size} px "
+            f"at a time ({reason}); try --image-size {_published_size(config.model)}"
         ) from None
-    return model.to(device)
+    # Before any wrapping: DDP lays its buckets in the memory format that it finds.
+    return model.to(device, memory_format=model.memory_format)
 
 
 def _published_size(name: str) -> int:
@@ -90,7 +98,7 @@ def flops_per_sample(model: Classifier, config: RunConfig) -> int:
     """
     with FlopCounterMode(display=False) as counter:
         _forward_of_shapes(model, config).sum().backward()
-    return counter.get_total_flops() // config.per_device_batch_size
+    return counter.get_total_flops() // config.per_device_micro_batch_size
 
 
 def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
@@ -99,7 +107,7 @@ def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
         name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
     }
-    shape = (config.per_device_batch_size, 3, config.image_size, config.image_size)
+    shape = (config.per_device_micro_batch_size, 3, config.image_size, config.image_size)
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
         return functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))

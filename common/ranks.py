@@ -16,7 +16,10 @@ def gathered(value: object) -> list:
 
 def from_rank_0(value: object) -> object:
     """Rank 0's value, on every rank."""
-    return gathered(value)[0]
+    values = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(values)
+    return values[0]
 
 
 def barrier() -> None:

@@ -8,12 +8,14 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common import console, devices
+from rich.markup import escape
+
+from common import accumulation, console, devices, images
 from common.commands import command_line, next_command
 from common.devices import Place
 from common.environment import describe
@@ -29,10 +31,14 @@ from common.metrics import (
     Parity,
     RankTrace,
     Record,
+    Resumed,
     StaticMemory,
+    Validation,
 )
-from common.options import DEFAULTS, UsageError, resolve
+from common.options import UsageError
 from common.ranks import from_rank_0, gathered
+from common.run_config import DEFAULTS, resolve
+from common.scalars import Scalars
 from common.timing import EpochTimes
 
 STEPS = {"single": "02", "dp": "03", "ddp": "04"}
@@ -42,9 +48,14 @@ class Run:
     """What this rank knows of the run so far."""
 
     def __init__(self, args: argparse.Namespace, place: Place) -> None:
-        self.method, self.folder, self.place = args.method, args.results_dir, place
+        self.args, self.method, self.folder, self.place = args, args.method, args.results_dir, place
         self.config = resolve(
-            args, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind)
+            args,
+            place.world,
+            precision=devices.default_precision(place.kind),
+            loader_workers=devices.default_workers(place.kind),
+            found=images.find(args.data_dir) if args.data_dir else None,
+            accumulation_steps=accumulation.carried_over(args),
         )
         self.started_at = _now()
         self.run_id = from_rank_0(self._new_id())
@@ -53,7 +64,10 @@ class Run:
         self.environment = describe()
         self.console = console.open_console(place.rank, args.quiet)
         self.progress = console.TrainingProgress(self.console)
+        self.scalars = Scalars(args.tensorboard, self.run_id, place.rank)
         self.parity: Parity | None = None
+        self.resumed: Resumed | None = None
+        self.unreadable: set[str] = set()
         self.static_memory: StaticMemory | None = None
         self.flops_per_sample: int | None = None
         self.anatomy_steps = DEFAULTS[place.kind]["anatomy_steps"] if args.anatomy_steps is None else args.anatomy_steps
@@ -74,17 +88,41 @@ class Run:
 
     def announce(self) -> None:
         """Say what the run is about to do."""
-        console.show_plan(self.console, self.method, self.config, self.place.world)
+        console.show_plan(self.console, self.method, self.config, self.place.world, self.resumed)
 
-    def epoch_done(self, epoch: Epoch, times: EpochTimes, samples: int, checksum: str) -> None:
-        """Enter a finished epoch: what all ranks did (`epoch`), and this rank's own times, samples and checksum."""
+    def epoch_done(
+        self,
+        epoch: Epoch,
+        times: EpochTimes,
+        samples: int,
+        checksum: str,
+        losses: list[float],
+        unreadable: list[str],
+    ) -> None:
+        """Enter a finished epoch: what all ranks did (`epoch`), and what this rank alone knows of it: its times, the
+        number and checksum of its samples, each step's loss, the files that could not be decoded."""
         self.epochs.append(epoch)
+        self._last_losses, self._last_seconds = losses, times.steps
         self.trace.step_seconds += [round(seconds, 7) for seconds in times.steps]  # to 0.1 µs: a clock tells no more
         self.trace.data_wait_seconds += [round(seconds, 7) for seconds in times.data_waits]
         self.trace.host_epoch_seconds.append(times.host)
         self.trace.samples.append(samples)
         self.trace.checksums.append(checksum)
         self.progress.line(console.epoch_line(epoch, self.config.epochs, sum(times.steps)))
+        for name in sorted(set(unreadable) - self.unreadable):
+            self.progress.line(f"[yellow]skipped {escape(name)}")
+        self.unreadable.update(unreadable)
+
+    def validated(self, validation: Validation | None) -> None:
+        """Enter what the model got right after the last epoch."""
+        self.epochs[-1].validation = validation
+        self.progress.line(console.validation_line(validation))
+
+    def log(self, memories: list[DeviceMemory]) -> None:
+        """Write the last epoch to the logs; `memories` are this process's peaks so far."""
+        epoch, rate = self.epochs[-1], self.config.learning_rate
+        batch = epoch.samples / epoch.steps
+        self.scalars.epoch(epoch, batch, self._last_losses, self._last_seconds, rate, memories)
 
     def parity_done(self, parity: Parity) -> None:
         """Enter the outcome of the parity check."""
@@ -113,7 +151,13 @@ class Run:
             for position, (index, memory) in enumerate(zip(self.place.indices, memories, strict=True))
         ]
 
-    def record(self, ranks: list[RankTrace], used: list[DeviceUse], failure: Failure | None = None) -> Record:
+    def record(
+        self,
+        ranks: list[RankTrace],
+        used: list[DeviceUse],
+        failure: Failure | None = None,
+        unreadable: Iterable[str] = (),
+    ) -> Record:
         """The record as of now."""
         status = "completed" if failure is None else "interrupted" if failure.kind == "interrupted" else "failed"
         return Record(
@@ -132,6 +176,8 @@ class Run:
             static_memory=self.static_memory,
             flops_per_sample=self.flops_per_sample,
             parity=self.parity,
+            resumed=self.resumed,
+            unreadable_files=sorted(unreadable),
             epochs=self.epochs,
             ranks=ranks,
             anatomy=self.anatomy,
@@ -158,6 +204,7 @@ def recording(args: argparse.Namespace, place: Place) -> Iterator[Run]:
         yield run
         ranks = gathered(run.trace)
         used = [device for of_rank in gathered(run.devices) for device in of_rank]
+        unreadable = set().union(*gathered(run.unreadable))
     except UsageError:
         raise
     except BaseException as error:
@@ -165,8 +212,9 @@ def recording(args: argparse.Namespace, place: Place) -> Iterator[Run]:
         raise
     finally:
         run.progress.close()
+        run.scalars.close()
     if place.rank == 0:
-        record = run.record(ranks, used)
+        record = run.record(ranks, used, unreadable=unreadable)
         path = write_record(run.folder, record.run_id, record.model_dump_json(indent=1))
         console.show_summary(run.console, record, path, next_command(record))
 
@@ -176,13 +224,15 @@ def _failed(run: Run, error: BaseException) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not tear the record
     run.progress.close()
-    failure = explain(error, run.config, run.place.rank, len(run.epochs))
+    failure = explain(error, run.config, run.place, len(run.epochs))
     if failure.kind == "interrupted" and run.place.rank != 0:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
-    record = run.record([run.trace] if run.epochs else [], run.devices, failure)
+    record = run.record([run.trace] if run.epochs else [], run.devices, failure, run.unreadable)
     path = write_record(run.folder, run.run_id, record.model_dump_json(indent=1))
     if path:
         print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
+    if failure.kind == "out_of_memory" and run.args.auto_accumulate:
+        accumulation.try_next(run.config, run.place.world)
     if failure.kind in ("interrupted", "out_of_memory"):
         sys.exit(130 if failure.kind == "interrupted" else 1)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from time import perf_counter
 
 import torch
@@ -40,8 +41,10 @@ class StepClock:
         """The epoch begins."""
         self._place.synchronize()
         self._data_waits: list[float] = []
+        self._steps: list[tuple[Mark, Mark]] = []
+        self.paused_seconds = 0.0
         self._started = self._last = perf_counter()
-        self._marks = [self._mark()]
+        self._before = self._mark()
 
     def data_ready(self) -> None:
         """The loader has handed over the batch of this step."""
@@ -49,14 +52,26 @@ class StepClock:
 
     def step_done(self) -> None:
         """The optimizer has stepped (on a GPU: the step's last kernel is in the queue)."""
-        self._marks.append(self._mark())
+        after = self._mark()
+        self._steps.append((self._before, after))
+        self._before = after
         self._last = perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Between two steps: what happens inside belongs to no step and not to the epoch."""
+        self._place.synchronize()
+        began = perf_counter()
+        yield
+        self._last = perf_counter()
+        self.paused_seconds += self._last - began
+        self._before = self._mark()
 
     def finish(self) -> EpochTimes:
         """The epoch is over: wait for the devices and read the marks."""
         self._place.synchronize()
-        host = perf_counter() - self._started
-        steps = [seconds_between(before, after) for before, after in pairwise(self._marks)]
+        host = perf_counter() - self._started - self.paused_seconds
+        steps = [seconds_between(before, after) for before, after in self._steps]
         return EpochTimes(steps, self._data_waits, host)
 
     def _mark(self) -> Mark:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.markup import escape
 from torch import nn
 from torch.utils.data import DataLoader
 
-from common import dissection, memory, parity
+from common import checkpoints, dissection, memory, parity
+from common.data import validation_loader
 from common.gpu_sampler import EnergyMeter, GpuSampler
 from common.metrics import Anatomy
 from common.models import Classifier, flops_per_sample
 from common.recording import Run
 from common.trainer import Trainer
+from common.validation import validate
 
 
 def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
@@ -20,25 +24,35 @@ def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
     `model` is a `Classifier`, bare or wrapped in DataParallel or DistributedDataParallel; the loop does not know which.
     """
     config, place = run.config, run.place
+    start, run.resumed = checkpoints.find_start(run.args, config, place.rank)
     run.announce()
     classifier = model if isinstance(model, Classifier) else model.module
     run.flops_per_sample = flops_per_sample(classifier, config)
-    run.parity_done(parity.check(model, classifier, loader.dataset, place))
+    run.parity_done(parity.check(model, classifier, loader.dataset, place, config.ddp))
+    if config.compile:
+        model.compile()  # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end
     trainer = Trainer(model, classifier, loader, run)
 
     run.progress.phase("warm-up", config.warmup_steps)
     trainer.warm_up()
+    checkpoints.restore(trainer, start)
 
     memory.reset_peaks(place)
     gpus = place.indices if place.kind == "cuda" else ()
-    sampler, energy = GpuSampler(gpus, run.pids), EnergyMeter(gpus)
+    sampler, joules = GpuSampler(gpus, run.pids), Counter()
     sampler.start()
-    for epoch in range(1, config.epochs + 1):
-        run.progress.phase(f"epoch {epoch}/{config.epochs}", trainer.steps_per_epoch)
-        trainer.measured_epoch(epoch)
-    joules = energy.joules()
+    kept, validation = checkpoints.Checkpoints(run.args), validation_loader(config, place)
+    for epoch in range(start.epoch, config.epochs + 1):
+        done = start.steps_done if epoch == start.epoch else 0
+        run.progress.phase(f"epoch {epoch}/{config.epochs}", trainer.steps_per_epoch - done)
+        energy = EnergyMeter(gpus)
+        trainer.measured_epoch(epoch, done, kept.after_step(trainer, epoch))
+        joules.update(energy.joules())
+        if validation:
+            run.validated(validate(model, classifier, validation, place.first))
+        run.log(memory.read_peaks(place, sampler))
     sampler.stop()
-    run.measured(memory.read_peaks(place, sampler), sampler, joules)
+    run.measured(memory.read_peaks(place, sampler), sampler, dict(joules))
     run.static_memory = memory.static_memory(classifier, trainer.optimizer)
 
     if run.anatomy_steps:

@@ -21,10 +21,21 @@ from common.metrics.base import (
     Seconds,
     Times,
 )
-from common.metrics.config import DdpOptions, RunConfig
+from common.metrics.config import CommHook, DdpOptions, RunConfig
 from common.metrics.derived import epoch_seconds, step_seconds, throughput
 from common.metrics.machine import Environment, Gpu, Requirement, World
-from common.metrics.measured import DeviceMemory, DeviceUse, Epoch, Failure, GpuHealth, Parity, RankTrace, StaticMemory
+from common.metrics.measured import (
+    DeviceMemory,
+    DeviceUse,
+    Epoch,
+    Failure,
+    GpuHealth,
+    Parity,
+    RankTrace,
+    Resumed,
+    StaticMemory,
+    Validation,
+)
 from common.metrics.probes import AllReduce, AllReduceTime, Copy, MatmulRate, MemoryRate, ProbeName, Probes
 from common.metrics.records import EnvironmentRecord, Record
 
@@ -35,6 +46,7 @@ __all__ = [
     "Anatomy",
     "Bytes",
     "Checksum",
+    "CommHook",
     "Copy",
     "Count",
     "DdpOptions",
@@ -63,10 +75,12 @@ __all__ = [
     "RankTrace",
     "Record",
     "Requirement",
+    "Resumed",
     "RunConfig",
     "Seconds",
     "StaticMemory",
     "Times",
+    "Validation",
     "World",
     "epoch_seconds",
     "step_seconds",

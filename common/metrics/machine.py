@@ -52,6 +52,8 @@ class World(Part):
     devices: PositiveCount
     processes: PositiveCount
     nodes: PositiveCount = 1
+    restarts: Count = 0
+    """How often torchrun had started the ranks anew (`--max-restarts`) before those that finished the run."""
     backend: Literal["nccl", "gloo"] | None = None
     threads_per_device: PositiveCount = 1
     """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""

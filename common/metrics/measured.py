@@ -62,8 +62,20 @@ class StaticMemory(Part):
     optimizer_state_bytes: Bytes
 
 
+class Validation(Part):
+    """One pass over the validation images, each counted once."""
+
+    samples: PositiveCount
+    top1: Annotated[float, Field(ge=0, le=1)]
+    """Share of the samples whose largest logit is the label's."""
+    top5: Annotated[float, Field(ge=0, le=1)]
+    """Share of the samples whose label is among the five largest logits."""
+    mean_loss: FiniteFloat | None
+    seconds: Seconds
+
+
 class Epoch(Part):
-    """One measured epoch, all ranks together."""
+    """One measured epoch, all ranks together; of an epoch that a resumed run began in its middle, the rest."""
 
     epoch: PositiveCount
     steps: PositiveCount
@@ -73,6 +85,9 @@ class Epoch(Part):
     """Mean over the epoch's samples; None where it was not finite."""
     expected_checksum: Checksum
     """Checksum of the sample indices that this epoch should have covered (see `RankTrace.checksums`)."""
+    checkpoint_seconds: Seconds = 0.0
+    """Writing checkpoints, on rank 0; in none of the step times."""
+    validation: Validation | None = None
 
 
 class RankTrace(Part):
@@ -106,6 +121,18 @@ class Parity(Part):
     shards: Count = 0
     seconds: Seconds = 0.0
     note: str = ""
+
+
+class Resumed(Part):
+    """The checkpoint that a run went on from."""
+
+    file: str
+    epoch: PositiveCount
+    """The first epoch of this run."""
+    steps_done: Count
+    """Steps of that epoch that lie before the checkpoint."""
+    skipped: list[str] = []
+    """Newer checkpoints that could not be read."""
 
 
 class Failure(Part):

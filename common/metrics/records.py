@@ -10,7 +10,7 @@ from common.metrics.anatomy import Anatomy
 from common.metrics.base import SCHEMA_VERSION, Bytes, Count, Method, Part
 from common.metrics.config import RunConfig
 from common.metrics.machine import Environment, Requirement, World
-from common.metrics.measured import DeviceUse, Epoch, Failure, Parity, RankTrace, StaticMemory
+from common.metrics.measured import DeviceUse, Epoch, Failure, Parity, RankTrace, Resumed, StaticMemory
 from common.metrics.probes import Probes
 
 
@@ -36,6 +36,9 @@ class Record(Part):
     flops_per_sample: Count | None = None
     """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
     parity: Parity | None = None
+    resumed: Resumed | None = None
+    unreadable_files: list[str] = []
+    """Images that could not be decoded; the next readable one took the place of each."""
     epochs: list[Epoch] = []
     ranks: list[RankTrace] = []
     anatomy: Anatomy | None = None

@@ -184,7 +184,7 @@ def test_efficiency_above_105_percent_by_chance_is_not_doubted():
 
 
 def rounds(paces, order=("single", "ddp")):
-    """One device and DDP × 2, a tenth quicker a step, run in turn on a machine whose pace changes from round to round."""
+    """One device and DDP × 2, a tenth quicker a step, in turn on a machine whose pace changes from round to round."""
     seconds = {"single": 0.5, "ddp": 0.45}
     return [make_record(m, 2 if m == "ddp" else 1, seconds[m] * pace, seed=1) for pace in paces for m in order]
 
