@@ -40,7 +40,7 @@ class Advice:
     because: str
     """The figure that called for it."""
     how: str = ""
-    """Means, where the text does not say them. What these scripts have no flag for is called a technique."""
+    """Means, where the text does not say them."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, [self.text, self.how, self.because]))
@@ -102,8 +102,8 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
     yield Advice(
         "Exchange gradients less often, or fewer bytes of them.",
         f"{row.label}'s exchange adds {cost} after overlap ({interval_text(found.exposed)}).",
-        "A larger batch per device (--batch-size); techniques without a flag here: accumulation under no_sync(), and "
-        "gradients compressed to bf16.",
+        "Less often: a larger batch per device (--batch-size), in several micro-batches where it does not fit "
+        "(--accumulation-steps). Fewer bytes: --comm-hook bf16, which rounds the gradients.",
     )
 
 
@@ -112,10 +112,10 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
     row = here.rows.get("ddp")
     gain = row and row.anatomy and row.anatomy.overlap_gain
     if gain and gain.is_below_zero:
-        mebibytes = row.anatomy.bytes_moved.get("exchange", 0) // 2**20 + 1
         yield Advice(
-            f"Exchange all gradients at once: --bucket-cap-mb {mebibytes}.",
-            f"It makes {row.label}'s step {milliseconds(-gain.value)} quicker ({interval_text(gain.negated())}).",
+            "Exchange all gradients at once (--one-bucket), or in fewer parts (--bucket-cap-mb).",
+            f"One bucket makes {row.label}'s step {milliseconds(-gain.value)} quicker "
+            f"({interval_text(gain.negated())}).",
         )
 
 
@@ -161,7 +161,7 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
     imbalance = allocated * len(others) / sum(others)
     if reserved / capacity > MEMORY_LIMIT and imbalance > IMBALANCE_LIMIT:
         yield Advice(
-            "Device 0 limits the batch: use DDP, or a smaller --batch-size.",
+            "Device 0 limits the batch: use DDP, or --accumulation-steps, or a smaller --batch-size.",
             f"{row.label} fills {percent(reserved / capacity)} of device 0's {gib(capacity)} and holds "
             f"{imbalance:.2f} times as much there as on the others.",
             "DDP spreads gradients and optimizer state evenly.",
@@ -176,7 +176,7 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
         yield Advice(
             "Use a device better before you add more.",
             f"{row.label} reaches {percent(share.value, 1)} of the measured matmul rate.",
-            "A larger batch per device (--batch-size); techniques without a flag here: channels_last, torch.compile.",
+            "A larger batch per device (--batch-size), --channels-last, --compile (not in step 03).",
         )
 
 

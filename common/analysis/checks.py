@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from common.analysis import machine_checks
+from common.analysis import history_checks, machine_checks
 from common.analysis.formats import percent
 from common.analysis.machine_checks import Answer, Outcome
 from common.analysis.statistics import student_quantile
@@ -57,7 +57,7 @@ def _parity(record: Record) -> Answer:
     told = f"largest relative error of a gradient {error}, tolerance {parity.tolerance or 0:.0e}"
     if parity.outcome == "failed":
         return "failed", f"{told}, at {parity.worst_parameter}: this run did not train what one device trains"
-    return "passed", told
+    return "passed", told + (f"; {parity.note}" if parity.note else "")
 
 
 def _same_work(record: Record) -> Answer:
@@ -68,16 +68,26 @@ def _same_work(record: Record) -> Answer:
         checksum = sum(int(rank.checksums[position], 16) for rank in record.ranks) % 2**64
         if checksum != int(epoch.expected_checksum, 16):
             return "failed", f"epoch {epoch.epoch}: some samples were seen twice and others not at all"
-    return "passed", f"every rank's samples add up to the epoch's {record.epochs[0].samples:,}, each seen once"
+    counts = " or ".join(f"{count:,}" for count in dict.fromkeys(epoch.samples for epoch in record.epochs))
+    return "passed", f"every rank's samples add up to the epoch's {counts}, each seen once"
 
 
 def _arithmetic(record: Record) -> Answer:
-    """Throughput × time against the samples that the steps must have held: global batch × steps."""
-    steps = sum(epoch.steps for epoch in record.epochs)
-    expected = steps * record.config.global_batch_size
-    product = (throughput(record) or 0) * sum(epoch_seconds(record))
-    batch = record.config.global_batch_size
-    told = f"throughput × time = {product:,.0f} samples; {steps:,} steps of {batch} = {expected:,}"
+    """Throughput × time against the samples that the steps must have held: global batch × steps.
+
+    Where a step is split into micro-batches, the last one of an epoch holds those that are left, and no others.
+    """
+    config, steps = record.config, sum(epoch.steps for epoch in record.epochs)
+    missing = -(config.samples_per_epoch // config.micro_batch_size) % config.accumulation_steps
+    shorter = missing * config.micro_batch_size
+    due = [epoch.steps * config.global_batch_size - shorter for epoch in record.epochs]
+    expected, product = sum(due), (throughput(record) or 0) * sum(epoch_seconds(record))
+    less = f", less {shorter} in the last step of each epoch," if shorter else ""
+    sizes = f"{steps:,} steps of {config.global_batch_size}{less}"
+    told = f"throughput × time = {product:,.0f} samples; {sizes} = {expected:,}"
+    for epoch, samples in zip(record.epochs, due, strict=True):
+        if epoch.samples != samples:
+            return "failed", f"{told}; epoch {epoch.epoch} held {epoch.samples:,} samples and not {samples:,}"
     return ("passed" if abs(product - expected) <= CLOCK_TOLERANCE * expected else "failed"), told
 
 
@@ -140,7 +150,7 @@ def _data_wait(record: Record) -> Answer:
 def _loss(record: Record) -> Answer:
     losses = [epoch.mean_loss for epoch in record.epochs]
     if None in losses:
-        return "failed", f"the loss was not finite in epoch {losses.index(None) + 1}: lower --lr"
+        return "failed", f"the loss was not finite in epoch {record.epochs[losses.index(None)].epoch}: lower --lr"
     if len(losses) > 1 and losses[-1] >= losses[0]:
         return "warning", f"the loss did not fall: {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
     return "passed", f"{losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"
@@ -155,6 +165,8 @@ CHECKS: list[tuple[str, Callable[[Record], Answer], Number]] = [
     ("number of steps", _enough_steps, "speed"),
     ("data wait", _data_wait, "speed"),
     ("loss", _loss, "speed"),
+    ("images", history_checks.images, "speed"),
+    ("start", history_checks.start, "speed"),
     ("devices", machine_checks.devices, "speed"),
     ("throttling", machine_checks.throttling, "speed"),
     ("other processes", machine_checks.other_processes, "speed"),

@@ -14,14 +14,11 @@ from itertools import pairwise
 from common.analysis import row_checks
 from common.analysis.anatomy import StepAnatomy
 from common.analysis.checks import Check
-from common.analysis.facts import Facts, Scaling, closest, configuration, differences, facts, group_key
+from common.analysis.facts import Facts, Scaling, closest, configuration, ddp_flags, facts, group_key, terms
+from common.analysis.labels import METHOD_ORDER, label_rows, named_differences
 from common.analysis.runs import Run
 from common.analysis.statistics import Estimate, mean_of_runs, paired_ratio, ratio, standing_apart
 from common.metrics import Method, Record
-
-METHOD_ORDER: dict[Method, int] = {"single": 0, "dp": 1, "ddp": 2}
-SHORT_NAMES: dict[Method, str] = {"single": "One device", "dp": "DP", "ddp": "DDP"}
-LONG_NAMES: dict[Method, str] = {"single": "One device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
 
 
 @dataclass(eq=False)
@@ -30,11 +27,14 @@ class Row:
 
     runs: list[Run]
     label: str = ""
-    """Short and unique within the group: `DDP × 2`, or `DDP × 2 (b)` where there are several."""
+    """Short and unique within the group, see `labels.py`."""
     variant: str = ""
     """What tells this row from others of the same method and devices."""
     baseline: Row | None = None
     """The single-device row of the same group."""
+    standard: Row | None = None
+    """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
+    methods, and where it was not run."""
 
     @property
     def record(self) -> Record:
@@ -69,10 +69,15 @@ class Row:
         """Samples per second."""
         return self.seconds_per_sample.inverse() if self.seconds_per_sample else None
 
+    @cached_property
+    def epoch_samples(self) -> int:
+        """Samples of a whole epoch: a resumed run may have begun with the rest of one."""
+        return max(epoch.samples for run in self.runs for epoch in run.record.epochs)
+
     @property
     def epoch_time(self) -> Estimate | None:
-        """Seconds for an epoch of the samples that the newest run's epochs held."""
-        return self.seconds_per_sample.times(self.record.epochs[0].samples) if self.seconds_per_sample else None
+        """Seconds for a whole epoch."""
+        return self.seconds_per_sample.times(self.epoch_samples) if self.seconds_per_sample else None
 
     @cached_property
     def speed_up(self) -> Estimate | None:
@@ -115,6 +120,11 @@ class Row:
             found.append(row_checks.efficiency(self))
         return found
 
+    @property
+    def has_default_options(self) -> bool:
+        """Whether this is DDP as it is without any of its flags."""
+        return self.method == "ddp" and not ddp_flags(self.record.config.ddp)
+
     @cached_property
     def facts(self) -> Facts:
         return facts(self.record)
@@ -151,6 +161,11 @@ class Group:
     differences: list[str] = field(default_factory=list)
     """What differs between the rows although they are compared."""
 
+    @cached_property
+    def main_rows(self) -> list[Row]:
+        """The rows without those that only try other options of DDP: what methods are compared by."""
+        return [row for row in self.rows if row.standard is None]
+
 
 def build_groups(runs: Iterable[Run]) -> list[Group]:
     """Group the comparable runs (completed, with a speed); the most telling group first.
@@ -186,31 +201,25 @@ def _group(runs: list[Run], scaling: Scaling) -> list[Group]:
 
 
 def _finish(group: Group) -> Group:
-    """Order the rows, label them, find their baselines, name what differs."""
-    group.rows.sort(key=lambda row: (row.devices > 1, row.devices, METHOD_ORDER[row.method], row.record.started_at))
-    alike: dict[str, list[Row]] = {}
-    for row in group.rows:
-        name = SHORT_NAMES[row.method] + ("" if row.method == "single" else f" × {row.devices}")
-        alike.setdefault(name, []).append(row)
-    for name, rows in alike.items():
-        for position, row in enumerate(rows):
-            row.label = name if len(rows) == 1 else f"{name} ({_letters(position)})"
-        _name_variants(rows)
+    """Find each row's standard, order and label the rows, find their baselines, name what differs."""
+    _link_standards(group.rows)
+    group.rows.sort(key=_place)
+    label_rows(group.rows)
     singles = [row for row in group.rows if row.method == "single" and row.is_valid]
     for row in group.rows:
         if row.method != "single":
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
-    group.differences = differences((row.label, row.facts) for row in group.rows)
+    group.differences = named_differences(group.rows)
     return group
 
 
-def _name_variants(rows: list[Row]) -> None:
-    names = {name for row in rows for name in row.facts}
-    telling = [name for name in names if len({row.facts.get(name) for row in rows}) > 1]
+def _link_standards(rows: list[Row]) -> None:
+    defaults = {terms(row.record): row for row in rows if row.has_default_options and row.is_valid}
     for row in rows:
-        row.variant = ", ".join(f"{name} {row.facts.get(name, 'n/a')}" for name in sorted(telling))
+        if row.method == "ddp" and not row.has_default_options:
+            row.standard = defaults.get(terms(row.record))
 
 
-def _letters(position: int) -> str:
-    """0, 1, … 25, 26 -> a, b, … z, aa."""
-    return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]
+def _place(row: Row) -> tuple:
+    world, order = row.record.world, METHOD_ORDER[row.method]
+    return row.devices > 1, row.devices, order, world.nodes, row.standard is not None, row.record.started_at

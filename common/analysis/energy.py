@@ -17,7 +17,8 @@ class Energy:
     """What some GPUs drew over the measured epochs of some runs."""
 
     joules: float
-    epochs: int
+    epochs: float
+    """Whole epochs' worth of samples."""
     samples: int
     idle_joules: float | None
     """What they would have drawn with nothing to do; None where the idle power is not known."""
@@ -66,10 +67,10 @@ def _places(run: Run) -> dict:
 def _sum(parts: Iterable[tuple[Run, float, float | None]]) -> Energy:
     parts = list(parts)
     idle = [None if watts is None else watts * sum(run.epoch_seconds) for run, _, watts in parts]
-    epochs = [epoch for run, _, _ in parts for epoch in run.record.epochs]
+    samples = [epoch.samples for run, _, _ in parts for epoch in run.record.epochs]
     return Energy(
         joules=sum(joules for _, joules, _ in parts),
-        epochs=len(epochs),
-        samples=sum(epoch.samples for epoch in epochs),
+        epochs=sum(samples) / max(samples),
+        samples=sum(samples),
         idle_joules=None if None in idle else sum(idle),
     )

@@ -7,8 +7,23 @@ from collections.abc import Iterable
 from common.analysis.comparison import Group
 from common.analysis.facts import differences, shorten
 
-UNSAID = {"classes": "1000", "memory format": "channels_first", "compiled": "no", "data": "synthetic"}
+UNSAID = {
+    "classes": "1000",
+    "memory format": "channels_first",
+    "compiled": "no",
+    "micro-batches a step": "1",
+    "deterministic": "no",
+    "data": "synthetic",
+}
 """Parts of the key that a title leaves out while they have their usual value."""
+SAID = {
+    "classes": "{} classes",
+    "compiled": "compiled",
+    "micro-batches a step": "{} micro-batches a step",
+    "deterministic": "deterministic",
+    "data": "data {}",
+}
+"""How a title words the others, where the value alone does not say what it is."""
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
@@ -19,7 +34,7 @@ def group_title(group: Group) -> str:
     model, device = key.pop("model"), key.pop("device")
     batch = key.pop("per-device batch", None)
     size = f"{batch} samples per device" if batch else f"{key.pop('global batch')} samples per step in all"
-    rest = [f"{name} {value}" if name in UNSAID else value for name, value in key.items() if UNSAID.get(name) != value]
+    rest = [SAID.get(name, "{}").format(value) for name, value in key.items() if UNSAID.get(name) != value]
     kind = {"": "", "weak": "Weak scaling: ", "strong": "Strong scaling: "}[_scaling(group)]
     return f"{kind}{model}, {', '.join(rest)}, {size}, on {device}"
 

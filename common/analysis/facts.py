@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
-from common.metrics import Record
+from common.metrics import DdpOptions, Record
 
 Scaling = Literal["weak", "strong"]
 Facts = dict[str, str]
 T = TypeVar("T")
+
+OPTIONS = "DDP's options"
+"""What the facts on DDP's single options are called where they are told as one."""
 
 
 def group_key(record: Record, scaling: Scaling) -> Facts:
@@ -26,6 +29,8 @@ def group_key(record: Record, scaling: Scaling) -> Facts:
         "precision": config.precision,
         "memory format": config.memory_format,
         "compiled": "yes" if config.compile else "no",
+        "micro-batches a step": str(config.accumulation_steps),
+        "deterministic": "yes" if config.deterministic else "no",
         "data": config.data_source,
         "device": record.world.device_model,
         **batch,
@@ -66,11 +71,38 @@ def facts(record: Record) -> Facts:
 
 def configuration(record: Record) -> tuple:
     """Runs with equal configurations are repeats of each other and are pooled. A run that failed parity never joins."""
-    world = record.world
     failed_parity = record.parity is not None and record.parity.outcome == "failed"
-    flags = (world.emulated, world.shared, world.oversubscribed, failed_parity)
-    batches = (record.config.global_batch_size, record.config.per_device_batch_size)
-    return (record.method, world.devices, world.processes, *batches, *flags, *facts(record).items())
+    return (*terms(record), failed_parity, ddp_flags(record.config.ddp))
+
+
+def terms(record: Record) -> tuple:
+    """Everything of a configuration but DDP's options: rows of equal terms show what the options do."""
+    world, config = record.world, record.config
+    flags = (world.emulated, world.shared, world.oversubscribed)
+    batches = (config.global_batch_size, config.per_device_batch_size)
+    return (record.method, world.devices, world.processes, *batches, *flags, *without_options(facts(record)).items())
+
+
+def without_options(known: Facts) -> Facts:
+    """The facts, less those on DDP's options."""
+    return {name: value for name, value in known.items() if not name.startswith("DDP's ")}
+
+
+def ddp_flags(options: DdpOptions | None) -> str:
+    """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is.
+
+    How long a collective may take (`--timeout`) changes nothing that is measured, and is left out.
+    """
+    usual, flags = DdpOptions(), []
+    for name, value in (options or usual).model_dump(exclude={"timeout_seconds"}).items():
+        flag = name.replace("_", "-")
+        if value == getattr(usual, name):
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            flags.append(f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}")
+    return " ".join(flags)
 
 
 def differences(labelled: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:

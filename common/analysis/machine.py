@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from common.analysis.facts import shorten
 from common.analysis.records import Folder
 from common.console import gib
 from common.metrics import Environment, EnvironmentRecord
@@ -11,13 +14,19 @@ MOST_MACHINES = 8
 
 def machines(folder: Folder) -> list[list[tuple[str, str]]]:
     """Each different machine or installation among the runs, newest first, as (name, value) rows."""
-    found = {}
+    hosts: dict[tuple, dict[str, None]] = {}
     for run in reversed(folder.runs):
-        described = describe(run.record.environment)
-        found.setdefault(tuple(described), described)
-    if not found and folder.environment:
+        used = {device.host: None for device in run.record.devices if run.record.world.nodes > 1}
+        hosts.setdefault(tuple(describe(run.record.environment)), {}).update(used)
+    if not hosts and folder.environment:
         return [describe(folder.environment.environment)]
-    return list(found.values())[:MOST_MACHINES]
+    return [_with_others(list(rows), used) for rows, used in list(hosts.items())[:MOST_MACHINES]]
+
+
+def _with_others(rows: list[tuple[str, str]], used: Iterable[str]) -> list[tuple[str, str]]:
+    """Runs across nodes describe the machine of rank 0; of the others the records know the names."""
+    others = [host for host in used if ("host", host) not in rows]
+    return [*rows, ("other nodes' hosts", shorten(others, most=16))] if others else rows
 
 
 def describe(environment: Environment) -> list[tuple[str, str]]:

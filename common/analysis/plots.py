@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from common.analysis.comparison import METHOD_ORDER, SHORT_NAMES, Group, Row
+from common.analysis.comparison import Group, Row
 from common.analysis.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, new_figure
+from common.analysis.labels import METHOD_ORDER, SHORT_NAMES
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 
@@ -47,7 +48,7 @@ def epoch_time(group: Group) -> Plot | None:
     figure = _bars(
         group,
         lambda row: row.epoch_time,
-        lambda seconds, row: seconds * row.record.epochs[0].samples,
+        lambda seconds, row: seconds * row.epoch_samples,
         "s, less is better",
     )
     return figure and Plot("epoch_time", "Time per epoch", caption, figure)
@@ -57,7 +58,7 @@ def _bars(
     group: Group, estimate_of: Callable[[Row], Estimate | None], point_of: Callable[[float, Row], float], unit: str
 ) -> Figure | None:
     """A bar for each valid row with its interval, and a dot for each run."""
-    rows = [row for row in group.rows if row.is_valid][:MOST_BARS]
+    rows = [row for row in group.main_rows if row.is_valid][:MOST_BARS]
     if not rows:
         return None
     figure, axes = new_figure(len(rows))
@@ -93,15 +94,18 @@ def name_bars(axes, labels: list[str], unit: str) -> None:
 
 def scaling(group: Group) -> Plot | None:
     """Speed-up against devices, with the ideal; rows that share devices are left out, since they do not scale."""
-    rows = [row for row in group.rows if row.speed_up and row.true_devices]
-    if not rows:
-        return None
+    rows = [row for row in group.main_rows if row.speed_up and row.true_devices]
+    if all(row.devices == 1 for row in rows):
+        return None  # there is no line to draw through a single count of devices
     figure, axes = new_figure(5)
     most = max(row.devices for row in rows)
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
-    for method in sorted({row.method for row in rows}, key=METHOD_ORDER.__getitem__):
-        own = [row for row in rows if row.method == method]
-        _scaling_line(axes, own, flagged(SHORT_NAMES[method], own[-1], ", "), shift=0.02 * (METHOD_ORDER[method] - 1.5))
+    lines: dict[tuple, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (METHOD_ORDER[row.method], row.record.world.nodes, row.devices)):
+        lines.setdefault((row.method, row.record.world.nodes), []).append(row)
+    for position, ((method, nodes), own) in enumerate(lines.items()):
+        label = SHORT_NAMES[method] + (f" on {nodes} nodes" if nodes > 1 else "")
+        _scaling_line(axes, own, flagged(label, own[-1], ", "), shift=0.02 * (position - (len(lines) - 1) / 2))
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("devices")
@@ -115,7 +119,7 @@ def scaling(group: Group) -> Plot | None:
 
 def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
     """One method's points with their intervals, from (1, 1) on; `shift` keeps error bars of two methods apart."""
-    method, estimates = rows[0].method, [row.speed_up for row in rows]
+    method, nodes, estimates = rows[0].method, rows[0].record.world.nodes, [row.speed_up for row in rows]
     values = [1.0, *(estimate.value for estimate in estimates)]
     ends = [(1.0, 1.0), *(estimate.interval or (estimate.value, estimate.value) for estimate in estimates)]
     below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
@@ -123,14 +127,15 @@ def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
     devices = [1.0, *(row.devices * (1 + shift) for row in rows)]
     line = "-" if len({row.devices for row in rows}) == len(rows) else "none"  # variants of one count form no line
     axes.errorbar(devices, values, yerr=[below, above], color=COLOURS[method], marker=MARKERS[method], markersize=5,
-                  linestyle=line, capsize=4, linewidth=1.6, label=label)  # fmt: skip
+                  markerfacecolor="none" if nodes > 1 else None, linestyle=line, capsize=4, linewidth=1.6,
+                  label=label)  # fmt: skip
 
 
 def memory(group: Group) -> Plot | None:
     """Peak memory of every device, its static part apart from the rest."""
     bars = [
         (f"{row.label}, {peak.label}" if row.devices > 1 else row.label, row.method, peak)
-        for row in group.rows
+        for row in group.main_rows
         for peak in memory_of(row)[:MOST_DEVICES]
     ][: 2 * MOST_BARS]
     if not bars:
@@ -161,14 +166,15 @@ def memory(group: Group) -> Plot | None:
 
 
 def loss(group: Group) -> Plot | None:
-    rows = [row for row in group.rows if row.record.epochs][:MOST_BARS]
+    rows = [row for row in group.main_rows if row.record.epochs][:MOST_BARS]
     if not rows:
         return None
     figure, axes = new_figure(5)
     for row in rows:
         losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
-        axes.plot(range(1, len(losses) + 1), losses, color=COLOURS[row.method], marker=MARKERS[row.method],
-                  markersize=5, linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
+        epochs = [epoch.epoch for epoch in row.record.epochs]
+        axes.plot(epochs, losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
+                  linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean training loss")

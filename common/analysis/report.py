@@ -11,11 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from common.analysis import explain, why_plots
+from common.analysis.accuracy import accuracy_sheet
 from common.analysis.advice import advise
 from common.analysis.comparison import Group, Row
 from common.analysis.drawing import to_files, to_svg
 from common.analysis.machine import machines, step_01_facts
 from common.analysis.memory import memory_of
+from common.analysis.options_effect import options_sheet, without_default
+from common.analysis.options_plot import options
 from common.analysis.plots import Plot, draw_all
 from common.analysis.probe_sheets import all_reduce_sheet, missing_probes, probe_sheets
 from common.analysis.records import Folder
@@ -59,7 +62,7 @@ def write_plots(target: Path, folder: Folder, groups: list[Group]) -> int:
     try:
         target.mkdir(parents=True, exist_ok=True)
         for position, group in enumerate(groups[:GROUPS_WITH_FIGURES], start=1):
-            for plot in filter(None, [why_plots.steps(group), *draw_all(group)]):
+            for plot in filter(None, [why_plots.steps(group), *draw_all(group), options(group)]):
                 to_files(plot.figure, target / f"group{position}_{plot.name}")
                 written += 1
         if curve := _all_reduce(folder):
@@ -105,23 +108,28 @@ def render(folder: Folder, groups: list[Group]) -> str:
 def _section(position: int, group: Group, folder: Folder) -> dict:
     """What the page shows of one group."""
     told_in_full = position <= GROUPS_WITH_FIGURES
-    rows = group.rows[:MOST_ROWS]
+    rows, all_rows = group.main_rows[:MOST_ROWS], group.rows[:MOST_ROWS]
+    ratios = options(group) if told_in_full else None
     return {
         "id": f"group-{position}",
         "title": explain.group_title(group),
         "scaling": explain.scaling_in_words(group),
         "columns": columns(group),
         "rows": rows,
-        "rows_left_out": len(group.rows) - len(rows),
+        "rows_left_out": len(group.main_rows) - len(rows),
         "on_gpu": rows[0].record.world.device_kind == "cuda",
         "verdicts": [verdict.text for verdict in verdicts(group)][:MOST_LISTED],
         "differences": group.differences,
+        "options": options_sheet(group),
+        "options_plot": _drawn(ratios, f"group{position}") if ratios else None,
+        "without_default": without_default(group),
         "why": _why(position, group, folder) if told_in_full else None,
         "plots": [_drawn(plot, f"group{position}") for plot in draw_all(group)] if told_in_full else [],
-        "memory": [(row, peak) for row in rows for peak in memory_of(row)],
-        "checks": [_checks(row) for row in rows],
+        "accuracy": accuracy_sheet(group),
+        "memory": [(row, peak) for row in all_rows for peak in memory_of(row)],
+        "checks": [_checks(row) for row in all_rows],
         "settings": list({**group.key, **_common_facts(group)}.items()),
-        "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in rows],
+        "commands": [(row, list(Counter(run.record.command for run in row.runs).items())[:5]) for row in all_rows],
     }
 
 

@@ -33,7 +33,7 @@ def why_sheets(group: Group, probed: Sequence[Probes]) -> list[Sheet]:
     """What communication costs, how close to the limit, and the details, each where there is something to show."""
     rows = [row for row in group.rows if row.anatomy][:MOST_ROWS]
     several = [row for row in rows if row.devices > 1]
-    sheets = [_communication(several, probed), _limits(group.rows[:MOST_ROWS], probed)]
+    sheets = [_communication(several, probed), _limits(group.main_rows[:MOST_ROWS], probed)]
     return [sheet for sheet in sheets if sheet.rows]
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from common.analysis.advice import advise
 from common.analysis.comparison import Group, Row
 from common.analysis.explain import SAID_BY_BANNERS, banners, group_title, why_separate
+from common.analysis.options_effect import effects, without_default
 from common.analysis.records import Folder
 from common.analysis.table import Cell, columns
 from common.analysis.verdict import headline, verdicts
@@ -21,7 +22,7 @@ from common.analysis.why import reasons
 FEW_RUNS = (
     "Some rows rest on fewer than three runs: what is said of them knows nothing of the difference between launches"
 )
-MOST_GROUPS, MOST_ROWS, MOST_LINES = 4, 20, 8
+MOST_GROUPS, MOST_ROWS, MOST_LINES, MOST_OPTIONS = 4, 20, 8, 12
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
 
 
@@ -32,6 +33,10 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
         console.print(_table(group))
         _lines(console, [verdict.text for verdict in verdicts(group)])
         _lines(console, reasons(group))
+        if tried := effects(group):
+            console.print("\n[bold]What DDP's options do[/bold]")
+            _lines(console, [effect.text for effect in tried], most=MOST_OPTIONS)
+        _lines(console, without_default(group))
         _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
         _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
     if len(groups) > MOST_GROUPS:
@@ -67,11 +72,11 @@ def _table(group: Group) -> Table:
     for position, column in enumerate(parts):
         header = re.sub(r" (?=\(|batch|efficiency|1,000)", "\n", column.header)
         table.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
-    for row in group.rows[:MOST_ROWS]:
+    for row in group.main_rows[:MOST_ROWS]:
         first, *rest = (column.cell(row) for column in parts)
         table.add_row(_cell(replace(first, text=row.label, note=first.note.replace(", ", "\n"))), *map(_cell, rest))
-    if len(group.rows) > MOST_ROWS:
-        table.caption = f"{len(group.rows) - MOST_ROWS} more rows on the page"
+    if len(group.main_rows) > MOST_ROWS:
+        table.caption = f"{len(group.main_rows) - MOST_ROWS} more rows on the page"
     return table
 
 
@@ -82,7 +87,7 @@ def _cell(cell: Cell) -> str:
 
 
 def _spoilt(group: Group) -> list[tuple[Row, Cell]]:
-    cells = ((row, column.cell(row)) for row in group.rows[:MOST_ROWS] for column in columns(group))
+    cells = ((row, column.cell(row)) for row in group.main_rows[:MOST_ROWS] for column in columns(group))
     return [(row, cell) for row, cell in cells if any(check.name not in SAID_BY_BANNERS for check in cell.warnings)]
 
 
@@ -94,8 +99,8 @@ def _why(failure) -> str:
     return f" ({failure.kind} on rank {failure.rank}: {failure.message}). {failure.advice}" if failure else ""
 
 
-def _lines(console: Console, lines: list[str], colour: str = "default") -> None:
-    for line in lines[:MOST_LINES]:
+def _lines(console: Console, lines: list[str], colour: str = "default", most: int = MOST_LINES) -> None:
+    for line in lines[:most]:
         console.print(f"[{colour}]• {printable(line)}[/{colour}]")
-    if len(lines) > MOST_LINES:
-        console.print(f"• … and {len(lines) - MOST_LINES} more, on the page")
+    if len(lines) > most:
+        console.print(f"• … and {len(lines) - most} more, on the page")

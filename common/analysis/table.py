@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.analysis.checks import Check
-from common.analysis.comparison import LONG_NAMES, Group, Row
+from common.analysis.comparison import Group, Row
 from common.analysis.energy import device_energy, energy_of
 from common.analysis.formats import percent, rate, scaled, seconds, times
+from common.analysis.labels import LONG_NAMES
 from common.analysis.memory import memory_of
 from common.analysis.statistics import Estimate
 from common.console import gib
@@ -44,7 +45,7 @@ def columns(group: Group) -> list[Column]:
     memory = "GPU memory (device 0 / others)" if on_gpu else "Process memory (rank 0 / others)"
     found = [
         Column("Method", "method", _method),
-        Column("Devices", "devices", lambda row: Cell(str(row.devices), value=row.devices)),
+        Column("Devices", "devices", _devices),
         Column("Global batch", "global-batch", _batch),
         Column("Time / epoch", "epoch-time", lambda row: _measured(row, row.epoch_time, seconds)),
         Column(memory, "memory", _memory),
@@ -74,7 +75,16 @@ def troubles(row: Row, spoils: str) -> tuple[Check, ...]:
 def _method(row: Row) -> Cell:
     runs = f"{len(row.runs)} runs" if len(row.runs) > 1 else "1 run"
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
+    if any(run.record.resumed for run in row.runs):
+        flags.append("resumed")
+    if any(run.record.world.restarts for run in row.runs):
+        flags.append("restarted")
     return Cell(LONG_NAMES[row.method], note=", ".join([runs, *flags]))
+
+
+def _devices(row: Row) -> Cell:
+    nodes = row.record.world.nodes
+    return Cell(str(row.devices), note=f"on {nodes} nodes" if nodes > 1 else "", value=row.devices)
 
 
 def _batch(row: Row) -> Cell:

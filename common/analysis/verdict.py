@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.analysis.comparison import LONG_NAMES, Group, Row, times_as_fast
+from common.analysis.comparison import Group, Row, times_as_fast
 from common.analysis.facts import closest, differences
+from common.analysis.labels import LONG_NAMES
 from common.analysis.statistics import Estimate, distinguishable
-from common.metrics import Record
+from common.metrics import Method, Record
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,23 @@ class Verdict:
 
 
 def verdicts(group: Group) -> list[Verdict]:
-    """Every parallel row against one device, and DDP against DP on as many devices; invalid rows stay out."""
-    valid = [row for row in group.rows if row.is_valid]
+    """Every parallel row against one device; DDP against DP on as many devices, and across nodes against within one.
+
+    Invalid rows stay out, and so do rows that only try options of DDP.
+    """
+    valid = [row for row in group.main_rows if row.is_valid]
     found = [Verdict(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
-    rivals: dict[int, list[Row]] = {}
+    rivals: dict[tuple, list[Row]] = {}
     for row in valid:
-        if row.method == "dp":
-            rivals.setdefault(row.devices, []).append(row)
+        if row.record.world.nodes == 1:
+            rivals.setdefault((row.method, row.devices), []).append(row)
     for row in valid:
         if row.method == "ddp":
-            rival = closest(row.facts, rivals.get(row.devices, []), lambda other: other.facts)
-            if rival:
-                found.append(Verdict(row, rival, times_as_fast(row, rival)))
+            across = ["ddp"] if row.record.world.nodes > 1 else []
+            for method in ("dp", *across):
+                rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
+                if rival:
+                    found.append(Verdict(row, rival, times_as_fast(row, rival)))
     return found
 
 
@@ -66,16 +72,28 @@ class Headline:
 def contenders(group: Group) -> list[Row]:
     """One row of each method, on the most true devices that DDP ran on: those that the outcome is about.
 
-    Where a method has several configurations, the newest speaks for it: of enough tries the fastest wins by luck alone.
+    Where a method has several configurations, one speaks for it by its terms and never by its speed: of enough tries
+    the fastest wins by luck alone. It is the one that differs least from the newest row of DP (of DDP where there is no
+    DP); of equals the newest. DDP with its default options goes before any other.
     """
-    valid = [row for row in group.rows if row.is_valid]
+    valid = [row for row in group.main_rows if row.is_valid]
     rows = [row for row in valid if row.true_devices] or valid
     several = [row for row in rows if row.devices > 1]
     most = max((row.devices for row in several if row.method == "ddp"), default=0)
     most = most or max((row.devices for row in several), default=1)
     taking_part = [row for row in rows if row.devices == most or row.method == "single"]
-    newest_last = sorted(taking_part, key=lambda row: row.record.started_at)
-    return list({row.method: row for row in newest_last}.values())
+    by_method: dict[Method, list[Row]] = {}
+    for row in sorted(taking_part, key=lambda row: (row.has_default_options, row.record.started_at)):
+        by_method.setdefault(row.method, []).append(row)
+    return _on_equal_terms(by_method)
+
+
+def _on_equal_terms(by_method: dict[Method, list[Row]]) -> list[Row]:
+    """One row of each method; the last of a method's rows goes before the others."""
+    if "ddp" in by_method and by_method["ddp"][-1].has_default_options:
+        by_method["ddp"] = [row for row in by_method["ddp"] if row.has_default_options]
+    first = next((by_method[method][-1] for method in ("dp", "ddp", "single") if method in by_method), None)
+    return [closest(first.facts, rows, lambda row: row.facts) for rows in by_method.values()] if first else []
 
 
 def headline(groups: list[Group]) -> Headline:
@@ -127,7 +145,10 @@ def name(row: Row) -> str:
     """The method in full, for a sentence."""
     if row.method == "single":
         return "one device"
-    return f"{'emulated ' if row.record.world.emulated else ''}{LONG_NAMES[row.method]}"
+    world = row.record.world
+    return f"{'emulated ' if world.emulated else ''}{LONG_NAMES[row.method]}" + (
+        f" on {world.nodes} nodes" if world.nodes > 1 else ""
+    )
 
 
 def _place(record: Record) -> str:

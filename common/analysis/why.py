@@ -128,7 +128,7 @@ class WrapperPrice:
 
 def wrapper_price(group: Group) -> WrapperPrice:
     """Every wrapped row on one device against plain training of the same group."""
-    rows = [row for row in group.rows if row.devices == 1 and row.method != "single" and row.speed_up]
+    rows = [row for row in group.main_rows if row.devices == 1 and row.method != "single" and row.speed_up]
     lines = [_price(row) for row in rows]
     return WrapperPrice(lines, [] if {"dp", "ddp"} <= {row.method for row in rows} else list(_commands(group)))
 
@@ -151,7 +151,18 @@ def _commands(group: Group) -> Iterator[str]:
         "--num-classes": config.num_classes,
         "--precision": config.precision,
     }
-    options = shlex.join(str(part) for pair in sizes.items() for part in pair)
+    if config.accumulation_steps > 1:
+        sizes["--accumulation-steps"] = config.accumulation_steps
+    if config.data_dir:
+        sizes["--data-dir"] = config.data_dir
+    switches = {
+        "--channels-last": config.memory_format == "channels_last",
+        "--compile": config.compile,
+        "--deterministic": config.deterministic,
+    }
+    words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]
+    options = shlex.join(words)
     yield f"python 02_baseline_single_gpu.py {options}"
-    yield f"python 03_dataparallel_training.py {options} --gpus 0"
+    if not config.compile:  # step 03 has no --compile
+        yield f"python 03_dataparallel_training.py {options} --gpus 0"
     yield f"torchrun --standalone --nproc_per_node=1 04_ddp_training.py {options}"

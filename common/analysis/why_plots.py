@@ -16,7 +16,7 @@ from common.metrics import AllReduce
 
 def steps(group: Group) -> Plot | None:
     """One stacked bar for each row that was taken apart: the phases of its slowest rank, in the order of a step."""
-    rows = [row for row in group.rows if row.anatomy][:MOST_BARS]
+    rows = [row for row in group.main_rows if row.anatomy][:MOST_BARS]
     if not rows:
         return None
     slowest = [row.anatomy.slowest for row in rows]
