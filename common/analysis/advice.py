@@ -103,8 +103,13 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
         "Exchange gradients less often, or fewer bytes of them.",
         f"{row.label}'s exchange adds {cost} after overlap ({interval_text(found.exposed)}).",
         "Less often: a larger batch per device (--batch-size), in several micro-batches where it does not fit "
-        "(--accumulation-steps). Fewer bytes: --comm-hook bf16, which rounds the gradients.",
+        f"(--accumulation-steps). Fewer bytes: {_hook(row)}, which rounds the gradients.",
     )
+
+
+def _hook(row: Row) -> str:
+    """bf16 keeps the range of fp32, but torch exchanges it over NCCL alone."""
+    return "--comm-hook bf16" if row.record.world.backend == "nccl" else "--comm-hook fp16"
 
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:

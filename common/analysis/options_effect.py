@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass
 
-from common.analysis.comparison import Group, Row, times_as_fast
+from common.analysis.comparison import Group, Row, in_turn, times_as_fast
 from common.analysis.facts import shorten, terms
 from common.analysis.formats import rate, times
 from common.analysis.memory import memory_of
@@ -39,7 +40,7 @@ class Effect:
 
     @property
     def text(self) -> str:
-        """One line: `DDP × 2 with --one-bucket: 0.93 times as fast (95 % interval 0.90 to 0.96), memory + 12 MiB`."""
+        """One line: `--one-bucket: slower, 0.93 times as fast (95 % interval 0.90 to 0.96), memory + 12 MiB`."""
         told = self.outcome
         if self.quotient and self.quotient.interval:
             ratio = f"{self.quotient.value:.2f} times as fast"
@@ -47,7 +48,7 @@ class Effect:
             told = f"{said} (95 % interval {span(self.quotient)})"
         doubts = shorten(check.name for check in troubles(self.row, "speed"))
         memory = f", memory {_signed(self.bytes_more)}" if self.bytes_more is not None else ""
-        return f"{self.row.label}: {told}{memory}{f'; doubts about {doubts}' if doubts else ''}"
+        return f"{self.row.variant}: {told}{memory}{f'; doubts about {doubts}' if doubts else ''}"
 
 
 def effects(group: Group) -> list[Effect]:
@@ -55,10 +56,27 @@ def effects(group: Group) -> list[Effect]:
     return [_effect(row, row.standard) for row in group.rows if row.standard is not None]
 
 
+def by_standard(found: list[Effect]) -> dict[Row, list[Effect]]:
+    """The effects under the row that they are held against."""
+    return {
+        standard: [effect for effect in found if effect.row.standard is standard]
+        for standard in dict.fromkeys(effect.row.standard for effect in found)
+    }
+
+
 def _effect(row: Row, standard: Row) -> Effect:
     peaks = [max((device.peak_bytes for device in memory_of(one)), default=None) for one in (row, standard)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    return Effect(row, times_as_fast(row, standard) if row.is_valid else None, more)
+    return Effect(row, times_as_fast(row, _beside(row, standard)) if row.is_valid else None, more)
+
+
+def _beside(row: Row, standard: Row) -> Row:
+    """The standard's runs of the very rounds that `row` took part in, for the default options may have run more often
+    than the others; all of its runs where there are no such rounds."""
+    started = [run.record.started_at for run in standard.runs]
+    latest = [bisect(started, run.record.started_at) - 1 for run in row.runs]
+    partners = Row([standard.runs[place] for place in latest if place >= 0])
+    return partners if in_turn(row, partners) else standard
 
 
 def without_default(group: Group) -> list[str]:
@@ -88,12 +106,13 @@ def options_sheet(group: Group) -> Sheet | None:
         ("Memory", "memory"),
     ]
     lines = []
-    for standard in dict.fromkeys(effect.row.standard for effect in found):
-        lines.append(("ddp", [Cell("the defaults", note=standard.label), _speed(standard), *[Cell("–")] * 3]))
-        lines += [("ddp", _cells(effect)) for effect in found if effect.row.standard is standard]
+    for standard, tried in by_standard(found).items():
+        first = Cell("the defaults", note=f"{standard.label}, {_runs(standard)}")
+        lines.append(("ddp", [first, _speed(standard), *[Cell("–")] * 3]))
+        lines += [("ddp", _cells(effect)) for effect in tried]
     hint = (
-        f"Of {len(found)} options without any effect, one in twenty would still look as if it had one: "
-        "trust what a second sweep shows again. Memory: the difference on the device or process that holds most."
+        "Of options without any effect one in twenty still looks as if it had one: trust what a second sweep shows "
+        "again. Memory: the difference on the device or process that holds most."
     )
     return Sheet("What DDP's options do", columns, lines, hint)
 
@@ -104,15 +123,19 @@ def _cells(effect: Effect) -> list[Cell]:
     if quotient:
         against = Cell(times(quotient.value), interval_text(quotient, times), value=quotient.value)
     memory = Cell("n/a") if more is None else Cell(_signed(more), value=more)
-    return [Cell(effect.row.variant), _speed(effect.row), against, Cell(effect.outcome), memory]
+    return [Cell(effect.row.variant, note=_runs(effect.row)), _speed(effect.row), against, Cell(effect.outcome), memory]
 
 
 def _speed(row: Row) -> Cell:
     warnings = troubles(row, "speed")
     if row.throughput is None:
         return Cell("withheld", warnings=warnings)
-    speed, runs = row.throughput, f"{len(row.runs)} run{'s' if len(row.runs) > 1 else ''}"
-    return Cell(rate(speed.value), interval_text(speed, rate), runs, speed.value, warnings)
+    speed = row.throughput
+    return Cell(rate(speed.value), interval_text(speed, rate), value=speed.value, warnings=warnings)
+
+
+def _runs(row: Row) -> str:
+    return f"{len(row.runs)} run{'s' if len(row.runs) > 1 else ''}"
 
 
 def _signed(size: int) -> str:

@@ -28,7 +28,7 @@ def options(group: Group) -> Plot | None:
         labels = [flagged(name, effect.row, "\n") for name, effect in zip(names, found, strict=True)]
         axes.set_yticks(range(len(labels)), [label.replace(" --", "\n--") for label in labels])
         axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.set_xlabel("throughput / throughput with the defaults, more is better")
+        axes.set_xlabel("times as fast as with the defaults")
         axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
     caption = "Lines: 95 % interval. One that crosses 1 shows no effect."
     return Plot("options", "What DDP's options do", caption, figure)

@@ -13,7 +13,7 @@ from rich.table import Table
 from common.analysis.advice import advise
 from common.analysis.comparison import Group, Row
 from common.analysis.explain import SAID_BY_BANNERS, banners, group_title, why_separate
-from common.analysis.options_effect import effects, without_default
+from common.analysis.options_effect import by_standard, effects, without_default
 from common.analysis.records import Folder
 from common.analysis.table import Cell, columns
 from common.analysis.verdict import headline, verdicts
@@ -33,12 +33,12 @@ def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None
         console.print(_table(group))
         _lines(console, [verdict.text for verdict in verdicts(group)])
         _lines(console, reasons(group))
-        if tried := effects(group):
-            console.print("\n[bold]What DDP's options do[/bold]")
-            _lines(console, [effect.text for effect in tried], most=MOST_OPTIONS)
-        _lines(console, without_default(group))
         _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
         _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
+        for standard, tried in by_standard(effects(group)).items():
+            console.print(f"\n[bold]What DDP's options do[/bold], against {standard.label} with the default ones")
+            _lines(console, [effect.text for effect in tried], most=MOST_OPTIONS)
+        _lines(console, without_default(group))
     if len(groups) > MOST_GROUPS:
         console.print(f"\n… and {len(groups) - MOST_GROUPS} more groups, all on the page.")
     _lines(console, banners(groups), "yellow")

@@ -45,7 +45,7 @@ def columns(group: Group) -> list[Column]:
     memory = "GPU memory (device 0 / others)" if on_gpu else "Process memory (rank 0 / others)"
     found = [
         Column("Method", "method", _method),
-        Column("Devices", "devices", _devices),
+        Column("Devices", "devices", lambda row: Cell(str(row.devices), value=row.devices)),
         Column("Global batch", "global-batch", _batch),
         Column("Time / epoch", "epoch-time", lambda row: _measured(row, row.epoch_time, seconds)),
         Column(memory, "memory", _memory),
@@ -80,11 +80,6 @@ def _method(row: Row) -> Cell:
     if any(run.record.world.restarts for run in row.runs):
         flags.append("restarted")
     return Cell(LONG_NAMES[row.method], note=", ".join([runs, *flags]))
-
-
-def _devices(row: Row) -> Cell:
-    nodes = row.record.world.nodes
-    return Cell(str(row.devices), note=f"on {nodes} nodes" if nodes > 1 else "", value=row.devices)
 
 
 def _batch(row: Row) -> Cell:

@@ -71,6 +71,11 @@ def test_exposed_communication():
     (line,) = fired("exposed_communication", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=420, off=350))))
     assert "adds 70.0 ms of a step (19 %)" in line
     assert "96.1 %, 9 steps" in line
+    assert "--accumulation-steps" in line
+    assert "--comm-hook fp16" in line
+    on_gpus = [make_record(m, d, kind="cuda") for m, d in (("single", 1), ("dp", 2))]
+    exposed = make_anatomy("ddp", make_rank("ddp", on=420, off=350))
+    (line,) = fired("exposed_communication", *on_gpus, make_record("ddp", 2, kind="cuda", anatomy=exposed))
     assert "--comm-hook bf16" in line
     assert fired("exposed_communication", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=370, off=350)))) == []
 
