@@ -48,7 +48,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at: the newest row of each method on the most true devices, and step 01's measurements."""
+    """What the rules look at: the contenders, one row of each method, and step 01's measurements."""
 
     rows: dict[Method, Row]
     probed: Sequence[Probes]

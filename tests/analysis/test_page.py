@@ -13,7 +13,7 @@ from common.analysis.anatomy import PHASES
 from common.analysis.drawing import PHASE_COLOURS
 from common.analysis.formats import rate, seconds
 from common.analysis.report import TEMPLATES
-from common.metrics import epoch_seconds, throughput
+from common.metrics import DdpOptions, epoch_seconds, throughput
 
 
 @pytest.fixture
@@ -76,7 +76,11 @@ def test_every_column_leads_to_the_glossary(open_page):
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_page_does_not_scroll_sideways(open_page, width, scheme):
     long = make_record(config={"model": "a_model_with_a_very_long_name_" * 4}, command="python " + "x" * 300)
-    page = open_page([*anatomy_lab(), make_record("ddp", 4, 1.0), long, make_probed()], width, scheme)
+    tried = {"ddp": DdpOptions(one_bucket=True, comm_hook="powersgd", gradient_as_bucket_view=False, static_graph=True)}
+    across = make_record("ddp", 2, world={"nodes": 2, "restarts": 1})
+    records = [*anatomy_lab(), make_record("ddp", 2, config=tried), across, make_record("ddp", 4, 1.0), long]
+    page = open_page([*records, make_probed()], width, scheme)
+    assert page.locator(".options .sheet tbody tr").count() == 2
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
