@@ -50,7 +50,7 @@ def _name(row: Row) -> str:
 
 def _told(row: Row) -> Facts:
     """The row's facts, those on DDP's options as the flags that set them."""
-    options = {OPTIONS: ddp_flags(row.record.config.ddp) or "DDP's defaults"} if row.method == "ddp" else {}
+    options = {OPTIONS: ddp_flags(row.record.config.ddp) or "the defaults"} if row.method == "ddp" else {}
     return without_options(row.facts) | options
 
 

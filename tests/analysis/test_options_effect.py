@@ -147,7 +147,7 @@ def test_methods_are_compared_by_the_defaults_and_not_by_the_newest_option():
 
 def test_options_that_differ_between_counts_of_devices_are_named():
     (group,) = groups_of(ddp(), ddp(devices=4, static_graph=True))
-    assert "DDP's options DDP's defaults (DDP × 2) and --static-graph (DDP × 4)" in group.differences
+    assert "DDP's options the defaults (DDP × 2) and --static-graph (DDP × 4)" in group.differences
 
 
 def test_micro_batches_and_determinism_are_groups_of_their_own():
