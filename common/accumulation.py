@@ -7,6 +7,7 @@ from torchrun's own store what the last attempt found out.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
@@ -45,6 +46,9 @@ def try_next(config: RunConfig, world: World) -> None:
     if world.backend:
         _torchrun_store().set(VARIABLE, str(steps))
         return
+    for worker in multiprocessing.active_children():  # the loader's: they would wait for this process for ever
+        worker.terminate()
+        worker.join()
     sys.stdout.flush()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # what is ignored stays ignored in the new program

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,11 +142,12 @@ def _load(path: Path) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError("there is no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
-        raise ValueError(f"cannot be read ({str(error).splitlines()[0][:80]})") from None
+    except Exception as error:  # what the reader stumbles over first in a torn file may be of any kind
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ValueError(f"it cannot be read ({reason[:80]})") from None
     wanted = {"config", "epoch", "steps_done", "model", "optimizer", "scaler", "random"}
     if not isinstance(state, dict) or not wanted <= set(state):
-        raise ValueError("is not a checkpoint of this lab")
+        raise ValueError("it is not a checkpoint of this lab")
     return state
 
 

@@ -50,7 +50,8 @@ def dissect(trainer: Trainer, steps: int) -> Anatomy:
     )
     if is_ddp:
         # torch publishes a step's times with the next step: the first entry is of the warm-up, the second settles.
-        mine.communication_seconds, mine.overlap_seconds = (list(part) for part in zip(*overlaps[2:], strict=True))
+        mine.communication_seconds = [communication for communication, _ in overlaps[2:]]
+        mine.overlap_seconds = [overlap for _, overlap in overlaps[2:]]
         anatomy.bucket_bytes = _bucket_bytes(model)
         price_exchange(trainer, batches, steps, mine)
     anatomy.ranks = gathered(mine)

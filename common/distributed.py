@@ -22,9 +22,18 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
 
     Blocks until all ranks are there. A rank that fails leaves without parting: the others may be in a collective.
     """
+    timeout = timedelta(seconds=timeout_seconds)
+    store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
+    if place.world.nodes == 1:
+        # Ranks that torchrun has restarted share its store with those that died, whose addresses are still in it
+        # (pytorch#135712). Over several nodes the number of restarts is no common name: docs/multi_node.md.
+        store = dist.PrefixStore(f"attempt_{place.world.restarts}", store)
     dist.init_process_group(
         place.world.backend,
-        timeout=timedelta(seconds=timeout_seconds),
+        store=store,
+        rank=rank,
+        world_size=processes,
+        timeout=timeout,
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         device_id=place.first if place.world.backend == "nccl" else None,
     )

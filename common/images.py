@@ -54,7 +54,8 @@ def _image_folder(folder: Path) -> ImageFolder:
     try:
         return ImageFolder(folder)
     except FileNotFoundError as error:
-        raise UsageError(f"--data-dir: {str(error).splitlines()[0]}; every class is a folder with images") from None
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UsageError(f"--data-dir: {reason}; give a folder with one folder of images per class") from None
     except OSError as error:
         raise UsageError(f"--data-dir: cannot read {error.filename or folder} ({error.strerror})") from None
 

@@ -47,6 +47,9 @@ class Classifier(nn.Module):
         self.register_buffer("pixel_mean", pixels[0].view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", pixels[1].view(3, 1, 1), persistent=False)
 
+        self.flops_per_sample: int | None = None
+        """Floating-point operations of one sample's forward and backward, once they are counted."""
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, 3, height, width) uint8 -> logits (batch, heads, classes) float32; head 0 is the main one."""
         dtype = self.autocast_dtype
@@ -75,7 +78,7 @@ def create(config: RunConfig, device: torch.device) -> Classifier:
     torch.manual_seed(config.seed)
     try:
         model = Classifier(builder(**_arguments(config)), config).train()
-        _forward_of_shapes(model, config)
+        model.flops_per_sample = _flops_per_sample(model, config)
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0] or "shapes do not fit"
         raise UsageError(
@@ -91,7 +94,7 @@ def _published_size(name: str) -> int:
     return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
-def flops_per_sample(model: Classifier, config: RunConfig) -> int:
+def _flops_per_sample(model: Classifier, config: RunConfig) -> int:
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
     Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone.

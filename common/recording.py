@@ -109,14 +109,18 @@ class Run:
         self.trace.samples.append(samples)
         self.trace.checksums.append(checksum)
         self.progress.line(console.epoch_line(epoch, self.config.epochs, sum(times.steps)))
-        for name in sorted(set(unreadable) - self.unreadable):
-            self.progress.line(f"[yellow]skipped {escape(name)}")
-        self.unreadable.update(unreadable)
+        self._skipped(unreadable)
 
-    def validated(self, validation: Validation | None) -> None:
-        """Enter what the model got right after the last epoch."""
+    def validated(self, validation: Validation | None, unreadable: list[str]) -> None:
+        """Enter what the model got right after the last epoch, and the files that it could not be shown."""
         self.epochs[-1].validation = validation
         self.progress.line(console.validation_line(validation))
+        self._skipped(unreadable)
+
+    def _skipped(self, files: list[str]) -> None:
+        for name in sorted(set(files) - self.unreadable):
+            self.progress.line(f"[yellow]  skipped {escape(name)}")
+        self.unreadable.update(files)
 
     def log(self, memories: list[DeviceMemory]) -> None:
         """Write the last epoch to the logs; `memories` are this process's peaks so far."""

@@ -136,6 +136,8 @@ def _check_options(args: argparse.Namespace, world: World, accumulation_steps: i
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
             "gradients (pytorch#143580); leave one of them out"
         )
+    if args.comm_hook == "bf16" and world.backend == "gloo":
+        raise UsageError("--comm-hook bf16 needs NCCL, one GPU per rank: torch refuses it over gloo; try fp16")
     if args.comm_hook == "powersgd" and world.backend == "gloo" and not args.one_bucket:
         raise UsageError(
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "

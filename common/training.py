@@ -12,7 +12,7 @@ from common import checkpoints, dissection, memory, parity
 from common.data import validation_loader
 from common.gpu_sampler import EnergyMeter, GpuSampler
 from common.metrics import Anatomy
-from common.models import Classifier, flops_per_sample
+from common.models import Classifier
 from common.recording import Run
 from common.trainer import Trainer
 from common.validation import validate
@@ -27,7 +27,7 @@ def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
     start, run.resumed = checkpoints.find_start(run.args, config, place.rank)
     run.announce()
     classifier = model if isinstance(model, Classifier) else model.module
-    run.flops_per_sample = flops_per_sample(classifier, config)
+    run.flops_per_sample = classifier.flops_per_sample
     run.parity_done(parity.check(model, classifier, loader.dataset, place, config.ddp))
     if config.compile:
         model.compile()  # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end
@@ -49,7 +49,7 @@ def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
         trainer.measured_epoch(epoch, done, kept.after_step(trainer, epoch))
         joules.update(energy.joules())
         if validation:
-            run.validated(validate(model, classifier, validation, place.first))
+            run.validated(*validate(model, classifier, validation, place.first))
         run.log(memory.read_peaks(place, sampler))
     sampler.stop()
     run.measured(memory.read_peaks(place, sampler), sampler, dict(joules))

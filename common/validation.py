@@ -16,8 +16,12 @@ from common.models import Classifier
 from common.ranks import barrier
 
 
-def validate(model: nn.Module, classifier: Classifier, loader: DataLoader, device: torch.device) -> Validation | None:
-    """Every rank classifies its share and the counts are summed; None where no image can be read.
+def validate(
+    model: nn.Module, classifier: Classifier, loader: DataLoader, device: torch.device
+) -> tuple[Validation | None, list[str]]:
+    """Every rank classifies its share and the counts are summed; None where no image can be decoded.
+
+    Also returns the files of this rank that could not be.
 
     DataParallel spreads its batches over its devices. DDP's wrapper would only get in the way of ranks whose shares
     differ in size, so that there, as on one device, the bare classifier is asked.
@@ -25,9 +29,11 @@ def validate(model: nn.Module, classifier: Classifier, loader: DataLoader, devic
     started = perf_counter()
     classify = model if isinstance(model, nn.DataParallel) else classifier
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # samples, right at first, within five, loss
+    unreadable: list[str] = []
     model.eval()
     with torch.no_grad():
         for batch in loader:
+            unreadable += batch.unreadable
             if not len(batch.labels):
                 continue
             labels = batch.labels.to(device, non_blocking=True)
@@ -41,12 +47,13 @@ def validate(model: nn.Module, classifier: Classifier, loader: DataLoader, devic
     samples, first, five, loss = sums.tolist()
     barrier()
     if not samples:
-        return None
+        return None, unreadable
     mean_loss = loss / samples
-    return Validation(
+    found = Validation(
         samples=int(samples),
         top1=first / samples,
         top5=five / samples,
         mean_loss=mean_loss if isfinite(mean_loss) else None,
         seconds=perf_counter() - started,
     )
+    return found, unreadable

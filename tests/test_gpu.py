@@ -1,8 +1,14 @@
 """What only a CUDA GPU can show. One GPU is enough: replicas and ranks then share it, and the records say so."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
-from conftest import SMALL, environment, records_in, run_script
+from conftest import SMALL, environment, planted, records_in, run_script
+from factories import make_config
+
+from common import models
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,3 +82,82 @@ def test_out_of_gpu_memory_leaves_a_record(tmp_path):
     process = run_script("02_baseline_single_gpu.py", *arguments, env=GPU)
     assert process.returncode == 1
     assert records_in(tmp_path)[0]["failure"]["kind"] == "out_of_memory"
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        ["--amp", "--channels-last", "--accumulation-steps", "2"],
+        ["--precision", "bf16", "--channels-last", "--compile"],
+        ["--deterministic"],
+    ],
+)
+def test_training_practice_on_a_gpu(tmp_path, switches):
+    record = run("02_baseline_single_gpu.py", tmp_path, "--batch-size", 16, *switches)
+    assert record["config"]["precision"] == ("fp16" if "--amp" in switches else record["config"]["precision"])
+    assert record["epochs"][1]["mean_loss"] < 6.5
+
+
+def test_deterministic_runs_are_identical_on_a_gpu(tmp_path):
+    for _ in range(2):
+        run("02_baseline_single_gpu.py", tmp_path, "--batch-size", 16, "--deterministic", "--amp")
+    one, other = ([epoch["mean_loss"] for epoch in record["epochs"]] for record in records_in(tmp_path))
+    assert one == other
+
+
+def test_replicas_on_a_gpu_run_in_the_dtype_and_memory_format_asked_for():
+    """torch's own DataParallel, two replicas: autocast entered outside would be fp16 in its threads."""
+    classifier = models.create(make_config(precision="bf16", memory_format="channels_last"), torch.device("cuda"))
+    seen = []
+    for name, layer in classifier.backbone.named_children():
+        if name == "layer1":
+            layer.register_forward_hook(
+                lambda module, inputs, out: seen.append(
+                    (out.dtype, out.is_contiguous(memory_format=torch.channels_last))
+                )
+            )
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, device="cuda")
+    logits = torch.nn.DataParallel(classifier, device_ids=[0, 0])(images)
+    classifier.loss(logits, torch.zeros(8, dtype=torch.int64, device="cuda")).backward()
+    assert seen == [(torch.bfloat16, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "ranks"),
+    [
+        (["--comm-hook", "bf16"], 1),
+        (["--comm-hook", "fp16", "--amp"], 1),
+        (["--comm-hook", "powersgd"], 1),
+        (["--static-graph", "--one-bucket"], 1),
+        (["--sync-bn"], torch.cuda.device_count() + 1),
+        (["--compile", "--image-size", "64"], 1),  # torch 2.11 trips over maps of 1 × 1
+    ],
+)
+def test_ddp_options_on_a_gpu(tmp_path, options, ranks):
+    record = run("04_ddp_training.py", tmp_path, "--batch-size", 8, *options, ranks=ranks)
+    assert record["parity"]["outcome"] == "passed"
+
+
+def test_out_of_gpu_memory_ends_with_smaller_micro_batches(tmp_path):
+    """3 GB of real memory, which hold the batch in several pieces only."""
+    share = "import torch; whole = torch.cuda.get_device_properties(0).total_memory\n"
+    share += "torch.cuda.set_per_process_memory_fraction(3e9 / whole)"
+    script = planted(tmp_path, "02_baseline_single_gpu.py", share)
+    arguments = ["--model", "resnet50", "--batch-size", 64, "--samples-per-epoch", 64, "--epochs", 1, "--workers", 1]
+    arguments += ["--warmup-steps", 1, "--anatomy-steps", 0, "--auto-accumulate", "--results-dir", tmp_path / "results"]
+    process = subprocess.run([sys.executable, *map(str, [script, *arguments])], env=GPU, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    *failed, completed = sorted(records_in(tmp_path / "results"), key=lambda r: r["config"]["accumulation_steps"])
+    assert failed
+    assert all(record["failure"]["kind"] == "out_of_memory" for record in failed)
+    assert completed["config"]["accumulation_steps"] > 1
+    assert completed["devices"][0]["memory"]["peak_reserved_bytes"] <= 3e9
+
+
+@pytest.mark.parametrize(("script", "ranks"), [("03_dataparallel_training.py", 0), ("04_ddp_training.py", 1)])
+def test_a_checkpoint_of_a_gpu_goes_on_under_another_method(tmp_path, script, ranks):
+    run("02_baseline_single_gpu.py", tmp_path / "a", "--batch-size", 16, "--checkpoint-dir", tmp_path / "c", "--amp")
+    newest = sorted((tmp_path / "c").iterdir())[-1]
+    record = run(script, tmp_path / "b", "--batch-size", 16, "--epochs", 3, "--resume", newest, "--amp", ranks=ranks)
+    assert record["resumed"]["epoch"] == 3
+    assert record["epochs"][0]["mean_loss"] < 6

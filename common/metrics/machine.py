@@ -53,7 +53,7 @@ class World(Part):
     processes: PositiveCount
     nodes: PositiveCount = 1
     restarts: Count = 0
-    """How often torchrun had started the ranks anew (`--max-restarts`) before those that finished the run."""
+    """How often torchrun had started the ranks anew (`--max-restarts`) before these, as rank 0's node has counted."""
     backend: Literal["nccl", "gloo"] | None = None
     threads_per_device: PositiveCount = 1
     """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""

@@ -1,0 +1,99 @@
+"""--auto-accumulate: out of memory, a run starts anew in a fresh process with the same batch in smaller pieces."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+from factories import make_place
+
+from common.accumulation import next_steps
+from common.run_config import next_accumulation
+
+SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+
+# A device that holds no more than four images at once, from the first warm-up step on.
+LITTLE_MEMORY = """
+import torch
+from common.models import Classifier
+forward = Classifier.forward
+def limited(self, images):
+    if len(images) > 4 and images.device.type != "meta" and self.training and torch.is_grad_enabled():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    return forward(self, images)
+Classifier.forward = limited
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "more", "starter"),
+    [
+        (SINGLE, ["--batch-size", 16], [sys.executable]),
+        (DP, ["--batch-size", 32, "--gpus", "0,1"], [sys.executable]),
+        (DDP, ["--batch-size", 16], [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=5"]),
+    ],
+)
+def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, more, starter):
+    arguments = [*SMALL, *more, "--epochs", 1, "--auto-accumulate", "--results-dir", tmp_path / "results"]
+    command = [*starter, planted(tmp_path, script, LITTLE_MEMORY), *arguments]
+    process = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=200
+    )
+    assert process.returncode == 0, process.stderr
+    *failed, completed = sorted(records_in(tmp_path / "results"), key=lambda r: r["config"]["accumulation_steps"])
+    assert [record["failure"]["kind"] for record in failed] == ["out_of_memory"] * 2
+    assert [record["config"]["accumulation_steps"] for record in failed] == [1, 2]
+    assert completed["status"] == "completed"
+    assert completed["config"]["accumulation_steps"] == 4
+    assert completed["config"]["global_batch_size"] == failed[0]["config"]["global_batch_size"]
+    assert "--auto-accumulate" in completed["command"]
+    assert "starting anew with --accumulation-steps 4" in process.stderr
+
+
+def test_without_it_the_message_names_batch_peak_and_the_way_out(tmp_path):
+    arguments = [*SMALL, "--batch-size", 16, "--epochs", 1, "--results-dir", tmp_path / "results"]
+    process = run_script(planted(tmp_path, SINGLE, LITTLE_MEMORY), *arguments)
+    assert process.returncode == 1
+    (record,) = records_in(tmp_path / "results")
+    advice = record["failure"]["advice"]
+    assert "16 images of 32 px" in advice
+    assert "peak" in advice
+    assert "MiB" in advice
+    assert "--accumulation-steps 2 keeps the global batch of 16" in advice
+    assert advice in process.stderr
+
+
+def test_where_samples_come_one_by_one_there_is_no_next_try(tmp_path):
+    code = LITTLE_MEMORY.replace("len(images) > 4", "True")
+    arguments = [
+        *SMALL,
+        "--image-size",
+        64,
+        "--batch-size",
+        4,
+        "--accumulation-steps",
+        2,
+        "--epochs",
+        1,
+        "--auto-accumulate",
+    ]
+    process = run_script(planted(tmp_path, SINGLE, code), *arguments, "--results-dir", tmp_path / "results")
+    assert process.returncode == 1
+    assert [record["config"]["accumulation_steps"] for record in records_in(tmp_path / "results")] == [2, 4]
+    assert "lower --image-size" in records_in(tmp_path / "results")[-1]["failure"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "now", "devices", "following"),
+    [(64, 1, 1, 2), (64, 2, 1, 4), (12, 2, 1, 3), (7, 1, 1, 7), (64, 64, 1, None), (8, 4, 2, None), (12, 1, 4, 3)],
+)
+def test_the_next_number_divides_the_batch_and_leaves_a_sample_for_every_device(batch, now, devices, following):
+    assert next_accumulation(batch, now, devices) == following
+
+
+def test_a_rank_counts_its_own_batch():
+    from factories import make_config
+
+    config = make_config(global_batch_size=6, per_device_batch_size=3)
+    world = make_place().world.model_copy(update={"devices": 2, "processes": 2, "backend": "gloo"})
+    assert next_steps(config, world) == 3

@@ -1,0 +1,182 @@
+"""Checkpoints: a run that goes on ends where an uninterrupted one would, under any method."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+
+SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+STARTS = {
+    SINGLE: (["--batch-size", 16], 0),
+    DP: (["--batch-size", 16, "--gpus", "0,1"], 0),
+    DDP: (["--batch-size", 8], 2),
+}
+
+
+def train(script, folder, *more, results):
+    batch, ranks = STARTS[script]
+    arguments = [*SMALL, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
+    return run_script(script, *arguments, ranks=ranks)
+
+
+def weights(folder):
+    newest = sorted(folder.glob("checkpoint-*.pt"))[-1]
+    state = torch.load(newest, weights_only=True)
+    return state["model"], state["optimizer"]["state"]
+
+
+def assert_equal(one, other):
+    for mine, theirs in zip(weights(one), weights(other), strict=True):
+        assert mine.keys() == theirs.keys()
+        for name, value in mine.items():
+            if isinstance(value, dict):
+                assert torch.equal(value["momentum_buffer"], theirs[name]["momentum_buffer"]), name
+            else:
+                assert torch.equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize("script", [SINGLE, DP, DDP])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, script):
+    """Bit for bit, from the middle of an epoch: the second process trains what the first has left."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert train(script, whole, results=tmp_path / "a").returncode == 0
+    first = train(script, broken, "--epochs", 1, "--checkpoint-every", 3, results=tmp_path / "b")
+    assert first.returncode == 0, first.stderr
+    assert [path.name for path in sorted(broken.iterdir())] == [
+        "checkpoint-0001-000003.pt",
+        "checkpoint-0002-000000.pt",
+    ]
+    (broken / "checkpoint-0002-000000.pt").unlink()
+    second = train(script, broken, "--resume", "auto", results=tmp_path / "c")
+    assert second.returncode == 0, second.stderr
+    assert "goes on from" in second.stdout
+    assert_equal(whole, broken)
+    (record,) = records_in(tmp_path / "c")
+    assert (record["resumed"]["epoch"], record["resumed"]["steps_done"]) == (1, 3)
+    assert [(epoch["epoch"], epoch["steps"], epoch["samples"]) for epoch in record["epochs"]] == [
+        (1, 1, 16),
+        (2, 4, 64),
+    ]
+    for position, epoch in enumerate(record["epochs"]):  # the rest of the broken epoch, and nothing twice
+        seen = sum(int(rank["checksums"][position], 16) for rank in record["ranks"]) % 2**64
+        assert seen == int(epoch["expected_checksum"], 16)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a finished run of two epochs on one device."""
+    folder = tmp_path_factory.mktemp("written")
+    assert train(SINGLE, folder / "checkpoints", results=folder).returncode == 0
+    return folder / "checkpoints"
+
+
+def copied(written, folder):
+    for path in written.iterdir():
+        os.link(path, folder / path.name)
+    return folder
+
+
+def test_one_checkpoint_serves_every_method(written, tmp_path):
+    newest = sorted(written.iterdir())[-1]
+    assert not any("module." in name for name in weights(written)[0])
+    for script in (DP, DDP):
+        process = train(script, tmp_path / script, "--epochs", 3, "--resume", newest, results=tmp_path)
+        assert process.returncode == 0, process.stderr
+    alone = train(SINGLE, tmp_path / "alone", "--epochs", 3, "--resume", newest, results=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    losses = {record["method"]: record["epochs"][0]["mean_loss"] for record in records_in(tmp_path)}
+    untrained = 6.9
+    assert losses.keys() == {"single", "dp", "ddp"}
+    assert max(losses.values()) < untrained - 1
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before_it(written, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    older, newest = sorted(copied(written, folder).iterdir())
+    content = newest.read_bytes()
+    newest.unlink()
+    newest.write_bytes(content[: len(content) // 2])
+    process = train(SINGLE, folder, "--resume", "auto", results=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert f"a newer checkpoint was left out: {newest.name}" in " ".join(process.stdout.split())
+    (record,) = records_in(tmp_path)
+    assert record["resumed"]["file"] == str(older)
+    assert record["resumed"]["epoch"] == 2
+    assert len(record["resumed"]["skipped"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "add --resume auto"),
+        (["--resume", "auto"], "more --epochs"),
+        (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model resnet18"),
+        (["--resume", "auto", "--epochs", 3, "--num-classes", 5], "num_classes 1000"),
+        (["--resume", "nowhere.pt"], "no such file"),
+        (["--resume", "README.md"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_resumed_is_refused(written, tmp_path, more, said):
+    before = sorted(path.name for path in written.iterdir())
+    process = train(SINGLE, written, *more, results=tmp_path)
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1
+    assert said in process.stderr
+    assert process.stdout == ""
+    assert sorted(path.name for path in written.iterdir()) == before
+    assert records_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("more", [["--resume", "auto"], ["--checkpoint-every", 2]])
+def test_without_a_folder_there_is_nothing_to_resume_or_to_write_to(tmp_path, more):
+    process = run_script(SINGLE, *SMALL, "--batch-size", 16, *more, "--results-dir", tmp_path)
+    assert process.returncode == 2
+    assert "--checkpoint-dir" in process.stderr
+
+
+def test_a_killed_rank_brings_the_job_back_from_the_last_checkpoint(tmp_path):
+    """SIGKILL for rank 1 in epoch 2, under `--max-restarts`: at most the steps since the checkpoint are done again."""
+    every = 4
+    arguments = [*SMALL, "--samples-per-epoch", 512, "--epochs", 2, "--batch-size", 8, "--warmup-steps", 1]
+    arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", every, "--resume", "auto"]
+    command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=3", ROOT / DDP, *arguments, "--results-dir", tmp_path]
+    process = subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while not any((tmp_path / "checkpoints").glob("checkpoint-0002-00000[4-9].pt")):
+        assert time.monotonic() < until
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.kill(rank_1_of(process.pid), signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    lost, finished = records_in(tmp_path)
+    assert lost["status"] in ("failed", "interrupted")  # whichever reached rank 0 first
+    assert (finished["status"], finished["world"]["restarts"]) == ("completed", 1)
+    resumed = finished["resumed"]
+    assert resumed["epoch"] == 2
+    assert resumed["steps_done"] % every == 0
+    assert [epoch["steps"] for epoch in finished["epochs"]] == [32 - resumed["steps_done"]]
+    assert "restarted by torchrun" in output
+
+
+def rank_1_of(launcher: int) -> int:
+    """The process of rank 1 among torchrun's children."""
+    children = subprocess.run(["pgrep", "-P", str(launcher)], capture_output=True, text=True, check=True).stdout.split()
+    for child in children:
+        with open(f"/proc/{child}/environ", "rb") as variables:
+            if b"\0RANK=1\0" in variables.read():
+                return int(child)
+    raise AssertionError("rank 1 is not running")
