@@ -60,7 +60,7 @@ def distributed_data_parallel(module: nn.Module, place: Place, options: DdpOptio
         **arguments,
     )
     if options.comm_hook == "powersgd":
-        # Its first two steps stay exact, the fewest that torch allows: they give it something to start from.
+        # Two exact passes, the fewest that torch allows, are those of the parity check.
         model.register_comm_hook(powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=2), powerSGD_hook.powerSGD_hook)
     elif options.comm_hook != "none":
         model.register_comm_hook(None, getattr(default_hooks, f"{options.comm_hook}_compress_hook"))
