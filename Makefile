@@ -7,7 +7,7 @@
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 DEVICES=2 REPEATS=3 overrides what is chosen for this machine. BATCH is the
 # batch per device. A whole round of 02, 03 and 04 is repeated, so that a machine that slows down slows all methods. make
-# sweep takes the same variables, has smaller sizes of its own (about five minutes on two cores), and repeats whole rounds, too.
+# sweep takes the same variables, has smaller sizes of its own (about five minutes on two idle cores), and repeats whole rounds, too.
 
 PYTHON ?= python3
 BIN := .venv/bin
