@@ -24,7 +24,8 @@ from common.analysis.statistics import paired_ratio
 from common.distributed import distributed_data_parallel, process_group
 from common.options import Parser, positive_int, start
 from common.ranks import barrier
-from common.recording import Run, recording
+from common.recording import recording
+from common.run import Run
 from common.trainer import Trainer
 from common.training_options import add_ddp_options, training_parser
 

@@ -17,7 +17,7 @@ from common.distributed import without_exchange
 from common.metrics import Epoch
 from common.models import Classifier
 from common.ranks import barrier
-from common.recording import Run
+from common.run import Run
 from common.timing import StepClock
 
 

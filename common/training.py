@@ -13,7 +13,7 @@ from common.data import validation_loader
 from common.gpu_sampler import EnergyMeter, GpuSampler
 from common.metrics import Anatomy
 from common.models import Classifier
-from common.recording import Run
+from common.run import Run
 from common.trainer import Trainer
 from common.validation import validate
 
