@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,13 +25,48 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run_script(
-    name: str, *arguments: object, ranks: int = 0, timeout: float = 240, **more
+    name: str,
+    *arguments: object,
+    ranks: int = 0,
+    env: dict[str, str] | None = None,
+    fresh: bool = False,
+    timeout: int = 240,
+    **more,
 ) -> subprocess.CompletedProcess:
-    """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text."""
+    """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text.
+
+    Without `ranks` it is forked from a process that has imported torch already (`script_server.py`), for speed. Where
+    the start itself matters a Python of its own is started: where `fresh` or options of `subprocess.run` ask for it,
+    where `env` changes what Python can import, and for CUDA.
+    """
+    env = env or environment()
     starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
-    command = [*starter, str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
-    more.setdefault("env", environment())
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, **more)
+    command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
+    if fresh or ranks or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+        command = [*starter, *command]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
+    return _forked(command, env, timeout)
+
+
+def _forked(command: list[str], env: dict[str, str], timeout: int) -> subprocess.CompletedProcess:
+    server = _script_server()
+    with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
+        order = {"command": command, "env": env, "cwd": str(ROOT), "timeout": timeout}
+        print(json.dumps(order | {"stdout": stdout.name, "stderr": stderr.name}), file=server.stdin, flush=True)
+        try:
+            code = int(server.stdout.readline())
+        except BaseException:  # Ctrl-C, or pytest's own time limit: the next script gets a server that is not busy
+            server.kill()
+            _script_server.cache_clear()
+            raise
+        return subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
+
+
+@cache
+def _script_server() -> subprocess.Popen:
+    """One for the whole session; it ends with it, since its stdin does."""
+    command = [sys.executable, str(ROOT / "tests" / "script_server.py")]
+    return subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def planted(folder: Path, script: str, code: str) -> Path:
@@ -48,7 +85,7 @@ def records_in(folder: Path) -> list[dict]:
 def small_lab(tmp_path_factory):
     """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process})."""
     folder = tmp_path_factory.mktemp("lab") / "results"
-    where = ["--anatomy-steps", 6, "--results-dir", folder]
+    where = ["--anatomy-steps", 4, "--results-dir", folder]
     done = {
         "02": run_script("02_baseline_single_gpu.py", *SMALL, "--batch-size", 8, *where),
         "03": run_script("03_dataparallel_training.py", *SMALL, "--batch-size", 16, "--gpus", "0,1", *where),

@@ -1,7 +1,6 @@
 """What goes wrong, and what it leaves: one line for bad input, a record for a run that did not complete."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -87,16 +86,15 @@ def test_full_disk_keeps_what_is_there_and_saves_the_record_elsewhere(full_disk,
 
 
 def test_out_of_memory_leaves_a_record_with_advice(tmp_path):
-    def little_memory():
-        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
-
-    arguments = ["--model", "vgg16", "--image-size", 224, "--batch-size", 256, "--results-dir", tmp_path]
-    process = run_script(SINGLE, *arguments, preexec_fn=little_memory)
+    """What the first convolution gives for these images takes 3 GiB alone."""
+    limited = planted(tmp_path, SINGLE, "import resource; resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)")
+    arguments = ["--model", "resnet18", "--image-size", 224, "--batch-size", 1024, "--samples-per-epoch", 1024]
+    process = run_script(limited, *arguments, "--results-dir", tmp_path / "results")
     assert process.returncode == 1
-    (record,) = records_in(tmp_path)
+    (record,) = records_in(tmp_path / "results")
     assert (record["status"], record["failure"]["kind"]) == ("failed", "out_of_memory")
     assert "--batch-size" in record["failure"]["advice"]
-    assert "256 images of 224 px" in process.stderr
+    assert "1024 images of 224 px" in process.stderr
     assert "Traceback" not in process.stderr
 
 
@@ -106,11 +104,11 @@ def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
 import os
 from common.trainer import Trainer
 step, done = Trainer.step, []
-def failing(self, batch):
+def failing(self, batches):
     done.append(1)
     if os.environ["RANK"] == "1" and len(done) == 8:
         raise ValueError("planted")
-    return step(self, batch)
+    return step(self, batches)
 Trainer.step = failing
 """
     worker = planted(tmp_path, DDP, code)
@@ -129,7 +127,17 @@ Trainer.step = failing
 @pytest.mark.parametrize("script", [SINGLE, DP, DDP])
 def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     starter = [*TORCHRUN, "--nproc_per_node=2"] if script == DDP else [sys.executable]
-    arguments = [*SMALL, "--epochs", "1000", "--batch-size", "8", "--results-dir", str(tmp_path)]
+    arguments = [
+        *SMALL,
+        "--samples-per-epoch",
+        "16",
+        "--epochs",
+        "1000",
+        "--batch-size",
+        "8",
+        "--results-dir",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(
         [*starter, str(ROOT / script), *arguments],
         cwd=ROOT,

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import environment, run_script
+from conftest import run_script
 from rich.console import Console
 from workers import exchange_faults
 
@@ -217,7 +217,7 @@ def test_damaged_copies_are_shown():
 
 
 def test_step_01_measures_and_records(tmp_path):
-    process = run_script("01_environment_check.py", "--results-dir", tmp_path, timeout=120, env=environment())
+    process = run_script("01_environment_check.py", "--results-dir", tmp_path, fresh=True)
     assert (process.returncode, process.stderr) == (0, "")
     [path] = tmp_path.iterdir()
     probes = EnvironmentRecord.model_validate_json(path.read_text()).probes

@@ -6,6 +6,7 @@ import sys
 import pytest
 from conftest import ROOT, SMALL, environment, records_in, run_script
 
+from common.devices import cpu_cores
 from common.metrics import Record, epoch_seconds, step_seconds, throughput
 
 SCRIPTS = {
@@ -119,8 +120,10 @@ def test_summary_names_the_figures_the_record_and_the_next_step(small_lab, by_st
 
 
 def test_more_devices_than_cores_are_allowed_and_flagged(tmp_path):
-    arguments = [*SMALL, "--epochs", 1, "--batch-size", 64, "--gpus", ",".join(map(str, range(32)))]
-    process = run_script(SCRIPTS["03"], *arguments, "--warmup-steps", 0, "--results-dir", tmp_path)
+    devices = cpu_cores() + 1
+    samples = ["--batch-size", 2 * devices, "--samples-per-epoch", 2 * devices, "--epochs", 1, "--warmup-steps", 0]
+    arguments = [*SMALL, *samples, "--gpus", ",".join(map(str, range(devices)))]
+    process = run_script(SCRIPTS["03"], *arguments, "--results-dir", tmp_path)
     (record,) = records_in(tmp_path)
     assert process.returncode == 0, process.stderr
     assert record["world"]["oversubscribed"]
@@ -128,7 +131,8 @@ def test_more_devices_than_cores_are_allowed_and_flagged(tmp_path):
 
 
 def test_quiet_prints_nothing(tmp_path):
-    process = run_script(SCRIPTS["02"], *SMALL, "--epochs", 1, "--batch-size", 8, "--quiet", "--results-dir", tmp_path)
+    arguments = [*SMALL, "--samples-per-epoch", 8, "--epochs", 1, "--batch-size", 8, "--quiet"]
+    process = run_script(SCRIPTS["02"], *arguments, "--results-dir", tmp_path)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
     assert len(records_in(tmp_path)) == 1
 
@@ -150,8 +154,8 @@ def test_ddp_options_reach_ddp_and_the_record(tmp_path):
         "5",
         "--broadcast-buffers",
     ]
-    arguments = [*SMALL, "--epochs", 1, "--batch-size", 8, *options, "--results-dir", tmp_path]
-    process = run_script(SCRIPTS["04"], *arguments, ranks=2)
+    arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1, "--batch-size", 8, *options]
+    process = run_script(SCRIPTS["04"], *arguments, "--results-dir", tmp_path, ranks=2)
     assert process.returncode == 0, process.stderr
     assert "FutureWarning" not in process.stderr
     (record,) = records_in(tmp_path)
@@ -159,7 +163,11 @@ def test_ddp_options_reach_ddp_and_the_record(tmp_path):
         "find_unused_parameters": True,
         "gradient_as_bucket_view": False,
         "bucket_cap_mb": 5.0,
+        "one_bucket": False,
         "broadcast_buffers": True,
+        "static_graph": False,
+        "sync_bn": False,
+        "comm_hook": "none",
         "timeout_seconds": 600.0,
     }
 
@@ -182,7 +190,7 @@ def test_help_does_not_wait_for_torch(script, tmp_path):
 
 
 def test_help_names_units_and_defaults():
-    text = run_script(SCRIPTS["04"], "--help").stdout
+    text = run_script(SCRIPTS["04"], "--help", fresh=True).stdout
     for option in re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE):
         described = text.split(f"  {option}", 1)[1].split("\n  --", 1)[0]
         assert option == "--quiet" or "default:" in " ".join(described.split()), option

@@ -4,8 +4,10 @@ prints what the parity check says of each, as JSON."""
 import dataclasses
 import json
 
+import torch
 import torch.distributed as dist
 from factories import make_config
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from common import data, models, parity
 from common.devices import rank_device
@@ -23,18 +25,34 @@ def sum_instead_of_mean(state, bucket):
     return dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda done: done.value()[0])
 
 
+def exchanges_once(state, bucket):
+    """As a static graph does that has been told lies: from the second backward pass on, every rank for itself."""
+    seen.append(bucket.index())
+    if seen.count(bucket.index()) == 1:
+        return default_hooks.allreduce_hook(None, bucket)
+    alone = torch.futures.Future()
+    alone.set_result(bucket.buffer())
+    return alone
+
+
+seen: list[int] = []
+OPTIONS = DdpOptions(one_bucket=True)
 place = rank_device("cpu")
 config = make_config(global_batch_size=8, per_device_batch_size=4)
 with process_group(place, 60):
     loader = data.create_loader(config, place)
-    HOOKS = {"skips the exchange": rank_1_keeps_its_own, "summed": sum_instead_of_mean}
+    HOOKS = {
+        "skips the exchange": rank_1_keeps_its_own,
+        "summed": sum_instead_of_mean,
+        "exchanges the first time only": exchanges_once,
+    }
     outcomes = {}
     for fault in ("none", "shard seen twice", *HOOKS):
         classifier = models.create(config, place.first)
-        model = distributed_data_parallel(classifier, place, DdpOptions())
+        model = distributed_data_parallel(classifier, place, OPTIONS)
         if fault in HOOKS:
             model.register_comm_hook(None, HOOKS[fault])
         seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
-        outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as).model_dump()
+        outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
     if place.rank == 0:
         print(json.dumps(outcomes))
