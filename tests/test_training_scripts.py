@@ -146,32 +146,6 @@ def test_loader_workers_hand_over_the_same_samples(tmp_path, by_step, workers):
     assert record["ranks"][0]["checksums"] == by_step["02"].ranks[0].checksums
 
 
-def test_ddp_options_reach_ddp_and_the_record(tmp_path):
-    options = [
-        "--find-unused-parameters",
-        "--no-gradient-as-bucket-view",
-        "--bucket-cap-mb",
-        "5",
-        "--broadcast-buffers",
-    ]
-    arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1, "--batch-size", 8, *options]
-    process = run_script(SCRIPTS["04"], *arguments, "--results-dir", tmp_path, ranks=2)
-    assert process.returncode == 0, process.stderr
-    assert "FutureWarning" not in process.stderr
-    (record,) = records_in(tmp_path)
-    assert record["config"]["ddp"] == {
-        "find_unused_parameters": True,
-        "gradient_as_bucket_view": False,
-        "bucket_cap_mb": 5.0,
-        "one_bucket": False,
-        "broadcast_buffers": True,
-        "static_graph": False,
-        "sync_bn": False,
-        "comm_hook": "none",
-        "timeout_seconds": 600.0,
-    }
-
-
 def test_bf16_trains_on_cores(tmp_path):
     arguments = [*SMALL, "--batch-size", 16, "--precision", "bf16", "--gpus", "0,1", "--results-dir", tmp_path]
     assert run_script(SCRIPTS["03"], *arguments).returncode == 0
