@@ -6,8 +6,9 @@
 #   make lint    check style
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 DEVICES=2 REPEATS=3 overrides what is chosen for this machine. BATCH is the
-# batch per device. A whole round of 02, 03 and 04 is repeated, so that a machine that slows down slows all methods. make
-# sweep takes the same variables, has smaller sizes of its own (about five minutes on two idle cores), and repeats whole rounds, too.
+# batch per device. A whole round of 02, 03 and 04 is repeated, so that a machine that slows down slows all methods.
+# make sweep takes the same variables, repeats whole rounds as well, and has smaller sizes of its own: three rounds take
+# about five minutes on two idle cores.
 
 PYTHON ?= python3
 BIN := .venv/bin
