@@ -10,7 +10,7 @@ from factories import make_place
 from common.accumulation import next_steps
 from common.run_config import next_accumulation
 
-SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
 
 # A device that holds no more than eight images at once, from the first warm-up step on.
 LITTLE_MEMORY = """
@@ -29,7 +29,6 @@ Classifier.forward = limited
     ("script", "more", "starter"),
     [
         (SINGLE, ["--batch-size", 16], [sys.executable]),
-        (DP, ["--batch-size", 32, "--gpus", "0,1"], [sys.executable]),
         (DDP, ["--batch-size", 16], [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=5"]),
     ],
 )

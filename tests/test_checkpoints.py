@@ -39,7 +39,7 @@ def assert_equal(one, other):
                 assert torch.equal(value, theirs[name]), name
 
 
-@pytest.mark.parametrize("script", [SINGLE, DP, DDP])
+@pytest.mark.parametrize("script", [SINGLE, DDP])
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, script):
     """Bit for bit, from the middle of an epoch: the second process trains what the first has left."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
