@@ -146,6 +146,8 @@ def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs these tests in the background has them ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert any("epoch 2/" in line for line in process.stdout)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group

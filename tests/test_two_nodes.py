@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from statistics import median
 from threading import Timer
 
 import pytest
@@ -101,14 +100,16 @@ def one_record(folder: Path) -> dict:
 
 @pytest.mark.parametrize("bits_per_second", BITS_PER_SECOND)
 def test_communication_is_what_the_link_allows(records, bits_per_second):
-    """Within 15 % of the ring's S · 2(n − 1)/n bytes over the link's rate."""
+    """Within 15 % of the ring's S · 2(n − 1)/n bytes over the link's rate.
+
+    By the fastest steps: whatever else the cores are busy with only adds to the others.
+    """
     expected = GRADIENT_BYTES * 2 * (2 - 1) / 2 * 8 / bits_per_second
     ranks = records[bits_per_second]["anatomy"]["ranks"]
-    measured = median(chain.from_iterable(rank["communication_seconds"] for rank in ranks))
+    measured = min(chain.from_iterable(rank["communication_seconds"] for rank in ranks))
     assert measured == pytest.approx(expected, rel=0.15)
-    # There is next to nothing to hide it behind. The fastest steps: whatever else the cores are busy with only adds.
     exposed = min(ranks[0]["exchange_on_seconds"]) - min(ranks[0]["exchange_off_seconds"])
-    assert exposed == pytest.approx(expected, rel=0.15)
+    assert exposed == pytest.approx(expected, rel=0.15)  # next to nothing to hide it behind
 
 
 def test_record_carries_the_nodes_and_their_hosts(records):
