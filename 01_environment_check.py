@@ -14,17 +14,19 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.files import check_writable, write_record
-from common.options import Parser, start
+from common.command_line.parser import Parser, start
+from common.records.disk import check_writable, write_record
 
 
 def main() -> int:
     args = parse_arguments()
     check_writable(args.results_dir)
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
-    from common import environment, environment_tables, requirements
-    from common.console import open_console
-    from common.probes import measure, tables
+    from common.console import machine_tables as environment_tables
+    from common.console import probe_tables as tables
+    from common.console.screen import open_console
+    from common.machine import environment, requirements
+    from common.probes import measure
 
     command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"
     record = environment.look_around(command, args.results_dir)

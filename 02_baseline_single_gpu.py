@@ -8,8 +8,8 @@ CPU core where there is no GPU.
 
 from argparse import Namespace
 
-from common.options import start
-from common.training_options import training_parser
+from common.command_line.flags import training_parser
+from common.command_line.parser import start
 
 
 def main() -> None:
@@ -19,8 +19,10 @@ def main() -> None:
 
 def train(args: Namespace) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common import data, devices, models, training
-    from common.recording import recording
+    from common.machine import devices
+    from common.running import life as training
+    from common.running.recorder import recording
+    from common.training import data, models
 
     place = devices.one_device(args.device)
     with recording(args, place) as run:

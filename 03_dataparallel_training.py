@@ -9,8 +9,8 @@ wrapped.
 
 from argparse import Namespace
 
-from common.options import start
-from common.training_options import training_parser
+from common.command_line.flags import training_parser
+from common.command_line.parser import start
 
 
 def main() -> None:
@@ -21,9 +21,11 @@ def main() -> None:
 
 def train(args: Namespace) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common import data, devices, models, training
-    from common.data_parallel import data_parallel
-    from common.recording import recording
+    from common.machine import devices
+    from common.running import life as training
+    from common.running.recorder import recording
+    from common.training import data, models
+    from common.training.data_parallel import data_parallel
 
     place = devices.listed_devices(args.device, args.gpus)
     with recording(args, place) as run:

@@ -9,8 +9,8 @@ wrapper, step 04 adds to step 03 the process group that the ranks meet in.
 
 from argparse import Namespace
 
-from common.options import start
-from common.training_options import add_ddp_options, training_parser
+from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.parser import start
 
 
 def main() -> None:
@@ -25,9 +25,11 @@ def main() -> None:
 
 def train(args: Namespace) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common import data, devices, models, training
-    from common.distributed import distributed_data_parallel, process_group
-    from common.recording import recording
+    from common.machine import devices
+    from common.running import life as training
+    from common.running.recorder import recording
+    from common.training import data, models
+    from common.training.distributed import distributed_data_parallel, process_group
 
     place = devices.rank_device(args.device)
     with process_group(place, args.timeout), recording(args, place) as run:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.options import Parser, UsageError, start
+from common.command_line.parser import Parser, start
+from common.errors import UsageError
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
 
@@ -18,11 +19,11 @@ ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04
 def main() -> None:
     options = parse_arguments()
     # Imported after parsing, so that --help answers at once.
-    from common.analysis.comparison import build_groups
-    from common.analysis.records import read_folder
-    from common.analysis.report import write_plots, write_report
-    from common.analysis.summary import print_summary
-    from common.console import open_console
+    from common.analysis.comparing.groups import build_groups
+    from common.analysis.page.report import write_plots, write_report
+    from common.analysis.page.summary import print_summary
+    from common.analysis.reading.folder import read_folder
+    from common.console.screen import open_console
 
     console = open_console(quiet=options.quiet)
     with console.status("Reading records …"):

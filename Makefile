@@ -13,7 +13,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# KIND (cuda or cpu) and FOUND (how many devices) come from `python -m common.commands`.
+# KIND (cuda or cpu) and FOUND (how many devices) come from `python -m common.command_line.commands`.
 MODEL_cuda := resnet50
 BATCH_cuda := 64
 EPOCHS_cuda := 5
@@ -53,11 +53,11 @@ sweep_runs: SAMPLES_cpu = $(shell expr 80 '*' $(DEVICES))
 
 lab: .venv/lab
 	$(BIN)/python 01_environment_check.py
-	$(MAKE) --no-print-directory runs $$($(BIN)/python -m common.commands)
+	$(MAKE) --no-print-directory runs $$($(BIN)/python -m common.command_line.commands)
 	$(BIN)/python 05_performance_comparison.py --results-dir ./results --generate-plots --output-report comparison_report.html
 
 sweep: .venv/lab
-	$(MAKE) --no-print-directory sweep_runs $$($(BIN)/python -m common.commands)
+	$(MAKE) --no-print-directory sweep_runs $$($(BIN)/python -m common.command_line.commands)
 	$(BIN)/python 05_performance_comparison.py --results-dir ./results --generate-plots --output-report comparison_report.html
 
 # Only the first round takes steps apart: once is enough, and it takes longer than the epochs.

@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.analysis.comparison import Row, times_as_fast
-from common.analysis.records import read_folder
-from common.analysis.statistics import distinguishable
+from common.analysis.comparing.groups import Row, times_as_fast
+from common.analysis.reading.folder import read_folder
+from common.analysis.statistics.estimates import distinguishable
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,15 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from torch.nn.functional import cross_entropy
 
-from common import data, devices, models
-from common.analysis.statistics import paired_ratio
-from common.distributed import distributed_data_parallel, process_group
-from common.options import Parser, positive_int, start
-from common.ranks import barrier
-from common.recording import recording
-from common.run import Run
-from common.trainer import Trainer
-from common.training_options import add_ddp_options, training_parser
+from common.analysis.statistics.estimates import paired_ratio
+from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.parser import Parser, positive_int, start
+from common.machine import devices
+from common.machine.ranks import barrier
+from common.running.recorder import recording
+from common.running.run import Run
+from common.training import data, models
+from common.training.distributed import distributed_data_parallel, process_group
+from common.training.trainer import Trainer
 
 GOAL = 0.98
 SIZES = "--model resnet18 --batch-size 32 --samples-per-epoch 256 --image-size 64 --warmup-steps 4 --device cpu --quiet"

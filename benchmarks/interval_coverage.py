@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common.analysis.statistics import Estimate, mean_of_runs, mean_of_steps, ratio
+from common.analysis.statistics.estimates import Estimate, mean_of_runs, mean_of_steps, ratio
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000, 4000)
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from common.metrics import (  # noqa: E402  (the repository is no package)
+from common.records import (  # noqa: E402  (the repository is no package)
     Anatomy,
     DdpOptions,
     DeviceMemory,

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from common.devices import Place, _place
-from common.metrics import RunConfig
-from common.models import Classifier
+from common.machine.devices import Place, _place
+from common.records import RunConfig
+from common.training.models import Classifier
 
 
 def make_config(**changes) -> RunConfig:

@@ -18,9 +18,9 @@ import traceback
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).parents[1])
-for name in ("rich.progress", "torch.distributed", "torch.profiler", "common.models"):
+for name in ("rich.progress", "torch.distributed", "torch.profiler", "common.training.models"):
     importlib.import_module(name)
-sys.modules["common.models"].import_torchvision()
+sys.modules["common.training.models"].import_torchvision()
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
 
 for line in sys.stdin:

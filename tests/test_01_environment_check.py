@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import environment, run_script
 
-from common.metrics import EnvironmentRecord
-from common.requirements import check
+from common.machine.requirements import check
+from common.records import EnvironmentRecord
 
 
 def run(*arguments: object, fresh: bool = False, **variables: str) -> subprocess.CompletedProcess:

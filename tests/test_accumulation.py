@@ -7,15 +7,15 @@ import pytest
 from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
 from factories import make_place
 
-from common.accumulation import next_steps
-from common.run_config import next_accumulation
+from common.command_line.resolve import next_accumulation
+from common.running.retry import next_steps
 
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
 
 # A device that holds no more than eight images at once, from the first warm-up step on.
 LITTLE_MEMORY = """
 import torch
-from common.models import Classifier
+from common.training.models import Classifier
 forward = Classifier.forward
 def limited(self, images):
     if len(images) > 8 and images.device.type != "meta" and self.training and torch.is_grad_enabled():

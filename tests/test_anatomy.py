@@ -78,7 +78,7 @@ def test_zero_steps_turn_it_off(tmp_path):
 
 def test_the_measured_epochs_survive_an_anatomy_that_fails(tmp_path):
     code = """
-from common import dissection
+from common.examining import experiments as dissection
 def failing(trainer, steps):
     raise RuntimeError("planted [red]")
 dissection.dissect = failing
@@ -97,7 +97,7 @@ dissection.dissect = failing
 def test_a_slow_loader_shows_as_data_wait(tmp_path):
     code = """
 import time
-from common.data import SyntheticImageNet
+from common.training.data import SyntheticImageNet
 fetch = SyntheticImageNet.__getitems__
 SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(self, indices))[1]
 """
@@ -110,7 +110,7 @@ SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(s
 def test_a_slow_rank_shows_and_the_other_waits_for_it(tmp_path):
     code = """
 import os, time
-from common.models import Classifier
+from common.training.models import Classifier
 forward = Classifier.forward
 def slow(self, images):
     time.sleep(0.3 * (os.environ["RANK"] == "1"))
@@ -125,7 +125,7 @@ Classifier.forward = slow
 def test_a_large_buffer_shows_in_replicate(tmp_path, anatomies):
     code = """
 import torch
-from common import models
+from common.training import models
 create = models.create
 def heavy(config, device):
     model = create(config, device)
@@ -147,7 +147,7 @@ def test_a_slow_exchange_shows_as_exposed_communication(tmp_path):
     code = """
 import time
 import torch.distributed as dist
-from common import distributed
+from common.training import distributed
 wrap = distributed.distributed_data_parallel
 def slow(state, bucket):
     work = dist.all_reduce(bucket.buffer(), async_op=True).get_future()

@@ -3,7 +3,7 @@ from itertools import chain
 import torch
 from factories import make_config, make_place
 
-from common.data import SyntheticImageNet, checksum, create_loader, expected_indices
+from common.training.data import SyntheticImageNet, checksum, create_loader, expected_indices
 
 
 def dataset(**changes):

@@ -6,7 +6,7 @@ import torch
 from factories import make_config, make_place, small_classifier
 from torch import nn
 
-from common.data_parallel import data_parallel
+from common.training.data_parallel import data_parallel
 
 
 class Probe(nn.Module):

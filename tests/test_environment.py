@@ -13,8 +13,8 @@ import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
-from common import environment
-from common.environment import describe, look_around, open_files_limit, port_is_free
+from common.machine import environment
+from common.machine.environment import describe, look_around, open_files_limit, port_is_free
 
 
 @pytest.fixture

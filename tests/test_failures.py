@@ -102,7 +102,7 @@ def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
     """Rank 1 alone fails, in the middle of an epoch: the record tells its reason, not rank 0's loss of contact."""
     code = """
 import os
-from common.trainer import Trainer
+from common.training.trainer import Trainer
 step, done = Trainer.step, []
 def failing(self, batches):
     done.append(1)

@@ -8,7 +8,7 @@ import torch
 from conftest import SMALL, environment, planted, records_in, run_script
 from factories import make_config
 
-from common import models
+from common.training import models
 
 pytestmark = [
     pytest.mark.gpu,

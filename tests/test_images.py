@@ -9,9 +9,9 @@ from conftest import environment, records_in, run_script
 from factories import make_config, make_place
 from PIL import Image
 
-from common import images
-from common.data import create_loader, validation_loader
-from common.validation import validate
+from common.training import images
+from common.training.data import create_loader, validation_loader
+from common.training.validation import validate
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "dog": (190, 190, 60)}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from factories import make_place
 
-from common import memory
-from common.gpu_sampler import GpuSampler
+from common.measuring import memory
+from common.measuring.gpu_sampler import GpuSampler
 
 
 def resident(mebibytes: int) -> mmap.mmap:

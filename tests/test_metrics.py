@@ -2,7 +2,7 @@ import pytest
 from conftest import records_in
 from pydantic import ValidationError
 
-from common.metrics import Record, epoch_seconds, step_seconds, throughput
+from common.records import Record, epoch_seconds, step_seconds, throughput
 
 
 @pytest.fixture

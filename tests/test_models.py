@@ -2,8 +2,8 @@ import pytest
 import torch
 from factories import make_config
 
-from common import models
-from common.options import UsageError
+from common.errors import UsageError
+from common.training import models
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, error, processes
 
-from common.nvml import NvmlGpu, open_nvml
+from common.machine.nvml import NvmlGpu, open_nvml
 
 READINGS = [name for name in vars(NvmlGpu) if not name.startswith("_")]
 

@@ -8,9 +8,10 @@ from conftest import ROOT, TORCHRUN, environment
 from factories import make_config, make_place, small_classifier
 from torch import nn
 
-from common import models, parity
-from common.data import SyntheticImageNet
-from common.data_parallel import EmulatedDataParallel, data_parallel
+from common.examining import parity
+from common.training import models
+from common.training.data import SyntheticImageNet
+from common.training.data_parallel import EmulatedDataParallel, data_parallel
 
 SAMPLES = SyntheticImageNet(64, 32, 10, seed=0)
 

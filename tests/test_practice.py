@@ -11,8 +11,8 @@ from factories import make_config, make_place
 from torch import nn
 from trainers import make_trainer, micro_batches, weights_after
 
-from common import models
-from common.data_parallel import data_parallel
+from common.training import models
+from common.training.data_parallel import data_parallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]

@@ -12,10 +12,11 @@ from conftest import run_script
 from rich.console import Console
 from workers import exchange_faults
 
-from common.metrics import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
-from common.probes import compute, measure, tables
+from common.console import probe_tables as tables
+from common.probes import compute, measure
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
+from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
 
 KIB = 2**10
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from common.metrics import Environment, EnvironmentRecord, Gpu
-from common.requirements import check
+from common.machine.requirements import check
+from common.records import Environment, EnvironmentRecord, Gpu
 
 GIB = 2**30
 TORCH, BACKEND = "torch and torchvision fit", "backend for step 04"

@@ -3,7 +3,7 @@ import time
 import pytest
 from factories import make_place
 
-from common.timing import StepClock
+from common.measuring.clocks import StepClock
 
 
 def test_waiting_and_working_are_told_apart_and_steps_add_up():

@@ -6,8 +6,8 @@ import sys
 import pytest
 from conftest import ROOT, SMALL, environment, records_in, run_script
 
-from common.devices import cpu_cores
-from common.metrics import Record, epoch_seconds, step_seconds, throughput
+from common.machine.devices import cpu_cores
+from common.records import Record, epoch_seconds, step_seconds, throughput
 
 SCRIPTS = {
     "02": "02_baseline_single_gpu.py",

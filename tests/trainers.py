@@ -6,12 +6,12 @@ import torch
 from factories import small_classifier
 from torch import nn
 
-from common.batch import Batch
-from common.data import create_loader
-from common.devices import Place
-from common.metrics import RunConfig
-from common.models import Classifier
-from common.trainer import Trainer
+from common.machine.devices import Place
+from common.records import RunConfig
+from common.training.batch import Batch
+from common.training.data import create_loader
+from common.training.models import Classifier
+from common.training.trainer import Trainer
 
 
 def make_trainer(config: RunConfig, place: Place, wrap=lambda classifier: classifier) -> Trainer:

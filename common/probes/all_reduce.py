@@ -18,9 +18,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.devices import cpu_cores, listed_devices, one_device
-from common.metrics import AllReduce, AllReduceTime
+from common.machine.devices import cpu_cores, listed_devices, one_device
 from common.probes.processes import run_in_processes
+from common.records import AllReduce, AllReduceTime
 
 SIZES = tuple(4 * 2**10 * 2**power for power in range(17))
 """4 KiB to 256 MiB, in bytes."""

@@ -11,9 +11,9 @@ from time import perf_counter
 
 import torch
 
-from common.devices import Place, listed_devices, name, one_device
-from common.metrics import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
-from common.timing import StepClock
+from common.machine.devices import Place, listed_devices, name, one_device
+from common.measuring.clocks import StepClock
+from common.records import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
 
 MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 MEMORY_BYTES = 512 * 2**20

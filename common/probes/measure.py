@@ -9,9 +9,10 @@ from time import perf_counter
 import torch
 from rich.console import Console
 
-from common.metrics import ProbeName, Probes
-from common.probes import all_reduce, compute, tables
+from common.console import probe_tables as tables
+from common.probes import all_reduce, compute
 from common.probes.processes import run_in_processes
+from common.records import ProbeName, Probes
 
 LIMIT_SECONDS = 60.0
 """A probe that takes longer hangs, and is ended."""

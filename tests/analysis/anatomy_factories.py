@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.factories import make_environment_record, make_record
-from common.metrics import AllReduce, AllReduceTime, Anatomy, MatmulRate, MemoryRate, Probes, RankAnatomy
+from common.records import AllReduce, AllReduceTime, Anatomy, MatmulRate, MemoryRate, Probes, RankAnatomy
 
 PHASES = {
     "single": {"data wait": 1, "forward": 100, "loss": 1, "backward": 200, "optimizer": 20},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.metrics import (
+from common.records import (
     DdpOptions,
     DeviceMemory,
     DeviceUse,

@@ -11,9 +11,9 @@ from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, m
 from analysis.factories import make_record, typical_lab
 from analysis.test_comparison import groups_of
 from analysis.test_energy import make as drawing
-from common.analysis import advice
-from common.analysis.advice import RULES, Situation, advise
-from common.analysis.verdict import contenders
+from common.analysis.judging import advice
+from common.analysis.judging.advice import RULES, Situation, advise
+from common.analysis.judging.verdict import contenders
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,7 +192,9 @@ def test_rules_and_thresholds_are_those_of_the_document():
 
 def test_every_flag_that_is_advised_exists(run_help):
     known = {flag for script in ("02_baseline_single_gpu.py", "04_ddp_training.py") for flag in run_help(script)}
-    texts = [(ROOT / "common" / "analysis" / name).read_text() for name in ("advice.py", "why.py", "checks.py")]
+    texts = [
+        (ROOT / "common" / "analysis" / "judging" / name).read_text() for name in ("advice.py", "why.py", "checks.py")
+    ]
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
     assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
     assert advised - known - {"--gpus", "--standalone", "--nproc"} == set()

@@ -8,9 +8,9 @@ import pytest
 
 from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import make_record
-from common.analysis.anatomy import PHASES, reduce_anatomy
-from common.analysis.runs import summarise
-from common.metrics import Anatomy, RankAnatomy
+from common.analysis.comparing.step_anatomy import PHASES, reduce_anatomy
+from common.analysis.reading.runs import summarise
+from common.records import Anatomy, RankAnatomy
 
 
 def reduced(method, *ranks, **changes):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record
-from common.analysis.checks import check_run
-from common.metrics import GpuHealth
+from common.analysis.judging.checks import check_run
+from common.records import GpuHealth
 
 
 def outcome(record, name):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record, typical_lab
-from common.analysis.comparison import build_groups
-from common.analysis.explain import banners, why_separate
-from common.analysis.facts import differences
-from common.analysis.runs import summarise
-from common.analysis.verdict import headline, verdicts
-from common.metrics import throughput
+from common.analysis.comparing.facts import differences
+from common.analysis.comparing.groups import build_groups
+from common.analysis.judging.explain import banners, why_separate
+from common.analysis.judging.verdict import headline, verdicts
+from common.analysis.reading.runs import summarise
+from common.records import throughput
 
 
 def groups_of(*records):

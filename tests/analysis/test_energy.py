@@ -7,8 +7,8 @@ import pytest
 from analysis.factories import make_devices, make_record
 from analysis.test_comparison import rows_of
 from analysis.test_table import table_of
-from common.analysis.energy import device_energy, energy_of
-from common.metrics import epoch_seconds
+from common.analysis.comparing.energy import device_energy, energy_of
+from common.records import epoch_seconds
 
 
 def make(method, devices, *joules, idle_watts=50.0, indices=None, **options):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from analysis.factories import make_environment_record, make_record, typical_lab, write
-from common.metrics import Failure
+from common.records import Failure
 
 
 def test_a_lab_becomes_a_table_a_page_and_plots(tmp_path, compare):

@@ -9,14 +9,14 @@ import pytest
 from analysis.anatomy_factories import make_probes
 from analysis.factories import make_record
 from analysis.test_comparison import rows_of
-from common.analysis.limits import (
+from common.analysis.judging.limits import (
     all_reduce_seconds,
     exchange_prediction,
     matmul_rate,
     mfu_of,
     model_flops_utilisation,
 )
-from common.metrics import AllReduceTime, throughput
+from common.records import AllReduceTime, throughput
 
 
 def row_of(method="ddp", devices=2, **changes):

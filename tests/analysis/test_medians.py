@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from common.analysis.medians import interval_rank, median_of
+from common.analysis.statistics.medians import interval_rank, median_of
 
 
 @pytest.mark.parametrize(

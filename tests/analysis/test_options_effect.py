@@ -6,13 +6,13 @@ import pytest
 
 from analysis.factories import MIB, make_parity, make_record, typical_lab, write
 from analysis.test_comparison import groups_of
-from common.analysis.explain import group_title
-from common.analysis.facts import ddp_flags
-from common.analysis.options_effect import effects, options_sheet, without_default
-from common.analysis.options_plot import options as draw_options
-from common.analysis.plots import draw_all, scaling
-from common.analysis.verdict import headline, verdicts
-from common.metrics import DdpOptions
+from common.analysis.comparing.facts import ddp_flags
+from common.analysis.judging.explain import group_title
+from common.analysis.judging.options_effect import effects, options_sheet, without_default
+from common.analysis.judging.verdict import headline, verdicts
+from common.analysis.page.options_plot import options as draw_options
+from common.analysis.page.plots import draw_all, scaling
+from common.records import DdpOptions
 
 SWEEP = [
     {}, {"gradient_as_bucket_view": False}, {"static_graph": True}, {"find_unused_parameters": True},

@@ -9,11 +9,11 @@ import pytest
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
-from common.analysis.anatomy import PHASES
-from common.analysis.drawing import PHASE_COLOURS
-from common.analysis.formats import rate, seconds
-from common.analysis.report import TEMPLATES
-from common.metrics import DdpOptions, epoch_seconds, throughput
+from common.analysis.comparing.step_anatomy import PHASES
+from common.analysis.page.drawing import PHASE_COLOURS
+from common.analysis.page.report import TEMPLATES
+from common.formats import rate, seconds
+from common.records import DdpOptions, epoch_seconds, throughput
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import os
 import pytest
 
 from analysis.factories import make_environment_record, make_record, write
-from common.analysis import records
-from common.analysis.records import read_folder, read_record
-from common.options import UsageError
+from common.analysis.reading import folder as records
+from common.analysis.reading.folder import read_folder, read_record
+from common.errors import UsageError
 
 
 def spoil(folder, name, change):

@@ -8,15 +8,15 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.test_checks import outcome
 from analysis.test_comparison import groups_of, rows_of
 from analysis.test_energy import make as drawing
-from common.analysis.accuracy import accuracy_sheet
-from common.analysis.checks import check_run
-from common.analysis.energy import energy_of
-from common.analysis.machine import machines
-from common.analysis.records import read_folder
-from common.analysis.table import columns
-from common.analysis.verdict import contenders, headline, verdicts
-from common.analysis.why import wrapper_price
-from common.metrics import Resumed, Validation
+from common.analysis.comparing.energy import energy_of
+from common.analysis.judging.checks import check_run
+from common.analysis.judging.verdict import contenders, headline, verdicts
+from common.analysis.judging.why import wrapper_price
+from common.analysis.page.accuracy import accuracy_sheet
+from common.analysis.page.machine_tables import machines
+from common.analysis.page.table import columns
+from common.analysis.reading.folder import read_folder
+from common.records import Resumed, Validation
 
 RESUMED = Resumed(file="checkpoint-0001-000010.pt", epoch=1, steps_done=10)
 ARITHMETIC = "samples = throughput × time"

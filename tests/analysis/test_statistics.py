@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from common.analysis.statistics import (
+from common.analysis.statistics.estimates import (
     Estimate,
     batch_count,
     distinguishable,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import MIB, make_record, typical_lab
-from common.analysis.comparison import build_groups
-from common.analysis.facts import differences
-from common.analysis.formats import number, percent
-from common.analysis.memory import memory_of
-from common.analysis.runs import summarise
-from common.analysis.table import columns
+from common.analysis.comparing.facts import differences
+from common.analysis.comparing.groups import build_groups
+from common.analysis.comparing.peak_memory import memory_of
+from common.analysis.page.table import columns
+from common.analysis.reading.runs import summarise
+from common.formats import number, percent
 
 
 def table_of(*records):

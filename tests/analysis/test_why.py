@@ -11,9 +11,9 @@ from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_p
 from analysis.factories import make_record, typical_lab, write
 from analysis.test_comparison import groups_of
 from analysis.test_energy import make as drawing
-from common.analysis.drawing import PHASE_COLOURS
-from common.analysis.why import rate_of, reasons, wrapper_price
-from common.metrics import Failure
+from common.analysis.judging.why import rate_of, reasons, wrapper_price
+from common.analysis.page.drawing import PHASE_COLOURS
+from common.records import Failure
 
 
 def reasons_of(*records):

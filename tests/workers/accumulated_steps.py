@@ -7,9 +7,9 @@ from factories import make_config
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from trainers import make_trainer, micro_batches, weights_after
 
-from common.devices import rank_device
-from common.distributed import distributed_data_parallel, process_group
-from common.metrics import DdpOptions
+from common.machine.devices import rank_device
+from common.records import DdpOptions
+from common.training.distributed import distributed_data_parallel, process_group
 
 PARTS = 4
 place = rank_device("cpu")

@@ -9,10 +9,11 @@ import torch.distributed as dist
 from factories import make_config
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
-from common import data, models, parity
-from common.devices import rank_device
-from common.distributed import distributed_data_parallel, process_group
-from common.metrics import DdpOptions
+from common.examining import parity
+from common.machine.devices import rank_device
+from common.records import DdpOptions
+from common.training import data, models
+from common.training.distributed import distributed_data_parallel, process_group
 
 
 def rank_1_keeps_its_own(state, bucket):

@@ -1,0 +1,118 @@
+"""Where a step goes, reduced to medians: what is kept of a record's anatomy once its lists have been read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from common.analysis.statistics.medians import Median, median_of
+from common.records import Anatomy, PhaseName, RankAnatomy, Record
+
+PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
+BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
+"""Phases that exist only because there is more than one device."""
+ALSO_ON_ONE_DEVICE: tuple[PhaseName, ...] = ("data wait", "copy", "loss", "optimizer")
+"""Phases that one device spends, too, beside its forward and backward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankSteps:
+    """The steps of one process, in seconds."""
+
+    rank: int
+    step: Median
+    own: Median
+    """The step less `exchange`, in which a DDP rank waits for the others and for the link."""
+    phases: dict[PhaseName, Median]
+    """In the order of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAnatomy:
+    """The anatomy of one run. Times are medians over its extra steps, in seconds."""
+
+    ranks: tuple[RankSteps, ...]
+    replicas: tuple[Median, ...] = ()
+    """DP: each replica's own forward and backward."""
+    exposed: Median | None = None
+    """What moving data between devices adds to a step, after overlap."""
+    overlap_gain: Median | None = None
+    """DDP: what one bucket for all gradients costs over the usual buckets; what overlap is worth."""
+    whole_exchange: Median | None = None
+    """DDP: what one bucket costs over no exchange; the exchange without any overlap."""
+    communication: Median | None = None
+    """DDP, torch's clock: first all-reduce of a step to the end of the last, on the slowest rank."""
+    overlap: Median | None = None
+    """DDP, torch's clock: the part of it beside the backward pass."""
+    bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
+    bucket_bytes: tuple[int, ...] = ()
+
+    @property
+    def slowest(self) -> RankSteps:
+        """The rank with the most work of its own: the others wait for it, it waits for the link alone."""
+        return max(self.ranks, key=lambda rank: rank.own.value)
+
+    @property
+    def exposed_share(self) -> float:
+        """Exposed communication / step; 0 where it was not measured."""
+        step = self.slowest.step.value
+        return self.exposed.value / step if self.exposed and step else 0.0
+
+
+def reduce_anatomy(record: Record) -> StepAnatomy | None:
+    """Reduce a record's anatomy; None where there is none, or nothing in it."""
+    anatomy = record.anatomy
+    ranks = [rank for rank in anatomy.ranks if sum(rank.step_seconds)] if anatomy else []
+    if not ranks:
+        return None
+    steps = tuple(map(_rank_steps, ranks))
+    slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
+    return StepAnatomy(
+        ranks=steps,
+        replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
+        exposed=median_of(_beyond_replicas(ranks[0]) if record.method == "dp" else _exchange_cost(anatomy)),
+        overlap_gain=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_on_seconds")),
+        whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
+        communication=median_of(slowest.communication_seconds),
+        overlap=median_of(slowest.overlap_seconds),
+        bytes_moved=anatomy.bytes_moved,
+        bucket_bytes=tuple(anatomy.bucket_bytes),
+    )
+
+
+def _rank_steps(rank: RankAnatomy) -> RankSteps:
+    exchange = rank.phases.get("exchange") or [0.0] * len(rank.step_seconds)
+    return RankSteps(
+        rank=rank.rank,
+        step=median_of(rank.step_seconds),
+        own=median_of([step - wait for step, wait in zip(rank.step_seconds, exchange, strict=False)]),
+        phases={name: median_of(rank.phases[name]) for name in PHASES if rank.phases.get(name)},
+    )
+
+
+def _exchange_cost(anatomy: Anatomy) -> list[float]:
+    return _differences(anatomy, "exchange_on_seconds", "exchange_off_seconds")
+
+
+def _differences(anatomy: Anatomy, one: str, other: str) -> list[float]:
+    """Pair by pair, a step of one kind less the step of the other kind beside it.
+
+    All ranks start such a step together, so it takes as long as its slowest rank.
+    """
+    pairs = zip(
+        *(_slowest_of_each(getattr(rank, kind) for rank in anatomy.ranks) for kind in (one, other)), strict=False
+    )
+    return [first - second for first, second in pairs]
+
+
+def _beyond_replicas(rank: RankAnatomy) -> list[float]:
+    """DP: per step, what is neither the slowest replica's own work nor work that one device would have as well."""
+    shared = [rank.phases[name] for name in ALSO_ON_ONE_DEVICE if rank.phases.get(name)]
+    parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
+    return [step - sum(others) for step, *others in parts]
+
+
+def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
+    """The largest of each step; as many steps as the shortest list has."""
+    return [max(step) for step in zip(*lists, strict=False)]

@@ -1,0 +1,93 @@
+"""How figures look, and how they become SVG for the page, SVG files and PNG files.
+
+On the page a figure takes its colours from the style sheet (CSS variables), so that it reads in light and dark alike;
+its text is real text in the page's font. Files carry the light colours on white.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.records import PhaseName
+
+# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
+COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
+MARKERS = {"single": "s", "dp": "^", "ddp": "o"}
+INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "data wait": "#a9abae",
+    "copy": "#dccfae",
+    "scatter": "#e6b800",
+    "replicate": "#e0762f",
+    "forward": "#79c3ea",
+    "gather": "#9c5a1a",
+    "loss": "#2c3642",
+    "backward": "#3a78b8",
+    "reduce": "#d77aa8",
+    "exchange": "#7a1f57",
+    "optimizer": "#0f6a35",
+}
+"""Warm and hatched: what only several devices do. Within each kind, colour-blind readers can tell them apart."""
+CSS_NAMES = {
+    INK: "ink",
+    MUTED: "grid",
+    CARD: "card",
+    **{colour: method for method, colour in COLOURS.items()},
+    **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
+}
+
+STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a model may be called $x$
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+}
+
+
+def new_figure(bars: float) -> tuple[Figure, Axes]:
+    """An empty figure of the page's width (4.4 in), as tall as `bars` horizontal bars need."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 0.75 + 0.42 * max(1.4, bars)), layout="constrained")
+        return figure, figure.subplots()
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """SVG to stand within the page; `name`, unique on the page, keeps its ids apart from other figures'."""
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
+    svg = svg.replace("'DejaVu Sans'", "var(--font)")
+    for colour, css_name in CSS_NAMES.items():
+        svg = svg.replace(colour, f"var(--{css_name})")
+    return svg
+
+
+def to_files(figure: Figure, stem: Path) -> None:
+    """Write `stem`.svg and `stem`.png (200 dpi). OSError where that is not possible."""
+    with mpl.rc_context(STYLE | {"svg.fonttype": "path"}):
+        for kind in ("svg", "png"):
+            figure.savefig(stem.with_name(f"{stem.name}.{kind}"), facecolor="white", dpi=200)

@@ -1,0 +1,56 @@
+"""A run as the comparison needs it: the record without its raw lists, and the numbers that were computed from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from common.analysis.comparing.step_anatomy import StepAnatomy, reduce_anatomy
+from common.analysis.judging.checks import Check, check_run, data_wait_share
+from common.analysis.statistics.estimates import Estimate, mean_of_steps
+from common.records import Record, epoch_seconds, step_seconds, throughput
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Its raw step times are gone: a thousand long records would not fit into memory otherwise."""
+
+    file: str
+    record: Record
+    seconds_per_sample: Estimate | None
+    """With the batch-means error over this run's steps; None before the first epoch has ended."""
+    epoch_seconds: tuple[float, ...]
+    checks: tuple[Check, ...]
+    data_wait_share: float = 0.0
+    """Of the measured epochs, on the rank that waited longest for its loader."""
+    anatomy: StepAnatomy | None = None
+    anatomy_note: str = ""
+    """Why something of it is missing."""
+
+    @property
+    def failed_parity(self) -> bool:
+        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
+        return self.record.parity is not None and self.record.parity.outcome == "failed"
+
+    @property
+    def is_comparable(self) -> bool:
+        """Completed, and with a speed."""
+        return self.record.status == "completed" and self.seconds_per_sample is not None
+
+
+def summarise(file: str, record: Record) -> Run:
+    """Compute a run's numbers and checks, and let go of its raw lists."""
+    rate = throughput(record) if record.ranks else None
+    kept = record.model_copy(update={"ranks": [], "anatomy": None})
+    if not rate or not math.isfinite(rate):
+        return Run(file, kept, None, (), ())
+    return Run(
+        file,
+        kept,
+        seconds_per_sample=replace(mean_of_steps(step_seconds(record)), value=1 / rate),
+        epoch_seconds=tuple(epoch_seconds(record)),
+        checks=tuple(check_run(record)),
+        data_wait_share=data_wait_share(record),
+        anatomy=reduce_anatomy(record),
+        anatomy_note=record.anatomy.note if record.anatomy else "",
+    )

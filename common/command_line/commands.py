@@ -1,0 +1,61 @@
+"""The command that started a run, and the one that comes after it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from common.records import Environment, Record, World
+
+
+def command_line(world: World) -> str:
+    """The command that started this run, as a person would type it."""
+    starter = "python"
+    if world.backend:
+        nodes = f"--nnodes={world.nodes}" if world.nodes > 1 else "--standalone"
+        starter = f"torchrun {nodes} --nproc_per_node={world.processes // world.nodes}"
+    return f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+
+
+def next_command(record: Record) -> str:
+    """The step after this one, with the same model and per-device batch, on the devices that there are."""
+    if record.method == "ddp":
+        return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
+    per_device, count = record.config.per_device_batch_size, default_count(record.environment)
+    run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
+    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", *run_specific)
+    if record.method == "single" and not record.config.compile:  # DataParallel cannot be compiled
+        start, batch = "python 03_dataparallel_training.py", per_device * count
+        arguments += ["--gpus", ",".join(map(str, range(count)))]
+    else:
+        ranks = record.world.devices if record.method == "dp" else count
+        start, batch = f"torchrun --standalone --nproc_per_node={ranks} 04_ddp_training.py", per_device
+    return f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}"
+
+
+def default_count(environment: Environment) -> int:
+    """Devices that a first comparison uses: all GPUs; of CPU cores at most four, the published number of GPUs."""
+    return len(environment.gpus) or min(environment.cpu_cores, 4)
+
+
+def _folder_argument() -> str:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--results-dir", default="results")
+    return parser.parse_known_args(sys.argv[1:])[0].results_dir
+
+
+def _without(arguments: list[str], *names: str) -> list[str]:
+    """The command-line arguments without these options and their values."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(name)
+    return parser.parse_known_args(arguments)[1]
+
+
+if __name__ == "__main__":  # for the Makefile, which chooses its sizes by these two
+    from common.machine.environment import describe
+
+    here = describe()
+    print(f"KIND={'cuda' if here.gpus else 'cpu'} FOUND={default_count(here)}")

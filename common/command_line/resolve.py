@@ -1,0 +1,152 @@
+"""What a run is asked to do: the command line, filled in for these devices and this data. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+from math import ceil
+from typing import NamedTuple
+
+from common.errors import UsageError
+from common.records import DdpOptions, Precision, RunConfig, World
+
+# Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
+DEFAULTS = {
+    "cuda": {"image_size": 224, "samples_per_epoch": 51_200, "warmup_steps": 10, "anatomy_steps": 20, "amp": "fp16"},
+    "cpu": {"image_size": 64, "samples_per_epoch": 512, "warmup_steps": 2, "anatomy_steps": 6, "amp": "bf16"},
+}
+
+
+class DataFound(NamedTuple):
+    """What there is to train on, where it is not synthetic."""
+
+    source: str
+    samples: int
+    classes: int
+
+
+def resolve(
+    args: argparse.Namespace,
+    world: World,
+    precision: Precision,
+    loader_workers: int,
+    found: DataFound | None = None,
+    accumulation_steps: int | None = None,
+) -> RunConfig:
+    """Fill in what the command line left open, for these devices and this data.
+
+    `precision` and `loader_workers` (per device) are the defaults of this machine; `accumulation_steps` overrules the
+    command line's. Raises `UsageError` where the batch cannot be laid over the devices, the samples do not fill one, or
+    options contradict each other.
+    """
+    defaults = DEFAULTS[world.device_kind] | ({"samples_per_epoch": found.samples} if found else {})
+
+    def given(name: str) -> int:
+        return defaults[name] if getattr(args, name) is None else getattr(args, name)
+
+    accumulation_steps = accumulation_steps or args.accumulation_steps
+    global_batch = args.batch_size * world.processes
+    _check_batch(args.batch_size, world, accumulation_steps)
+    _check_samples(given("samples_per_epoch"), global_batch, found)
+    _check_options(args, world, accumulation_steps)
+    return RunConfig(
+        model=args.model,
+        num_classes=_classes(args.num_classes, found),
+        image_size=given("image_size"),
+        global_batch_size=global_batch,
+        per_device_batch_size=ceil(global_batch / world.devices),
+        accumulation_steps=accumulation_steps,
+        epochs=args.epochs,
+        samples_per_epoch=given("samples_per_epoch"),
+        warmup_steps=given("warmup_steps"),
+        precision=defaults["amp"] if args.amp else args.precision or precision,
+        memory_format="channels_last" if args.channels_last else "channels_first",
+        compile=args.compile,
+        deterministic=args.deterministic,
+        data_source=found.source if found else "synthetic",
+        data_dir=str(args.data_dir) if found else None,
+        learning_rate=0.1 * global_batch / 256 if args.lr is None else args.lr,
+        momentum=args.momentum,
+        weight_decay=args.weight_decay,
+        seed=args.seed,
+        loader_workers=(loader_workers if args.workers is None else args.workers) * world.devices,
+        ddp=_ddp_options(args) if args.method == "ddp" else None,
+    )
+
+
+def next_accumulation(batch_size: int, accumulation_steps: int, devices: int) -> int | None:
+    """The next larger number of accumulation steps that divides the batch of one process on `devices` of its own.
+
+    None where every device has one sample at a time already.
+    """
+    larger = range(accumulation_steps + 1, batch_size // devices + 1)
+    return next((steps for steps in larger if batch_size % steps == 0 and _reaches(batch_size // steps, devices)), None)
+
+
+def _check_batch(batch_size: int, world: World, accumulation_steps: int) -> None:
+    devices = world.devices // world.processes
+    if batch_size % accumulation_steps:
+        fitting = [n for n in range(2, batch_size + 1) if batch_size % n == 0]
+        nearest = sorted(sorted(fitting, key=lambda n: abs(n - accumulation_steps))[:3])
+        raise UsageError(
+            f"--accumulation-steps {accumulation_steps} does not divide --batch-size {batch_size}: "
+            f"try {' or '.join(map(str, nearest)) or 1}"
+        )
+    if not _reaches(batch_size // accumulation_steps, devices):
+        once = f", {accumulation_steps} times" if accumulation_steps > 1 else ""
+        multiple = devices * accumulation_steps
+        raise UsageError(
+            f"a global batch of {batch_size} does not reach {devices} devices{once}: "
+            f"give a multiple, --batch-size {ceil(batch_size / multiple) * multiple} for one"
+        )
+
+
+def _reaches(batch: int, devices: int) -> bool:
+    """Whether DataParallel, which cuts a batch into parts of equal size, has one for every device."""
+    return ceil(batch / ceil(batch / devices)) == devices
+
+
+def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> None:
+    if found and samples > found.samples:
+        raise UsageError(f"--samples-per-epoch {samples}: --data-dir has {found.samples} images; leave it out for all")
+    if samples < global_batch:
+        more = "lower --batch-size" if found else "raise --samples-per-epoch or lower --batch-size"
+        raise UsageError(f"{samples} samples an epoch do not fill one global batch of {global_batch}: {more}")
+
+
+def _classes(asked: int | None, found: DataFound | None) -> int:
+    if found and asked and asked < found.classes:
+        raise UsageError(f"--num-classes {asked}: --data-dir has {found.classes} classes; leave it out")
+    return asked or (found.classes if found else 1000)
+
+
+def _check_options(args: argparse.Namespace, world: World, accumulation_steps: int) -> None:
+    if args.compile and args.method == "dp":
+        raise UsageError(
+            "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
+            "leave it out, or use step 04"
+        )
+    if args.checkpoint_every and not args.checkpoint_dir:
+        raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
+    if args.resume == "auto" and not args.checkpoint_dir:
+        raise UsageError("--resume auto needs --checkpoint-dir DIR, where it looks for the newest checkpoint")
+    if args.method != "ddp":
+        return
+    if args.static_graph and accumulation_steps > 1:
+        raise UsageError(
+            "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
+            "gradients (pytorch#143580); leave one of them out"
+        )
+    if args.comm_hook == "bf16" and world.backend == "gloo":
+        raise UsageError("--comm-hook bf16 needs NCCL, one GPU per rank: torch refuses it over gloo; try fp16")
+    if args.comm_hook == "powersgd" and world.backend == "gloo" and not args.one_bucket:
+        raise UsageError(
+            "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
+            "and with several buckets no thread of gloo's is left to carry it out"
+        )
+    if args.sync_bn and world.device_kind == "cpu":
+        raise UsageError("--sync-bn needs GPUs: torch's SyncBatchNorm has no CPU implementation; leave it out")
+
+
+def _ddp_options(args: argparse.Namespace) -> DdpOptions:
+    names = set(DdpOptions.model_fields) - {"timeout_seconds"}
+    return DdpOptions(timeout_seconds=args.timeout, **{name: getattr(args, name) for name in names})

@@ -1,0 +1,123 @@
+"""How step 01 shows what it measured: for each probe a table, and a line on what it is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from common.console.machine_tables import plain_table, section
+from common.formats import gib
+from common.records import AllReduce, Copy, MatmulRate, MemoryRate, ProbeName, Probes
+
+TITLES: dict[ProbeName, str] = {
+    "matmul": "Matrix products",
+    "memory": "Memory of a device",
+    "copies": "Copies to the GPUs",
+    "all_reduce": "All-reduce: all devices sum a message",
+}
+
+
+def probes(measured: Probes) -> RenderableType:
+    """Everything that was measured, then what was not and why."""
+    sections = []
+    if measured.matmul:
+        sections.append(_matmul(measured.matmul))
+    if measured.memory:
+        sections.append(_memory(measured.memory))
+    if measured.copies:
+        sections.append(_copies(measured.copies))
+    if measured.all_reduce:
+        sections.append(_all_reduce(measured.all_reduce))
+    if missing := list(_missing(measured)):
+        sections.append(section("Not measured", *missing))
+    return Group(*sections)
+
+
+def scaled(value: float, unit: str) -> str:
+    """ "88.8 GFLOP/s": three digits and a decimal prefix (giga is 10**9), as bandwidths are usually told."""
+    factor, prefix = next((pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M")) if value >= pair[0]), (1e3, "k"))
+    return f"{_three_digits(value / factor)} {prefix}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """ "1.84 ms"."""
+    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    return f"{_three_digits(seconds * factor)} {unit}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def _matmul(rates: list[MatmulRate]) -> RenderableType:
+    rows = plain_table("device", "precision", "rate", "fastest for")
+    for rate in rates:
+        matrices = f"{rate.size} × {rate.size} matrices"
+        rows.add_row(rate.device_model, rate.precision, scaled(rate.flops_per_second, "FLOP/s"), matrices)
+    return section(TITLES["matmul"], rows, _use("the most arithmetic that training can get out of a device"))
+
+
+def _memory(rates: list[MemoryRate]) -> RenderableType:
+    rows = plain_table("device", "read + written")
+    for rate in rates:
+        rows.add_row(rate.device_model, scaled(rate.bytes_per_second, "B/s"))
+    return section(
+        TITLES["memory"], rows, _use("limits layers that compute little: normalisation, ReLU, the optimizer")
+    )
+
+
+def _copies(copies: list[Copy]) -> RenderableType:
+    destinations = sorted({copy.destination for copy in copies})
+    sources = [None, *destinations]
+    found = {(copy.source, copy.destination): copy for copy in copies}
+    rows = plain_table("from \\ to", *(f"GPU {index}" for index in destinations))
+    for source in sources:
+        cells = (_speed(found.get((source, destination))) for destination in destinations)
+        rows.add_row("host" if source is None else f"GPU {source}", *cells)
+    use = "the batch comes from the host (pinned memory); DataParallel copies weights and gradients between GPUs"
+    return section(TITLES["copies"], rows, _use(use))
+
+
+def _speed(copy: Copy | None) -> Text:
+    if copy is None:
+        return Text("–")
+    rate = copy.bytes_per_second
+    return Text("DAMAGED", style="bold red") if rate is None else Text(scaled(rate, "B/s"))
+
+
+def _all_reduce(measured: AllReduce) -> RenderableType:
+    rows = plain_table("message", "time", "algorithm bandwidth", "bus bandwidth")
+    for time in measured.times:
+        if time.seconds is None:
+            rows.add_row(_message_size(time.bytes), Text("WRONG SUM", style="bold red"))
+            continue
+        bandwidths = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
+        rows.add_row(_message_size(time.bytes), duration(time.seconds), *(scaled(value, "B/s") for value in bandwidths))
+    use = (
+        "step 04 exchanges gradients like this (resnet50: 97 MiB a step). Small messages cost the latency of an "
+        "exchange, large ones show its bandwidth. Bus bandwidth counts what each device must send: it compares with "
+        "the speed of a link, however many devices there are"
+    )
+    notes = [_use(use)]
+    if measured.left_out_bytes:
+        left_out = ", ".join(map(_message_size, measured.left_out_bytes))
+        notes.append(Text(f"left out, for they would take too long: {left_out}", style="yellow"))
+    return section(f"{TITLES['all_reduce']} ({measured.ranks} processes, {measured.backend})", rows, *notes)
+
+
+def _message_size(size: int) -> str:
+    """Bytes as text, in KiB below one MiB."""
+    return gib(size) if size >= 2**20 else f"{size / 2**10:.0f} KiB"
+
+
+def _missing(measured: Probes) -> Iterator[Text]:
+    for name, reason in measured.failed.items():
+        yield Text(f"{TITLES[name]}: {reason}", style="yellow")
+    for name, reason in measured.not_applicable.items():
+        yield Text(f"{TITLES[name]}: {reason}", style="dim")
+
+
+def _use(text: str) -> Text:
+    return Text(text, style="dim")

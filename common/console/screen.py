@@ -1,0 +1,200 @@
+"""What the scripts say: progress, tables, messages. Rank 0 speaks, the others are given a console that is silent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from common.formats import gib
+from common.records import (
+    DdpOptions,
+    Epoch,
+    Parity,
+    Record,
+    Resumed,
+    RunConfig,
+    Validation,
+    World,
+    epoch_seconds,
+    throughput,
+)
+
+METHOD_NAMES = {"single": "one device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
+
+
+def open_console(rank: int = 0, quiet: bool = False) -> Console:
+    """The console of this process: silent on every rank but 0, and everywhere under `--quiet`.
+
+    Where there is no terminal (a pipe, a log) lines are 120 characters wide, so that tables do not break at 80.
+    """
+    plain = Console()
+    return Console(quiet=quiet or rank != 0, highlight=False, width=None if plain.is_terminal else 120)
+
+
+def flags(world: World) -> list[str]:
+    """What keeps this run from being scaling, in words."""
+    words = {
+        "emulated": "emulated: CPU threads play the GPUs of DataParallel; its cost differs from a GPU's",
+        "shared": "shared: several replicas or ranks on one GPU; they take turns, this is no scaling",
+        "oversubscribed": f"oversubscribed: {world.devices} devices on fewer cores, in turns; this is no scaling",
+    }
+    return [text for flag, text in words.items() if getattr(world, flag)]
+
+
+def show_plan(console: Console, method: str, config: RunConfig, world: World, resumed: Resumed | None) -> None:
+    """What the run is about to do."""
+    several = f"{world.devices} × " if world.devices > 1 else ""
+    processes = f" in {world.processes} processes over {world.backend}" if method == "ddp" else ""
+    learning = f"SGD, learning rate {config.learning_rate:.4g}, momentum {config.momentum:g}"
+    rows = {
+        "model": f"{config.model}, {config.image_size} px images, {config.num_classes} classes, {learning}",
+        "devices": f"{several}{world.device_model}{processes}",
+        "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device" + _micro(config),
+        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs" + _tree(config),
+        "warm-up": f"{config.warmup_steps} steps, not counted",
+        "precision": config.precision,
+    }
+    if chosen := practice(config):
+        rows["practice"] = ", ".join(chosen)
+    notes = [*flags(world), *_past(world, resumed)]
+    table = Table.grid(padding=(0, 2))
+    for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
+        table.add_row(f"  [dim]{name}", text)
+    console.print(
+        f"\n[bold]Training on {METHOD_NAMES[method]}" if method == "single" else f"\n[bold]{METHOD_NAMES[method]}"
+    )
+    console.print(table)
+    console.print()
+
+
+def practice(config: RunConfig) -> list[str]:
+    """What was switched on beyond the defaults, by the names of the flags."""
+    switched = {"channels-last": config.memory_format == "channels_last", "compile": config.compile}
+    switched["deterministic"] = config.deterministic
+    chosen = [name for name, is_on in switched.items() if is_on]
+    if config.ddp:
+        usual = DdpOptions(timeout_seconds=config.ddp.timeout_seconds).model_dump()
+        chosen += [
+            name.replace("_", "-") + ("" if value is True else f" {'off' if value is False else value}")
+            for name, value in config.ddp.model_dump().items()
+            if value != usual[name]
+        ]
+    return chosen
+
+
+def _micro(config: RunConfig) -> str:
+    parts = config.accumulation_steps
+    return f"; {parts} micro-batches of {config.micro_batch_size} one after another" if parts > 1 else ""
+
+
+def _tree(config: RunConfig) -> str:
+    return f", of {escape(config.data_source)}" if config.data_dir else ""
+
+
+def _past(world: World, resumed: Resumed | None) -> list[str]:
+    notes = [f"restarted by torchrun, {world.restarts} so far"] if world.restarts else []
+    if resumed:
+        where = f"epoch {resumed.epoch}" + (f", after {resumed.steps_done} steps" if resumed.steps_done else "")
+        notes.append(f"goes on from {resumed.file}: {where}")
+        notes += [f"a newer checkpoint was left out: {reason}" for reason in resumed.skipped]
+    return notes
+
+
+class TrainingProgress:
+    """A bar on a terminal; elsewhere a plain line per epoch.
+
+    The bar is drawn by the training thread, at most twice a second: a drawing thread of its own would take time from
+    a CPU core that is being measured.
+    """
+
+    SECONDS_BETWEEN_DRAWINGS = 0.5
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+        self._task = None
+        self._drawable = console.is_terminal and not console.quiet
+        if self._drawable:
+            self._bar.start()
+
+    def phase(self, name: str, steps: int) -> None:
+        """A new phase of `steps` optimizer steps begins."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(name, total=steps)
+
+    def advance(self) -> None:
+        """One step of the phase is done."""
+        self._bar.advance(self._task)
+        if self._drawable and monotonic() - self._drawn > self.SECONDS_BETWEEN_DRAWINGS:
+            self._drawn = monotonic()
+            self._bar.refresh()
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self._console.print(f"  {text}", soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._drawable:
+            self._bar.stop()
+
+
+def parity_line(parity: Parity) -> str:
+    """The outcome of the parity check."""
+    if parity.outcome == "not applicable":
+        return f"parity: not applicable, {parity.note}"
+    error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.1e}"
+    found = f"largest relative gradient error {error} (tolerance {parity.tolerance:.0e}, {parity.seconds:.1f} s)"
+    note = f"; {parity.note}" if parity.note else ""
+    return f"{'parity: passed' if parity.outcome == 'passed' else '[red]parity: FAILED'}, {found}{note}"
+
+
+def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
+    """One finished epoch; `seconds` is this rank's."""
+    loss = "not finite" if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}"
+    rate = epoch.samples / seconds if seconds else 0.0
+    return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}"
+
+
+def validation_line(validation: Validation | None) -> str:
+    """What the model got right on images that it has not trained on."""
+    if validation is None:
+        return "[yellow]  validation: none of its images can be decoded"
+    told = f"top-1 {validation.top1:.1%}, top-5 {validation.top5:.1%} of {validation.samples} images"
+    return f"  validation: {told}, {validation.seconds:.2f} s"
+
+
+def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
+    """The closing table of a run that completed."""
+    times = epoch_seconds(record)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("  [dim]time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
+    table.add_row("  [dim]throughput", f"{throughput(record):.1f} samples/s")
+    if record.unreadable_files:
+        count = len(record.unreadable_files)
+        table.add_row("  [dim]skipped", f"[yellow]{count} images that cannot be decoded; the record names them")
+    for position in range(len(record.devices)):
+        table.add_row("  [dim]peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
+    console.print()
+    console.print(table)
+    # Outside the table, which would break a path or a command in two and make it useless to copy.
+    for name, text in (("record", str(path)), ("next", next_command)):
+        console.print(f"  [dim]{name:16}[/]", end="")
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _memory(record: Record, position: int) -> str:
+    memory = record.devices[position].memory
+    if record.world.device_kind == "cuda":
+        return f"{gib(memory.peak_allocated_bytes)} allocated, {gib(memory.peak_reserved_bytes)} reserved"
+    if memory.peak_process_bytes is None:
+        return "in the process of device 0"
+    return f"{gib(memory.peak_process_bytes)} resident in its process"

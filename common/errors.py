@@ -1,0 +1,5 @@
+"""Bad input, in one line."""
+
+
+class UsageError(Exception):
+    """Bad input. The message is one line that says what is wrong and how to mend it."""

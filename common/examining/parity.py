@@ -1,0 +1,117 @@
+"""Parity: does the parallel model compute the gradient that one device computes from the same samples?"""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain
+from math import inf, isfinite
+from operator import itemgetter
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from common.machine.devices import Place
+from common.machine.ranks import gathered
+from common.records import DdpOptions, Parity
+from common.training.batch import Batch
+from common.training.models import Classifier, exact
+
+SAMPLES_PER_SHARD = 4
+
+# The first pass is not like the others: after it DDP lays its buckets anew, and exchanges a static graph another way.
+PASSES = 2
+
+# Rounding in IEEE fp32 differs with the algorithm that cuDNN picks and the order of the sum: some 1e-6 to 1e-4. A
+# gradient that misses one of n shards, or counts one twice, is off by about 1/n: 1e-2 still on a hundred devices.
+TOLERANCE = 1e-3
+
+# A parameter without influence on the loss (a bias before a BatchNorm) has a gradient of pure rounding noise, and two
+# such are never alike. Below this part of the typical size of the whole gradient, the difference is held against that.
+NOISE_FLOOR = 1e-4
+
+
+# What a gradient loses on its way through 16 bits: fp16 rounds to 2**-11 and loses what is below 6e-8, bf16 rounds to
+# 2**-9, each rank's gradient and every sum. A fault smaller than that, on some fifty ranks, would hide behind it.
+COMPRESSED_TOLERANCE = {"fp16": 1e-2, "bf16": 2e-2}
+NOTES = {
+    "fp16": "gradients are rounded to fp16 for the exchange: not exact",
+    "bf16": "gradients are rounded to bf16 for the exchange: not exact",
+    "powersgd": "checked while PowerSGD is exact still; the training steps exchange an approximation, not exact",
+}
+
+
+def check(model: nn.Module, classifier: Classifier, dataset: Dataset, place: Place, ddp: DdpOptions | None) -> Parity:
+    """Compare the gradient of `model`, the wrapped `classifier`, with one device's, before the first step, twice.
+
+    One small global batch, equal shards, IEEE fp32, no dropout. The reference runs the bare classifier on this
+    process's first device, shard by shard, as BatchNorm sees the samples under DP and DDP, and averages. Every rank
+    compares, so that a rank that has the wrong gradient shows whichever it is; the worst of all is the result.
+    Gradients and buffers are left as they were found: none, and untouched. Of `ddp`, a compressed exchange is given
+    more tolerance and says so; synchronised BatchNorm is held against one device that sees the whole batch at once.
+    """
+    devices = place.world.devices
+    if devices == 1 and model is classifier:
+        return Parity(outcome="not applicable", note="one device is the reference itself")
+    started = perf_counter()
+    per_shard = min(SAMPLES_PER_SHARD, len(dataset) // devices)
+    batch = dataset.__getitems__([(0, index) for index in range(per_shard * devices)])
+    options = ddp or DdpOptions()
+    tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
+    errors = []
+    with exact(classifier):
+        # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
+        reference = reference_gradient(copy.deepcopy(classifier), batch, 1 if options.sync_bn else devices, place.first)
+        for _ in range(PASSES):
+            errors.append(largest_error(parallel_gradient(model, classifier, batch, place), reference))
+    error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
+    passed = error <= tolerance
+    return Parity(
+        outcome="passed" if passed else "failed",
+        max_relative_error=error if isfinite(error) else None,
+        worst_parameter=worst,
+        tolerance=tolerance,
+        samples=len(batch.labels),
+        shards=devices,
+        seconds=perf_counter() - started,
+        note=NOTES.get(options.comm_hook, "")
+        if passed
+        else f"the gradient of {worst} is not the one that one device computes",
+    )
+
+
+def reference_gradient(classifier: Classifier, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
+    """The mean over the shards of one device's gradient, by parameter name."""
+    for images, labels in zip(batch.images.chunk(shards), batch.labels.chunk(shards), strict=True):
+        loss = classifier.loss(classifier(images.to(device)), labels.to(device)) / shards
+        loss.backward()
+    return _take_gradients(classifier)
+
+
+def parallel_gradient(model: nn.Module, classifier: Classifier, batch: Batch, place: Place) -> dict[str, Tensor]:
+    """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part."""
+    processes = place.world.processes
+    images, labels = batch.images.chunk(processes)[place.rank], batch.labels.chunk(processes)[place.rank]
+    classifier.loss(model(images.to(place.first)), labels.to(place.first)).backward()
+    return _take_gradients(classifier)
+
+
+def largest_error(gradient: dict[str, Tensor], reference: dict[str, Tensor]) -> tuple[float, str]:
+    """Largest ‖g − ref‖ / ‖ref‖ over the parameters, and the parameter's name; infinite where not finite."""
+    elements = sum(g.numel() for g in reference.values())
+    typical = sum(g.double().square().sum().item() for g in reference.values()) ** 0.5 / elements**0.5
+    errors = {}
+    for name, expected in reference.items():
+        scale = max(expected.norm().item(), NOISE_FLOOR * typical * expected.numel() ** 0.5)
+        difference = (gradient[name] - expected).norm().item() if name in gradient else inf
+        error = difference / scale if scale else difference
+        errors[name] = error if isfinite(error) else inf
+    worst = max(errors, key=errors.__getitem__)
+    return errors[worst], worst
+
+
+def _take_gradients(classifier: Classifier) -> dict[str, Tensor]:
+    gradients = {name: p.grad.detach().clone() for name, p in classifier.named_parameters() if p.grad is not None}
+    classifier.zero_grad(set_to_none=True)
+    return gradients

@@ -1,0 +1,171 @@
+"""Which devices a run uses, what they are called, and how many threads each may take.
+
+A device is one CUDA GPU. On a host without any, one CPU core (one thread) stands in for it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from common.errors import UsageError
+from common.records import DeviceKind, Precision, World
+
+
+@dataclass(frozen=True)
+class Place:
+    """The devices of this process, and its rank among all processes of the run."""
+
+    kind: DeviceKind
+    indices: tuple[int, ...]
+    """CUDA indices, or numbers of the stand-in cores; the first one holds the model."""
+    world: World
+    rank: int = 0
+
+    @property
+    def first(self) -> torch.device:
+        """The device that holds the model and receives the batch."""
+        return self.torch_devices[0]
+
+    @property
+    def torch_devices(self) -> list[torch.device]:
+        """One entry for each of `indices`; all are the same `cpu` where cores stand in."""
+        return [torch.device("cuda", i) if self.kind == "cuda" else torch.device("cpu") for i in self.indices]
+
+    def synchronize(self) -> None:
+        """Wait until every device of this process has finished its work."""
+        if self.kind == "cuda":
+            for index in set(self.indices):
+                torch.cuda.synchronize(index)
+
+
+def cpu_cores() -> int:
+    """Cores that this process may run on (a container or `taskset` may allow fewer than the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_device(requested: str) -> Place:
+    """The first GPU, or one CPU core."""
+    return _place(_kind(requested), (0,))
+
+
+def listed_devices(requested: str, gpus: str | None) -> Place:
+    """The devices of one process by number (`"0,1,2,3"`), or all there are.
+
+    A GPU may be listed twice: its replicas then share it. Cores are counted off, 0,1,2,…, and may be more than there
+    are. Raises `UsageError` for a list that is no list of devices of this machine.
+    """
+    kind = _kind(requested)
+    available = torch.cuda.device_count() if kind == "cuda" else cpu_cores()
+    if gpus is None:
+        return _place(kind, tuple(range(available)))
+    try:
+        indices = tuple(int(part) for part in gpus.split(","))
+    except ValueError:
+        raise UsageError(f"--gpus {gpus!r} is not a list of device numbers such as 0,1") from None
+    if kind == "cuda" and not all(0 <= index < available for index in indices):
+        raise UsageError(f"--gpus {gpus}: this machine has GPU 0 to {available - 1}")
+    if kind == "cpu" and indices != tuple(range(len(indices))):
+        raise UsageError(
+            f"--gpus {gpus}: CPU cores stand in for GPUs here and are counted off 0,1,2,…; give --gpus 0,1"
+        )
+    return _place(kind, indices)
+
+
+def rank_device(requested: str) -> Place:
+    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo."""
+    if "LOCAL_RANK" not in os.environ:
+        raise UsageError(
+            "this step runs as one process per device and is started by torchrun: "
+            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
+        )
+    kind = _kind(requested)
+    local_rank, local_ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    gpus = torch.cuda.device_count() if kind == "cuda" else 0
+    index = local_rank % gpus if gpus else local_rank
+    shared = bool(gpus) and local_ranks > gpus
+    return _place(
+        kind,
+        (index,),
+        processes=int(os.environ["WORLD_SIZE"]),
+        nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        # NCCL refuses two ranks on one GPU.
+        backend="nccl" if kind == "cuda" and not shared else "gloo",
+        shared=shared,
+        rank=int(os.environ["RANK"]),
+        on_this_host=local_ranks,
+    )
+
+
+def name(kind: DeviceKind, index: int) -> str:
+    """The device model, as it is compared: the GPU's name, or one core of this CPU."""
+    return torch.cuda.get_device_name(index) if kind == "cuda" else f"1 core of {cpu_model()}"
+
+
+def cpu_model() -> str:
+    """The CPU's name as the kernel gives it, or the architecture's."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def capacity_bytes(kind: DeviceKind, index: int) -> int:
+    """Memory of a GPU; the host's RAM for a core, which all cores share."""
+    if kind == "cuda":
+        return torch.cuda.get_device_properties(index).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def default_precision(kind: DeviceKind) -> Precision:
+    """What PyTorch's convolutions run in on this device if nobody asks for anything."""
+    tf32 = (
+        kind == "cuda"
+        and torch.cuda.get_device_capability()[0] >= 8
+        and torch.backends.cudnn.conv.fp32_precision != "ieee"
+        and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+    )
+    return "tf32" if tf32 else "ieee-fp32"
+
+
+def default_workers(kind: DeviceKind) -> int:
+    """Loader processes per device: a core that stands in for a device has none to spare."""
+    return min(4, cpu_cores() // torch.cuda.device_count()) if kind == "cuda" else 0
+
+
+def _kind(requested: str) -> DeviceKind:
+    if requested == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: torch finds no CUDA GPU here; 01_environment_check.py says why, --device cpu runs"
+        )
+    return "cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _place(
+    kind, indices, processes=1, nodes=1, restarts=0, backend=None, shared=False, rank=0, on_this_host=None
+) -> Place:
+    # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
+    torch.set_num_threads(1)
+    if kind == "cuda":
+        torch.cuda.set_device(indices[0])
+    replicas = on_this_host or len(indices)
+    world = World(
+        device_kind=kind,
+        device_model=name(kind, indices[0]),
+        devices=processes * len(indices),
+        processes=processes,
+        nodes=nodes,
+        restarts=restarts,
+        backend=backend,
+        threads_per_device=torch.get_num_threads(),
+        emulated=kind == "cpu" and backend is None and len(indices) > 1,
+        shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
+        oversubscribed=kind == "cpu" and replicas > cpu_cores(),
+    )
+    return Place(kind=kind, indices=indices, world=world, rank=rank)

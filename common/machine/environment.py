@@ -1,0 +1,165 @@
+"""What this host is: versions, processor, GPUs, and the limits that training meets.
+
+Nothing here raises: a part that cannot be read is None (or empty). A missing line in a record is a small loss, a run
+that dies over its own description is not.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Sized
+from datetime import UTC, datetime
+from importlib import metadata, util
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from common.machine.devices import cpu_cores, cpu_model
+from common.machine.nvml import Nvml, open_nvml
+from common.records import Environment, EnvironmentRecord, Gpu
+from common.training.models import import_torchvision
+
+T = TypeVar("T")
+
+RENDEZVOUS_PORT = 29500
+"""Where torchrun without `--standalone` lets the ranks meet."""
+
+
+def describe() -> Environment:
+    """Software and hardware of this host, in well under a second. Creates no CUDA context on any GPU."""
+    with open_nvml() as nvml:
+        return Environment(
+            hostname=socket.gethostname(),
+            platform=platform.platform(),
+            python=platform.python_version(),
+            torch=torch.__version__,
+            torchvision=torchvision_version(),
+            cuda=torch.version.cuda,
+            driver=nvml.driver() if nvml else None,
+            cudnn=_attempt(_cudnn_version),
+            nccl=_attempt(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
+            cpu_model=cpu_model(),
+            cpu_cores=cpu_cores(),
+            ram_bytes=_attempt(lambda: os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
+            load_average_1min=_attempt(lambda: os.getloadavg()[0]),
+            gpus=_attempt(lambda: [_gpu(index, nvml) for index in range(torch.cuda.device_count())]) or [],
+        )
+
+
+def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
+    """What step 01 records, its requirements still empty: this host, and what training will meet on it."""
+    now = datetime.now(UTC)
+    with open_nvml() as nvml:  # before torch touches a GPU, lest this process be counted among the others
+        known = nvml.gpus() if nvml else []
+        names = [gpu.name() or "unknown" for gpu in known]
+        processes = {gpu.uuid(): gpu.process_bytes() for gpu in known}
+    environment = describe()
+    return EnvironmentRecord(
+        run_id=f"01_environment-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+        command=command,
+        started_at=now.isoformat(timespec="seconds"),
+        environment=environment,
+        peer_access=_attempt(lambda: peer_access(len(environment.gpus))) or [],
+        shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
+        open_files_limit=_attempt(open_files_limit),
+        rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
+        backends=_attempt(backends) or [],
+        driver_gpus=names,
+        gpu_processes=[_length(processes.get(gpu.uuid)) for gpu in environment.gpus],
+        cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        cuda_error=_error_of(torch.cuda.init) if names and torch.version.cuda and not environment.gpus else None,
+        torchvision_error=_error_of(import_torchvision),
+        disk_free_bytes=_attempt(lambda: shutil.disk_usage(results_dir).free),
+    )
+
+
+def peer_access(gpus: int) -> list[list[bool]]:
+    """[i][j]: GPU i can read GPU j's memory directly, and not only through the host's."""
+    return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
+
+
+def open_files_limit() -> int | None:
+    """Files and sockets that this process may hold open at once; None if there is no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this TCP port now."""
+    with socket.socket() as server:
+        # Without it, a port that a run has just left counts as taken for another minute.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def backends() -> list[str]:
+    """Those of nccl and gloo that this torch was built with."""
+    built = {"nccl": torch.distributed.is_nccl_available, "gloo": torch.distributed.is_gloo_available}
+    return [name for name, available in built.items() if available()]
+
+
+def _length(items: Sized | None) -> int | None:
+    return None if items is None else len(items)
+
+
+def _gpu(index: int, nvml: Nvml | None) -> Gpu:
+    properties = torch.cuda.get_device_properties(index)
+    driver = nvml.gpu_of_torch(properties) if nvml else None
+    return Gpu(
+        index=index,
+        name=properties.name,
+        uuid=driver.uuid() if driver else None,
+        compute_capability=f"{properties.major}.{properties.minor}",
+        memory_total_bytes=properties.total_memory,
+        # Not torch.cuda.mem_get_info: it would put a CUDA context of some 500 MB on every GPU it asks.
+        memory_free_bytes=driver.free_bytes() if driver else None,
+        pcie_generation=driver.pcie_generation() if driver else None,
+        pcie_width=driver.pcie_width() if driver else None,
+        nvlink_links=driver.nvlink_links() if driver else None,
+    )
+
+
+def torchvision_version() -> str | None:
+    """Version with its build ("0.28.0+cu130"), without importing torchvision, which may fail and takes a second."""
+
+    def read() -> str:
+        folder = Path(util.find_spec("torchvision").submodule_search_locations[0])
+        return re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())[1]
+
+    return _attempt(read) or _attempt(lambda: metadata.version("torchvision"))
+
+
+def _cudnn_version() -> str | None:
+    number = torch.backends.cudnn.version()  # 91002 is 9.10.2, and 8902 (before version 9) is 8.9.2
+    if number is None:
+        return None
+    scale = 10_000 if number >= 90_000 else 1_000
+    return f"{number // scale}.{number % scale // 100}.{number % 100}"
+
+
+def _error_of(action: Callable[[], object]) -> str | None:
+    """The first line of what `action` raises, None if it works."""
+    try:
+        action()
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return None
+
+
+def _attempt(read: Callable[[], T]) -> T | None:
+    """What `read` returns, or None if it raises anything: see the head of this file."""
+    try:
+        return read()
+    except Exception:
+        return None

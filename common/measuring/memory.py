@@ -1,0 +1,78 @@
+"""Memory of every device of a run: peaks over the measured epochs, and what a replica holds whatever the batch."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from common.machine.devices import Place
+from common.measuring.gpu_sampler import GpuSampler
+from common.records import DeviceMemory, StaticMemory
+
+
+def reset_peaks(place: Place) -> None:
+    """Start anew, on every device of this process (torch's own reset does the current one only).
+
+    The process's peak on CPU is reset too where the kernel allows it (Linux).
+    """
+    if place.kind == "cuda":
+        for index in set(place.indices):
+            torch.cuda.reset_peak_memory_stats(index)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return  # the peak then covers the whole process from its start: larger, never smaller
+
+
+def read_peaks(place: Place, sampler: GpuSampler) -> list[DeviceMemory]:
+    """Peaks since `reset_peaks`, in bytes, one entry per device of this process, in order.
+
+    `sampler` knows what the driver saw this process hold on each GPU. On CPU one process holds the memory of all
+    its replicas, and no part of it belongs to one core: the first entry has it, the others are empty.
+    """
+    if place.kind == "cpu":
+        others = [DeviceMemory()] * (len(place.indices) - 1)
+        return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *others]
+    return [
+        DeviceMemory(
+            peak_allocated_bytes=torch.cuda.max_memory_allocated(index),
+            peak_reserved_bytes=torch.cuda.max_memory_reserved(index),
+            peak_process_bytes=sampler.peak_process_bytes(index),
+        )
+        for index in place.indices
+    ]
+
+
+def highest_peak_bytes(place: Place) -> int:
+    """The highest peak of any device of this process, in bytes: allocated on a GPU, resident on CPU."""
+    if place.kind == "cpu":
+        return peak_resident_bytes()
+    return max(torch.cuda.max_memory_allocated(index) for index in place.indices)
+
+
+def peak_resident_bytes() -> int:
+    """Peak resident set size of this process, in bytes, since its start or the last reset."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError):  # not Linux
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def static_memory(module: nn.Module, optimizer: torch.optim.Optimizer) -> StaticMemory:
+    """What one replica holds between steps; call it after a step, when gradients and optimizer state exist."""
+    parameters = list(module.parameters())
+    state = [value for values in optimizer.state.values() for value in values.values() if torch.is_tensor(value)]
+    return StaticMemory(
+        parameters=sum(p.numel() for p in parameters),
+        parameter_bytes=sum(p.nbytes for p in parameters),
+        buffer_bytes=sum(b.nbytes for b in module.buffers()),
+        gradient_bytes=sum(p.nbytes for p in parameters if p.requires_grad),
+        optimizer_state_bytes=sum(tensor.nbytes for tensor in state),
+    )

@@ -1,0 +1,74 @@
+"""Where a run took place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from common.records.values import Bytes, Count, DeviceKind, Part, PositiveCount, Seconds
+
+
+class Gpu(Part):
+    """One GPU as driver and torch describe it; None where NVML or torch cannot tell."""
+
+    index: Count
+    name: str
+    uuid: str | None = None
+    compute_capability: str | None = None
+    memory_total_bytes: Bytes | None = None
+    memory_free_bytes: Bytes | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    nvlink_links: int | None = None
+    """Active NVLink links of this GPU."""
+
+
+class Environment(Part):
+    """Software and hardware of one host."""
+
+    hostname: str
+    platform: str
+    python: str
+    torch: str
+    torchvision: str | None
+    cuda: str | None = None
+    """CUDA version that torch was built with."""
+    driver: str | None = None
+    cudnn: str | None = None
+    nccl: str | None = None
+    cpu_model: str
+    cpu_cores: PositiveCount
+    """Cores that this process may run on."""
+    ram_bytes: Bytes | None = None
+    load_average_1min: Seconds | None = None
+    """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
+    gpus: list[Gpu] = []
+
+
+class World(Part):
+    """The devices of a run taken together."""
+
+    device_kind: DeviceKind
+    device_model: str
+    devices: PositiveCount
+    processes: PositiveCount
+    nodes: PositiveCount = 1
+    restarts: Count = 0
+    """How often torchrun had started the ranks anew (`--max-restarts`) before these, as rank 0's node has counted."""
+    backend: Literal["nccl", "gloo"] | None = None
+    threads_per_device: PositiveCount = 1
+    """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""
+    emulated: bool = False
+    """DataParallel on CPU cores: torch has none, so common/data_parallel.py ran the same algorithm."""
+    shared: bool = False
+    """Several replicas or ranks on one GPU."""
+    oversubscribed: bool = False
+    """More devices asked for than there are CPU cores."""
+
+
+class Requirement(Part):
+    """One thing that the lab needs of the machine."""
+
+    name: str
+    outcome: Literal["ok", "warning", "failure"]
+    found: str
+    advice: str = ""

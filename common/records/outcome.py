@@ -1,0 +1,146 @@
+"""What a run measured, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.records.values import Bytes, Checksum, Count, FiniteFloat, Part, PositiveCount, Seconds, Times
+
+
+class DeviceMemory(Part):
+    """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
+
+    peak_allocated_bytes: Bytes | None = None
+    """torch's CUDA allocator: in tensors."""
+    peak_reserved_bytes: Bytes | None = None
+    """torch's CUDA allocator: taken from the driver."""
+    peak_process_bytes: Bytes | None = None
+    """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
+
+
+class GpuHealth(Part):
+    """NVML readings of one GPU, about one a second during the measured epochs."""
+
+    samples: PositiveCount
+    sm_clock_mhz_min: Count | None = None
+    sm_clock_mhz_median: Count | None = None
+    sm_clock_mhz_max: Count | None = None
+    temperature_celsius_max: int | None = None
+    throttle_reasons: list[str] = []
+    """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
+    other_processes: Count | None = None
+    """Processes on the GPU that do not belong to this run, the most seen at once."""
+
+
+class DeviceUse(Part):
+    """One device of a run. A device on which several replicas ran is listed once for each of them."""
+
+    host: str
+    rank: Count
+    index: Count
+    """CUDA index, or number of the stand-in core."""
+    name: str
+    capacity_bytes: Bytes | None = None
+    memory: DeviceMemory = DeviceMemory()
+    health: GpuHealth | None = None
+    energy_joules: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Drawn by the whole GPU during the measured epochs (NVML's counter)."""
+    idle_watts: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""
+
+
+class StaticMemory(Part):
+    """Bytes that one replica holds whatever the batch, computed from the tensors themselves."""
+
+    parameters: Count
+    """Number of parameters."""
+    parameter_bytes: Bytes
+    buffer_bytes: Bytes
+    gradient_bytes: Bytes
+    optimizer_state_bytes: Bytes
+
+
+class Validation(Part):
+    """One pass over the validation images, each counted once."""
+
+    samples: PositiveCount
+    top1: Annotated[float, Field(ge=0, le=1)]
+    """Share of the samples whose largest logit is the label's."""
+    top5: Annotated[float, Field(ge=0, le=1)]
+    """Share of the samples whose label is among the five largest logits."""
+    mean_loss: FiniteFloat | None
+    seconds: Seconds
+
+
+class Epoch(Part):
+    """One measured epoch, all ranks together; of an epoch that a resumed run began in its middle, the rest."""
+
+    epoch: PositiveCount
+    steps: PositiveCount
+    samples: PositiveCount
+    """Samples over all devices."""
+    mean_loss: FiniteFloat | None
+    """Mean over the epoch's samples; None where it was not finite."""
+    expected_checksum: Checksum
+    """Checksum of the sample indices that this epoch should have covered (see `RankTrace.checksums`)."""
+    checkpoint_seconds: Seconds = 0.0
+    """Writing checkpoints, on rank 0; in none of the step times."""
+    validation: Validation | None = None
+
+
+class RankTrace(Part):
+    """Raw times of one process, over all measured epochs in order: epoch e has `Record.epochs[e].steps` entries."""
+
+    rank: Count
+    host: str
+    step_seconds: Times
+    """From the end of a step to the end of the next; the first of an epoch starts when all ranks start together."""
+    data_wait_seconds: Times
+    """The part of each step in which the host waited for the loader."""
+    host_epoch_seconds: list[Seconds]
+    """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
+    samples: list[Count]
+    """Samples that this rank consumed, per epoch."""
+    checksums: list[Checksum]
+    """Per epoch, the sum of a 64-bit hash of every index consumed, modulo 2**64: it does not depend on order, and sums
+    over ranks must give `Epoch.expected_checksum`."""
+
+
+class Parity(Part):
+    """Gradient of the parallel model against one device's gradient of the same samples."""
+
+    outcome: Literal["passed", "failed", "not applicable"]
+    """`not applicable` for method `single`: there is nothing to compare."""
+    max_relative_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Largest ‖g − ref‖ / ‖ref‖ over the parameters; None where not finite or not applicable."""
+    worst_parameter: str | None = None
+    tolerance: float | None = None
+    samples: Count = 0
+    shards: Count = 0
+    seconds: Seconds = 0.0
+    note: str = ""
+
+
+class Resumed(Part):
+    """The checkpoint that a run went on from."""
+
+    file: str
+    epoch: PositiveCount
+    """The first epoch of this run."""
+    steps_done: Count
+    """Steps of that epoch that lie before the checkpoint."""
+    skipped: list[str] = []
+    """Newer checkpoints that could not be read."""
+
+
+class Failure(Part):
+    """Why a run did not complete."""
+
+    kind: Literal["out_of_memory", "interrupted", "communication", "exception"]
+    rank: Count
+    message: str
+    advice: str
+    """What to do about it."""
+    traceback: str | None = None

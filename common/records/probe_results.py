@@ -1,0 +1,110 @@
+"""What the parts of a machine can do, as step 01 measures it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.records.values import Count, Part, PositiveCount, PositiveSeconds, Precision, Seconds
+
+ProbeName = Literal["matmul", "memory", "copies", "all_reduce"]
+
+
+class MatmulRate(Part):
+    """The fastest square matrix product of one device model in one precision."""
+
+    device_model: str
+    """As in `World.device_model`."""
+    precision: Precision
+    size: PositiveCount
+    """n, where an n × n matrix was multiplied by another."""
+    seconds: PositiveSeconds
+    """Median of one product."""
+
+    @property
+    def flops_per_second(self) -> float:
+        """2 n³ / seconds: each of n² sums takes n multiplications and n additions."""
+        return 2 * self.size**3 / self.seconds
+
+
+class MemoryRate(Part):
+    """A copy within the memory of one device, far larger than its caches."""
+
+    device_model: str
+    bytes: PositiveCount
+    """Size of the array that was copied."""
+    seconds: PositiveSeconds
+    """Median of one copy."""
+
+    @property
+    def bytes_per_second(self) -> float:
+        """2 × bytes / seconds: a copy reads every byte and writes every byte, and both count (as in STREAM)."""
+        return 2 * self.bytes / self.seconds
+
+
+class Copy(Part):
+    """A copy to a GPU: from the host's pinned memory, or from another GPU."""
+
+    source: Count | None
+    """CUDA index; None is the host."""
+    destination: Count
+    bytes: PositiveCount
+    seconds: PositiveSeconds | None
+    """Median of one copy; None where the data arrived damaged, which has no speed."""
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """bytes / seconds."""
+        return self.bytes / self.seconds if self.seconds else None
+
+
+class AllReduceTime(Part):
+    """All ranks sum one message of float32 numbers."""
+
+    bytes: PositiveCount
+    """Size of the message: what each rank gives and gets."""
+    ranks: Annotated[int, Field(ge=2)]
+    seconds: PositiveSeconds | None
+    """Median of one all-reduce, on the slowest rank; None where the sum was wrong, which has no speed."""
+
+    @property
+    def algorithm_bandwidth_bytes_per_second(self) -> float | None:
+        """bytes / seconds (algbw; nccl-tests, doc/PERFORMANCE.md)."""
+        return self.bytes / self.seconds if self.seconds else None
+
+    @property
+    def bus_bandwidth_bytes_per_second(self) -> float | None:
+        """Algorithm bandwidth × 2 (ranks − 1) / ranks (busbw; nccl-tests, doc/PERFORMANCE.md).
+
+        What every rank must send over its link in a ring, so that it can be compared with the link whatever the ranks.
+        """
+        algorithm_bandwidth = self.algorithm_bandwidth_bytes_per_second
+        return algorithm_bandwidth and algorithm_bandwidth * 2 * (self.ranks - 1) / self.ranks
+
+
+class AllReduce(Part):
+    """The exchange of step 04 between the devices of one host, from small messages to large ones."""
+
+    backend: Literal["nccl", "gloo"]
+    ranks: Annotated[int, Field(ge=2)]
+    """One per device."""
+    times: list[AllReduceTime]
+    """By size, smallest first."""
+    left_out_bytes: list[PositiveCount] = []
+    """Sizes for which no time was left."""
+
+
+class Probes(Part):
+    """What step 01 measured. A probe that is missing here is named in `not_applicable` or in `failed`."""
+
+    seconds: Seconds
+    """How long it all took."""
+    matmul: list[MatmulRate] = []
+    memory: list[MemoryRate] = []
+    copies: list[Copy] = []
+    all_reduce: AllReduce | None = None
+    not_applicable: dict[ProbeName, str] = {}
+    """Probes that mean nothing on this machine, and why."""
+    failed: dict[ProbeName, str] = {}
+    """Probes that did not work, and what happened."""

@@ -1,0 +1,88 @@
+"""The two kinds of record: one file each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from common.records.host import Environment, Requirement, World
+from common.records.outcome import DeviceUse, Epoch, Failure, Parity, RankTrace, Resumed, StaticMemory
+from common.records.probe_results import Probes
+from common.records.requested import RunConfig
+from common.records.step_phases import Anatomy
+from common.records.values import SCHEMA_VERSION, Bytes, Count, Method, Part
+
+
+class Record(Part):
+    """One launch of 02, 03 or 04: one JSON file."""
+
+    kind: Literal["run"] = "run"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    step: Literal["02", "03", "04"]
+    method: Method
+    status: Literal["completed", "failed", "interrupted"]
+    failure: Failure | None = None
+    command: str
+    started_at: str
+    """UTC, ISO 8601."""
+    finished_at: str
+    config: RunConfig
+    environment: Environment
+    world: World
+    devices: list[DeviceUse]
+    static_memory: StaticMemory | None = None
+    flops_per_sample: Count | None = None
+    """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
+    parity: Parity | None = None
+    resumed: Resumed | None = None
+    unreadable_files: list[str] = []
+    """Images that could not be decoded; the next readable one took the place of each."""
+    epochs: list[Epoch] = []
+    ranks: list[RankTrace] = []
+    anatomy: Anatomy | None = None
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> Record:
+        steps = sum(epoch.steps for epoch in self.epochs)
+        for trace in self.ranks:
+            if len(trace.step_seconds) != steps or len(trace.data_wait_seconds) != steps:
+                raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
+            if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
+                raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
+        if self.status == "completed" and not (self.epochs and self.ranks):
+            raise ValueError("a completed run without epochs")
+        return self
+
+
+class EnvironmentRecord(Part):
+    """What step 01 writes."""
+
+    kind: Literal["environment"] = "environment"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    command: str
+    started_at: str
+    environment: Environment
+    peer_access: list[list[bool]] = []
+    """[i][j]: GPU i can read GPU j's memory directly."""
+    shared_memory_bytes: Bytes | None = None
+    open_files_limit: Count | None = None
+    rendezvous_port_free: bool | None = None
+    backends: list[str] = []
+    driver_gpus: list[str] = []
+    """Names of all GPUs that the driver knows, whether torch can use them or not."""
+    gpu_processes: list[Count | None] = []
+    """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
+    cuda_visible_devices: str | None = None
+    """The variable CUDA_VISIBLE_DEVICES, which hides GPUs from torch."""
+    cuda_error: str | None = None
+    """Why torch, built for CUDA, cannot use the driver's GPUs."""
+    torchvision_error: str | None = None
+    """Why torchvision cannot be imported."""
+    disk_free_bytes: Bytes | None = None
+    """Room in the results folder."""
+    requirements: list[Requirement] = []
+    probes: Probes | None = None
+    """What the parts can do; None where it was not measured."""

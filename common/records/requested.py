@@ -1,0 +1,79 @@
+"""What a run was asked to do."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from common.records.values import Count, FiniteFloat, Part, PositiveCount, Precision
+
+CommHook = Literal["none", "fp16", "bf16", "powersgd"]
+
+
+class DdpOptions(Part):
+    """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
+
+    find_unused_parameters: bool = False
+    gradient_as_bucket_view: bool = True
+    bucket_cap_mb: Annotated[float, Field(gt=0)] | None = None
+    """MiB of gradients in one all-reduce; None is torch's default (25, with a first bucket of 1)."""
+    one_bucket: bool = False
+    """All gradients in one all-reduce, when the last one is ready: nothing overlaps with the backward pass."""
+    broadcast_buffers: bool = False
+    static_graph: bool = False
+    sync_bn: bool = False
+    """BatchNorm's statistics over the global batch (`SyncBatchNorm`) instead of over each rank's part."""
+    comm_hook: CommHook = "none"
+    """How gradients are compressed for the all-reduce."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """How long a collective may take before the run is given up."""
+
+
+class RunConfig(Part):
+    """All of what a run was asked to do, defaults filled in."""
+
+    model: str
+    num_classes: PositiveCount
+    image_size: PositiveCount
+    """Height and width of the square images, in pixels."""
+    global_batch_size: PositiveCount
+    """Samples in one optimizer step, over all devices."""
+    per_device_batch_size: PositiveCount
+    """Samples in one optimizer step, on the device that gets the most of them."""
+    accumulation_steps: PositiveCount = 1
+    """Micro-batches that an optimizer step is split into, one after another."""
+    epochs: PositiveCount
+    """Measured epochs asked for."""
+    samples_per_epoch: PositiveCount
+    """Size of the data set; an epoch leaves out the last samples that do not fill a global batch."""
+    warmup_steps: Count
+    """Optimizer steps before epoch 1, never counted."""
+    precision: Precision
+    """What the convolutions ran in."""
+    memory_format: Literal["channels_first", "channels_last"] = "channels_first"
+    compile: bool = False
+    deterministic: bool = False
+    data_source: str = "synthetic"
+    """`synthetic`, or which image tree and how large."""
+    data_dir: str | None = None
+    """Where the image tree lies."""
+    learning_rate: FiniteFloat
+    momentum: FiniteFloat
+    weight_decay: FiniteFloat
+    seed: int
+    loader_workers: Count
+    """Loader worker processes, over all devices."""
+    ddp: DdpOptions | None = None
+    """Set for method `ddp` alone."""
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples that are forwarded and backwarded at once, over all devices."""
+        return self.global_batch_size // self.accumulation_steps
+
+    @property
+    def per_device_micro_batch_size(self) -> int:
+        """Samples that a device holds at once."""
+        return ceil(self.per_device_batch_size / self.accumulation_steps)

@@ -1,0 +1,58 @@
+"""Where a step goes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from common.records.values import Bytes, Count, Part, PositiveCount, Times
+
+PhaseName = Literal[
+    "data wait",
+    "copy",
+    "scatter",
+    "replicate",
+    "forward",
+    "gather",
+    "loss",
+    "backward",
+    "reduce",
+    "exchange",
+    "optimizer",
+]
+"""Where a step goes, in order. DataParallel alone scatters, replicates, gathers and reduces; `exchange` is what a DDP
+rank still waits for when its own backward is done."""
+
+
+class RankAnatomy(Part):
+    """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
+
+    rank: Count
+    step_seconds: Times
+    phases: dict[PhaseName, Times]
+    """They follow one another, and add up to the step but for the few calls between them."""
+    replica_seconds: list[Times] = []
+    """DataParallel: per replica, its own forward and backward."""
+    communication_seconds: Times = []
+    """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last. One entry
+    less than there are steps, for torch publishes a step's times with the next one; so has `overlap_seconds`."""
+    overlap_seconds: Times = []
+    """DDP, by torch's own clock: the part of `communication_seconds` that ran beside the backward pass."""
+    exchange_on_seconds: Times = []
+    """DDP: whole steps with the exchange, each right before one of `exchange_off_seconds`; all ranks start together."""
+    exchange_off_seconds: Times = []
+    """DDP: whole steps under `no_sync()`."""
+    one_bucket_seconds: Times = []
+    """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
+
+
+class Anatomy(Part):
+    """Where a step goes. Measured apart: nothing in here is part of the throughput."""
+
+    steps: PositiveCount
+    ranks: list[RankAnatomy] = []
+    bytes_moved: dict[PhaseName, Bytes] = {}
+    """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
+    bucket_bytes: list[Bytes] = []
+    """DDP's buckets, in the order in which they become ready."""
+    note: str = ""
+    """Why something is missing."""

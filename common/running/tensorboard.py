@@ -1,0 +1,56 @@
+"""Logs for TensorBoard: loss, throughput, learning rate and memory, as the run goes on."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from common.errors import UsageError
+from common.records import DeviceMemory, Epoch
+
+
+class Scalars:
+    """Writes to `folder/<run_id>`, from rank 0; without a folder it does nothing."""
+
+    def __init__(self, folder: Path | None, run_id: str, rank: int) -> None:
+        self._writer, self._step = None, 0
+        if folder is None:
+            return
+        if find_spec("tensorboard") is None:
+            raise UsageError("--tensorboard needs the package of that name: pip install tensorboard")
+        if rank == 0:
+            from torch.utils.tensorboard import SummaryWriter
+
+            try:
+                self._writer = SummaryWriter(folder / run_id)
+            except OSError as error:
+                raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
+
+    def epoch(
+        self, epoch: Epoch, batch: int, losses: list[float], seconds: list[float], rate: float, held: list[DeviceMemory]
+    ) -> None:
+        """The steps of an epoch, of `batch` samples each, with this rank's losses and times; then the epoch itself."""
+        if self._writer is None:
+            return
+        for loss, duration in zip(losses, seconds, strict=True):
+            self._step += 1
+            self._writer.add_scalar("step/loss of rank 0", loss, self._step)
+            self._writer.add_scalar("step/samples per second", batch / duration, self._step)
+        add = self._writer.add_scalar
+        if epoch.mean_loss is not None:
+            add("epoch/loss", epoch.mean_loss, epoch.epoch)
+        add("epoch/samples per second", epoch.samples / sum(seconds), epoch.epoch)
+        add("epoch/learning rate", rate, epoch.epoch)
+        for position, memory in enumerate(held):
+            peak = memory.peak_allocated_bytes or memory.peak_process_bytes
+            if peak is not None:
+                add(f"epoch/peak GiB of device {position}", peak / 2**30, epoch.epoch)
+        if epoch.validation:
+            add("validation/top-1", epoch.validation.top1, epoch.epoch)
+            add("validation/top-5", epoch.validation.top5, epoch.epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,136 @@
+"""Synthetic ImageNet-style data, and the loaders that lay a data set over the ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from common.machine.devices import Place
+from common.records import RunConfig
+from common.training import images
+from common.training.batch import Batch, Sample
+
+
+class EpochSampler(DistributedSampler):
+    """torch's order of the samples, which every method shares; it can begin in the middle of an epoch."""
+
+    start = 0
+    """Samples of this rank to leave out, because a checkpoint has seen them."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        return ((self.epoch, index) for index in islice(super().__iter__(), self.start, None))
+
+
+class SyntheticImageNet(Dataset):
+    """Images that cost a copy and labels that can be learned, the same for the same (seed, index) everywhere.
+
+    All images come from a small pool that is made once: sample i is image i modulo the pool's size. Each class of the
+    pool is a coarse colour pattern, each image of it that pattern under noise. So loading measures the loader, not a
+    random generator, and the loss falls within a few steps (an error in the training shows as a loss that does not).
+    """
+
+    POOL_IMAGES = 256
+    POOL_CLASSES = 64
+
+    def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
+        self.samples = samples
+        random = torch.Generator().manual_seed(seed)
+        classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
+        patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
+        patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
+        which = torch.arange(self.POOL_IMAGES) % len(classes)
+        self.labels = classes[which]
+        self.images = torch.empty(self.POOL_IMAGES, 3, image_size, image_size, dtype=torch.uint8)
+        for image, pattern in zip(self.images, patterns[which], strict=True):
+            noise = torch.randn(pattern.shape, generator=random)
+            image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitems__(self, samples: list[Sample]) -> Batch:
+        """A whole batch at once: one copy instead of one per sample and another to stack them."""
+        wanted = torch.tensor([index for _, index in samples])
+        pool = wanted % self.POOL_IMAGES
+        return Batch(self.images[pool], self.labels[pool], wanted)
+
+
+def create_loader(config: RunConfig, place: Place) -> DataLoader:
+    """The micro-batches of this rank: those of one process, or this process's share of them.
+
+    Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
+    the ranks' batches of a step together are the global batch of one process. `loader.sampler.set_epoch(e)` must be
+    called before epoch e, or every epoch repeats the order of the first.
+    """
+    if config.data_dir:
+        dataset: Dataset = images.TrainingImages(config)
+    else:
+        dataset = SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    processes = place.world.processes
+    sampler = EpochSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
+    # The last batch would be a smaller one, and a step of other length.
+    return _loader(dataset, config, place, sampler=sampler, drop_last=True)
+
+
+def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
+    """This rank's share of the validation images, each on one rank only; None where there are none."""
+    dataset = images.validation_images(config)
+    if dataset is None:
+        return None
+    mine = range(place.rank, len(dataset), place.world.processes)
+    return _loader(dataset, config, place, sampler=[(0, index) for index in mine])
+
+
+def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLoader:
+    processes = place.world.processes
+    workers = config.loader_workers // processes
+    on_gpu = place.kind == "cuda"
+    return DataLoader(
+        dataset,
+        batch_size=config.micro_batch_size // processes,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
+        multiprocessing_context="forkserver" if on_gpu and workers else None,
+        pin_memory=on_gpu,  # copies to the GPU run beside the computation only from pinned memory
+        **more,
+    )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def in_groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
+    """The micro-batches of one optimizer step after another; the last group may be smaller."""
+    remaining = iter(batches)
+    while group := tuple(islice(remaining, size)):
+        yield group
+
+
+def expected_indices(config: RunConfig, epoch: int, first: int, count: int) -> Tensor:
+    """(count,) int64: the samples that all ranks together should see in an epoch, from the `first` on.
+
+    `DistributedSampler`'s own rule, written out: a permutation seeded by seed + epoch.
+    """
+    random = torch.Generator().manual_seed(config.seed + epoch)
+    return torch.randperm(config.samples_per_epoch, generator=random)[first : first + count]
+
+
+def checksum(indices: Tensor) -> int:
+    """Sum of a 64-bit hash of every index, modulo 2**64: the same for the same samples in any order and any split.
+
+    The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), so that a sample seen twice and another one
+    missed cannot cancel out as they could in a plain sum.
+    """
+    x = indices.numpy().astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))

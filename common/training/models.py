@@ -1,0 +1,206 @@
+"""Model factory over torchvision's classification zoo."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from itertools import chain
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from common.errors import UsageError
+from common.records import Precision, RunConfig
+
+# Mean and standard deviation of ImageNet's pixels (0..1), as torchvision's own recipes use them.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MEMORY_FORMATS = {"channels_first": torch.contiguous_format, "channels_last": torch.channels_last}
+
+# Weight of each output in the loss, the main one first. GoogLeNet: Szegedy et al. 2014, section 5 (0.3 for each
+# auxiliary classifier). Inception v3: 0.4, as in PyTorch's fine-tuning tutorial.
+AUXILIARY_WEIGHTS = {"googlenet": (1.0, 0.3, 0.3), "inception_v3": (1.0, 0.4)}
+
+
+class Classifier(nn.Module):
+    """A torchvision model from uint8 images to logits.
+
+    Normalisation and autocast happen in here, and not in the training loop, because `forward` is what DataParallel
+    runs on every device: its threads would otherwise normalise on device 0 alone, and would restore autocast without
+    its dtype (bf16 outside would be fp16 inside).
+    """
+
+    def __init__(self, backbone: nn.Module, config: RunConfig) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.autocast_dtype = AUTOCAST.get(config.precision)
+        self.memory_format = MEMORY_FORMATS[config.memory_format]
+        self.head_weights = AUXILIARY_WEIGHTS.get(config.model, (1.0,))
+        pixels = torch.tensor((MEAN, STD)) * 255
+        self.register_buffer("pixel_mean", pixels[0].view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", pixels[1].view(3, 1, 1), persistent=False)
+
+        self.flops_per_sample: int | None = None
+        """Floating-point operations of one sample's forward and backward, once they are counted."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (batch, 3, height, width) uint8 -> logits (batch, heads, classes) float32; head 0 is the main one."""
+        dtype = self.autocast_dtype
+        with torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext():
+            pixels = (images - self.pixel_mean) / self.pixel_std
+            outputs = self.backbone(pixels.contiguous(memory_format=self.memory_format))
+        heads = outputs if isinstance(outputs, tuple) else (outputs,)
+        return torch.stack([head.float() for head in heads], dim=1)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy over the batch: logits (batch, heads, classes), labels (batch,) -> scalar."""
+        return sum(w * functional.cross_entropy(logits[:, h], labels) for h, w in enumerate(self.head_weights))
+
+
+def create(config: RunConfig, device: torch.device) -> Classifier:
+    """The model of `config` on `device`, its weights drawn from `config.seed`.
+
+    Raises `UsageError` for a name that is not in the zoo, for images or a batch that the model cannot take, and for a
+    precision that the device lacks.
+    """
+    set_precision(config.precision, device)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+        torch.use_deterministic_algorithms(True)
+    builder = _builder(config.model)
+    torch.manual_seed(config.seed)
+    try:
+        model = Classifier(builder(**_arguments(config)), config).train()
+        model.flops_per_sample = _flops_per_sample(model, config)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0] or "shapes do not fit"
+        raise UsageError(
+            f"{config.model} cannot train on {config.per_device_micro_batch_size} images of {config.image_size} px "
+            f"at a time ({reason}); try --image-size {_published_size(config.model)}"
+        ) from None
+    # Before any wrapping: DDP lays its buckets in the memory format that it finds.
+    return model.to(device, memory_format=model.memory_format)
+
+
+def _published_size(name: str) -> int:
+    """Pixels of the images that the published weights of this model were made for."""
+    return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
+
+
+def _flops_per_sample(model: Classifier, config: RunConfig) -> int:
+    """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
+
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone.
+    """
+    with FlopCounterMode(display=False) as counter:
+        _forward_of_shapes(model, config).sum().backward()
+    return counter.get_total_flops() // config.per_device_micro_batch_size
+
+
+def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
+    """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
+    state = {
+        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+    }
+    shape = (config.per_device_micro_batch_size, 3, config.image_size, config.image_size)
+    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
+    try:
+        return functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))
+    finally:
+        model.autocast_dtype = dtype
+
+
+def _builder(name: str):
+    zoo = import_torchvision().models
+    names = zoo.list_models(module=zoo)
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5) or ["resnet18", "resnet50", "vit_b_16"]
+        raise UsageError(f"no torchvision classification model is called {name!r}; close: {', '.join(close)}")
+    return zoo.get_model_builder(name)
+
+
+def _arguments(config: RunConfig) -> dict:
+    arguments: dict = {"weights": None, "num_classes": config.num_classes}
+    if config.model in AUXILIARY_WEIGHTS:
+        arguments |= {"aux_logits": True, "init_weights": False}  # True warns, and draws for minutes on small machines
+    if config.model.startswith("vit_"):
+        arguments["image_size"] = config.image_size
+    if config.model.startswith("maxvit_"):
+        arguments["input_size"] = (config.image_size, config.image_size)
+    return arguments
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Make convolutions run in `precision`. `tf32` and the two half precisions leave matrix products as torch has them.
+
+    Raises `UsageError` where the device lacks it. The half precisions are entered in `Classifier.forward`.
+    """
+    on_gpu = device.type == "cuda"
+    ampere = on_gpu and torch.cuda.get_device_capability(device)[0] >= 8
+    if precision == "tf32" and not ampere:
+        raise UsageError("--precision tf32 needs a GPU of compute capability 8.0 or later; try ieee-fp32")
+    if precision == "bf16" and on_gpu and not ampere:
+        raise UsageError("--precision bf16 needs a GPU of compute capability 8.0 or later; try fp16")
+    if precision == "fp16" and not on_gpu:
+        raise UsageError("--precision fp16 needs a GPU: CPU cores train in ieee-fp32 or bf16")
+    if precision == "ieee-fp32":
+        torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = "ieee"
+    elif precision == "tf32":
+        torch.backends.cudnn.conv.fp32_precision = "tf32"
+
+
+@contextmanager
+def exact(classifier: Classifier):
+    """IEEE fp32, no dropout, buffers put back at the end: the same samples give the same gradient twice."""
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    fp32 = [backend.fp32_precision for backend in backends]
+    dtype, buffers = classifier.autocast_dtype, [buffer.clone() for buffer in classifier.buffers()]
+    random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
+    random_layers = [module for module in classifier.modules() if isinstance(module, random_kinds)]
+    try:
+        classifier.autocast_dtype = None
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        for module in random_layers:
+            module.eval()
+        yield
+    finally:
+        classifier.autocast_dtype = dtype
+        for backend, value in zip(backends, fp32, strict=True):
+            backend.fp32_precision = value
+        for module in random_layers:
+            module.train()
+        with torch.no_grad():
+            for buffer, value in zip(classifier.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+
+
+@cache
+def import_torchvision() -> ModuleType:
+    """torchvision, also where a build for CUDA meets a torch without it.
+
+    torchvision's C++ operators do not load then, and its import stumbles over `torchvision::nms`, which has no schema.
+    The lab needs the models alone: declaring the two schemas is enough to import them.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        import_torchvision.keep = library  # the declarations end with the object
+        import torchvision
+    import torchvision.models
+    import torchvision.ops
+
+    return torchvision
