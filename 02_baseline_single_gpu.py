@@ -1,33 +1,52 @@
 """Step 02: train on one device.
 
-The baseline that the next two steps are held against: the same model, data, loop and clock on the first GPU, or on one
-CPU core where there is no GPU.
+The baseline that the next two steps are compared with: the same model, data, loop and clock on the first GPU, or on one
+CPU core where there is no GPU. Read `training_step` in common/training/step.py next: it is what every epoch repeats.
 
     python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5
 """
 
-from argparse import Namespace
-
 from common.command_line.flags import training_parser
+from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
 
 
 def main() -> None:
     parser = training_parser("single", __doc__, batch_size="samples per optimizer step, all on one device")
-    train(parser.parse_args())
+    train(parser.read())
 
 
-def train(args: Namespace) -> None:
+def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common.machine import devices
-    from common.running import life as training
-    from common.running.recorder import recording
-    from common.training import data, models
+    import torch
 
-    place = devices.one_device(args.device)
-    with recording(args, place) as run:
-        model = models.create(run.config, place.first)
-        training.train(model, data.create_loader(run.config, place), run)
+    from common.machine.devices import one_device
+    from common.running.life import recording
+    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.models import create_model
+    from common.training.step import Training
+
+    place = one_device(options.device)
+    with recording(options, place) as run:
+        config = run.config
+        model = create_model(config, place)
+
+        dataset = create_dataset(config)
+        sampler = EpochSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
+        loader = create_loader(dataset, sampler, config, place)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+        training = Training(model, optimizer, loader, config)
+        run.check_gradient(training)
+        if config.compile:
+            model.compile()
+        run.warm_up(training)
+        for epoch in run.epochs(training):
+            sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
+            run.train_epoch(training, epoch)
+        run.take_steps_apart(training)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,58 @@
 """Step 03: train on several devices with DataParallel.
 
 One process. Every step it splits the batch, copies the model to all devices, runs them in threads, gathers the outputs
-on device 0 and reduces the gradients there. Beside the list of devices, one line differs from step 02: the model is
-wrapped.
+on device 0 and reduces the gradients there. Beside the list of devices, one statement is new after step 02: the model
+is wrapped.
 
     python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3
 """
 
-from argparse import Namespace
-
 from common.command_line.flags import training_parser
+from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
 
 
 def main() -> None:
     parser = training_parser("dp", __doc__, batch_size="global batch: samples per optimizer step, over all devices")
     parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
-    train(parser.parse_args())
+    train(parser.read())
 
 
-def train(args: Namespace) -> None:
+def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common.machine import devices
-    from common.running import life as training
-    from common.running.recorder import recording
-    from common.training import data, models
-    from common.training.data_parallel import data_parallel
+    import torch
+    from torch import nn
 
-    place = devices.listed_devices(args.device, args.gpus)
-    with recording(args, place) as run:
-        model = models.create(run.config, place.first)
-        model = data_parallel(model, place)
-        training.train(model, data.create_loader(run.config, place), run)
+    from common.machine.devices import listed_devices
+    from common.running.life import recording
+    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.data_parallel import EmulatedDataParallel
+    from common.training.models import create_model
+    from common.training.step import Training
+
+    place = listed_devices(options.device, options.gpus)
+    with recording(options, place) as run:
+        config = run.config
+        model = create_model(config, place)
+        if place.kind == "cuda":
+            model = nn.DataParallel(model, device_ids=list(place.indices))
+        else:  # torch's class does nothing without GPUs: the same algorithm on CPU cores
+            model = EmulatedDataParallel(model, device_ids=place.indices)
+
+        dataset = create_dataset(config)
+        sampler = EpochSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
+        loader = create_loader(dataset, sampler, config, place)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+        training = Training(model, optimizer, loader, config)
+        run.check_gradient(training)
+        run.warm_up(training)
+        for epoch in run.epochs(training):
+            sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
+            run.train_epoch(training, epoch)
+        run.take_steps_apart(training)
 
 
 if __name__ == "__main__":

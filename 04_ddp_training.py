@@ -2,40 +2,74 @@
 
 One process per device, started by torchrun. Each holds a model and an optimizer of its own and reads its own part of
 the data; gradients are averaged among all of them (all-reduce) while the backward pass is still running. Beside the
-wrapper, step 04 adds to step 03 the process group that the ranks meet in.
+wrapper, step 04 adds to step 03 the process group that the ranks meet in, and a sampler that knows its rank.
 
     torchrun --nproc_per_node=4 04_ddp_training.py --model resnet50 --batch-size 64 --epochs 5
 """
 
-from argparse import Namespace
-
 from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
 
 
 def main() -> None:
     parser = training_parser("ddp", __doc__, batch_size="samples per optimizer step and process, that is per device")
     add_ddp_options(parser)
-    args = parser.parse_args()
+    options = parser.read()
 
     from torch.distributed.elastic.multiprocessing.errors import record
 
-    record(train)(args)  # torchrun then reports the exception of the rank that failed first
+    record(train)(options)  # torchrun then reports the exception of the rank that failed first
 
 
-def train(args: Namespace) -> None:
+def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
-    from common.machine import devices
-    from common.running import life as training
-    from common.running.recorder import recording
-    from common.training import data, models
-    from common.training.distributed import distributed_data_parallel, process_group
+    import torch
+    import torch.distributed as dist
+    from torch import nn
+    from torch.nn.parallel import DistributedDataParallel
 
-    place = devices.rank_device(args.device)
-    with process_group(place, args.timeout), recording(args, place) as run:
-        model = models.create(run.config, place.first)
-        model = distributed_data_parallel(model, place, run.config.ddp)
-        training.train(model, data.create_loader(run.config, place), run)
+    from common.machine.devices import rank_device
+    from common.running.life import recording
+    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.distributed import changing_arguments, compress_exchange, gradient_bytes, process_group
+    from common.training.models import create_model
+    from common.training.step import Training
+
+    place = rank_device(options.device)
+    with process_group(place, options.ddp.timeout_seconds), recording(options, place) as run:
+        config = run.config
+        model = create_model(config, place)
+        if config.ddp.sync_bn:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = DistributedDataParallel(
+            model,
+            device_ids=[place.first] if place.kind == "cuda" else None,
+            find_unused_parameters=config.ddp.find_unused_parameters,
+            gradient_as_bucket_view=config.ddp.gradient_as_bucket_view,
+            static_graph=config.ddp.static_graph,
+            **changing_arguments(config.ddp, gradient_bytes(model)),
+        )
+        compress_exchange(model, config.ddp.comm_hook)
+
+        dataset = create_dataset(config)
+        sampler = EpochSampler(
+            dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
+        )
+        loader = create_loader(dataset, sampler, config, place)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+        training = Training(model, optimizer, loader, config)
+        run.check_gradient(training)
+        if config.compile:
+            model.compile()  # the wrapper, not the model inside: only so does torch cut the graph where its buckets end
+        run.warm_up(training)
+        for epoch in run.epochs(training):
+            sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
+            run.train_epoch(training, epoch)
+        run.take_steps_apart(training)
 
 
 if __name__ == "__main__":

@@ -49,3 +49,8 @@ def gib(size: int | float | None) -> str:
     if size is None:
         return "n/a"
     return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 GPU", "2 GPUs"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

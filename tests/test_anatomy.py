@@ -78,10 +78,10 @@ def test_zero_steps_turn_it_off(tmp_path):
 
 def test_the_measured_epochs_survive_an_anatomy_that_fails(tmp_path):
     code = """
-from common.examining import experiments as dissection
-def failing(trainer, steps):
+from common.examining import experiments
+def failing(*arguments):
     raise RuntimeError("planted [red]")
-dissection.dissect = failing
+experiments.dissect = failing
 """
     record = run(tmp_path, SINGLE, code)
     assert record["status"] == "completed"
@@ -126,12 +126,12 @@ def test_a_large_buffer_shows_in_replicate(tmp_path, anatomies):
     code = """
 import torch
 from common.training import models
-create = models.create
-def heavy(config, device):
-    model = create(config, device)
+create = models.create_model
+def heavy(config, place):
+    model = create(config, place)
     model.register_buffer("ballast", torch.zeros(2**27))
     return model
-models.create = heavy
+models.create_model = heavy
 """
     plain, heavy = anatomies["03"], run(tmp_path, DP, code)["anatomy"]
     assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**29
@@ -148,23 +148,18 @@ def test_a_slow_exchange_shows_as_exposed_communication(tmp_path):
 import time
 import torch.distributed as dist
 from common.training import distributed
-wrap = distributed.distributed_data_parallel
 def slow(state, bucket):
     work = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
     def finish(done):
-        time.sleep(0.1)
+        time.sleep(0.4)  # of which some is hidden behind a backward pass that takes its time
         return done.value()[0] / dist.get_world_size()
     return work.then(finish)
-def wrapped(*arguments):
-    model = wrap(*arguments)
-    model.register_comm_hook(None, slow)
-    return model
-distributed.distributed_data_parallel = wrapped
+distributed.compress_exchange = lambda model, comm_hook: model.register_comm_hook(None, slow)
 """
     anatomy = run(tmp_path, DDP, code, ranks=2)["anatomy"]
     for rank in anatomy["ranks"]:
         exposed = median(rank["exchange_on_seconds"]) - median(rank["exchange_off_seconds"])
-        assert exposed > 0.09
+        assert exposed > 0.2
 
 
 def test_a_trace_holds_the_phases_of_every_rank(tmp_path):

@@ -2,8 +2,9 @@ from itertools import chain
 
 import torch
 from factories import make_config, make_place
+from trainers import make_loader
 
-from common.training.data import SyntheticImageNet, checksum, create_loader, expected_indices
+from common.training.data import SyntheticImageNet, checksum, expected_indices
 
 
 def dataset(**changes):
@@ -46,7 +47,7 @@ def batches(processes: int, epoch: int):
     for rank in range(processes):
         place = make_place()
         world = place.world.model_copy(update={"processes": processes, "devices": processes})
-        loader = create_loader(config, type(place)("cpu", (0,), world, rank))
+        loader = make_loader(config, type(place)("cpu", (0,), world, rank))
         loader.sampler.set_epoch(epoch)
         steps.append([batch.indices.tolist() for batch in loader])
     return [[*chain.from_iterable(step)] for step in zip(*steps, strict=True)]

@@ -3,10 +3,10 @@ import threading
 
 import pytest
 import torch
-from factories import make_config, make_place, small_classifier
+from factories import make_config, small_classifier
 from torch import nn
 
-from common.training.data_parallel import data_parallel
+from common.training.data_parallel import EmulatedDataParallel
 
 
 class Probe(nn.Module):
@@ -43,7 +43,7 @@ def samples(count=12):
 def test_gradient_is_that_of_one_device(replicas):
     classifier, batch = small_classifier(), samples()
     expected = gradients(classifier, classifier, *batch)
-    found = gradients(data_parallel(classifier, make_place(replicas)), classifier, *batch)
+    found = gradients(EmulatedDataParallel(classifier, range(replicas)), classifier, *batch)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -52,14 +52,14 @@ def test_a_batch_that_does_not_divide_evenly_still_gives_the_gradient_of_one_dev
     classifier, batch = small_classifier(), samples(10)
     expected = gradients(classifier, classifier, *batch)
     for one, other in zip(
-        gradients(data_parallel(classifier, make_place(4)), classifier, *batch), expected, strict=True
+        gradients(EmulatedDataParallel(classifier, range(4)), classifier, *batch), expected, strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_output_is_that_of_one_device_without_gradient_too():
     classifier, (images, _) = small_classifier(), samples()
-    model = data_parallel(classifier, make_place(3))
+    model = EmulatedDataParallel(classifier, range(3))
     with torch.no_grad():
         output = model(images)
         torch.testing.assert_close(output, classifier(images))
@@ -69,7 +69,7 @@ def test_output_is_that_of_one_device_without_gradient_too():
 def test_replicas_run_forward_and_backward_in_threads_of_their_own():
     probe = Probe()
     classifier = small_classifier(None, probe)
-    gradients(data_parallel(classifier, make_place(2)), classifier, *samples())
+    gradients(EmulatedDataParallel(classifier, range(2)), classifier, *samples())
     forward, backward, _, threads = zip(*probe.seen, strict=True)
     assert len(probe.seen) == 2
     assert threading.get_ident() not in (*forward, *backward)
@@ -80,13 +80,13 @@ def test_replicas_run_forward_and_backward_in_threads_of_their_own():
 def test_replicas_compute_in_the_precision_asked_for(precision, dtype):
     probe = Probe()
     classifier = small_classifier(make_config(precision=precision), probe)
-    gradients(data_parallel(classifier, make_place(2)), classifier, *samples())
+    gradients(EmulatedDataParallel(classifier, range(2)), classifier, *samples())
     assert [entry[2] for entry in probe.seen] == [dtype, dtype]
 
 
 def test_parameters_are_copied_every_forward():
     classifier, (images, _) = small_classifier(), samples()
-    model = data_parallel(classifier, make_place(2))
+    model = EmulatedDataParallel(classifier, range(2))
     before = model(images)
     with torch.no_grad():
         for parameter in classifier.parameters():
@@ -101,7 +101,7 @@ def test_buffers_are_updated_by_replica_0_alone():
     images, _ = samples()
     expected = copy.deepcopy(classifier)
     expected(images[:6])  # the first replica's share
-    data_parallel(classifier, make_place(2))(images)
+    EmulatedDataParallel(classifier, range(2))(images)
     for found, wanted in zip(classifier.buffers(), expected.buffers(), strict=True):
         torch.testing.assert_close(found, wanted)
 
@@ -112,4 +112,4 @@ def test_an_error_in_a_replica_reaches_the_caller():
             raise ValueError("planted")
 
     with pytest.raises(ValueError, match="planted"):
-        data_parallel(small_classifier(None, Broken()), make_place(2))(samples()[0])
+        EmulatedDataParallel(small_classifier(None, Broken()), range(2))(samples()[0])

@@ -102,14 +102,14 @@ def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
     """Rank 1 alone fails, in the middle of an epoch: the record tells its reason, not rank 0's loss of contact."""
     code = """
 import os
-from common.training.trainer import Trainer
-step, done = Trainer.step, []
-def failing(self, batches):
+from common.training import epoch
+step, done = epoch.training_step, []
+def failing(training, batches):
     done.append(1)
-    if os.environ["RANK"] == "1" and len(done) == 8:
+    if os.environ["RANK"] == "1" and len(done) == 6:
         raise ValueError("planted")
-    return step(self, batches)
-Trainer.step = failing
+    return step(training, batches)
+epoch.training_step = failing
 """
     worker = planted(tmp_path, DDP, code)
     arguments = [*SMALL, "--batch-size", "8", "--results-dir", str(tmp_path / "results")]

@@ -8,6 +8,7 @@ import torch
 from conftest import SMALL, environment, planted, records_in, run_script
 from factories import make_config
 
+from common.machine.devices import one_device
 from common.training import models
 
 pytestmark = [
@@ -107,7 +108,7 @@ def test_deterministic_runs_are_identical_on_a_gpu(tmp_path):
 
 def test_replicas_on_a_gpu_run_in_the_dtype_and_memory_format_asked_for():
     """torch's own DataParallel, two replicas: autocast entered outside would be fp16 in its threads."""
-    classifier = models.create(make_config(precision="bf16", memory_format="channels_last"), torch.device("cuda"))
+    classifier = models.create_model(make_config(precision="bf16", memory_format="channels_last"), one_device("cuda"))
     seen = []
     for name, layer in classifier.backbone.named_children():
         if name == "layer1":

@@ -8,9 +8,10 @@ import torch
 from conftest import environment, records_in, run_script
 from factories import make_config, make_place
 from PIL import Image
+from trainers import make_loader
 
 from common.training import images
-from common.training.data import create_loader, validation_loader
+from common.training.data import validation_loader
 from common.training.validation import validate
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
@@ -72,7 +73,7 @@ def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
     config = make_config(data_dir=str(tree), samples_per_epoch=64, image_size=16, seed=3, loader_workers=workers)
     place = make_place()
     world = place.world.model_copy(update={"processes": processes, "devices": processes})
-    loader = create_loader(config, type(place)("cpu", (0,), world, rank))
+    loader = make_loader(config, type(place)("cpu", (0,), world, rank))
     loader.sampler.set_epoch(epoch)
     return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.images, strict=True)}
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from factories import make_config
+from factories import make_config, make_place
 
 from common.errors import UsageError
 from common.training import models
 
-CPU = torch.device("cpu")
+CPU = make_place()
 
 
 def images(count, size):
@@ -13,7 +13,7 @@ def images(count, size):
 
 
 def test_a_seed_fixes_the_weights():
-    one, other, third = (models.create(make_config(seed=seed), CPU) for seed in (1, 1, 2))
+    one, other, third = (models.create_model(make_config(seed=seed), CPU) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), third.parameters(), strict=True))
 
@@ -22,7 +22,7 @@ def test_a_seed_fixes_the_weights():
     ("name", "size", "heads"), [("resnet18", 32, 1), ("googlenet", 64, 3), ("inception_v3", 299, 2)]
 )
 def test_logits_hold_every_head(name, size, heads):
-    model = models.create(make_config(model=name, image_size=size, per_device_batch_size=2), CPU)
+    model = models.create_model(make_config(model=name, image_size=size, per_device_batch_size=2), CPU)
     logits = model(images(2, size))
     assert logits.shape == (2, heads, 10)
     assert logits.dtype == torch.float32
@@ -30,7 +30,7 @@ def test_logits_hold_every_head(name, size, heads):
 
 
 def test_auxiliary_heads_count_for_less():
-    model = models.create(make_config(model="googlenet", image_size=64), CPU)
+    model = models.create_model(make_config(model="googlenet", image_size=64), CPU)
     logits = torch.zeros(1, 3, 10)
     assert model.loss(logits, torch.tensor([0])).item() == pytest.approx(1.6 * torch.log(torch.tensor(10.0)).item())
 
@@ -59,11 +59,11 @@ def test_images_are_normalised_as_imagenet_is():
 )
 def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
     with pytest.raises(UsageError, match=said):
-        models.create(make_config(**change), CPU)
+        models.create_model(make_config(**change), CPU)
 
 
 def test_exact_puts_everything_back():
-    model = models.create(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
+    model = models.create_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
     dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     with models.exact(model):
         assert model.autocast_dtype is None

@@ -11,7 +11,7 @@ from torch import nn
 from common.examining import parity
 from common.training import models
 from common.training.data import SyntheticImageNet
-from common.training.data_parallel import EmulatedDataParallel, data_parallel
+from common.training.data_parallel import EmulatedDataParallel
 
 SAMPLES = SyntheticImageNet(64, 32, 10, seed=0)
 
@@ -21,9 +21,9 @@ def check(classifier, model, devices=2):
 
 
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
-    classifier = models.create(make_config(), torch.device("cpu"))
+    classifier = models.create_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
-    found = check(classifier, data_parallel(classifier, make_place(3)), devices=3)
+    found = check(classifier, EmulatedDataParallel(classifier, range(3)), devices=3)
     assert (found.outcome, found.shards, found.samples) == ("passed", 3, 12)
     assert found.max_relative_error < 1e-5
     after = [*classifier.parameters(), *classifier.buffers()]
@@ -71,7 +71,7 @@ class CopiesStaleParameters(EmulatedDataParallel):
 @pytest.mark.parametrize("devices", [2, 8])
 def test_a_fault_in_dataparallel_is_caught(fault, devices):
     classifier = small_classifier()
-    found = check(classifier, fault(classifier, devices), devices)
+    found = check(classifier, fault(classifier, range(devices)), devices)
     assert found.outcome == "failed"
     assert found.max_relative_error > 10 * found.tolerance
     assert found.worst_parameter in found.note
@@ -99,7 +99,7 @@ def test_faults_in_ddp_are_caught_whichever_rank_has_them():
 
 def test_dropout_and_half_precision_do_not_disturb_it():
     classifier = small_classifier(make_config(precision="bf16"), nn.Dropout(0.5))
-    assert check(classifier, data_parallel(classifier, make_place(2))).outcome == "passed"
+    assert check(classifier, EmulatedDataParallel(classifier, range(2))).outcome == "passed"
     assert classifier.autocast_dtype is torch.bfloat16
 
 
@@ -109,9 +109,9 @@ def test_dropout_and_half_precision_do_not_disturb_it():
 )
 def test_it_runs_across_the_zoo(name, size):
     config = make_config(model=name, image_size=size, per_device_batch_size=4)
-    classifier = models.create(config, torch.device("cpu"))
+    classifier = models.create_model(config, make_place())
     place, samples = make_place(2), SyntheticImageNet(4, size, 10, seed=0)
-    found = parity.check(data_parallel(classifier, place), classifier, samples, place, None)
+    found = parity.check(EmulatedDataParallel(classifier, range(2)), classifier, samples, place, None)
     assert found.outcome == "passed", found
 
 

@@ -9,10 +9,10 @@ import torch
 from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
 from factories import make_config, make_place
 from torch import nn
-from trainers import make_trainer, micro_batches, weights_after
+from trainers import make_training, micro_batches, weights_after
 
 from common.training import models
-from common.training.data_parallel import data_parallel
+from common.training.data_parallel import EmulatedDataParallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
@@ -23,8 +23,12 @@ SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
 def test_micro_batches_give_the_gradient_of_one_batch(devices, parts):
     """One device (1) and DataParallel (2): the same weights after a step, however the batch is split."""
     config, place = make_config(global_batch_size=16, per_device_batch_size=16 // devices), make_place(devices)
-    wrap = (lambda classifier: data_parallel(classifier, place)) if devices > 1 else (lambda classifier: classifier)
-    whole, split = (make_trainer(config, place, wrap) for _ in range(2))
+    wrap = (
+        (lambda classifier: EmulatedDataParallel(classifier, range(devices)))
+        if devices > 1
+        else (lambda classifier: classifier)
+    )
+    whole, split = (make_training(config, place, wrap) for _ in range(2))
     before = nn.utils.parameters_to_vector(whole.classifier.parameters()).detach().clone()
     expected = weights_after(whole, micro_batches(whole.loader, 1))
     found = weights_after(split, micro_batches(split.loader, parts))
@@ -77,10 +81,10 @@ class DtypeProbe(nn.Module):
 @pytest.mark.parametrize("devices", [1, 3])
 def test_replicas_run_in_the_precision_and_memory_format_asked_for(devices):
     config = make_config(model="resnet18", precision="bf16", memory_format="channels_last")
-    classifier = models.create(config, torch.device("cpu"))
+    classifier = models.create_model(config, make_place(devices))
     probe = classifier.backbone.layer1 = nn.Sequential(DtypeProbe(), classifier.backbone.layer1)[0]
     assert classifier.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
-    model = data_parallel(classifier, make_place(devices)) if devices > 1 else classifier
+    model = EmulatedDataParallel(classifier, range(devices)) if devices > 1 else classifier
     images = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
     classifier.loss(model(images), torch.zeros(6, dtype=torch.int64)).backward()
     assert probe.seen == [(torch.bfloat16, True)] * devices

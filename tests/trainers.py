@@ -1,37 +1,50 @@
-"""Trainers without a script around them, for tests of the optimizer step."""
-
-from types import SimpleNamespace
+"""Trainings without a script around them, for tests of the optimizer step."""
 
 import torch
 from factories import small_classifier
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from common.machine.devices import Place
-from common.records import RunConfig
+from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
-from common.training.data import create_loader
+from common.training.data import EpochSampler, create_dataset, create_loader
+from common.training.distributed import changing_arguments, gradient_bytes
 from common.training.models import Classifier
-from common.training.trainer import Trainer
+from common.training.step import Training, training_step
 
 
-def make_trainer(config: RunConfig, place: Place, wrap=lambda classifier: classifier) -> Trainer:
-    """A trainer of a small model without BatchNorm, so that a gradient does not depend on how a batch is split."""
-    classifier = small_classifier(config)
-    model: nn.Module = wrap(classifier)
-    run = SimpleNamespace(config=config, place=place)
-    return Trainer(model, classifier, create_loader(config, place), run)
+def make_loader(config: RunConfig, place: Place) -> DataLoader:
+    """This rank's loader, as the scripts make it."""
+    dataset = create_dataset(config)
+    processes, rank = place.world.processes, place.rank
+    sampler = EpochSampler(dataset, num_replicas=processes, rank=rank, seed=config.seed, drop_last=True)
+    return create_loader(dataset, sampler, config, place)
 
 
-def micro_batches(loader, parts: int) -> tuple[Batch, ...]:
+def in_ddp(classifier: nn.Module, options: DdpOptions) -> DistributedDataParallel:
+    """DDP on CPU cores, with the arguments that step 04 gives it for `options`."""
+    return DistributedDataParallel(classifier, **changing_arguments(options, gradient_bytes(classifier)))
+
+
+def make_training(config: RunConfig, place: Place, wrap=lambda classifier: classifier) -> Training:
+    """The training of a small model without BatchNorm, so that a gradient does not depend on how a batch is split."""
+    model = wrap(small_classifier(config))
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum)
+    return Training(model, optimizer, make_loader(config, place), config)
+
+
+def micro_batches(loader: DataLoader, parts: int) -> tuple[Batch, ...]:
     """The first batch of a loader, cut into `parts`."""
     batch = next(iter(loader))
     return tuple(Batch(*cut) for cut in zip(*(tensor.chunk(parts) for tensor in batch[:3]), strict=True))
 
 
-def weights_after(trainer: Trainer, batches: tuple[Batch, ...]) -> torch.Tensor:
+def weights_after(training: Training, batches: tuple[Batch, ...]) -> torch.Tensor:
     """All weights after one optimizer step, in one row."""
-    trainer.step(batches)
-    return nn.utils.parameters_to_vector(weights_of(trainer.classifier)).detach()
+    training_step(training, batches)
+    return nn.utils.parameters_to_vector(weights_of(training.classifier)).detach()
 
 
 def weights_of(classifier: Classifier) -> list[nn.Parameter]:

@@ -25,7 +25,9 @@ def next_command(record: Record) -> str:
         return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
     per_device, count = record.config.per_device_batch_size, default_count(record.environment)
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
-    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", *run_specific)
+    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--accumulation-steps", *run_specific)
+    if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
+        arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
     if record.method == "single" and not record.config.compile:  # DataParallel cannot be compiled
         start, batch = "python 03_dataparallel_training.py", per_device * count
         arguments += ["--gpus", ",".join(map(str, range(count)))]
@@ -41,7 +43,7 @@ def default_count(environment: Environment) -> int:
 
 
 def _folder_argument() -> str:
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--results-dir", default="results")
     return parser.parse_known_args(sys.argv[1:])[0].results_dir
 
@@ -51,6 +53,7 @@ def _without(arguments: list[str], *names: str) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
         parser.add_argument(name)
+    parser.add_argument("--auto-accumulate", action="store_true")  # it has done its work
     return parser.parse_known_args(arguments)[1]
 
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from common.command_line.options import TrainingOptions
 from common.command_line.parser import Parser, count, nonnegative_float, otherwise, positive_float, positive_int
-from common.records import CommHook, Precision
+from common.records import CommHook, DdpOptions, Method, Precision
 
 
-def training_parser(method: str, description: str, batch_size: str) -> Parser:
-    """The flags that 02, 03 and 04 share; `batch_size` says which batch this script's `--batch-size` is.
+class TrainingParser(Parser):
+    """The parser of 02, 03 or 04."""
 
-    What is left out and depends on the devices or the data stays None, for `resolve` to fill in.
-    """
-    parser = Parser(description=description)
+    def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
+        """The command line (or `arguments`) as options. Raises `UsageError`."""
+        given = vars(self.parse_args(arguments))
+        if given["method"] == "ddp":
+            names = set(DdpOptions.model_fields) - {"timeout_seconds"}
+            chosen = {name: given.pop(name) for name in names}
+            given["ddp"] = DdpOptions(timeout_seconds=given.pop("timeout"), **chosen)
+        return TrainingOptions(**given)
+
+
+def training_parser(method: Method, description: str, batch_size: str) -> TrainingParser:
+    """The flags that 02, 03 and 04 share; `batch_size` says which batch this script's `--batch-size` is."""
+    parser = TrainingParser(description=description)
     parser.set_defaults(method=method)
     _work(parser.add_argument_group("what is trained"), batch_size)
     _practice(parser.add_argument_group("training practice (docs/practice.md)"))

@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line (a `UsageError`) instead of the whole usage."""
 
     def __init__(self, **more) -> None:
-        super().__init__(formatter_class=HelpFormatter, **more)
+        # An abbreviation that works today is ambiguous with the next flag, and the printed next command would keep it.
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **more)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")

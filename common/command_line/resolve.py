@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from math import ceil
 from typing import NamedTuple
 
+from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import DdpOptions, Precision, RunConfig, World
+from common.records import Precision, RunConfig, World
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS = {
@@ -25,7 +25,7 @@ class DataFound(NamedTuple):
 
 
 def resolve(
-    args: argparse.Namespace,
+    options: TrainingOptions,
     world: World,
     precision: Precision,
     loader_workers: int,
@@ -41,35 +41,35 @@ def resolve(
     defaults = DEFAULTS[world.device_kind] | ({"samples_per_epoch": found.samples} if found else {})
 
     def given(name: str) -> int:
-        return defaults[name] if getattr(args, name) is None else getattr(args, name)
+        return defaults[name] if getattr(options, name) is None else getattr(options, name)
 
-    accumulation_steps = accumulation_steps or args.accumulation_steps
-    global_batch = args.batch_size * world.processes
-    _check_batch(args.batch_size, world, accumulation_steps)
+    accumulation_steps = accumulation_steps or options.accumulation_steps
+    global_batch = options.batch_size * world.processes
+    _check_batch(options.batch_size, world, accumulation_steps)
     _check_samples(given("samples_per_epoch"), global_batch, found)
-    _check_options(args, world, accumulation_steps)
+    _check_options(options, world, accumulation_steps)
     return RunConfig(
-        model=args.model,
-        num_classes=_classes(args.num_classes, found),
+        model=options.model,
+        num_classes=_classes(options.num_classes, found),
         image_size=given("image_size"),
         global_batch_size=global_batch,
         per_device_batch_size=ceil(global_batch / world.devices),
         accumulation_steps=accumulation_steps,
-        epochs=args.epochs,
+        epochs=options.epochs,
         samples_per_epoch=given("samples_per_epoch"),
         warmup_steps=given("warmup_steps"),
-        precision=defaults["amp"] if args.amp else args.precision or precision,
-        memory_format="channels_last" if args.channels_last else "channels_first",
-        compile=args.compile,
-        deterministic=args.deterministic,
+        precision=defaults["amp"] if options.amp else options.precision or precision,
+        memory_format="channels_last" if options.channels_last else "channels_first",
+        compile=options.compile,
+        deterministic=options.deterministic,
         data_source=found.source if found else "synthetic",
-        data_dir=str(args.data_dir) if found else None,
-        learning_rate=0.1 * global_batch / 256 if args.lr is None else args.lr,
-        momentum=args.momentum,
-        weight_decay=args.weight_decay,
-        seed=args.seed,
-        loader_workers=(loader_workers if args.workers is None else args.workers) * world.devices,
-        ddp=_ddp_options(args) if args.method == "ddp" else None,
+        data_dir=str(options.data_dir) if found else None,
+        learning_rate=0.1 * global_batch / 256 if options.lr is None else options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        seed=options.seed,
+        loader_workers=(loader_workers if options.workers is None else options.workers) * world.devices,
+        ddp=options.ddp,
     )
 
 
@@ -119,34 +119,30 @@ def _classes(asked: int | None, found: DataFound | None) -> int:
     return asked or (found.classes if found else 1000)
 
 
-def _check_options(args: argparse.Namespace, world: World, accumulation_steps: int) -> None:
-    if args.compile and args.method == "dp":
+def _check_options(options: TrainingOptions, world: World, accumulation_steps: int) -> None:
+    if options.compile and options.method == "dp":
         raise UsageError(
             "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
             "leave it out, or use step 04"
         )
-    if args.checkpoint_every and not args.checkpoint_dir:
+    if options.checkpoint_every and not options.checkpoint_dir:
         raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
-    if args.resume == "auto" and not args.checkpoint_dir:
+    if options.resume == "auto" and not options.checkpoint_dir:
         raise UsageError("--resume auto needs --checkpoint-dir DIR, where it looks for the newest checkpoint")
-    if args.method != "ddp":
+    ddp = options.ddp
+    if ddp is None:
         return
-    if args.static_graph and accumulation_steps > 1:
+    if ddp.static_graph and accumulation_steps > 1:
         raise UsageError(
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
             "gradients (pytorch#143580); leave one of them out"
         )
-    if args.comm_hook == "bf16" and world.backend == "gloo":
+    if ddp.comm_hook == "bf16" and world.backend == "gloo":
         raise UsageError("--comm-hook bf16 needs NCCL, one GPU per rank: torch refuses it over gloo; try fp16")
-    if args.comm_hook == "powersgd" and world.backend == "gloo" and not args.one_bucket:
+    if ddp.comm_hook == "powersgd" and world.backend == "gloo" and not ddp.one_bucket:
         raise UsageError(
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
         )
-    if args.sync_bn and world.device_kind == "cpu":
+    if ddp.sync_bn and world.device_kind == "cpu":
         raise UsageError("--sync-bn needs GPUs: torch's SyncBatchNorm has no CPU implementation; leave it out")
-
-
-def _ddp_options(args: argparse.Namespace) -> DdpOptions:
-    names = set(DdpOptions.model_fields) - {"timeout_seconds"}
-    return DdpOptions(timeout_seconds=args.timeout, **{name: getattr(args, name) for name in names})

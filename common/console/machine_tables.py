@@ -7,8 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from common.formats import gib
-from common.machine.requirements import counted
+from common.formats import counted, gib
 from common.records import EnvironmentRecord
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}

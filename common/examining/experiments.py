@@ -1,132 +1,167 @@
-"""The extra steps after the measured epochs: phases, the price of DDP's exchange, and a trace to look into."""
+"""Extra steps after the measured epochs: phases, and what DDP's exchange, DP's threads and DP's replicas cost."""
 
 from __future__ import annotations
 
-import copy
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.phases import PhaseClock, bytes_moved, instruments
+from common.examining.phases import PhaseClock, instruments, readiness
+from common.examining.traffic import bytes_moved
+from common.machine.devices import Place
 from common.machine.ranks import barrier, gathered
 from common.measuring.clocks import mark, seconds_between
 from common.records import Anatomy, RankAnatomy
 from common.training.batch import Batch
-from common.training.distributed import distributed_data_parallel
-from common.training.trainer import Trainer
+from common.training.data_parallel import EmulatedDataParallel
+from common.training.distributed import in_one_bucket
+from common.training.models import bare
+from common.training.step import Training, training_step
 
-TRACED_STEPS = 3
 SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
-
-
-def dissect(trainer: Trainer, steps: int) -> Anatomy:
-    """Take `steps` steps apart; under DDP, three times as many more tell what its exchange adds.
-
-    Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
-    """
-    model, place = trainer.model, trainer.run.place
-    upcoming = trainer.whole_steps()
-    clock = PhaseClock(place)
-    overlaps: list[tuple[float, float]] = []
-    is_ddp = isinstance(model, DistributedDataParallel)
-    if is_ddp:
-        model._set_ddp_runtime_logging_sample_rate(1)
-    barrier()
-    with instruments(model, clock):
-        for _ in range(1 + steps):
-            with clock.step():
-                with clock.phase("data wait"):
-                    batches = next(upcoming)
-                trainer.step(batches, clock.phase)
-            trainer.run.progress.advance()
-            if is_ddp:
-                overlaps.append(_communication(model))
-    mine = clock.read(place.rank)
-    anatomy = Anatomy(
-        steps=steps, bytes_moved=bytes_moved(model, batches, _logits_bytes(trainer), trainer.run.config.ddp)
-    )
-    if is_ddp:
-        # torch publishes a step's times with the next step: the first entry is of the warm-up, the second settles.
-        mine.communication_seconds = [communication for communication, _ in overlaps[2:]]
-        mine.overlap_seconds = [overlap for _, overlap in overlaps[2:]]
-        anatomy.bucket_bytes = _bucket_bytes(model)
-        price_exchange(trainer, batches, steps, mine)
-    anatomy.ranks = gathered(mine)
-    return anatomy
+VARIANTS = 3
+"""Kinds of step that are taken in turn, under DDP and under DP."""
 
 
 def step_count(model: nn.Module, steps: int) -> int:
     """Optimizer steps that `dissect` takes, for the progress bar."""
-    return 1 + (4 if isinstance(model, DistributedDataParallel) else 1) * steps
+    wrapped = isinstance(model, (DistributedDataParallel, nn.DataParallel))
+    return 1 + (1 + VARIANTS * wrapped) * steps
 
 
-def price_exchange(trainer: Trainer, batches: tuple[Batch, ...], pairs: int, found: RankAnatomy) -> None:
-    """Whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
+def dissect(training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None) -> Anatomy:
+    """Take `steps` steps apart; a wrapped model takes three times as many more, as it is and in two variants, in turn.
 
-    All ranks start each step together. The seconds are left in `found`.
+    Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
     """
-    ddp, place = trainer.model, trainer.run.place
-    one_bucket = _in_one_bucket(trainer)
-    for _ in range(SETTLING_STEPS):
-        one_bucket.step(batches)
+    model, upcoming = training.model, training.whole_steps()
+    barrier()
+    with readiness(model) if isinstance(model, DistributedDataParallel) else nullcontext([]) as order:
+        batches = next(upcoming)
+        training_step(training, batches)
+    clock = PhaseClock(place)
+    with instruments(model, clock, order[-1:]):
+        for _ in range(1 + steps):
+            with clock.step():
+                clock.phase("data wait")
+                batches = next(upcoming)
+                training_step(training, batches, clock.phase)
+            progress()
+    mine = clock.read(place.rank)
+    config = training.config
+    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
+    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+    if isinstance(model, DistributedDataParallel):
+        anatomy.bucket_bytes = _bucket_bytes(model)
+        price_exchange(training, place, batches, steps, mine, progress)
+    elif isinstance(model, nn.DataParallel):
+        price_threads_and_replicas(training, place, batches, steps, mine, progress)
+    anatomy.ranks = gathered(mine)
+    return anatomy
 
-    def timed(trainer: Trainer, without_exchange: bool = False) -> float:
+
+def price_exchange(
+    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+) -> None:
+    """DDP: whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
+
+    All ranks start each step together. The seconds are left in `found`, and those of torch's own clock of the exchange.
+    """
+    ddp = training.model
+    one_bucket = _with_model(training, in_one_bucket(ddp))
+    for _ in range(SETTLING_STEPS):
+        training_step(one_bucket, batches)
+    ddp._set_ddp_runtime_logging_sample_rate(
+        1
+    )  # every step here ends with a synchronisation, as this clock would force
+    for round_ in range(rounds):
+        found.exchange_on_seconds.append(_timed(training, place, batches))
+        if round_:  # torch publishes a step's times with the next step that exchanges
+            communication, overlap = _communication(ddp)
+            found.communication_seconds.append(communication)
+            found.overlap_seconds.append(overlap)
+        found.exchange_off_seconds.append(_timed(training, place, batches, ddp.no_sync()))
+        found.one_bucket_seconds.append(_timed(one_bucket, place, batches))
+        for _ in range(VARIANTS):
+            progress()
+
+
+def price_threads_and_replicas(
+    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+) -> None:
+    """DP: whole steps as torch runs them, with all replicas launched from one thread, and with replicas kept, in turn.
+
+    The first less the second is what the threads cost, the first less the third what making replicas anew costs. The
+    seconds are left in `found`.
+    """
+    model = training.model
+    for variant in (one_thread(model), kept_replicas(model)):  # what the first step of its kind must settle
+        with variant:
+            training_step(training, batches)
+    for _ in range(rounds):
+        found.threads_seconds.append(_timed(training, place, batches))
+        found.one_thread_seconds.append(_timed(training, place, batches, one_thread(model)))
+        found.kept_replicas_seconds.append(_timed(training, place, batches, kept_replicas(model)))
+        for _ in range(VARIANTS):
+            progress()
+
+
+@contextmanager
+def one_thread(model: nn.DataParallel) -> Iterator[None]:
+    """While open, the replicas of `model` are launched one after another from the calling thread."""
+
+    def in_turn(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
+        outputs = []
+        for number, replica in enumerate(replicas):
+            with torch.cuda.device(model.device_ids[number]):
+                outputs.append(replica(*inputs[number], **kwargs[number]))
+        return outputs
+
+    if isinstance(model, EmulatedDataParallel):
+        with model.one_thread():
+            yield
+        return
+    model.parallel_apply = in_turn
+    try:
+        yield
+    finally:
+        del model.parallel_apply
+
+
+@contextmanager
+def kept_replicas(model: nn.DataParallel) -> Iterator[None]:
+    """While open, `model` runs replicas that were made once."""
+    replicas = model.replicate(model.module, model.device_ids)
+    model.replicate = lambda module, device_ids: replicas[: len(device_ids)]
+    try:
+        yield
+    finally:
+        del model.replicate
+
+
+def _timed(
+    training: Training, place: Place, batches: Sequence[Batch], around: AbstractContextManager | None = None
+) -> float:
+    """Seconds of one step that begins with idle devices, on all ranks at once, and ends when they are idle again."""
+    with around or nullcontext():  # no_sync: the forward belongs inside, too
         place.synchronize()
         barrier()
         before = mark(place.first)
-        with ddp.no_sync() if without_exchange else nullcontext():  # the forward belongs inside, too
-            trainer.step(batches)
+        training_step(training, batches)
         after = mark(place.first)
         place.synchronize()
-        trainer.run.progress.advance()
-        return round(seconds_between(before, after), 7)
-
-    for _ in range(pairs):
-        found.exchange_on_seconds.append(timed(trainer))
-        found.exchange_off_seconds.append(timed(trainer, without_exchange=True))
-        found.one_bucket_seconds.append(timed(one_bucket))
+    return round(seconds_between(before, after), 7)
 
 
-def _in_one_bucket(trainer: Trainer) -> Trainer:
-    """A copy of the model in a DDP that exchanges all gradients at once, when the last one is ready."""
-    run = trainer.run
-    classifier = copy.deepcopy(trainer.classifier)
-    options = run.config.ddp.model_copy(update={"one_bucket": True, "bucket_cap_mb": None})
-    model = distributed_data_parallel(classifier, run.place, options)
-    if run.config.compile:
+def _with_model(training: Training, model: DistributedDataParallel) -> Training:
+    """The same training of another model, with an optimizer of the same kind."""
+    if training.config.compile:
         model.compile()
-    return Trainer(model, classifier, trainer.loader, run)
-
-
-def trace(trainer: Trainer, folder: Path) -> Path:
-    """A Chrome trace of a few steps of this rank, `folder`/<run>_rank<r>.json.gz, with the phases as named ranges.
-
-    In a pass of its own: the profiler slows down what it watches.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    place, upcoming = trainer.run.place, trainer.whole_steps()
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if place.kind == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
-    clock = PhaseClock(place)
-    barrier()
-    with instruments(trainer.model, clock):
-        for number in range(1 + TRACED_STEPS):
-            if number == 1:  # the profiler's own start has been paid for by then
-                profiler = torch.profiler.profile(activities=activities)
-                profiler.start()
-            with clock.step():
-                with clock.phase("data wait"):
-                    batches = next(upcoming)
-                trainer.step(batches, clock.phase)
-        place.synchronize()
-        profiler.stop()
-    path = folder / f"{trainer.run.run_id}_rank{place.rank}.json.gz"
-    profiler.export_chrome_trace(str(path))
-    return path
+    optimizer = type(training.optimizer)(bare(model).parameters(), **training.optimizer.defaults)
+    return Training(model, optimizer, training.loader, training.config)
 
 
 def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
@@ -140,8 +175,3 @@ def _bucket_bytes(ddp: DistributedDataParallel) -> list[int]:
     logged = ddp._get_ddp_logging_data()
     sizes = logged.get("rebuilt_bucket_sizes") or logged.get("bucket_sizes", "")
     return [int(size) for size in sizes.split(",") if size.strip()]
-
-
-def _logits_bytes(trainer: Trainer) -> int:
-    config = trainer.run.config
-    return config.global_batch_size * len(trainer.classifier.head_weights) * config.num_classes * 4

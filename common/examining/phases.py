@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel, comm
+from torch.nn.parallel import comm
+from torch.profiler import record_function
 
 from common.machine.devices import Place
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import DdpOptions, RankAnatomy
-from common.training.batch import Batch
+from common.records import RankAnatomy
 from common.training.data_parallel import EmulatedDataParallel
 
 # Phases that happen inside another one, whose own time is what they leave of it.
@@ -25,8 +27,23 @@ INSIDE = {
 }
 
 
+class Moment(NamedTuple):
+    """A point in time, on the device and on the host. On CPU devices the two are one clock."""
+
+    mark: Mark
+    host: float
+
+
+class Span(NamedTuple):
+    """A phase of one step."""
+
+    name: str
+    began: Moment
+    ended: Moment
+
+
 class PhaseClock:
-    """Marks where each phase of a step begins and ends, on the device that holds the model.
+    """Marks where each phase of a step begins, on the device that holds the model and on the host.
 
     Marks are read when all steps are over, so that on a GPU no phase waits for one before it to finish. Every phase is
     a named range in a trace, too.
@@ -34,40 +51,44 @@ class PhaseClock:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._steps: list[list[tuple[str, Mark, Mark]]] = []
+        self._steps: list[list[Span]] = []
         self._replicas: list[list[tuple[int, Mark, Mark]]] = []
+        self._open: tuple[str, Moment, record_function] | None = None
         self._last_gradient: Mark | None = None
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """One whole step."""
+        """One whole step, from the wait for its data to the end of its last phase."""
         self._steps.append([])
         self._replicas.append([])
-        with self.phase("step"):
+        self._last_gradient = None
+        with record_function("step"):
+            began = self._now()
             yield
+            ended = self._close() or self._now()
+        self._steps[-1].append(Span("step", began, ended))
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """A phase of the step that is under way."""
-        with torch.profiler.record_function(name):
-            before = mark(self._place.first)
-            yield
-            after = mark(self._place.first)
-        self._steps[-1].append((name, before, after))
-        if name == "backward" and self._last_gradient is not None:
-            self._steps[-1].append(("exchange", self._last_gradient, after))
+    def phase(self, name: str) -> None:
+        """The phase `name` of the step that is under way begins, and the one before it ends."""
+        now = self._close() or self._now()
+        open_range = record_function(name)
+        open_range.__enter__()
+        self._open = (name, now, open_range)
 
     def timed(self, name: str, function: Callable) -> Callable:
-        """`function`, as a phase."""
+        """`function`, as a phase within another one."""
 
         def call(*args, **kwargs):
-            with self.phase(name):
-                return function(*args, **kwargs)
+            with record_function(name):
+                began = self._now()
+                result = function(*args, **kwargs)
+                self._steps[-1].append(Span(name, began, self._now()))
+            return result
 
         return call
 
     def gradient_ready(self, _: Tensor) -> None:
-        """A gradient of this process is complete; the last of a step ends its own backward pass."""
+        """The last gradient of this process is complete: its own backward pass is done."""
         self._last_gradient = mark(self._place.first)
 
     def replica_worked(self, number: int, before: Mark, after: Mark) -> None:
@@ -77,41 +98,85 @@ class PhaseClock:
     def read(self, rank: int) -> RankAnatomy:
         """All steps but the first, which settles what the instruments have unsettled."""
         self._place.synchronize()
-        phases: dict[str, list[float]] = {}
-        for step in self._steps[1:]:
-            own: dict[str, float] = {}
-            for name, before, after in step:
-                seconds = seconds_between(before, after)
-                own[name] = own.get(name, 0.0) + seconds
-                if name in INSIDE:
-                    own[INSIDE[name]] = own.get(INSIDE[name], 0.0) - seconds
-            for name, seconds in own.items():
-                phases.setdefault(name, []).append(round(max(seconds, 0.0), 7))
+        on_device = [
+            self._own_times(step, lambda span: seconds_between(span.began.mark, span.ended.mark))
+            for step in self._steps
+        ]
+        on_host = [self._own_times(step, lambda span: span.ended.host - span.began.host) for step in self._steps]
+        phases = _by_phase(on_device[1:])
         replicas = sorted({number for step in self._replicas for number, _, _ in step})
         return RankAnatomy(
             rank=rank,
             step_seconds=phases.pop("step"),
             phases=phases,
+            host_seconds=_by_phase(on_host[1:]) if self._place.kind == "cuda" else {},
             replica_seconds=[
                 [round(sum(seconds_between(b, a) for n, b, a in step if n == number), 7) for step in self._replicas[1:]]
                 for number in replicas
             ],
         )
 
+    def _now(self) -> Moment:
+        return Moment(mark(self._place.first), perf_counter())
+
+    def _close(self) -> Moment | None:
+        """End the phase that is open; the moment at which it ended."""
+        if self._open is None:
+            return None
+        name, began, open_range = self._open
+        self._open = None
+        ended = self._now()
+        open_range.__exit__(None, None, None)
+        self._steps[-1].append(Span(name, began, ended))
+        if name == "backward" and self._last_gradient is not None:
+            self._steps[-1].append(Span("exchange", Moment(self._last_gradient, ended.host), ended))
+        return ended
+
+    @staticmethod
+    def _own_times(step: list[Span], seconds: Callable[[Span], float]) -> dict[str, float]:
+        """Seconds of each phase of a step, without those of the phases inside it."""
+        own: dict[str, float] = {}
+        for span in step:
+            own[span.name] = own.get(span.name, 0.0) + seconds(span)
+            if span.name in INSIDE:
+                outer = INSIDE[span.name]
+                own[outer] = own.get(outer, 0.0) - seconds(span)
+        return own
+
+
+def _by_phase(steps: list[dict[str, float]]) -> dict[str, list[float]]:
+    phases: dict[str, list[float]] = {}
+    for own in steps:
+        for name, seconds in own.items():
+            phases.setdefault(name, []).append(round(max(seconds, 0.0), 7))
+    return phases
+
 
 @contextmanager
-def instruments(model: nn.Module, clock: PhaseClock) -> Iterator[None]:
-    """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside."""
+def instruments(model: nn.Module, clock: PhaseClock, last_gradients: Sequence[Tensor] = ()) -> Iterator[None]:
+    """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside.
+
+    Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
+    interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
+    """
     if isinstance(model, nn.DataParallel):
         with _inside_data_parallel(model, clock):
             yield
-    elif isinstance(model, DistributedDataParallel):
-        handles = [p.register_post_accumulate_grad_hook(clock.gradient_ready) for p in model.parameters()]
+    else:
+        handles = [parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients]
         yield
         for handle in handles:
             handle.remove()
-    else:
-        yield
+
+
+@contextmanager
+def readiness(model: nn.Module) -> Iterator[list[Tensor]]:
+    """The parameters of `model`, in the order in which backward passes inside the `with` complete their gradients."""
+    order: list[Tensor] = []
+    handles = [p.register_post_accumulate_grad_hook(order.append) for p in model.parameters() if p.requires_grad]
+    yield order
+    for handle in handles:
+        handle.remove()
 
 
 @contextmanager
@@ -171,27 +236,3 @@ def _watch_backward(replica: nn.Module, output: Tensor, worked: Callable[[Mark, 
         [weight for weight in weights or replica.parameters() if weight.requires_grad],
         lambda _: worked(begun[0], mark(output.device)),
     )
-
-
-def bytes_moved(
-    model: nn.Module, batches: tuple[Batch, ...], logits_bytes: int, ddp: DdpOptions | None
-) -> dict[str, int]:
-    """Bytes that a step moves between devices, by phase (`metrics.Anatomy.bytes_moved`)."""
-    module = getattr(model, "module", model)
-    gradients = sum(p.nbytes for p in module.parameters() if p.requires_grad)
-    if isinstance(model, DistributedDataParallel):
-        if ddp.comm_hook == "powersgd":  # how much it sends it alone knows
-            return {}
-        return {"exchange": gradients // (1 if ddp.comm_hook == "none" else 2)}
-    if not isinstance(model, nn.DataParallel):
-        return {}
-    others = sum(device != model.device_ids[0] for device in model.device_ids)  # on one GPU, nothing leaves it
-    shares = others / len(model.device_ids)
-    held = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    emulated = isinstance(model, EmulatedDataParallel)  # cores share one memory: scattering hands out views
-    return {
-        "scatter": 0 if emulated else round(sum(batch.images.nbytes for batch in batches) * shares),
-        "replicate": held * others * len(batches),  # DataParallel knows nothing of accumulation
-        "gather": round(logits_bytes * shares),
-        "reduce": gradients * others * len(batches),
-    }

@@ -61,18 +61,19 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
     kind = _kind(requested)
     available = torch.cuda.device_count() if kind == "cuda" else cpu_cores()
     if gpus is None:
-        return _place(kind, tuple(range(available)))
+        return _place(kind, tuple(range(available)), emulated=kind == "cpu")
     try:
         indices = tuple(int(part) for part in gpus.split(","))
     except ValueError:
         raise UsageError(f"--gpus {gpus!r} is not a list of device numbers such as 0,1") from None
     if kind == "cuda" and not all(0 <= index < available for index in indices):
-        raise UsageError(f"--gpus {gpus}: this machine has GPU 0 to {available - 1}")
+        there = ",".join(map(str, range(available)))
+        raise UsageError(f"--gpus {gpus}: this machine has {available} GPU{'s' * (available > 1)}; try --gpus {there}")
     if kind == "cpu" and indices != tuple(range(len(indices))):
         raise UsageError(
             f"--gpus {gpus}: CPU cores stand in for GPUs here and are counted off 0,1,2,…; give --gpus 0,1"
         )
-    return _place(kind, indices)
+    return _place(kind, indices, emulated=kind == "cpu")
 
 
 def rank_device(requested: str) -> Place:
@@ -148,7 +149,16 @@ def _kind(requested: str) -> DeviceKind:
 
 
 def _place(
-    kind, indices, processes=1, nodes=1, restarts=0, backend=None, shared=False, rank=0, on_this_host=None
+    kind,
+    indices,
+    processes=1,
+    nodes=1,
+    restarts=0,
+    backend=None,
+    shared=False,
+    emulated=False,
+    rank=0,
+    on_this_host=None,
 ) -> Place:
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
@@ -164,7 +174,7 @@ def _place(
         restarts=restarts,
         backend=backend,
         threads_per_device=torch.get_num_threads(),
-        emulated=kind == "cpu" and backend is None and len(indices) > 1,
+        emulated=emulated,
         shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
         oversubscribed=kind == "cpu" and replicas > cpu_cores(),
     )

@@ -13,6 +13,7 @@ import resource
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Sized
 from datetime import UTC, datetime
 from importlib import metadata, util
@@ -23,8 +24,8 @@ import torch
 
 from common.machine.devices import cpu_cores, cpu_model
 from common.machine.nvml import Nvml, open_nvml
+from common.machine.vision import import_torchvision
 from common.records import Environment, EnvironmentRecord, Gpu
-from common.training.models import import_torchvision
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ def describe() -> Environment:
             hostname=socket.gethostname(),
             platform=platform.platform(),
             python=platform.python_version(),
+            interpreter_lock=getattr(sys, "_is_gil_enabled", lambda: True)(),  # before 3.13 there was always one
             torch=torch.__version__,
             torchvision=torchvision_version(),
             cuda=torch.version.cuda,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from common.formats import gib
+from common.formats import counted, gib
 from common.records import EnvironmentRecord, Requirement
 
 TORCH_VERSIONS = ((2, 11), (2, 13))
@@ -30,11 +30,6 @@ Problem = tuple[bool, Literal["warning", "failure"], str]
 def check(record: EnvironmentRecord) -> list[Requirement]:
     """A verdict on each requirement that means something on this machine."""
     return [*_software(record), *_gpus(record), *_host(record)]
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 GPU", "2 GPUs"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _judge(name: str, found: str, *problems: Problem) -> Requirement:

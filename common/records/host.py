@@ -28,6 +28,8 @@ class Environment(Part):
     hostname: str
     platform: str
     python: str
+    interpreter_lock: bool | None = None
+    """Whether only one thread at a time may run Python (the GIL); None in records from before it was asked."""
     torch: str
     torchvision: str | None
     cuda: str | None = None

@@ -11,7 +11,7 @@ from common.records.outcome import DeviceUse, Epoch, Failure, Parity, RankTrace,
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
-from common.records.values import SCHEMA_VERSION, Bytes, Count, Method, Part
+from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Method, Part
 
 
 class Record(Part):
@@ -35,6 +35,10 @@ class Record(Part):
     static_memory: StaticMemory | None = None
     flops_per_sample: Count | None = None
     """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
+    flops_by_kind: dict[FlopKind, Count] | None = None
+    """The same, split into convolutions and matrix products, which need not run in one precision."""
+    backend_class: str | None = None
+    """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
     parity: Parity | None = None
     resumed: Resumed | None = None
     unreadable_files: list[str] = []

@@ -30,6 +30,9 @@ class RankAnatomy(Part):
     step_seconds: Times
     phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
+    host_seconds: dict[PhaseName | Literal["step"], Times] = {}
+    """GPUs: what the host needed for each phase, launching its work and, where it must, waiting for it. On CPU devices
+    host and device are one."""
     replica_seconds: list[Times] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: Times = []
@@ -43,6 +46,14 @@ class RankAnatomy(Part):
     """DDP: whole steps under `no_sync()`."""
     one_bucket_seconds: Times = []
     """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
+    threads_seconds: Times = []
+    """DataParallel as torch runs it, replicas made anew and run in threads: whole steps, each right before one of
+    `one_thread_seconds`."""
+    one_thread_seconds: Times = []
+    """DataParallel: whole steps with the same replicas launched one after another from one thread."""
+    kept_replicas_seconds: Times = []
+    """DataParallel: whole steps in threads with replicas that are kept instead of made anew; each right after an
+    `one_thread` one. Their weights are stale: of use for their time alone."""
 
 
 class Anatomy(Part):

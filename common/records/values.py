@@ -11,6 +11,8 @@ SCHEMA_VERSION = 1
 Method = Literal["single", "dp", "ddp"]
 DeviceKind = Literal["cuda", "cpu"]
 Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]
+FlopKind = Literal["convolution", "matmul"]
+"""What torch counts; in precision tf32 the two run in different ones."""
 
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]

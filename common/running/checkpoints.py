@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.machine.ranks import barrier, from_rank_0
-from common.measuring.clocks import StepClock
+from common.machine.devices import Place
+from common.machine.ranks import from_rank_0, gathered
 from common.records import Resumed, RunConfig
 from common.records.disk import write_whole
-from common.training.trainer import Trainer
+from common.training.models import seed_devices
+from common.training.step import Training
 
 KEEP = 2
 """Checkpoints that stay of those that a run wrote: should the newest be torn, there is one before it."""
@@ -30,60 +31,54 @@ class Start:
     epoch: int = 1
     steps_done: int = 0
     state: dict | None = None
-    """What `Checkpoints.restore` puts back; None for a run from the beginning."""
+    """What `restore` puts back; None for a run from the beginning."""
 
 
 class Checkpoints:
     """The checkpoints that a run writes: after every epoch, and after every so many steps."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._folder, self._every = args.checkpoint_dir, args.checkpoint_every
+    def __init__(self, options: TrainingOptions, place: Place) -> None:
+        self._folder, self._every, self._place = options.checkpoint_dir, options.checkpoint_every, place
         self._written: list[Path] = []
 
-    def after_step(self, trainer: Trainer, epoch: int):
-        """For `Trainer.measured_epoch`: writes one where it is due, while the clock stands still."""
+    def is_due(self, step: int, last: bool) -> bool:
+        """Whether one is to be written after this step of an epoch."""
+        return bool(self._folder) and (last or (self._every is not None and step % self._every == 0))
 
-        def write_if_due(step: int, clock: StepClock) -> None:
-            last = step == trainer.steps_per_epoch
-            if not (last or (self._every and step % self._every == 0)):
-                return
-            with clock.paused():
-                self.write(trainer, *((epoch + 1, 0) if last else (epoch, step)))
-                barrier()  # or the other ranks would wait for this one in the next step, by the clock
+    def write(self, training: Training, epoch: int, steps_done: int) -> str | None:
+        """Write one, whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps.
 
-        return write_if_due if self._folder else None
-
-    def write(self, trainer: Trainer, epoch: int, steps_done: int) -> None:
-        """Rank 0 writes, whole or not at all; the run that loads it goes on in `epoch` after `steps_done` steps."""
-        run = trainer.run
-        if run.place.rank != 0:
-            return
+        All ranks call it, rank 0 writes. Returns what went wrong: hours of training are worth more than a checkpoint.
+        """
+        random = gathered(_random_state(self._place))
+        if self._place.rank != 0:
+            return None
         state = {
-            "config": run.config.model_dump(mode="json", include={*MADE_FOR, *POSITION}),
+            "config": training.config.model_dump(mode="json", include={*MADE_FOR, *POSITION}),
             "epoch": epoch,
             "steps_done": steps_done,
-            "model": trainer.classifier.state_dict(),  # the bare model: no `module.` before the names
-            "optimizer": trainer.optimizer.state_dict(),
-            "scaler": trainer.scaler.state_dict(),
-            "random": [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _gpus(trainer))],
+            "model": training.classifier.state_dict(),  # the bare model: no `module.` before the names
+            "optimizer": training.optimizer.state_dict(),
+            "scaler": training.scaler.state_dict(),
+            "random_by_rank": random,
         }
         path = self._folder / f"checkpoint-{epoch:04}-{steps_done:06}.pt"
         try:
             write_whole(path, lambda file: torch.save(state, file))
-        except OSError as error:  # hours of training are worth more than this checkpoint
-            run.progress.line(f"[yellow]checkpoint not written: {error.strerror}")
-            return
+        except OSError as error:
+            return error.strerror or type(error).__name__
         self._written = [*(kept for kept in self._written if kept != path), path]
         while len(self._written) > KEEP:
             self._written.pop(0).unlink(missing_ok=True)
+        return None
 
 
-def find_start(args: argparse.Namespace, config: RunConfig, rank: int) -> tuple[Start, Resumed | None]:
+def find_start(options: TrainingOptions, config: RunConfig, rank: int) -> tuple[Start, Resumed | None]:
     """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
-    found = None
+    found: tuple[Start, Resumed | None] | UsageError | None = None
     if rank == 0:
         try:
-            found = _read(args, config)
+            found = _read(options, config)
         except UsageError as error:
             found = error
     found = from_rank_0(found)
@@ -92,38 +87,48 @@ def find_start(args: argparse.Namespace, config: RunConfig, rank: int) -> tuple[
     return found
 
 
-def restore(trainer: Trainer, start: Start) -> None:
+def restore(training: Training, place: Place, start: Start) -> None:
     """Put weights, optimizer, scaler and random state back, after the warm-up has changed them."""
     if start.state is None:
         return
-    trainer.classifier.load_state_dict(start.state["model"])
-    trainer.optimizer.load_state_dict(start.state["optimizer"])
+    training.classifier.load_state_dict(start.state["model"])
+    training.optimizer.load_state_dict(start.state["optimizer"])
     if start.state["scaler"]:  # of a run in another precision it is empty
-        trainer.scaler.load_state_dict(start.state["scaler"])
-    on_cpu, *on_gpus = start.state["random"]
+        training.scaler.load_state_dict(start.state["scaler"])
+    of_ranks = start.state["random_by_rank"]
+    if len(of_ranks) != place.world.processes:  # another method or another number of ranks: streams of their own again
+        seed_devices(place, training.config.seed + start.epoch)
+        return
+    on_cpu, *on_gpus = of_ranks[place.rank]
     torch.set_rng_state(on_cpu)
-    for gpu, state in zip(_gpus(trainer), on_gpus, strict=False):
+    for gpu, state in zip(place.indices if place.kind == "cuda" else (), on_gpus, strict=False):
         torch.cuda.set_rng_state(state, gpu)
 
 
-def _read(args: argparse.Namespace, config: RunConfig) -> tuple[Start, Resumed | None]:
-    if args.resume and args.resume != "auto":
-        path = Path(args.resume)
+def _random_state(place: Place) -> list[torch.Tensor]:
+    """Of the CPU, then of each GPU of this process."""
+    gpus = place.indices if place.kind == "cuda" else ()
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+
+
+def _read(options: TrainingOptions, config: RunConfig) -> tuple[Start, Resumed | None]:
+    folder = options.checkpoint_dir
+    if folder:
+        _make(folder)
+    newest_first = sorted(folder.glob("checkpoint-*.pt"), reverse=True) if folder else []
+    if options.resume != "auto":
+        path = Path(options.resume) if options.resume else None
+        if newest_first and (path is None or path.resolve().parent != folder.resolve()):
+            raise UsageError(
+                f"--checkpoint-dir {folder} holds checkpoints of another run: "
+                "add --resume auto to go on from them, or name another folder"
+            )
+        if path is None:
+            return Start(), None
         try:
             return _checked(path, _load(path), config, [])
         except ValueError as error:
             raise UsageError(f"--resume {path}: {error}") from None
-    if not args.checkpoint_dir:
-        return Start(), None
-    _make(args.checkpoint_dir)
-    newest_first = sorted(args.checkpoint_dir.glob("checkpoint-*.pt"), reverse=True)
-    if not args.resume:
-        if newest_first:
-            raise UsageError(
-                f"--checkpoint-dir {args.checkpoint_dir} holds checkpoints of another run: "
-                "add --resume auto to go on from them, or name another folder"
-            )
-        return Start(), None
     skipped: list[str] = []
     for path in newest_first:
         try:
@@ -131,7 +136,7 @@ def _read(args: argparse.Namespace, config: RunConfig) -> tuple[Start, Resumed |
         except ValueError as error:
             skipped.append(f"{path.name}: {error}")
     if skipped:
-        raise UsageError(f"--resume auto: none of {args.checkpoint_dir}'s checkpoints can be read ({skipped[0]})")
+        raise UsageError(f"--resume auto: none of {folder}'s checkpoints can be read ({skipped[0]})")
     return Start(), None
 
 
@@ -145,7 +150,7 @@ def _load(path: Path) -> dict:
     except Exception as error:  # what the reader stumbles over first in a torn file may be of any kind
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"it cannot be read ({reason[:80]})") from None
-    wanted = {"config", "epoch", "steps_done", "model", "optimizer", "scaler", "random"}
+    wanted = {"config", "epoch", "steps_done", "model", "optimizer", "scaler", "random_by_rank"}
     if not isinstance(state, dict) or not wanted <= set(state):
         raise ValueError("it is not a checkpoint of this lab")
     return state
@@ -168,7 +173,3 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot make --checkpoint-dir {folder} ({error.strerror}): name another folder") from None
-
-
-def _gpus(trainer: Trainer) -> list[int]:
-    return list(trainer.run.place.indices) if trainer.run.place.kind == "cuda" else []

@@ -1,75 +1,65 @@
-"""The life of a run, the same for 02, 03 and 04: parity check, warm-up, measured epochs, anatomy."""
+"""The life of a run: from its first line on the screen to its record on the disk, whatever happens in between."""
 
 from __future__ import annotations
 
-from collections import Counter
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from rich.markup import escape
-from torch import nn
-from torch.utils.data import DataLoader
-
-from common.examining import experiments as dissection
-from common.examining import parity
-from common.measuring import memory
-from common.measuring.gpu_sampler import EnergyMeter, GpuSampler
-from common.records import Anatomy
-from common.running import checkpoints
-from common.running.run import Run
-from common.training.data import validation_loader
-from common.training.models import Classifier
-from common.training.trainer import Trainer
-from common.training.validation import validate
+from common.command_line.commands import next_command
+from common.command_line.options import TrainingOptions
+from common.console import screen
+from common.errors import UsageError
+from common.machine.devices import Place
+from common.records.disk import check_writable, write_record
+from common.running import retry
+from common.running.failures import explain
+from common.running.measured_run import MeasuredRun
 
 
-def train(model: nn.Module, loader: DataLoader, run: Run) -> None:
-    """Carry the run out, and leave in it what was measured.
+@contextmanager
+def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
+    """The run that the body of the `with` carries out. It ends with a record, also when the body fails.
 
-    `model` is a `Classifier`, bare or wrapped in DataParallel or DistributedDataParallel; the loop does not know which.
+    Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
+    for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
-    config, place = run.config, run.place
-    start, run.resumed = checkpoints.find_start(run.args, config, place.rank)
-    run.announce()
-    classifier = model if isinstance(model, Classifier) else model.module
-    run.flops_per_sample = classifier.flops_per_sample
-    run.parity_done(parity.check(model, classifier, loader.dataset, place, config.ddp))
-    if config.compile:
-        model.compile()  # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end
-    trainer = Trainer(model, classifier, loader, run)
-
-    run.progress.phase("warm-up", config.warmup_steps)
-    trainer.warm_up()
-    checkpoints.restore(trainer, start)
-
-    memory.reset_peaks(place)
-    gpus = place.indices if place.kind == "cuda" else ()
-    sampler, joules = GpuSampler(gpus, run.pids), Counter()
-    sampler.start()
-    kept, validation = checkpoints.Checkpoints(run.args), validation_loader(config, place)
-    for epoch in range(start.epoch, config.epochs + 1):
-        done = start.steps_done if epoch == start.epoch else 0
-        run.progress.phase(f"epoch {epoch}/{config.epochs}", trainer.steps_per_epoch - done)
-        energy = EnergyMeter(gpus)
-        trainer.measured_epoch(epoch, done, kept.after_step(trainer, epoch))
-        joules.update(energy.joules())
-        if validation:
-            run.validated(*validate(model, classifier, validation, place.first))
-        run.log(memory.read_peaks(place, sampler))
-    sampler.stop()
-    run.measured(memory.read_peaks(place, sampler), sampler, dict(joules))
-    run.static_memory = memory.static_memory(classifier, trainer.optimizer)
-
-    if run.anatomy_steps:
-        run.progress.phase("anatomy", dissection.step_count(model, run.anatomy_steps))
-        run.anatomy = _dissected(trainer, run.anatomy_steps)
-    if run.trace_folder:
-        run.traced(dissection.trace(trainer, run.trace_folder))
-
-
-def _dissected(trainer: Trainer, steps: int) -> Anatomy:
-    """The anatomy, or why there is none: the epochs are measured by now, and shall not be lost for it."""
+    run = MeasuredRun(options, place)
+    check_writable(options.results_dir)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
-        return dissection.dissect(trainer, steps)
-    except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
-        reason = str(error).split("\n")[0] or type(error).__name__
-        trainer.run.progress.line(f"[yellow]anatomy: not measured, {escape(reason)}")
-        return Anatomy(steps=steps, note=f"not measured: {reason}")
+        yield run
+        record = run.recorder.record_of_all_ranks()
+    except UsageError:
+        raise
+    except BaseException as error:
+        _failed(run, error)
+        raise
+    finally:
+        run.close()
+    if place.rank == 0:
+        path = write_record(options.results_dir, record.run_id, record.model_dump_json(indent=1))
+        screen.show_summary(run.console, record, path, next_command(record))
+
+
+def _failed(run: MeasuredRun, error: BaseException) -> None:
+    """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not tear the record
+    run.close()
+    failure = explain(error, run.config, run.place, len(run.recorder.epochs))
+    if failure.kind == "interrupted" and run.place.rank != 0:
+        sys.exit(130)  # the signal went to every rank, and rank 0 writes
+    record = run.recorder.record_of_this_rank(failure)
+    path = write_record(run.options.results_dir, record.run_id, record.model_dump_json(indent=1))
+    if path:
+        print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
+    if failure.kind == "out_of_memory" and run.options.auto_accumulate:
+        retry.try_next(run.config, run.place.world)
+    if failure.kind in ("interrupted", "out_of_memory"):
+        sys.exit(130 if failure.kind == "interrupted" else 1)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt("ended by SIGTERM: under torchrun, all ranks are when one of them has died")

@@ -1,70 +1,131 @@
-"""A run from its first line on the screen to its record on the disk, whatever happens in between."""
+"""What happened in a run, as plain data, and the record that this becomes. Prints nothing and measures nothing."""
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
-from common.command_line.commands import next_command
-from common.console import screen as console
-from common.errors import UsageError
+from common.command_line.commands import command_line
 from common.machine.devices import Place
-from common.machine.ranks import gathered
-from common.records.disk import check_writable, write_record
-from common.running import retry as accumulation
-from common.running.failures import explain
-from common.running.run import Run
+from common.machine.environment import describe
+from common.machine.ranks import from_rank_0, gathered
+from common.records import (
+    Anatomy,
+    DeviceUse,
+    Epoch,
+    Failure,
+    FlopKind,
+    Method,
+    Parity,
+    RankTrace,
+    Record,
+    Resumed,
+    RunConfig,
+    StaticMemory,
+    Validation,
+)
+from common.training.epoch import EpochResult
+
+STEPS = {"single": "02", "dp": "03", "ddp": "04"}
 
 
-@contextmanager
-def recording(args: argparse.Namespace, place: Place) -> Iterator[Run]:
-    """The run that the body of the `with` carries out. It ends with a record, also when the body fails.
+class Recorder:
+    """What this rank knows of the run so far. All ranks make theirs at the same time."""
 
-    Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
-    for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
-    """
-    run = Run(args, place)
-    check_writable(run.folder)
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        yield run
-        ranks = gathered(run.trace)
-        used = [device for of_rank in gathered(run.devices) for device in of_rank]
-        unreadable = set().union(*gathered(run.unreadable))
-    except UsageError:
-        raise
-    except BaseException as error:
-        _failed(run, error)
-        raise
-    finally:
-        run.progress.close()
-        run.scalars.close()
-    if place.rank == 0:
-        record = run.record(ranks, used, unreadable=unreadable)
-        path = write_record(run.folder, record.run_id, record.model_dump_json(indent=1))
-        console.show_summary(run.console, record, path, next_command(record))
+    def __init__(self, method: Method, config: RunConfig, place: Place) -> None:
+        self.method, self.config, self.place = method, config, place
+        self.started_at = datetime.now(UTC)
+        self.run_id = from_rank_0(self._new_id())
+        self.host = socket.gethostname()
+        self.pids = gathered(os.getpid())
+        self.environment = describe()
+        self.backend_class: str | None = None
+        self.flops_by_kind: dict[FlopKind, int] | None = None
+        self.parity: Parity | None = None
+        self.resumed: Resumed | None = None
+        self.epochs: list[Epoch] = []
+        self.trace = RankTrace(
+            rank=place.rank,
+            host=self.host,
+            step_seconds=[],
+            data_wait_seconds=[],
+            host_epoch_seconds=[],
+            samples=[],
+            checksums=[],
+        )
+        self.unreadable: set[str] = set()
+        self.devices: list[DeviceUse] = []
+        self.static_memory: StaticMemory | None = None
+        self.anatomy: Anatomy | None = None
 
+    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str) -> None:
+        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
+        self.epochs.append(epoch)
+        self.trace.step_seconds += [
+            round(seconds, 7) for seconds in result.times.steps
+        ]  # to 0.1 µs: no clock tells more
+        self.trace.data_wait_seconds += [round(seconds, 7) for seconds in result.times.data_waits]
+        self.trace.host_epoch_seconds.append(result.times.host)
+        self.trace.samples.append(len(result.indices))
+        self.trace.checksums.append(checksum)
 
-def _failed(run: Run, error: BaseException) -> None:
-    """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not tear the record
-    run.progress.close()
-    failure = explain(error, run.config, run.place, len(run.epochs))
-    if failure.kind == "interrupted" and run.place.rank != 0:
-        sys.exit(130)  # the signal went to every rank, and rank 0 writes
-    record = run.record([run.trace] if run.epochs else [], run.devices, failure, run.unreadable)
-    path = write_record(run.folder, run.run_id, record.model_dump_json(indent=1))
-    if path:
-        print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
-    if failure.kind == "out_of_memory" and run.args.auto_accumulate:
-        accumulation.try_next(run.config, run.place.world)
-    if failure.kind in ("interrupted", "out_of_memory"):
-        sys.exit(130 if failure.kind == "interrupted" else 1)
+    def validated(self, validation: Validation | None) -> None:
+        """Enter what the model got right after the last epoch."""
+        self.epochs[-1].validation = validation
 
+    def new_unreadable(self, files: Iterable[str]) -> list[str]:
+        """Enter files that could not be decoded; returns those that were not known yet."""
+        new = sorted(set(files) - self.unreadable)
+        self.unreadable.update(new)
+        return new
 
-def _terminated(number: int, frame: object) -> None:
-    raise KeyboardInterrupt("ended by SIGTERM: under torchrun, all ranks are when one of them has died")
+    def record_of_all_ranks(self) -> Record:
+        """The record of a completed run. All ranks call it."""
+        return self._record(
+            "completed",
+            ranks=gathered(self.trace),
+            devices=[device for of_rank in gathered(self.devices) for device in of_rank],
+            unreadable_files=sorted(set().union(*gathered(self.unreadable))),
+        )
+
+    def record_of_this_rank(self, failure: Failure) -> Record:
+        """The record of a run that did not complete, as this rank knows it: the others may be gone."""
+        return self._record(
+            "interrupted" if failure.kind == "interrupted" else "failed",
+            failure=failure,
+            ranks=[self.trace] if self.epochs else [],
+            devices=self.devices,
+            unreadable_files=sorted(self.unreadable),
+        )
+
+    def _record(self, status: str, **more) -> Record:
+        return Record(
+            run_id=self.run_id,
+            step=STEPS[self.method],
+            method=self.method,
+            status=status,
+            command=command_line(self.place.world),
+            started_at=self.started_at.isoformat(timespec="seconds"),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=self.config,
+            environment=self.environment,
+            world=self.place.world,
+            backend_class=self.backend_class,
+            static_memory=self.static_memory,
+            flops_per_sample=sum(self.flops_by_kind.values()) if self.flops_by_kind else None,
+            flops_by_kind=self.flops_by_kind,
+            parity=self.parity,
+            resumed=self.resumed,
+            epochs=self.epochs,
+            anatomy=self.anatomy,
+            **more,
+        )
+
+    def _new_id(self) -> str:
+        config, world = self.config, self.place.world
+        shape = f"{world.devices}x{config.per_device_batch_size}"
+        stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        return f"{STEPS[self.method]}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"

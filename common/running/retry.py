@@ -6,7 +6,6 @@ from torchrun's own store what the last attempt found out.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import signal
@@ -14,6 +13,7 @@ import sys
 
 from torch.distributed import TCPStore
 
+from common.command_line.options import TrainingOptions
 from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
 from common.records import RunConfig, World
@@ -21,14 +21,14 @@ from common.records import RunConfig, World
 VARIABLE = "LAB_ACCUMULATION_STEPS"
 
 
-def carried_over(args: argparse.Namespace) -> int | None:
+def carried_over(options: TrainingOptions) -> int | None:
     """The accumulation steps that an earlier attempt of this run ended with; None in the first one.
 
     Raises `UsageError` under a torchrun that would not start the ranks again.
     """
-    if not args.auto_accumulate:
+    if not options.auto_accumulate:
         return None
-    if args.method != "ddp":
+    if options.method != "ddp":
         steps = os.environ.get(VARIABLE)
         return int(steps) if steps else None
     if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from common.errors import UsageError
-from common.records import DeviceMemory, Epoch
+from common.records import DeviceMemory, Epoch, RunConfig
+from common.training.epoch import EpochResult
 
 
-class Scalars:
+class ScalarLog:
     """Writes to `folder/<run_id>`, from rank 0; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None, run_id: str, rank: int) -> None:
@@ -26,22 +28,20 @@ class Scalars:
             except OSError as error:
                 raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
 
-    def epoch(
-        self, epoch: Epoch, batch: int, losses: list[float], seconds: list[float], rate: float, held: list[DeviceMemory]
-    ) -> None:
-        """The steps of an epoch, of `batch` samples each, with this rank's losses and times; then the epoch itself."""
+    def epoch(self, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
+        """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
-        for loss, duration in zip(losses, seconds, strict=True):
+        for loss, duration in zip(result.losses, result.times.steps, strict=True):
             self._step += 1
             self._writer.add_scalar("step/loss of rank 0", loss, self._step)
-            self._writer.add_scalar("step/samples per second", batch / duration, self._step)
+            self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
         add = self._writer.add_scalar
         if epoch.mean_loss is not None:
             add("epoch/loss", epoch.mean_loss, epoch.epoch)
-        add("epoch/samples per second", epoch.samples / sum(seconds), epoch.epoch)
-        add("epoch/learning rate", rate, epoch.epoch)
-        for position, memory in enumerate(held):
+        add("epoch/samples per second", epoch.samples / sum(result.times.steps), epoch.epoch)
+        add("epoch/learning rate", config.learning_rate, epoch.epoch)
+        for position, memory in enumerate(peaks):
             peak = memory.peak_allocated_bytes or memory.peak_process_bytes
             if peak is not None:
                 add(f"epoch/peak GiB of device {position}", peak / 2**30, epoch.epoch)

@@ -61,20 +61,20 @@ class SyntheticImageNet(Dataset):
         return Batch(self.images[pool], self.labels[pool], wanted)
 
 
-def create_loader(config: RunConfig, place: Place) -> DataLoader:
-    """The micro-batches of this rank: those of one process, or this process's share of them.
+def create_dataset(config: RunConfig) -> Dataset:
+    """The training images: those of `--data-dir`, or synthetic ones."""
+    if config.data_dir:
+        return images.TrainingImages(config)
+    return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+
+
+def create_loader(dataset: Dataset, sampler: EpochSampler, config: RunConfig, place: Place) -> DataLoader:
+    """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
-    the ranks' batches of a step together are the global batch of one process. `loader.sampler.set_epoch(e)` must be
-    called before epoch e, or every epoch repeats the order of the first.
+    the ranks' batches of a step together are the global batch of one process.
     """
-    if config.data_dir:
-        dataset: Dataset = images.TrainingImages(config)
-    else:
-        dataset = SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
-    processes = place.world.processes
-    sampler = EpochSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
-    # The last batch would be a smaller one, and a step of other length.
+    # drop_last: the last batch would be a smaller one, and a step of other length.
     return _loader(dataset, config, place, sampler=sampler, drop_last=True)
 
 

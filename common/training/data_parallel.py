@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from common.machine.devices import Place
-
-
-def data_parallel(module: nn.Module, place: Place) -> nn.DataParallel:
-    """`module`, which lies on the first device of `place`, trained on all of them by one process."""
-    if place.kind == "cuda":
-        return nn.DataParallel(module, device_ids=list(place.indices))
-    return EmulatedDataParallel(module, len(place.indices))
 
 
 class Shard(NamedTuple):
@@ -34,14 +27,24 @@ class EmulatedDataParallel(nn.DataParallel):
     parallel_apply and gather, and fills in each of them for cores. Replica 0 is the module itself, as on GPU 0.
     """
 
-    def __init__(self, module: nn.Module, replicas: int) -> None:
+    def __init__(self, module: nn.Module, device_ids: Sequence[int]) -> None:
         nn.Module.__init__(self)  # not DataParallel's, which would look for GPUs
         self.module = module
-        self.device_ids = list(range(replicas))
+        self.device_ids = list(device_ids)
         self.output_device = 0
         self.src_device_obj = torch.device("cpu")
         self.dim = 0
-        self._threads = ThreadPoolExecutor(replicas, initializer=torch.set_num_threads, initargs=(1,))
+        self._threads = ThreadPoolExecutor(len(device_ids), initializer=torch.set_num_threads, initargs=(1,))
+        self._map = self._threads.map
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """While open, replicas go forward and backward one after another in the calling thread."""
+        self._map = map
+        try:
+            yield
+        finally:
+            self._map = self._threads.map
 
     def scatter(self, inputs: tuple[Tensor, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
         """Stage 1: split the batch into one part per replica."""
@@ -60,7 +63,7 @@ class EmulatedDataParallel(nn.DataParallel):
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        return list(self._threads.map(forward, replicas, inputs, kwargs))
+        return list(self._map(forward, replicas, inputs, kwargs))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Tensor:
         """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
@@ -101,7 +104,7 @@ class _Gather(torch.autograd.Function):
         owner, shards = ctx.owner, ctx.shards
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         parts = gradient.split([shard.output.shape[owner.dim] for shard in shards], owner.dim)
-        gradients = list(owner._threads.map(owner.replica_backward, shards, parts))
+        gradients = list(owner._map(owner.replica_backward, shards, parts))
         return None, None, *owner.reduce(gradients)
 
 

@@ -1,10 +1,11 @@
-"""DistributedDataParallel: the process group of torchrun's ranks, and the wrapper with the lab's options."""
+"""DistributedDataParallel: the process group of torchrun's ranks, and what the wrapper's options need."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -13,7 +14,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_
 from torch.nn.parallel import DistributedDataParallel
 
 from common.machine.devices import Place
-from common.records import DdpOptions
+from common.records import CommHook, DdpOptions
 
 
 @contextmanager
@@ -41,35 +42,45 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def distributed_data_parallel(module: nn.Module, place: Place, options: DdpOptions) -> DistributedDataParallel:
-    """`module`, which lies on this rank's device, kept in step with the other ranks'."""
-    if options.sync_bn:
-        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    arguments = {} if options.bucket_cap_mb is None else {"bucket_cap_mb": options.bucket_cap_mb}
+def changing_arguments(options: DdpOptions, gradient_bytes: int) -> dict[str, object]:
+    """Arguments of `DistributedDataParallel` that are given only sometimes, or whose names torch has changed."""
+    arguments: dict[str, object] = {}
     if options.one_bucket:
-        arguments["bucket_cap_mb"] = sum(p.nbytes for p in module.parameters()) / 2**20 + 1
+        arguments["bucket_cap_mb"] = gradient_bytes / 2**20 + 1
+    elif (
+        options.bucket_cap_mb is not None
+    ):  # 25, torch's default, is not the same: with it goes a first bucket of 1 MiB
+        arguments["bucket_cap_mb"] = options.bucket_cap_mb
     # torch 2.13 renamed the argument, and warns about the old name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     arguments["forward_sync_buffers" if renamed else "broadcast_buffers"] = options.broadcast_buffers
-    model = DistributedDataParallel(
-        module,
-        device_ids=[place.first] if place.kind == "cuda" else None,
-        find_unused_parameters=options.find_unused_parameters,
-        gradient_as_bucket_view=options.gradient_as_bucket_view,
-        static_graph=options.static_graph,
-        **arguments,
-    )
-    if options.comm_hook == "powersgd":
+    return arguments
+
+
+def compress_exchange(model: DistributedDataParallel, comm_hook: CommHook) -> None:
+    """Let the ranks exchange fewer bytes than the gradients have; `none` leaves the exchange as it is."""
+    if comm_hook == "powersgd":
         # Two exact passes, the fewest that torch allows, are those of the parity check.
         model.register_comm_hook(powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=2), powerSGD_hook.powerSGD_hook)
-    elif options.comm_hook != "none":
-        model.register_comm_hook(None, getattr(default_hooks, f"{options.comm_hook}_compress_hook"))
-    return model
+    elif comm_hook != "none":
+        model.register_comm_hook(None, getattr(default_hooks, f"{comm_hook}_compress_hook"))
 
 
-def without_exchange(model: nn.Module) -> AbstractContextManager:
-    """Gradients of the forward and backward passes in here stay on their rank, to be exchanged with the next one's.
+def in_one_bucket(model: DistributedDataParallel) -> DistributedDataParallel:
+    """A copy of the model in a wrapper that exchanges all gradients at once, when the last one is ready."""
+    module = copy.deepcopy(model.module)
+    return DistributedDataParallel(
+        module,
+        device_ids=model.device_ids,
+        find_unused_parameters=model.find_unused_parameters,
+        gradient_as_bucket_view=model.gradient_as_bucket_view,
+        static_graph=model.static_graph,
+        **changing_arguments(
+            DdpOptions(one_bucket=True, broadcast_buffers=model.broadcast_buffers), gradient_bytes(module)
+        ),
+    )
 
-    Only DistributedDataParallel has an exchange to leave out; elsewhere this does nothing.
-    """
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+def gradient_bytes(module: nn.Module) -> int:
+    """Bytes of all gradients of one replica."""
+    return sum(parameter.nbytes for parameter in module.parameters() if parameter.requires_grad)

@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from common.command_line.resolve import DataFound
 from common.errors import UsageError
+from common.machine.vision import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Batch, Sample
-from common.training.models import import_torchvision
 
 if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder

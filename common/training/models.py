@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from itertools import chain
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +14,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import UsageError
-from common.records import Precision, RunConfig
+from common.machine.devices import Place
+from common.machine.vision import import_torchvision
+from common.records import FlopKind, Precision, RunConfig
 
 # Mean and standard deviation of ImageNet's pixels (0..1), as torchvision's own recipes use them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         self.register_buffer("pixel_mean", pixels[0].view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", pixels[1].view(3, 1, 1), persistent=False)
 
-        self.flops_per_sample: int | None = None
+        self.flops_by_kind: dict[FlopKind, int] | None = None
         """Floating-point operations of one sample's forward and backward, once they are counted."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -56,21 +56,22 @@ class Classifier(nn.Module):
         with torch.autocast(images.device.type, dtype=dtype) if dtype else nullcontext():
             pixels = (images - self.pixel_mean) / self.pixel_std
             outputs = self.backbone(pixels.contiguous(memory_format=self.memory_format))
-        heads = outputs if isinstance(outputs, tuple) else (outputs,)
-        return torch.stack([head.float() for head in heads], dim=1)
+        if isinstance(outputs, tuple):
+            return torch.stack([head.float() for head in outputs], dim=1)
+        return outputs.float().unsqueeze(1)  # a view: no kernel to launch
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy over the batch: logits (batch, heads, classes), labels (batch,) -> scalar."""
         return sum(w * functional.cross_entropy(logits[:, h], labels) for h, w in enumerate(self.head_weights))
 
 
-def create(config: RunConfig, device: torch.device) -> Classifier:
-    """The model of `config` on `device`, its weights drawn from `config.seed`.
+def create_model(config: RunConfig, place: Place) -> Classifier:
+    """The model of `config` on the first device of `place`, its weights drawn from `config.seed`.
 
     Raises `UsageError` for a name that is not in the zoo, for images or a batch that the model cannot take, and for a
     precision that the device lacks.
     """
-    set_precision(config.precision, device)
+    set_precision(config.precision, place.first)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
@@ -78,15 +79,27 @@ def create(config: RunConfig, device: torch.device) -> Classifier:
     torch.manual_seed(config.seed)
     try:
         model = Classifier(builder(**_arguments(config)), config).train()
-        model.flops_per_sample = _flops_per_sample(model, config)
+        model.flops_by_kind = count_flops(model, config)
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0] or "shapes do not fit"
         raise UsageError(
             f"{config.model} cannot train on {config.per_device_micro_batch_size} images of {config.image_size} px "
             f"at a time ({reason}); try --image-size {_published_size(config.model)}"
         ) from None
+    seed_devices(place, config.seed)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
-    return model.to(device, memory_format=model.memory_format)
+    return model.to(place.first, memory_format=model.memory_format)
+
+
+def seed_devices(place: Place, seed: int) -> None:
+    """Give every device of the run a random stream of its own.
+
+    With one seed for all, dropout would take the same units from the samples of every rank and every replica.
+    """
+    first = seed + place.rank * len(place.indices)
+    torch.manual_seed(first)
+    for number, index in enumerate(place.indices if place.kind == "cuda" else ()):
+        torch.cuda.default_generators[index].manual_seed(first + number)
 
 
 def _published_size(name: str) -> int:
@@ -94,14 +107,23 @@ def _published_size(name: str) -> int:
     return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
-def _flops_per_sample(model: Classifier, config: RunConfig) -> int:
+def count_flops(model: Classifier, config: RunConfig) -> dict[FlopKind, int] | None:
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
-    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone.
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone. None where
+    torch cannot count this model's operations. Raises what the model itself raises for images that it cannot take.
     """
-    with FlopCounterMode(display=False) as counter:
-        _forward_of_shapes(model, config).sum().backward()
-    return counter.get_total_flops() // config.per_device_micro_batch_size
+    try:
+        with FlopCounterMode(display=False) as counter:
+            _forward_of_shapes(model, config).sum().backward()
+    except Exception:
+        _forward_of_shapes(model, config)  # raises again if the model is at fault, and not the counter
+        return None
+    found: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
+    for operation, flops in counter.get_flop_counts()["Global"].items():
+        kind = "convolution" if "convolution" in str(operation) else "matmul"
+        found[kind] += flops // config.per_device_micro_batch_size
+    return found
 
 
 def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
@@ -183,24 +205,6 @@ def exact(classifier: Classifier):
                 buffer.copy_(value)
 
 
-@cache
-def import_torchvision() -> ModuleType:
-    """torchvision, also where a build for CUDA meets a torch without it.
-
-    torchvision's C++ operators do not load then, and its import stumbles over `torchvision::nms`, which has no schema.
-    The lab needs the models alone: declaring the two schemas is enough to import them.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import_torchvision.keep = library  # the declarations end with the object
-        import torchvision
-    import torchvision.models
-    import torchvision.ops
-
-    return torchvision
+def bare(model: nn.Module) -> Classifier:
+    """The classifier inside a wrapper, or `model` itself."""
+    return model if isinstance(model, Classifier) else model.module

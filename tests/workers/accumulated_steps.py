@@ -5,11 +5,11 @@ import json
 
 from factories import make_config
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from trainers import make_trainer, micro_batches, weights_after
+from trainers import in_ddp, make_training, micro_batches, weights_after
 
 from common.machine.devices import rank_device
 from common.records import DdpOptions
-from common.training.distributed import distributed_data_parallel, process_group
+from common.training.distributed import process_group
 
 PARTS = 4
 place = rank_device("cpu")
@@ -18,7 +18,7 @@ exchanged: list[int] = []
 
 
 def wrap(classifier):
-    model = distributed_data_parallel(classifier, place, DdpOptions(one_bucket=True))
+    model = in_ddp(classifier, DdpOptions(one_bucket=True))
     model.register_comm_hook(None, counting)
     return model
 
@@ -31,9 +31,9 @@ def counting(_, bucket):
 with process_group(place, 60):
     found = {}
     for parts in (1, PARTS):
-        trainer = make_trainer(config, place, wrap)
+        training = make_training(config, place, wrap)
         exchanged.clear()
-        found[parts] = weights_after(trainer, micro_batches(trainer.loader, parts)), len(exchanged)
+        found[parts] = weights_after(training, micro_batches(training.loader, parts)), len(exchanged)
     if place.rank == 0:
         difference = (found[1][0] - found[PARTS][0]).abs().max().item()
         print(json.dumps({"difference": difference, "all-reduces": [found[1][1], found[PARTS][1]]}))

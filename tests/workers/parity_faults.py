@@ -8,12 +8,13 @@ import torch
 import torch.distributed as dist
 from factories import make_config
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from trainers import in_ddp, make_loader
 
 from common.examining import parity
 from common.machine.devices import rank_device
 from common.records import DdpOptions
-from common.training import data, models
-from common.training.distributed import distributed_data_parallel, process_group
+from common.training import models
+from common.training.distributed import process_group
 
 
 def rank_1_keeps_its_own(state, bucket):
@@ -41,7 +42,7 @@ OPTIONS = DdpOptions(one_bucket=True)
 place = rank_device("cpu")
 config = make_config(global_batch_size=8, per_device_batch_size=4)
 with process_group(place, 60):
-    loader = data.create_loader(config, place)
+    loader = make_loader(config, place)
     HOOKS = {
         "skips the exchange": rank_1_keeps_its_own,
         "summed": sum_instead_of_mean,
@@ -49,8 +50,8 @@ with process_group(place, 60):
     }
     outcomes = {}
     for fault in ("none", "shard seen twice", *HOOKS):
-        classifier = models.create(config, place.first)
-        model = distributed_data_parallel(classifier, place, OPTIONS)
+        classifier = models.create_model(config, place)
+        model = in_ddp(classifier, OPTIONS)
         if fault in HOOKS:
             model.register_comm_hook(None, HOOKS[fault])
         seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place

@@ -1,0 +1,40 @@
+"""What was seen of each device of this process: memory, health, energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from common.machine import devices
+from common.machine.devices import Place
+from common.measuring.gpu_sampler import GpuSampler
+from common.records import DeviceMemory, DeviceUse
+
+
+def device_uses(
+    place: Place,
+    host: str,
+    memories: Sequence[DeviceMemory] | None = None,
+    sampler: GpuSampler | None = None,
+    joules: Mapping[int, float] | None = None,
+    idle_watts: Mapping[int, float] | None = None,
+) -> list[DeviceUse]:
+    """One entry for each of the place's devices, in order; what was not measured (yet) stays empty.
+
+    `joules` (of the measured epochs) and `idle_watts` are by CUDA index.
+    """
+    joules, idle_watts = joules or {}, idle_watts or {}
+    return [
+        DeviceUse(
+            host=host,
+            rank=place.rank,
+            index=index,
+            name=devices.name(place.kind, index),
+            capacity_bytes=devices.capacity_bytes(place.kind, index),
+            memory=memories[position] if memories else DeviceMemory(),
+            health=sampler.health(index) if sampler else None,
+            # A GPU that several replicas share has one counter, entered once.
+            energy_joules=joules.get(index) if position == place.indices.index(index) else None,
+            idle_watts=idle_watts.get(index),
+        )
+        for position, index in enumerate(place.indices)
+    ]

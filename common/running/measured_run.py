@@ -1,0 +1,168 @@
+"""The named calls of 02, 03 and 04: each of them measures something, enters it into the record and tells the reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from math import isfinite
+
+from rich.markup import escape
+from torch.utils.data import DataLoader
+
+from common.command_line.options import TrainingOptions
+from common.command_line.resolve import DEFAULTS, resolve
+from common.console import screen
+from common.examining import experiments, parity, traces
+from common.machine import devices
+from common.machine.devices import Place
+from common.machine.ranks import backend_class, barrier
+from common.measuring import memory
+from common.measuring.clocks import StepClock
+from common.measuring.device_use import device_uses
+from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
+from common.records import Anatomy, Epoch
+from common.running import retry
+from common.running.checkpoints import Checkpoints, Start, find_start, restore
+from common.running.recorder import Recorder
+from common.running.tensorboard import ScalarLog
+from common.training import images
+from common.training.data import checksum, expected_indices, validation_loader
+from common.training.epoch import EpochResult, measured_epoch
+from common.training.step import Training, training_step
+from common.training.validation import validate
+
+
+class MeasuredRun:
+    """One launch of a training script, on this rank."""
+
+    def __init__(self, options: TrainingOptions, place: Place) -> None:
+        self.options, self.place = options, place
+        self.config = resolve(
+            options,
+            place.world,
+            precision=devices.default_precision(place.kind),
+            loader_workers=devices.default_workers(place.kind),
+            found=images.find(options.data_dir) if options.data_dir else None,
+            accumulation_steps=retry.carried_over(options),
+        )
+        self.recorder = Recorder(options.method, self.config, place)
+        self.recorder.backend_class = backend_class()
+        self.recorder.devices = device_uses(place, self.recorder.host)
+        self.console = screen.open_console(place.rank, options.quiet)
+        self.progress = screen.TrainingProgress(self.console)
+        self.log = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
+        self._gpus = place.indices if place.kind == "cuda" else ()
+        self._idle_watts = idle_watts(self._gpus)
+        self._sampler = GpuSampler(self._gpus, self.recorder.pids)
+        self._start = Start()
+
+    def check_gradient(self, training: Training) -> None:
+        """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
+        self._start, self.recorder.resumed = find_start(self.options, self.config, self.place.rank)
+        screen.show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
+        self.recorder.flops_by_kind = training.classifier.flops_by_kind
+        found = parity.check(training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp)
+        self.recorder.parity = found
+        self.progress.line(screen.parity_line(found))
+
+    def warm_up(self, training: Training) -> None:
+        """Steps that are not counted: the allocator, cuDNN and DDP's buckets settle in them."""
+        self.progress.phase("warm-up", self.config.warmup_steps)
+        steps = training.whole_steps()
+        for _ in range(self.config.warmup_steps):
+            training_step(training, next(steps))
+            self.progress.advance()
+        restore(training, self.place, self._start)
+
+    def epochs(self, training: Training) -> Iterator[int]:
+        """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw."""
+        memory.reset_peaks(self.place)
+        self._joules: Counter[int] = Counter()
+        self._checkpoints = Checkpoints(self.options, self.place)
+        self._validation: DataLoader | None = validation_loader(self.config, self.place)
+        self._sampler.start()
+        yield from range(self._start.epoch, self.config.epochs + 1)
+        self._sampler.stop()
+        peaks = memory.read_peaks(self.place, self._sampler)
+        self.recorder.devices = device_uses(
+            self.place, self.recorder.host, peaks, self._sampler, self._joules, self._idle_watts
+        )
+        self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
+
+    def train_epoch(self, training: Training, number: int) -> None:
+        """Train epoch `number` by the clock, or what a checkpoint has left of it; then validate, if there is a val/."""
+        done = self._start.steps_done if number == self._start.epoch else 0
+        training.loader.sampler.start = done * self.config.global_batch_size // self.place.world.processes
+        self.progress.phase(f"epoch {number}/{self.config.epochs}", training.steps_per_epoch - done)
+        clock, energy = StepClock(self.place), EnergyMeter(self._gpus)
+        barrier()  # the ranks' clocks start together
+        result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
+        training.loader.sampler.start = 0
+        self._joules.update(energy.joules())
+        self._enter(number, done, result)
+        if self._validation:
+            found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
+            self.recorder.validated(found)
+            self.progress.line(screen.validation_line(found))
+            self._tell_unreadable(unreadable)
+        peaks = memory.read_peaks(self.place, self._sampler)
+        self.log.epoch(self.recorder.epochs[-1], result, self.config, peaks)
+
+    def take_steps_apart(self, training: Training) -> None:
+        """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
+        asked = self.options.anatomy_steps
+        steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
+        if steps:
+            self.progress.phase("where a step goes", experiments.step_count(training.model, steps))
+            try:
+                self.recorder.anatomy = experiments.dissect(training, self.place, steps, self.progress.advance)
+            except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
+                # The epochs are measured by now, and shall not be lost for it.
+                reason = str(error).split("\n")[0] or type(error).__name__
+                self.progress.line(f"[yellow]where a step goes: not measured, {escape(reason)}")
+                self.recorder.anatomy = Anatomy(steps=steps, note=f"not measured: {reason}")
+        if self.options.trace:
+            stem = f"{self.recorder.run_id}_rank{self.place.rank}"
+            path = traces.write_trace(training, self.place, self.options.results_dir / "traces", stem)
+            self.progress.line(
+                f"trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local"
+            )
+
+    def close(self) -> None:
+        """Take the bar off the screen and write what is left of the logs."""
+        self.progress.close()
+        self.log.close()
+
+    def _after_step(self, training: Training, clock: StepClock, number: int, done: int) -> Callable[[int], None]:
+        """For `measured_epoch`: moves the bar, and writes a checkpoint where one is due, off the clock."""
+
+        def after_step(steps: int) -> None:
+            self.progress.advance()
+            last = done + steps == training.steps_per_epoch
+            if self._checkpoints.is_due(done + steps, last):
+                with clock.paused():
+                    problem = self._checkpoints.write(training, *((number + 1, 0) if last else (number, done + steps)))
+                    barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+                if problem:
+                    self.progress.line(f"[yellow]checkpoint not written: {escape(problem)}")
+
+        return after_step
+
+    def _enter(self, number: int, done: int, result: EpochResult) -> None:
+        samples = result.micro_batches * self.config.micro_batch_size
+        expected = expected_indices(self.config, number, done * self.config.global_batch_size, samples)
+        epoch = Epoch(
+            epoch=number,
+            steps=len(result.losses),
+            samples=samples,
+            mean_loss=result.mean_loss if isfinite(result.mean_loss) else None,
+            expected_checksum=f"{checksum(expected):016x}",
+            checkpoint_seconds=result.checkpoint_seconds,
+        )
+        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
+        self.progress.line(screen.epoch_line(epoch, self.config.epochs, sum(result.times.steps)))
+        self._tell_unreadable(result.unreadable)
+
+    def _tell_unreadable(self, files: list[str]) -> None:
+        for name in self.recorder.new_unreadable(files):
+            self.progress.line(f"[yellow]  skipped {escape(name)}")
