@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -16,24 +17,22 @@ from common.machine.ranks import barrier, gathered
 from common.measuring.clocks import mark, seconds_between
 from common.records import Anatomy, RankAnatomy
 from common.training.batch import Batch
-from common.training.data_parallel import EmulatedDataParallel
+from common.training.data_parallel import EmulatedDataParallel, Shard
 from common.training.distributed import in_one_bucket
 from common.training.models import bare
 from common.training.step import Training, training_step
 
 SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
-VARIANTS = 3
-"""Kinds of step that are taken in turn, under DDP and under DP."""
 
 
 def step_count(model: nn.Module, steps: int) -> int:
     """Optimizer steps that `dissect` takes, for the progress bar."""
-    wrapped = isinstance(model, (DistributedDataParallel, nn.DataParallel))
-    return 1 + (1 + VARIANTS * wrapped) * steps
+    kinds = 3 if isinstance(model, DistributedDataParallel) else 4 if isinstance(model, nn.DataParallel) else 0
+    return 1 + (1 + kinds) * steps
 
 
 def dissect(training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None) -> Anatomy:
-    """Take `steps` steps apart; a wrapped model takes three times as many more, as it is and in two variants, in turn.
+    """Take `steps` steps apart; a wrapped model takes as many more of each of several kinds, in turn.
 
     Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
     """
@@ -85,46 +84,51 @@ def price_exchange(
             found.overlap_seconds.append(overlap)
         found.exchange_off_seconds.append(_timed(training, place, batches, ddp.no_sync()))
         found.one_bucket_seconds.append(_timed(one_bucket, place, batches))
-        for _ in range(VARIANTS):
+        for _ in range(3):
             progress()
 
 
 def price_threads_and_replicas(
     training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
 ) -> None:
-    """DP: whole steps as torch runs them, with all replicas launched from one thread, and with replicas kept, in turn.
+    """DP: whole steps as torch runs them, in kept threads, from one thread, and with kept replicas, in turn.
 
-    The first less the second is what the threads cost, the first less the third what making replicas anew costs. The
-    seconds are left in `found`.
+    The first kind less each other one says what the other does without: threads that are new in every step, threads at
+    all, replicas that are made anew. The seconds are left in `found`.
     """
     model = training.model
-    for variant in (one_thread(model), kept_replicas(model)):  # what the first step of its kind must settle
-        with variant:
-            training_step(training, batches)
-    for _ in range(rounds):
-        found.threads_seconds.append(_timed(training, place, batches))
-        found.one_thread_seconds.append(_timed(training, place, batches, one_thread(model)))
-        found.kept_replicas_seconds.append(_timed(training, place, batches, kept_replicas(model)))
-        for _ in range(VARIANTS):
-            progress()
+    with ThreadPoolExecutor(len(model.device_ids), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        kinds = {
+            "new_threads": nullcontext,
+            "kept_threads": lambda: _applied(model, pool.map),
+            "one_thread": lambda: _applied(model, map),
+            "kept_replicas": lambda: kept_replicas(model),
+        }
+        for kind in kinds.values():  # what the first step of its kind must settle
+            _timed(training, place, batches, kind())
+        for _ in range(rounds):
+            for name, kind in kinds.items():
+                getattr(found, f"{name}_seconds").append(_timed(training, place, batches, kind()))
+                progress()
 
 
 @contextmanager
-def one_thread(model: nn.DataParallel) -> Iterator[None]:
-    """While open, the replicas of `model` are launched one after another from the calling thread."""
+def _applied(model: nn.DataParallel, apply: Callable) -> Iterator[None]:
+    """While open, the replicas of `model` go forward by `apply(function, replicas, inputs, kwargs)` instead of in new
+    threads, as torch's `parallel_apply` does it."""
 
-    def in_turn(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
-        outputs = []
-        for number, replica in enumerate(replicas):
-            with torch.cuda.device(model.device_ids[number]):
-                outputs.append(replica(*inputs[number], **kwargs[number]))
-        return outputs
+    def parallel_apply(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
+        with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
-    if isinstance(model, EmulatedDataParallel):
-        with model.one_thread():
-            yield
-        return
-    model.parallel_apply = in_turn
+        def forward(number: int) -> object:
+            device = torch.cuda.device(model.device_ids[number]) if torch.cuda.is_initialized() else nullcontext()
+            with torch.set_grad_enabled(with_gradient), device:
+                output = replicas[number](*inputs[number], **kwargs[number])
+            return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
+
+        return list(apply(forward, range(len(replicas))))
+
+    model.parallel_apply = parallel_apply
     try:
         yield
     finally:

@@ -46,14 +46,15 @@ class RankAnatomy(Part):
     """DDP: whole steps under `no_sync()`."""
     one_bucket_seconds: Times = []
     """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
-    threads_seconds: Times = []
-    """DataParallel as torch runs it, replicas made anew and run in threads: whole steps, each right before one of
-    `one_thread_seconds`."""
+    new_threads_seconds: Times = []
+    """DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each of the
+    following kinds comes right after it, in this order; every step begins and ends with idle devices."""
+    kept_threads_seconds: Times = []
+    """DataParallel: the same in threads that are kept from step to step."""
     one_thread_seconds: Times = []
-    """DataParallel: whole steps with the same replicas launched one after another from one thread."""
+    """DataParallel: the same with the replicas launched one after another from one thread."""
     kept_replicas_seconds: Times = []
-    """DataParallel: whole steps in threads with replicas that are kept instead of made anew; each right after an
-    `one_thread` one. Their weights are stale: of use for their time alone."""
+    """DataParallel: new threads, but replicas that are kept. Their weights are stale: of use for their time alone."""
 
 
 class Anatomy(Part):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -34,17 +33,10 @@ class EmulatedDataParallel(nn.DataParallel):
         self.output_device = 0
         self.src_device_obj = torch.device("cpu")
         self.dim = 0
-        self._threads = ThreadPoolExecutor(len(device_ids), initializer=torch.set_num_threads, initargs=(1,))
-        self._map = self._threads.map
+        self._threads = self._new_threads()
 
-    @contextmanager
-    def one_thread(self) -> Iterator[None]:
-        """While open, replicas go forward and backward one after another in the calling thread."""
-        self._map = map
-        try:
-            yield
-        finally:
-            self._map = self._threads.map
+    def _new_threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self.device_ids), initializer=torch.set_num_threads, initargs=(1,))
 
     def scatter(self, inputs: tuple[Tensor, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
         """Stage 1: split the batch into one part per replica."""
@@ -56,14 +48,15 @@ class EmulatedDataParallel(nn.DataParallel):
         return [module, *(copy.deepcopy(module) for _ in device_ids[1:])]
 
     def parallel_apply(self, replicas: list[nn.Module], inputs: list, kwargs: list) -> list[Shard]:
-        """Stage 3: run every replica on its part, each in its thread."""
+        """Stage 3: run every replica on its part, each in a thread that ends with it, as torch does it."""
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
         def forward(replica: nn.Module, args: tuple, kwarg: dict) -> Shard:
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        return list(self._map(forward, replicas, inputs, kwargs))
+        with self._new_threads() as threads:
+            return list(threads.map(forward, replicas, inputs, kwargs))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Tensor:
         """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
@@ -90,7 +83,8 @@ class _Gather(torch.autograd.Function):
 
     On CPU, autograd works through a graph on the thread that called backward: had the replicas been left in the main
     graph, their backward passes would run one after another. So the main graph holds this one node, from the
-    parameters of replica 0 to the output, and the replicas' graphs stay apart.
+    parameters of replica 0 to the output, and the replicas' graphs stay apart. The threads of the backward passes are
+    kept from step to step, as autograd's are on GPUs.
     """
 
     @staticmethod
@@ -104,7 +98,7 @@ class _Gather(torch.autograd.Function):
         owner, shards = ctx.owner, ctx.shards
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         parts = gradient.split([shard.output.shape[owner.dim] for shard in shards], owner.dim)
-        gradients = list(owner._map(owner.replica_backward, shards, parts))
+        gradients = list(owner._threads.map(owner.replica_backward, shards, parts))
         return None, None, *owner.reduce(gradients)
 
 
