@@ -94,7 +94,7 @@ def test_a_second_quiet_run_says_nothing_and_leaves_the_first_record_alone(check
     assert kept.read_bytes() == first.read_bytes()
 
 
-def test_a_taken_port_is_a_warning_and_no_failure(tmp_path):
+def test_a_taken_port_is_recorded_and_no_failure(tmp_path):
     try:
         server = socket.create_server(("127.0.0.1", 29500))
     except OSError:
@@ -103,7 +103,6 @@ def test_a_taken_port_is_a_warning_and_no_failure(tmp_path):
         process = run("--results-dir", tmp_path)
     assert process.returncode == 0
     assert only_record(tmp_path).rendezvous_port_free is False
-    assert "torchrun --standalone" in process.stdout
 
 
 @pytest.mark.parametrize("flags", [(), ("--quiet",)])

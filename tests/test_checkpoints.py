@@ -180,3 +180,20 @@ def rank_1_of(launcher: int) -> int:
             if b"\0RANK=1\0" in variables.read():
                 return int(child)
     raise AssertionError("rank 1 is not running")
+
+
+def test_a_run_that_goes_on_from_a_file_writes_its_own_checkpoints(written, tmp_path):
+    newest = sorted(written.iterdir())[-1]
+    process = train(SINGLE, tmp_path / "new", "--epochs", 3, "--resume", newest, results=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert "not written" not in process.stdout
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["checkpoint-0004-000000.pt"]
+
+
+def test_a_file_from_elsewhere_does_not_join_the_checkpoints_of_another_run(written, tmp_path):
+    newest = sorted(written.iterdir())[-1]
+    (tmp_path / "other").mkdir()
+    copied(written, tmp_path / "other")
+    process = train(SINGLE, tmp_path / "other", "--epochs", 3, "--resume", newest, results=tmp_path)
+    assert process.returncode == 2
+    assert "holds checkpoints of another run" in process.stderr

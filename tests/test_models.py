@@ -1,9 +1,11 @@
+import dataclasses
+
 import pytest
 import torch
 from factories import make_config, make_place
 
 from common.errors import UsageError
-from common.training import models
+from common.training import flops, models, precision
 
 CPU = make_place()
 
@@ -65,9 +67,39 @@ def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
 def test_exact_puts_everything_back():
     model = models.create_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
     dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    with models.exact(model):
+    with precision.exact(model):
         assert model.autocast_dtype is None
         assert not any(module.training for module in dropouts)
     assert model.autocast_dtype is torch.bfloat16
     assert dropouts
     assert all(module.training for module in dropouts)
+
+
+def test_every_rank_and_replica_has_a_random_stream_of_its_own():
+    """Dropout with one seed for all would take the same units out of every rank's samples."""
+    config, drawn, weights = make_config(), [], []
+    for rank in range(3):
+        model = models.create_model(config, dataclasses.replace(make_place(), rank=rank))
+        drawn.append(torch.rand(8).tolist())
+        weights.append(torch.nn.utils.parameters_to_vector(model.parameters()))
+    assert len({tuple(numbers) for numbers in drawn}) == 3
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
+
+
+def test_operations_are_counted_by_kind():
+    """alexnet, 3 × 64 × 64: its convolutions and its three linear layers by hand, 2 × multiply-adds, three passes."""
+    found = models.create_model(make_config(model="alexnet", image_size=64, num_classes=10), CPU).flops_by_kind
+    # (outputs a channel, channels out, channels in × kernel) of each layer; the input needs no gradient.
+    maps = [(15 * 15, 64, 3 * 121), (7 * 7, 192, 64 * 25), (3 * 3, 384, 192 * 9), (9, 256, 384 * 9), (9, 256, 256 * 9)]
+    first, *others = (2 * size * out * into for size, out, into in maps)
+    assert found["convolution"] == 2 * first + 3 * sum(others)
+    assert found["matmul"] == 3 * 2 * (256 * 36 * 4096 + 4096 * 4096 + 4096 * 10)
+
+
+def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):
+    def broken(**options):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(flops, "FlopCounterMode", broken)
+    assert models.create_model(make_config(), CPU).flops_by_kind is None

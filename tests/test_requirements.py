@@ -26,8 +26,8 @@ def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> Enviro
         "hostname": "host",
         "platform": "Linux",
         "python": "3.12.1",
-        "torch": "2.12.0+cu130",
-        "torchvision": "0.27.0+cu130",
+        "torch": "2.11.0+cu130",
+        "torchvision": "0.26.0+cu130",
         "cuda": "13.0",
         "driver": "580.1",
         "cpu_model": "CPU",
@@ -63,7 +63,7 @@ def test_a_good_gpu_server_meets_everything():
 
 
 def test_a_host_without_gpus_is_not_blamed_for_them():
-    found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.12.0", "torchvision": "0.27.0"}))
+    found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
     assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, PORT, QUIET, ROOM), "ok")
 
 
@@ -76,8 +76,8 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (TORCH, "ok", machine(here={"torch": "2.11.0", "torchvision": "0.26.0"})),
         (TORCH, "ok", machine(here={"torch": "2.13.1", "torchvision": "0.28.1"})),
         (TORCH, "warning", machine(here={"torch": "2.14.0", "torchvision": "0.29.0"})),
-        (TORCH, "warning", machine(here={"torch": "2.12.0", "torchvision": "0.28.0"})),
-        (TORCH, "warning", machine(here={"torch": "2.12.0+cpu", "torchvision": "0.27.0+cu130"})),
+        (TORCH, "warning", machine(here={"torch": "2.11.0", "torchvision": "0.28.0"})),
+        (TORCH, "warning", machine(here={"torch": "2.11.0+cpu", "torchvision": "0.26.0+cu130"})),
         (BACKEND, "failure", machine(backends=[])),
         (BACKEND, "failure", machine(backends=["nccl"])),
         (BACKEND, "ok", machine(backends=["gloo"])),
@@ -99,7 +99,7 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (FREE, "ok", machine([gpu(0)], gpu_processes=[None])),
         (SHARED, "warning", machine(shared_memory_bytes=64 * 2**20)),
         (FILES, "warning", machine(open_files_limit=256)),
-        (PORT, "warning", machine(rendezvous_port_free=False)),
+        (PORT, "warning", machine(here={"torch": "2.11.0"}, rendezvous_port_free=False)),
         (QUIET, "warning", machine(here={"load_average_1min": 4.5})),
         (QUIET, "ok", machine(here={"load_average_1min": 0.9, "cpu_cores": 1})),
         (ROOM, "warning", machine(disk_free_bytes=2**20)),
@@ -145,3 +145,8 @@ def test_a_broken_driver_is_quoted():
     record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
     [verdict] = [requirement for requirement in check(record) if requirement.name == REACH]
     assert "driver too old" in verdict.advice
+
+
+def test_from_torch_2_12_on_the_port_is_no_matter():
+    here = {"torch": "2.12.0", "torchvision": "0.27.0"}
+    assert PORT not in outcomes(machine(here=here, rendezvous_port_free=False))

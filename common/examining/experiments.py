@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.phases import PhaseClock, instruments, readiness
+from common.examining.instruments import instruments, readiness
+from common.examining.phases import PhaseClock
 from common.examining.traffic import bytes_moved
 from common.machine.devices import Place
 from common.machine.ranks import barrier, gathered

@@ -16,7 +16,8 @@ from common.machine.devices import Place
 from common.machine.ranks import gathered
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch
-from common.training.models import Classifier, exact
+from common.training.models import Classifier
+from common.training.precision import exact
 
 SAMPLES_PER_SHARD = 4
 

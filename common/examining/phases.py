@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parallel import comm
+from torch import Tensor
 from torch.profiler import record_function
 
 from common.machine.devices import Place
 from common.measuring.clocks import Mark, mark, seconds_between
 from common.records import RankAnatomy
-from common.training.data_parallel import EmulatedDataParallel
 
 # Phases that happen inside another one, whose own time is what they leave of it.
 INSIDE = {
@@ -150,89 +147,3 @@ def _by_phase(steps: list[dict[str, float]]) -> dict[str, list[float]]:
         for name, seconds in own.items():
             phases.setdefault(name, []).append(round(max(seconds, 0.0), 7))
     return phases
-
-
-@contextmanager
-def instruments(model: nn.Module, clock: PhaseClock, last_gradients: Sequence[Tensor] = ()) -> Iterator[None]:
-    """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside.
-
-    Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
-    interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
-    """
-    if isinstance(model, nn.DataParallel):
-        with _inside_data_parallel(model, clock):
-            yield
-    else:
-        handles = [parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients]
-        yield
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def readiness(model: nn.Module) -> Iterator[list[Tensor]]:
-    """The parameters of `model`, in the order in which backward passes inside the `with` complete their gradients."""
-    order: list[Tensor] = []
-    handles = [p.register_post_accumulate_grad_hook(order.append) for p in model.parameters() if p.requires_grad]
-    yield order
-    for handle in handles:
-        handle.remove()
-
-
-@contextmanager
-def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock) -> Iterator[None]:
-    """The stages are methods of the model: for the time being, timed ones stand in front of them."""
-    numbers: dict[int, int] = {}
-
-    def replicate(module: nn.Module, device_ids: list) -> list[nn.Module]:
-        replicas = original_replicate(module, device_ids)
-        numbers.clear()
-        numbers.update({id(replica): number for number, replica in enumerate(replicas)})
-        return replicas
-
-    def forward_begins(replica: nn.Module, inputs: tuple[Tensor]) -> None:
-        replica.__dict__["begun"] = mark(inputs[0].device)
-
-    def forward_ends(replica: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        number = numbers.get(id(replica), 0)
-        clock.replica_worked(number, replica.__dict__.pop("begun"), mark(output.device))
-        if not isinstance(model, EmulatedDataParallel):
-            _watch_backward(replica, output, lambda *marks: clock.replica_worked(number, *marks))
-
-    def replica_backward(shard, gradient: Tensor):
-        before = mark(gradient.device)
-        gradients = type(model).replica_backward(model, shard, gradient)
-        clock.replica_worked(numbers.get(id(shard.replica), 0), before, mark(gradient.device))
-        return gradients
-
-    original_replicate, reduce_add = model.replicate, comm.reduce_add_coalesced
-    hooks = [
-        model.module.register_forward_pre_hook(forward_begins),
-        model.module.register_forward_hook(forward_ends),
-    ]
-    model.scatter = clock.timed("scatter", model.scatter)
-    model.replicate = clock.timed("replicate", replicate)
-    model.gather = clock.timed("gather", model.gather)
-    if isinstance(model, EmulatedDataParallel):
-        model.replica_backward, model.reduce = replica_backward, clock.timed("reduce", model.reduce)
-    else:
-        comm.reduce_add_coalesced = clock.timed("reduce", reduce_add)  # what torch calls to sum the gradients
-    try:
-        yield
-    finally:
-        for name in ("scatter", "replicate", "gather", "replica_backward", "reduce"):
-            model.__dict__.pop(name, None)
-        comm.reduce_add_coalesced = reduce_add
-        for hook in hooks:
-            hook.remove()
-
-
-def _watch_backward(replica: nn.Module, output: Tensor, worked: Callable[[Mark, Mark], None]) -> None:
-    """torch's DataParallel has no place where a replica's backward begins or ends: gradients tell."""
-    weights = [w for module in replica.modules() for w in getattr(module, "_former_parameters", {}).values()]
-    begun: list[Mark] = []
-    output.register_hook(lambda _: begun.append(mark(output.device)))
-    torch.autograd.graph.register_multi_grad_hook(
-        [weight for weight in weights or replica.parameters() if weight.requires_grad],
-        lambda _: worked(begun[0], mark(output.device)),
-    )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from common.examining.phases import PhaseClock, instruments
+from common.examining.instruments import instruments
+from common.examining.phases import PhaseClock
 from common.machine.devices import Place
 from common.machine.ranks import barrier
 from common.training.step import Training, training_step

@@ -139,9 +139,10 @@ def _host(record: EnvironmentRecord) -> Iterator[Requirement]:
     if (files := record.open_files_limit) is not None:
         few = files < OPEN_FILES
         yield _judge(f"{OPEN_FILES} open files", str(files), (few, "warning", f"raise it: ulimit -n {OPEN_FILES}"))
-    free = record.rendezvous_port_free
-    advice = "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one"
-    yield _judge("port 29500", "free" if free else "taken", (not free, "warning", advice))
+    if _version(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
+        free = record.rendezvous_port_free
+        advice = "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one"
+        yield _judge("port 29500", "free" if free else "taken", (not free, "warning", advice))
     if (load := record.environment.load_average_1min) is not None:
         cores = record.environment.cpu_cores
         busy = load > max(1.0, cores / 2)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from contextlib import contextmanager, nullcontext
-from itertools import chain
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import UsageError
 from common.machine.devices import Place
 from common.machine.vision import import_torchvision
-from common.records import FlopKind, Precision, RunConfig
+from common.records import FlopKind, RunConfig
+from common.training.flops import count_flops
+from common.training.precision import set_precision
 
 # Mean and standard deviation of ImageNet's pixels (0..1), as torchvision's own recipes use them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -107,39 +106,6 @@ def _published_size(name: str) -> int:
     return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
-def count_flops(model: Classifier, config: RunConfig) -> dict[FlopKind, int] | None:
-    """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
-
-    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone. None where
-    torch cannot count this model's operations. Raises what the model itself raises for images that it cannot take.
-    """
-    try:
-        with FlopCounterMode(display=False) as counter:
-            _forward_of_shapes(model, config).sum().backward()
-    except Exception:
-        _forward_of_shapes(model, config)  # raises again if the model is at fault, and not the counter
-        return None
-    found: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
-    for operation, flops in counter.get_flop_counts()["Global"].items():
-        kind = "convolution" if "convolution" in str(operation) else "matmul"
-        found[kind] += flops // config.per_device_micro_batch_size
-    return found
-
-
-def _forward_of_shapes(model: Classifier, config: RunConfig) -> Tensor:
-    """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
-    state = {
-        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
-    }
-    shape = (config.per_device_micro_batch_size, 3, config.image_size, config.image_size)
-    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
-    try:
-        return functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))
-    finally:
-        model.autocast_dtype = dtype
-
-
 def _builder(name: str):
     zoo = import_torchvision().models
     names = zoo.list_models(module=zoo)
@@ -158,51 +124,6 @@ def _arguments(config: RunConfig) -> dict:
     if config.model.startswith("maxvit_"):
         arguments["input_size"] = (config.image_size, config.image_size)
     return arguments
-
-
-def set_precision(precision: Precision, device: torch.device) -> None:
-    """Make convolutions run in `precision`. `tf32` and the two half precisions leave matrix products as torch has them.
-
-    Raises `UsageError` where the device lacks it. The half precisions are entered in `Classifier.forward`.
-    """
-    on_gpu = device.type == "cuda"
-    ampere = on_gpu and torch.cuda.get_device_capability(device)[0] >= 8
-    if precision == "tf32" and not ampere:
-        raise UsageError("--precision tf32 needs a GPU of compute capability 8.0 or later; try ieee-fp32")
-    if precision == "bf16" and on_gpu and not ampere:
-        raise UsageError("--precision bf16 needs a GPU of compute capability 8.0 or later; try fp16")
-    if precision == "fp16" and not on_gpu:
-        raise UsageError("--precision fp16 needs a GPU: CPU cores train in ieee-fp32 or bf16")
-    if precision == "ieee-fp32":
-        torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = "ieee"
-    elif precision == "tf32":
-        torch.backends.cudnn.conv.fp32_precision = "tf32"
-
-
-@contextmanager
-def exact(classifier: Classifier):
-    """IEEE fp32, no dropout, buffers put back at the end: the same samples give the same gradient twice."""
-    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
-    fp32 = [backend.fp32_precision for backend in backends]
-    dtype, buffers = classifier.autocast_dtype, [buffer.clone() for buffer in classifier.buffers()]
-    random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
-    random_layers = [module for module in classifier.modules() if isinstance(module, random_kinds)]
-    try:
-        classifier.autocast_dtype = None
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        for module in random_layers:
-            module.eval()
-        yield
-    finally:
-        classifier.autocast_dtype = dtype
-        for backend, value in zip(backends, fp32, strict=True):
-            backend.fp32_precision = value
-        for module in random_layers:
-            module.train()
-        with torch.no_grad():
-            for buffer, value in zip(classifier.buffers(), buffers, strict=True):
-                buffer.copy_(value)
 
 
 def bare(model: nn.Module) -> Classifier:

@@ -1,0 +1,57 @@
+"""The next command that a run prints is one that works."""
+
+import json
+import shlex
+
+import pytest
+from conftest import ROOT
+
+from common.command_line.commands import next_command
+from common.command_line.flags import add_ddp_options, training_parser
+from common.errors import UsageError
+from common.records import Record
+
+EXAMPLE = ROOT / "results/examples/h100x2/02_single_resnet50_1x64_tf32_20261124T150056Z-7a25.json"
+
+
+def record(**config) -> Record:
+    """One of two GPUs, with another configuration."""
+    known = json.loads(EXAMPLE.read_text())
+    known["config"] |= config
+    return Record.model_validate(known)
+
+
+def following(monkeypatch, command: str, of: Record) -> list[str]:
+    monkeypatch.setattr("sys.argv", shlex.split(command)[1:])
+    return shlex.split(next_command(of))
+
+
+def test_from_one_gpu_to_all_with_the_same_batch_on_each(monkeypatch):
+    words = following(monkeypatch, "python 02_baseline_single_gpu.py --batch-size 64 --epochs 2", record())
+    assert words[:2] == ["python", "03_dataparallel_training.py"]
+    options = training_parser("dp", "", "")
+    options.add_argument("--gpus")
+    read = options.read(words[2:])
+    assert (read.batch_size, read.gpus, read.epochs) == (128, "0,1", 2)
+
+
+def test_what_auto_accumulate_found_out_is_carried_on_and_the_flag_is_not(monkeypatch):
+    """Under torchrun the flag needs --max-restarts, which the printed command would lack."""
+    command = "python 02_baseline_single_gpu.py --batch-size 64 --auto-accumulate --accumulation-steps 2"
+    words = following(monkeypatch, command, record(accumulation_steps=4))
+    assert "--auto-accumulate" not in words
+    assert words[words.index("--accumulation-steps") + 1] == "4"
+    assert words.count("--accumulation-steps") == 1
+
+
+def test_a_compiled_run_goes_on_with_step_04(monkeypatch):
+    words = following(monkeypatch, "python 02_baseline_single_gpu.py --compile", record(compile=True))
+    assert "04_ddp_training.py" in words
+    parser = training_parser("ddp", "", "")
+    add_ddp_options(parser)
+    assert parser.read(words[words.index("04_ddp_training.py") + 1 :]).compile
+
+
+def test_abbreviated_flags_are_refused():
+    with pytest.raises(UsageError, match="--batch"):
+        training_parser("single", "", "").read(["--batch", "32"])

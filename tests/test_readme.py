@@ -1,0 +1,39 @@
+"""The README and the files that it shows hold together."""
+
+import difflib
+import re
+
+import pytest
+from conftest import ROOT
+
+STEPS = ["02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"]
+
+
+def lesson(script: str) -> list[str]:
+    """The lines of `train` after its imports: what the step teaches."""
+    body = (ROOT / script).read_text().partition("    place = ")
+    return (body[1] + body[2]).partition("\n\n\nif __name__")[0].splitlines()
+
+
+def lesson_diff(old: str, new: str) -> str:
+    lines = list(difflib.unified_diff(lesson(old), lesson(new), lineterm="", n=1))[2:]
+    return "\n".join(line for line in lines if not line.startswith("@@"))
+
+
+@pytest.mark.parametrize(("old", "new"), [STEPS[:2], STEPS[1:]])
+def test_the_readme_shows_how_two_steps_differ(old, new):
+    shown = re.findall(r"```diff\n(.*?)\n```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert lesson_diff(old, new) in shown
+
+
+@pytest.mark.parametrize("script", STEPS)
+def test_a_step_fits_on_a_screen(script):
+    assert 40 <= len((ROOT / script).read_text().splitlines()) <= 90
+
+
+def test_every_path_in_the_documents_exists():
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for path in re.findall(
+            r"`((?:common|tests|docs|benchmarks|templates|results/examples)/[\w./-]*)`", document.read_text()
+        ):
+            assert (ROOT / path).exists(), f"{document.name}: {path}"
