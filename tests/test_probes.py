@@ -13,7 +13,7 @@ from rich.console import Console
 from workers import exchange_faults
 
 from common.console import probe_tables as tables
-from common.probes import compute, measure
+from common.probes import compute, launches, measure
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
 from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
@@ -245,3 +245,25 @@ def test_gpus_are_measured(tmp_path):
     assert all(copy.bytes_per_second for copy in probes.copies)
     assert (probes.all_reduce is None) == (gpus == 1)
     assert probes.seconds < 60
+
+
+def test_launches_are_timed_in_threads_and_in_processes():
+    measured = launches.measure_launches(100)
+    assert measured.workers >= 2
+    assert 0 < measured.alone_seconds < 0.01
+    assert measured.processes_seconds < 0.1
+    assert measured.first_convolution_seconds < 1
+    assert "threads at once" in shown(Probes(seconds=1, launches=measured))
+
+
+def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):
+    """An addition that is all Python: four threads take turns at it, each takes four times as long."""
+
+    def slow(self, other):
+        for _ in range(20_000):
+            pass
+
+    monkeypatch.setattr(torch.Tensor, "add_", slow)
+    monkeypatch.setattr(launches, "LAUNCHES", 100)
+    monkeypatch.setattr(launches, "CHUNKS", 3)
+    assert launches._in_threads(4) > 1.5 * launches._launch_seconds(0)

@@ -9,13 +9,14 @@ from rich.text import Text
 
 from common.console.machine_tables import plain_table, section
 from common.formats import gib
-from common.records import AllReduce, Copy, MatmulRate, MemoryRate, ProbeName, Probes
+from common.records import AllReduce, Copy, LaunchTimes, MatmulRate, MemoryRate, ProbeName, Probes
 
 TITLES: dict[ProbeName, str] = {
     "matmul": "Matrix products",
     "memory": "Memory of a device",
     "copies": "Copies to the GPUs",
     "all_reduce": "All-reduce: all devices sum a message",
+    "launches": "Launches: what the host needs to start small work on a device",
 }
 
 
@@ -30,6 +31,8 @@ def probes(measured: Probes) -> RenderableType:
         sections.append(_copies(measured.copies))
     if measured.all_reduce:
         sections.append(_all_reduce(measured.all_reduce))
+    if measured.launches:
+        sections.append(_launches(measured.launches))
     if missing := list(_missing(measured)):
         sections.append(section("Not measured", *missing))
     return Group(*sections)
@@ -49,6 +52,19 @@ def duration(seconds: float) -> str:
 
 def _three_digits(value: float) -> str:
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def _launches(times: LaunchTimes) -> RenderableType:
+    rows = plain_table("what", "from", "host time")
+    rows.add_row("addition of 8 numbers", "one thread", duration(times.alone_seconds))
+    rows.add_row("", f"each of {times.workers} threads at once", duration(times.threads_seconds))
+    rows.add_row("", f"each of {times.workers} processes at once", duration(times.processes_seconds))
+    rows.add_row("convolution", "a thread that has launched it before", duration(times.convolution_seconds))
+    rows.add_row("", "a thread that has just started", duration(times.first_convolution_seconds))
+    use = _use(
+        "why threads (DataParallel starts new ones each step) can cost more than the bytes that they save to send"
+    )
+    return section(TITLES["launches"], rows, use)
 
 
 def _matmul(rates: list[MatmulRate]) -> RenderableType:

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from common.console import probe_tables as tables
-from common.probes import all_reduce, compute
+from common.probes import all_reduce, compute, launches
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
 
@@ -28,6 +28,7 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "memory": partial(_alone, compute.memory_rates),
         "copies": partial(_alone, compute.copies),
         "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
+        "launches": partial(launches.measure_launches, LIMIT_SECONDS),
     }
     not_applicable: dict[ProbeName, str] = {}
     if not gpus:

@@ -19,7 +19,16 @@ from common.records.outcome import (
     StaticMemory,
     Validation,
 )
-from common.records.probe_results import AllReduce, AllReduceTime, Copy, MatmulRate, MemoryRate, ProbeName, Probes
+from common.records.probe_results import (
+    AllReduce,
+    AllReduceTime,
+    Copy,
+    LaunchTimes,
+    MatmulRate,
+    MemoryRate,
+    ProbeName,
+    Probes,
+)
 from common.records.record import EnvironmentRecord, Record
 from common.records.requested import CommHook, DdpOptions, RunConfig
 from common.records.step_phases import Anatomy, PhaseName, RankAnatomy
@@ -62,6 +71,7 @@ __all__ = [
     "FlopKind",
     "Gpu",
     "GpuHealth",
+    "LaunchTimes",
     "MatmulRate",
     "MemoryRate",
     "Method",

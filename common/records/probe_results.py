@@ -8,7 +8,7 @@ from pydantic import Field
 
 from common.records.values import Count, Part, PositiveCount, PositiveSeconds, Precision, Seconds
 
-ProbeName = Literal["matmul", "memory", "copies", "all_reduce"]
+ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches"]
 
 
 class MatmulRate(Part):
@@ -95,6 +95,24 @@ class AllReduce(Part):
     """Sizes for which no time was left."""
 
 
+class LaunchTimes(Part):
+    """What the host needs to start small work on a device; the device's own time is not in it."""
+
+    workers: Annotated[int, Field(ge=2)]
+    """Threads, and processes, that launch at once; each on a device of its own where there are as many GPUs."""
+    alone_seconds: PositiveSeconds
+    """One launch in one thread."""
+    threads_seconds: PositiveSeconds
+    """One launch in each of `workers` threads of one process at once."""
+    processes_seconds: PositiveSeconds
+    """One launch in each of `workers` processes at once."""
+    convolution_seconds: PositiveSeconds
+    """One convolution (16 channels, 14 × 14, 3 × 3) in a thread that has launched it before. On CPU cores the
+    launching thread does the work as well, and its time is in it."""
+    first_convolution_seconds: PositiveSeconds
+    """The same in a thread that has just started."""
+
+
 class Probes(Part):
     """What step 01 measured. A probe that is missing here is named in `not_applicable` or in `failed`."""
 
@@ -104,6 +122,7 @@ class Probes(Part):
     memory: list[MemoryRate] = []
     copies: list[Copy] = []
     all_reduce: AllReduce | None = None
+    launches: LaunchTimes | None = None
     not_applicable: dict[ProbeName, str] = {}
     """Probes that mean nothing on this machine, and why."""
     failed: dict[ProbeName, str] = {}
