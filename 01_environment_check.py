@@ -22,27 +22,27 @@ def main() -> int:
     args = parse_arguments()
     check_writable(args.results_dir)
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
-    from common.console import machine_tables as environment_tables
-    from common.console import probe_tables as tables
+    from common.console import machine_tables, probe_tables
     from common.console.screen import open_console
     from common.machine import environment, requirements
     from common.probes import measure
 
     command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"
     record = environment.look_around(command, args.results_dir)
-    record.requirements = requirements.check(record)
+    record.requirements = requirements.check_requirements(record)
     failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
 
     console = open_console(quiet=args.quiet)
-    console.print(environment_tables.machine(record))
+    console.print(machine_tables.machine_table(record))
     if record.environment.gpus:
-        console.print(environment_tables.gpus(record))
-    console.print(environment_tables.verdicts(record))
+        console.print(machine_tables.gpu_table(record))
+    console.print(machine_tables.requirement_table(record))
     if args.benchmark and not failures:
-        record.probes = measure.measure(console, *measure.plan())
-        console.print(tables.probes(record.probes))
+        console.print("\n[bold]Measuring what the parts can do[/] (under a minute; --no-benchmark leaves it out)")
+        record.probes = measure.measure(lambda name: console.print(f"  {probe_tables.TITLES[name]} …"), *measure.plan())
+        console.print(probe_tables.probe_table(record.probes))
     path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))
-    console.print(environment_tables.conclusion(record, _next_command(args)))
+    console.print(machine_tables.conclusion(record, _next_command(args)))
     console.print(f"record: {path}", markup=False, soft_wrap=True)
 
     for failure in failures if args.quiet else []:
@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
                         help="where the record goes")  # fmt: skip
     parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True,
-                        help="measure what the parts can do, about 20 s")  # fmt: skip
+                        help="measure what the parts can do, under a minute")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser.parse_args()
 

@@ -2,4 +2,4 @@
 
 
 class UsageError(Exception):
-    """Bad input. The message is one line that says what is wrong and how to mend it."""
+    """Bad input. The message is one line that says what is wrong and how to fix it."""

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import environment, run_script
 
-from common.machine.requirements import check
 from common.records import EnvironmentRecord
 
 
@@ -74,7 +73,7 @@ def test_the_record_holds_what_was_found(checked):
     assert record.environment.gpus == []
     assert "gloo" in record.backends
     assert record.torchvision_error is None
-    assert record.requirements == check(record)
+    assert record.requirements == check_requirements(record)
     assert record.command.startswith("python 01_environment_check.py --no-benchmark --results-dir ")
     assert record.probes is None
 

@@ -17,7 +17,7 @@ SAMPLES = SyntheticImageNet(64, 32, 10, seed=0)
 
 
 def check(classifier, model, devices=2):
-    return parity.check(model, classifier, SAMPLES, make_place(devices), None)
+    return parity.check_parity(model, classifier, SAMPLES, make_place(devices), None)
 
 
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
@@ -111,7 +111,7 @@ def test_it_runs_across_the_zoo(name, size):
     config = make_config(model=name, image_size=size, per_device_batch_size=4)
     classifier = models.create_model(config, make_place())
     place, samples = make_place(2), SyntheticImageNet(4, size, 10, seed=0)
-    found = parity.check(EmulatedDataParallel(classifier, range(2)), classifier, samples, place, None)
+    found = parity.check_parity(EmulatedDataParallel(classifier, range(2)), classifier, samples, place, None)
     assert found.outcome == "passed", found
 
 

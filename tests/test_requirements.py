@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.machine.requirements import check
+from common.machine.requirements import check_requirements
 from common.records import Environment, EnvironmentRecord, Gpu
 
 GIB = 2**30
@@ -54,7 +54,7 @@ def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> Enviro
 
 
 def outcomes(record: EnvironmentRecord) -> dict[str, str]:
-    return {requirement.name: requirement.outcome for requirement in check(record)}
+    return {requirement.name: requirement.outcome for requirement in check_requirements(record)}
 
 
 def test_a_good_gpu_server_meets_everything():
@@ -136,14 +136,14 @@ def test_whatever_is_not_ok_says_what_to_do():
         disk_free_bytes=0,
         driver_gpus=[],
     )
-    advice = [requirement.advice for requirement in check(worst) if requirement.outcome != "ok"]
+    advice = [requirement.advice for requirement in check_requirements(worst) if requirement.outcome != "ok"]
     assert len(advice) == 11
     assert all(advice)
 
 
 def test_a_broken_driver_is_quoted():
     record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
-    [verdict] = [requirement for requirement in check(record) if requirement.name == REACH]
+    [verdict] = [requirement for requirement in check_requirements(record) if requirement.name == REACH]
     assert "driver too old" in verdict.advice
 
 

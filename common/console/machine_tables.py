@@ -13,7 +13,7 @@ from common.records import EnvironmentRecord
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 
-def machine(record: EnvironmentRecord) -> RenderableType:
+def machine_table(record: EnvironmentRecord) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
     here = record.environment
     rows = {
@@ -37,7 +37,7 @@ def machine(record: EnvironmentRecord) -> RenderableType:
     return section("This machine", table)
 
 
-def gpus(record: EnvironmentRecord) -> RenderableType:
+def gpu_table(record: EnvironmentRecord) -> RenderableType:
     """One line per GPU, and which pairs reach each other's memory directly."""
     table = plain_table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
     for gpu in record.environment.gpus:
@@ -57,7 +57,7 @@ def gpus(record: EnvironmentRecord) -> RenderableType:
     return Group(*sections)
 
 
-def verdicts(record: EnvironmentRecord) -> RenderableType:
+def requirement_table(record: EnvironmentRecord) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
     table = plain_table("", "needed", "found here")
     advice = Table.grid(padding=(0, 2))
@@ -77,7 +77,7 @@ def conclusion(record: EnvironmentRecord, next_command: str) -> RenderableType:
     outcomes = [requirement.outcome for requirement in record.requirements]
     failures, warnings = outcomes.count("failure"), outcomes.count("warning")
     if failures:
-        return Text(f"\nThe lab cannot run here yet: {counted(failures, 'failure')} to mend first.", style="bold red")
+        return Text(f"\nThe lab cannot run here yet: {counted(failures, 'failure')} to fix first.", style="bold red")
     gpus, cores = len(record.environment.gpus), record.environment.cpu_cores
     devices = counted(gpus, "GPU") if gpus else counted(cores, "CPU core")
     reserve = f", with {counted(warnings, 'warning')}" if warnings else ""

@@ -20,7 +20,7 @@ TITLES: dict[ProbeName, str] = {
 }
 
 
-def probes(measured: Probes) -> RenderableType:
+def probe_table(measured: Probes) -> RenderableType:
     """Everything that was measured, then what was not and why."""
     sections = []
     if measured.matmul:

@@ -168,8 +168,8 @@ def validation_line(validation: Validation | None) -> str:
     """What the model got right on images that it has not trained on."""
     if validation is None:
         return "[yellow]  validation: none of its images can be decoded"
-    told = f"top-1 {validation.top1:.1%}, top-5 {validation.top5:.1%} of {validation.samples} images"
-    return f"  validation: {told}, {validation.seconds:.2f} s"
+    accuracy = f"top-1 {validation.top1:.1%}, top-5 {validation.top5:.1%} of {validation.samples} images"
+    return f"  validation: {accuracy}, {validation.seconds:.2f} s"
 
 
 def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:

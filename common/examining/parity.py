@@ -29,7 +29,7 @@ PASSES = 2
 TOLERANCE = 1e-3
 
 # A parameter without influence on the loss (a bias before a BatchNorm) has a gradient of pure rounding noise, and two
-# such are never alike. Below this part of the typical size of the whole gradient, the difference is held against that.
+# such are never alike. Below this part of the typical size of the whole gradient, the difference is compared with that.
 NOISE_FLOOR = 1e-4
 
 
@@ -43,14 +43,16 @@ NOTES = {
 }
 
 
-def check(model: nn.Module, classifier: Classifier, dataset: Dataset, place: Place, ddp: DdpOptions | None) -> Parity:
+def check_parity(
+    model: nn.Module, classifier: Classifier, dataset: Dataset, place: Place, ddp: DdpOptions | None
+) -> Parity:
     """Compare the gradient of `model`, the wrapped `classifier`, with one device's, before the first step, twice.
 
     One small global batch, equal shards, IEEE fp32, no dropout. The reference runs the bare classifier on this
     process's first device, shard by shard, as BatchNorm sees the samples under DP and DDP, and averages. Every rank
     compares, so that a rank that has the wrong gradient shows whichever it is; the worst of all is the result.
     Gradients and buffers are left as they were found: none, and untouched. Of `ddp`, a compressed exchange is given
-    more tolerance and says so; synchronised BatchNorm is held against one device that sees the whole batch at once.
+    more tolerance and says so; synchronised BatchNorm is compared with one device that sees the whole batch at once.
     """
     devices = place.world.devices
     if devices == 1 and model is classifier:

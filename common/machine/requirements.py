@@ -12,7 +12,7 @@ from typing import Literal
 from common.formats import counted, gib
 from common.records import EnvironmentRecord, Requirement
 
-TORCH_VERSIONS = ((2, 11), (2, 13))
+TORCH_VERSIONS = ((2, 11), (2, 15))
 """Oldest and newest that the lab was made for."""
 TORCHVISION_OFFSET = 15
 """torchvision 0.(n + 15) is made for torch 2.n."""
@@ -27,7 +27,7 @@ Problem = tuple[bool, Literal["warning", "failure"], str]
 """Does it hold here; what it means; what to do."""
 
 
-def check(record: EnvironmentRecord) -> list[Requirement]:
+def check_requirements(record: EnvironmentRecord) -> list[Requirement]:
     """A verdict on each requirement that means something on this machine."""
     return [*_software(record), *_gpus(record), *_host(record)]
 

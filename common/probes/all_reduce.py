@@ -24,12 +24,12 @@ from common.records import AllReduce, AllReduceTime
 
 SIZES = tuple(4 * 2**10 * 2**power for power in range(17))
 """4 KiB to 256 MiB, in bytes."""
-MOST_CORES = 8
+MAX_CORES = 8
 """Ranks on a host without GPUs: each needs about half a GiB, and a server may have hundreds of cores."""
 BUDGET_SECONDS = 10.0
 BATCHES = 5
 BATCH_SECONDS = 0.02
-MOST_IN_A_BATCH = 50
+MAX_IN_A_BATCH = 50
 ROW = 1024
 """Numbers in 4 KiB, the smallest message."""
 
@@ -38,8 +38,8 @@ Exchange = Callable[[Tensor], object]
 
 
 def ranks_here() -> int:
-    """Devices that take part: every GPU, or up to `MOST_CORES` CPU cores."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else min(cpu_cores(), MOST_CORES)
+    """Devices that take part: every GPU, or up to `MAX_CORES` CPU cores."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else min(cpu_cores(), MAX_CORES)
 
 
 def measure_all_reduce(
@@ -95,7 +95,7 @@ def _median_seconds(message: Tensor, exchange: Exchange) -> float | None:
     right = _sum_is_right(message, exchange)  # the first one also warms up
     message.zero_()
     once = _batch_seconds(message, 1, exchange)
-    repeats = max(1, min(MOST_IN_A_BATCH, int(BATCH_SECONDS / once)))
+    repeats = max(1, min(MAX_IN_A_BATCH, int(BATCH_SECONDS / once)))
     seconds = median(_batch_seconds(message, repeats, exchange) for _ in range(BATCHES))
     return seconds if _sum_is_right(message, exchange) and right else None
 

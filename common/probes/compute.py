@@ -104,10 +104,10 @@ def median_seconds(action: Callable[[], object], place: Place) -> float:
         once = perf_counter() - once
         if perf_counter() - started > WARM_UP_SECONDS:
             break
-    fewest, most = REPEATS
+    low, high = REPEATS
     clock = StepClock(place)
     clock.start()
-    for _ in range(max(fewest, min(most, int(MEASURED_SECONDS / once)))):
+    for _ in range(max(low, min(high, int(MEASURED_SECONDS / once)))):
         action()
         clock.step_done()
     return median(clock.finish().steps)

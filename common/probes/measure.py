@@ -7,9 +7,7 @@ from functools import partial
 from time import perf_counter
 
 import torch
-from rich.console import Console
 
-from common.console import probe_tables as tables
 from common.probes import all_reduce, compute, launches
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
@@ -38,14 +36,15 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     return {name: action for name, action in actions.items() if name not in not_applicable}, not_applicable
 
 
-def measure(console: Console, actions: dict[ProbeName, Action], not_applicable: dict[ProbeName, str]) -> Probes:
-    """Run the probes of a `plan` and tell of each as it starts. Nothing that a probe raises comes out, nor Ctrl-C."""
-    console.print("\n[bold]Measuring what the parts can do[/] (half a minute at most; --no-benchmark leaves it out)")
+def measure(
+    announce: Callable[[ProbeName], object], actions: dict[ProbeName, Action], not_applicable: dict[ProbeName, str]
+) -> Probes:
+    """Run the probes of a `plan`, each announced as it starts. Nothing that one raises comes out, nor Ctrl-C."""
     started = perf_counter()
     results, failed = {}, {}
     try:
         for name, action in actions.items():
-            console.print(f"  {tables.TITLES[name]} …")
+            announce(name)
             try:
                 results[name] = action()
             except Exception as error:

@@ -46,12 +46,12 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
 def _for_less_memory(config: RunConfig, place: Place) -> str:
     """Names what did not fit, and how to have the same global batch in less memory."""
     at_once = f"{config.per_device_micro_batch_size} images of {config.image_size} px per device"
-    told = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(place))})"
+    problem = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(place))})"
     steps = next_steps(config, place.world)
     if steps is None:
-        return f"{told}: lower --image-size, or try --precision bf16."
+        return f"{problem}: lower --image-size, or try --precision bf16."
     return (
-        f"{told}: --accumulation-steps {steps} keeps the global batch of {config.global_batch_size}; "
+        f"{problem}: --accumulation-steps {steps} keeps the global batch of {config.global_batch_size}; "
         "or lower --batch-size or --image-size, or try --precision bf16."
     )
 

@@ -61,7 +61,9 @@ class MeasuredRun:
         self._start, self.recorder.resumed = find_start(self.options, self.config, self.place.rank)
         screen.show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
-        found = parity.check(training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp)
+        found = parity.check_parity(
+            training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp
+        )
         self.recorder.parity = found
         self.progress.line(screen.parity_line(found))
 

@@ -18,7 +18,7 @@ from common.training.batch import Batch, Sample
 if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
 
-MOST_UNREADABLE_IN_A_ROW = 100
+MAX_UNREADABLE_IN_A_ROW = 100
 
 
 class ImageTree(NamedTuple):
@@ -93,13 +93,13 @@ class TrainingImages(Dataset):
         batches keep their size. Raises RuntimeError where a hundred in a row cannot."""
         found, unreadable = [], []
         for epoch, index in samples:
-            for offset in range(MOST_UNREADABLE_IN_A_ROW):
+            for offset in range(MAX_UNREADABLE_IN_A_ROW):
                 path, label = self.samples[(index + offset) % len(self)]
                 image = _decoded(path, unreadable)
                 if image is not None:
                     break
             else:
-                raise RuntimeError(f"{MOST_UNREADABLE_IN_A_ROW} images in a row cannot be decoded, the last one {path}")
+                raise RuntimeError(f"{MAX_UNREADABLE_IN_A_ROW} images in a row cannot be decoded, the last one {path}")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(hash((self.seed, epoch, index)) % 2**63)
                 found.append((self.transform(image), label, index))

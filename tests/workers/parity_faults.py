@@ -55,6 +55,6 @@ with process_group(place, 60):
         if fault in HOOKS:
             model.register_comm_hook(None, HOOKS[fault])
         seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
-        outcomes[fault] = parity.check(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
+        outcomes[fault] = parity.check_parity(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
     if place.rank == 0:
         print(json.dumps(outcomes))
