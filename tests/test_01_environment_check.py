@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import environment, run_script
 
+from common.machine.requirements import check_requirements
 from common.records import EnvironmentRecord
 
 
