@@ -15,7 +15,8 @@ from common.records import EnvironmentRecord, Requirement
 TORCH_VERSIONS = ((2, 11), (2, 15))
 """Oldest and newest that the lab was made for."""
 TORCHVISION_OFFSET = 15
-"""torchvision 0.(n + 15) is made for torch 2.n."""
+"""torchvision 0.(n + 15) is made for torch 2.n; from 0.29.2 on, which asks for torch 2.14 or later, for later ones too."""
+LOOSE_SINCE = (2, 14), (0, 29)
 GPU_MEMORY_BYTES = 8 * 2**30
 FIRMWARE_BYTES = 2**29
 """Driver and firmware keep some: a GPU that is sold with 8 GiB shows a few hundred MiB less."""
@@ -43,6 +44,7 @@ def _judge(name: str, found: str, *problems: Problem) -> Requirement:
 def _software(record: EnvironmentRecord) -> Iterator[Requirement]:
     torch, vision = record.environment.torch, record.environment.torchvision
     made_for = (0, _version(torch)[1] + TORCHVISION_OFFSET)
+    loose = _version(torch) >= LOOSE_SINCE[0] and _version(vision) >= LOOSE_SINCE[1]
     install = "install the versions of pyproject.toml: pip install -e ."
     yield _judge(
         "torch and torchvision fit",
@@ -55,7 +57,11 @@ def _software(record: EnvironmentRecord) -> Iterator[Requirement]:
         ),
         (_version(torch) < TORCH_VERSIONS[0], "failure", f"this torch is too old; {install}"),
         (_version(torch) > TORCH_VERSIONS[1], "warning", f"newer than the lab; if a step fails, {install}"),
-        (_version(vision) != made_for, "warning", f"made for different versions; if a model fails, {install}"),
+        (
+            _version(vision) != made_for and not loose,
+            "warning",
+            f"made for different versions; if a model fails, {install}",
+        ),
         (
             bool(_build(torch) and _build(vision)) and _build(torch) != _build(vision),
             "warning",

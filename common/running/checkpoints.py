@@ -118,17 +118,13 @@ def _read(options: TrainingOptions, config: RunConfig) -> tuple[Start, Resumed |
     newest_first = sorted(folder.glob("checkpoint-*.pt"), reverse=True) if folder else []
     if options.resume != "auto":
         path = Path(options.resume) if options.resume else None
+        found = _checked_file(path, config) if path else (Start(), None)
         if newest_first and (path is None or path.resolve().parent != folder.resolve()):
             raise UsageError(
                 f"--checkpoint-dir {folder} holds checkpoints of another run: "
                 "add --resume auto to go on from them, or name another folder"
             )
-        if path is None:
-            return Start(), None
-        try:
-            return _checked(path, _load(path), config, [])
-        except ValueError as error:
-            raise UsageError(f"--resume {path}: {error}") from None
+        return found
     skipped: list[str] = []
     for path in newest_first:
         try:
@@ -138,6 +134,13 @@ def _read(options: TrainingOptions, config: RunConfig) -> tuple[Start, Resumed |
     if skipped:
         raise UsageError(f"--resume auto: none of {folder}'s checkpoints can be read ({skipped[0]})")
     return Start(), None
+
+
+def _checked_file(path: Path, config: RunConfig) -> tuple[Start, Resumed]:
+    try:
+        return _checked(path, _load(path), config, [])
+    except ValueError as error:
+        raise UsageError(f"--resume {path}: {error}") from None
 
 
 def _load(path: Path) -> dict:
