@@ -15,7 +15,7 @@ from common.records import EnvironmentRecord, Requirement
 TORCH_VERSIONS = ((2, 11), (2, 15))
 """Oldest and newest that the lab was made for."""
 TORCHVISION_OFFSET = 15
-"""torchvision 0.(n + 15) is made for torch 2.n; from 0.29.2 on, which asks for torch 2.14 or later, for later ones too."""
+"""torchvision 0.(n + 15) is made for torch 2.n; 0.29.2, which asks for torch 2.14 or later, serves 2.15 too."""
 LOOSE_SINCE = (2, 14), (0, 29)
 GPU_MEMORY_BYTES = 8 * 2**30
 FIRMWARE_BYTES = 2**29
