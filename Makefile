@@ -4,7 +4,7 @@
 #   make sweep      set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
 #   make exercise   set up, run the published commands with the published sizes
 #   make test       set up, run the tests
-#   make lint       check style
+#   make lint       check style and types
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
 # and so for the other two. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
@@ -27,6 +27,7 @@ test: .venv/test
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 .venv/lab: pyproject.toml
 	$(PYTHON) -m venv .venv
