@@ -13,8 +13,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-FLAGS = $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
-  $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)')
+FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
+  $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)'))
 
 .PHONY: lab sweep exercise test lint
 
