@@ -47,7 +47,7 @@ def conduct(name: str, chosen: Chosen) -> int:
             finished = number
     except LaunchError as end:
         kept = f"{finished} of {total} rounds are finished; the records of all that ran are in {RESULTS}/"
-        print(f"\n{end}\n{kept}. To go on: {_again(name, chosen, finished)}", file=sys.stderr)
+        print(f"\n{end}\n{kept}. To run the rest: {_again(name, chosen, finished)}", file=sys.stderr)
         return end.code
     console.print(f"\nDone in {duration(pace.elapsed)}: comparison_report.html")
     return 0

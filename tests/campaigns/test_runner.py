@@ -64,7 +64,7 @@ def test_a_failing_step_ends_the_campaign_with_its_code(fake_lab, step):
     reason, _, last, again = done.stderr.splitlines()
     assert reason == "the reason"
     assert re.fullmatch(rf"error: step {step} failed, exit code 7: (python|torchrun .+) {step}_\w+\.py.*", last)
-    assert again.endswith("To go on: make lab REPEATS=2")
+    assert again.endswith("To run the rest: make lab REPEATS=2")
 
 
 def test_a_step_that_fails_in_a_later_round_leaves_the_rounds_before(fake_lab):
@@ -73,7 +73,7 @@ def test_a_step_that_fails_in_a_later_round_leaves_the_rounds_before(fake_lab):
     assert done.returncode == 9
     assert fake_lab.steps == ["01", "02", "03", "04", "05", "02", "03"]
     assert "1 of 3 rounds are finished" in done.stderr
-    assert done.stderr.endswith("To go on: make lab MODEL=resnet18 REPEATS=2\n")
+    assert done.stderr.endswith("To run the rest: make lab MODEL=resnet18 REPEATS=2\n")
 
 
 def test_a_step_that_is_killed(fake_lab):
