@@ -10,7 +10,7 @@ from common.command_line.parser import Parser, otherwise, positive_int, start
 
 
 def main() -> int:
-    args = vars(parser().parse_args())
+    args = vars(_parser().parse_args())
     name, dry = args.pop("campaign"), args.pop("dry_run")
     chosen = Chosen(**args)
     if not dry:
@@ -20,7 +20,7 @@ def main() -> int:
     return 0
 
 
-def parser() -> Parser:
+def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
     names = "\n".join(f"  {name:10}{campaign.purpose}" for name, campaign in CAMPAIGNS.items())
     found = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{names}")

@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 STARTERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
 
@@ -52,22 +53,25 @@ class Launcher:
         self._raise_if_stopped(command)
         if code:
             how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-            raise LaunchError(f"error: step {step(command)} failed, {how}: {command}", code if code > 0 else 128 - code)
+            raise LaunchError(
+                f"error: step {step_number(command)} failed, {how}: {command}", code if code > 0 else 128 - code
+            )
 
     def _raise_if_stopped(self, command: str) -> None:
         if self._signal:
             how = "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
-            raise LaunchError(f"stopped by {how} at step {step(command)}: {command}", 128 + self._signal)
+            raise LaunchError(f"stopped by {how} at step {step_number(command)}: {command}", 128 + self._signal)
 
     def _stop(self, number: int, frame: object) -> None:
         self._signal = signal.Signals(number)
         self._pass_on(self._signal)
 
     def _pass_on(self, number: signal.Signals) -> None:
-        if self._child and self._child.returncode is None:
-            os.killpg(self._child.pid, number)
+        if self._child:
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(self._child.pid, number)
 
 
-def step(command: str) -> str:
+def step_number(command: str) -> str:
     """The number of the step that a command starts: `04` of `torchrun … 04_ddp_training.py …`."""
     return next(word[:2] for word in shlex.split(command) if word.endswith(".py"))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from statistics import mean
 from time import monotonic
 
-from pydantic import ValidationError
 from rich.console import Console
 
-from common.campaigns.launcher import Launcher, LaunchError, step
+from common.campaigns.launcher import Launcher, LaunchError, step_number
 from common.campaigns.launches import CAMPAIGNS, Chosen
 from common.errors import UsageError
 from common.records import Environment, EnvironmentRecord
@@ -32,24 +32,24 @@ def conduct(name: str, chosen: Chosen) -> int:
         console.out(f"$ {campaign.check}")
         launcher.run(campaign.check)
         rounds = campaign.rounds(newest_environment(), chosen)
+        to_do = list(chain.from_iterable(rounds))
         for number, commands in enumerate(rounds, 1):
             if finished and not chosen.repeats and pace.elapsed > campaign.last_start:
-                about = f"{finished} of {total} rounds: none starts later than {duration(campaign.last_start)}"
+                about = f"{finished} of {total} rounds: none starts later than {in_minutes(campaign.last_start)}"
                 console.print(f"\n{about} after the first command. For the rest: {_again(name, chosen, finished)}")
                 break
-            for position, command in enumerate(commands):
-                left = [*commands[position:], *(later for others in rounds[number:] for later in others)]
-                console.print(f"\n[bold]Round {number} of {total}, step {step(command)}:[/] {pace.told(left)}")
+            for command in commands:
+                console.print(f"\n[bold]Round {number} of {total}, step {step_number(command)}:[/] {pace.told(to_do)}")
                 console.out(f"$ {command}")
                 started = monotonic()
                 launcher.run(command)
-                pace.add(command, monotonic() - started)
+                pace.add(to_do.pop(0), monotonic() - started)
             finished = number
     except LaunchError as end:
         kept = f"{finished} of {total} rounds are finished; the records of all that ran are in {RESULTS}/"
         print(f"\n{end}\n{kept}. To run the rest: {_again(name, chosen, finished)}", file=sys.stderr)
         return end.code
-    console.print(f"\nDone in {duration(pace.elapsed)}: comparison_report.html")
+    console.print(f"\nDone in {in_minutes(pace.elapsed)}: comparison_report.html")
     return 0
 
 
@@ -58,7 +58,7 @@ def newest_environment() -> Environment:
     try:
         newest = max(RESULTS.glob("01_*.json"), key=lambda path: path.stat().st_mtime)
         return EnvironmentRecord.model_validate_json(newest.read_bytes()).environment
-    except (ValueError, OSError, ValidationError):
+    except (ValueError, OSError):
         raise UsageError(f"no record of step 01 in {RESULTS}/: run `python 01_environment_check.py` first") from None
 
 
@@ -76,22 +76,22 @@ class Pace:
 
     def add(self, command: str, seconds: float) -> None:
         """Enter what a command took."""
-        self._seconds[step(command)] = seconds
+        self._seconds[step_number(command)] = seconds
 
     def left(self, commands: Iterable[str]) -> float | None:
         """Seconds that these commands will take. A step not yet seen counts as the mean of those seen; None of none."""
         if not self._seconds:
             return None
         unseen = mean(self._seconds.values())
-        return sum(self._seconds.get(step(command), unseen) for command in commands)
+        return sum(self._seconds.get(step_number(command), unseen) for command in commands)
 
     def told(self, commands: Iterable[str]) -> str:
         """The time that is gone and the time that is left, in words."""
         left = self.left(commands)
-        return f"{duration(self.elapsed)} gone" + (f", about {duration(left)} left" if left is not None else "")
+        return f"{in_minutes(self.elapsed)} gone" + (f", about {in_minutes(left)} left" if left is not None else "")
 
 
-def duration(seconds: float) -> str:
+def in_minutes(seconds: float) -> str:
     """45 s, 7 min 5 s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"

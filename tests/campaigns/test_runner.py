@@ -35,7 +35,7 @@ def test_the_time_left_is_told_once_something_has_been_seen(fake_lab):
 
 
 def test_time_left_is_that_of_the_last_launch_of_each_step():
-    from common.campaigns.runner import Pace, duration
+    from common.campaigns.runner import Pace, in_minutes
 
     pace = Pace()
     assert pace.left(["python 02_a.py"]) is None
@@ -44,7 +44,7 @@ def test_time_left_is_that_of_the_last_launch_of_each_step():
     pace.add("python 02_a.py", 10)
     # 02 as it last was, 04, and 03, which nobody has seen, like the mean of the two.
     assert pace.left(["python 02_a.py", "torchrun 04_c.py", "python 03_b.py"]) == 10 + 20 + 15
-    assert [duration(seconds) for seconds in (0.4, 59.4, 59.6, 425)] == ["0 s", "59 s", "1 min 0 s", "7 min 5 s"]
+    assert [in_minutes(seconds) for seconds in (0.4, 59.4, 59.6, 425)] == ["0 s", "59 s", "1 min 0 s", "7 min 5 s"]
 
 
 @pytest.mark.parametrize(("given", "rounds"), [([], 1), (["--repeats", "2"], 2)])
