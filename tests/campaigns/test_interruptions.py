@@ -27,7 +27,7 @@ if step == '03':
 
 
 def _wait_for(file) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if file.exists() and file.read_text():
             return
         time.sleep(0.02)
@@ -49,7 +49,7 @@ def test_a_signal_ends_step_and_campaign(fake_lab, number, whole_group):
     process = fake_lab.start("lab", start_new_session=True)
     _wait_for(fake_lab.folder / "waiting")
     (os.killpg if whole_group else os.kill)(process.pid, number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert (fake_lab.folder / "got").read_text() == number.name
     assert not _is_alive(int((fake_lab.folder / "waiting").read_text()))
@@ -65,7 +65,7 @@ def test_a_step_that_ends_well_all_the_same_is_the_last_one(fake_lab):
     process = fake_lab.start("lab", start_new_session=True)
     _wait_for(fake_lab.folder / "waiting")
     os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert (process.returncode, fake_lab.steps) == (130, ["01", "02", "03"])
 
 
@@ -91,7 +91,7 @@ def test_ctrl_c_under_make_and_bash(fake_lab, command):
     )
     _wait_for(fake_lab.folder / "waiting")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to bash, make and the runner
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)
     assert "and on" not in output
     assert (fake_lab.folder / "got").read_text() == "SIGINT"
