@@ -90,7 +90,7 @@ def test_torchrun_has_no_reason_to_warn_of_threads(fake_lab, devices, threads):
 
 
 def test_the_machine_is_the_one_that_step_01_has_just_seen(fake_lab):
-    (fake_lab.folder / "results/01_environment-99999999T000000Z-old.json").write_text("{}")
+    (fake_lab.folder / "results/01_environment-older.json").write_text("{}")
     fake_lab.environment(gpus=[], cpu_cores=3)
     done = fake_lab.run("lab", "--repeats", "1")
     assert done.returncode == 0, done.stderr
