@@ -82,7 +82,7 @@ class Campaign:
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
     """Three rounds give intervals between runs."""
-    last_start: float = float("inf")
+    last_start: float = 300
     """Unless the command line says how many rounds, none starts later than so many seconds after the campaign."""
     max_devices: int | None = None
 
@@ -120,7 +120,6 @@ CAMPAIGNS = {
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
         later=WITHOUT_ANATOMY,  # once is enough, and on CPU cores it takes longer than the epochs
-        last_start=300,
     ),
     "sweep": Campaign(
         purpose="step 04 with the default options of DDP, then with each other one",

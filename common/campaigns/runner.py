@@ -27,16 +27,21 @@ def conduct(name: str, chosen: Chosen) -> int:
     """
     campaign, console, launcher, pace = CAMPAIGNS[name], Console(highlight=False, soft_wrap=True), Launcher(), Pace()
     finished, total = 0, chosen.repeats or campaign.repeats
-    console.print(f"[bold]{name}:[/] {campaign.purpose}\n")
+    limited = not chosen.repeats and total > 1
+    limit = f"none starts later than {in_minutes(campaign.last_start)} after the first command"
+    console.print(f"[bold]{name}:[/] {campaign.purpose}")
+    if limited:
+        console.print(f"{total} rounds, but {limit}. REPEATS={total} runs them all.")
     try:
-        console.out(f"$ {campaign.check}")
+        console.out(f"\n$ {campaign.check}")
         launcher.run(campaign.check)
         rounds = campaign.rounds(newest_environment(), chosen)
         to_do = list(chain.from_iterable(rounds))
         for number, commands in enumerate(rounds, 1):
-            if finished and not chosen.repeats and pace.elapsed > campaign.last_start:
-                about = f"{finished} of {total} rounds: none starts later than {in_minutes(campaign.last_start)}"
-                console.print(f"\n{about} after the first command. For the rest: {_again(name, chosen, finished)}")
+            if finished and limited and pace.elapsed > campaign.last_start:
+                console.print(
+                    f"\n{finished} of {total} rounds: {limit}. For the rest: {_again(name, chosen, finished)}"
+                )
                 break
             for command in commands:
                 console.print(f"\n[bold]Round {number} of {total}, step {step_number(command)}:[/] {pace.told(to_do)}")
@@ -92,9 +97,9 @@ class Pace:
 
 
 def in_minutes(seconds: float) -> str:
-    """45 s, 7 min 5 s."""
+    """45 s, 5 min, 7 min 5 s."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return " ".join(([f"{minutes} min"] if minutes else []) + ([f"{rest} s"] if rest or not minutes else []))
 
 
 def _again(name: str, chosen: Chosen, finished: int) -> str:
