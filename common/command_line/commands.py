@@ -55,10 +55,3 @@ def _without(arguments: list[str], *names: str) -> list[str]:
         parser.add_argument(name)
     parser.add_argument("--auto-accumulate", action="store_true")  # it has done its work
     return parser.parse_known_args(arguments)[1]
-
-
-if __name__ == "__main__":  # for the Makefile, which chooses its sizes by these two
-    from common.machine.environment import describe
-
-    here = describe()
-    print(f"KIND={'cuda' if here.gpus else 'cpu'} FOUND={default_count(here)}")

@@ -11,7 +11,7 @@ from typing import NoReturn
 from common.errors import UsageError
 
 
-def start(main: Callable[[], object]) -> NoReturn:
+def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
     try:
         code = main()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import Precision, RunConfig, World
+from common.records import DeviceKind, Precision, RunConfig, World
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
-DEFAULTS = {
+DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
     "cuda": {"image_size": 224, "samples_per_epoch": 51_200, "warmup_steps": 10, "anatomy_steps": 20, "amp": "fp16"},
     "cpu": {"image_size": 64, "samples_per_epoch": 512, "warmup_steps": 2, "anatomy_steps": 6, "amp": "bf16"},
 }

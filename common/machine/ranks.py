@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 
+_Value = TypeVar("_Value")
 
-def gathered(value: object) -> list:
+
+def gathered(value: _Value) -> list[_Value]:
     """The value of every rank, on every rank."""
     if not dist.is_initialized():
         return [value]
@@ -15,7 +19,7 @@ def gathered(value: object) -> list:
     return values
 
 
-def from_rank_0(value: object) -> object:
+def from_rank_0(value: _Value) -> _Value:
     """Rank 0's value, on every rank."""
     values = [value]
     if dist.is_initialized():

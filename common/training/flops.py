@@ -26,7 +26,7 @@ def count_flops(model: nn.Module, config: RunConfig) -> dict[FlopKind, int] | No
         return None
     found: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
-        kind = "convolution" if "convolution" in str(operation) else "matmul"
+        kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"
         found[kind] += flops // config.per_device_micro_batch_size
     return found
 

@@ -1,0 +1,77 @@
+"""Starts one command at a time, and sees to it that none is left behind.
+
+Each is a process group of its own, and signals reach it from here: it gets one Ctrl-C for one that is typed, whether a
+terminal sent that to everybody or `kill` to this process alone. Nothing is raised where a signal comes in: it is
+passed on, and the campaign ends once the command has, with the record that an interrupted run leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+STARTERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
+
+
+class LaunchError(Exception):
+    """A command ended the campaign: it failed, or a signal came. The message is one line for the reader."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+        """The campaign's exit code: the command's own, or 128 + the number of the signal, as shells count."""
+
+
+class Launcher:
+    """Runs commands in the current folder, under this Python. Their output goes where this process's goes."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen | None = None
+        self._signal: signal.Signals | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job: it stays ignored
+                signal.signal(number, self._stop)
+
+    def run(self, command: str) -> None:
+        """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`."""
+        self._raise_if_stopped(command)
+        starter, *arguments = shlex.split(command)
+        environment = dict(os.environ)
+        if starter == "torchrun" and "--nproc_per_node=1" not in arguments:
+            environment.setdefault("OMP_NUM_THREADS", "1")  # as torchrun sets it, with eight lines of warning
+        self._child = subprocess.Popen(
+            [*STARTERS[starter], *arguments], stdin=subprocess.DEVNULL, env=environment, process_group=0
+        )
+        if self._signal:  # it came in between
+            self._pass_on(self._signal)
+        code = self._child.wait()
+        self._child = None
+        self._raise_if_stopped(command)
+        if code:
+            how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
+            raise LaunchError(
+                f"error: step {step_number(command)} failed, {how}: {command}", code if code > 0 else 128 - code
+            )
+
+    def _raise_if_stopped(self, command: str) -> None:
+        if self._signal:
+            how = "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
+            raise LaunchError(f"stopped by {how} at step {step_number(command)}: {command}", 128 + self._signal)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._signal = signal.Signals(number)
+        self._pass_on(self._signal)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        if self._child:
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(self._child.pid, number)
+
+
+def step_number(command: str) -> str:
+    """The number of the step that a command starts: `04` of `torchrun … 04_ddp_training.py …`."""
+    return next(word[:2] for word in shlex.split(command) if word.endswith(".py"))

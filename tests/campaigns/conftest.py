@@ -1,0 +1,110 @@
+"""A folder with tiny scripts in place of the lab's, and a torchrun that just runs one: no test here starts torch."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = {path.name[:2]: path.name for path in ROOT.glob("0?_*.py")}
+
+# Notes how it was started, then does what the file `script.py` beside it says; step 01 also leaves its record.
+FAKE = """
+import json, os, signal, sys, time
+from pathlib import Path
+step = Path(sys.argv[0]).name[:2]
+with open("log", "a") as log:
+    print(json.dumps({"step": step, "arguments": sys.argv[1:], "omp": os.environ.get("OMP_NUM_THREADS")}), file=log)
+launch = sum(json.loads(line)["step"] == step for line in open("log"))
+if step == "01":
+    Path("results/01_environment-new.json").write_text(Path("environment.json").read_text())
+print(f"output of {step}", flush=True)
+exec(Path("script.py").read_text())
+"""
+FAKE_TORCHRUN = """
+import runpy, sys
+while sys.argv[1].startswith("--"):
+    del sys.argv[1]
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@dataclass
+class FakeLab:
+    """The folder, and what was started in it."""
+
+    folder: Path
+
+    def plant(self, code: str) -> None:
+        """Have every fake script run this; it knows its `step` and which `launch` of this step it is."""
+        (self.folder / "script.py").write_text(code)
+
+    def environment(self, **parts) -> None:
+        """Make a machine of what the fake step 01 will find."""
+        (example,) = (ROOT / "results/examples/h100x2").glob("01_*.json")
+        record = json.loads(example.read_text())
+        record["environment"] |= parts
+        (self.folder / "environment.json").write_text(json.dumps(record))
+
+    def start(self, *arguments: str, before: str = "", **more) -> subprocess.Popen:
+        """Start a campaign there; `before` is run first in its process, with `launches` at hand."""
+        code = (
+            f"import sys\nfrom common.campaigns import __main__ as front, launches\n{before}\nfront.start(front.main)"
+        )
+        command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "common.campaigns"]
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.folder,
+            env=self.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell that runs these tests in the background has them ignore Ctrl-C, and so would their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **more,
+        )
+
+    def run(self, *arguments: str, **more) -> subprocess.CompletedProcess:
+        """Run a campaign there, to its end."""
+        process = self.start(*arguments, **more)
+        output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+    def variables(self) -> dict[str, str]:
+        """The environment of whatever runs there."""
+        kept = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MAKEFLAGS")}
+        return kept | {"PYTHONPATH": f"{self.folder}:{ROOT}"}
+
+    @property
+    def log(self) -> list[dict]:
+        """Every launch so far."""
+        log = self.folder / "log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    @property
+    def steps(self) -> list[str]:
+        """The steps that were started, in order."""
+        return [launch["step"] for launch in self.log]
+
+
+@pytest.fixture
+def fake_lab(tmp_path):
+    """A `FakeLab` on two CPU cores in which every script succeeds."""
+    for script in SCRIPTS.values():
+        (tmp_path / script).write_text(FAKE)
+    package = tmp_path / "torch" / "distributed"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "run.py").write_text(FAKE_TORCHRUN)
+    (tmp_path / "results").mkdir()
+    lab = FakeLab(tmp_path)
+    lab.plant("")
+    lab.environment(gpus=[], cpu_cores=2)
+    return lab

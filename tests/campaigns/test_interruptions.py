@@ -1,0 +1,106 @@
+"""Ctrl-C and other signals: the step gets them, once; nothing stays behind."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from campaigns.conftest import ROOT
+
+# A step that waits to be stopped, and counts how often it is.
+WAITS = """
+if step == '03':
+    got = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: got.append(signal.Signals(number).name))
+    Path('waiting').write_text(str(os.getpid()))
+    while not got and Path('waiting').exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    Path('got').write_text(' '.join(got))
+    sys.exit(130)
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_step_stays(fake_lab):
+    """A test that fails leaves a waiting step, which then ends by itself, and its campaign with it."""
+    yield
+    (fake_lab.folder / "waiting").unlink(missing_ok=True)
+
+
+def _wait_for(file) -> None:
+    for _ in range(3000):
+        if file.exists() and file.read_text():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{file} did not come")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_a_signal_ends_step_and_campaign(fake_lab, number, whole_group):
+    fake_lab.plant(WAITS)
+    process = fake_lab.start("lab", start_new_session=True)
+    _wait_for(fake_lab.folder / "waiting")
+    (os.killpg if whole_group else os.kill)(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert (fake_lab.folder / "got").read_text() == number.name
+    assert not _is_alive(int((fake_lab.folder / "waiting").read_text()))
+    assert fake_lab.steps == ["01", "02", "03"]
+    name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    assert f"stopped by {name} at step 03: python 03_" in errors
+    assert "0 of 3 rounds are finished" in errors
+    assert errors.endswith("To run the rest: make lab\n")
+
+
+def test_a_step_that_ends_well_all_the_same_is_the_last_one(fake_lab):
+    fake_lab.plant(WAITS.replace("sys.exit(130)", "sys.exit(0)"))
+    process = fake_lab.start("lab", start_new_session=True)
+    _wait_for(fake_lab.folder / "waiting")
+    os.kill(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert (process.returncode, fake_lab.steps) == (130, ["01", "02", "03"])
+
+
+@pytest.mark.parametrize("command", ["make lab", "make lab; echo and on"])
+def test_ctrl_c_under_make_and_bash(fake_lab, command):
+    fake_lab.plant(WAITS)
+    python = fake_lab.folder / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    for name in (".venv/lab", "pyproject.toml"):  # make sees that all is set up
+        (fake_lab.folder / name).parent.mkdir(exist_ok=True)
+        (fake_lab.folder / name).touch()
+    make = f"make -f {shlex.quote(str(ROOT / 'Makefile'))} -o .venv/lab BIN={shlex.quote(str(fake_lab.folder))}"
+    process = subprocess.Popen(
+        ["bash", "-c", command.replace("make", make)],
+        cwd=fake_lab.folder,
+        env=fake_lab.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    _wait_for(fake_lab.folder / "waiting")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to bash, make and the runner
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert "and on" not in output
+    assert (fake_lab.folder / "got").read_text() == "SIGINT"
+    assert "stopped by Ctrl-C at step 03" in errors
+    assert not _is_alive(int((fake_lab.folder / "waiting").read_text()))

@@ -1,0 +1,134 @@
+"""What the campaigns launch, as data."""
+
+import json
+import shlex
+import subprocess
+
+import pytest
+
+from campaigns.conftest import ROOT, SCRIPTS
+from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.command_line.flags import add_ddp_options, training_parser
+from common.records import Environment
+
+GPU = {"index": 0, "name": "GPU"}
+
+
+def machine(gpus: int = 0, cores: int = 2) -> Environment:
+    (example,) = (ROOT / "results/examples/h100x2").glob("01_*.json")
+    found = json.loads(example.read_text())["environment"]
+    return Environment.model_validate(found | {"gpus": [GPU] * gpus, "cpu_cores": cores})
+
+
+def parsed(command: str):
+    """What the script makes of a command's arguments."""
+    words = shlex.split(command)
+    (position,) = (index for index, word in enumerate(words) if word.endswith(".py"))
+    method = {"02": "single", "03": "dp", "04": "ddp"}[words[position][:2]]
+    parser = training_parser(method, "", "")
+    if method == "dp":
+        parser.add_argument("--gpus")
+    if method == "ddp":
+        add_ddp_options(parser)
+    return parser.parse_args(words[position + 1 :])
+
+
+def test_the_lab_on_two_cores():
+    first, second, third = CAMPAIGNS["lab"].rounds(machine(), Chosen())
+    sizes = "--model resnet18 --batch-size {} --epochs 3 --samples-per-epoch 128"
+    assert first[:-1] == [
+        f"python 02_baseline_single_gpu.py {sizes.format(16)}",
+        f"python 03_dataparallel_training.py {sizes.format(32)} --gpus 0,1",
+        f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py {sizes.format(16)}",
+    ]
+    assert first[-1].startswith("python 05_performance_comparison.py ")
+    assert second == third == [*(f"{command} --anatomy-steps 0" for command in first[:-1]), first[-1]]
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 4, 8])
+def test_the_lab_on_gpus_measures_enough_steps(gpus):
+    for command in CAMPAIGNS["lab"].rounds(machine(gpus), Chosen())[0][:-1]:
+        args = parsed(command)
+        batch = args.batch_size * (gpus if args.method == "ddp" else 1)
+        assert args.epochs * (args.samples_per_epoch // batch) >= 40
+
+
+def test_the_lab_on_two_h100s_is_quick():
+    """By the rates and times of the records in results/examples/h100x2: what a launch takes outside of measuring."""
+    args = parsed(CAMPAIGNS["lab"].rounds(machine(2), Chosen())[0][0])
+    training = sum(args.epochs * args.samples_per_epoch / rate for rate in (1690, 1045, 3282))
+    first_page = 35 + (17 + 23 + 32) + training + 3
+    assert first_page <= 150 - 20
+    assert first_page + 2 * (20 + 22 + 27 + training + 3) <= 420 - 60
+
+
+def test_the_exercise_is_the_published_one():
+    (commands,) = CAMPAIGNS["exercise"].rounds(machine(gpus=8), Chosen())
+    assert commands == [
+        "python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5",
+        "python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3",
+        "torchrun --standalone --nproc_per_node=4 04_ddp_training.py --model resnet50 --batch-size 64 --epochs 5",
+        "python 05_performance_comparison.py --results-dir ./results --generate-plots "
+        "--output-report comparison_report.html",
+    ]
+
+
+def test_what_is_chosen_overrides_every_campaign():
+    chosen = Chosen(model="a b", batch=8, epochs=7, devices=3, samples=99, repeats=1)
+    for campaign in CAMPAIGNS.values():
+        (commands,) = campaign.rounds(machine(gpus=8), chosen)
+        for command in commands[:-1]:
+            args = parsed(command)
+            assert (args.model, args.epochs, args.samples_per_epoch) == ("a b", 7, 99)
+            assert args.batch_size == (24 if args.method == "dp" else 8)
+            assert args.method != "dp" or args.gpus == "0,1,2"
+            assert args.method != "ddp" or "--nproc_per_node=3" in command
+
+
+@pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
+@pytest.mark.parametrize("name", CAMPAIGNS)
+def test_every_command_is_one_that_its_script_takes(name, here):
+    for commands in CAMPAIGNS[name].rounds(here, Chosen()):
+        for command in commands[:-1]:
+            parsed(command)
+    assert all(word in SCRIPTS.values() for word in " ".join(commands).split() if word.endswith(".py"))
+
+
+def test_each_sweep_begins_with_the_default_options_and_sets_another_one_in_every_other_launch():
+    first, *others = CAMPAIGNS["sweep"].rounds(machine(gpus=2), Chosen())[0][:-1]
+    assert len(others) == len(set(others)) == 9
+    assert all(command.startswith(f"{first} --") for command in others)
+    cores = CAMPAIGNS["sweep"].rounds(machine(), Chosen())[0]
+    assert not [command for command in cores if "--sync-bn" in command]  # needs GPUs
+
+
+@pytest.mark.parametrize("here", [machine(gpus=1), machine(gpus=2), machine(gpus=8), machine(), machine(cores=64)])
+def test_no_two_campaigns_have_runs_that_would_be_pooled(here):
+    work = {}
+    for name, campaign in CAMPAIGNS.items():
+        args = parsed(campaign.rounds(here, Chosen())[0][-2])
+        work[name] = (args.model, args.samples_per_epoch)
+    assert len(set(work.values())) == len(work)
+
+
+def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
+    (fake_lab.folder / "results/01_environment-new.json").write_text((fake_lab.folder / "environment.json").read_text())
+    done = fake_lab.run("lab", "--dry-run", "--repeats", "2")
+    rounds = CAMPAIGNS["lab"].rounds(machine(), Chosen(repeats=2))
+    assert done.stdout.splitlines() == ["python 01_environment_check.py", *rounds[0], *rounds[1]]
+    assert fake_lab.log == []
+
+
+@pytest.mark.parametrize("target", CAMPAIGNS)
+def test_variables_of_make_reach_the_runner(target, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    values = {"MODEL": "resnet18", "BATCH": "8", "EPOCHS": "2", "SAMPLES": "64", "DEVICES": "3", "REPEATS": "1"}
+    given = [f"{name}={value}" for name, value in values.items()]
+    make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", "-o", ".venv/lab", f"BIN={tmp_path}", target]
+    done = subprocess.run([*make, *given], capture_output=True, text=True, check=True)
+    flags = [word for name, value in values.items() for word in (f"--{name.lower()}", value)]
+    assert done.stdout.split() == ["-m", "common.campaigns", target, *flags]
+    done = subprocess.run(make, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["-m", "common.campaigns", target]
