@@ -15,12 +15,15 @@ import sys
 from pathlib import Path
 
 from common.command_line.parser import Parser, start
+from common.machine.workers import start_fork_server
 from common.records.disk import check_writable, write_record
 
 
 def main() -> int:
     args = parse_arguments()
     check_writable(args.results_dir)
+    if args.benchmark:
+        start_fork_server()  # it imports torch for the processes of the probes, while this one does
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
     from common.console import machine_tables, probe_tables
     from common.console.screen import open_console

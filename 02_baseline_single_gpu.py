@@ -9,11 +9,14 @@ CPU core where there is no GPU. Read `training_step` in common/training/step.py 
 from common.command_line.flags import training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
+from common.machine.workers import prepare_workers
 
 
 def main() -> None:
     parser = training_parser("single", __doc__, batch_size="samples per optimizer step, all on one device")
-    train(parser.read())
+    options = parser.read()
+    prepare_workers()
+    train(options)
 
 
 def train(options: TrainingOptions) -> None:

@@ -10,12 +10,15 @@ is wrapped.
 from common.command_line.flags import training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
+from common.machine.workers import prepare_workers
 
 
 def main() -> None:
     parser = training_parser("dp", __doc__, batch_size="global batch: samples per optimizer step, over all devices")
     parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
-    train(parser.read())
+    options = parser.read()
+    prepare_workers()
+    train(options)
 
 
 def train(options: TrainingOptions) -> None:

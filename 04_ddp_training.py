@@ -10,12 +10,14 @@ wrapper, step 04 adds to step 03 the process group that the ranks meet in, and a
 from common.command_line.flags import add_ddp_options, training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start
+from common.machine.workers import prepare_workers
 
 
 def main() -> None:
     parser = training_parser("ddp", __doc__, batch_size="samples per optimizer step and process, that is per device")
     add_ddp_options(parser)
     options = parser.read()
+    prepare_workers()
 
     from torch.distributed.elastic.multiprocessing.errors import record
 

@@ -114,9 +114,10 @@ CAMPAIGNS = {
         purpose="one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
         round=(SINGLE, DP, DDP),
         sizes={
-            # 42 measured steps of all devices, and 60 of two: enough for an interval within a run. On two H100s a
-            # round trains for 14 s; all else in a launch takes 17 to 32 s.
-            "cuda": Sizes("resnet50", batch=64, epochs=3, steps=14, min_samples=2560),
+            # 40 measured steps of all devices, and 80 of two: enough for an interval within a run, in epochs so long
+            # that the wait for the first batch of each hardly counts. On two H100s a round trains for 19 s; all else
+            # in a launch takes 12 to 27 s.
+            "cuda": Sizes("resnet50", batch=64, epochs=2, steps=20, min_samples=5120),
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
         later=WITHOUT_ANATOMY,  # once is enough, and on CPU cores it takes longer than the epochs

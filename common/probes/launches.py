@@ -32,7 +32,7 @@ def measure_launches(limit_seconds: float) -> LaunchTimes:
     """All of it. As many launch at once as there are devices: two at least, of CPU cores four at most."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     workers = max(2, gpus or min(cpu_cores(), 4))
-    probe = partial(_probe, workers, get_context("spawn").Barrier(workers))
+    probe = partial(_probe, workers, get_context("forkserver").Barrier(workers))
     first, *others = run_in_processes(probe, workers, limit_seconds)
     return LaunchTimes(
         workers=workers,

@@ -6,12 +6,13 @@ A copy between GPUs can hang for ever on a badly set up host, and no thread of t
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any
+
+from common.machine.workers import start_fork_server
 
 
 class ProbeError(Exception):
@@ -24,33 +25,23 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
     `function` is picklable and so is what it returns. Raises `ProbeError` as soon as one of them raises or dies, or
     when `limit_seconds` have passed; the others are ended then.
     """
-    # spawn: a forked child cannot use CUDA if the parent has.
-    context = get_context("spawn")
+    # forkserver: a child of this process could not use CUDA if this one has.
+    start_fork_server()
+    context = get_context("forkserver")
     processes, ranks_of = [], {}
     deadline = monotonic() + limit_seconds
     try:
-        with _ctrl_c_ignored():
-            for rank in range(ranks):
-                receiver, sender = context.Pipe(duplex=False)
-                processes.append(context.Process(target=_child, args=(function, rank, sender), daemon=True))
-                processes[-1].start()
-                sender.close()  # the child holds the other one: when it dies, the pipe ends
-                ranks_of[receiver] = rank
+        for rank in range(ranks):
+            receiver, sender = context.Pipe(duplex=False)
+            processes.append(context.Process(target=_child, args=(function, rank, sender), daemon=True))
+            processes[-1].start()
+            sender.close()  # the child holds the other one: when it dies, the pipe ends
+            ranks_of[receiver] = rank
         return _results(ranks_of, processes, deadline, limit_seconds)
     finally:
         for process in processes:
             process.kill()
             process.join()
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Processes started in here go on ignoring Ctrl-C, which reaches them too: the parent answers it and ends them."""
-    answer = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, answer)
 
 
 def _results(ranks_of: dict[Connection, int], processes: list, deadline: float, limit_seconds: float) -> list[Any]:
@@ -74,6 +65,7 @@ def _results(ranks_of: dict[Connection, int], processes: list, deadline: float, 
 
 
 def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; the parent answers it and ends its children
     try:
         sender.send((function(rank), None))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Exchanges that go wrong, for the probe of the all-reduce; in a module, since spawned processes import them."""
+"""Exchanges that go wrong, for the probe of the all-reduce; in a module, since other processes import them."""
 
 import os
 
