@@ -7,6 +7,8 @@ from statistics import median
 import pytest
 from conftest import SMALL, planted, records_in, run_script
 
+from common.examining.busy import busy_by_phase
+
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 PHASES = {"data wait", "copy", "forward", "loss", "backward", "optimizer"}
 DP_PHASES = PHASES | {"scatter", "replicate", "gather", "reduce"}
@@ -70,6 +72,35 @@ def test_the_exchange_is_priced_in_turn(anatomies):
             assert min(rank[steps]) > 0
         assert len(rank["communication_seconds"]) == 3
         assert min(rank["communication_seconds"]) > 0
+
+
+def event(cat, name, ts, dur, **args):
+    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "args": args}
+
+
+def test_work_belongs_to_the_phase_that_launched_it_and_is_counted_once():
+    """A step of 100 µs by hand: the device works on after the host has gone on to the next phase."""
+    events = [
+        event("user_annotation", "step", 0, 100),
+        event("user_annotation", "forward", 0, 40),
+        event("user_annotation", "replicate", 0, 10),  # inside the forward
+        event("user_annotation", "backward", 40, 60),
+        event("cuda_runtime", "cudaLaunchKernel", 5, 1, correlation=1),
+        event("cuda_runtime", "cudaLaunchKernel", 20, 1, correlation=2),
+        event("cuda_runtime", "cudaLaunchKernel", 22, 1, correlation=3),
+        event("cuda_runtime", "cudaLaunchKernel", 50, 1, correlation=4),
+        event("cuda_runtime", "cudaLaunchKernel", 60, 1, correlation=5),
+        event("cuda_runtime", "cudaLaunchKernel", 61, 1, correlation=6),
+        event("kernel", "ncclDevKernel_Broadcast", 6, 4, correlation=1, device=0),
+        event("kernel", "conv", 30, 20, correlation=2, device=0),
+        event("kernel", "relu", 40, 20, correlation=3, device=0),  # ten of them beside the convolution
+        event("kernel", "conv_backward", 70, 10, correlation=4, device=0),
+        event("kernel", "ncclDevKernel_AllReduce", 75, 500, correlation=5, device=0),
+        event("kernel", "conv_backward", 70, 99, correlation=6, device=1),
+    ]
+    found = busy_by_phase(events, 0)
+    microseconds = {"replicate": [4], "forward": [30], "backward": [10], "exchange": [500], "step": [44]}
+    assert found == {name: [pytest.approx(v / 1e6) for v in values] for name, values in microseconds.items()}
 
 
 def test_zero_steps_turn_it_off(tmp_path):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from common.examining.busy import busy_seconds
 from common.examining.instruments import instruments, readiness
 from common.examining.phases import PhaseClock
 from common.examining.traffic import bytes_moved
@@ -50,10 +51,16 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
                 batches = next(upcoming)
                 training_step(training, batches, clock.phase)
             progress()
-    mine = clock.read(place.rank)
+    mine, note = clock.read(place.rank), ""
+    if place.kind == "cuda":
+        mine.host_seconds = _launching(training, place, steps)
+        try:
+            mine.busy_seconds = busy_seconds(training, place)
+        except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
+            note = f"what the device is busy with was not measured: {error or type(error).__name__}"
     config = training.config
     logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+    anatomy = Anatomy(steps=steps, note=note, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
     if isinstance(model, DistributedDataParallel):
         anatomy.bucket_bytes = _bucket_bytes(model)
         price_exchange(training, place, batches, steps, mine, progress)
@@ -61,6 +68,19 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
         price_threads_and_replicas(training, place, batches, steps, mine, progress)
     anatomy.ranks = gathered(mine)
     return anatomy
+
+
+def _launching(training: Training, place: Place, steps: int) -> dict[str, list[float]]:
+    """The host's time for each phase of steps that begin with an idle device."""
+    upcoming, clock = training.whole_steps(), PhaseClock(place)
+    barrier()
+    for _ in range(1 + steps):
+        place.synchronize()
+        with clock.step():
+            clock.phase("data wait")
+            batches = next(upcoming)
+            training_step(training, batches, clock.phase)
+    return clock.host_seconds()
 
 
 def price_exchange(

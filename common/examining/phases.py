@@ -99,19 +99,22 @@ class PhaseClock:
             self._own_times(step, lambda span: seconds_between(span.began.mark, span.ended.mark))
             for step in self._steps
         ]
-        on_host = [self._own_times(step, lambda span: span.ended.host - span.began.host) for step in self._steps]
         phases = _by_phase(on_device[1:])
         replicas = sorted({number for step in self._replicas for number, _, _ in step})
         return RankAnatomy(
             rank=rank,
             step_seconds=phases.pop("step"),
             phases=phases,
-            host_seconds=_by_phase(on_host[1:]) if self._place.kind == "cuda" else {},
             replica_seconds=[
                 [round(sum(seconds_between(b, a) for n, b, a in step if n == number), 7) for step in self._replicas[1:]]
                 for number in replicas
             ],
         )
+
+    def host_seconds(self) -> dict[str, list[float]]:
+        """By phase, and for the whole `step`: the time that the host was in it, of all steps but the first."""
+        on_host = [self._own_times(step, lambda span: span.ended.host - span.began.host) for step in self._steps]
+        return _by_phase(on_host[1:])
 
     def _now(self) -> Moment:
         return Moment(mark(self._place.first), perf_counter())

@@ -31,8 +31,11 @@ class RankAnatomy(Part):
     phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
     host_seconds: dict[PhaseName | Literal["step"], Times] = {}
-    """GPUs: what the host needed for each phase, launching its work and, where it must, waiting for it. On CPU devices
-    host and device are one."""
+    """GPUs: what the host needs for each phase, in further steps that begin with an idle device, so that it never waits
+    for room in the queue: the time to launch the work. On CPU devices host and device are one."""
+    busy_seconds: dict[PhaseName | Literal["step"], Times] = {}
+    """GPUs: what the device that holds the model is busy with in each phase, in a few profiled steps; the `step` is
+    without DDP's exchange, whose kernels wait for other ranks."""
     replica_seconds: list[Times] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: Times = []
