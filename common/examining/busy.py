@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from common.examining.instruments import instruments
 from common.examining.phases import PhaseClock
 from common.machine.devices import Place
 from common.machine.ranks import barrier
@@ -38,14 +39,15 @@ def busy_seconds(training: Training, place: Place) -> dict[str, list[float]]:
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     profiler = torch.profiler.profile(activities=activities)
     barrier()
-    for number in range(1 + PROFILED_STEPS):
-        if number == 1:
-            place.synchronize()
-            profiler.start()
-        with clock.step():
-            clock.phase("data wait")
-            batches = next(upcoming)
-            training_step(training, batches, clock.phase)
+    with instruments(training.model, clock):
+        for number in range(1 + PROFILED_STEPS):
+            if number == 1:
+                place.synchronize()
+                profiler.start()
+            with clock.step():
+                clock.phase("data wait")
+                batches = next(upcoming)
+                training_step(training, batches, clock.phase)
     place.synchronize()
     profiler.stop()
     with tempfile.TemporaryDirectory() as folder:

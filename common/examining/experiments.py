@@ -74,12 +74,13 @@ def _launching(training: Training, place: Place, steps: int) -> dict[str, list[f
     """The host's time for each phase of steps that begin with an idle device."""
     upcoming, clock = training.whole_steps(), PhaseClock(place)
     barrier()
-    for _ in range(1 + steps):
-        place.synchronize()
-        with clock.step():
-            clock.phase("data wait")
-            batches = next(upcoming)
-            training_step(training, batches, clock.phase)
+    with instruments(training.model, clock):
+        for _ in range(1 + steps):
+            place.synchronize()
+            with clock.step():
+                clock.phase("data wait")
+                batches = next(upcoming)
+                training_step(training, batches, clock.phase)
     return clock.host_seconds()
 
 
