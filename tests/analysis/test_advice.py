@@ -11,9 +11,9 @@ from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, m
 from analysis.factories import make_record, typical_lab
 from analysis.test_comparison import groups_of
 from analysis.test_energy import make as drawing
+from common.analysis.comparing.contenders import contenders
 from common.analysis.judging import advice
 from common.analysis.judging.advice import RULES, Situation, advise
-from common.analysis.judging.verdict import contenders
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def fired(rule, *records, probes=()):
     """The advice of one rule."""
     (group,) = groups_of(*records)
-    situation = Situation({row.method: row for row in contenders(group)}, list(probes))
+    situation = Situation({row.method: row for row in contenders(group.rows)}, list(probes))
     return [str(line) for line in RULES[rule](situation)]
 
 

@@ -137,12 +137,12 @@ def test_a_sweep_does_not_crowd_out_the_methods():
 
 def test_methods_are_compared_by_the_defaults_and_not_by_the_newest_option():
     (group,) = groups_of(*typical_lab(), ddp(0.2, one_bucket=True))
-    assert "DistributedDataParallel trains resnet18 fastest: 1.3" in headline([group]).outcome
+    assert "DDP × 2 is 1.3" in headline([group]).detail
     # Of other terms, so that no default row stands beside it.
     odd = make_record("ddp", 2, 0.2, config={"ddp": DdpOptions(one_bucket=True)}, epochs=3)
     (group,) = groups_of(*typical_lab(), odd)
     assert len(group.main_rows) == 4
-    assert "fastest: 1.3" in headline([group]).outcome
+    assert "DDP × 2 (b) is 1.3" in headline([group]).detail
 
 
 def test_options_that_differ_between_counts_of_devices_are_named():

@@ -8,9 +8,10 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.test_checks import outcome
 from analysis.test_comparison import groups_of, rows_of
 from analysis.test_energy import make as drawing
+from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.energy import energy_of
 from common.analysis.judging.checks import check_run
-from common.analysis.judging.verdict import contenders, headline, verdicts
+from common.analysis.judging.verdict import headline, verdicts
 from common.analysis.judging.why import wrapper_price
 from common.analysis.page.accuracy import accuracy_sheet
 from common.analysis.page.machine_tables import machines
@@ -135,12 +136,12 @@ def test_nodes_are_rows_of_their_own():
     said = [verdict.text for verdict in verdicts(group)]
     assert any(text.startswith("DDP × 2 on 2 nodes is 1.4") and "one device" in text for text in said)
     assert any(text.startswith("DDP × 2 is 1.1") and "as fast as DDP × 2 on 2 nodes" in text for text in said)
-    assert {row.label for row in contenders(group)} == {"One device", "DP × 2", "DDP × 2"}
+    assert {row.label for row in contenders(group.rows)} == {"One device", "DP × 2", "DDP × 2"}
 
 
 def test_the_headline_says_that_nodes_took_part():
     (group,) = groups_of(make_record(), across())
-    assert "DistributedDataParallel on 2 nodes trains resnet18 fastest" in headline([group]).outcome
+    assert "under DistributedDataParallel on 2 nodes" in headline([group]).outcome
 
 
 def test_the_machine_lists_the_other_hosts(tmp_path):

@@ -53,7 +53,7 @@ def facts(record: Record) -> Facts:
         "nodes": world.nodes,
         "threads per device": world.threads_per_device,
         "backend": world.backend,
-        "total loader workers": config.loader_workers,
+        "loader workers per device": f"{config.loader_workers / world.devices:g}",
         "samples per epoch": config.samples_per_epoch,
         "epochs": config.epochs,
         "warm-up steps": config.warmup_steps,

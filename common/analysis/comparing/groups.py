@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
+from common.analysis.comparing.contenders import ENOUGH_RUNS, how_well_measured
 from common.analysis.comparing.facts import Facts, Scaling, closest, configuration, ddp_flags, facts, group_key, terms
 from common.analysis.comparing.labels import METHOD_ORDER, label_rows, named_differences
 from common.analysis.comparing.step_anatomy import StepAnatomy
@@ -121,6 +122,11 @@ class Row:
         return found
 
     @property
+    def rounds(self) -> int:
+        """Runs, as far as more of them make a row better measured."""
+        return min(len(self.runs), ENOUGH_RUNS)
+
+    @property
     def has_default_options(self) -> bool:
         """Whether this is DDP as it is without any of its flags."""
         return self.method == "ddp" and not ddp_flags(self.record.config.ddp)
@@ -168,7 +174,7 @@ class Group:
 
 
 def build_groups(runs: Iterable[Run]) -> list[Group]:
-    """Group the comparable runs (completed, with a speed); the most telling group first.
+    """Group the comparable runs (completed, with a speed); the best measured group first, weak scaling before strong.
 
     Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
     their global batch; a weak-scaling group with nothing to compare then gives way to it.
@@ -186,8 +192,8 @@ def build_groups(runs: Iterable[Run]) -> list[Group]:
 
 
 def _telling(group: Group) -> tuple:
-    methods = {row.method for row in group.rows}
-    return len(methods), max(row.record.started_at for row in group.rows), group.scaling == "weak"
+    quality, completed = how_well_measured(group.rows)
+    return *quality, group.scaling == "weak", completed
 
 
 def _group(runs: list[Run], scaling: Scaling) -> list[Group]:

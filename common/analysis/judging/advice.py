@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.energy import energy_of
 from common.analysis.comparing.groups import Group, Row, times_as_fast
 from common.analysis.judging.checks import DATA_WAIT_LIMIT
 from common.analysis.judging.limits import matmul_rate, mfu_of
-from common.analysis.judging.verdict import compare_in_words, contenders
+from common.analysis.judging.verdict import compare_in_words
 from common.analysis.judging.why import interval_text
 from common.analysis.statistics.estimates import distinguishable
 from common.formats import gib, milliseconds, percent, scaled
@@ -60,7 +61,7 @@ class Situation:
 
 def advise(group: Group, probed: Sequence[Probes]) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
-    rows = {row.method: row for row in contenders(group)}
+    rows = {row.method: row for row in contenders(group.rows)}
     situation = Situation(rows, probed)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 

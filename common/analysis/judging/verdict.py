@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.facts import closest, differences
 from common.analysis.comparing.groups import Group, Row, times_as_fast
-from common.analysis.comparing.labels import LONG_NAMES
+from common.analysis.comparing.labels import LONG_NAMES, SHORT_NAMES
 from common.analysis.statistics.estimates import Estimate, distinguishable
-from common.records import Method, Record
+from common.records import Record
 
 
 @dataclass(frozen=True)
@@ -69,49 +70,100 @@ class Headline:
     """How far each parallel method got, in multiples of one device."""
 
 
-def contenders(group: Group) -> list[Row]:
-    """One row of each method, on the most true devices that DDP ran on: those that the outcome is about.
-
-    Where a method has several configurations, one speaks for it by its terms and never by its speed: of enough tries
-    the fastest wins by luck alone. It is the one that differs least from the newest row of DP (of DDP where there is no
-    DP); of equals the newest. DDP with its default options goes before any other.
-    """
-    valid = [row for row in group.main_rows if row.is_valid]
-    rows = [row for row in valid if row.true_devices] or valid
-    several = [row for row in rows if row.devices > 1]
-    most = max((row.devices for row in several if row.method == "ddp"), default=0)
-    most = most or max((row.devices for row in several), default=1)
-    taking_part = [row for row in rows if row.devices == most or row.method == "single"]
-    by_method: dict[Method, list[Row]] = {}
-    for row in sorted(taking_part, key=lambda row: (row.has_default_options, row.record.started_at)):
-        by_method.setdefault(row.method, []).append(row)
-    return _on_equal_terms(by_method)
-
-
-def _on_equal_terms(by_method: dict[Method, list[Row]]) -> list[Row]:
-    """One row of each method; the last of a method's rows goes before the others."""
-    if "ddp" in by_method and by_method["ddp"][-1].has_default_options:
-        by_method["ddp"] = [row for row in by_method["ddp"] if row.has_default_options]
-    first = next((by_method[method][-1] for method in ("dp", "ddp", "single") if method in by_method), None)
-    return [closest(first.facts, rows, lambda row: row.facts) for rows in by_method.values()] if first else []
-
-
 def headline(groups: list[Group]) -> Headline:
-    """The outcome of the most telling group, on the most true devices: four ranks on two cores are not four devices."""
+    """The outcome of the best measured group: each parallel method against one device, and what took turns instead."""
     if not groups:
         return Headline("No run completed, so there is nothing to compare yet.")
-    rivals = contenders(groups[0])
+    rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
     if not rivals:
         return Headline("No run passed its parity check, so there is no speed to report.")
-    most = max(row.devices for row in rivals)
-    first = max(rivals, key=lambda row: row.throughput.value)
-    others = [row for row in rivals if row.method != first.method]
-    place, model = f"On {_place(first.record if first.devices == most else others[0].record)}", groups[0].key["model"]
-    if not others:
-        speed = f"{first.throughput.value:,.3g} samples/s"
-        return Headline(f"{place}, {name(first)} trains {model} at {speed}; nothing to compare it with yet.")
-    second = max(others, key=lambda row: row.throughput.value)
-    return Headline(f"{place}, {_outcome(first, second, model)}", _against_one_device(rivals))
+    model = groups[0].key["model"]
+    parallel = sorted((row for row in rivals if row.speed_up), key=lambda row: row.speed_up.value, reverse=True)
+    largest = max(rivals, key=lambda row: row.devices)
+    place = f"On {_place(largest.record)}"
+    if takers and not parallel:
+        return _turns(rivals, takers, model)
+    if parallel:
+        outcome = f"{place}, {model} trains {', and '.join(_against_one(row, row is parallel[0]) for row in parallel)}."
+    elif len(rivals) > 1:
+        first, second = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)[:2]
+        outcome = f"{place}, {_outcome(first, second, model)}"
+    else:
+        speed = f"{rivals[0].throughput.value:,.3g} samples/s"
+        outcome = f"{place}, {name(rivals[0])} trains {model} at {speed}; nothing to compare it with yet."
+    details = [*_between_methods(rivals), *_strong(groups), *([_in_turns(takers)] if takers else []), *_terms(rivals)]
+    return Headline(outcome, " ".join(details))
+
+
+def _against_one(row: Row, is_first: bool) -> str:
+    """`1.94 times as fast as on one GPU under DistributedDataParallel (1.93–1.95)`; the second needs fewer words."""
+    ratio, one = row.speed_up, one_device(row)
+    told = f"{ratio.value:.2f} times as fast {f'as on {one} ' if is_first else ''}under {name(row)}"
+    if ratio.interval is None:
+        return f"{told} (too few steps for an interval)"
+    if not distinguishable(ratio):
+        return f"{told} ({brackets(ratio)}, not distinguishable)"
+    return f"{told} ({brackets(ratio)}){f', slower than {one}' if ratio.value < 1 else ''}"
+
+
+def one_device(row: Row) -> str:
+    """What one device is here, in a sentence."""
+    return "one GPU" if row.record.world.device_kind == "cuda" else "one CPU core"
+
+
+def _turns(rivals: list[Row], takers: list[Row], model: str) -> Headline:
+    """No device of its own for each replica or rank: what happened instead of scaling."""
+    singles = [row for row in rivals if row.method == "single"]
+    speed = f"{singles[0].throughput.value:,.3g} samples/s" if singles else ""
+    alone = f" {one_device(singles[0]).capitalize()} alone trains at {speed}." if singles else ""
+    return Headline(f"{model}: {_in_turns(takers)}{alone}")
+
+
+def _in_turns(takers: list[Row]) -> str:
+    """`Four devices took turns on 2 CPU cores: DP 2.01 ×, DDP 1.89 × one CPU core; this is not scaling.`"""
+    first = takers[0]
+    counts = " and ".join(dict.fromkeys(str(row.devices) for row in takers))
+    world = first.record.world
+    if world.device_kind == "cpu":
+        there = first.record.environment.cpu_cores
+        where = f"{there} CPU core{'s' if there > 1 else ''}"
+    else:
+        there = len({(device.host, device.index) for device in first.record.devices})
+        where = f"{there} GPU{'s' if there > 1 else ''}"
+    what = "devices" if world.device_kind == "cpu" else "replicas or ranks"
+    against = [f"{SHORT_NAMES[row.method]} {row.speed_up.value:.2f} ×" for row in takers if row.speed_up]
+    ratios = f": {', '.join(against)} {one_device(first)}" if against else ""
+    return f"{counts} {what} took turns on {where}{ratios}; this is not scaling."
+
+
+def _between_methods(rivals: list[Row]) -> list[str]:
+    rows = {row.method: row for row in rivals}
+    if not {"dp", "ddp", "single"} <= set(rows):
+        return []
+    return [compare_in_words(rows["ddp"], rows["dp"], times_as_fast(rows["ddp"], rows["dp"]))]
+
+
+def _strong(groups: list[Group]) -> list[str]:
+    """The first strong-scaling group of the headline's model, in a few words, where the headline is of weak scaling."""
+    first = groups[0]
+    if first.scaling == "strong":
+        return []
+    for group in groups[1:]:
+        same = all(group.key.get(name) == value for name, value in first.key.items() if name != "per-device batch")
+        ratios = [row for row in contenders(group.rows) if row.speed_up] if group.scaling == "strong" and same else []
+        if ratios:
+            told = ", ".join(f"{row.label} {row.speed_up.value:.2f} ×{_bracketed(row.speed_up)}" for row in ratios)
+            return [f"Strong scaling, a global batch of {group.key['global batch']} throughout: {told}."]
+    return []
+
+
+def _bracketed(estimate: Estimate) -> str:
+    return f" ({brackets(estimate)})" if estimate.interval else ""
+
+
+def _terms(rivals: list[Row]) -> list[str]:
+    unequal = differences((row.label, row.facts) for row in rivals)
+    return ["They did not run on equal terms: see what else differs."] if unequal else []
 
 
 def _outcome(first: Row, second: Row, model: str) -> str:
@@ -124,15 +176,10 @@ def _outcome(first: Row, second: Row, model: str) -> str:
     return f"{name(first)} trains {model} fastest: {lead.value:.2f} times as fast as {name(second)} ({span(lead)})."
 
 
-def _against_one_device(rivals: list[Row]) -> str:
-    parts = [
-        f"{row.label} {row.speed_up.value:.2f}" + (f" ({span(row.speed_up)})" if row.speed_up.interval else "")
-        for row in rivals
-        if row.speed_up
-    ]
-    told = f"Speed-up over one device: {', '.join(parts)}. In brackets: 95 % intervals." if parts else ""
-    unequal = differences((row.label, row.facts) for row in rivals)
-    return f"{told} They did not run on equal terms: see what else differs.".strip() if unequal else told
+def brackets(estimate: Estimate) -> str:
+    """`1.93–1.95`; the estimate must have an interval."""
+    low, high = estimate.interval
+    return f"{low:.2f}–{high:.2f}"
 
 
 def span(estimate: Estimate) -> str:

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group, Row
 from common.analysis.comparing.step_anatomy import PHASES
-from common.analysis.judging.verdict import contenders, span
+from common.analysis.judging.verdict import span
 from common.analysis.statistics.medians import FEWEST_VALUES, Median
 from common.formats import milliseconds, percent, scaled
 from common.records import PhaseName
@@ -30,7 +31,7 @@ DOING: dict[PhaseName, str] = {
 
 def reasons(group: Group) -> list[str]:
     """What the anatomy of the contenders' steps says, the largest difference first; nothing without anatomies."""
-    rows = {row.method: row for row in contenders(group) if row.anatomy}
+    rows = {row.method: row for row in contenders(group.rows) if row.anatomy}
     found = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
