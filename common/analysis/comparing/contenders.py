@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from common.analysis.comparing.facts import closest
+from common.analysis.comparing.rows import Row
 from common.records import Method
-
-if TYPE_CHECKING:
-    from common.analysis.comparing.groups import Row
-
-ENOUGH_RUNS = 3
-"""From here on a row's interval knows the difference between runs; more runs make it no better measured."""
 
 
 def contenders(rows: Sequence[Row]) -> list[Row]:

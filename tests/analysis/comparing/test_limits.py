@@ -1,0 +1,109 @@
+"""MFU, the measured rates it is held against, and the predicted exchange."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from analysis.anatomy_factories import make_probes
+from analysis.factories import make_record
+from analysis.views import WORDS, probed, rows_of
+from common.analysis.comparing.limits import (
+    all_reduce_seconds,
+    exchange_seconds,
+    matmul_rate,
+    mfu_of,
+    model_flops_utilisation,
+)
+from common.records import AllReduceTime, throughput
+
+
+def row_of(method="ddp", devices=2, **changes):
+    return next(iter(rows_of(make_record(method, devices, **changes)).values()))
+
+
+def test_mfu_by_hand():
+    """2,259 images/s of 24.54 GFLOP on one device of 400 TFLOP/s."""
+    assert model_flops_utilisation(24.54e9, 2259, 1, 400e12) == pytest.approx(0.13859, rel=1e-4)
+    assert model_flops_utilisation(24.54e9, 2259, 4, 400e12) == pytest.approx(0.03465, rel=1e-3)
+
+
+def test_mfu_of_a_row_has_the_throughputs_interval():
+    record = make_record("ddp", 2, flops_per_sample=10**9)
+    (row,) = rows_of(record).values()
+    share = mfu_of(row, probed(make_probes()))
+    assert share.value == pytest.approx(throughput(record) * 1e9 / (2 * 100e9))
+    assert share.relative_error == row.throughput.relative_error
+
+
+@pytest.mark.parametrize(
+    ("changes", "probes", "reason"),
+    [
+        ({"flops_per_sample": None}, make_probes(), "not counted"),
+        ({"flops_per_sample": 0}, make_probes(), "not counted"),
+        ({}, make_probes("Another CPU"), "no ieee-fp32 matmul rate of Example CPU"),
+        ({"config": {"precision": "tf32"}}, make_probes(), "no tf32 matmul rate"),
+        ({"devices": 4}, make_probes(), "shared"),
+    ],
+)
+def test_a_missing_part_is_named_and_nothing_else_stands_in(changes, probes, reason):
+    missing = mfu_of(row_of(**{"flops_per_sample": 10**9} | changes), probed(probes))
+    assert reason in WORDS.text(missing)
+
+
+def test_each_precision_has_its_own_rate_and_the_newest_counts():
+    rates = probed(make_probes(bf16=1e9), make_probes(bf16=300e9), make_probes("Another CPU", bf16=7e9))
+    assert matmul_rate(rates, "Example CPU", "bf16") == pytest.approx(300e9)
+    assert matmul_rate(rates, "Example CPU", "ieee-fp32") == pytest.approx(100e9)
+    assert matmul_rate(rates, "Example CPU", "fp16") is None
+
+
+TIMES = [
+    AllReduceTime(bytes=size, ranks=2, seconds=seconds)
+    for size, seconds in ((1000, 1e-3), (4000, 2e-3), (64000, 32e-3))
+]
+
+
+def test_interpolation_is_straight_in_logarithms():
+    assert all_reduce_seconds(TIMES, 1000) == pytest.approx(1e-3)
+    assert all_reduce_seconds(TIMES, 4000) == pytest.approx(2e-3)
+    assert all_reduce_seconds(TIMES, 2000) == pytest.approx(1e-3 * math.sqrt(2))
+    assert all_reduce_seconds(TIMES, 16000) == pytest.approx(8e-3)
+    assert all_reduce_seconds(reversed(TIMES), 16000) == pytest.approx(8e-3)
+
+
+def test_nothing_is_extrapolated():
+    assert all_reduce_seconds(TIMES, 999) is None
+    assert all_reduce_seconds(TIMES, 64001) is None
+    assert all_reduce_seconds([], 1000) is None
+
+
+def test_a_wrong_sum_has_no_speed():
+    wrong = [*TIMES[:2], AllReduceTime(bytes=64000, ranks=2, seconds=None)]
+    assert all_reduce_seconds(wrong, 16000) is None
+    assert all_reduce_seconds(wrong, 4000) == pytest.approx(2e-3)
+
+
+def test_an_exchange_is_predicted_message_by_message():
+    row = row_of()
+    assert exchange_seconds(row, probed(make_probes()), [40_000_000]) == pytest.approx(0.040)
+    assert exchange_seconds(row, probed(make_probes()), [10_000_000, 30_000_000]) == pytest.approx(0.040)
+
+
+@pytest.mark.parametrize(
+    ("changes", "probes", "messages", "reason"),
+    [
+        ({}, [], [10**7], "no all-reduce of 2 gloo ranks"),
+        ({}, [make_probes(ranks=4)], [10**7], "no all-reduce of 2 gloo ranks"),
+        ({}, [make_probes(backend="nccl")], [10**7], "no all-reduce of 2 gloo ranks"),
+        ({}, [make_probes("Another CPU")], [10**7], "no all-reduce"),
+        ({"world": {"nodes": 2}}, [make_probes()], [10**7], "within one host"),
+        ({}, [make_probes()], [10**9], "outside the measured 1.00 MB to 100 MB"),
+        ({}, [make_probes()], [10**7, 10**9], "outside"),
+        ({"devices": 1}, [make_probes()], [10**7], "one process"),
+    ],
+)
+def test_a_prediction_that_cannot_be_made_says_why(changes, probes, messages, reason):
+    missing = exchange_seconds(row_of(**changes), probed(*probes), messages)
+    assert reason in WORDS.text(missing)
