@@ -54,8 +54,8 @@ def table_of(lines: Iterable[Line], at_least: Sequence[str] = ()) -> pd.DataFram
     Made of Python's own objects first, because pandas turns whole numbers of which one is missing into floats.
     """
     frame = pd.DataFrame(list(lines), dtype=object).infer_objects()
-    for name in frame.columns[frame.dtypes == object]:
-        kind = pd.api.types.infer_dtype(frame[name], skipna=True)
+    for name in frame.columns:
+        kind = pd.api.types.infer_dtype(frame[name], skipna=True) if frame[name].dtype.kind == "O" else ""
         dtype = {"integer": "Int64", "floating": float, "mixed-integer-float": float}.get(kind)
         if dtype:
             frame[name] = frame[name].astype(dtype)

@@ -57,12 +57,12 @@ def _against_one(row: Row, is_first: bool) -> Finding:
     tail = {None: "tail.no_interval", False: "tail.not_distinguishable"}.get(
         shows, "tail.faster" if ratio.value > 1 else "tail.slower"
     )
-    one = one_device(row)
+    one = device_here(row)
     values = {"ratio": ratio, "one": one, "method": method_name(row), "tail": finding(tail, ratio=ratio, one=one)}
     return Finding("headline.first_ratio" if is_first else "headline.next_ratio", values)
 
 
-def one_device(row: Row) -> Finding:
+def device_here(row: Row) -> Finding:
     """What one device is here."""
     return finding("one.gpu" if row.on_gpu else "one.core")
 
@@ -77,7 +77,7 @@ def method_name(row: Row) -> Finding:
 
 
 def _alone(row: Row) -> Finding:
-    return finding("headline.one_alone", one=one_device(row), throughput=row.throughput)
+    return finding("headline.one_alone", one=device_here(row), throughput=row.throughput)
 
 
 def _turns(takers: list[Row]) -> Finding:
@@ -87,7 +87,7 @@ def _turns(takers: list[Row]) -> Finding:
     where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
     counts = sorted({row.devices for row in takers})
     ratios = [finding("turns.ratio", method=row.method, ratio=row.speed_up) for row in takers if row.speed_up]
-    values = {"counts": counts, "where": finding(where, count=there), "ratios": ratios, "one": one_device(takers[0])}
+    values = {"counts": counts, "where": finding(where, count=there), "ratios": ratios, "one": device_here(takers[0])}
     what = "replicas" if on_gpu else "devices"
     return Finding(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
 
@@ -96,7 +96,8 @@ def _between_methods(rivals: list[Row]) -> list[Finding]:
     rows = {row.method: row for row in rivals}
     if set(rows) != set(METHOD_ORDER):
         return []
-    return [compare(rows["ddp"], rows["dp"], times_as_fast(rows["ddp"], rows["dp"]))]
+    first, second = sorted((rows["dp"], rows["ddp"]), key=lambda row: row.throughput.value, reverse=True)
+    return [compare(first, second, times_as_fast(first, second))]
 
 
 def _strong(groups: list[Group]) -> list[Finding]:

@@ -42,7 +42,9 @@ def print_summary(console: Console, folder: Folder, judgement: Judgement, words:
         skipped = [item for item in folder.skipped if item.is_our_fault is ours]
         say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
     outcome, details = words.text(judgement.headline.outcome), " ".join(words.lines(judgement.headline.details))
-    console.print(f"\n[bold]{printable(outcome)}[/bold]\n{printable(details)}")
+    console.print(f"\n[bold]{printable(outcome)}[/bold]")
+    if details:
+        console.print(printable(details))
     if judgement.has_few_runs:
         console.print(f"[dim]{words.say('console.few_runs')}[/dim]")
     advice = judgement.groups[0].why.advice if judgement.groups else []
