@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from common.analysis.comparing.facts import other_facts
+from common.analysis.comparing.facts import OTHER_FACTS, other_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.limits import mfu_of
 from common.analysis.comparing.rows import Row
@@ -64,6 +64,7 @@ def _line(number: int, group: Group, row: Row, probed: Sequence[EnvironmentRecor
         **_with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
         "data_wait_share": row.data_wait_share,
         **_anatomy(row),
+        **dict.fromkeys(OTHER_FACTS),
         **other_facts(row.record),
         "files": " ".join(run.file for run in row.runs),
     }

@@ -21,6 +21,10 @@ BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
 OPTIONS = "ddp_options"
 """DDP's options that are not the default ones, as the flags that set them."""
+OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "host", "cpu_model", "cpu_cores",
+               "nodes", "threads_per_device", "backend", "loader_workers_per_device", "samples_per_epoch", "epochs",
+               "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay", OPTIONS)  # fmt: skip
+"""All facts of `other_facts`, whether a run has them or not."""
 MAX_CANDIDATES = 100
 
 
@@ -78,9 +82,7 @@ def _whole(value: float) -> int | float:
 
 
 TERMS = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
-         "oversubscribed", "torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "host", "cpu_model",
-         "cpu_cores", "nodes", "threads_per_device", "backend", "loader_workers_per_device", "samples_per_epoch",
-         "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay")  # fmt: skip
+         "oversubscribed", *OTHER_FACTS[:-1])  # fmt: skip
 """Everything of a configuration but DDP's options: rows of equal terms show what the options do."""
 CONFIGURATION = (*TERMS, "failed_parity", OPTIONS)
 """Runs that agree in all of these are repeats of each other and are pooled. A run that failed parity never joins."""

@@ -94,14 +94,13 @@ def _telling(group: Group) -> tuple:
 def _groups(tables: Tables, scaling: Scaling) -> Iterator[Group]:
     comparable = tables.runs[tables.runs["is_comparable"].astype(bool)]
     for _, of_group in comparable.groupby([*KEY, BATCH[scaling]], dropna=False, sort=False):
-        configuration = [name for name in CONFIGURATION if name in of_group]
-        rows = [_row(tables, of_row) for _, of_row in of_group.groupby(configuration, dropna=False, sort=False)]
+        rows = [_row(tables, of_row) for _, of_row in of_group.groupby([*CONFIGURATION], dropna=False, sort=False)]
         key = group_facts(rows[0].record)
         yield _finish(Group(scaling, {name: key[name] for name in (*KEY, BATCH[scaling])}, rows))
 
 
 def _row(tables: Tables, of_row: pd.DataFrame) -> Row:
-    terms = of_row.iloc[-1].reindex(TERMS)
+    terms = of_row.iloc[-1][[*TERMS]]
     return Row(
         runs=[tables.all_runs[place] for place in of_row.index],
         devices_table=tables.devices.loc[of_row.index],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from common.analysis.comparing.facts import group_facts, other_facts
+from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
 from common.analysis.reading.runs import Run
 from common.records import EnvironmentRecord
 
@@ -53,12 +53,16 @@ def table_of(lines: Iterable[Line], at_least: Sequence[str] = ()) -> pd.DataFram
 
     Made of Python's own objects first, because pandas turns whole numbers of which one is missing into floats.
     """
-    frame = pd.DataFrame(list(lines), dtype=object).infer_objects()
+    frame = pd.DataFrame(list(lines), dtype=object)
     for name in frame.columns:
-        kind = pd.api.types.infer_dtype(frame[name], skipna=True) if frame[name].dtype.kind == "O" else ""
-        dtype = {"integer": "Int64", "floating": float, "mixed-integer-float": float}.get(kind)
-        if dtype:
-            frame[name] = frame[name].astype(dtype)
+        whole, kind = frame[name].notna().all(), pd.api.types.infer_dtype(frame[name], skipna=True)
+        dtype = {
+            "integer": "int64" if whole else "Int64",
+            "floating": float,
+            "mixed-integer-float": float,
+            "boolean": bool if whole else object,
+        }.get(kind, object)
+        frame[name] = frame[name].astype(dtype)
     return frame.reindex(columns=[*frame.columns, *(name for name in at_least if name not in frame)])
 
 
@@ -81,6 +85,7 @@ def _run(run: Run) -> Line:
         "shared": world.shared,
         "oversubscribed": world.oversubscribed,
         **group_facts(record),
+        **dict.fromkeys(OTHER_FACTS),
         **other_facts(record),
         "seed": config.seed,
         "samples": sum(epoch.samples for epoch in record.epochs),

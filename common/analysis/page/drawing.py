@@ -13,6 +13,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import PhaseName
@@ -106,11 +108,14 @@ class Drawn:
 def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
     """Draw a figure; `place`, with the plot's name unique on the page, keeps its ids apart from other figures'."""
     name = f"{place}_{plot.name}"
+    figure = plot.figure
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+        # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
         text = io.StringIO()
-        plot.figure.savefig(text, format="svg", facecolor=CARD, metadata={"Date": None, "Creator": None})
-        plot.figure.set_layout_engine("none")  # found once, it holds for the PNG as well
-        png = _png(plot.figure) if with_png else None
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+        png = _png(figure) if with_png else None
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -120,8 +125,9 @@ def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
+    figure.set_dpi(200)
     # The least compression: at most twice the size, in a tenth of the time.
-    figure.savefig(buffer, format="png", facecolor=CARD, dpi=200, pil_kwargs={"compress_level": 1})
+    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 
