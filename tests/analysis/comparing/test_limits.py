@@ -11,6 +11,7 @@ from analysis.factories import make_record
 from analysis.views import WORDS, probed, rows_of
 from common.analysis.comparing.limits import (
     all_reduce_seconds,
+    attainable_rate,
     exchange_seconds,
     matmul_rate,
     mfu_of,
@@ -107,3 +108,38 @@ def test_an_exchange_is_predicted_message_by_message():
 def test_a_prediction_that_cannot_be_made_says_why(changes, probes, messages, reason):
     missing = exchange_seconds(row_of(**changes), probed(*probes), messages)
     assert reason in WORDS.text(missing)
+
+
+def in_tf32(model="resnet18", **by_kind):
+    """A row under TF32 with 10⁹ operations, and probes of 200 GFLOP/s in TF32 and 100 in fp32."""
+    rates = make_probes()
+    rates.matmul.append(
+        rates.matmul[0].model_copy(update={"precision": "tf32", "seconds": rates.matmul[0].seconds / 2})
+    )
+    row = row_of(flops_per_sample=10**9, flops_by_kind=by_kind or None, config={"precision": "tf32", "model": model})
+    return row, probed(rates)
+
+
+@pytest.mark.parametrize(
+    ("by_kind", "rate"),
+    [
+        ({}, 200e9),
+        ({"convolution": 10**9, "matmul": 0}, 200e9),
+        ({"convolution": 0, "matmul": 10**9}, 100e9),
+        ({"convolution": 5 * 10**8, "matmul": 5 * 10**8}, 1e9 / (0.5e9 / 200e9 + 0.5e9 / 100e9)),
+    ],
+)
+def test_each_kind_of_work_counts_at_the_rate_that_it_ran_at(by_kind, rate):
+    """torch leaves matrix products in IEEE fp32 where convolutions run in TF32."""
+    row, rates = in_tf32(**by_kind)
+    assert attainable_rate(row, rates) == pytest.approx(rate)
+    assert mfu_of(row, rates).value == pytest.approx(row.throughput.value * 1e9 / (2 * rate))
+
+
+@pytest.mark.parametrize("model", ["vit_b_16", "swin_t", "maxvit_t"])
+def test_a_transformer_under_tf32_needs_its_operations_apart(model):
+    row, rates = in_tf32(model)
+    assert "does not count them apart" in WORDS.text(mfu_of(row, rates))
+    row, rates = in_tf32(model, convolution=10**8, matmul=9 * 10**8)
+    assert mfu_of(row, rates).value > 0
+    assert mfu_of(row_of(flops_per_sample=10**9, config={"model": model}), rates).value > 0  # in fp32 all is one rate

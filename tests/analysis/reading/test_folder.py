@@ -109,3 +109,23 @@ def test_a_list_full_of_nan_is_refused_at_the_first(tmp_path):
     with pytest.raises(RefusedError, match="finite") as error:
         read_record(tmp_path / "nan.json")
     assert "more" not in str(error.value)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_the_files(tmp_path, monkeypatch):
+    """Even a ValueError: it names the file, is told apart, and the other files are used."""
+    good, bad = make_record(run_id="good"), make_record("ddp", 2, run_id="bad")
+    usual = records.summarise
+
+    def broken(name, record):
+        if record.run_id == "bad":
+            raise ValueError("two things of different lengths")
+        return usual(name, record)
+
+    monkeypatch.setattr(records, "summarise", broken)
+    (tmp_path / "foreign.json").write_text("{}")
+    found = read_folder(write(tmp_path, good, bad))
+    assert [run.record.run_id for run in found.runs] == ["good"]
+    by_file = {item.file: item for item in found.skipped}
+    assert by_file["bad.json"].is_our_fault
+    assert "ValueError: two things of different lengths (test_folder.py, line" in by_file["bad.json"].reason
+    assert not by_file["foreign.json"].is_our_fault
