@@ -129,11 +129,6 @@ def make_environment_record(**changes) -> EnvironmentRecord:
     return EnvironmentRecord(**values | changes)
 
 
-def make_probed_record(probes) -> EnvironmentRecord:
-    """A record of step 01 with probes."""
-    return make_environment_record(probes=probes)
-
-
 def write(folder: Path, *records) -> Path:
     """Write records as the scripts do, one file each, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

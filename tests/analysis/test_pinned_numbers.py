@@ -34,28 +34,27 @@ def close(value):
 
 @pytest.fixture(scope="module")
 def judgements():
-    folders = {name: read_folder(ROOT / "results" / "examples" / name) for name in PINNED}
-    return {name: (folder, judge(folder)) for name, folder in folders.items()}
+    return {name: judge(read_folder(ROOT / "results" / "examples" / name)) for name in PINNED}
 
 
 @pytest.fixture(params=PINNED)
 def example(request, judgements, tmp_path):
-    """(pinned rows, folder, judgement, the CSV's rows by group and label)."""
-    folder, judgement = judgements[request.param]
+    """(pinned rows, judgement, the CSV's rows by group and label)."""
+    judgement = judgements[request.param]
     write_tables(tmp_path, judgement.tables, judgement.comparison)
     lines = iter(pd.read_csv(tmp_path / "comparison.csv").to_dict("records"))
     by_name = {(WORDS.text(part.title), label(row)): (row, next(lines)) for part in judgement.groups
                for row in part.group.rows}  # fmt: skip
-    return PINNED[request.param], folder, judgement, by_name
+    return PINNED[request.param], judgement, by_name
 
 
 def test_no_row_is_missing_or_new(example):
-    pinned, _, _, by_name = example
+    pinned, _, by_name = example
     assert {(row["group"], row["label"]) for row in pinned} == set(by_name)
 
 
 def test_the_csv_has_every_estimate(example):
-    pinned, _, _, by_name = example
+    pinned, _, by_name = example
     for before in pinned:
         row, line = by_name[before["group"], before["label"]]
         assert (line["method"], line["devices"], line["files"].split()) == (
@@ -84,7 +83,7 @@ def same_estimate(line, column, before):
 
 
 def test_memory_of_every_device(example):
-    pinned, _, _, by_name = example
+    pinned, _, by_name = example
     for before in pinned:
         row, line = by_name[before["group"], before["label"]]
         assert [peak.peak_bytes for peak in row.memory] == before["peak_bytes"]
@@ -93,18 +92,18 @@ def test_memory_of_every_device(example):
 
 
 def test_baselines_and_mfu_are_the_findings(example):
-    pinned, folder, _, by_name = example
+    pinned, _, by_name = example
     for before in pinned:
         row, _ = by_name[before["group"], before["label"]]
         assert (row.baseline and label(row.baseline)) == before["baseline"]
         if before["mfu"]:
-            share = mfu_of(row, folder.probed)
+            share = mfu_of(row)
             assert [share.value, *share.interval] == close(before["mfu"])
 
 
 def test_verdicts(example):
     """A verdict names the faster one first, so that its ratio may be the pinned one's reciprocal."""
-    pinned, _, judgement, _ = example
+    pinned, judgement, _ = example
     for before in pinned:
         if "verdicts_of_group" in before:
             (part,) = [part for part in judgement.groups if WORDS.text(part.title) == before["group"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.factories import make_probed_record
+from collections.abc import Sequence
+
+from analysis.factories import make_environment_record
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
@@ -15,17 +17,19 @@ from common.records import Probes, Record
 WORDS = Wording()
 
 
-def tables_of(*records: Record) -> Tables:
-    return tidy([summarise(f"{record.run_id}.json", record) for record in records])
+def tables_of(*records: Record, probes: Sequence[Probes] = ()) -> Tables:
+    """Tables of these runs and of step 01's probes, the newest last."""
+    runs = [summarise(f"{record.run_id}.json", record) for record in records]
+    return tidy(runs, [make_environment_record(probes=found) for found in probes])
 
 
-def groups_of(*records: Record) -> list[Group]:
-    return build_groups(tables_of(*records))
+def groups_of(*records: Record, probes: Sequence[Probes] = ()) -> list[Group]:
+    return build_groups(tables_of(*records, probes=probes))
 
 
-def rows_of(*records: Record) -> dict[str, Row]:
+def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:
     """The rows of the only group, by their labels."""
-    (group,) = groups_of(*records)
+    (group,) = groups_of(*records, probes=probes)
     return {label(row): row for row in group.rows}
 
 
@@ -49,8 +53,3 @@ def outcome(record: Record, id: str) -> str:
 
 def reason(record: Record, id: str) -> str:
     return WORDS.text(check_of(record, id).reason)
-
-
-def probed(*probes: Probes) -> list:
-    """Records of step 01 with these probes, the newest last."""
-    return [make_probed_record(found) for found in probes]

@@ -21,18 +21,17 @@ from common.analysis.comparing.tables import Line, Tables, ends, table_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
-from common.records import EnvironmentRecord
 
 
-def comparison_table(groups: Sequence[Group], probed: Sequence[EnvironmentRecord]) -> pd.DataFrame:
+def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
     """Every row of every group, the groups in the order and with the numbers of the page."""
-    lines = [_line(number, group, row, probed) for number, group in enumerate(groups, start=1) for row in group.rows]
+    lines = [_line(number, group, row) for number, group in enumerate(groups, start=1) for row in group.rows]
     return table_of(lines)
 
 
-def _line(number: int, group: Group, row: Row, probed: Sequence[EnvironmentRecord]) -> Line:
+def _line(number: int, group: Group, row: Row) -> Line:
     world, config, energy = row.record.world, row.record.config, row.energy
-    mfu = mfu_of(row, probed)
+    mfu = mfu_of(row)
     peaks = [peak.peak_bytes for peak in row.memory]
     return {
         "group": number,

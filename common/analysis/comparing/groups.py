@@ -103,7 +103,8 @@ def _row(tables: Tables, of_row: pd.DataFrame) -> Row:
     terms = of_row.iloc[-1][[*TERMS]]
     return Row(
         runs=[tables.all_runs[place] for place in of_row.index],
-        devices_table=tables.devices.loc[of_row.index],
+        tables=tables,
+        places=list(of_row.index),
         terms=tuple(terms.where(terms.notna(), None)),
     )
 

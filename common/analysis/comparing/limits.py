@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate
-from common.records import AllReduceTime, EnvironmentRecord, Precision
+from common.records import AllReduceTime, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")
 """Models whose work is mostly matrix products, by how torchvision's names begin."""
@@ -42,29 +43,32 @@ def all_reduce_seconds(times: Iterable[AllReduceTime], size: int) -> float | Non
     return math.exp(np.interp(math.log(size), sizes, seconds))
 
 
-def matmul_rate(probed: Sequence[EnvironmentRecord], device_model: str, precision: Precision) -> float | None:
-    """The newest measured rate of this device model in this precision, in FLOP/s; `probed` has the newest last."""
-    for record in reversed(probed):
-        for rate in record.probes.matmul:
-            if (rate.device_model, rate.precision) == (device_model, precision):
-                return rate.flops_per_second
-    return None
+def matmul_rate(probes: pd.DataFrame, device_model: str, precision: Precision) -> float | None:
+    """The newest measured rate of this device model in this precision, in FLOP/s; None where there is none.
+
+    `probes` is the probes' table, the newest last.
+    """
+    if probes.empty:
+        return None
+    fits = (probes["probe"] == "matmul") & (probes["device_model"] == device_model) & (probes["precision"] == precision)
+    rates = probes.loc[fits, "flops_per_second"]
+    return float(rates.iloc[-1]) if len(rates) else None
 
 
-def mfu_of(row: Row, probed: Sequence[EnvironmentRecord]) -> Estimate | Finding:
+def mfu_of(row: Row) -> Estimate | Finding:
     """MFU of a row, with its throughput's interval; or what is missing."""
     if row.throughput is None:
         return finding("missing.withheld")
     if not row.true_devices:
         return finding("missing.devices_shared")
-    rate = attainable_rate(row, probed)
+    rate = attainable_rate(row)
     if isinstance(rate, Finding):
         return rate
     flops = row.record.flops_per_sample
     return row.throughput.times(model_flops_utilisation(flops, 1.0, row.devices, rate))
 
 
-def attainable_rate(row: Row, probed: Sequence[EnvironmentRecord]) -> float | Finding:
+def attainable_rate(row: Row) -> float | Finding:
     """FLOP/s that a device could do of this model's work at most; or what is missing.
 
     Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless it is told otherwise: only convolutions run
@@ -83,21 +87,21 @@ def attainable_rate(row: Row, probed: Sequence[EnvironmentRecord]) -> float | Fi
     seconds = 0.0
     for kind, flops in by_kind.items():
         if flops:
-            rate = matmul_rate(probed, world.device_model, ran_in[kind])
+            rate = matmul_rate(row.tables.probes, world.device_model, ran_in[kind])
             if rate is None:
                 return finding("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
             seconds += flops / rate
     return sum(by_kind.values()) / seconds
 
 
-def exchange_seconds(row: Row, probed: Sequence[EnvironmentRecord], messages: Sequence[int]) -> float | Finding:
+def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
     """Seconds that the row's ranks need for these messages, one after the other, by step 01's curve."""
     world = row.record.world
     if world.processes < 2:
         return finding("missing.one_process")
     if world.nodes > 1:
         return finding("missing.within_one_host")
-    for record in reversed(probed):
+    for record in reversed(row.tables.probed):
         curve = record.probes.all_reduce
         if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
             continue

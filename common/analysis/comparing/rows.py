@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ from common.analysis.comparing.energy import Energy, energy_by_device, total_ene
 from common.analysis.comparing.facts import OPTIONS, Facts, other_facts
 from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
 from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_anatomy import StepAnatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers, paired_ratio, ratio
@@ -27,8 +28,10 @@ class Row:
 
     runs: list[Run]
     """The newest last."""
-    devices_table: pd.DataFrame | None = None
-    """The rows of the devices' table that belong to these runs."""
+    tables: Tables | None = None
+    """The tables that the runs are part of."""
+    places: list[int] = field(default_factory=list)
+    """Where the runs stand in the runs' table, in the same order."""
     terms: tuple = ()
     """Everything of the configuration but DDP's options."""
     name: RowName | None = None
@@ -76,7 +79,7 @@ class Row:
     @cached_property
     def epoch_samples(self) -> int:
         """Samples of a whole epoch: a resumed run may have begun with the rest of one."""
-        return max(epoch.samples for run in self.runs for epoch in run.record.epochs)
+        return int(self.tables.epochs.loc[self.places, "samples"].max())
 
     @property
     def epoch_time(self) -> Estimate | None:
@@ -115,6 +118,23 @@ class Row:
         """Runs that differ from their repeats by more than chance. They stay in the mean."""
         marks = outliers([run.seconds_per_sample for run in self.runs])
         return [run for run, mark in zip(self.runs, marks, strict=True) if mark]
+
+    @cached_property
+    def devices_table(self) -> pd.DataFrame:
+        """A line for each device of each run."""
+        return self.tables.devices.loc[self.places]
+
+    @cached_property
+    def epochs_table(self) -> pd.DataFrame:
+        """A line for each epoch of the newest run."""
+        return self.tables.epochs.loc[self.places[-1:]]
+
+    @cached_property
+    def phases_table(self) -> pd.DataFrame:
+        """A line for the whole step and for each of its phases, on the slowest rank of the run that `anatomy` is of."""
+        place = next(place for place, run in zip(self.places, self.runs, strict=True) if run.anatomy is self.anatomy)
+        phases = self.tables.phases.loc[[place]]
+        return phases[phases["is_slowest"]].set_index("phase")
 
     @cached_property
     def memory(self) -> list[PeakMemory]:

@@ -6,7 +6,7 @@ is silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import compare
 from common.analysis.statistics.estimates import distinguishable
-from common.records import EnvironmentRecord, Method
+from common.records import Method
 
 EXPOSED_LIMIT = 0.10
 MOVING_LIMIT = 0.10
@@ -43,10 +43,9 @@ class Advice:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at: the contenders, one row of each method, and step 01's measurements."""
+    """What the rules look at: the contenders, one row of each method."""
 
     rows: dict[Method, Row]
-    probed: Sequence[EnvironmentRecord]
 
     @cached_property
     def fastest(self) -> Row:
@@ -54,10 +53,10 @@ class Situation:
         return max(self.rows.values(), key=lambda row: row.throughput.value)
 
 
-def advise(group: Group, probed: Sequence[EnvironmentRecord]) -> list[Advice]:
+def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
     rows = {row.method: row for row in contenders(group.rows)}
-    situation = Situation(rows, probed)
+    situation = Situation(rows)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 
 
@@ -153,7 +152,7 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
 def idle_arithmetic(here: Situation) -> Iterator[Advice]:
     """A device that is far from its own rate gains more from care than from company."""
     row = here.rows.get("single") or here.fastest
-    share = mfu_of(row, here.probed)
+    share = mfu_of(row)
     if not isinstance(share, Finding) and share.value < MFU_LIMIT:
         yield _advice("idle_arithmetic", how=finding("how.use_better"), row=row.name, mfu=share)
 
@@ -161,7 +160,8 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
 def faster_precision(here: Situation) -> Iterator[Advice]:
     """bf16 multiplies much faster than what the run used."""
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
-    own, half = (matmul_rate(here.probed, world.device_model, name) for name in (precision, "bf16"))
+    probes = here.fastest.tables.probes
+    own, half = (matmul_rate(probes, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
         yield _advice("faster_precision", gain=half / own, precision=precision)
 

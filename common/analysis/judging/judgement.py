@@ -97,8 +97,8 @@ def judge(folder: Folder) -> Judgement:
     groups = build_groups(tables)
     return Judgement(
         headline=headline(groups),
-        groups=[_judge_group(number, group, folder) for number, group in enumerate(groups, start=1)],
-        comparison=comparison_table(groups, folder.probed),
+        groups=[_judge_group(number, group) for number, group in enumerate(groups, start=1)],
+        comparison=comparison_table(groups),
         tables=tables,
         banners=banners.banners(groups),
         why_separate=banners.why_separate(groups) if len(groups) > 1 else [],
@@ -110,7 +110,7 @@ def judge(folder: Folder) -> Judgement:
     )
 
 
-def _judge_group(number: int, group: Group, folder: Folder) -> GroupJudgement:
+def _judge_group(number: int, group: Group) -> GroupJudgement:
     rows = group.rows[:MAX_ROWS]
     checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
     found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
@@ -130,19 +130,19 @@ def _judge_group(number: int, group: Group, folder: Folder) -> GroupJudgement:
         accuracy=accuracy_table(group),
         settings={**group.key, **group.shared_facts},
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
-        why=_why(group, folder) if number <= MAX_GROUPS_IN_FULL else None,
+        why=_why(group) if number <= MAX_GROUPS_IN_FULL else None,
     )
 
 
-def _why(group: Group, folder: Folder) -> GroupWhy:
+def _why(group: Group) -> GroupWhy:
     notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
              for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
     return GroupWhy(
         reasons=reasons(group),
         notes=notes,
         has_anatomy=any(row.anatomy for row in group.main_rows),
-        tables=why_tables(group, folder.probed),
+        tables=why_tables(group),
         details=detail_tables(group),
         wrapper=wrapper_price(group),
-        advice=advise(group, folder.probed),
+        advice=advise(group),
     )

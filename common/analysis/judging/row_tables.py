@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from common.analysis.comparing.groups import Group
 from common.analysis.findings import finding
 from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, estimate_cell, not_available
@@ -62,12 +64,14 @@ def accuracy_table(group: Group) -> Table | None:
     """Top-1 and top-5 after the last epoch of each row's newest run; None where nothing was validated."""
     lines = []
     for row in group.rows[:MAX_LINES]:
-        epoch = row.record.epochs[-1]
-        if found := epoch.validation:
-            place = [Cell(row.name), Cell(epoch.epoch, "count"), Cell(found.samples, "count")]
-            shares = [Cell(share, "%.1") for share in (found.top1, found.top5)]
-            loss = Cell(finding("cell.not_finite")) if found.mean_loss is None else Cell(found.mean_loss, "number")
-            lines.append(Line([*place, *shares, loss], row.method, row.name))
+        last = row.epochs_table.iloc[-1]
+        if pd.isna(last["validation_samples"]):
+            continue
+        counts = [Cell(int(last[name]), "count") for name in ("epoch", "validation_samples")]
+        shares = [Cell(float(last[f"validation_{name}_share"]), "%.1") for name in ("top1", "top5")]
+        mean_loss = last["validation_mean_loss"]
+        loss = Cell(finding("cell.not_finite")) if pd.isna(mean_loss) else Cell(float(mean_loss), "number")
+        lines.append(Line([Cell(row.name), *counts, *shares, loss], row.method, row.name))
     shown = columns(("row", "method"), ("after_epoch", "accuracy"), ("images", "accuracy"), ("top1", "accuracy"),
                     ("top5", "accuracy"), ("mean_loss", "accuracy"))  # fmt: skip
     return Table("accuracy", shown, lines, hint=finding("hint.accuracy")) if lines else None

@@ -51,7 +51,7 @@ def _samples(run: Run) -> Check:
 
 
 def _clock(run: Run) -> Check:
-    """The host's clock held against the devices', epoch by epoch."""
+    """The host's clock compared with the devices', epoch by epoch."""
     share = run.times.clock_difference_share
     outcome = "passed" if share <= CLOCK_TOLERANCE else "failed"
     return answer("clock", outcome, "differs", share=share, limit=CLOCK_TOLERANCE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.limits import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.comparing.rows import Row
@@ -20,15 +18,14 @@ from common.analysis.judging.cells import (
     not_available,
 )
 from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
-from common.records import EnvironmentRecord
 
 MAX_LINES = 48
 
 
-def why_tables(group: Group, probed: Sequence[EnvironmentRecord]) -> list[Table]:
+def why_tables(group: Group) -> list[Table]:
     """What communication costs and how close to the limit a run comes, each where there is something to show."""
     several = [row for row in _taken_apart(group) if row.devices > 1]
-    tables = [_communication(several, probed), _limits(group.main_rows[:MAX_LINES], probed)]
+    tables = [_communication(several), _limits(group.main_rows[:MAX_LINES])]
     return [table for table in tables if table.lines]
 
 
@@ -48,7 +45,7 @@ def _line(row: Row, *cells: Cell) -> Line:
     return Line([Cell(row.name), *cells], row.method, row.name)
 
 
-def _communication(rows: list[Row], probed: Sequence[EnvironmentRecord]) -> Table:
+def _communication(rows: list[Row]) -> Table:
     shown = columns(
         ("row", "method"),
         ("exposed", "exposed-communication"),
@@ -61,19 +58,19 @@ def _communication(rows: list[Row], probed: Sequence[EnvironmentRecord]) -> Tabl
     for row in rows:
         found = row.anatomy
         medians = [median_cell(part) for part in (found.exposed, found.overlap_gain, found.whole_exchange)]
-        lines.append(_line(row, *medians, _predicted(row, probed), _torch_clock(found)))
+        lines.append(_line(row, *medians, _predicted(row), _torch_clock(found)))
     return Table("communication", shown, lines, hint=finding("hint.communication"))
 
 
-def _predicted(row: Row, probed: Sequence[EnvironmentRecord]) -> Cell:
+def _predicted(row: Row) -> Cell:
     if row.method != "ddp":
         return NOTHING
     gradients, buckets = row.anatomy.bytes_moved.get("exchange", 0), row.anatomy.bucket_bytes
-    whole = exchange_seconds(row, probed, [gradients])
+    whole = exchange_seconds(row, [gradients])
     if isinstance(whole, Finding):
         return not_available(whole)
     notes = [finding("note.bytes", bytes=gradients)]
-    in_buckets = exchange_seconds(row, probed, buckets)
+    in_buckets = exchange_seconds(row, buckets)
     if not isinstance(in_buckets, Finding):
         notes.append(finding("note.in_buckets", seconds=in_buckets, count=len(buckets)))
     return Cell(whole, "ms", notes=tuple(notes))
@@ -86,9 +83,9 @@ def _torch_clock(anatomy: StepAnatomy) -> Cell:
     return Cell(anatomy.communication.value, "ms", notes=beside)
 
 
-def _limits(rows: list[Row], probed: Sequence[EnvironmentRecord]) -> Table:
+def _limits(rows: list[Row]) -> Table:
     shown = columns(("row", "method"), ("work", "flops"), ("device_rate", "flops"), ("mfu", "mfu"))
-    lines = [_line(row, *_arithmetic(row), _mfu(row, probed)) for row in rows if row.record.flops_per_sample]
+    lines = [_line(row, *_arithmetic(row), _mfu(row)) for row in rows if row.record.flops_per_sample]
     return Table("limits", shown, lines)
 
 
@@ -98,11 +95,11 @@ def _arithmetic(row: Row) -> list[Cell]:
     return [Cell(flops, "FLOP"), rate]
 
 
-def _mfu(row: Row, probed: Sequence[EnvironmentRecord]) -> Cell:
-    share = mfu_of(row, probed)
+def _mfu(row: Row) -> Cell:
+    share = mfu_of(row)
     if isinstance(share, Finding):
         return not_available(share)
-    return estimate_cell(share, "%.1", finding("note.of_rate", flops_per_second=attainable_rate(row, probed)))
+    return estimate_cell(share, "%.1", finding("note.of_rate", flops_per_second=attainable_rate(row)))
 
 
 def _ranks(rows: list[Row]) -> Table:

@@ -153,9 +153,9 @@ def _loss(group: Group, words: Wording) -> Plot | None:
         return None
     figure, axes = new_figure(5)
     for row in rows:
-        losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
-        epochs = [epoch.epoch for epoch in row.record.epochs]
-        axes.plot(epochs, losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
+        epochs = row.epochs_table
+        losses = epochs["mean_loss"].astype(float)
+        axes.plot(epochs["epoch"], losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
                   linestyle="-" if row.is_valid else ":", label=words.text(row.name))  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(words.say("figure.epoch"))

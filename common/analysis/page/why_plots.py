@@ -20,17 +20,17 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     rows = [row for row in group.main_rows if row.anatomy][:MAX_BARS]
     if not rows:
         return None
-    slowest = [row.anatomy.slowest for row in rows]
+    steps = [row.phases_table["seconds"] for row in rows]
     with mpl.rc_context(STYLE | {"hatch.linewidth": 0.7}):
         figure, axes = new_figure(1.1 * len(rows) + 1.6)
-        for height, rank in enumerate(slowest):
+        for height, seconds in enumerate(steps):
             left = 0.0
-            for name, phase in rank.phases.items():
-                axes.barh(height, 1000 * phase.value, 0.62, left=left, **_style(name))
-                left += 1000 * phase.value
-            axes.plot([1000 * rank.step.value] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=1.2)
+            for name, phase in seconds.drop("step").items():
+                axes.barh(height, 1000 * phase, 0.62, left=left, **_style(name))
+                left += 1000 * phase
+            axes.plot([1000 * seconds["step"]] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=1.2)
         for name in PHASES:
-            if any(name in rank.phases for rank in slowest):
+            if any(name in seconds for seconds in steps):
                 axes.barh(0, 0, label=words.say(f"phase.{name}"), **_style(name))
         name_bars(axes, [flagged(words, row, "\n") for row in rows], words.say("figure.ms_a_step"))
         figure.legend(loc="outside lower center", ncols=4, handlelength=1.4, columnspacing=1.2)

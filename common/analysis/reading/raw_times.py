@@ -10,7 +10,7 @@ from common.analysis.statistics.estimates import student_quantile
 from common.records import Record, step_seconds
 
 TENTHS = 10
-"""The first tenth of the steps is held against the other nine."""
+"""The first tenth of the steps is compared with the other nine."""
 
 
 @dataclass(frozen=True, slots=True)

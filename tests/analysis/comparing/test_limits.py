@@ -1,4 +1,4 @@
-"""MFU, the measured rates it is held against, and the predicted exchange."""
+"""MFU, the measured rates that it is compared with, and the predicted exchange."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from analysis.anatomy_factories import make_probes
 from analysis.factories import make_record
-from analysis.views import WORDS, probed, rows_of
+from analysis.views import WORDS, rows_of, tables_of
 from common.analysis.comparing.limits import (
     all_reduce_seconds,
     attainable_rate,
@@ -20,8 +20,8 @@ from common.analysis.comparing.limits import (
 from common.records import AllReduceTime, throughput
 
 
-def row_of(method="ddp", devices=2, **changes):
-    return next(iter(rows_of(make_record(method, devices, **changes)).values()))
+def row_of(method="ddp", devices=2, probes=(), **changes):
+    return next(iter(rows_of(make_record(method, devices, **changes), probes=probes).values()))
 
 
 def test_mfu_by_hand():
@@ -32,8 +32,8 @@ def test_mfu_by_hand():
 
 def test_mfu_of_a_row_has_the_throughputs_interval():
     record = make_record("ddp", 2, flops_per_sample=10**9)
-    (row,) = rows_of(record).values()
-    share = mfu_of(row, probed(make_probes()))
+    (row,) = rows_of(record, probes=[make_probes()]).values()
+    share = mfu_of(row)
     assert share.value == pytest.approx(throughput(record) * 1e9 / (2 * 100e9))
     assert share.relative_error == row.throughput.relative_error
 
@@ -49,12 +49,13 @@ def test_mfu_of_a_row_has_the_throughputs_interval():
     ],
 )
 def test_a_missing_part_is_named_and_nothing_else_stands_in(changes, probes, reason):
-    missing = mfu_of(row_of(**{"flops_per_sample": 10**9} | changes), probed(probes))
+    missing = mfu_of(row_of(probes=[probes], **{"flops_per_sample": 10**9} | changes))
     assert reason in WORDS.text(missing)
 
 
 def test_each_precision_has_its_own_rate_and_the_newest_counts():
-    rates = probed(make_probes(bf16=1e9), make_probes(bf16=300e9), make_probes("Another CPU", bf16=7e9))
+    newest_last = [make_probes(bf16=1e9), make_probes(bf16=300e9), make_probes("Another CPU", bf16=7e9)]
+    rates = tables_of(probes=newest_last).probes
     assert matmul_rate(rates, "Example CPU", "bf16") == pytest.approx(300e9)
     assert matmul_rate(rates, "Example CPU", "ieee-fp32") == pytest.approx(100e9)
     assert matmul_rate(rates, "Example CPU", "fp16") is None
@@ -87,9 +88,9 @@ def test_a_wrong_sum_has_no_speed():
 
 
 def test_an_exchange_is_predicted_message_by_message():
-    row = row_of()
-    assert exchange_seconds(row, probed(make_probes()), [40_000_000]) == pytest.approx(0.040)
-    assert exchange_seconds(row, probed(make_probes()), [10_000_000, 30_000_000]) == pytest.approx(0.040)
+    row = row_of(probes=[make_probes()])
+    assert exchange_seconds(row, [40_000_000]) == pytest.approx(0.040)
+    assert exchange_seconds(row, [10_000_000, 30_000_000]) == pytest.approx(0.040)
 
 
 @pytest.mark.parametrize(
@@ -106,18 +107,17 @@ def test_an_exchange_is_predicted_message_by_message():
     ],
 )
 def test_a_prediction_that_cannot_be_made_says_why(changes, probes, messages, reason):
-    missing = exchange_seconds(row_of(**changes), probed(*probes), messages)
+    missing = exchange_seconds(row_of(probes=probes, **changes), messages)
     assert reason in WORDS.text(missing)
 
 
 def in_tf32(model="resnet18", **by_kind):
     """A row under TF32 with 10⁹ operations, and probes of 200 GFLOP/s in TF32 and 100 in fp32."""
-    rates = make_probes()
-    rates.matmul.append(
-        rates.matmul[0].model_copy(update={"precision": "tf32", "seconds": rates.matmul[0].seconds / 2})
-    )
-    row = row_of(flops_per_sample=10**9, flops_by_kind=by_kind or None, config={"precision": "tf32", "model": model})
-    return row, probed(rates)
+    probes = make_probes()
+    twice = {"precision": "tf32", "seconds": probes.matmul[0].seconds / 2}
+    probes.matmul.append(probes.matmul[0].model_copy(update=twice))
+    config = {"precision": "tf32", "model": model}
+    return row_of(probes=[probes], flops_per_sample=10**9, flops_by_kind=by_kind or None, config=config)
 
 
 @pytest.mark.parametrize(
@@ -131,15 +131,14 @@ def in_tf32(model="resnet18", **by_kind):
 )
 def test_each_kind_of_work_counts_at_the_rate_that_it_ran_at(by_kind, rate):
     """torch leaves matrix products in IEEE fp32 where convolutions run in TF32."""
-    row, rates = in_tf32(**by_kind)
-    assert attainable_rate(row, rates) == pytest.approx(rate)
-    assert mfu_of(row, rates).value == pytest.approx(row.throughput.value * 1e9 / (2 * rate))
+    row = in_tf32(**by_kind)
+    assert attainable_rate(row) == pytest.approx(rate)
+    assert mfu_of(row).value == pytest.approx(row.throughput.value * 1e9 / (2 * rate))
 
 
 @pytest.mark.parametrize("model", ["vit_b_16", "swin_t", "maxvit_t"])
 def test_a_transformer_under_tf32_needs_its_operations_apart(model):
-    row, rates = in_tf32(model)
-    assert "does not count them apart" in WORDS.text(mfu_of(row, rates))
-    row, rates = in_tf32(model, convolution=10**8, matmul=9 * 10**8)
-    assert mfu_of(row, rates).value > 0
-    assert mfu_of(row_of(flops_per_sample=10**9, config={"model": model}), rates).value > 0  # in fp32 all is one rate
+    assert "does not count them apart" in WORDS.text(mfu_of(in_tf32(model)))
+    assert mfu_of(in_tf32(model, convolution=10**8, matmul=9 * 10**8)).value > 0
+    in_fp32 = row_of(probes=[make_probes()], flops_per_sample=10**9, config={"model": model})
+    assert mfu_of(in_fp32).value > 0

@@ -10,7 +10,7 @@ import pytest
 from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, make_rank
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab
-from analysis.views import WORDS, groups_of, probed, said
+from analysis.views import WORDS, groups_of, said
 from common.analysis.comparing.contenders import contenders
 from common.analysis.judging import advice
 from common.analysis.judging.advice import RULES, Situation, advise
@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 
 def fired(rule, *records, probes=()):
     """The advice of one rule."""
-    (group,) = groups_of(*records)
-    situation = Situation({row.method: row for row in contenders(group.rows)}, probed(*probes))
+    (group,) = groups_of(*records, probes=probes)
+    situation = Situation({row.method: row for row in contenders(group.rows)})
     return [sentence(line) for line in RULES[rule](situation)]
 
 
@@ -168,16 +168,16 @@ def test_a_run_that_failed_parity_gives_and_gets_no_advice():
     records = anatomy_lab()
     records[1].parity.outcome = "failed"
     (group,) = groups_of(*records)
-    assert not any("DP × 2 " in WORDS.text(line.because).replace("DDP × 2 ", "") for line in advise(group, []))
+    assert not any("DP × 2 " in WORDS.text(line.because).replace("DDP × 2 ", "") for line in advise(group))
     for record in records[::2]:
         record.parity = records[1].parity
     (group,) = groups_of(*records)
-    assert advise(group, []) == []
+    assert advise(group) == []
 
 
 def test_advice_comes_in_the_order_of_the_rules():
-    (group,) = groups_of(*anatomy_lab())
-    texts = [WORDS.text(line.what) for line in advise(group, probed(make_probes(bf16=240e9)))]
+    (group,) = groups_of(*anatomy_lab(), probes=[make_probes(bf16=240e9)])
+    texts = [WORDS.text(line.what) for line in advise(group)]
     assert texts[0] == "Use DDP."
     assert texts[-1] == "Try --precision bf16."
     assert len(texts) == 3
