@@ -22,6 +22,7 @@ from common.analysis.reading.runs import Run
 
 MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS = 4, 20, 8, 12
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
+NO_BREAK_SPACE = "\u00a0"
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
@@ -60,7 +61,7 @@ def _advice(line: Advice) -> Finding:
 
 def printable(text: str) -> str:
     """Text from a record, safe for a terminal: no markup of rich, no control characters."""
-    return escape("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
+    return escape("".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text))
 
 
 def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None:
@@ -94,9 +95,9 @@ def _grid(table: Table, title: str, words: Wording) -> Grid:
 def _cell(cell: Cell, words: Wording, name: RowName | None) -> str:
     mark = " [yellow]![/yellow]" if cell.warnings else ""
     notes = words.lines(note for note in cell.notes if not isinstance(note, RowName))
-    below = "\n".join(filter(None, [words.interval(cell), *notes]))
+    below = "\n".join(printable(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
     text = words.text(name) if name else words.cell(cell)
-    return printable(text) + mark + (f"\n[dim]{printable(below)}[/dim]" if below else "")
+    return printable(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
 
 
 def _doubts(part: GroupJudgement) -> list:
