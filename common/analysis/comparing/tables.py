@@ -165,6 +165,9 @@ def _probes(record: EnvironmentRecord) -> Iterator[Line]:
                     "bytes": time.bytes, "seconds": time.seconds,
                     "bus_bandwidth_bytes_per_second": time.bus_bandwidth_bytes_per_second}  # fmt: skip
 
+    if probes.launches:
+        yield at | {"probe": "launches", **probes.launches.model_dump()}
+
 
 def ends(name: str, interval: tuple[float, float] | None) -> Line:
     """Both ends of an interval as columns `<name>_low` and `<name>_high`; empty where there is none."""
