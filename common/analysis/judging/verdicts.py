@@ -35,8 +35,8 @@ def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
 
     `quotient` is the throughput of `one` over that of `other`.
     """
-    shows = distinguishable(quotient)
-    if shows and quotient.value < 1:
+    if quotient.value < 1:
         return compare(other, one, quotient.inverse())
+    shows = distinguishable(quotient)
     id = {None: "verdict.no_interval", False: "verdict.not_distinguishable", True: "verdict.faster"}[shows]
     return finding(id, one=one.name, other=other.name, ratio=quotient)
