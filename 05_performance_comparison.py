@@ -8,6 +8,7 @@ nothing else: no network, no GPU, no torch. A folder of records copied to a lapt
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from common.command_line.parser import Parser, start
@@ -19,25 +20,36 @@ ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04
 def main() -> None:
     options = parse_arguments()
     # Imported after parsing, so that --help answers at once.
-    from common.analysis.comparing.groups import build_groups
-    from common.analysis.page.report import write_plots, write_report
+    from common.analysis.comparing.comparison import write_tables
+    from common.analysis.judging.judgement import judge
+    from common.analysis.page.figures import draw_figures, write_figures
+    from common.analysis.page.report import write_report
     from common.analysis.page.summary import print_summary
+    from common.analysis.page.wording import Wording
     from common.analysis.reading.folder import read_folder
     from common.console.screen import open_console
 
-    console = open_console(quiet=options.quiet)
+    console, words = open_console(quiet=options.quiet), Wording()
     with console.status("Reading records …"):
         folder = read_folder(options.results_dir)
     if not folder.runs:
         skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
         raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
-    groups = build_groups(folder.runs)
-    print_summary(console, folder, groups)
+    judgement = judge(folder)
+    print_summary(console, folder, judgement, words)
     with console.status("Drawing figures and writing the report …"):
-        write_report(options.output_report, folder, groups)
-        plots = write_plots(options.results_dir / "plots", folder, groups) if options.generate_plots else 0
+        figures = draw_figures(judgement, words, with_png=options.generate_plots)
+        write_report(options.output_report, folder, judgement, figures, words)
     console.out(f"\nReport: {options.output_report}")
-    if plots:
+    try:
+        tables = write_tables(options.results_dir, judgement.tables, judgement.comparison)
+    except OSError as error:
+        # Records may lie where nobody can write: the report is what was asked for.
+        print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
+    else:
+        console.out(f"Tables: {', '.join(map(str, tables))}")
+    if options.generate_plots:
+        plots = write_figures(options.results_dir / "plots", figures)
         console.out(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.analysis.comparing.groups import Row, times_as_fast
+from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import distinguishable
 

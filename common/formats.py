@@ -1,54 +1,107 @@
-"""How numbers are written: three significant digits, thousands in full, a space before the unit."""
+"""How numbers are written: three significant digits, thousands in full, and the unit apart from the number.
+
+A *form* says in which unit a number appears and how exactly. `FORMS["ms"](0.0152)` is the text `15.2 ms`, whose number
+and unit can be had apart; `FORMS["ms"].interval(0.0152, 0.0161)` writes both ends of an interval in one unit.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+
+class Written(str):
+    """A number as text, together with its unit; `number` and `unit` are its parts."""
+
+    number: str
+    unit: str
+
+    def __new__(cls, number: str, unit: str = "") -> Written:
+        text = super().__new__(cls, f"{number} {unit}".rstrip())
+        text.number, text.unit = number, unit
+        return text
+
 
 def number(value: float) -> str:
-    """39.1, 425, 1,205."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits}f}"
+    """39.1, 425, 1,205, 0.0312: three significant digits, but whole numbers from 100 on."""
+    rounded = abs(_three_digits(value))
+    decimals = max(0, 2 - math.floor(math.log10(rounded))) if rounded else 0
+    return _minus(f"{value:,.{decimals}f}")
 
 
-def seconds(value: float) -> str:
-    """12.4 s."""
-    return f"{number(value)} s"
+def _three_digits(value: float) -> float:
+    """Rounded first, so that 99.96 is seen to have three digits before the point."""
+    return float(f"{value:.2e}")
 
 
-def rate(value: float) -> str:
-    """39.1 samples/s."""
-    return f"{number(value)} samples/s"
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
-def times(value: float) -> str:
-    """1.52 ×."""
-    return f"{value:.2f} ×"
+DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 
 
-def percent(value: float, digits: int = 0) -> str:
-    """A share as 71 %."""
-    return f"{100 * value:.{digits}f} %".replace("-", "−")
+@dataclass(frozen=True)
+class Form:
+    """A way to write a number. Calling it gives the text; `interval` gives that of two ends."""
+
+    unit: str
+    factor: float = 1.0
+    """From the unit of the value to the unit that is shown."""
+    decimals: int | None = None
+    """None: three significant digits."""
+    prefixes: tuple[tuple[float, str], ...] = ((1.0, ""),)
+    """Sizes with their prefixes, the largest first."""
+    signed: bool = False
+    """Whether a plus sign is written, too."""
+
+    def __call__(self, value: float) -> Written:
+        size, prefix = self._prefix(value)
+        sign = "+" if self.signed and value >= 0 else ""
+        return Written(sign + self._digits(value / size), prefix + self.unit)
+
+    def interval(self, low: float, high: float) -> Written:
+        """`15.2–16.1 ms`: both ends with the prefix that suits the larger."""
+        size, prefix = self._prefix(max(abs(low), abs(high)))
+        dash = "–" if low >= 0 else " to "
+        return Written(f"{self._digits(low / size)}{dash}{self._digits(high / size)}", prefix + self.unit)
+
+    def _digits(self, value: float) -> str:
+        value *= self.factor
+        return number(value) if self.decimals is None else _minus(f"{value:,.{self.decimals}f}")
+
+    def _prefix(self, value: float) -> tuple[float, str]:
+        smallest = self.prefixes[-1]
+        # Compared after rounding: 999.7 B is 1.00 kB.
+        return next((pair for pair in self.prefixes if _three_digits(abs(value) / pair[0]) >= 1), smallest)
 
 
-def milliseconds(value: float) -> str:
-    """Seconds as 15.2 ms."""
-    return f"{number(1000 * value)} ms".replace("-", "−")
+FORMS = {
+    "s": Form("s"),
+    "ms": Form("ms", 1000),
+    "samples/s": Form("samples/s"),
+    "×": Form("×", decimals=2),
+    "ratio": Form("", decimals=2),
+    "%": Form("%", 100, decimals=0),
+    "%.1": Form("%", 100, decimals=1),
+    "%.2": Form("%", 100, decimals=2),
+    "count": Form("", decimals=0),
+    "number": Form(""),
+    "B": Form("B", prefixes=DECIMAL),
+    "B/s": Form("B/s", prefixes=DECIMAL),
+    "J": Form("J", prefixes=DECIMAL),
+    "FLOP": Form("FLOP", prefixes=DECIMAL),
+    "FLOP/s": Form("FLOP/s", prefixes=DECIMAL),
+    "GiB": Form("B", prefixes=BINARY),
+    "±GiB": Form("B", prefixes=BINARY, signed=True),
+}
+"""By name. Values are in SI units or bytes, shares of 1 for %; a form converts."""
 
 
-def scaled(value: float, unit: str) -> str:
-    """46.8 MB, 3.00 GB/s, 74.4 GFLOP/s: decimal prefixes, as sizes of messages and rates are usually told."""
-    size, prefix = next(
-        (pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= pair[0]), (1, "")
-    )
-    return f"{number(value / size) if value else 0} {prefix}{unit}"
-
-
-def gib(size: int | float | None) -> str:
+def gib(size: float | None) -> str:
     """Bytes as text in GiB (2**30 bytes), or MiB below one of them; `n/a` for None."""
-    if size is None:
-        return "n/a"
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+    return "n/a" if size is None else FORMS["GiB"](size)
 
 
 def counted(number: int, thing: str) -> str:

@@ -59,7 +59,7 @@ def make_record(
         "command": f"python {STEPS[method]}_….py --batch-size {batch}",
         "started_at": f"2026-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}+00:00",
         "finished_at": "2026-01-02T00:00:00+00:00",
-        "config": make_config(method, batch, per_device_batch, epochs, samples, **config or {}),
+        "config": make_config(method, devices, batch, per_device_batch, epochs, samples, **config or {}),
         "environment": make_environment(**environment or {}),
         "world": make_world(method, devices, processes, kind, **world or {}),
         "devices": make_devices(method, devices, kind),
@@ -73,12 +73,12 @@ def make_record(
     return Record(**values | changes)
 
 
-def make_config(method, batch, per_device_batch, epochs, samples, **changes) -> RunConfig:
+def make_config(method, devices, batch, per_device_batch, epochs, samples, **changes) -> RunConfig:
     values = {
         "model": "resnet18", "num_classes": 1000, "image_size": 64, "global_batch_size": batch,
         "per_device_batch_size": per_device_batch, "epochs": epochs, "samples_per_epoch": samples, "warmup_steps": 2,
         "precision": "ieee-fp32", "learning_rate": 0.1 * batch / 256, "momentum": 0.9, "weight_decay": 1e-4, "seed": 0,
-        "loader_workers": 1, "ddp": DdpOptions() if method == "ddp" else None,
+        "loader_workers": devices, "ddp": DdpOptions() if method == "ddp" else None,
     }  # fmt: skip
     return RunConfig(**values | changes)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.analysis.comparing.groups import Row
-from common.analysis.reading.runs import Run
+import pandas as pd
 
-Place = tuple[str, int]
-"""Host and CUDA index: a GPU that several replicas share draws its power once."""
+GPU = ["host", "index"]
+"""A GPU that several replicas share draws its power once."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +35,34 @@ class Energy:
         return self.idle_joules / self.joules if self.idle_joules is not None and self.joules else None
 
 
-def energy_of(row: Row) -> Energy | None:
-    """All devices of a row together; None where one of them was not measured."""
-    parts = device_energy(row)
-    if not parts or len(parts) < len({place for run in row.runs for place in _places(run)}):
+def energy_by_device(table: pd.DataFrame) -> dict[tuple[str, int], Energy]:
+    """Each GPU of a row, by host and index, over the runs that measured it: a ratio of sums, as throughput is."""
+    counted = table.reset_index().drop_duplicates(["run", *GPU], keep="last").dropna(subset=["energy_joules"])
+    if counted.empty:
+        return {}
+    idle = counted["idle_watts"].astype(float) * counted["measured_seconds"]
+    sums = counted.assign(idle_joules=idle).groupby(GPU, sort=False).agg(
+        joules=("energy_joules", "sum"),
+        samples=("samples", "sum"),
+        epoch_samples=("epoch_samples", "max"),
+        idle_joules=("idle_joules", lambda parts: parts.sum(skipna=False)),
+    )  # fmt: skip
+    return {
+        (host, int(index)): Energy(
+            joules=float(line.joules),
+            epochs=float(line.samples / line.epoch_samples),
+            samples=int(line.samples),
+            idle_joules=None if pd.isna(line.idle_joules) else float(line.idle_joules),
+        )
+        for (host, index), line in zip(sums.index, sums.itertuples(), strict=True)
+    }
+
+
+def total_energy(table: pd.DataFrame, parts: dict[tuple[str, int], Energy]) -> Energy | None:
+    """All devices of a row together; None where one of them was not measured, or not in every run."""
+    if not parts or len(parts) < len(table.groupby(GPU)) or len({part.samples for part in parts.values()}) > 1:
         return None
+    first, *_ = parts.values()
     idle = [part.idle_joules for part in parts.values()]
-    first = next(iter(parts.values()))
-    if len({part.samples for part in parts.values()}) > 1:
-        return None
-    total = sum(part.joules for part in parts.values())
-    return Energy(total, first.epochs, first.samples, None if None in idle else sum(idle))
-
-
-def device_energy(row: Row) -> dict[Place, Energy]:
-    """Each GPU of a row over the runs that measured it: a ratio of sums, as throughput is."""
-    measured: dict[Place, list[tuple[Run, float, float | None]]] = {}
-    for run in row.runs:
-        for place, device in _places(run).items():
-            if device.energy_joules is not None:
-                measured.setdefault(place, []).append((run, device.energy_joules, device.idle_watts))
-    return {place: _sum(parts) for place, parts in measured.items()}
-
-
-def _places(run: Run) -> dict:
-    return {(device.host, device.index): device for device in run.record.devices}
-
-
-def _sum(parts: Iterable[tuple[Run, float, float | None]]) -> Energy:
-    parts = list(parts)
-    idle = [None if watts is None else watts * sum(run.epoch_seconds) for run, _, watts in parts]
-    samples = [epoch.samples for run, _, _ in parts for epoch in run.record.epochs]
-    return Energy(
-        joules=sum(joules for _, joules, _ in parts),
-        epochs=sum(samples) / max(samples),
-        samples=sum(samples),
-        idle_joules=None if None in idle else sum(idle),
-    )
+    joules = sum(part.joules for part in parts.values())
+    return Energy(joules, first.epochs, first.samples, None if None in idle else sum(idle))

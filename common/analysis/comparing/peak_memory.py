@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from common.analysis.comparing.groups import Row
+import pandas as pd
+
+from common.records import Method
+
+StaticPart = Literal["parameters_and_buffers", "gradients", "optimizer_state"]
+STATIC_PARTS: tuple[StaticPart, ...] = ("parameters_and_buffers", "gradients", "optimizer_state")
 
 
 @dataclass(frozen=True)
 class PeakMemory:
     """One device (GPU), or one process (CPU)."""
 
-    label: str
+    kind: Literal["device", "rank"]
+    number: int
     peak_bytes: int
     """GPU: most in tensors at once, by torch's allocator. CPU: most resident in the process."""
     reserved_bytes: int | None
     process_bytes: int | None
-    static: dict[str, int]
+    static: dict[StaticPart, int]
     """Bytes that are there whatever the batch: parameters, gradients, optimizer state."""
 
     @property
@@ -25,33 +32,36 @@ class PeakMemory:
         return sum(self.static.values()) if self.static else None
 
 
-def memory_of(row: Row) -> list[PeakMemory]:
-    """Every device or process that reported a peak, device 0 first; over several runs the highest.
+def peaks_by_device(table: pd.DataFrame, method: Method, on_gpu: bool) -> list[PeakMemory]:
+    """Every device or process of a row that reported a peak, device 0 first; over several runs the highest.
 
     A GPU that several replicas share is listed once. On CPU a device whose process belongs to another entry
     (DataParallel: one process drives all replicas) has no peak of its own, and is left out.
     """
-    on_gpu = row.record.world.device_kind == "cuda"
-    peaks: dict[tuple, PeakMemory] = {}
-    for run in row.runs:
-        for device in run.record.devices:
-            memory = device.memory
-            peak = memory.peak_allocated_bytes if on_gpu else memory.peak_process_bytes
-            place = (device.host, device.rank, device.index)
-            if peak is None or (place in peaks and peaks[place].peak_bytes >= peak):
-                continue
-            label = f"device {device.index}" if row.method == "dp" and on_gpu else f"rank {device.rank}"
-            static = _static(row, is_first=not peaks or next(iter(peaks)) == place)
-            peaks[place] = PeakMemory(label, peak, memory.peak_reserved_bytes, memory.peak_process_bytes, static)
-    return list(peaks.values())
+    peak = "peak_allocated_bytes" if on_gpu else "peak_process_bytes"
+    known = table.dropna(subset=[peak]).reset_index()
+    highest = known.loc[known.groupby(["host", "rank", "index"], sort=False)[peak].idxmax()]
+    by_device = method == "dp" and on_gpu
+    return [
+        PeakMemory(
+            kind="device" if by_device else "rank",
+            number=int(line["index"] if by_device else line["rank"]),
+            peak_bytes=int(line[peak]),
+            reserved_bytes=_whole(line["peak_reserved_bytes"]),
+            process_bytes=_whole(line["peak_process_bytes"]),
+            static=_static(line, method, is_first=position == 0),
+        )
+        for position, line in enumerate(highest.to_dict("records"))
+    ]
 
 
-def _static(row: Row, is_first: bool) -> dict[str, int]:
+def _static(line: dict, method: Method, is_first: bool) -> dict[StaticPart, int]:
     """DataParallel keeps gradients and optimizer state on device 0 alone; the others hold a copy of the model."""
-    sizes = row.record.static_memory
-    if sizes is None:
+    if pd.isna(line["gradients_bytes"]):
         return {}
-    parameters = {"parameters and buffers": sizes.parameter_bytes + sizes.buffer_bytes}
-    if row.method == "dp" and not is_first:
-        return parameters
-    return parameters | {"gradients": sizes.gradient_bytes, "optimizer state": sizes.optimizer_state_bytes}
+    parts = STATIC_PARTS[:1] if method == "dp" and not is_first else STATIC_PARTS
+    return {part: int(line[f"{part}_bytes"]) for part in parts}
+
+
+def _whole(size: object) -> int | None:
+    return None if pd.isna(size) else int(size)

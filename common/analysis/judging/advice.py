@@ -6,19 +6,20 @@ is silent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.energy import energy_of
-from common.analysis.comparing.groups import Group, Row, times_as_fast
-from common.analysis.judging.checks import DATA_WAIT_LIMIT
-from common.analysis.judging.limits import matmul_rate, mfu_of
-from common.analysis.judging.verdict import compare_in_words, contenders
-from common.analysis.judging.why import interval_text
+from common.analysis.comparing.contenders import contenders
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.limits import matmul_rate, mfu_of
+from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.reasons import median_interval
+from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
+from common.analysis.judging.verdicts import compare
 from common.analysis.statistics.estimates import distinguishable
-from common.formats import gib, milliseconds, percent, scaled
-from common.records import Method, Probes
+from common.records import Method
 
 EXPOSED_LIMIT = 0.10
 MOVING_LIMIT = 0.10
@@ -33,24 +34,18 @@ ENERGY_GAIN = 0.05
 
 @dataclass(frozen=True)
 class Advice:
-    """One line."""
+    """One line: what to do, the figure that called for it, and means, where the first does not say them."""
 
-    text: str
-    because: str
-    """The figure that called for it."""
-    how: str = ""
-    """Means, where the text does not say them."""
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, [self.text, self.how, self.because]))
+    what: Finding
+    because: Finding
+    how: Finding | None = None
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at: the contenders, one row of each method, and step 01's measurements."""
+    """What the rules look at: the contenders, one row of each method."""
 
     rows: dict[Method, Row]
-    probed: Sequence[Probes]
 
     @cached_property
     def fastest(self) -> Row:
@@ -58,11 +53,17 @@ class Situation:
         return max(self.rows.values(), key=lambda row: row.throughput.value)
 
 
-def advise(group: Group, probed: Sequence[Probes]) -> list[Advice]:
+def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
-    rows = {row.method: row for row in contenders(group)}
-    situation = Situation(rows, probed)
+    rows = {row.method: row for row in contenders(group.rows)}
+    situation = Situation(rows)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
+
+
+def _advice(rule: str, because: Finding | None = None, how: Finding | None = None, **values) -> Advice:
+    """`rule` names the sentence; the reason is that of the rule's own, unless another is given."""
+    because = because or Finding(f"because.{rule}", values)
+    return Advice(Finding(f"advice.{rule}", values), because, how)
 
 
 def fastest_method(here: Situation) -> Iterator[Advice]:
@@ -72,23 +73,20 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
     others = [row for row in here.rows.values() if row is not here.fastest]
     rival = max(others, key=lambda row: row.throughput.value)
     lead = times_as_fast(here.fastest, rival)
-    because = compare_in_words(here.fastest, rival, lead)
+    because = compare(here.fastest, rival, lead)
     if all(row.devices == 1 for row in here.rows.values()):
-        yield Advice("Train without a wrapper: on one device it has nothing to gain.", because)
+        yield _advice("no_wrapper", because)
     elif not distinguishable(lead):
-        yield Advice("Measure longer before you choose: a higher REPEATS of make lab, or more --epochs.", because)
-    elif here.fastest.method == "single":
-        yield Advice("Train on one device: here more of them are slower.", because)
+        yield _advice("measure_longer", because)
     else:
-        yield Advice(f"Use {'DDP' if here.fastest.method == 'ddp' else 'DP'}.", because)
+        yield _advice(f"use_{here.fastest.method}", because)
 
 
 def data_bound(here: Situation) -> Iterator[Advice]:
     """The loader, not the method, sets the pace."""
     worst = max(here.rows.values(), key=lambda row: row.data_wait_share)
     if worst.data_wait_share > DATA_WAIT_LIMIT:
-        because = f"{worst.label} waits for data {percent(worst.data_wait_share)} of the time."
-        yield Advice("Give the loader more processes (--workers) before you compare methods.", because)
+        yield _advice("data_bound", row=worst.name, share=worst.data_wait_share)
 
 
 def exposed_communication(here: Situation) -> Iterator[Advice]:
@@ -97,18 +95,11 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
     found = row and row.anatomy
     if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
         return
-    cost = f"{milliseconds(found.exposed.value)} of a step ({percent(found.exposed_share)})"
-    yield Advice(
-        "Exchange gradients less often, or fewer bytes of them.",
-        f"{row.label}'s exchange adds {cost} after overlap ({interval_text(found.exposed)}).",
-        "Less often: a larger batch per device (--batch-size), in several micro-batches where it does not fit "
-        f"(--accumulation-steps). Fewer bytes: {_hook(row)}, which rounds the gradients.",
-    )
-
-
-def _hook(row: Row) -> str:
-    """bf16 keeps the range of fp32, but torch exchanges it over NCCL alone."""
-    return "--comm-hook bf16" if row.record.world.backend == "nccl" else "--comm-hook fp16"
+    # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
+    how = finding("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
+    interval = median_interval(found.exposed)
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=found.exposed, share=found.exposed_share,
+                  interval=interval)  # fmt: skip
 
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:
@@ -116,11 +107,8 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
     row = here.rows.get("ddp")
     gain = row and row.anatomy and row.anatomy.overlap_gain
     if gain and gain.is_below_zero:
-        yield Advice(
-            "Exchange all gradients at once (--one-bucket), or in fewer parts (--bucket-cap-mb).",
-            f"One bucket makes {row.label}'s step {milliseconds(-gain.value)} quicker "
-            f"({interval_text(gain.negated())}).",
-        )
+        loss = gain.negated()
+        yield _advice("larger_buckets", row=row.name, seconds=loss.value, interval=median_interval(loss))
 
 
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
@@ -131,12 +119,8 @@ def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
     phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
-        leave = "Leave DP for DDP" if measured else "Try DDP (04_ddp_training.py)"
-        yield Advice(
-            f"{leave}, which copies neither model nor batch between devices.",
-            f"{row.label} spends {milliseconds(moving)} of a step ({percent(moving / step)}) on scatter, replicate, "
-            "gather and reduce.",
-        )
+        because = finding("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
+        yield _advice("leave_dp" if measured else "try_ddp", because)
 
 
 def straggler(here: Situation) -> Iterator[Advice]:
@@ -147,11 +131,8 @@ def straggler(here: Situation) -> Iterator[Advice]:
     slow = row.anatomy.slowest
     quick = min(row.anatomy.ranks, key=lambda rank: rank.own.value)
     if slow.own.is_apart_from(quick.own) and slow.own.value > (1 + STRAGGLER_LIMIT) * quick.own.value:
-        yield Advice(
-            f"Find out what slows rank {slow.rank}: other programs, heat, or an unequal share of the data.",
-            f"Of a step of {row.label} it works {milliseconds(slow.own.value)}, rank {quick.rank} "
-            f"{milliseconds(quick.own.value)}.",
-        )
+        yield _advice("straggler", row=row.name, slow_rank=slow.rank, slow_seconds=slow.own.value,
+                      quick_rank=quick.rank, quick_seconds=quick.own.value)  # fmt: skip
 
 
 def device_0_is_full(here: Situation) -> Iterator[Advice]:
@@ -164,46 +145,35 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
     (reserved, allocated, capacity), others = held[0], [sizes[1] for sizes in held[1:]]
     imbalance = allocated * len(others) / sum(others)
     if reserved / capacity > MEMORY_LIMIT and imbalance > IMBALANCE_LIMIT:
-        yield Advice(
-            "Device 0 limits the batch: use DDP, or --accumulation-steps, or a smaller --batch-size.",
-            f"{row.label} fills {percent(reserved / capacity)} of device 0's {gib(capacity)} and holds "
-            f"{imbalance:.2f} times as much there as on the others.",
-            "DDP spreads gradients and optimizer state evenly.",
-        )
+        yield _advice("device_0_is_full", how=finding("how.spread"), row=row.name, share=reserved / capacity,
+                      capacity_bytes=capacity, imbalance=imbalance)  # fmt: skip
 
 
 def idle_arithmetic(here: Situation) -> Iterator[Advice]:
     """A device that is far from its own rate gains more from care than from company."""
     row = here.rows.get("single") or here.fastest
-    share = mfu_of(row, here.probed)[0]
-    if share and share.value < MFU_LIMIT:
-        yield Advice(
-            "Use a device better before you add more.",
-            f"{row.label} reaches {percent(share.value, 1)} of the measured matmul rate.",
-            "A larger batch per device (--batch-size), --channels-last, --compile (not in step 03).",
-        )
+    share = mfu_of(row)
+    if not isinstance(share, Finding) and share.value < MFU_LIMIT:
+        yield _advice("idle_arithmetic", how=finding("how.use_better"), row=row.name, mfu=share)
 
 
 def faster_precision(here: Situation) -> Iterator[Advice]:
     """bf16 multiplies much faster than what the run used."""
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
-    own, half = (matmul_rate(here.probed, world.device_model, name) for name in (precision, "bf16"))
+    probes = here.fastest.tables.probes
+    own, half = (matmul_rate(probes, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
-        because = f"Step 01 measured bf16 matrix products at {half / own:.1f} times the rate of {precision}."
-        yield Advice("Try --precision bf16.", because)
+        yield _advice("faster_precision", gain=half / own, precision=precision)
 
 
 def least_energy(here: Situation) -> Iterator[Advice]:
     """The fastest method is not the one that draws least."""
-    drawn = {row.method: energy.joules_per_thousand_samples for row in here.rows.values() if (energy := energy_of(row))}
+    drawn = {row.method: row.energy.joules_per_thousand_samples for row in here.rows.values() if row.energy}
     most = drawn.get(here.fastest.method)
     least = min(drawn, key=drawn.get, default=None)
     if most and drawn[least] < (1 - ENERGY_GAIN) * most:
-        yield Advice(
-            f"Where energy counts more than time, use {here.rows[least].in_a_sentence}.",
-            f"It draws {scaled(drawn[least], 'J')} for a thousand samples, "
-            f"{here.fastest.in_a_sentence} {scaled(most, 'J')}.",
-        )
+        yield _advice("least_energy", row=here.rows[least].name, joules=drawn[least], fastest=here.fastest.name,
+                      fastest_joules=most)  # fmt: skip
 
 
 RULES: dict[str, Callable[[Situation], Iterator[Advice]]] = {

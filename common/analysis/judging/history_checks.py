@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from common.analysis.comparing.facts import shorten
-from common.analysis.judging.machine_checks import Answer
-from common.records import Record
-
-TIMES = {1: "once", 2: "twice"}
+from common.analysis.findings import finding
+from common.analysis.judging.checking import Check, answer
+from common.analysis.reading.runs import Run
 
 
-def start(record: Record) -> Answer:
+def check_start(run: Run) -> Check:
     """Nothing of this can be wrong; it says what else belongs to this run."""
-    resumed, restarts = record.resumed, record.world.restarts
-    told = [f"restarted {TIMES.get(restarts, f'{restarts} times')} by torchrun"] if restarts else []
+    resumed, restarts = run.record.resumed, run.record.world.restarts
+    parts = [finding("start.restarted", times=restarts)] if restarts else []
     if resumed:
-        where = f"epoch {resumed.epoch}, after {resumed.steps_done:,} of its steps"
-        told.append(f"goes on from {resumed.file} ({where}): what lies before is in another record")
+        at = {"file": resumed.file, "epoch": resumed.epoch, "steps": resumed.steps_done}
+        parts.append(finding("start.resumed", **at))
         if resumed.skipped:
-            told.append(f"newer checkpoints could not be read: {shorten(resumed.skipped)}")
-    return "passed", "; ".join(told) or "from the first step on, without a restart"
+            parts.append(finding("start.unreadable", files=resumed.skipped))
+    return answer("start", "passed", "parts" if parts else "plain", parts=parts)
 
 
-def images(record: Record) -> Answer:
-    if record.config.data_dir is None:
-        return "not applicable", "synthetic images"
-    names = record.unreadable_files
+def check_images(run: Run) -> Check:
+    if run.record.config.data_dir is None:
+        return answer("images", "not applicable", "synthetic")
+    names = run.record.unreadable_files
     if not names:
-        return "passed", "every image could be read"
-    told = f"{len(names):,} image{'s' if len(names) > 1 else ''} could not be read, and others took their place"
-    return "warning", f"{told}: {shorten(names)}"
+        return answer("images", "passed", "all")
+    return answer(
+        "images", "warning", "unreadable" if len(names) > 1 else "one_unreadable", count=len(names), files=names
+    )

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from common.records import DeviceUse, Record
-
-Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
-Answer = tuple[Outcome, str]
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.checking import Check, answer
+from common.analysis.reading.runs import Run
+from common.records import DeviceUse
 
 CLOCK_DROP = 0.9
 """A GPU whose lowest SM clock falls below this share of its median slowed down during the run."""
 
 
-def devices(record: Record) -> Answer:
-    world, said = record.world, []
-    if world.emulated:
-        said.append("emulated: DataParallel's algorithm on CPU cores")
-    if world.shared:
-        said.append("shared: several replicas or ranks on one GPU")
-    if world.oversubscribed:
-        said.append(f"oversubscribed: {world.devices} devices on {record.environment.cpu_cores} cores")
-    return ("warning", "; ".join(said)) if said else ("passed", f"each of {world.devices} is a device of its own")
+def check_devices(run: Run) -> Check:
+    world, cores = run.record.world, run.record.environment.cpu_cores
+    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
+    parts = [finding(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
+    if parts:
+        return answer("devices", "warning", "parts", parts=parts)
+    return answer("devices", "passed", "own", devices=world.devices)
 
 
-def throttling(record: Record) -> Answer:
-    if record.world.device_kind == "cpu":
-        return "not applicable", "CPU cores"
-    readings = [(device, device.health) for device in record.devices if device.health]
+def check_throttling(run: Run) -> Check:
+    if run.record.world.device_kind == "cpu":
+        return answer("throttling", "not applicable", "cpu")
+    readings = [(device, device.health) for device in run.record.devices if device.health]
     if not readings:
-        return "not measured", "NVML gave no readings"
+        return answer("throttling", "not measured", "no_readings")
     slow = [_slowed(device) for device, health in readings if health.throttle_reasons or _clock_fell(device)]
     if slow:
-        return "warning", "; ".join(slow)
+        return answer("throttling", "warning", "parts", parts=slow)
     clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
     heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
-    told = f"median SM clock {min(clocks)} to {max(clocks)} MHz" if clocks else "no clock readings"
-    return "passed", told + (f", at most {max(heat)} °C" if heat else "")
+    parts = [finding("clocks.range", low=min(clocks), high=max(clocks)) if clocks else finding("clocks.none")]
+    parts += [finding("heat.most", celsius=max(heat))] if heat else []
+    return answer("throttling", "passed", "parts", parts=parts)
 
 
 def _clock_fell(device: DeviceUse) -> bool:
@@ -46,31 +43,36 @@ def _clock_fell(device: DeviceUse) -> bool:
     return health.sm_clock_mhz_min < CLOCK_DROP * health.sm_clock_mhz_median
 
 
-def _slowed(device: DeviceUse) -> str:
+def _slowed(device: DeviceUse) -> Finding:
     health = device.health
-    reasons = ", ".join(health.throttle_reasons) or "no reason given"
-    clocks = f"SM clock {health.sm_clock_mhz_min}–{health.sm_clock_mhz_max} MHz"
-    return f"device {device.index} slowed down ({reasons}; {clocks}; up to {health.temperature_celsius_max} °C)"
+    values = {
+        "device": device.index,
+        "low": health.sm_clock_mhz_min,
+        "high": health.sm_clock_mhz_max,
+        "celsius": health.temperature_celsius_max,
+        "reasons": health.throttle_reasons,
+    }
+    return Finding("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
 
 
-def other_processes(record: Record) -> Answer:
-    if record.world.device_kind == "cpu":
-        return "not applicable", "CPU cores"
-    counts = [d.health.other_processes for d in record.devices if d.health and d.health.other_processes is not None]
+def check_other_processes(run: Run) -> Check:
+    if run.record.world.device_kind == "cpu":
+        return answer("other_processes", "not applicable", "cpu")
+    health = [device.health for device in run.record.devices if device.health]
+    counts = [reading.other_processes for reading in health if reading.other_processes is not None]
     if not counts:
-        return "not measured", "NVML gave no list of processes"
+        return answer("other_processes", "not measured", "no_list")
     if max(counts):
-        return "warning", f"up to {max(counts)} other processes were on a GPU: free it and run again"
-    return "passed", "no other process on the GPUs"
+        return answer("other_processes", "warning", "some", count=max(counts))
+    return answer("other_processes", "passed", "none")
 
 
-def load(record: Record) -> Answer:
-    average, cores = record.environment.load_average_1min, record.environment.cpu_cores
+def check_load(run: Run) -> Check:
+    """Was the host free? What the lab's own run just before explains is not other work."""
+    average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores
     if average is None:
-        return "not measured", "this platform has no load average"
-    told = f"load average {average:.1f} on {cores} cores in the minute before"
-    return (
-        ("warning", f"{told}: other work was running (the run just before counts too)")
-        if average > cores
-        else ("passed", told)
-    )
+        return answer("load", "not measured", "no_average")
+    own = run.devices_before
+    busy = average - own > cores
+    reason = ("busy" if busy else "free") + ("_after_own_run" if own else "")
+    return answer("load", "warning" if busy else "passed", reason, average=average, cores=cores, own=own)

@@ -1,44 +1,70 @@
-"""Self-checks that one run alone cannot answer: do repeats agree, and is the scaling too good to be true?"""
+"""Self-checks of a row: those of its runs taken together, and those that one run alone cannot answer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from common.analysis.judging.checks import Check
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.checking import Check, Spoilt, answer
+from common.analysis.judging.run_checks import check_run
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.formats import percent
 
-if TYPE_CHECKING:
-    from common.analysis.comparing.groups import Row
-
-LEAST_DIFFERENCE = 0.05
+MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
 SUPERLINEAR = 1.05
+SEVERITY = ("failed", "warning", "not measured", "passed", "not applicable")
+"""The worst first."""
+
+
+@dataclass(frozen=True)
+class PooledCheck:
+    """One question about a row: the worst answer of its runs, the newest of equals."""
+
+    check: Check
+    alike: int
+    """Runs with this outcome."""
+    runs: int
+
+
+def pooled_checks(row: Row) -> list[PooledCheck]:
+    """Every self-check of a row, in the order of the page."""
+    by_id: dict[str, list[Check]] = {}
+    for run in reversed(row.runs):
+        for check in check_run(run):
+            by_id.setdefault(check.id, []).append(check)
+    for check in [repeats(row), *([efficiency(row)] if row.method != "single" else [])]:
+        by_id[check.id] = [check]
+    return [_worst(checks) for checks in by_id.values()]
+
+
+def _worst(checks: list[Check]) -> PooledCheck:
+    worst = min(checks, key=lambda check: SEVERITY.index(check.outcome))
+    return PooledCheck(worst, sum(check.outcome == worst.outcome for check in checks), len(checks))
+
+
+def troubles(pooled: list[PooledCheck], spoils: Spoilt) -> tuple[Check, ...]:
+    """The checks that did not hold and that spoil the named number."""
+    return tuple(part.check for part in pooled if part.check.is_trouble and part.check.spoils == spoils)
 
 
 def repeats(row: Row) -> Check:
-    """Do the runs of a row agree? Below three nobody can say which one stands apart."""
-    name, runs = "repeats", row.runs
+    """Do the runs of a row agree? Below three nobody can say which one is an outlier."""
+    runs = row.runs
     if len(runs) == 1:
-        return Check(name, "not measured", "one run: its interval knows nothing of the difference between runs")
-    if row.apart:
-        return Check(name, "warning", "stands apart from its repeats: " + ", ".join(run.file for run in row.apart[:5]))
+        return answer("repeats", "not measured", "one_run")
+    if row.outliers:
+        return answer("repeats", "warning", "outliers", files=[run.file for run in row.outliers[:5]])
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
-        if distinguishable(quotient) and abs(quotient.value - 1) > LEAST_DIFFERENCE:
-            return Check(
-                name, "warning", f"its two runs differ by {percent(abs(quotient.value - 1))}: run it a third time"
-            )
-    return Check(name, "passed", f"{len(runs)} runs, none stands apart")
+        if distinguishable(quotient) and abs(quotient.value - 1) > MIN_DIFFERENCE:
+            return answer("repeats", "warning", "two_differ", share=abs(quotient.value - 1))
+    return answer("repeats", "passed", "agree", runs=len(runs))
 
 
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
-    name = "efficiency"
     if row.efficiency is None:
-        reason = "no valid single-device run to compare with" if row.speed_up is None else "devices are not its own"
-        return Check(name, "not applicable", reason)
-    told = f"{percent(row.efficiency.value)} (limit {percent(SUPERLINEAR)}) of {row.devices} × one device"
-    if row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False:
-        return Check(name, "warning", f"{told}: too good; suspect the single-device run, or a cache")
-    return Check(name, "passed", told)
+        return answer("efficiency", "not applicable", "no_baseline" if row.speed_up is None else "devices_not_its_own")
+    values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
+    too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
+    return answer("efficiency", *(("warning", "too_good") if too_good else ("passed", "possible")), **values)

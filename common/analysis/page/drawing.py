@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import PhaseName
@@ -69,25 +72,66 @@ def new_figure(bars: float) -> tuple[Figure, Axes]:
         return figure, figure.subplots()
 
 
-def to_svg(figure: Figure, name: str) -> str:
-    """SVG to stand within the page; `name`, unique on the page, keeps its ids apart from other figures'."""
+@dataclass(frozen=True)
+class Plot:
+    """A figure with the words that belong to it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that has been drawn: once, for the page and for its files."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    """A file of its own, with light colours on white."""
+    png: bytes | None
+    """200 dpi; None where nobody asked for it."""
+
+    @property
+    def on_page(self) -> str:
+        """The SVG for within the page: colours and font are the style sheet's."""
+        svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", self.svg, count=1)
+        svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
+        svg = svg.replace("'DejaVu Sans'", "var(--font)")
+        for colour, css_name in CSS_NAMES.items():
+            svg = svg.replace(colour, f"var(--{css_name})")
+        return svg
+
+
+def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
+    """Draw a figure; `place`, with the plot's name unique on the page, keeps its ids apart from other figures'."""
+    name = f"{place}_{plot.name}"
+    figure = plot.figure
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
+        # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
+        text = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+        png = _png(figure) if with_png else None
+    svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img" aria-hidden="true"', svg, count=1)
-    svg = svg.replace("'DejaVu Sans'", "var(--font)")
-    for colour, css_name in CSS_NAMES.items():
-        svg = svg.replace(colour, f"var(--{css_name})")
-    return svg
+    return Drawn(name, plot.title, plot.caption, svg, png)
 
 
-def to_files(figure: Figure, stem: Path) -> None:
-    """Write `stem`.svg and `stem`.png (200 dpi). OSError where that is not possible."""
-    with mpl.rc_context(STYLE | {"svg.fonttype": "path"}):
-        for kind in ("svg", "png"):
-            figure.savefig(stem.with_name(f"{stem.name}.{kind}"), facecolor="white", dpi=200)
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.set_dpi(200)
+    # The least compression: at most twice the size, in a tenth of the time.
+    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
+    return buffer.getvalue()
+
+
+def write_drawn(drawn: Drawn, folder: Path) -> None:
+    """Write a figure as SVG and PNG. OSError where that is not possible."""
+    (folder / f"{drawn.name}.svg").write_text(drawn.svg, encoding="utf-8")
+    (folder / f"{drawn.name}.png").write_bytes(drawn.png)

@@ -3,69 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from common.analysis.comparing.groups import Group, Row
-from common.analysis.comparing.labels import METHOD_ORDER, SHORT_NAMES
-from common.analysis.comparing.peak_memory import memory_of
-from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, new_figure
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_name import METHOD_ORDER
+from common.analysis.comparing.rows import Row
+from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 
-MOST_BARS, MOST_POINTS, MOST_DEVICES = 24, 60, 8
+MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""
-STATIC_SHADES = {"parameters and buffers": 1.0, "gradients": 0.72, "optimizer state": 0.5}
+STATIC_SHADES = {"parameters_and_buffers": 1.0, "gradients": 0.72, "optimizer_state": 0.5}
 REST_SHADE = 0.22
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A figure with the words that belong to it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-def draw_all(group: Group) -> list[Plot]:
-    """Every figure that the group has data for."""
+def draw_all(group: Group, words: Wording) -> list[Plot]:
+    """Every figure of the comparison that the group has data for."""
     with mpl.rc_context(STYLE):
-        drawn = [draw(group) for draw in (throughput, epoch_time, scaling, memory, loss)]
+        drawn = [draw(group, words) for draw in (_throughput, _epoch_time, _scaling, _memory, _loss)]
     return [plot for plot in drawn if plot]
 
 
-def throughput(group: Group) -> Plot | None:
-    caption = "Bars: Σ samples / Σ seconds. Lines: 95 % interval. Dots: single runs."
-    figure = _bars(group, lambda row: row.throughput, lambda seconds, row: 1 / seconds, "samples/s, more is better")
-    return figure and Plot("throughput", "Throughput", caption, figure)
+def titled(name: str, figure: Figure, words: Wording, kind: str = "", caption: str = "", **values) -> Plot:
+    """A plot with its title and caption; `kind` where either depends on the device."""
+    title = words.say(f"figure_title.{name}{kind}")
+    return Plot(name, title, words.say(f"caption.{caption or name}{kind}", **values), figure)
 
 
-def epoch_time(group: Group) -> Plot | None:
-    caption = "Seconds for one epoch, waiting for data included. Lines: 95 % interval. Dots: single runs."
-    figure = _bars(
-        group,
-        lambda row: row.epoch_time,
-        lambda seconds, row: seconds * row.epoch_samples,
-        "s, less is better",
-    )
-    return figure and Plot("epoch_time", "Time per epoch", caption, figure)
+def _throughput(group: Group, words: Wording) -> Plot | None:
+    unit = words.say("figure.more_is_better")
+    figure = _bars(group, words, lambda row: row.throughput, lambda seconds, row: 1 / seconds, unit)
+    return figure and titled("throughput", figure, words)
+
+
+def _epoch_time(group: Group, words: Wording) -> Plot | None:
+    unit = words.say("figure.seconds")
+    figure = _bars(group, words, lambda row: row.epoch_time, lambda seconds, row: seconds * row.epoch_samples, unit)
+    return figure and titled("epoch_time", figure, words)
 
 
 def _bars(
-    group: Group, estimate_of: Callable[[Row], Estimate | None], point_of: Callable[[float, Row], float], unit: str
+    group: Group,
+    words: Wording,
+    estimate_of: Callable[[Row], Estimate | None],
+    point_of: Callable[[float, Row], float],
+    unit: str,
 ) -> Figure | None:
     """A bar for each valid row with its interval, and a dot for each run."""
-    rows = [row for row in group.main_rows if row.is_valid][:MOST_BARS]
+    rows = [row for row in group.main_rows if row.is_valid][:MAX_BARS]
     if not rows:
         return None
     figure, axes = new_figure(len(rows))
     for height, row in enumerate(rows):
         estimate = estimate_of(row)
         axes.barh(height, estimate.value, 0.62, color=COLOURS[row.method])
-        points = [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MOST_POINTS:]]
+        points = [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MAX_POINTS:]]
         offsets = [height + 0.22 * ((place % 3) - 1) for place in range(len(points))]
         axes.plot(
             points, offsets, "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.9
@@ -74,14 +69,14 @@ def _bars(
             low, high = estimate.interval
             axes.errorbar(estimate.value, height, xerr=[[estimate.value - low], [high - estimate.value]], color=INK,
                           capsize=4, linewidth=1.4)  # fmt: skip
-    name_bars(axes, [flagged(row.label, row, "\n") for row in rows], unit)
+    name_bars(axes, [flagged(words, row, "\n") for row in rows], unit)
     return figure
 
 
-def flagged(label: str, row: Row, break_: str) -> str:
-    """A label that says what the row's devices really were, since a figure may travel without its page."""
+def flagged(words: Wording, row: Row, separator: str, name: str | None = None) -> str:
+    """A name that says what the row's devices really were, since a figure may travel without its page."""
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return break_.join([label, *flags])
+    return separator.join([name or words.text(row.name), *(words.say(f"flag.{flag}") for flag in flags)])
 
 
 def name_bars(axes, labels: list[str], unit: str) -> None:
@@ -92,29 +87,28 @@ def name_bars(axes, labels: list[str], unit: str) -> None:
     axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
 
 
-def scaling(group: Group) -> Plot | None:
+def _scaling(group: Group, words: Wording) -> Plot | None:
     """Speed-up against devices, with the ideal; rows that share devices are left out, since they do not scale."""
     rows = [row for row in group.main_rows if row.speed_up and row.true_devices]
     if all(row.devices == 1 for row in rows):
         return None  # there is no line to draw through a single count of devices
     figure, axes = new_figure(5)
     most = max(row.devices for row in rows)
-    axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label="ideal")
+    axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label=words.say("figure.ideal"))
     lines: dict[tuple, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (METHOD_ORDER[row.method], row.record.world.nodes, row.devices)):
         lines.setdefault((row.method, row.record.world.nodes), []).append(row)
     for position, ((method, nodes), own) in enumerate(lines.items()):
-        label = SHORT_NAMES[method] + (f" on {nodes} nodes" if nodes > 1 else "")
-        _scaling_line(axes, own, flagged(label, own[-1], ", "), shift=0.02 * (position - (len(lines) - 1) / 2))
+        label = words.say(f"short.{method}")
+        label = words.say("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
+        _scaling_line(axes, own, flagged(words, own[-1], ", ", label), shift=0.02 * (position - (len(lines) - 1) / 2))
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("devices")
-    axes.set_ylabel("speed-up over one device")
+    axes.set_xlabel(words.say("figure.devices"))
+    axes.set_ylabel(words.say("figure.speed_up"))
     axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
     axes.legend()
-    return Plot(
-        "scaling", "Scaling against the ideal", "Throughput over that of one device, with 95 % intervals.", figure
-    )
+    return titled("scaling", figure, words)
 
 
 def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
@@ -131,55 +125,42 @@ def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
                   label=label)  # fmt: skip
 
 
-def memory(group: Group) -> Plot | None:
+def _memory(group: Group, words: Wording) -> Plot | None:
     """Peak memory of every device, its static part apart from the rest."""
-    bars = [
-        (f"{row.label}, {peak.label}" if row.devices > 1 else row.label, row.method, peak)
-        for row in group.main_rows
-        for peak in memory_of(row)[:MOST_DEVICES]
-    ][: 2 * MOST_BARS]
+    bars = [(row, peak) for row in group.main_rows for peak in row.memory[:MAX_DEVICES]][: 2 * MAX_BARS]
     if not bars:
         return None
-    on_gpu = group.rows[0].record.world.device_kind == "cuda"
-    rest = "activations and the rest" if on_gpu else "everything else in the process"
+    kind = "_gpu" if group.on_gpu else "_cpu"
     figure, axes = new_figure(0.7 * len(bars) + 1.5)
-    for height, (_, method, peak) in enumerate(bars):
-        left = 0.0
+    for height, (row, peak) in enumerate(bars):
+        left, colour = 0.0, COLOURS[row.method]
         for part, size in peak.static.items():
-            axes.barh(height, size / 2**30, 0.62, left=left, color=COLOURS[method], alpha=STATIC_SHADES[part])
+            axes.barh(height, size / 2**30, 0.62, left=left, color=colour, alpha=STATIC_SHADES[part])
             left += size / 2**30
-        axes.barh(
-            height, max(0.0, peak.peak_bytes / 2**30 - left), 0.62, left=left, color=COLOURS[method], alpha=REST_SHADE
-        )
-    for part, shade in (STATIC_SHADES | {rest: REST_SHADE}).items():
-        axes.barh(0, 0, color=INK, alpha=shade, label=part)
-    name_bars(axes, [label for label, _, _ in bars], "GiB at the peak")
+        axes.barh(height, max(0.0, peak.peak_bytes / 2**30 - left), 0.62, left=left, color=colour, alpha=REST_SHADE)
+    for part, shade in (STATIC_SHADES | {f"rest{kind}": REST_SHADE}).items():
+        axes.barh(0, 0, color=INK, alpha=shade, label=words.say(f"figure.{part}"))
+    names = [words.say("name.device" if peak.kind == "device" else "name.rank_of", row=row.name, number=peak.number)
+             if row.devices > 1 else words.text(row.name) for row, peak in bars]  # fmt: skip
+    name_bars(axes, names, words.say("figure.gib"))
     figure.legend(loc="outside lower center", ncols=2)
-    if on_gpu:
-        caption = "Peak in tensors (torch's allocator) on each device; the full colours are there whatever the batch."
-    else:
-        caption = (
-            "Peak resident memory of each process. It contains Python, its libraries and the data; one replica's share "
-            "of parameters, gradients and optimizer state has the full colours."
-        )
-    return Plot("memory", "Memory per device" if on_gpu else "Memory per process", caption, figure)
+    return titled("memory", figure, words, kind)
 
 
-def loss(group: Group) -> Plot | None:
-    rows = [row for row in group.main_rows if row.record.epochs][:MOST_BARS]
+def _loss(group: Group, words: Wording) -> Plot | None:
+    rows = [row for row in group.main_rows if row.record.epochs][:MAX_BARS]
     if not rows:
         return None
     figure, axes = new_figure(5)
     for row in rows:
-        losses = [epoch.mean_loss if epoch.mean_loss is not None else float("nan") for epoch in row.record.epochs]
-        epochs = [epoch.epoch for epoch in row.record.epochs]
-        axes.plot(epochs, losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
-                  linestyle="-" if row.is_valid else ":", label=row.label)  # fmt: skip
+        epochs = row.epochs_table
+        losses = epochs["mean_loss"].astype(float)
+        axes.plot(epochs["epoch"], losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
+                  linestyle="-" if row.is_valid else ":", label=words.text(row.name))  # fmt: skip
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("mean training loss")
+    axes.set_xlabel(words.say("figure.epoch"))
+    axes.set_ylabel(words.say("figure.mean_loss"))
     axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
     if len(rows) <= 8:
         axes.legend()
-    caption = "Each row's newest run. Curves need not coincide: a larger global batch makes fewer, larger steps."
-    return Plot("loss", "Training loss", caption, figure)
+    return titled("loss", figure, words)

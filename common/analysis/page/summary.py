@@ -1,106 +1,131 @@
-"""What step 05 says on the console: the table, the verdict, warnings, skipped files."""
+"""What step 05 says on the console: the table, the verdicts, warnings, skipped files."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as Grid
 
-from common.analysis.comparing.groups import Group, Row
-from common.analysis.judging.advice import advise
-from common.analysis.judging.explain import SAID_BY_BANNERS, banners, group_title, why_separate
-from common.analysis.judging.options_effect import by_standard, effects, without_default
-from common.analysis.judging.verdict import headline, verdicts
-from common.analysis.judging.why import reasons
-from common.analysis.page.table import Cell, columns
+from common.analysis.comparing.row_name import RowName
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.advice import Advice
+from common.analysis.judging.cells import Cell, Table
+from common.analysis.judging.judgement import GroupJudgement, Judgement
+from common.analysis.judging.options_effect import by_standard
+from common.analysis.judging.row_checks import troubles
+from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
+from common.analysis.reading.runs import Run
 
-FEW_RUNS = (
-    "Some rows rest on fewer than three runs: what is said of them knows nothing of the difference between launches"
-)
-MOST_GROUPS, MOST_ROWS, MOST_LINES, MOST_OPTIONS = 4, 20, 8, 12
+MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS = 4, 20, 8, 12
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
+NO_BREAK_SPACE = "\u00a0"
+SAID_BY_BANNERS = ("devices",)
+"""Checks that a banner words already."""
 
 
-def print_summary(console: Console, folder: Folder, groups: list[Group]) -> None:
+def print_summary(console: Console, folder: Folder, judgement: Judgement, words: Wording) -> None:
     """Print everything that a reader needs before opening the page."""
-    for group in groups[:MOST_GROUPS]:
-        console.print()
-        console.print(_table(group))
-        _lines(console, [verdict.text for verdict in verdicts(group)])
-        _lines(console, reasons(group))
-        _lines(console, [f"differs: {text}" for text in group.differences], "yellow")
-        _lines(console, [f"{row.label}: {_trouble(cell)}" for row, cell in _spoilt(group)], "yellow")
-        for standard, tried in by_standard(effects(group)).items():
-            console.print(f"\n[bold]What DDP's options do[/bold], against {standard.label} with the default ones")
-            _lines(console, [effect.text for effect in tried], most=MOST_OPTIONS)
-        _lines(console, without_default(group))
-    if len(groups) > MOST_GROUPS:
-        console.print(f"\n… and {len(groups) - MOST_GROUPS} more groups, all on the page.")
-    _lines(console, banners(groups), "yellow")
-    if len(groups) > 1:
-        _lines(console, [f"not compared with each other: {text}" for text in why_separate(groups)])
-    unfinished = [run for run in folder.runs if not run.is_comparable]
-    _lines(console, [f"{run.file}: {run.record.status}{_why(run.record.failure)}" for run in unfinished], "yellow")
-    _lines(console, [f"skipped {item.file}: {item.reason}" for item in folder.skipped], "yellow")
-    console.print(f"\n[bold]{printable(headline(groups).outcome)}[/bold]\n{printable(headline(groups).detail)}")
-    if any(len(row.runs) < 3 for group in groups for row in group.rows):
-        console.print(f"[dim]{FEW_RUNS}: make lab REPEATS=3 measures that too.[/dim]")
-    if groups and (advice := advise(groups[0], folder.probes)):
-        console.print("\n[bold]What follows[/bold]")
-        _lines(console, [str(line) for line in advice])
+    for part in judgement.groups[:MAX_GROUPS]:
+        _print_group(console, part, words)
+    if len(judgement.groups) > MAX_GROUPS:
+        more = words.say("console.more_groups", count=len(judgement.groups) - MAX_GROUPS)
+        console.print(f"\n{more}")
+    say_lines = _Lines(console, words)
+    say_lines(judgement.banners, "yellow")
+    say_lines([finding("console.not_compared", difference=text) for text in judgement.why_separate])
+    say_lines([_unfinished(run) for run in judgement.unfinished], "yellow")
+    for ours, colour in ((False, "yellow"), (True, "bold red")):
+        id = "console.our_fault" if ours else "console.skipped"
+        skipped = [item for item in folder.skipped if item.is_our_fault is ours]
+        say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
+    outcome, details = words.text(judgement.headline.outcome), " ".join(words.lines(judgement.headline.details))
+    console.print(f"\n[bold]{printable(outcome)}[/bold]")
+    if details:
+        console.print(printable(details))
+    if judgement.has_few_runs:
+        console.print(f"[dim]{words.say('console.few_runs')}[/dim]")
+    advice = judgement.groups[0].why.advice if judgement.groups else []
+    if advice:
+        console.print(f"\n[bold]{words.say('console.recommendations')}[/bold]")
+        say_lines([_advice(line) for line in advice])
+
+
+def _advice(line: Advice) -> Finding:
+    id = "advice.line" if line.how else "advice.short_line"
+    return finding(id, what=line.what, how=line.how, because=line.because)
 
 
 def printable(text: str) -> str:
     """Text from a record, safe for a terminal: no markup of rich, no control characters."""
-    return escape("".join(letter if letter.isprintable() else "�" for letter in text))
+    return escape("".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text))
 
 
-def _table(group: Group) -> Table:
-    table = Table(
-        title=printable(group_title(group)),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 0, 0, 1),
-    )
-    parts = [column for column in columns(group) if column.anchor != "devices"]  # the label says how many
-    for position, column in enumerate(parts):
-        header = re.sub(r" (?=\(|batch|efficiency|1,000)", "\n", column.header)
-        table.add_column(header, justify="left" if position == 0 else "right", no_wrap=True)
-    for row in group.main_rows[:MOST_ROWS]:
-        first, *rest = (column.cell(row) for column in parts)
-        table.add_row(_cell(replace(first, text=row.label, note=first.note.replace(", ", "\n"))), *map(_cell, rest))
-    if len(group.main_rows) > MOST_ROWS:
-        table.caption = f"{len(group.main_rows) - MOST_ROWS} more rows on the page"
-    return table
+def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None:
+    say_lines = _Lines(console, words)
+    console.print()
+    console.print(_grid(part.comparison, words.text(part.title), words))
+    say_lines(part.verdicts)
+    say_lines(part.why.reasons if part.why else [])
+    say_lines([finding("console.differs", difference=text) for text in part.differences], "yellow")
+    say_lines(_doubts(part), "yellow")
+    for standard, tried in by_standard(part.effects).items():
+        title = words.say("console.options", row=standard.name)
+        console.print(f"\n[bold]{printable(title)}[/bold]")
+        say_lines([effect.sentence for effect in tried], most=MAX_OPTIONS)
+    say_lines(part.without_default)
 
 
-def _cell(cell: Cell) -> str:
+def _grid(table: Table, title: str, words: Wording) -> Grid:
+    grid = Grid(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    shown = [place for place, column in enumerate(table.columns) if column.id != "devices"]  # the name says how many
+    for place in shown:
+        grid.add_column(words.header(table.columns[place]), justify="right" if place else "left", no_wrap=True)
+    for line in table.lines[:MAX_ROWS]:
+        grid.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
+    left_out = table.left_out + max(0, len(table.lines) - MAX_ROWS)
+    if left_out:
+        grid.caption = words.say("console.more_rows", count=left_out)
+    return grid
+
+
+def _cell(cell: Cell, words: Wording, name: RowName | None) -> str:
     mark = " [yellow]![/yellow]" if cell.warnings else ""
-    below = "\n".join(filter(None, [cell.interval, cell.note]))
-    return printable(cell.text) + mark + (f"\n[dim]{escape(below)}[/dim]" if below else "")
+    notes = words.lines(note for note in cell.notes if not isinstance(note, RowName))
+    below = "\n".join(printable(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
+    text = words.text(name) if name else words.cell(cell)
+    return printable(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
 
 
-def _spoilt(group: Group) -> list[tuple[Row, Cell]]:
-    cells = ((row, column.cell(row)) for row in group.main_rows[:MOST_ROWS] for column in columns(group))
-    return [(row, cell) for row, cell in cells if any(check.name not in SAID_BY_BANNERS for check in cell.warnings)]
+def _doubts(part: GroupJudgement) -> list:
+    found = []
+    for row in part.group.main_rows[:MAX_ROWS]:
+        checks = [check for check in troubles(part.checks.get(row, []), "speed") if check.id not in SAID_BY_BANNERS]
+        doubts = [finding("console.doubt", check=check.id, reason=check.reason) for check in checks]
+        if doubts:
+            found.append(finding("console.doubts", row=row.name, doubts=doubts))
+    return found
 
 
-def _trouble(cell: Cell) -> str:
-    return "; ".join(f"{check.name} ({check.reason})" for check in cell.warnings if check.name not in SAID_BY_BANNERS)
+def _unfinished(run: Run):
+    failure = run.record.failure
+    if failure is None:
+        return finding("console.unfinished", file=run.file, status=run.record.status)
+    told = {"kind": failure.kind, "rank": failure.rank, "message": failure.message, "advice": failure.advice}
+    return finding("console.failed", file=run.file, status=run.record.status, **told)
 
 
-def _why(failure) -> str:
-    return f" ({failure.kind} on rank {failure.rank}: {failure.message}). {failure.advice}" if failure else ""
+class _Lines:
+    """Prints findings as a list, and says how many more there are."""
 
+    def __init__(self, console: Console, words: Wording) -> None:
+        self._console, self._words = console, words
 
-def _lines(console: Console, lines: list[str], colour: str = "default", most: int = MOST_LINES) -> None:
-    for line in lines[:most]:
-        console.print(f"[{colour}]• {printable(line)}[/{colour}]")
-    if len(lines) > most:
-        console.print(f"• … and {len(lines) - most} more, on the page")
+    def __call__(self, lines: Sequence, colour: str = "default", most: int = MAX_LINES) -> None:
+        for line in lines[:most]:
+            self._console.print(f"[{colour}]• {printable(self._words.text(line))}[/{colour}]")
+        if len(lines) > most:
+            self._console.print(f"• {self._words.say('console.more_lines', count=len(lines) - most)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,18 @@ from typing import Annotated
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise
+from common.analysis.reading.runs_before import with_devices_before
 from common.errors import UsageError
 from common.records import SCHEMA_VERSION, EnvironmentRecord, Probes, Record
 
-LARGEST_FILE_BYTES = 256 * 2**20
+MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
 
 AnyRecord = TypeAdapter(Annotated[Record | EnvironmentRecord, Field(discriminator="kind")])
+
+
+class RefusedError(Exception):
+    """A file that cannot be used. The message is the reason, in words."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Skipped:
 
     file: str
     reason: str
+    is_our_fault: bool = False
+    """An error of this program and not of the file: somebody must hear of it."""
 
 
 @dataclass
@@ -53,49 +61,53 @@ def read_folder(folder: Path) -> Folder:
         raise UsageError(
             f"cannot read --results-dir {folder} ({reason}): give the folder that 02, 03 and 04 wrote"
         ) from None
-    found, seen, shared_parts = Folder(), {}, {}
+    found, checked, seen, shared_parts = Folder(), [], {}, {}
     for path in paths:
         name = path.name.encode(errors="replace").decode()  # a name may be no text at all
         try:
             record = read_record(path)
             if record.run_id in seen:
-                raise ValueError(f"the same run_id as {seen[record.run_id]}, which was used")
+                raise RefusedError(f"the same run_id as {seen[record.run_id]}, which was used")
             if isinstance(record, EnvironmentRecord):
-                if found.environment is None or record.started_at > found.environment.started_at:
-                    found.environment = record
-                if record.probes:
-                    found.probed.append(record)
+                checked.append(record)
             else:
                 run = summarise(name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
-                    raise ValueError("its step times add up to no usable time")
+                    raise RefusedError("its step times add up to no usable time")
                 found.runs.append(run)
                 _share_parts(run.record, shared_parts)
             seen[record.run_id] = name
-        except ValueError as error:
+        except RefusedError as error:
             found.skipped.append(Skipped(name, str(error)))
-    found.runs.sort(key=lambda run: (run.record.started_at, run.file))
-    found.probed.sort(key=lambda record: record.started_at)
+        except Exception as error:
+            # A mistake of ours costs this file, never the page; nor may it pass for a mistake of the file.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+            found.skipped.append(Skipped(name, told, is_our_fault=True))
+    found.runs = with_devices_before(sorted(found.runs, key=lambda run: (run.record.started_at, run.file)), checked)
+    checked.sort(key=lambda record: record.started_at)
+    found.environment = checked[-1] if checked else None
+    found.probed = [record for record in checked if record.probes]
     return found
 
 
 def read_record(path: Path) -> Record | EnvironmentRecord:
-    """Read and check one file. ValueError, with the reason in words, where it cannot be used."""
+    """Read and check one file. RefusedError, with the reason in words, where it cannot be used."""
     try:
         if not path.is_file():
-            raise ValueError("not a file")
+            raise RefusedError("not a file")
         size = path.stat().st_size
-        if size > LARGEST_FILE_BYTES:
-            raise ValueError(
-                f"{size / 2**20:.0f} MiB: too large for a record (limit {LARGEST_FILE_BYTES / 2**20:.0f} MiB)"
+        if size > MAX_FILE_BYTES:
+            raise RefusedError(
+                f"{size / 2**20:.0f} MiB: too large for a record (limit {MAX_FILE_BYTES / 2**20:.0f} MiB)"
             )
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}") from None
+        raise RefusedError(f"cannot be read: {error.strerror or error}") from None
     try:
         return AnyRecord.validate_json(content)
     except ValidationError as error:
-        raise ValueError(_reason(error, content)) from None
+        raise RefusedError(_reason(error, content)) from None
 
 
 def _reason(error: ValidationError, content: bytes) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from common.analysis.comparing.step_anatomy import StepAnatomy, reduce_anatomy
-from common.analysis.judging.checks import Check, check_run, data_wait_share
+from common.analysis.reading.raw_times import RawTimes, reduce_times
+from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import Record, epoch_seconds, step_seconds, throughput
 
@@ -19,13 +19,14 @@ class Run:
     record: Record
     seconds_per_sample: Estimate | None
     """With the batch-means error over this run's steps; None before the first epoch has ended."""
-    epoch_seconds: tuple[float, ...]
-    checks: tuple[Check, ...]
-    data_wait_share: float = 0.0
-    """Of the measured epochs, on the rank that waited longest for its loader."""
+    epoch_seconds: tuple[float, ...] = ()
+    times: RawTimes | None = None
+    """None where there is no speed."""
     anatomy: StepAnatomy | None = None
     anatomy_note: str = ""
     """Why something of it is missing."""
+    devices_before: int = 0
+    """Devices that the lab itself kept busy in the minute before this run: part of the load that it met."""
 
     @property
     def failed_parity(self) -> bool:
@@ -39,18 +40,17 @@ class Run:
 
 
 def summarise(file: str, record: Record) -> Run:
-    """Compute a run's numbers and checks, and let go of its raw lists."""
+    """Compute a run's numbers, and let go of its raw lists."""
     rate = throughput(record) if record.ranks else None
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not rate or not math.isfinite(rate):
-        return Run(file, kept, None, (), ())
+        return Run(file, kept, None)
     return Run(
         file,
         kept,
         seconds_per_sample=replace(mean_of_steps(step_seconds(record)), value=1 / rate),
         epoch_seconds=tuple(epoch_seconds(record)),
-        checks=tuple(check_run(record)),
-        data_wait_share=data_wait_share(record),
+        times=reduce_times(record),
         anatomy=reduce_anatomy(record),
         anatomy_note=record.anatomy.note if record.anatomy else "",
     )

@@ -1,4 +1,4 @@
-"""Plain numbers in, plain numbers out: estimates with 95 % intervals, their ratios, and runs that stand apart.
+"""Plain numbers in, plain numbers out: estimates with 95 % intervals, their ratios, and outliers among runs.
 
 An estimate carries its standard error relative to its value. Times, rates, speed-ups and efficiencies are all positive
 and are all compared by ratio, so that one form serves them: value × exp(± t · relative error). The interval of a rate
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
-FEWEST_BATCHES, MOST_BATCHES = 4, 12
+MIN_BATCHES, MAX_BATCHES = 4, 12
 STEPS_PER_BATCH = 20
 """Batches shorter than this hide autocorrelation, so a short run is cut into fewer batches, never below four."""
 
@@ -55,7 +55,7 @@ def student_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) 
 
 def batch_count(steps: int) -> int:
     """Number of consecutive batches that a run of `steps` steps is cut into: 4 to 12, of 20 steps where possible."""
-    return max(FEWEST_BATCHES, min(MOST_BATCHES, steps // STEPS_PER_BATCH))
+    return max(MIN_BATCHES, min(MAX_BATCHES, steps // STEPS_PER_BATCH))
 
 
 def mean_of_steps(seconds: Sequence[float]) -> Estimate:
@@ -69,7 +69,7 @@ def mean_of_steps(seconds: Sequence[float]) -> Estimate:
         raise ValueError("no steps")
     values = np.asarray(seconds, dtype=float)
     mean = float(values.mean())
-    if len(values) < FEWEST_BATCHES or mean == 0:
+    if len(values) < MIN_BATCHES or mean == 0:
         return Estimate(mean)
     batches = batch_count(len(values))
     edges = np.arange(batches + 1) * len(values) // batches
@@ -139,12 +139,12 @@ def distinguishable(quotient: Estimate) -> bool | None:
     return None if interval is None else not interval[0] <= 1 <= interval[1]
 
 
-def standing_apart(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:
+def outliers(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:
     """For each of three or more repeats: is it further from their median than the others' scatter explains?
 
     Scatter is the larger of 1.4826 × the median absolute deviation and the runs' own typical error; the limit is 3.5 of
     it (Iglewicz and Hoaglin 1993), and at least `least_difference` of the median, so that a very quiet machine does not
-    mark trifles. Below three runs nobody can say which one stands apart.
+    mark trifles. Below three runs nobody can say which one is an outlier.
     """
     if len(runs) < 3:
         return [False] * len(runs)

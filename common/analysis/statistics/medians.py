@@ -3,7 +3,7 @@
 The steps that are taken apart are few, and their times are skewed. Between the k-th smallest and the k-th largest of n
 independent values lies the median with probability 1 − 2 P(B < k), B ~ Binomial(n, ½), whatever the distribution.
 Source: David and Nagaraja, Order Statistics, section 7.1. Neighbouring steps are not quite independent, so that the
-true coverage is a little lower; alternating what is compared (`dissection.price_exchange`) takes most of that away.
+true coverage is a little lower; alternating what is compared (pairs of steps) takes most of that away.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy.special import bdtr
 
 from common.analysis.statistics.estimates import CONFIDENCE
 
-FEWEST_VALUES = 6
+MIN_VALUES = 6
 """The smallest and the largest of five enclose the median in 93.75 % of all cases, of six in 96.9 %."""
 
 
@@ -29,7 +29,7 @@ class Median:
     value: float
     count: int
     interval: tuple[float, float] | None = None
-    """Order statistics; None below `FEWEST_VALUES`."""
+    """Order statistics; None below `MIN_VALUES`."""
 
     @property
     def coverage(self) -> float:
@@ -69,7 +69,7 @@ def median_of(values: Sequence[float]) -> Median | None:
 
 @lru_cache
 def interval_rank(count: int) -> tuple[int, float]:
-    """The largest k whose interval still covers 95 %, and what it covers; (0, nan) below `FEWEST_VALUES`."""
+    """The largest k whose interval still covers 95 %, and what it covers; (0, nan) below `MIN_VALUES`."""
     rank = 0
     while rank < count // 2 and 2 * bdtr(rank, count, 0.5) <= 1 - CONFIDENCE:
         rank += 1

@@ -1,0 +1,99 @@
+"""The comparison as one table: a row for each configuration of each group, every estimate with both ends.
+
+Step 05 writes it as `comparison.csv`, and the runs' table as `runs.csv`, so that anybody can go on in a notebook.
+`docs/tables.md` explains the columns.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from common.analysis.comparing.facts import OTHER_FACTS, other_facts
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.limits import mfu_of
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Line, Tables, ends, table_of
+from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import Median
+
+
+def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
+    """Every row of every group, the groups in the order and with the numbers of the page."""
+    lines = [_line(number, group, row) for number, group in enumerate(groups, start=1) for row in group.rows]
+    return table_of(lines)
+
+
+def _line(number: int, group: Group, row: Row) -> Line:
+    world, config, energy = row.record.world, row.record.config, row.energy
+    mfu = mfu_of(row)
+    peaks = [peak.peak_bytes for peak in row.memory]
+    return {
+        "group": number,
+        "scaling": group.scaling,
+        "row": str(row.name),
+        "method": row.method,
+        "devices": row.devices,
+        "runs": len(row.runs),
+        "is_valid": row.is_valid,
+        "emulated": world.emulated,
+        "shared": world.shared,
+        "oversubscribed": world.oversubscribed,
+        "compared_with": str(row.baseline.name) if row.baseline else None,
+        **{name: value for name, value in group.key.items() if not name.endswith("batch_size")},
+        "global_batch_size": config.global_batch_size,
+        "per_device_batch_size": config.per_device_batch_size,
+        **_with_ends("throughput_samples_per_second", row.throughput),
+        **_with_ends("epoch_time_seconds", row.epoch_time),
+        **_with_ends("speed_up", row.speed_up),
+        **_with_ends("scaling_efficiency", row.efficiency),
+        "peak_memory_first_bytes": peaks[0] if peaks else None,
+        "peak_memory_others_mean_bytes": sum(peaks[1:]) / len(peaks[1:]) if len(peaks) > 1 else None,
+        "peak_memory_sum_bytes": sum(peaks) if peaks else None,
+        "static_memory_first_bytes": row.memory[0].static_bytes if peaks else None,
+        "energy_joules_per_thousand_samples": energy.joules_per_thousand_samples if energy else None,
+        "energy_joules_per_epoch": energy.joules_per_epoch if energy else None,
+        "energy_idle_share": energy.idle_share if energy else None,
+        "flops_per_sample": row.record.flops_per_sample,
+        **_with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
+        "data_wait_share": row.data_wait_share,
+        **_anatomy(row),
+        **dict.fromkeys(OTHER_FACTS),
+        **other_facts(row.record),
+        "files": " ".join(run.file for run in row.runs),
+    }
+
+
+def _anatomy(row: Row) -> Line:
+    found = row.anatomy
+    slowest = found.slowest if found else None
+    line = _with_ends("step_seconds", slowest.step if slowest else None)
+    for name in PHASES:
+        line |= _with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
+    for name in ("exposed", "overlap_gain", "whole_exchange"):
+        line |= _with_ends(f"{name}_seconds", getattr(found, name) if found else None)
+    return line
+
+
+def _with_ends(name: str, found: Estimate | Median | None) -> Line:
+    return {name: found.value if found else None} | ends(name, found.interval if found else None)
+
+
+def write_tables(folder: Path, tables: Tables, comparison: pd.DataFrame) -> list[Path]:
+    """Write `comparison.csv` and `runs.csv` into `folder`, each whole or not at all; their paths. Raises OSError."""
+    written = {"comparison.csv": comparison, "runs.csv": tables.runs}
+    for name, table in written.items():
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".table-", suffix=".part", delete=False) as file:
+            part = Path(file.name)
+        try:
+            table.to_csv(part, index=False)
+            part.chmod(0o644)
+            os.replace(part, folder / name)
+        finally:
+            part.unlink(missing_ok=True)
+    return [folder / name for name in written]

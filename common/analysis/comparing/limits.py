@@ -1,0 +1,127 @@
+"""How close a run comes to what step 01 measured of the machine's parts: arithmetic, and the exchange of gradients.
+
+Nothing is assumed: a rate comes from this very device model in this very precision, or there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.statistics.estimates import Estimate
+from common.records import AllReduceTime, Precision
+
+TRANSFORMERS = ("vit_", "swin", "maxvit")
+"""Models whose work is mostly matrix products, by how torchvision's names begin."""
+
+
+def model_flops_utilisation(
+    flops_per_sample: float, samples_per_second: float, devices: int, flops_per_second: float
+) -> float:
+    """MFU: arithmetic that the model needs / arithmetic that the devices could do in that time. 1 is the limit.
+
+    Source: Chowdhery et al., PaLM, section 4.1 (arXiv 2204.02311), with the measured matmul rate for the maker's peak.
+    """
+    return flops_per_sample * samples_per_second / (devices * flops_per_second)
+
+
+def all_reduce_seconds(times: Iterable[AllReduceTime], size: int) -> float | None:
+    """Seconds for `size` bytes, between the measured sizes by log-log interpolation; None outside of them.
+
+    A straight line through latency and bandwidth misses measured tables by up to a fifth; between neighbours it is
+    close. Times without a speed (a wrong sum) do not count.
+    """
+    known = sorted((time.bytes, time.seconds) for time in times if time.seconds)
+    if not known or not known[0][0] <= size <= known[-1][0]:
+        return None
+    sizes, seconds = np.log(np.asarray(known)).T
+    return math.exp(np.interp(math.log(size), sizes, seconds))
+
+
+def matmul_rate(probes: pd.DataFrame, device_model: str, precision: Precision) -> float | None:
+    """The newest measured rate of this device model in this precision, in FLOP/s; None where there is none.
+
+    `probes` is the probes' table, the newest last.
+    """
+    if probes.empty:
+        return None
+    fits = (probes["probe"] == "matmul") & (probes["device_model"] == device_model) & (probes["precision"] == precision)
+    rates = probes.loc[fits, "flops_per_second"]
+    return float(rates.iloc[-1]) if len(rates) else None
+
+
+def mfu_of(row: Row) -> Estimate | Finding:
+    """MFU of a row, with its throughput's interval; or what is missing."""
+    if row.throughput is None:
+        return finding("missing.withheld")
+    if not row.true_devices:
+        return finding("missing.devices_shared")
+    rate = attainable_rate(row)
+    if isinstance(rate, Finding):
+        return rate
+    flops = row.record.flops_per_sample
+    return row.throughput.times(model_flops_utilisation(flops, 1.0, row.devices, rate))
+
+
+def attainable_rate(row: Row) -> float | Finding:
+    """FLOP/s that a device could do of this model's work at most; or what is missing.
+
+    Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless it is told otherwise: only convolutions run
+    in TF32. So each kind of work counts at the rate of the precision that it really ran in.
+    """
+    config, world, by_kind = row.record.config, row.record.world, row.record.flops_by_kind
+    if not row.record.flops_per_sample:
+        return finding("missing.flops")
+    if by_kind is None or not sum(by_kind.values()):
+        if config.precision == "tf32" and config.model.startswith(TRANSFORMERS):
+            return finding("missing.flops_by_kind", model=config.model)
+        by_kind = {"convolution": row.record.flops_per_sample}
+    ran_in = {"convolution": config.precision, "matmul": config.precision}
+    if config.precision == "tf32":
+        ran_in["matmul"] = "ieee-fp32"
+    seconds = 0.0
+    for kind, flops in by_kind.items():
+        if flops:
+            rate = matmul_rate(row.tables.probes, world.device_model, ran_in[kind])
+            if rate is None:
+                return finding("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
+            seconds += flops / rate
+    return sum(by_kind.values()) / seconds
+
+
+def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
+    """Seconds that the row's ranks need for these messages, one after the other, by step 01's curve."""
+    world = row.record.world
+    if world.processes < 2:
+        return finding("missing.one_process")
+    if world.nodes > 1:
+        return finding("missing.within_one_host")
+    for record in reversed(row.tables.probed):
+        curve = record.probes.all_reduce
+        if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
+            continue
+        if world.device_model not in {rate.device_model for rate in (*record.probes.matmul, *record.probes.memory)}:
+            continue
+        parts = [all_reduce_seconds(curve.times, message) for message in messages]
+        if not parts or None in parts:
+            sizes = [time.bytes for time in curve.times if time.seconds] or [0]
+            return finding("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
+        return sum(parts)
+    return finding("missing.all_reduce", processes=world.processes, backend=world.backend)
+
+
+def phase_rate(row: Row, name: str) -> float | None:
+    """Bytes that a phase moves / its seconds.
+
+    None for DDP's exchange, most of which ran beside the backward pass, and where replicas share a device, for then
+    nothing moves between devices.
+    """
+    size, phase = row.anatomy.bytes_moved.get(name), row.anatomy.slowest.phases.get(name)
+    if not size or phase is None or not phase.value or name == "exchange" or row.record.world.shared:
+        return None
+    return size / phase.value

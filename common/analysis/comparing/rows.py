@@ -1,0 +1,184 @@
+"""A row of the comparison: one configuration, its runs pooled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import pandas as pd
+
+from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
+from common.analysis.comparing.facts import OPTIONS, Facts, other_facts
+from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
+from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.tables import Tables
+from common.analysis.reading.runs import Run
+from common.analysis.reading.step_anatomy import StepAnatomy
+from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers, paired_ratio, ratio
+from common.records import Method, Record
+
+ENOUGH_RUNS = 3
+"""From here on a row's interval knows the difference between runs, and rounds are pairs."""
+
+
+@dataclass(eq=False)
+class Row:
+    """One configuration: a method on some devices, run once or more."""
+
+    runs: list[Run]
+    """The newest last."""
+    tables: Tables | None = None
+    """The tables that the runs are part of."""
+    places: list[int] = field(default_factory=list)
+    """Where the runs stand in the runs' table, in the same order."""
+    terms: tuple = ()
+    """Everything of the configuration but DDP's options."""
+    name: RowName | None = None
+    """Unique within the group."""
+    variant: Facts | None = None
+    """The facts that tell this row from others of the same method and devices."""
+    baseline: Row | None = None
+    """The single-device row of the same group."""
+    standard: Row | None = None
+    """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
+    methods, and where it was not run."""
+
+    @property
+    def record(self) -> Record:
+        """The newest run's record, which stands for the configuration."""
+        return self.runs[-1].record
+
+    @property
+    def method(self) -> Method:
+        return self.record.method
+
+    @property
+    def devices(self) -> int:
+        return self.record.world.devices
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.record.world.device_kind == "cuda"
+
+    @property
+    def is_valid(self) -> bool:
+        """False where parity failed: then every speed is withheld."""
+        return not self.runs[-1].failed_parity
+
+    @cached_property
+    def seconds_per_sample(self) -> Estimate | None:
+        """Pooled over the runs; None where withheld."""
+        return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
+
+    @property
+    def throughput(self) -> Estimate | None:
+        """Samples per second."""
+        return self.seconds_per_sample.inverse() if self.seconds_per_sample else None
+
+    @cached_property
+    def epoch_samples(self) -> int:
+        """Samples of a whole epoch: a resumed run may have begun with the rest of one."""
+        return int(self.tables.epochs.loc[self.places, "samples"].max())
+
+    @property
+    def epoch_time(self) -> Estimate | None:
+        """Seconds for a whole epoch."""
+        return self.seconds_per_sample.times(self.epoch_samples) if self.seconds_per_sample else None
+
+    @cached_property
+    def speed_up(self) -> Estimate | None:
+        """Throughput over that of one device; None without a baseline, and for the baseline itself."""
+        if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
+            return None
+        return times_as_fast(self, self.baseline)
+
+    @property
+    def true_devices(self) -> bool:
+        """False where several replicas share a device, so that no efficiency can be formed."""
+        return not (self.record.world.shared or self.record.world.oversubscribed)
+
+    @property
+    def efficiency(self) -> Estimate | None:
+        """Speed-up / devices, 1 being ideal; None where devices are shared or oversubscribed."""
+        return self.speed_up.times(1 / self.devices) if self.speed_up and self.true_devices else None
+
+    @cached_property
+    def anatomy(self) -> StepAnatomy | None:
+        """Of the newest run that has one; None where parity failed, for then it is no step of this model."""
+        return next((run.anatomy for run in reversed(self.runs) if run.anatomy), None) if self.is_valid else None
+
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the time that went into waiting for data, in the run that waited longest."""
+        return max(run.times.data_wait_share for run in self.runs)
+
+    @cached_property
+    def outliers(self) -> list[Run]:
+        """Runs that differ from their repeats by more than chance. They stay in the mean."""
+        marks = outliers([run.seconds_per_sample for run in self.runs])
+        return [run for run, mark in zip(self.runs, marks, strict=True) if mark]
+
+    @cached_property
+    def devices_table(self) -> pd.DataFrame:
+        """A line for each device of each run."""
+        return self.tables.devices.loc[self.places]
+
+    @cached_property
+    def epochs_table(self) -> pd.DataFrame:
+        """A line for each epoch of the newest run."""
+        return self.tables.epochs.loc[self.places[-1:]]
+
+    @cached_property
+    def phases_table(self) -> pd.DataFrame:
+        """A line for the whole step and for each of its phases, on the slowest rank of the run that `anatomy` is of."""
+        place = next(place for place, run in zip(self.places, self.runs, strict=True) if run.anatomy is self.anatomy)
+        phases = self.tables.phases.loc[[place]]
+        return phases[phases["is_slowest"]].set_index("phase")
+
+    @cached_property
+    def memory(self) -> list[PeakMemory]:
+        """Every device or process that reported a peak, device 0 first; over several runs the highest."""
+        return peaks_by_device(self.devices_table, self.method, self.on_gpu)
+
+    @cached_property
+    def device_energy(self) -> dict[tuple[str, int], Energy]:
+        """Each GPU that was measured, by host and index."""
+        return energy_by_device(self.devices_table)
+
+    @cached_property
+    def energy(self) -> Energy | None:
+        """All devices together; None where one of them was not measured."""
+        return total_energy(self.devices_table, self.device_energy)
+
+    @property
+    def rounds(self) -> int:
+        """Runs, as far as more of them make a row better measured."""
+        return min(len(self.runs), ENOUGH_RUNS)
+
+    @property
+    def has_default_options(self) -> bool:
+        """Whether this is DDP as it is without any of its flags."""
+        return self.method == "ddp" and not self.facts[OPTIONS]
+
+    @cached_property
+    def facts(self) -> Facts:
+        return other_facts(self.record)
+
+
+def times_as_fast(one: Row, other: Row) -> Estimate:
+    """Throughput of `one` over that of `other`; neither may be withheld.
+
+    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair.
+    """
+    if in_turn(one, other):
+        return paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
+    return ratio(one.throughput, other.throughput)
+
+
+def in_turn(one: Row, other: Row) -> bool:
+    """Whether each of three or more rounds ran both rows once, before the next round began."""
+    rounds = list(zip(*([run.record.started_at for run in row.runs] for row in (one, other)), strict=False))
+    return len(one.runs) == len(other.runs) >= ENOUGH_RUNS and all(
+        max(this) < min(following) for this, following in pairwise(rounds)
+    )

@@ -1,0 +1,80 @@
+"""What a reader must know before the numbers: stand-ins for devices, what differs, and what is not compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.findings import Finding, finding
+
+USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "accumulation_steps": 1,
+         "deterministic": False, "data_source": "synthetic"}  # fmt: skip
+"""Parts of the key that a title leaves out while they have their usual value."""
+
+
+def group_title(group: Group) -> Finding:
+    """`Weak scaling: resnet18, 64 px, ieee-fp32, …, 32 per device`."""
+    key = dict(group.key)
+    model, device = key.pop("model"), key.pop("device_model")
+    parts = [
+        finding(f"title.{fact}", value=value)
+        for fact, value in key.items()
+        if USUAL.get(fact) != value and not fact.endswith("_batch_size")
+    ]
+    batch = finding(f"title.batch_{group.scaling}", value=list(key.values())[-1])
+    kind = group.scaling if group.scales else "plain"
+    return finding(f"title.{kind}", model=model, device=device, parts=[*parts, batch])
+
+
+def scaling_meaning(group: Group) -> Finding:
+    """What weak or strong scaling means, for the line under a title; nothing where all rows have as many devices."""
+    return finding(f"scaling.{group.scaling}" if group.scales else "nothing")
+
+
+def banners(groups: Sequence[Group]) -> list[Finding]:
+    """For every run that was emulated, shared or oversubscribed."""
+    rows = [row for group in groups for row in group.rows]
+    kinds = {row.record.world.device_kind for row in rows}
+    found = []
+    if "cpu" in kinds:
+        found.append(finding("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
+    for flag in ("emulated", "shared", "oversubscribed"):
+        names = list(dict.fromkeys(row.name for row in rows if getattr(row.record.world, flag)))
+        if names:
+            found.append(finding(f"banner.{flag}", rows=names))
+    return found
+
+
+def unequal_terms(group: Group) -> list[Finding]:
+    """What differs between the rows of a group although they are compared."""
+    return [
+        _difference(fact, {value: [row.name for row in rows] for value, rows in by_value.items()})
+        for fact, by_value in group.differences.items()
+    ]
+
+
+def why_separate(groups: Sequence[Group]) -> list[Finding]:
+    """What tells the groups apart, so that no ratio was formed across them."""
+    found = []
+    for scaling in ("weak", "strong"):
+        numbered = {number: group.key for number, group in enumerate(groups, start=1) if group.scaling == scaling}
+        for fact, by_value in varying_facts(facts_table(numbered.values(), numbered.keys())).items():
+            who = {value: [finding("group.number", number=number) for number in numbers]
+                   for value, numbers in by_value.items()}  # fmt: skip
+            found.append(_difference(fact, who))
+    return found
+
+
+MAX_VALUES = 5
+
+
+def _difference(fact: str, who: dict) -> Finding:
+    """`torch 2.11 (DP × 2) and 2.13 (DDP × 2)`."""
+    values = [
+        finding("difference.value", value=finding(f"fact_value.{fact}", value=value), who=names)
+        for value, names in who.items()
+    ]
+    more = len(values) - MAX_VALUES
+    id = "difference.and_more" if more > 0 else "difference.all"
+    return finding(id, fact=fact, values=values[:MAX_VALUES], more=more)

@@ -1,0 +1,99 @@
+"""Tables as data: every figure as a number with its form and its interval; headers and notes by id.
+
+One kind for all tables. Console and page show the same cells, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.analysis.comparing.row_name import RowName
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.checking import Check
+from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import MIN_VALUES, Median
+from common.records import Method
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table."""
+
+    value: float | str | Finding | RowName
+    form: str = ""
+    """How a number is written, by its name in `common.formats.FORMS`."""
+    beside: float | None = None
+    """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
+    interval: tuple[float, float] | None = None
+    notes: tuple[Finding | RowName, ...] = ()
+    warnings: tuple[Check, ...] = ()
+    """Checks that failed and that this number depends on."""
+
+    @property
+    def number(self) -> float | None:
+        """The number, unrounded; None where something else stands here."""
+        return self.value if self.form else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header is the sentence `column.<id>`."""
+
+    id: str
+    anchor: str
+    """Its entry in the glossary."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table. The first cell is its head."""
+
+    cells: Sequence[Cell]
+    method: Method | None = None
+    """Whose mark stands before it."""
+    name: RowName | None = None
+    is_valid: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its title is the sentence `table.<id>`."""
+
+    id: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    title: Finding | None = None
+    hint: Finding | None = None
+    left_out: int = 0
+    """Lines for which there was no room."""
+
+
+NOTHING = Cell(finding("cell.nothing"))
+WITHHELD = Cell(finding("cell.withheld"))
+
+
+def not_available(*notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+    """`n/a`, with the reason."""
+    return Cell(finding("cell.not_available"), notes=notes, warnings=warnings)
+
+
+def estimate_cell(estimate: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+    """An estimate with its 95 % interval, or why it has none."""
+    missing = () if estimate.interval else (finding("interval.fewer_than_4"),)
+    return Cell(estimate.value, form, interval=estimate.interval, notes=(*missing, *notes), warnings=warnings)
+
+
+def median_cell(median: Median | None) -> Cell:
+    """A median of seconds with its interval and its coverage, or why it has none."""
+    if median is None:
+        return NOTHING
+    if median.interval is None:
+        return Cell(median.value, "ms", notes=(finding("interval.none", count=median.count, least=MIN_VALUES),))
+    coverage = finding("interval.coverage", coverage=median.coverage, count=median.count)
+    return Cell(median.value, "ms", interval=median.interval, notes=(coverage,))
+
+
+def columns(*pairs: tuple[str, str]) -> list[Column]:
+    """Columns from (id, anchor)."""
+    return [Column(*pair) for pair in pairs]

@@ -1,0 +1,32 @@
+"""What a self-check is: a question with an id, its outcome, and the reason as a finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from common.analysis.findings import Finding
+
+Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
+Spoilt = Literal["speed", "memory"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answered question about one run, or one row of the table."""
+
+    id: str
+    outcome: Outcome
+    reason: Finding
+    spoils: Spoilt = "speed"
+    """The number that a failure spoils, so that the page can put the warning beside it."""
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether it must stand beside the number that it spoils."""
+        return self.outcome in ("failed", "warning")
+
+
+def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
+    """A check whose reason is the sentence `check.<id>.<reason>`."""
+    return Check(id, outcome, Finding(f"check.{id}.{reason}", values))

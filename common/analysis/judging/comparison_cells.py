@@ -1,0 +1,132 @@
+"""The comparison itself: a line for each row of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from common.analysis.comparing.facts import OPTIONS
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.cells import (
+    NOTHING,
+    WITHHELD,
+    Cell,
+    Line,
+    Table,
+    columns,
+    estimate_cell,
+    not_available,
+)
+from common.analysis.judging.row_checks import PooledCheck, troubles
+from common.analysis.statistics.estimates import Estimate
+
+Checks = Mapping[Row, list[PooledCheck]]
+MAX_LINES = 60
+
+
+def comparison_cells(group: Group, checks: Checks) -> Table:
+    """The table. On CPU cores memory is that of processes, and the header says so; energy has a column where any
+    device of the group counted it."""
+    has_energy = any(row.device_energy for row in group.rows)
+    rows = group.main_rows[:MAX_LINES]
+    shown = columns(
+        ("method", "method"),
+        ("devices", "devices"),
+        ("global_batch", "global-batch"),
+        ("epoch_time", "epoch-time"),
+        ("gpu_memory" if group.on_gpu else "process_memory", "memory"),
+        ("throughput", "throughput"),
+        ("speed_up", "speed-up"),
+        ("scaling_efficiency", "scaling-efficiency"),
+        *([("energy", "energy")] if has_energy else []),
+    )
+    lines = [Line(_cells(row, checks[row], has_energy), row.method, row.name, row.is_valid) for row in rows]
+    return Table("comparison", shown, lines, left_out=len(group.main_rows) - len(rows))
+
+
+def _cells(row: Row, checks: list[PooledCheck], has_energy: bool) -> list[Cell]:
+    config, doubts = row.record.config, troubles(checks, "speed")
+    each = finding("note.each", count=config.per_device_batch_size)
+    return [
+        _method(row),
+        Cell(row.devices, "count"),
+        Cell(config.global_batch_size, "count", notes=(each,)),
+        estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
+        _memory(row, checks),
+        speed_cell(row, doubts),
+        _relative(row, row.speed_up, "×"),
+        _efficiency(row),
+        *([_energy(row)] if has_energy else []),
+    ]
+
+
+def _method(row: Row) -> Cell:
+    world, name = row.record.world, row.name
+    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
+    if any(run.record.resumed for run in row.runs):
+        flags.append("resumed")
+    if any(run.record.world.restarts for run in row.runs):
+        flags.append("restarted")
+    own_name = (name,) if name.letter or name.nodes > 1 else ()
+    notes = (
+        *own_name,
+        runs_note(row),
+        *(finding(f"flag.{flag}") for flag in flags),
+        *map(_variant, row.variant.items()),
+    )
+    return Cell(finding(f"method.{row.method}"), notes=notes)
+
+
+def _variant(fact: tuple) -> Finding:
+    name, value = fact
+    said = finding(f"fact_value.{name}", value=value)
+    return finding("note.options", value=said) if name == OPTIONS else finding("note.fact", fact=name, value=said)
+
+
+def runs_note(row: Row) -> Finding:
+    """How often the row was run."""
+    return finding("note.runs" if len(row.runs) > 1 else "note.run", count=len(row.runs))
+
+
+def speed_cell(row: Row, doubts: tuple) -> Cell:
+    """A row's throughput, with the checks that spoil it."""
+    if row.throughput is None:
+        return Cell(finding("cell.withheld"), notes=(finding("note.not_valid"),), warnings=doubts)
+    return estimate_cell(row.throughput, "samples/s", warnings=doubts)
+
+
+def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
+    if estimate is not None:
+        return estimate_cell(estimate, form)
+    if not row.is_valid:
+        return WITHHELD
+    return NOTHING if row.method == "single" else not_available(finding("note.no_run_on_one_device"))
+
+
+def _efficiency(row: Row) -> Cell:
+    if row.speed_up is not None and not row.true_devices:
+        world, cores = row.record.world, row.record.environment.cpu_cores
+        shares = finding("note.shares_a_gpu")
+        return not_available(shares if world.shared else finding("note.on_cores", devices=world.devices, cores=cores))
+    return _relative(row, row.efficiency, "%")
+
+
+def _memory(row: Row, checks: list[PooledCheck]) -> Cell:
+    if not row.memory:
+        return not_available(finding("note.not_measured"), warnings=troubles(checks, "memory"))
+    first, others = row.memory[0].peak_bytes, [device.peak_bytes for device in row.memory[1:]]
+    if not others:
+        all_in_one = row.devices > 1 and not row.on_gpu
+        return Cell(first, "GiB", notes=(finding("note.all_in_one"),) if all_in_one else ())
+    mean = sum(others) / len(others)
+    imbalance, total = finding("note.imbalance", ratio=first / mean), finding("note.in_all", bytes=first + sum(others))
+    return Cell(first, "GiB", beside=mean, notes=(imbalance if row.on_gpu else total,))
+
+
+def _energy(row: Row) -> Cell:
+    energy = row.energy
+    if energy is None:
+        return not_available(finding("note.not_counted_everywhere" if row.device_energy else "note.not_counted"))
+    idle = (finding("note.idle", share=energy.idle_share),) if energy.idle_share is not None else ()
+    return Cell(energy.joules_per_thousand_samples, "J", notes=idle)

@@ -1,0 +1,133 @@
+"""The page's first words: each parallel method against one device, and what took turns instead of scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.analysis.comparing.contenders import contenders, turn_takers
+from common.analysis.comparing.facts import KEY
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.comparing.row_name import METHOD_ORDER
+from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.verdicts import compare
+from common.analysis.statistics.estimates import Estimate, distinguishable
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The outcome in one sentence, and what belongs to it."""
+
+    outcome: Finding
+    details: list[Finding]
+
+
+def headline(groups: list[Group]) -> Headline:
+    """The outcome of the best measured group."""
+    if not groups:
+        return Headline(finding("headline.no_run"), [])
+    rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
+    if not rivals:
+        return Headline(finding("headline.no_valid_run"), [])
+    parallel = sorted((row for row in rivals if row.speed_up), key=lambda row: row.speed_up.value, reverse=True)
+    if takers and not parallel:
+        alone = [_alone(row) for row in rivals if row.method == "single"]
+        return Headline(finding("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
+    details = [*_between_methods(rivals), *_strong(groups), *([_turns(takers)] if takers else []), *_terms(rivals)]
+    return Headline(_outcome(groups[0], rivals, parallel), details)
+
+
+def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Finding:
+    at = {"place": _place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
+    if parallel:
+        return finding("headline.speed_ups", parts=[_against_one(row, row is parallel[0]) for row in parallel], **at)
+    first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
+    if not others:
+        return finding("headline.alone", method=method_name(first), throughput=first.throughput, **at)
+    lead = times_as_fast(first, others[0])
+    shows = distinguishable(lead)
+    id = {None: "headline.no_interval", False: "headline.not_distinguishable", True: "headline.fastest"}[shows]
+    return finding(id, first=method_name(first), second=method_name(others[0]), ratio=lead, **at)
+
+
+def _against_one(row: Row, is_first: bool) -> Finding:
+    ratio = row.speed_up
+    shows = distinguishable(ratio)
+    tail = {None: "tail.no_interval", False: "tail.not_distinguishable"}.get(
+        shows, "tail.faster" if ratio.value > 1 else "tail.slower"
+    )
+    one = device_here(row)
+    values = {"ratio": ratio, "one": one, "method": method_name(row), "tail": finding(tail, ratio=ratio, one=one)}
+    return Finding("headline.first_ratio" if is_first else "headline.next_ratio", values)
+
+
+def device_here(row: Row) -> Finding:
+    """What one device is here."""
+    return finding("one.gpu" if row.on_gpu else "one.core")
+
+
+def method_name(row: Row) -> Finding:
+    """The method in full."""
+    world = row.record.world
+    if row.method == "single":
+        return finding("row.single_within")
+    method = finding("method.emulated_dp" if world.emulated else f"method.{row.method}")
+    return finding("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
+
+
+def _alone(row: Row) -> Finding:
+    return finding("headline.one_alone", one=device_here(row), throughput=row.throughput)
+
+
+def _turns(takers: list[Row]) -> Finding:
+    """`4 devices took turns on 2 CPU cores: DP 2.01 ×, DDP 1.89 × one CPU core; this is not scaling`."""
+    record, on_gpu = takers[0].record, takers[0].on_gpu
+    there = len({(device.host, device.index) for device in record.devices}) if on_gpu else record.environment.cpu_cores
+    where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
+    counts = sorted({row.devices for row in takers})
+    ratios = [finding("turns.ratio", method=row.method, ratio=row.speed_up) for row in takers if row.speed_up]
+    values = {"counts": counts, "where": finding(where, count=there), "ratios": ratios, "one": device_here(takers[0])}
+    what = "replicas" if on_gpu else "devices"
+    return Finding(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
+
+
+def _between_methods(rivals: list[Row]) -> list[Finding]:
+    rows = {row.method: row for row in rivals}
+    if set(rows) != set(METHOD_ORDER):
+        return []
+    first, second = sorted((rows["dp"], rows["ddp"]), key=lambda row: row.throughput.value, reverse=True)
+    return [compare(first, second, times_as_fast(first, second))]
+
+
+def _strong(groups: list[Group]) -> list[Finding]:
+    """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
+    first = groups[0]
+    for group in groups[1:] if first.scaling == "weak" else []:
+        if group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY):
+            ratios = [row for row in contenders(group.rows) if row.speed_up]
+            if ratios:
+                parts = [_short_ratio(row, row.speed_up) for row in ratios]
+                return [finding("headline.strong", batch=group.key["global_batch_size"], parts=parts)]
+    return []
+
+
+def _short_ratio(row: Row, ratio: Estimate) -> Finding:
+    return finding("ratio.with_interval" if ratio.interval else "ratio.bare", row=row.name, ratio=ratio)
+
+
+def _terms(rivals: list[Row]) -> list[Finding]:
+    return [finding("headline.unequal_terms")] if varying_facts(facts_table(row.facts for row in rivals)) else []
+
+
+def _place(row: Row) -> Finding:
+    """Which devices these are: `4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`."""
+    world, host = row.record.world, row.record.environment
+    if world.device_kind == "cpu":
+        id = "place.oversubscribed" if world.oversubscribed else "place.cores" if world.devices > 1 else "place.core"
+        return finding(
+            "place.of_model", what=finding(id, count=world.devices, cores=host.cpu_cores), model=host.cpu_model
+        )
+    gpus = len({(device.host, device.index) for device in row.record.devices})
+    return finding("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
+                   model=world.device_model)  # fmt: skip

@@ -1,0 +1,148 @@
+"""Everything that the lab says about a folder of records, judged once. Console, page and figures only render it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from common.analysis.comparing.comparison import comparison_table
+from common.analysis.comparing.facts import Facts
+from common.analysis.comparing.groups import Group, build_groups
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.findings import Finding, finding
+from common.analysis.judging import banners
+from common.analysis.judging.advice import Advice, advise
+from common.analysis.judging.cells import Table
+from common.analysis.judging.comparison_cells import comparison_cells
+from common.analysis.judging.headline import Headline, headline
+from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
+from common.analysis.judging.options_effect import Effect, effects, without_default
+from common.analysis.judging.parts import MeasuredParts, measured_parts
+from common.analysis.judging.reasons import reasons
+from common.analysis.judging.row_checks import PooledCheck, pooled_checks
+from common.analysis.judging.row_tables import accuracy_table, memory_table, options_table
+from common.analysis.judging.step_cells import detail_tables, why_tables
+from common.analysis.judging.verdicts import group_verdicts
+from common.analysis.judging.wrapper_price import WrapperPrice, wrapper_price
+from common.analysis.reading.folder import Folder
+from common.analysis.reading.runs import Run
+
+MAX_GROUPS_IN_FULL = 4
+"""The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
+MAX_ROWS, MAX_COMMANDS = 60, 5
+
+
+@dataclass
+class GroupWhy:
+    """Why the methods of a group differ, and what to do next."""
+
+    reasons: list[Finding]
+    notes: list[Finding]
+    """Why something of an anatomy is missing."""
+    has_anatomy: bool
+    tables: list[Table]
+    details: list[Table]
+    wrapper: WrapperPrice
+    advice: list[Advice]
+
+
+@dataclass
+class GroupJudgement:
+    """What is said of one group."""
+
+    number: int
+    """As on the page, from 1."""
+    group: Group
+    title: Finding
+    scaling: Finding
+    checks: dict[Row, list[PooledCheck]]
+    comparison: Table
+    verdicts: list[Finding]
+    differences: list[Finding]
+    effects: list[Effect]
+    options: Table | None
+    without_default: list[Finding]
+    memory: Table | None
+    accuracy: Table | None
+    settings: Facts
+    commands: list[tuple[Row, list[tuple[str, int]]]]
+    why: GroupWhy | None
+    """None beyond the first groups."""
+
+
+@dataclass
+class Judgement:
+    """All of it."""
+
+    headline: Headline
+    groups: list[GroupJudgement]
+    comparison: pd.DataFrame
+    tables: Tables
+    banners: list[Finding]
+    why_separate: list[Finding]
+    has_few_runs: bool
+    """Whether some rows rest on fewer than three runs."""
+    unfinished: list[Run]
+    machines: list[Pairs] = field(default_factory=list)
+    step_01: Pairs = field(default_factory=list)
+    parts: MeasuredParts | None = None
+
+
+def judge(folder: Folder) -> Judgement:
+    """Compare and judge everything in a folder."""
+    tables = tidy(folder.runs, folder.probed)
+    groups = build_groups(tables)
+    return Judgement(
+        headline=headline(groups),
+        groups=[_judge_group(number, group) for number, group in enumerate(groups, start=1)],
+        comparison=comparison_table(groups),
+        tables=tables,
+        banners=banners.banners(groups),
+        why_separate=banners.why_separate(groups) if len(groups) > 1 else [],
+        has_few_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
+        unfinished=[run for run in folder.runs if not run.is_comparable],
+        machines=machines(folder),
+        step_01=step_01_facts(folder.environment) if folder.environment else [],
+        parts=measured_parts(folder.probed[-1]) if folder.probed else None,
+    )
+
+
+def _judge_group(number: int, group: Group) -> GroupJudgement:
+    rows = group.rows[:MAX_ROWS]
+    checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
+    found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
+    return GroupJudgement(
+        number=number,
+        group=group,
+        title=banners.group_title(group),
+        scaling=banners.scaling_meaning(group),
+        checks={row: checks[row] for row in rows},
+        comparison=comparison_cells(group, checks),
+        verdicts=group_verdicts(group),
+        differences=banners.unequal_terms(group),
+        effects=found,
+        options=options_table(found, checks),
+        without_default=without_default(group),
+        memory=memory_table(group),
+        accuracy=accuracy_table(group),
+        settings={**group.key, **group.shared_facts},
+        commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
+        why=_why(group) if number <= MAX_GROUPS_IN_FULL else None,
+    )
+
+
+def _why(group: Group) -> GroupWhy:
+    notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
+             for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
+    return GroupWhy(
+        reasons=reasons(group),
+        notes=notes,
+        has_anatomy=any(row.anatomy for row in group.main_rows),
+        tables=why_tables(group),
+        details=detail_tables(group),
+        wrapper=wrapper_price(group),
+        advice=advise(group),
+    )

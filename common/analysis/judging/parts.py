@@ -1,0 +1,88 @@
+"""What step 01 measured of the machine's parts, as tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
+from common.records import AllReduce, Copy, EnvironmentRecord, Probes
+
+MAX_GPUS = 16
+
+
+@dataclass(frozen=True)
+class MeasuredParts:
+    """The newest probes of step 01."""
+
+    host: str
+    tables: list[Table]
+    all_reduce: AllReduce | None
+    curve: Table | None
+    missing: list[Finding]
+    """What was not measured, and why."""
+
+
+def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
+    """All that one record's probes have to show."""
+    probes = record.probes
+    tables = [table for table in (_rates(probes), _copies(probes.copies)) if table.lines]
+    reasons = {**probes.failed, **probes.not_applicable}
+    missing = [
+        finding("probe.missing", probe=finding(f"probe.{name}"), reason=reason) for name, reason in reasons.items()
+    ]
+    curve = _all_reduce(probes.all_reduce) if probes.all_reduce else None
+    return MeasuredParts(record.environment.hostname, tables, probes.all_reduce, curve, missing)
+
+
+def _rates(probes: Probes) -> Table:
+    lines = []
+    for rate in probes.matmul:
+        head = Cell(
+            finding("name.matmul", precision=rate.precision), notes=(finding("note.plain", text=rate.device_model),)
+        )
+        size = finding("note.matrix", size=rate.size)
+        lines.append(Line([head, Cell(rate.flops_per_second, "FLOP/s", notes=(size,))]))
+    for rate in probes.memory:
+        head = Cell(finding("name.memory"), notes=(finding("note.plain", text=rate.device_model),))
+        size = finding("note.copy_of", bytes=rate.bytes)
+        lines.append(Line([head, Cell(rate.bytes_per_second, "B/s", notes=(size,))]))
+    return Table("one_device", columns(("part", "probes"), ("rate", "probes")), lines)
+
+
+def _copies(copies: list[Copy]) -> Table:
+    """Bandwidth from each source (a line) to each GPU (a column)."""
+    found = {(copy.source, copy.destination): copy for copy in copies}
+    destinations = sorted({copy.destination for copy in copies})[:MAX_GPUS]
+    sources = [None, *destinations] if destinations else []
+    lines = []
+    for source in sources:
+        head = Cell(finding("name.host") if source is None else finding("name.gpu", index=source))
+        lines.append(Line([head, *(_copy(found.get((source, destination))) for destination in destinations)]))
+    to = [(f"to_gpu.{destination}", "probes") for destination in destinations]
+    return Table("copies", columns(("copy_from", "probes"), *to), lines)
+
+
+def _copy(copy: Copy | None) -> Cell:
+    if copy is None:
+        return NOTHING
+    if copy.bytes_per_second is None:
+        return Cell(finding("cell.damaged"), notes=(finding("note.arrived_wrong"),))
+    return Cell(copy.bytes_per_second, "B/s")
+
+
+def _all_reduce(curve: AllReduce) -> Table:
+    """Time and bandwidth of every message size."""
+    lines = []
+    for time in curve.times:
+        size = Cell(time.bytes, "GiB")
+        if time.seconds is None:
+            lines.append(Line([size, Cell(finding("cell.wrong_sum")), NOTHING, NOTHING]))
+            continue
+        speeds = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
+        lines.append(Line([size, Cell(time.seconds, "ms"), *(Cell(speed, "B/s") for speed in speeds)]))
+    shown = columns(("message", "probes"), ("time", "probes"), ("algorithm_bandwidth", "bus-bandwidth"),
+                    ("bus_bandwidth", "bus-bandwidth"))  # fmt: skip
+    title = finding("table.all_reduce", ranks=curve.ranks, backend=curve.backend)
+    hint = finding("hint.left_out", sizes=curve.left_out_bytes) if curve.left_out_bytes else None
+    return Table("all_reduce", shown, lines, title, hint)

@@ -1,0 +1,92 @@
+"""Why the methods differ: the phase that tells them apart, and the price of the exchange."""
+
+from __future__ import annotations
+
+from common.analysis.comparing.contenders import contenders
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.limits import phase_rate
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.statistics.medians import MIN_VALUES, Median
+from common.records import PhaseName
+
+
+def reasons(group: Group) -> list[Finding]:
+    """What the anatomy of the contenders' steps says, the largest difference first; nothing without anatomies."""
+    rows = {row.method: row for row in contenders(group.rows) if row.anatomy}
+    found = []
+    one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
+    if one and (other := other or rows.get("single")):
+        found.append(largest_difference(one, other))
+    return found + [exposed_cost(row) for row in rows.values() if row.devices > 1 and row.anatomy.exposed]
+
+
+def largest_difference(one: Row, other: Row) -> Finding:
+    """The phase in which two rows differ most, with its number; differences within the steps' scatter do not count."""
+    first, second = one.anatomy.slowest.phases, other.anatomy.slowest.phases
+    gaps = {
+        name: (first[name].value if name in first else 0.0) - (second[name].value if name in second else 0.0)
+        for name in PHASES
+        if name in first or name in second
+    }
+    certain = [name for name in gaps if _differ(first.get(name), second.get(name))]
+    if not certain:
+        steps = min(row.anatomy.slowest.step.count for row in (one, other))
+        id = "reason.too_few_steps" if steps < MIN_VALUES else "reason.no_difference"
+        return finding(id, one=one.name, other=other.name, steps=steps)
+    name = max(certain, key=lambda phase: abs(gaps[phase]))
+    more, less = (one, other) if gaps[name] > 0 else (other, one)
+    spent = less.anatomy.slowest.phases.get(name)
+    return finding(
+        "reason.phase" if spent else "reason.phase_of_one",
+        more=more.name,
+        less=less.name,
+        phase=name,
+        more_seconds=more.anatomy.slowest.phases[name].value,
+        less_seconds=spent.value if spent else 0.0,
+        moved=_moved(more, name),
+    )
+
+
+def _differ(one: Median | None, other: Median | None) -> bool:
+    if one is None or other is None:
+        return (one or other).is_above_zero
+    return one.is_apart_from(other)
+
+
+def _moved(row: Row, name: PhaseName) -> Finding:
+    """What a phase moves between devices, in brackets."""
+    size, rate = row.anatomy.bytes_moved.get(name), phase_rate(row, name)
+    id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
+    return finding(id, bytes=size, bytes_per_second=rate)
+
+
+def exposed_cost(row: Row) -> Finding:
+    """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
+    exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
+    adds = not exposed.interval or exposed.is_above_zero
+    values = {
+        "what": finding(f"exposed.{row.method}"),
+        "row": row.name,
+        "exposed": exposed,
+        "share": row.anatomy.exposed_share,
+        "interval": median_interval(exposed),
+        "overlap": _overlap(gain) if gain else finding("overlap.unknown"),
+    }
+    return Finding("exposed.adds" if adds else "exposed.adds_nothing", values)
+
+
+def _overlap(gain: Median) -> Finding:
+    if gain.is_below_zero:
+        loss = gain.negated()
+        return finding("overlap.costs", seconds=loss.value, interval=median_interval(loss))
+    id = "overlap.saves" if gain.is_above_zero else "overlap.undetermined"
+    return finding(id, seconds=gain.value, interval=median_interval(gain))
+
+
+def median_interval(median: Median) -> Finding:
+    """The interval with its coverage; or why there is none."""
+    if median.interval is None:
+        return finding("interval.none", count=median.count, least=MIN_VALUES)
+    return finding("interval.of_median", median=median, coverage=median.coverage, count=median.count)

@@ -1,0 +1,97 @@
+"""What must hold before a number is believed: every self-check of one run.
+
+Each check is a small function that answers one question. What the table calls a warning does not make a number wrong;
+it says what else the number may have measured.
+"""
+
+from __future__ import annotations
+
+from common.analysis.judging import history_checks, machine_checks
+from common.analysis.judging.checking import Check, answer
+from common.analysis.reading.runs import Run
+
+CLOCK_TOLERANCE = 0.01
+DATA_WAIT_LIMIT = 0.05
+WARM_UP_LIMIT = 0.05
+MIN_STEPS = 10
+
+
+def check_run(run: Run) -> list[Check]:
+    """Every self-check of one run; nothing where it finished no epoch."""
+    return [question(run) for question in QUESTIONS] if run.times else []
+
+
+def _parity(run: Run) -> Check:
+    parity = run.record.parity
+    if parity is None:
+        alone = run.record.method == "single"
+        return answer("parity", "not applicable" if alone else "not measured", "one_device" if alone else "missing")
+    if parity.outcome == "not applicable":
+        return answer("parity", "not applicable", "note" if parity.note else "one_device", note=parity.note)
+    values = {
+        "error": parity.max_relative_error,
+        "tolerance": parity.tolerance or 0.0,
+        "parameter": parity.worst_parameter,
+        "note": parity.note,
+    }
+    if parity.outcome == "failed":
+        reason = "not_finite" if parity.max_relative_error is None else "failed"
+        return answer("parity", "failed", reason, **values)
+    return answer("parity", "passed", "passed_with_note" if parity.note else "passed", **values)
+
+
+def _samples(run: Run) -> Check:
+    wrong = run.times.unexpected_samples
+    if wrong is None:
+        counts = list(dict.fromkeys(epoch.samples for epoch in run.record.epochs))
+        return answer("samples", "passed", "passed", counts=counts)
+    if wrong.seen != wrong.expected:
+        return answer("samples", "failed", "count", epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
+    return answer("samples", "failed", "checksum", epoch=wrong.epoch)
+
+
+def _clock(run: Run) -> Check:
+    """The host's clock compared with the devices', epoch by epoch."""
+    share = run.times.clock_difference_share
+    outcome = "passed" if share <= CLOCK_TOLERANCE else "failed"
+    return answer("clock", outcome, "differs", share=share, limit=CLOCK_TOLERANCE)
+
+
+def _warm_up(run: Run) -> Check:
+    """Are the first tenth of the steps slower than a batch of as many later steps would be by chance (99 %)?"""
+    first = run.times.first_steps
+    if first is None:
+        return answer("warm_up", "not measured", "too_few", steps=run.times.steps, least=MIN_STEPS)
+    slow = first.slower_share > max(WARM_UP_LIMIT, first.chance_share)
+    values = {"steps": first.steps, "share": first.slower_share}
+    return answer("warm_up", "warning" if slow else "passed", "slower" if slow else "passed", **values)
+
+
+def _steps(run: Run) -> Check:
+    few = run.times.steps < MIN_STEPS
+    return answer("steps", "warning" if few else "passed", "too_few" if few else "passed", steps=run.times.steps)
+
+
+def _data_wait(run: Run) -> Check:
+    share = run.times.data_wait_share
+    long = share > DATA_WAIT_LIMIT
+    outcome, reason = ("warning", "long") if long else ("passed", "short")
+    return answer("data_wait", outcome, reason, share=share, limit=DATA_WAIT_LIMIT)
+
+
+def _loss(run: Run) -> Check:
+    epochs = run.record.epochs
+    losses = [epoch.mean_loss for epoch in epochs]
+    if None in losses:
+        return answer("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
+    if len(losses) > 1 and losses[-1] >= losses[0]:
+        return answer("loss", "warning", "did_not_fall", first=losses[0], last=losses[-1])
+    return answer("loss", "passed", "fell", first=losses[0], last=losses[-1])
+
+
+QUESTIONS = (
+    _parity, _samples, _clock, _warm_up, _steps, _data_wait, _loss, history_checks.check_images,
+    history_checks.check_start, machine_checks.check_devices, machine_checks.check_throttling,
+    machine_checks.check_other_processes, machine_checks.check_load,
+)  # fmt: skip
+"""In the order of the page."""

@@ -1,0 +1,42 @@
+"""Who is faster, pair by pair, and no further than the intervals carry."""
+
+from __future__ import annotations
+
+from common.analysis.comparing.facts import closest
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.findings import Finding, finding
+from common.analysis.statistics.estimates import Estimate, distinguishable
+
+
+def group_verdicts(group: Group) -> list[Finding]:
+    """Every parallel row against one device; DDP against DP on as many devices, and across nodes against within one.
+
+    Invalid rows stay out, and so do rows that only try options of DDP.
+    """
+    valid = [row for row in group.main_rows if row.is_valid]
+    found = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
+    rivals: dict[tuple, list[Row]] = {}
+    for row in valid:
+        if row.record.world.nodes == 1:
+            rivals.setdefault((row.method, row.devices), []).append(row)
+    for row in valid:
+        if row.method == "ddp":
+            across = ["ddp"] if row.record.world.nodes > 1 else []
+            for method in ("dp", *across):
+                rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
+                if rival:
+                    found.append(compare(row, rival, times_as_fast(row, rival)))
+    return found
+
+
+def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
+    """The faster of two rows with its interval, or that nobody can say which it is.
+
+    `quotient` is the throughput of `one` over that of `other`.
+    """
+    if quotient.value < 1:
+        return compare(other, one, quotient.inverse())
+    shows = distinguishable(quotient)
+    id = {None: "verdict.no_interval", False: "verdict.not_distinguishable", True: "verdict.faster"}[shows]
+    return finding(id, one=one.name, other=other.name, ratio=quotient)

@@ -1,0 +1,107 @@
+"""A record's raw lists, reduced to the plain numbers that the self-checks decide about. No limits here, no verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.analysis.statistics.estimates import student_quantile
+from common.records import Record, step_seconds
+
+TENTHS = 10
+"""The first tenth of the steps is compared with the other nine."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedSamples:
+    """An epoch in which the ranks together did not see each sample once."""
+
+    epoch: int
+    seen: int
+    expected: int
+    """Equal to `seen` where only the checksum is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """The first tenth of the steps beside the others."""
+
+    steps: int
+    slower_share: float
+    """Mean of the first / mean of the rest − 1."""
+    chance_share: float
+    """What chance alone allows: the one-sided 99 % prediction bound for a batch of that length, as such a share."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawTimes:
+    """What is kept of a run's raw lists, apart from its estimates."""
+
+    steps: int
+    data_wait_share: float
+    """Of the measured time, on the rank that waited longest for its loader."""
+    clock_difference_share: float
+    """Largest difference between an epoch by the host's clock and the sum of its steps, over all ranks."""
+    unexpected_samples: UnexpectedSamples | None
+    first_steps: FirstSteps | None
+    """None where there are fewer than ten steps."""
+
+
+def reduce_times(record: Record) -> RawTimes:
+    """Reduce the raw lists of a run that finished at least one epoch."""
+    steps = step_seconds(record)
+    return RawTimes(
+        steps=len(steps),
+        data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
+        clock_difference_share=_clock_difference(record),
+        unexpected_samples=_unexpected_samples(record),
+        first_steps=_first_steps(np.asarray(steps)),
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / max(whole, 1e-12)
+
+
+def _clock_difference(record: Record) -> float:
+    """The host's clock around each epoch against the sum of that epoch's steps by the devices' clocks."""
+    worst, first = 0.0, 0
+    for position, epoch in enumerate(record.epochs):
+        for rank in record.ranks:
+            by_steps = sum(rank.step_seconds[first : first + epoch.steps])
+            by_host = rank.host_epoch_seconds[position]
+            worst = max(worst, _share(abs(by_host - by_steps), max(by_host, by_steps)))
+        first += epoch.steps
+    return worst
+
+
+def _unexpected_samples(record: Record) -> UnexpectedSamples | None:
+    """The first epoch that is not what its steps and its checksum say.
+
+    Where a step is split into micro-batches, the last one of an epoch holds those that are left, and no others.
+    """
+    config = record.config
+    missing = -(config.samples_per_epoch // config.micro_batch_size) % config.accumulation_steps
+    for position, epoch in enumerate(record.epochs):
+        due = epoch.steps * config.global_batch_size - missing * config.micro_batch_size
+        seen = sum(rank.samples[position] for rank in record.ranks)
+        if seen != due or epoch.samples != due:
+            return UnexpectedSamples(epoch.epoch, seen if seen != due else epoch.samples, due)
+        checksum = sum(int(rank.checksums[position], 16) for rank in record.ranks) % 2**64
+        if checksum != int(epoch.expected_checksum, 16):
+            return UnexpectedSamples(epoch.epoch, seen, due)
+    return None
+
+
+def _first_steps(steps: np.ndarray) -> FirstSteps | None:
+    if len(steps) < TENTHS:
+        return None
+    length = len(steps) // TENTHS
+    batches = steps[: len(steps) // length * length].reshape(-1, length).mean(axis=1)
+    first, rest = batches[0], batches[1:]
+    mean = float(rest.mean())
+    if mean <= 0:
+        return FirstSteps(length, 0.0, 0.0)
+    noise = student_quantile(len(rest) - 1, 0.98) * rest.std(ddof=1) * (1 + 1 / len(rest)) ** 0.5
+    return FirstSteps(length, float(first / mean - 1), float(noise / mean))

@@ -1,0 +1,102 @@
+"""The tidy tables, and the CSV files that anybody can go on with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.comparing.test_energy import make as drawing
+from analysis.factories import make_record, typical_lab, write
+from analysis.views import tables_of
+from common.analysis.comparing.tables import tidy
+from common.analysis.reading.folder import read_folder
+from common.records import Failure
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
+
+
+def test_a_line_for_each_run_device_epoch_phase_and_probe(tmp_path):
+    folder = read_folder(write(tmp_path, *anatomy_lab(), make_probed()))
+    tables = tidy(folder.runs, folder.probed)
+    assert len(tables.runs) == 3
+    assert len(tables.devices) == 1 + 2 + 2
+    assert list(tables.devices.loc[[2], "rank"]) == [0, 1]
+    assert len(tables.epochs) == 3 * 2
+    assert tables.phases.query("phase == 'exchange' and is_slowest")["seconds"].tolist() == pytest.approx([0.030])
+    assert tables.probes["probe"].value_counts().to_dict() == {"matmul": 2, "memory": 1, "all_reduce": 3}
+
+
+def test_whole_numbers_stay_whole_where_some_are_missing():
+    tables = tables_of(drawing("single", 1, 1000.0), *typical_lab(), make_record(flops_per_sample=10**9))
+    assert str(tables.devices["peak_allocated_bytes"].dtype) == "Int64"
+    assert str(tables.runs["flops_per_sample"].dtype) == "Int64"
+    assert str(tables.devices["energy_joules"].dtype) == "float64"
+
+
+def test_runs_that_lack_a_fact_are_not_lost():
+    """A missing version is a value like any other: pandas would leave such rows out of its groups."""
+    rows = tables_of(make_record(environment={"torchvision": None}), make_record()).runs
+    assert rows.groupby("torchvision", dropna=False, sort=False).size().tolist() == [1, 1]
+
+
+def test_nothing_at_all_makes_empty_tables():
+    tables = tidy([])
+    assert tables.runs.empty
+    assert tables.devices.empty
+
+
+def documented(part: str) -> set[str]:
+    columns = set()
+    for names, meaning in re.findall(r"^\| (`.+?`) \| (.+) \|$", part, flags=re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            columns |= {name, f"{name}_low", f"{name}_high"} if "`_low`" in meaning else {name}
+    return columns
+
+
+def test_both_files_are_documented_column_by_column(tmp_path, compare):
+    folder = write(tmp_path / "results", *anatomy_lab(), make_probed(), drawing("single", 1, 1000.0))
+    assert compare(folder).returncode == 0
+    comparison, runs = DOCUMENT.split("## `runs.csv`")
+    for name, part in (("comparison.csv", comparison), ("runs.csv", runs)):
+        assert documented(part) == set(pd.read_csv(folder / name).columns)
+
+
+def test_the_documents_lines_of_pandas_draw_the_figure(tmp_path, compare, monkeypatch):
+    compare(write(tmp_path / "results", *typical_lab()))
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert list(names["speed"].index) == ["single", "dp x2", "ddp x2"]
+
+
+def test_runs_that_failed_are_in_the_runs_table(tmp_path, compare):
+    failure = Failure(kind="exception", rank=0, message="-", advice="-")
+    folder = write(tmp_path / "results", *typical_lab(), make_record(status="failed", failure=failure))
+    compare(folder)
+    runs = pd.read_csv(folder / "runs.csv")
+    assert runs["status"].tolist() == ["completed"] * 3 + ["failed"]
+    assert runs["devices"].dtype == "int64"
+
+
+def test_the_files_are_not_taken_for_records(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    compare(folder)
+    assert {path.name for path in folder.iterdir() if path.suffix == ".csv"} == {"comparison.csv", "runs.csv"}
+    done = compare(folder)
+    assert "skipped" not in done.stdout
+    assert not list(folder.glob(".table-*"))
+
+
+def test_a_folder_that_cannot_be_written_to_does_not_lose_the_report(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    (folder / "runs.csv").mkdir()
+    done = compare(folder)
+    assert done.returncode == 0
+    assert done.stderr.startswith("no CSV tables: cannot write to")
+    assert done.stderr.count("\n") == 1
+    assert (tmp_path / "report.html").exists()

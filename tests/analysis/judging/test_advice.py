@@ -1,0 +1,203 @@
+"""Every rule fires on its figure, is silent below its threshold, and stands in docs/choosing.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, make_rank
+from analysis.comparing.test_energy import make as drawing
+from analysis.factories import make_record, typical_lab
+from analysis.views import WORDS, groups_of, said
+from common.analysis.comparing.contenders import contenders
+from common.analysis.judging import advice
+from common.analysis.judging.advice import RULES, Situation, advise
+
+ROOT = Path(__file__).parents[3]
+
+
+def fired(rule, *records, probes=()):
+    """The advice of one rule."""
+    (group,) = groups_of(*records, probes=probes)
+    situation = Situation({row.method: row for row in contenders(group.rows)})
+    return [sentence(line) for line in RULES[rule](situation)]
+
+
+def sentence(line):
+    return " ".join(said(filter(None, [line.what, line.how, line.because])))
+
+
+def lab(*times, **anatomies):
+    """One device, DP and DDP with these step times, and with these anatomies by method."""
+    cases = zip((("single", 1), ("dp", 2), ("ddp", 2)), times or (0.50, 0.80, 0.60), strict=True)
+    return [
+        make_record(method, devices, seconds, seed=seed, anatomy=anatomies.get(method))
+        for seed, ((method, devices), seconds) in enumerate(cases)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ((0.50, 0.80, 0.60), "Use DDP. DDP × 2 is 1.3"),
+        ((0.50, 0.60, 0.80), "Use DP. DP × 2 is 1.3"),
+        ((0.50, 1.50, 1.40), "Train on one device: here more of them are slower. One device is 1.4"),
+        ((0.50, 0.60, 0.602), "Measure longer before you choose"),
+    ],
+)
+def test_any_method_can_win(times, told):
+    (line,) = fired("fastest_method", *lab(*times))
+    assert line.startswith(told)
+
+
+def test_one_method_alone_has_no_rival():
+    assert fired("fastest_method", make_record()) == []
+
+
+def test_on_one_device_a_wrapper_has_nothing_to_gain():
+    (line,) = fired("fastest_method", make_record(), make_record("ddp", 1, 0.4))
+    assert line.startswith("Train without a wrapper")
+
+
+def test_data_bound():
+    slow = make_record("ddp", 2)
+    for rank in slow.ranks:
+        rank.data_wait_seconds = [0.07 * seconds for seconds in rank.step_seconds]
+    assert fired("data_bound", make_record()) == []
+    (line,) = fired("data_bound", make_record(), slow)
+    assert "--workers" in line
+    assert "DDP × 2 waits for data 7 % of the time" in line
+
+
+def test_exposed_communication():
+    (line,) = fired("exposed_communication", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=420, off=350))))
+    assert "adds 70.0 ms of a step (19 %)" in line
+    assert "96.1 %, 9 steps" in line
+    assert "--accumulation-steps" in line
+    assert "--comm-hook fp16" in line
+    on_gpus = [make_record(m, d, kind="cuda") for m, d in (("single", 1), ("dp", 2))]
+    exposed = make_anatomy("ddp", make_rank("ddp", on=420, off=350))
+    (line,) = fired("exposed_communication", *on_gpus, make_record("ddp", 2, kind="cuda", anatomy=exposed))
+    assert "--comm-hook bf16" in line
+    assert fired("exposed_communication", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=370, off=350)))) == []
+
+
+def test_exposed_communication_that_may_be_chance_is_no_reason():
+    rank = make_rank("ddp", on=500, off=350)
+    rank.exchange_off_seconds[:2] = [9.0, 9.0]
+    assert fired("exposed_communication", *lab(ddp=make_anatomy("ddp", rank))) == []
+    few = make_rank("ddp", on=500, off=350, steps=5)
+    assert fired("exposed_communication", *lab(ddp=make_anatomy("ddp", few, steps=5))) == []
+
+
+def test_larger_buckets():
+    (line,) = fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=360))))
+    assert "--one-bucket" in line
+    assert "20.0 ms quicker (19.8–20.2 ms," in line
+    assert fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=400)))) == []
+
+
+def test_dp_moves_the_model():
+    """2 + 60 + 3 + 40 of 457 ms."""
+    (line,) = fired("dp_moves_the_model", *lab(dp=make_anatomy("dp")))
+    assert "DP × 2 spends 105 ms of a step (23 %)" in line
+    assert line.startswith("Leave DP for DDP,")
+    (line,) = fired("dp_moves_the_model", *lab(dp=make_anatomy("dp"))[:2])
+    assert line.startswith("Try DDP (04_ddp_training.py),")
+    light = make_anatomy("dp", make_rank("dp", replicate=5, reduce=5))
+    assert fired("dp_moves_the_model", *lab(dp=light)) == []
+
+
+def test_dp_is_not_talked_out_of_its_win():
+    records = lab(0.5, 0.6, 0.8)
+    records[1].anatomy = make_anatomy("dp")
+    assert fired("dp_moves_the_model", *records) == []
+
+
+def test_straggler():
+    slow = make_anatomy("ddp", make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310))
+    (line,) = fired("straggler", *lab(ddp=slow))
+    assert "what slows rank 1" in line
+    assert "it works 432 ms, rank 0 332 ms" in line
+    assert fired("straggler", *lab(ddp=make_anatomy("ddp"))) == []
+
+
+@pytest.mark.parametrize(("capacity_gib", "heavy", "fires"), [(2.4, 2, True), (4, 2, False), (1.2, 1, False)])
+def test_device_0_is_full(capacity_gib, heavy, fires):
+    """make_devices: 2,200 MiB reserved on device 0, 1,100 on the other; 1,800 and 900 in tensors."""
+    record = make_record("dp", 2, kind="cuda")
+    for device in record.devices:
+        device.capacity_bytes = int(capacity_gib * 2**30)
+        if heavy == 1:
+            device.memory = record.devices[1].memory
+    lines = fired("device_0_is_full", record)
+    assert bool(lines) is fires
+    if fires:
+        assert "fills 90 % of device 0's 2.40 GiB and holds 2.00 times as much" in lines[0]
+
+
+def test_idle_arithmetic():
+    records = [make_record(flops_per_sample=10**8), make_record("ddp", 2, flops_per_sample=10**8)]
+    (line,) = fired("idle_arithmetic", *records, probes=[make_probes()])
+    assert "One device reaches 3.2 % of the measured matmul rate" in line
+    assert fired("idle_arithmetic", *records) == []
+    busy = make_record(flops_per_sample=10**9)
+    assert fired("idle_arithmetic", busy, probes=[make_probes()]) == []
+
+
+def test_faster_precision():
+    (line,) = fired("faster_precision", *lab(), probes=[make_probes(bf16=240e9)])
+    assert "--precision bf16" in line
+    assert "2.40 times the rate of ieee-fp32" in line
+    assert fired("faster_precision", *lab(), probes=[make_probes(bf16=140e9)]) == []
+    assert fired("faster_precision", *lab(), probes=[make_probes("Another CPU", bf16=240e9)]) == []
+
+
+def test_least_energy():
+    frugal, hungry = drawing("single", 1, 1000.0, step_seconds=0.5), drawing("ddp", 2, 1500.0, 1500.0, step_seconds=0.5)
+    (line,) = fired("least_energy", frugal, hungry)
+    assert "use one device" in line
+    assert "draws 1.56 kJ for a thousand samples, DDP × 2 2.34 kJ" in line
+    assert fired("least_energy", drawing("single", 1, 1560.0), drawing("ddp", 2, 1500.0, 1500.0)) == []
+    assert fired("least_energy", *typical_lab()) == []
+
+
+def test_a_run_that_failed_parity_gives_and_gets_no_advice():
+    records = anatomy_lab()
+    records[1].parity.outcome = "failed"
+    (group,) = groups_of(*records)
+    assert not any("DP × 2 " in WORDS.text(line.because).replace("DDP × 2 ", "") for line in advise(group))
+    for record in records[::2]:
+        record.parity = records[1].parity
+    (group,) = groups_of(*records)
+    assert advise(group) == []
+
+
+def test_advice_comes_in_the_order_of_the_rules():
+    (group,) = groups_of(*anatomy_lab(), probes=[make_probes(bf16=240e9)])
+    texts = [WORDS.text(line.what) for line in advise(group)]
+    assert texts[0] == "Use DDP."
+    assert texts[-1] == "Try --precision bf16."
+    assert len(texts) == 3
+
+
+def test_rules_and_thresholds_are_those_of_the_document():
+    text = (ROOT / "docs" / "choosing.md").read_text()
+    rules, thresholds = text.split("## Thresholds")
+    assert re.findall(r"^\| `(\w+)` \|", rules, flags=re.MULTILINE) == list(RULES)
+    documented = {
+        name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", thresholds, re.MULTILINE)
+    }
+    assert documented == {name: value for name, value in vars(advice).items() if re.search("_(LIMIT|GAIN)$", name)}
+    assert set(re.findall(r"`(\w+_(?:LIMIT|GAIN))`", rules)) == set(documented)
+
+
+def test_every_flag_that_is_advised_exists(run_help):
+    known = {flag for script in ("02_baseline_single_gpu.py", "04_ddp_training.py") for flag in run_help(script)}
+    texts = [(ROOT / "templates" / "sentences.en.toml").read_text()]
+    texts.append((ROOT / "common" / "analysis" / "judging" / "wrapper_price.py").read_text())
+    advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
+    assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
+    assert advised - known - {"--gpus", "--standalone", "--nproc"} == set()

@@ -1,0 +1,80 @@
+"""The page's first sentence: of the best measured group, against one device, and honest where devices took turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.comparing.test_groups import details_of, outcome_of
+from analysis.factories import make_record, typical_lab
+from analysis.views import groups_of
+from common.analysis.comparing.groups import build_groups
+from common.analysis.comparing.tables import tidy
+from common.analysis.reading.folder import read_folder
+
+EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
+
+
+def measured_lab(rounds=3, **options):
+    return [record for _ in range(rounds) for record in typical_lab(**options)]
+
+
+def strong(method, seconds=0.3, **options):
+    return make_record(method, 2, seconds, per_device_batch=8, **options)
+
+
+def test_of_two_h100s_weak_scaling_in_three_rounds_is_the_headline():
+    groups = build_groups(tidy(read_folder(EXAMPLES / "h100x2").runs))
+    outcome, details = outcome_of(groups), details_of(groups)
+    assert "1.94 times as fast as on one GPU under DistributedDataParallel (1.93–1.95)" in outcome
+    assert outcome.endswith("0.62 times as fast under DataParallel (0.54–0.71), slower than one GPU.")
+    assert "Strong scaling, a global batch of 64 throughout: DP × 2 0.35 × (0.34–0.35), DDP × 2 1.30" in details
+    assert "equal terms" not in details
+
+
+def test_weak_scaling_goes_before_strong_of_as_many_runs():
+    groups = groups_of(*typical_lab(), strong("dp"), strong("ddp"))
+    assert [group.scaling for group in groups[:2]] == ["weak", "strong"]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        lambda: strong("ddp"),
+        lambda: make_record("ddp", 2, 0.1, config={"loader_workers": 8}),
+        lambda: make_record("dp", 2, 0.1, config={"loader_workers": 8}),
+        lambda: make_record(config={"model": "vgg11"}),
+        lambda: make_record("ddp", 4, 0.5, world={"oversubscribed": False}),
+        lambda: make_record("single", 1, 0.1, epochs=5),
+        lambda: make_record("ddp", 2, 0.1, config={"precision": "bf16"}),
+    ],
+)
+def test_one_extra_experiment_never_changes_it(extra):
+    usual = outcome_of(groups_of(*(lab := measured_lab())))
+    assert outcome_of(groups_of(*lab, extra())) == usual
+
+
+def test_one_more_run_of_an_older_lab_does_not_change_it_either():
+    old, new = measured_lab(config={"model": "vgg11"}), measured_lab()
+    extra = make_record("ddp", 2, 0.6, config={"model": "vgg11"})
+    assert "resnet18" in outcome_of(groups_of(*old, *new))
+    assert "resnet18" in outcome_of(groups_of(*old, *new, extra))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_devices_that_took_turns_are_no_scaling(kind):
+    flag = {"cpu": "oversubscribed", "cuda": "shared"}[kind]
+    records = [make_record(kind=kind), *(make_record(m, 4, 1.0, kind=kind, world={flag: True}) for m in ("dp", "ddp"))]
+    for record in records if kind == "cuda" else []:
+        for device in record.devices:
+            device.index = 0
+    outcome = outcome_of(groups_of(*records))
+    where = {"cpu": "4 devices took turns on 2 CPU cores", "cuda": "4 replicas or ranks took turns on 1 GPU"}[kind]
+    assert f"{where}: DP 2.0" in outcome
+    assert "this is not scaling" in outcome
+    assert "nothing to compare" not in outcome
+
+
+def test_one_device_alone_has_nothing_to_compare_with():
+    assert "nothing to compare it with yet" in outcome_of(groups_of(make_record()))

@@ -1,0 +1,201 @@
+"""The reasons in words, the wrapper's price, and what the page shows of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank
+from analysis.comparing.test_energy import make as drawing
+from analysis.factories import make_record, typical_lab, write
+from analysis.views import groups_of, label, said
+from common.analysis.comparing.limits import phase_rate
+from common.analysis.judging.reasons import reasons
+from common.analysis.judging.wrapper_price import wrapper_price
+from common.analysis.page.drawing import PHASE_COLOURS
+from common.records import Failure
+
+
+def reasons_of(*records):
+    (group,) = groups_of(*records)
+    return said(reasons(group))
+
+
+def test_the_largest_difference_is_said_with_its_number():
+    first, *_ = reasons_of(*anatomy_lab())
+    assert (
+        first == "DP × 2 spends 60.0 ms a step copying the model to its replicas (60.0 MB, 1.00 GB/s); DDP × 2 nothing."
+    )
+
+
+def test_no_rate_where_nothing_moves_between_devices():
+    lab = anatomy_lab()
+    rows = {label(row): row for row in groups_of(*lab)[0].rows}
+    assert phase_rate(rows["DP × 2"], "replicate") == pytest.approx(60e6 / 0.060)
+    assert phase_rate(rows["DDP × 2"], "exchange") is None
+    assert phase_rate(rows["DP × 2"], "forward") is None
+    lab[1].world.shared = True
+    rows = {label(row): row for row in groups_of(*lab)[0].rows}
+    assert phase_rate(rows["DP × 2"], "replicate") is None
+
+
+def test_the_difference_may_be_ddps():
+    lab = anatomy_lab()
+    lab[2].anatomy = make_anatomy("ddp", make_rank("ddp", backward=400))
+    assert reasons_of(*lab)[0] == "DDP × 2 spends 400 ms a step in the backward pass; DP × 2 220 ms."
+
+
+def test_what_the_scatter_explains_is_no_difference():
+    lab = anatomy_lab()
+    noisy = make_rank("ddp")
+    noisy.phases = {name: [0.01, 0.02, 0.03, 5.0, 6.0, 7.0] for name in PHASES["dp"]}
+    lab[2].anatomy, lab[1].anatomy = make_anatomy("ddp", noisy), make_anatomy("dp", noisy)
+    assert reasons_of(*lab)[0].startswith("No phase of DP × 2 and DDP × 2 differs by more than its scatter")
+
+
+def test_too_few_steps_are_said_to_be_too_few():
+    few = [make_record(method, 2, anatomy=make_anatomy(method, steps=5)) for method in ("dp", "ddp")]
+    told = reasons_of(*few)
+    assert told[0].startswith("5 steps taken apart are too few")
+    assert any("no interval: 5 of the 6 steps" in text for text in told)
+
+
+def test_exposed_communication_in_words():
+    *_, dp, ddp = reasons_of(*anatomy_lab())
+    assert dp.startswith("Moving model, batch and gradients between devices adds 105 ms (23 %) to a step of DP × 2")
+    assert ddp.startswith("The exchange of gradients adds 30.0 ms (8 %) to a step of DDP × 2 (29.7–30.3 ms, 96.1 %")
+    assert "overlap with the backward pass saves 30.0 ms" in ddp
+
+
+def test_an_interval_around_zero_is_no_measurable_cost():
+    rank = make_rank("ddp")
+    rank.exchange_on_seconds[:4] = [0.1] * 4
+    rank.one_bucket_seconds = list(reversed(rank.exchange_on_seconds))
+    told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank)))[-1]
+    assert "has no measurable cost in a step of" in told
+    assert "whether overlap with the backward pass saves time cannot be determined" in told
+
+
+def test_without_anatomy_there_are_no_reasons():
+    assert reasons_of(*typical_lab()) == []
+    assert reasons_of(make_record(anatomy=make_anatomy("single"))) == []
+
+
+def test_the_wrappers_price_is_one_device_against_one_device():
+    alone = [
+        make_record(method, 1, seconds, seed=seed)
+        for seed, (method, seconds) in enumerate((("dp", 0.55), ("ddp", 0.52)))
+    ]
+    (group,) = groups_of(*typical_lab(), *alone)
+    price = wrapper_price(group)
+    assert price.commands == []
+    assert said(price.lines)[0].startswith("DP × 1: a step takes 1.1")
+    assert "95 % interval 1.0" in said(price.lines)[1]
+
+
+def test_commands_for_the_wrappers_price_land_in_the_same_group():
+    (group,) = groups_of(*typical_lab())
+    single, dp, ddp = wrapper_price(group).commands
+    sizes = "--model resnet18 --batch-size 16 --epochs 2 --samples-per-epoch 640"
+    sizes += " --image-size 64 --num-classes 1000 --precision ieee-fp32"
+    assert single == f"python 02_baseline_single_gpu.py {sizes}"
+    assert dp == f"python 03_dataparallel_training.py {sizes} --gpus 0"
+    assert ddp == f"torchrun --standalone --nproc_per_node=1 04_ddp_training.py {sizes}"
+
+
+def test_the_contenders_are_not_the_wrappers_on_one_device():
+    alone = make_record("ddp", 1, 0.1)
+    (group,) = groups_of(*anatomy_lab()[:2], alone)
+    assert said(reasons(group))[0].startswith("DP × 2 spends")
+
+
+# ---------------------------------------------------------------------------------------------- the page
+
+
+def page_of(tmp_path, compare, *records):
+    done = compare(write(tmp_path / "results", *records))
+    assert done.returncode == 0, done.stderr
+    return (tmp_path / "report.html").read_text(), " ".join(done.stdout.split())
+
+
+def test_page_and_console_say_why_and_recommend(tmp_path, compare):
+    page, console = page_of(tmp_path, compare, *anatomy_lab(), make_probed())
+    for text in ("DP × 2 spends 60.0 ms a step copying the model", "overlap with the backward pass saves 30.0 ms"):
+        assert text in page
+        assert text in console
+    assert "Recommendations • Use DDP." in console
+    assert "knows nothing of the difference between launches" in console
+    shown = ["40.0 ms</span>", "40.0 ms in its 2 buckets", "2 buckets: 9.54, 28.6 MiB", "of 100 GFLOP/s"]
+    shown += ["All-reduce between the devices", "CPU cores share one memory", "<strong>Use DDP.</strong>"]
+    for text in shown:
+        assert text in page, text
+
+
+def test_records_of_before_still_make_a_good_page(tmp_path, compare):
+    page, console = page_of(tmp_path, compare, *typical_lab())
+    assert "No run here took its steps apart" in page
+    assert "<strong>Use DDP.</strong>" in page
+    for absent in ("What communication costs", "How close to the limit", 'id="parts"', "Energy /", "None", "nan"):
+        assert absent not in page, absent
+    assert "Recommendations • Use DDP." in console
+
+
+def test_energy_has_a_column_where_it_was_counted(tmp_path, compare):
+    page, console = page_of(tmp_path, compare, drawing("single", 1, 1000.0), drawing("ddp", 2, 900.0, 900.0))
+    assert "Energy /\n1,000 samples" in page
+    assert "Energy of every device" in page
+    assert "Energy /" in console
+    assert "1.56 kJ" in console
+
+
+def test_a_folder_without_completed_runs_shows_the_probes(tmp_path, compare):
+    failed = make_record(status="failed", failure=Failure(kind="interrupted", rank=0, message="-", advice="-"))
+    page, _ = page_of(tmp_path, compare, failed, make_probed())
+    assert 'id="parts"' in page
+
+
+def test_figures_stop_and_the_page_says_so(tmp_path, compare):
+    models = [make_record(config={"model": f"model{number}"}, anatomy=make_anatomy("single")) for number in range(5)]
+    page, _ = page_of(tmp_path, compare, *models)
+    assert page.count("Figures, reasons and recommendations stop after 4 groups") == 1
+    assert page.count("Why: where a step goes") == 4
+
+
+def test_notes_and_probes_are_escaped(tmp_path, compare):
+    nasty = "<script>alert(1)</script>"
+    lab = anatomy_lab(config={"model": nasty}, world={"device_model": nasty})
+    lab[2].anatomy.note = nasty
+    probes = make_probes(nasty, not_applicable={"copies": nasty}, failed={"memory": nasty})
+    page, _ = page_of(tmp_path, compare, *lab, make_probed(probes=probes))
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 8
+
+
+@pytest.mark.parametrize("hatched", [True, False])
+def test_colour_blind_readers_can_tell_phases_apart(hatched):
+    """Colours of one kind (hatched or not) differ by 12 or more in CIE76 for every kind of dichromat (Machado 2009)."""
+    between = {"scatter", "replicate", "gather", "reduce", "exchange"}
+    colours = [colour for name, colour in PHASE_COLOURS.items() if (name in between) is hatched]
+    for matrix in DICHROMATS.values():
+        seen = [_lab(matrix @ _linear(colour)) for colour in colours]
+        assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 12
+
+
+DICHROMATS = {
+    "protanope": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+    "deuteranope": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "tritanope": np.array([[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]]),
+}
+
+
+def _linear(colour: str) -> np.ndarray:
+    values = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.clip(to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089], 0, None))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

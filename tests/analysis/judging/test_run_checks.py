@@ -1,0 +1,114 @@
+"""Each self-check passes on a sound run and speaks up for the fault that it is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.factories import make_parity, make_record
+from analysis.views import outcome
+from common.analysis.judging.run_checks import check_run
+from common.analysis.reading.runs import summarise
+from common.records import GpuHealth
+
+
+def with_health(**readings):
+    record = make_record(kind="cuda")
+    record.devices[0].health = GpuHealth(
+        **{"samples": 5, "sm_clock_mhz_min": 1900, "sm_clock_mhz_median": 1950} | readings
+    )
+    return record
+
+
+def test_a_sound_run_raises_no_doubt():
+    for record in (make_record(), make_record("ddp", 2), make_record("ddp", 2, kind="cuda")):
+        assert [check for check in check_run(summarise("run.json", record)) if check.is_trouble] == []
+
+
+@pytest.mark.parametrize("method", ["dp", "ddp"])
+def test_parity(method):
+    assert outcome(make_record(method, 2), "parity") == "passed"
+    failed = make_parity(method, 2).model_copy(update={"outcome": "failed", "max_relative_error": None})
+    assert outcome(make_record(method, 2, parity=failed), "parity") == "failed"
+    assert outcome(make_record(method, 2, parity=None), "parity") == "not measured"
+    assert outcome(make_record(parity=None), "parity") == "not applicable"
+
+
+def test_samples_seen_by_count_and_by_checksum():
+    lost = make_record("ddp", 2)
+    lost.ranks[0].samples[1] -= 1
+    assert outcome(lost, "samples") == "failed"
+    doubled = make_record("ddp", 2)
+    doubled.ranks[0].checksums[0] = doubled.ranks[1].checksums[0]
+    assert outcome(doubled, "samples") == "failed"
+
+
+def test_checksums_add_up_modulo_two_to_the_64():
+    record = make_record("ddp", 2)
+    for rank in record.ranks:
+        rank.checksums = ["f" * 16] * 2
+    for epoch in record.epochs:
+        epoch.expected_checksum = "f" * 15 + "e"
+    assert outcome(record, "samples") == "passed"
+
+
+def test_an_epochs_samples_are_those_of_its_steps():
+    record = make_record()
+    record.epochs[0].samples //= 2
+    assert outcome(record, "samples") == "failed"
+
+
+def test_the_hosts_clock_is_held_against_the_devices():
+    record = make_record("ddp", 2)
+    record.ranks[1].host_epoch_seconds[1] *= 1.009
+    assert outcome(record, "clock") == "passed"
+    record.ranks[1].host_epoch_seconds[1] *= 1.01
+    assert outcome(record, "clock") == "failed"
+
+
+def test_warm_up():
+    record = make_record(steps=40, epochs=1)
+    record.ranks[0].step_seconds[:4] = [0.8] * 4
+    assert outcome(record, "warm_up") == "warning"
+    record.ranks[0].step_seconds[30:34] = [2.0] * 4  # now such a batch is nothing special
+    assert outcome(record, "warm_up") == "passed"
+    assert outcome(make_record(steps=4, epochs=2), "warm_up") == "not measured"
+
+
+def test_data_wait():
+    record = make_record()
+    record.ranks[0].data_wait_seconds = [seconds * 0.06 for seconds in record.ranks[0].step_seconds]
+    assert outcome(record, "data_wait") == "warning"
+
+
+def test_loss():
+    record = make_record()
+    record.epochs[1].mean_loss = None
+    assert outcome(record, "loss") == "failed"
+    record.epochs[1].mean_loss = 5.0
+    assert outcome(record, "loss") == "warning"
+
+
+@pytest.mark.parametrize("flag", ["emulated", "shared", "oversubscribed"])
+def test_devices_that_are_not_what_they_seem(flag):
+    assert outcome(make_record("ddp", 2, world={flag: True}), "devices") == "warning"
+
+
+def test_number_of_steps():
+    assert outcome(make_record(steps=9, epochs=1), "steps") == "warning"
+
+
+def test_throttling():
+    assert outcome(with_health(), "throttling") == "passed"
+    assert outcome(with_health(throttle_reasons=["power cap"]), "throttling") == "warning"
+    assert outcome(with_health(sm_clock_mhz_min=1200), "throttling") == "warning"
+    assert outcome(make_record(kind="cuda"), "throttling") == "not measured"
+
+
+def test_other_processes():
+    assert outcome(with_health(other_processes=0), "other_processes") == "passed"
+    assert outcome(with_health(other_processes=2), "other_processes") == "warning"
+
+
+def test_load():
+    assert outcome(make_record(environment={"load_average_1min": 2.5}), "load") == "warning"
+    assert outcome(make_record(environment={"load_average_1min": None}), "load") == "not measured"

@@ -1,0 +1,61 @@
+"""Figures are drawn once, and the folder of plots holds those of the present page and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.factories import make_record, typical_lab, write
+from analysis.views import WORDS
+from common.analysis.judging.judgement import judge
+from common.analysis.page import drawing
+from common.analysis.page.figures import draw_figures, write_figures
+from common.analysis.reading.folder import read_folder
+
+
+def figures_of(folder, with_png=True):
+    return draw_figures(judge(read_folder(folder)), WORDS, with_png)
+
+
+def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
+    results, plots = (
+        write(tmp_path / "results", *typical_lab(), make_record(config={"model": "vgg11"})),
+        tmp_path / "plots",
+    )
+    assert write_figures(plots, figures_of(results)) == 5 + 4
+    assert (plots / "group2_loss.png").exists()
+    (plots / "mine.png").write_text("not the lab's")
+    (plots / "group_photo.txt").write_text("not the lab's")
+    for path in results.iterdir():
+        if "vgg11" in path.read_text():
+            path.unlink()
+    assert write_figures(plots, figures_of(results)) == 5
+    names = {path.name for path in plots.iterdir()}
+    assert not any(name.startswith("group2_") for name in names)
+    assert {"mine.png", "group_photo.txt", "group1_loss.svg"} <= names
+    assert len(names) == 2 * 5 + 2
+
+
+def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
+    drawn, usual = [], drawing.FigureCanvasSVG.print_svg
+    monkeypatch.setattr(
+        drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
+    )
+    figures = list(figures_of(write(tmp_path, *anatomy_lab(), make_probed())))
+    assert len(drawn) == len(figures) == 7
+    for figure in figures:
+        assert "var(--" in figure.on_page
+        assert "var(--" not in figure.svg
+        assert figure.png.startswith(b"\x89PNG")
+
+
+def test_without_plots_no_png_is_made(tmp_path):
+    assert all(figure.png is None for figure in figures_of(write(tmp_path, *typical_lab()), with_png=False))
+
+
+@pytest.mark.parametrize("name", ["group1_throughput", "group1_memory"])
+def test_a_svg_file_needs_no_page(tmp_path, name):
+    write_figures(tmp_path / "plots", figures_of(write(tmp_path / "results", *typical_lab())))
+    text = (tmp_path / "plots" / f"{name}.svg").read_text()
+    assert text.startswith("<svg")
+    assert "DejaVu Sans" in text

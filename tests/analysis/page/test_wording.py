@@ -1,0 +1,138 @@
+"""Every finding has a sentence, every sentence a finding, and no other module says anything in English."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.factories import make_record, typical_lab, write
+from analysis.views import WORDS
+from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS
+from common.analysis.comparing.row_name import RowName
+from common.analysis.findings import finding
+from common.analysis.judging import judgement
+from common.analysis.judging.judgement import judge
+from common.analysis.page.figures import draw_figures
+from common.analysis.page.report import render_page
+from common.analysis.page.wording import sentences
+from common.analysis.reading.folder import Skipped, read_folder
+from common.analysis.reading.step_anatomy import PHASES
+
+ANALYSIS = Path(judgement.__file__).parents[1]
+SAYING = {"finding", "Finding", "say", "text", "answer"}
+
+
+def patterns() -> set[str]:
+    """Every id that the code may use, as regular expressions: what an f-string fills in may be anything."""
+    found = set()
+    for path in ANALYSIS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(re.escape(node.value))
+            elif isinstance(node, ast.JoinedStr):
+                parts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".+" for part in node.values]
+                found.add("".join(parts))
+    return found
+
+
+def test_every_sentence_is_used():
+    """Ids that code puts together from parts, `check.<id>.<reason>`, count where such a pattern stands in the code."""
+    templates = " ".join(path.read_text() for path in (ANALYSIS.parents[1] / "templates").glob("*.j2"))
+    known = [re.compile(pattern) for pattern in patterns() if pattern != ".+"]
+    looked_up = {"bool", "check_name", "column", "defaults", "doing", "fact", "fact_value", "list", "outcome", "row",
+                 "short"}  # fmt: skip
+    unused = [
+        id
+        for id in sentences()
+        if id.split(".")[0] not in looked_up and id not in templates and not any(one.fullmatch(id) for one in known)
+    ]
+    assert unused == []
+
+
+def test_every_finding_that_is_named_in_full_has_a_sentence():
+    missing = []
+    for path in ANALYSIS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                id = node.args[0].value
+                if name in SAYING - {"answer"} and isinstance(id, str) and id not in sentences():
+                    missing.append((path.name, id))
+                if name == "answer" and f"check_name.{id}" not in sentences():
+                    missing.append((path.name, id))
+    assert missing == []
+
+
+def test_every_check_reason_has_a_sentence():
+    """`answer(id, outcome, reason)`, with each reason that stands in the call as a constant."""
+    missing = []
+    for path in (ANALYSIS / "judging").glob("*_checks.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "answer" and len(node.args) == 3:
+                reasons = [part.value for part in ast.walk(node.args[2]) if isinstance(part, ast.Constant)]
+                for reason in reasons if isinstance(node.args[2], ast.Constant | ast.IfExp) else []:
+                    if isinstance(reason, str) and f"check.{node.args[0].value}.{reason}" not in sentences():
+                        missing.append((node.args[0].value, reason))
+    assert missing == []
+
+
+def test_every_fact_and_phase_has_a_name():
+    for fact in (*KEY, *BATCH.values(), *OTHER_FACTS):
+        assert f"fact.{fact}" in sentences()
+    for phase in PHASES:
+        assert {f"phase.{phase}", f"doing.{phase}"} <= set(sentences())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "within"),
+    [
+        (RowName("single", 1), "One device", "one device"),
+        (RowName("ddp", 2), "DDP × 2", "DDP × 2"),
+        (RowName("ddp", 2, nodes=2, letter="b"), "DDP × 2 on 2 nodes (b)", "DDP × 2 on 2 nodes (b)"),
+        (RowName("ddp", 2, options="--one-bucket", is_valid=False), "DDP × 2 with --one-bucket (not valid)", None),
+    ],
+)
+def test_names_of_rows(name, text, within):
+    assert WORDS.text(name) == text
+    assert WORDS.format_field(name, "within") == (within or text)
+
+
+def test_lists_values_and_facts():
+    many = [f"r{number}" for number in range(7)]
+    assert WORDS.format_field(many, "short") == "r0, r1, r2, r3 and 3 more"
+    assert WORDS.format_field([2, 4], "and") == "2 and 4"
+    assert WORDS.fact("compile", True) == ("compiled", "yes")
+    assert WORDS.fact("image_size_px", 64) == ("image size", "64 px")
+    assert WORDS.fact("ddp_options", "") == ("DDP's options", "the defaults")
+
+
+def test_a_sentence_that_is_not_there_is_an_error():
+    with pytest.raises(KeyError):
+        WORDS.text(finding("no.such_sentence"))
+
+
+def page_of(folder):
+    found = read_folder(folder)
+    return found, judge(found)
+
+
+def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
+    found, judged = page_of(write(tmp_path, *typical_lab()))
+    found.skipped.append(Skipped("bad.json", "KeyError: 'x'", is_our_fault=True))
+    page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    assert "a mistake in this program</span> KeyError" in page
+
+
+def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
+    """With every sentence replaced by its id, no finding's English is left on the page outside the templates."""
+    found, judged = page_of(write(tmp_path, *anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
+    monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
+    page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    main = page[page.index("<header>") : page.index('id="published"')]
+    for english in ("Use DDP", "times as fast", "samples per device", "Throughput", "Bars:", "no interval", "spends",
+                    "Scaling", "imbalance", "3 runs", "Emulated"):  # fmt: skip
+        assert english not in main, english

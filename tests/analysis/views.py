@@ -1,0 +1,55 @@
+"""Records seen as the analysis sees them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.factories import make_environment_record
+from common.analysis.comparing.groups import Group, build_groups
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.judging.checking import Check
+from common.analysis.judging.run_checks import check_run
+from common.analysis.page.wording import Wording
+from common.analysis.reading.runs import summarise
+from common.records import Probes, Record
+
+WORDS = Wording()
+
+
+def tables_of(*records: Record, probes: Sequence[Probes] = ()) -> Tables:
+    """Tables of these runs and of step 01's probes, the newest last."""
+    runs = [summarise(f"{record.run_id}.json", record) for record in records]
+    return tidy(runs, [make_environment_record(probes=found) for found in probes])
+
+
+def groups_of(*records: Record, probes: Sequence[Probes] = ()) -> list[Group]:
+    return build_groups(tables_of(*records, probes=probes))
+
+
+def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:
+    """The rows of the only group, by their labels."""
+    (group,) = groups_of(*records, probes=probes)
+    return {label(row): row for row in group.rows}
+
+
+def label(row: Row) -> str:
+    return WORDS.text(row.name)
+
+
+def said(findings) -> list[str]:
+    """Findings as the page says them."""
+    return WORDS.lines(findings)
+
+
+def check_of(record: Record, id: str) -> Check:
+    (check,) = [check for check in check_run(summarise("run.json", record)) if check.id == id]
+    return check
+
+
+def outcome(record: Record, id: str) -> str:
+    return check_of(record, id).outcome
+
+
+def reason(record: Record, id: str) -> str:
+    return WORDS.text(check_of(record, id).reason)

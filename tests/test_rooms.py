@@ -1,0 +1,143 @@
+"""Imports run one way: no circle, none against the order of the rooms, no torch where it does not belong.
+
+No module and no public thing has a name twice.
+
+Everything is read from the source (ast); nothing is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BOTTOM = {"errors", "formats"}
+"""Everybody may import these."""
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "formats": set(),
+    "records": set(),
+    "command_line": {"records"},
+    "machine": {"records", "command_line"},
+    "measuring": {"records", "command_line", "machine"},
+    "training": {"records", "command_line", "machine", "measuring"},
+    "examining": {"records", "command_line", "machine", "measuring", "training"},
+    "running": {"records", "command_line", "machine", "measuring", "training", "examining", "console"},
+    "probes": {"records", "command_line", "machine", "measuring"},
+    "console": {"records", "command_line"},
+    "campaigns": {"records", "command_line"},
+    "analysis.findings": set(),
+    "analysis.statistics": set(),
+    "analysis.reading": {"records", "analysis.findings", "analysis.statistics"},
+    "analysis.comparing": {"records", "analysis.findings", "analysis.statistics", "analysis.reading"},
+    "analysis.judging": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
+                         "analysis.comparing"},
+    "analysis.page": {"records", "analysis.findings", "analysis.statistics", "analysis.reading", "analysis.comparing",
+                      "analysis.judging"},
+}  # fmt: skip
+WITHOUT_TORCH = ("records", "command_line", "console", "campaigns", "analysis")
+KNOWN = {"launches"}
+"""Names of modules that stand twice, for the measuring side's sake. To be emptied."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module of common/ by its dotted name without `common.`; a package by its folder's name."""
+    found = {}
+    for path in sorted((ROOT / "common").rglob("*.py")):
+        parts = path.relative_to(ROOT / "common").with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str) -> set[str]:
+    """Modules that one imports, anywhere in its source: its own without `common.`, others by their first name."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {_resolved(name) for name in found}
+
+
+def _resolved(name: str) -> str:
+    if not name.startswith("common"):
+        return name.split(".")[0]
+    name = name.removeprefix("common").lstrip(".")
+    return name if name in MODULES else name.rpartition(".")[0]
+
+
+GRAPH = {module: imports(module) for module in MODULES}
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "analysis" and len(parts) > 1 else parts[0]
+
+
+def test_no_import_runs_against_the_order():
+    wrong = {
+        (module, other)
+        for module, others in GRAPH.items()
+        for other in others & set(MODULES)
+        if module and room(other) not in {room(module), *BOTTOM, *MAY_IMPORT[room(module)]}
+    }
+    assert wrong == set()
+
+
+def test_every_room_has_its_place_in_the_order():
+    assert {room(module) for module in MODULES} - {"", "analysis"} <= set(MAY_IMPORT)
+
+
+def test_no_circle_between_modules():
+    done, path = set(), []
+
+    def visit(module: str) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            path.append(module)
+            for other in sorted(GRAPH[module] & set(MODULES)):
+                visit(other)
+            done.add(path.pop())
+
+    for module in MODULES:
+        visit(module)
+
+
+def reached(module: str) -> set[str]:
+    """All that a module imports, directly or through others."""
+    found, open_ = set(), [module]
+    while open_:
+        for other in GRAPH.get(open_.pop(), ()):
+            if other not in found:
+                found.add(other)
+                open_.append(other)
+    return found
+
+
+@pytest.mark.parametrize("without", WITHOUT_TORCH)
+def test_these_never_import_torch(without):
+    for module in MODULES:
+        if module.split(".")[0] == without:
+            assert not reached(module) & {"torch", "torchvision"}, module
+
+
+def test_no_two_modules_of_one_name():
+    names = Counter(path.stem for path in MODULES.values() if path.stem != "__init__")
+    assert {name for name, count in names.items() if count > 1} == KNOWN
+
+
+def test_no_two_public_names_alike():
+    owners: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                owners.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in owners.items() if len(where) > 1} == {}
