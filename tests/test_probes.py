@@ -13,7 +13,7 @@ from rich.console import Console
 from workers import exchange_faults
 
 from common.console import probe_tables as tables
-from common.probes import compute, launches, measure
+from common.probes import compute, launch_times, measure
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
 from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
@@ -247,7 +247,7 @@ def test_gpus_are_measured(tmp_path):
 
 
 def test_launches_are_timed_in_threads_and_in_processes():
-    measured = launches.measure_launches(100)
+    measured = launch_times.measure_launches(100)
     assert measured.workers >= 2
     assert 0 < measured.alone_seconds < 0.01
     assert measured.processes_seconds < 0.1
@@ -263,6 +263,6 @@ def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):
             pass
 
     monkeypatch.setattr(torch.Tensor, "add_", slow)
-    monkeypatch.setattr(launches, "LAUNCHES", 100)
-    monkeypatch.setattr(launches, "CHUNKS", 3)
-    assert launches._in_threads(4) > 1.5 * launches._launch_seconds(0)
+    monkeypatch.setattr(launch_times, "LAUNCHES", 100)
+    monkeypatch.setattr(launch_times, "CHUNKS", 3)
+    assert launch_times._in_threads(4) > 1.5 * launch_times._launch_seconds(0)

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from common.probes import all_reduce, compute, launches
+from common.probes import all_reduce, compute, launch_times
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
 
@@ -26,7 +26,7 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "memory": partial(_alone, compute.memory_rates),
         "copies": partial(_alone, compute.copies),
         "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
-        "launches": partial(launches.measure_launches, LIMIT_SECONDS),
+        "launches": partial(launch_times.measure_launches, LIMIT_SECONDS),
     }
     not_applicable: dict[ProbeName, str] = {}
     if not gpus:

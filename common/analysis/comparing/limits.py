@@ -115,6 +115,20 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
     return finding("missing.all_reduce", processes=world.processes, backend=world.backend)
 
 
+def copy_seconds(row: Row) -> float | None:
+    """Seconds that the bytes of a step of DataParallel need over the slowest link between its GPUs, by step 01.
+
+    Bytes moved / the rate that step 01 measured for that very path; None where it measured none.
+    """
+    used = {device.index for device in row.record.devices}
+    for record in reversed(row.tables.probed):
+        rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
+        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
+        if rates and all(rates) and fits and not row.record.world.shared:
+            return sum(row.anatomy.bytes_moved.values()) / min(rates)
+    return None
+
+
 def phase_rate(row: Row, name: str) -> float | None:
     """Bytes that a phase moves / its seconds.
 

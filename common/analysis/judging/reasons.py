@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import phase_rate
+from common.analysis.comparing.limits import copy_seconds, phase_rate
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.medians import MIN_VALUES, Median
 from common.records import PhaseName
+
+MAX_WAIT, MAX_IDLE = 0.05, 0.10
+"""Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
+
+MIN_SLOWER = 5
+"""A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
 
 
 def reasons(group: Group) -> list[Finding]:
@@ -19,6 +25,8 @@ def reasons(group: Group) -> list[Finding]:
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
         found.append(largest_difference(one, other))
+    found += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
+    found += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
     return found + [exposed_cost(row) for row in rows.values() if row.devices > 1 and row.anatomy.exposed]
 
 
@@ -60,6 +68,50 @@ def _moved(row: Row, name: PhaseName) -> Finding:
     size, rate = row.anatomy.bytes_moved.get(name), phase_rate(row, name)
     id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
     return finding(id, bytes=size, bytes_per_second=rate)
+
+
+def thread_cost(row: Row) -> Finding:
+    """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
+    cost, seconds = row.anatomy.new_threads_cost, copy_seconds(row)
+    return finding(
+        "threads.cost" if cost.is_above_zero else "threads.no_cost",
+        row=row.name,
+        cost=cost,
+        interval=median_interval(cost),
+        step=row.anatomy.kinds_of_step["new_threads_seconds"].value,
+        because=_what_a_new_thread_lacks(row),
+        replicas=_replica_cost(row.anatomy.new_replicas_cost),
+        bytes=finding("bytes.need", seconds=seconds) if seconds else finding("bytes.unknown"),
+    )
+
+
+def _what_a_new_thread_lacks(row: Row) -> Finding:
+    """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
+    for record in reversed(row.tables.probed):
+        times = record.probes.launches
+        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
+        if times and fits and times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
+            first, known = times.first_convolution_seconds, times.convolution_seconds
+            return finding("threads.convolutions", first=first, known=known)
+    return finding("nothing")
+
+
+def _replica_cost(cost: Median) -> Finding:
+    id = "replicas.cost" if cost.is_above_zero else "replicas.no_cost"
+    return finding(id, cost=cost, interval=median_interval(cost))
+
+
+def bound(row: Row) -> Finding:
+    """What a step waits for most: its data, other ranks, the host that launches its work, or the device's own work."""
+    anatomy = row.anatomy
+    waiting = anatomy.slowest.phases.get("data wait")
+    host = anatomy.host_step.value if anatomy.host_step else 0.0
+    values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
+    if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
+        return finding("bound.data", **values)
+    if row.method == "ddp" and anatomy.exposed_share > MAX_IDLE:
+        return finding("bound.exchange", **values)
+    return finding("bound.launches" if anatomy.idle_share > MAX_IDLE else "bound.device", **values)
 
 
 def exposed_cost(row: Row) -> Finding:

@@ -25,7 +25,7 @@ MAX_LINES = 48
 def why_tables(group: Group) -> list[Table]:
     """What communication costs and how close to the limit a run comes, each where there is something to show."""
     several = [row for row in _taken_apart(group) if row.devices > 1]
-    tables = [_communication(several), _limits(group.main_rows[:MAX_LINES])]
+    tables = [_kinds_of_step(several), _communication(several), _limits(group.main_rows[:MAX_LINES])]
     return [table for table in tables if table.lines]
 
 
@@ -43,6 +43,19 @@ def _taken_apart(group: Group) -> list[Row]:
 
 def _line(row: Row, *cells: Cell) -> Line:
     return Line([Cell(row.name), *cells], row.method, row.name)
+
+
+def _kinds_of_step(rows: list[Row]) -> Table:
+    """DP: whole steps as torch runs them and in each variant, with what the variant does without."""
+    shown = columns(("row", "method"), ("kind_of_step", "threads"), ("time", "threads"), ("costs", "threads"))
+    lines = []
+    for row in rows:
+        found = row.anatomy
+        costs = {"kept_threads_seconds": found.new_threads_cost, "kept_replicas_seconds": found.new_replicas_cost}
+        for kind, seconds in found.kinds_of_step.items():
+            cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
+            lines.append(_line(row, Cell(finding(f"kind_of_step.{kind}")), median_cell(seconds), cost))
+    return Table("kinds_of_step", shown, lines, hint=finding("hint.kinds_of_step"))
 
 
 def _communication(rows: list[Row]) -> Table:

@@ -14,6 +14,8 @@ BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "red
 """Phases that exist only because there is more than one device."""
 ALSO_ON_ONE_DEVICE: tuple[PhaseName, ...] = ("data wait", "copy", "loss", "optimizer")
 """Phases that one device spends, too, beside its forward and backward pass."""
+KINDS_OF_STEP = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "kept_replicas_seconds")
+"""Under DP: fields of the record with whole steps that were taken in turn, torch's own kind first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,16 @@ class StepAnatomy:
     """DDP, torch's clock: first all-reduce of a step to the end of the last, on the slowest rank."""
     overlap: Median | None = None
     """DDP, torch's clock: the part of it beside the backward pass."""
+    new_threads_cost: Median | None = None
+    """DP: a step as torch runs it less one in kept threads; what it costs to start the threads anew."""
+    new_replicas_cost: Median | None = None
+    """DP: a step as torch runs it less one with kept replicas; what it costs to make the replicas anew."""
+    kinds_of_step: dict[str, Median] = field(default_factory=dict)
+    """DP: whole steps as torch runs them and in each variant of that, by the name of the record's field."""
+    host_step: Median | None = None
+    """GPUs: the host's time to launch a step."""
+    busy_step: Median | None = None
+    """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
     bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
     bucket_bytes: tuple[int, ...] = ()
 
@@ -52,6 +64,12 @@ class StepAnatomy:
     def slowest(self) -> RankSteps:
         """The rank with the most work of its own: the others wait for it, it waits for the link alone."""
         return max(self.ranks, key=lambda rank: rank.own.value)
+
+    @property
+    def idle_share(self) -> float | None:
+        """Share of a step in which the device that holds the model has nothing to do; None where it is not known."""
+        step = self.slowest.step.value
+        return max(0.0, 1 - self.busy_step.value / step) if self.busy_step and step else None
 
     @property
     def exposed_share(self) -> float:
@@ -76,6 +94,11 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
+        new_threads_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_threads_seconds")),
+        new_replicas_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_replicas_seconds")),
+        kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
+        host_step=median_of(slowest.host_seconds.get("step", ())),
+        busy_step=median_of(slowest.busy_seconds.get("step", ())),
         bytes_moved=anatomy.bytes_moved,
         bucket_bytes=tuple(anatomy.bucket_bytes),
     )

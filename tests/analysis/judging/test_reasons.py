@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank
+from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank, wobbling
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import groups_of, label, said
+from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.limits import phase_rate
+from common.analysis.comparing.tables import tidy
 from common.analysis.judging.reasons import reasons
 from common.analysis.judging.wrapper_price import wrapper_price
 from common.analysis.page.drawing import PHASE_COLOURS
+from common.analysis.reading.folder import read_folder
 from common.records import Failure
+
+ROOT = Path(__file__).parents[3]
 
 
 def reasons_of(*records):
@@ -199,3 +205,55 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     x, y, z = np.cbrt(np.clip(to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089], 0, None))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def lab_with_kinds(new=120.0, kept_threads=60.0, one_thread=70.0, kept_replicas=105.0):
+    lab = anatomy_lab()
+    rank = make_rank("dp")
+    rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(new, 9), wobbling(kept_threads, 9)
+    rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(one_thread, 9), wobbling(kept_replicas, 9)
+    lab[1].anatomy = make_anatomy("dp", rank)
+    return lab
+
+
+def test_what_threads_and_replicas_cost_is_said_by_experiment():
+    (line,) = [text for text in reasons_of(*lab_with_kinds()) if "threads anew" in text]
+    assert line.startswith("Starting its threads anew costs DP × 2 60.0 ms of a step of 120 ms (")
+    assert "Making its replicas anew costs 15.0 ms" in line
+    assert "convolution" not in line  # step 01 has not shown that
+
+
+def test_threads_that_cost_nothing_are_not_blamed():
+    (line,) = [
+        text for text in reasons_of(*lab_with_kinds(kept_threads=120, kept_replicas=120)) if "threads anew" in text
+    ]
+    assert line.startswith("Starting its threads anew has no measurable cost in a step of DP × 2")
+    assert "Making its replicas anew has no measurable cost" in line
+
+
+def test_two_h100s_lose_their_time_to_new_threads_and_not_to_the_bytes():
+    """The committed records of `make lab` on them."""
+    folder = read_folder(ROOT / "results" / "examples" / "h100x2-lab")
+    groups = build_groups(tidy(folder.runs, folder.probed))
+    (line,) = [text for text in said(reasons(groups[0])) if "threads anew" in text]
+    assert "costs DP × 2 61.7 ms of a step of 121 ms" in line
+    assert "plans its convolutions again" in line
+    assert "the bytes that it moves would need 0.608 ms" in line
+
+
+@pytest.mark.parametrize(
+    ("busy", "phases", "said_of_it"),
+    [
+        (0.30, {}, "bound by its device"),
+        (0.10, {}, "bound by launches"),
+        (0.10, {"data_wait": 200}, "bound by its data"),
+    ],
+)
+def test_what_a_step_waits_for(busy, phases, said_of_it):
+    """A step of 322 ms and more, of which the device is busy for so many seconds."""
+    lab = anatomy_lab()
+    rank = make_rank("single", **phases)
+    rank.busy_seconds, rank.host_seconds = {"step": [busy] * 4}, {"step": [0.2] * 9}
+    lab[0].anatomy = make_anatomy("single", rank)
+    (line,) = [text for text in reasons_of(*lab) if "bound by" in text]
+    assert said_of_it in line
