@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT, SMALL, environment, records_in, run_script
 
-from common.machine.devices import cpu_cores
+from common.machine.devices import cpu_cores, listed_devices
 from common.records import Record, epoch_seconds, step_seconds, throughput
 
 SCRIPTS = {
@@ -174,3 +174,8 @@ def test_scripts_stay_readable():
     for script in SCRIPTS.values():
         assert len((ROOT / script).read_text().splitlines()) <= 90
     assert sys.version_info >= (3, 11)
+
+
+@pytest.mark.parametrize("gpus", ["0", "0,1"])
+def test_dataparallel_on_cores_is_emulated_on_one_core_as_on_several(gpus):
+    assert listed_devices("cpu", gpus).world.emulated

@@ -18,7 +18,7 @@ def machine_table(record: EnvironmentRecord) -> RenderableType:
     here = record.environment
     rows = {
         "system": here.platform,
-        "Python": here.python,
+        "Python": here.python + (", without an interpreter lock" if here.interpreter_lock is False else ""),
         "torch": f"{here.torch}, built {f'for CUDA {here.cuda}' if here.cuda else 'without CUDA'}",
         "torchvision": here.torchvision,
         "GPU driver": here.driver,

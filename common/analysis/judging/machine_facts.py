@@ -51,6 +51,9 @@ def machine_facts(environment: Environment) -> Pairs:
     if environment.ram_bytes is not None:
         pairs.append(_pair("ram", bytes=environment.ram_bytes))
     pairs += [_plain(name, value) for name in later if (value := getattr(environment, name))]
+    if environment.interpreter_lock is not None:
+        state = "on" if environment.interpreter_lock else "off"
+        pairs.append((finding("machine.interpreter_lock"), finding(f"machine_value.lock_{state}")))
     for gpu in environment.gpus:
         parts = [finding("gpu.name", name=gpu.name)]
         if gpu.memory_total_bytes is not None:
