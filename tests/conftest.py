@@ -30,35 +30,41 @@ def run_script(
     ranks: int = 0,
     env: dict[str, str] | None = None,
     fresh: bool = False,
+    own_exit: bool = False,
     timeout: int = 240,
     **more,
 ) -> subprocess.CompletedProcess:
-    """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text.
+    """Run a script of the lab on CPU cores, in `ranks` processes if there are any; its output is returned as text.
 
-    Without `ranks` it is forked from a process that has imported torch already (`script_server.py`), for speed. Where
-    the start itself matters a Python of its own is started: where `fresh` or options of `subprocess.run` ask for it,
-    where `env` changes what Python can import, and for CUDA.
+    It is forked from a process that has imported torch already (`script_server.py`), for speed, and finds what torchrun
+    would have given it. Where the start itself matters, Python, or torchrun with `ranks`, is started: where `fresh` or
+    options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
+    matters, `own_exit` lets the interpreter finish in its own way, which takes longer.
     """
     env = env or environment()
-    starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
-    if fresh or ranks or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+    if fresh or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+        starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    return _forked(command, env, timeout)
+    return _forked(command, env, timeout, ranks, own_exit)
 
 
-def _forked(command: list[str], env: dict[str, str], timeout: int) -> subprocess.CompletedProcess:
+def _forked(
+    command: list[str], env: dict[str, str], timeout: int, ranks: int, own_exit: bool
+) -> subprocess.CompletedProcess:
     server = _script_server()
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
-        order = {"command": command, "env": env, "cwd": str(ROOT), "timeout": timeout}
-        print(json.dumps(order | {"stdout": stdout.name, "stderr": stderr.name}), file=server.stdin, flush=True)
+        order = {"command": command, "env": env, "cwd": str(ROOT), "timeout": timeout, "ranks": ranks}
+        order |= {"stdout": stdout.name, "stderr": stderr.name, "own_exit": own_exit}
+        print(json.dumps(order), file=server.stdin, flush=True)
         try:
-            code = int(server.stdout.readline())
+            codes = json.loads(server.stdout.readline())
         except BaseException:  # Ctrl-C, or pytest's own time limit: the next script gets a server that is not busy
             server.kill()
             _script_server.cache_clear()
             raise
+        code = next((code for code in codes if code), 0)
         return subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
 
 
