@@ -30,6 +30,7 @@ JOBS = {
     "04": [*STEP_04, "0"],
     "04-anatomy": [*STEP_04, "4"],
     "worker": [str(ROOT / "tests" / "workers" / "accumulated_steps.py")],
+    "late": [str(ROOT / "tests" / "workers" / "late_exchange.py"), "none", "0.5"],
 }
 RANKS = 2
 
@@ -61,6 +62,8 @@ def soak(server: subprocess.Popen, job: list[str], launches: int, seconds: int) 
             print(json.dumps(order | where), file=server.stdin, flush=True)
             found = " and ".join(map(end_name, json.loads(server.stdout.readline())))
             ends[found] += 1
+            if number % 20 == 0:
+                print(f"{number} of {launches} launches: {dict(ends)}", flush=True)
             if found != "0 and 0":
                 print(f"launch {number}: {found}\n{output.read_text()[-1500:]}", flush=True)
     return ends
