@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=int, default=120, help="seconds for one launch (default: 120)")
     args = parser.parse_args()
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "script_server.py"), "--torch-only"],
+        [sys.executable, str(ROOT / "tests" / "script_server.py"), "torch"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

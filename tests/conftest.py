@@ -47,16 +47,45 @@ def run_script(
         starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    return _forked(command, env, timeout, ranks, own_exit)
+    return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit)
+
+
+def run_worker(
+    name: str, *arguments: object, ranks: int, fresh: bool = False, own_exit: bool = False
+) -> subprocess.CompletedProcess:
+    """Run a program of tests/workers in `ranks` processes, as `run_script` does; it finds the lab and its tests."""
+    command = [str(ROOT / "tests" / "workers" / name), *map(str, arguments)]
+    env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    if fresh:
+        return run_script(*command, ranks=ranks, env=env)
+    return _forked("training", command, env=env, ranks=ranks, own_exit=own_exit)
+
+
+@pytest.fixture
+def run_comparison(tmp_path):
+    """Run step 05, in `tmp_path`, forked from a process that has imported pandas and the like; as `run_script` does."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        command = [str(ROOT / "05_performance_comparison.py"), *map(str, arguments)]
+        return _forked("analysis", command, env=env or dict(os.environ), cwd=str(tmp_path))
+
+    return run
 
 
 def _forked(
-    command: list[str], env: dict[str, str], timeout: int, ranks: int, own_exit: bool
+    kind: str,
+    command: list[str],
+    *,
+    env: dict[str, str],
+    cwd: str = str(ROOT),
+    timeout: int = 240,
+    ranks: int = 0,
+    own_exit: bool = False,
 ) -> subprocess.CompletedProcess:
-    server = _script_server()
+    server = _script_server(kind)
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
-        order = {"command": command, "env": env, "cwd": str(ROOT), "timeout": timeout, "ranks": ranks}
-        order |= {"stdout": stdout.name, "stderr": stderr.name, "own_exit": own_exit}
+        order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
+        order |= {"stdout": stdout.name, "stderr": stderr.name}
         print(json.dumps(order), file=server.stdin, flush=True)
         try:
             codes = json.loads(server.stdout.readline())
@@ -69,9 +98,9 @@ def _forked(
 
 
 @cache
-def _script_server() -> subprocess.Popen:
-    """One for the whole session; it ends with it, since its stdin does."""
-    command = [sys.executable, str(ROOT / "tests" / "script_server.py")]
+def _script_server(kind: str) -> subprocess.Popen:
+    """One of a kind for the whole session; it ends with it, since its stdin does."""
+    command = [sys.executable, str(ROOT / "tests" / "script_server.py"), kind]
     return subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -1,10 +1,10 @@
-"""Runs scripts for `conftest.run_script` and `benchmarks/parting_soak.py`, in processes forked from this one.
+"""Runs scripts for `conftest.py` and `benchmarks/parting_soak.py`, in processes forked from this one.
 
-A small run spends half its time on importing torch. This process imports it once, computes nothing itself, and forks
-for every order that it reads (JSON, one a line): one child, or one for each of `ranks`, which then find around them
-what torchrun would have given them. A child becomes the script, down to its exit; the answer, a line again, is the list
-of exit codes, that of the first to end first. Of the lab itself little is imported before the fork, so that a test can
-plant a fault in the rest.
+A small run spends half its time on importing torch, or pandas. This process imports it once, computes nothing itself,
+and forks for every order that it reads (JSON, one a line): one child, or one for each of `ranks`, which then find
+around them what torchrun would have given them. A child becomes the script, down to its exit; the answer, a line again,
+is the list of exit codes, that of the first to end first. Of the lab itself little is imported before the fork, so that
+a test can plant a fault in the rest.
 """
 
 import atexit
@@ -20,16 +20,28 @@ import tempfile
 import traceback
 from pathlib import Path
 
+PRELOADED = {
+    "training": ["rich.progress", "torch.distributed", "torch.profiler", "common.records", "common.machine.vision"],
+    # No torchvision: it imports what a rank of step 04 imports once the ranks have met, and that order may matter.
+    "torch": ["rich.progress", "torch.distributed"],
+    "analysis": ["jinja2", "matplotlib.figure", "pandas", "pydantic", "rich.console", "scipy.stats"],
+}
+
 sys.path[0] = str(Path(__file__).parents[1])
-for name in ["torch.distributed", "rich.progress"]:
+kind = sys.argv[1]
+for name in PRELOADED[kind]:
     importlib.import_module(name)
-if "--torch-only" not in sys.argv:
-    # What the torchvision of a training process imports, too, once the ranks have met: an order that may matter.
-    importlib.import_module("torch.profiler")
-    importlib.import_module("common.training.models").import_torchvision()
-from torch.distributed import TCPStore  # noqa: E402
+if kind == "training":
+    sys.modules["common.machine.vision"].import_torchvision()
 
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
+
+
+def meeting_point(port: int):
+    """The store that the ranks meet at. To be made after the fork: no child has the thread that serves it."""
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
 
 
 def free_port() -> int:
@@ -78,8 +90,7 @@ for line in sys.stdin:
             break
     if not children[-1]:
         break
-    # After the fork: no child has the thread that serves it.
-    store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False) if ranks else None
+    store = meeting_point(port) if ranks else None
     print(json.dumps(ends(children)), flush=True)
     del store
 else:

@@ -6,10 +6,9 @@ The end on a busy machine, where a thread that is left would abort the process, 
 import time
 
 import pytest
-from conftest import ROOT, SMALL, environment, planted, records_in, run_script
+from conftest import SMALL, planted, records_in, run_script, run_worker
 
 DDP = "04_ddp_training.py"
-LATE_EXCHANGE = ROOT / "tests" / "workers" / "late_exchange.py"
 
 # Registered first, so that it runs after all other exit functions.
 THREADS_AT_EXIT = """
@@ -33,8 +32,7 @@ def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
 
 def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
     """It would abort the process: "terminate called without an active exception"."""
-    env = environment(PYTHONPATH=str(ROOT))
-    process = run_script(LATE_EXCHANGE, "none", 0.5, ranks=2, env=env, fresh=True)
+    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, fresh=True)
     assert process.returncode == 0, process.stderr
 
 
@@ -44,7 +42,7 @@ def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
 )
 def test_a_rank_that_fails_alone_ends_at_once_with_its_own_code(error, seconds, code):
     started = time.monotonic()
-    process = run_script(LATE_EXCHANGE, error, seconds, ranks=2, own_exit=True)
+    process = run_worker("late_exchange.py", error, seconds, ranks=2, own_exit=True)
     assert process.returncode == code, process.stderr
     assert time.monotonic() - started < 40
     assert ("RuntimeError: lost" in process.stderr) == (error == "failure")

@@ -1,12 +1,10 @@
 """Training practice: every switch does what its name says, in the methods that have it, and is in the record."""
 
 import json
-import os
-import subprocess
 
 import pytest
 import torch
-from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+from conftest import SMALL, environment, planted, records_in, run_script, run_worker
 from factories import make_config, make_place
 from torch import nn
 from trainers import make_training, micro_batches, weights_after
@@ -37,13 +35,7 @@ def test_micro_batches_give_the_gradient_of_one_batch(devices, parts):
 
 
 def test_under_ddp_too_and_the_exchange_happens_once_a_step():
-    process = subprocess.run(
-        [*TORCHRUN, "--nproc_per_node=2", str(ROOT / "tests" / "workers" / "accumulated_steps.py")],
-        capture_output=True,
-        text=True,
-        env=environment(PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}"),
-        timeout=120,
-    )
+    process = run_worker("accumulated_steps.py", ranks=2)
     assert process.returncode == 0, process.stderr
     found = json.loads(process.stdout.splitlines()[-1])
     assert found["difference"] < 1e-6
@@ -168,11 +160,10 @@ def test_ddp_options_train_and_pass_parity(tmp_path):
     ],
 )
 def test_bad_input_is_one_line(tmp_path, script, arguments, said):
-    (tmp_path / "tensorboard").mkdir()
+    # As if the package were not installed.
     hidden = "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n: None if n == 'tensorboard' else f(n)"
-    (tmp_path / "sitecustomize.py").write_text(hidden)  # as if the package were not installed
-    env = environment(PYTHONPATH=str(tmp_path))
-    process = run_script(script, "--batch-size", 16, *arguments, "--results-dir", tmp_path / "results", env=env)
+    script = planted(tmp_path, script, hidden)
+    process = run_script(script, "--batch-size", 16, *arguments, "--results-dir", tmp_path / "results")
     assert process.returncode == 2, process.stderr
     assert process.stderr.startswith("error: ")
     assert process.stderr.count("\n") == 1
