@@ -30,42 +30,77 @@ def run_script(
     ranks: int = 0,
     env: dict[str, str] | None = None,
     fresh: bool = False,
+    own_exit: bool = False,
     timeout: int = 240,
     **more,
 ) -> subprocess.CompletedProcess:
-    """Run a script of the lab on CPU cores, under torchrun if `ranks`; its output is returned as text.
+    """Run a script of the lab on CPU cores, in `ranks` processes if there are any; its output is returned as text.
 
-    Without `ranks` it is forked from a process that has imported torch already (`script_server.py`), for speed. Where
-    the start itself matters a Python of its own is started: where `fresh` or options of `subprocess.run` ask for it,
-    where `env` changes what Python can import, and for CUDA.
+    It is forked from a process that has imported torch already (`script_server.py`), for speed, and finds what torchrun
+    would have given it. Where the start itself matters, Python, or torchrun with `ranks`, is started: where `fresh` or
+    options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
+    matters, `own_exit` lets the interpreter finish in its own way, which takes longer.
     """
     env = env or environment()
-    starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
-    if fresh or ranks or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+    if fresh or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+        starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    return _forked(command, env, timeout)
+    return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit)
 
 
-def _forked(command: list[str], env: dict[str, str], timeout: int) -> subprocess.CompletedProcess:
-    server = _script_server()
+def run_worker(
+    name: str, *arguments: object, ranks: int, fresh: bool = False, own_exit: bool = False
+) -> subprocess.CompletedProcess:
+    """Run a program of tests/workers in `ranks` processes, as `run_script` does; it finds the lab and its tests."""
+    command = [str(ROOT / "tests" / "workers" / name), *map(str, arguments)]
+    env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    if fresh:
+        return run_script(*command, ranks=ranks, env=env)
+    return _forked("training", command, env=env, ranks=ranks, own_exit=own_exit)
+
+
+@pytest.fixture
+def run_comparison(tmp_path):
+    """Run step 05, in `tmp_path`, forked from a process that has imported pandas and the like; as `run_script` does."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        command = [str(ROOT / "05_performance_comparison.py"), *map(str, arguments)]
+        return _forked("analysis", command, env=env or dict(os.environ), cwd=str(tmp_path))
+
+    return run
+
+
+def _forked(
+    kind: str,
+    command: list[str],
+    *,
+    env: dict[str, str],
+    cwd: str = str(ROOT),
+    timeout: int = 240,
+    ranks: int = 0,
+    own_exit: bool = False,
+) -> subprocess.CompletedProcess:
+    server = _script_server(kind)
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
-        order = {"command": command, "env": env, "cwd": str(ROOT), "timeout": timeout}
-        print(json.dumps(order | {"stdout": stdout.name, "stderr": stderr.name}), file=server.stdin, flush=True)
+        order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
+        order |= {"stdout": stdout.name, "stderr": stderr.name}
+        print(json.dumps(order), file=server.stdin, flush=True)
         try:
-            code = int(server.stdout.readline())
+            codes = json.loads(server.stdout.readline())
         except BaseException:  # Ctrl-C, or pytest's own time limit: the next script gets a server that is not busy
             server.kill()
             _script_server.cache_clear()
             raise
+        code = next((code for code in codes if code), 0)
         return subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
 
 
 @cache
-def _script_server() -> subprocess.Popen:
-    """One for the whole session; it ends with it, since its stdin does."""
-    command = [sys.executable, str(ROOT / "tests" / "script_server.py")]
+def _script_server(kind: str) -> subprocess.Popen:
+    """One of a kind for the whole session; it ends with it, since its stdin does."""
+    command = [sys.executable, str(ROOT / "tests" / "script_server.py"), kind]
     return subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -1,8 +1,10 @@
-"""Runs scripts of the lab for `conftest.run_script`, each in a process forked from this one.
+"""Runs scripts for `conftest.py` and `benchmarks/parting_soak.py`, in processes forked from this one.
 
-A small run spends half its time on importing torch. This process imports it once, computes nothing itself, and forks a
-child for every order that it reads: JSON, one a line. The child becomes the script, down to its exit; the answer is the
-child's exit code. Of the lab itself little is imported before the fork, so that a test can plant a fault in the rest.
+A small run spends half its time on importing torch, or pandas. This process imports it once, computes nothing itself,
+and forks for every order that it reads (JSON, one a line): one child, or one for each of `ranks`, which then find
+around them what torchrun would have given them. A child becomes the script, down to its exit; the answer, a line again,
+is the list of exit codes, that of the first to end first. Of the lab itself little is imported before the fork, so that
+a test can plant a fault in the rest.
 """
 
 import atexit
@@ -12,38 +14,110 @@ import json
 import os
 import runpy
 import signal
+import socket
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
+PRELOADED = {
+    "training": ["rich.progress", "torch.distributed", "torch.profiler", "common.records", "common.machine.vision"],
+    # No torchvision: it imports what a rank of step 04 imports once the ranks have met, and that order may matter.
+    "torch": ["rich.progress", "torch.distributed"],
+    "analysis": ["jinja2", "matplotlib.figure", "pandas", "pydantic", "rich.console", "scipy.stats"],
+}
+
 sys.path[0] = str(Path(__file__).parents[1])
-for name in ("rich.progress", "torch.distributed", "torch.profiler", "common.training.models"):
+kind = sys.argv[1]
+for name in PRELOADED[kind]:
     importlib.import_module(name)
-sys.modules["common.training.models"].import_torchvision()
+if kind == "training":
+    sys.modules["common.machine.vision"].import_torchvision()
+
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
+
+
+def meeting_point(port: int):
+    """The store that the ranks meet at. To be made after the fork: no child has the thread that serves it."""
+    from torch.distributed import TCPStore
+
+    return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def rank_variables(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """What torchrun sets for a rank on one node, and OMP_NUM_THREADS, which it sets unless it is there."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "ROLE_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "ROLE_WORLD_SIZE": str(ranks),
+        "GROUP_WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
+        "TORCHELASTIC_RUN_ID": "none",
+    }
+
+
+def ends(children: list[int]) -> list[int]:
+    """Exit codes in the order in which the children end. When one fails, the others are told to end, as by torchrun."""
+    codes: dict[int, int] = {}
+    while len(codes) < len(children):
+        child, status = os.waitpid(-1, 0)
+        codes[child] = os.waitstatus_to_exitcode(status)
+        if codes[child]:
+            for other in set(children) - codes.keys():
+                os.kill(other, signal.SIGTERM)
+    return list(codes.values())
+
 
 for line in sys.stdin:
     order = json.loads(line)
-    child = os.fork()
-    if not child:
+    ranks, port, children = order["ranks"], free_port(), []
+    while len(children) < (ranks or 1):
+        children.append(os.fork())
+        if not children[-1]:
+            break
+    if not children[-1]:
         break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    store = meeting_point(port) if ranks else None
+    print(json.dumps(ends(children)), flush=True)
+    del store
 else:
     sys.exit()
 
 # Only children come here.
 script, *arguments = order["command"]
-for number, path in enumerate([os.devnull, order["stdout"], order["stderr"]]):
-    os.dup2(os.open(path, os.O_RDWR), number)
+os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+for number, path in enumerate([order["stdout"], order["stderr"]], start=1):
+    os.dup2(os.open(path, os.O_RDWR | os.O_APPEND), number)
 os.environ.clear()
-os.environ.update(order["env"])
+os.environ.update(({"OMP_NUM_THREADS": "1"} if ranks > 1 else {}) | order["env"])
+if ranks:
+    os.environ.update(rank_variables(len(children) - 1, ranks, port))
 os.chdir(order["cwd"])
 tempfile.tempdir = None  # to be found anew, in this environment
 sys.argv = [script, *arguments]
 sys.orig_argv = [sys.executable, script, *arguments]
-sys.path[0] = str(Path(script).parent)
+sys.path[:1] = [str(Path(script).parent), *order["env"].get("PYTHONPATH", "").split(os.pathsep)]
 signal.alarm(order["timeout"])  # ends the child, or the program that it may turn itself into
+
+if order["own_exit"]:
+    # In the module of the program itself, as Python runs it: what it defines lives until the interpreter ends.
+    gc.unfreeze()
+    globals()["__file__"] = script
+    exec(compile(Path(script).read_text(), script, "exec"), globals())
+    sys.exit()
 
 code = 0
 try:

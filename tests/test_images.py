@@ -41,8 +41,8 @@ def tree(tmp_path_factory):
 
 @pytest.mark.parametrize(("script", "batch", "ranks"), [(SINGLE, 16, 0), (DP, 16, 0), (DDP, 8, 2)])
 def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
-    arguments = ["--data-dir", tree, "--model", "resnet18", "--image-size", 32, "--batch-size", batch, "--epochs", 5]
-    arguments += ["--lr", 0.01, "--momentum", 0.8, "--anatomy-steps", 0, "--workers", int(script == SINGLE)]
+    arguments = ["--data-dir", tree, "--model", "resnet18", "--image-size", 32, "--batch-size", batch, "--epochs", 8]
+    arguments += ["--lr", 0.001, "--anatomy-steps", 0, "--workers", int(script == SINGLE)]
     arguments += ["--gpus", "0,1"] if script == DP else []
     process = run_script(script, *arguments, "--results-dir", tmp_path, ranks=ranks)
     assert process.returncode == 0, process.stderr
@@ -50,10 +50,11 @@ def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
     assert record["config"]["data_source"] == "insects: 64 images, 4 classes"
     assert record["config"]["num_classes"] == 4
     epochs = record["epochs"]
-    assert epochs[-1]["mean_loss"] < epochs[0]["mean_loss"]
+    # A rate small enough that the loss falls whatever the seed and the rounding: docs/reliability.md has the figures.
+    assert epochs[-1]["mean_loss"] < epochs[0]["mean_loss"] / 2
     last = epochs[-1]["validation"]
     assert last["samples"] == 17  # 18, each once, but for the broken one
-    assert last["top1"] > 0.5  # chance: 0.25
+    assert last["top1"] > 0.7  # chance: 0.25
     assert last["top5"] == 1.0
     names = [name.split(" ")[0].split("insects/")[1] for name in record["unreadable_files"]]
     assert names == ["train/bee/3.jpg", "val/cat/1.jpg"]

@@ -1,10 +1,8 @@
 import json
-import os
-import subprocess
 
 import pytest
 import torch
-from conftest import ROOT, TORCHRUN, environment
+from conftest import run_worker
 from factories import make_config, make_place, small_classifier
 from torch import nn
 
@@ -78,14 +76,7 @@ def test_a_fault_in_dataparallel_is_caught(fault, devices):
 
 
 def test_faults_in_ddp_are_caught_whichever_rank_has_them():
-    worker = ROOT / "tests" / "workers" / "parity_faults.py"
-    process = subprocess.run(
-        [*TORCHRUN, "--nproc_per_node=2", str(worker)],
-        capture_output=True,
-        text=True,
-        env=environment(PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}"),
-        timeout=120,
-    )
+    process = run_worker("parity_faults.py", ranks=2)
     assert process.returncode == 0, process.stderr
     outcomes = json.loads(process.stdout.splitlines()[-1])
     assert {fault: found["outcome"] for fault, found in outcomes.items()} == {

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import gc
 import inspect
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import torch.distributed as dist
+
+# Some of its functions have the process group of the moment of its import as a default argument. DDP imports it, after
+# the group is made: the group would then live, and its threads with it, until the process is gone.
+import torch.distributed.nn.functional  # noqa: F401
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from common.errors import UsageError
 from common.machine.devices import Place
 from common.records import CommHook, DdpOptions
 
@@ -21,7 +30,8 @@ from common.records import CommHook, DdpOptions
 def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     """Meet the other ranks at the address that torchrun left in the environment, and part from them at the end.
 
-    Blocks until all ranks are there. A rank that fails leaves without parting: the others may be in a collective.
+    Blocks until all ranks are there. A rank that fails does not part: the others may be in a collective. Its process
+    ends with the code and the output that the error would have given it, but without the interpreter's last steps.
     """
     timeout = timedelta(seconds=timeout_seconds)
     store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
@@ -38,8 +48,34 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         device_id=place.first if place.world.backend == "nccl" else None,
     )
-    yield
+    try:
+        yield
+    except BaseException as error:
+        atexit.register(_end_at_once, _exit_code(error))
+        raise
+    place.synchronize()
     dist.destroy_process_group()
+    # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
+    # be it to drop a tensor, the process aborts. They end with the last object that holds the group. That is the model
+    # under DDP, which the caller has still, and which holds itself in circles. Exit functions run when the callers are
+    # done and the interpreter is whole.
+    atexit.register(gc.collect)
+
+
+def _exit_code(error: BaseException) -> int:
+    """What the process would end with if nothing but `command_line.parser.start` caught the error."""
+    if isinstance(error, SystemExit):
+        return error.code
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _end_at_once(code: int) -> None:
+    """The last of the exit functions: nothing else ends a thread of gloo that waits for another rank."""
+    atexit.unregister(_end_at_once)
+    atexit._run_exitfuncs()  # the others, that end the loader's workers, for one
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def changing_arguments(options: DdpOptions, gradient_bytes: int) -> dict[str, object]:

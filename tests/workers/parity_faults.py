@@ -39,22 +39,28 @@ def exchanges_once(state, bucket):
 
 seen: list[int] = []
 OPTIONS = DdpOptions(one_bucket=True)
-place = rank_device("cpu")
-config = make_config(global_batch_size=8, per_device_batch_size=4)
-with process_group(place, 60):
-    loader = make_loader(config, place)
-    HOOKS = {
-        "skips the exchange": rank_1_keeps_its_own,
-        "summed": sum_instead_of_mean,
-        "exchanges the first time only": exchanges_once,
-    }
-    outcomes = {}
-    for fault in ("none", "shard seen twice", *HOOKS):
-        classifier = models.create_model(config, place)
-        model = in_ddp(classifier, OPTIONS)
-        if fault in HOOKS:
-            model.register_comm_hook(None, HOOKS[fault])
-        seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
-        outcomes[fault] = parity.check_parity(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
-    if place.rank == 0:
-        print(json.dumps(outcomes))
+HOOKS = {
+    "skips the exchange": rank_1_keeps_its_own,
+    "summed": sum_instead_of_mean,
+    "exchanges the first time only": exchanges_once,
+}
+
+
+def main() -> None:
+    place = rank_device("cpu")
+    config = make_config(global_batch_size=8, per_device_batch_size=4)
+    with process_group(place, 60):
+        loader = make_loader(config, place)
+        outcomes = {}
+        for fault in ("none", "shard seen twice", *HOOKS):
+            classifier = models.create_model(config, place)
+            model = in_ddp(classifier, OPTIONS)
+            if fault in HOOKS:
+                model.register_comm_hook(None, HOOKS[fault])
+            seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
+            outcomes[fault] = parity.check_parity(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
+        if place.rank == 0:
+            print(json.dumps(outcomes))
+
+
+main()

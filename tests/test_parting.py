@@ -1,0 +1,48 @@
+"""How the ranks of step 04 end: with no thread of the process group left, and none waits for another that failed.
+
+The end on a busy machine, where a thread that is left would abort the process, is `benchmarks/parting_soak.py`'s.
+"""
+
+import time
+
+import pytest
+from conftest import SMALL, planted, records_in, run_script, run_worker
+
+DDP = "04_ddp_training.py"
+
+# Registered first, so that it runs after all other exit functions.
+THREADS_AT_EXIT = """
+import atexit, pathlib
+def names():
+    return [task.joinpath("comm").read_text().strip() for task in pathlib.Path("/proc/self/task").iterdir()]
+atexit.register(lambda: print(f"at exit: {names()}\\n", end=""))
+"""
+
+
+def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
+    script = planted(tmp_path, DDP, THREADS_AT_EXIT)
+    arguments = [*SMALL, "--batch-size", 8, "--epochs", 1, "--anatomy-steps", 1, "--comm-hook", "fp16"]
+    process = run_script(script, *arguments, "--results-dir", tmp_path / "results", ranks=2, fresh=True)
+    assert process.returncode == 0, process.stderr
+    at_exit = [line for line in process.stdout.splitlines() if line.startswith("at exit:")]
+    assert len(at_exit) == 2
+    assert not any("gloo" in line for line in at_exit), at_exit
+    assert len(records_in(tmp_path / "results")) == 1
+
+
+def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
+    """It would abort the process: "terminate called without an active exception"."""
+    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, fresh=True)
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "code"),
+    [("failure", 0.5, 1), ("failure", 60, 1), ("interrupted", 0.5, 130), ("bad input", 0.5, 2)],
+)
+def test_a_rank_that_fails_alone_ends_at_once_with_its_own_code(error, seconds, code):
+    started = time.monotonic()
+    process = run_worker("late_exchange.py", error, seconds, ranks=2, own_exit=True)
+    assert process.returncode == code, process.stderr
+    assert time.monotonic() - started < 40
+    assert ("RuntimeError: lost" in process.stderr) == (error == "failure")
