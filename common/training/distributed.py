@@ -65,7 +65,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
 def _exit_code(error: BaseException) -> int:
     """What the process would end with if nothing but `command_line.parser.start` caught the error."""
     if isinstance(error, SystemExit):
-        return error.code
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 2 if isinstance(error, UsageError) else 1
 
 
