@@ -1,15 +1,17 @@
-"""What only a CUDA GPU can show. One GPU is enough: replicas and ranks then share it, and the records say so."""
+"""What only CUDA GPUs can show. One is enough for most: replicas and ranks then share it, and the records say so."""
 
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 import torch
 from conftest import SMALL, environment, planted, records_in, run_script
 from factories import make_config
 
-from common.machine.devices import one_device
+from common.machine.devices import listed_devices, one_device
 from common.training import models
+from common.training.models import seed_devices
 
 pytestmark = [
     pytest.mark.gpu,
@@ -75,7 +77,7 @@ def test_precisions_train(tmp_path, precision):
 def test_missing_gpu_is_refused(tmp_path):
     process = run_script("03_dataparallel_training.py", "--gpus", "0,99", "--results-dir", tmp_path, env=GPU)
     assert process.returncode == 2
-    assert "GPU 0 to" in process.stderr
+    assert "try --gpus 0" in process.stderr
 
 
 def test_out_of_gpu_memory_leaves_a_record(tmp_path):
@@ -162,3 +164,66 @@ def test_a_checkpoint_of_a_gpu_goes_on_under_another_method(tmp_path, script, ra
     record = run(script, tmp_path / "b", "--batch-size", 16, "--epochs", 3, "--resume", newest, "--amp", ranks=ranks)
     assert record["resumed"]["epoch"] == 3
     assert record["epochs"][0]["mean_loss"] < 6
+
+
+# ------------------------------------------------------------------------------------------------ two GPUs
+
+several = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+
+
+@several
+def test_dataparallel_on_two_gpus_says_what_its_threads_cost(tmp_path):
+    record = run("03_dataparallel_training.py", tmp_path, "--batch-size", 16, "--gpus", "0,1", "--anatomy-steps", 6)
+    assert not record["world"]["shared"]
+    assert record["parity"]["outcome"] == "passed"
+    (rank,) = record["anatomy"]["ranks"]
+    kinds = ("new_threads", "kept_threads", "one_thread", "kept_replicas")
+    assert all(len(rank[f"{kind}_seconds"]) == 6 for kind in kinds)
+    assert median(rank["new_threads_seconds"]) > median(rank["kept_threads_seconds"])
+
+
+@several
+def test_ddp_over_nccl_on_two_gpus_parts_cleanly(tmp_path):
+    record = run("04_ddp_training.py", tmp_path, "--batch-size", 8, ranks=2)
+    assert (record["world"]["backend"], record["world"]["shared"]) == ("nccl", False)
+    assert "NCCL" in record["backend_class"]
+    assert record["parity"]["outcome"] == "passed"
+    assert all(rank["busy_seconds"]["exchange"] for rank in record["anatomy"]["ranks"])
+
+
+@several
+def test_a_rank_that_fails_alone_over_nccl_ends_the_job_with_its_reason(tmp_path):
+    code = """
+import os
+from common.training import epoch
+step = epoch.training_step
+def failing(training, batches):
+    if os.environ["RANK"] == "1":
+        raise ValueError("planted")
+    return step(training, batches)
+epoch.training_step = failing
+"""
+    script = planted(tmp_path, "04_ddp_training.py", code)
+    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    process = run_script(script, *arguments, ranks=2, env=GPU, timeout=120)
+    assert process.returncode == 1
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["rank"], record["failure"]["message"]) == (1, "planted")
+
+
+def test_host_and_device_have_times_of_their_own(tmp_path):
+    """The device can be no busier than the step is long; the host launches what the device does."""
+    record = run("02_baseline_single_gpu.py", tmp_path, "--batch-size", 32, "--anatomy-steps", 6)
+    (rank,) = record["anatomy"]["ranks"]
+    assert record["anatomy"]["note"] == ""
+    assert 0 < median(rank["busy_seconds"]["step"]) <= 1.05 * median(rank["step_seconds"])
+    assert {"forward", "backward", "optimizer", "step"} <= set(rank["busy_seconds"])
+    assert 0 < median(rank["host_seconds"]["forward"]) < median(rank["host_seconds"]["step"])
+
+
+@several
+def test_replicas_on_two_gpus_drop_different_units():
+    torch.cuda.init()
+    seed_devices(listed_devices("cuda", "0,1"), 0)
+    drawn = [torch.rand(8, device=f"cuda:{index}").tolist() for index in (0, 1)]
+    assert drawn[0] != drawn[1]
