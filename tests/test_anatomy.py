@@ -85,6 +85,7 @@ def test_work_belongs_to_the_phase_that_launched_it_and_is_counted_once():
         event("user_annotation", "forward", 0, 40),
         event("user_annotation", "replicate", 0, 10),  # inside the forward
         event("user_annotation", "backward", 40, 60),
+        event("user_annotation", "DataParallel.forward", 15, 10),  # torch's own
         event("cuda_runtime", "cudaLaunchKernel", 5, 1, correlation=1),
         event("cuda_runtime", "cudaLaunchKernel", 20, 1, correlation=2),
         event("cuda_runtime", "cudaLaunchKernel", 22, 1, correlation=3),

@@ -10,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -18,9 +18,11 @@ from common.examining.instruments import instruments
 from common.examining.phases import PhaseClock
 from common.machine.devices import Place
 from common.machine.ranks import barrier
+from common.records import PhaseName
 from common.training.step import Training, training_step
 
 PROFILED_STEPS = 4
+RANGES = {"step", *get_args(PhaseName)}
 WORK = {"kernel", "gpu_memcpy", "gpu_memset"}
 LAUNCHES = {"cuda_runtime", "cuda_driver"}
 """Categories of a trace: what a device does, and the calls by which the host asks for it."""
@@ -60,7 +62,8 @@ def busy_seconds(training: Training, place: Place) -> dict[str, list[float]]:
 def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[str, list[float]]:
     """The same of a trace's events (times in µs). What a device does belongs to the phase in which it was launched."""
     events = [event for event in events if event.get("ph") == "X"]
-    ranges = [(e["ts"], e["ts"] + e["dur"], e["name"]) for e in events if e.get("cat") == "user_annotation"]
+    marked = (e for e in events if e.get("cat") == "user_annotation" and e["name"] in RANGES)  # torch marks more
+    ranges = [(e["ts"], e["ts"] + e["dur"], e["name"]) for e in marked]
     steps = sorted((began, ended) for began, ended, name in ranges if name == "step")
     phases = sorted((ended - began, began, ended, name) for began, ended, name in ranges if name != "step")
     launched = {e["args"].get("correlation"): e["ts"] for e in events if e.get("cat") in LAUNCHES}
