@@ -39,6 +39,7 @@ def _minus(text: str) -> str:
 
 
 DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 
 
@@ -80,6 +81,7 @@ class Form:
 FORMS = {
     "s": Form("s"),
     "ms": Form("ms", 1000),
+    "duration": Form("s", prefixes=SMALL),
     "samples/s": Form("samples/s"),
     "×": Form("×", decimals=2),
     "ratio": Form("", decimals=2),

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from common.console.machine_tables import plain_table, section
-from common.formats import gib
+from common.formats import FORMS, gib
 from common.records import AllReduce, Copy, LaunchTimes, MatmulRate, MemoryRate, ProbeName, Probes
 
 TITLES: dict[ProbeName, str] = {
@@ -38,29 +38,13 @@ def probe_table(measured: Probes) -> RenderableType:
     return Group(*sections)
 
 
-def scaled(value: float, unit: str) -> str:
-    """ "88.8 GFLOP/s": three digits and a decimal prefix (giga is 10**9), as bandwidths are usually told."""
-    factor, prefix = next((pair for pair in ((1e12, "T"), (1e9, "G"), (1e6, "M")) if value >= pair[0]), (1e3, "k"))
-    return f"{_three_digits(value / factor)} {prefix}{unit}"
-
-
-def duration(seconds: float) -> str:
-    """ "1.84 ms"."""
-    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
-    return f"{_three_digits(seconds * factor)} {unit}"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
-
-
 def _launches(times: LaunchTimes) -> RenderableType:
     rows = plain_table("what", "from", "host time")
-    rows.add_row("addition of 8 numbers", "one thread", duration(times.alone_seconds))
-    rows.add_row("", f"each of {times.workers} threads at once", duration(times.threads_seconds))
-    rows.add_row("", f"each of {times.workers} processes at once", duration(times.processes_seconds))
-    rows.add_row("convolution", "a thread that has launched it before", duration(times.convolution_seconds))
-    rows.add_row("", "a thread that has just started", duration(times.first_convolution_seconds))
+    rows.add_row("addition of 8 numbers", "one thread", FORMS["duration"](times.alone_seconds))
+    rows.add_row("", f"each of {times.workers} threads at once", FORMS["duration"](times.threads_seconds))
+    rows.add_row("", f"each of {times.workers} processes at once", FORMS["duration"](times.processes_seconds))
+    rows.add_row("convolution", "a thread that has launched it before", FORMS["duration"](times.convolution_seconds))
+    rows.add_row("", "a thread that has just started", FORMS["duration"](times.first_convolution_seconds))
     use = _use(
         "why threads (DataParallel starts new ones each step) can cost more than the bytes that they save to send"
     )
@@ -71,14 +55,14 @@ def _matmul(rates: list[MatmulRate]) -> RenderableType:
     rows = plain_table("device", "precision", "rate", "fastest for")
     for rate in rates:
         matrices = f"{rate.size} × {rate.size} matrices"
-        rows.add_row(rate.device_model, rate.precision, scaled(rate.flops_per_second, "FLOP/s"), matrices)
+        rows.add_row(rate.device_model, rate.precision, FORMS["FLOP/s"](rate.flops_per_second), matrices)
     return section(TITLES["matmul"], rows, _use("the most arithmetic that training can get out of a device"))
 
 
 def _memory(rates: list[MemoryRate]) -> RenderableType:
     rows = plain_table("device", "read + written")
     for rate in rates:
-        rows.add_row(rate.device_model, scaled(rate.bytes_per_second, "B/s"))
+        rows.add_row(rate.device_model, FORMS["B/s"](rate.bytes_per_second))
     return section(
         TITLES["memory"], rows, _use("limits layers that compute little: normalisation, ReLU, the optimizer")
     )
@@ -100,7 +84,7 @@ def _speed(copy: Copy | None) -> Text:
     if copy is None:
         return Text("–")
     rate = copy.bytes_per_second
-    return Text("DAMAGED", style="bold red") if rate is None else Text(scaled(rate, "B/s"))
+    return Text("DAMAGED", style="bold red") if rate is None else Text(FORMS["B/s"](rate))
 
 
 def _all_reduce(measured: AllReduce) -> RenderableType:
@@ -110,7 +94,9 @@ def _all_reduce(measured: AllReduce) -> RenderableType:
             rows.add_row(_message_size(time.bytes), Text("WRONG SUM", style="bold red"))
             continue
         bandwidths = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
-        rows.add_row(_message_size(time.bytes), duration(time.seconds), *(scaled(value, "B/s") for value in bandwidths))
+        rows.add_row(
+            _message_size(time.bytes), FORMS["duration"](time.seconds), *(FORMS["B/s"](value) for value in bandwidths)
+        )
     use = (
         "step 04 exchanges gradients like this (resnet50: 97 MiB a step). Small messages cost the latency of an "
         "exchange, large ones show its bandwidth. Bus bandwidth counts what each device must send: it compares with "

@@ -62,18 +62,6 @@ def test_what_arrived_wrong_has_no_speed():
     assert Copy(source=0, destination=1, bytes=300, seconds=None).bytes_per_second is None
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(9.876e14, "988 TB/s"), (8.88e10, "88.8 GB/s"), (1.234e6, "1.23 MB/s"), (500, "0.50 kB/s")]
-)
-def test_rates_are_told_with_decimal_prefixes(value, text):
-    assert tables.scaled(value, "B/s") == text
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(2, "2.00 s"), (0.0123, "12.3 ms"), (4.56e-5, "45.6 µs")])
-def test_durations_are_told_in_a_fitting_unit(seconds, text):
-    assert tables.duration(seconds) == text
-
-
 # ------------------------------------------------------------------------------------------------ one device
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
-from common.records import AllReduce, Copy, EnvironmentRecord, Probes
+from common.records import AllReduce, Copy, EnvironmentRecord, LaunchTimes, Probes
 
 MAX_GPUS = 16
 
@@ -26,7 +26,7 @@ class MeasuredParts:
 def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
     """All that one record's probes have to show."""
     probes = record.probes
-    tables = [table for table in (_rates(probes), _copies(probes.copies)) if table.lines]
+    tables = [table for table in (_rates(probes), _copies(probes.copies), _launches(probes.launches)) if table.lines]
     reasons = {**probes.failed, **probes.not_applicable}
     missing = [
         finding("probe.missing", probe=finding(f"probe.{name}"), reason=reason) for name, reason in reasons.items()
@@ -48,6 +48,19 @@ def _rates(probes: Probes) -> Table:
         size = finding("note.copy_of", bytes=rate.bytes)
         lines.append(Line([head, Cell(rate.bytes_per_second, "B/s", notes=(size,))]))
     return Table("one_device", columns(("part", "probes"), ("rate", "probes")), lines)
+
+
+def _launches(times: LaunchTimes | None) -> Table:
+    """What the host needs to start small work."""
+    found = [] if times is None else [
+        ("one_thread", times.alone_seconds), ("threads", times.threads_seconds), ("processes", times.processes_seconds),
+        ("convolution", times.convolution_seconds), ("first_convolution", times.first_convolution_seconds),
+    ]  # fmt: skip
+    lines = [
+        Line([Cell(finding(f"name.{name}", workers=times.workers)), Cell(seconds, "duration")])
+        for name, seconds in found
+    ]
+    return Table("launches", columns(("part", "probes"), ("time", "probes")), lines)
 
 
 def _copies(copies: list[Copy]) -> Table:
