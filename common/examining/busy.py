@@ -12,14 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-
-from common.examining.instruments import instruments
-from common.examining.phases import PhaseClock
+from common.examining.traces import profiled_steps
 from common.machine.devices import Place
-from common.machine.ranks import barrier
 from common.records import PhaseName
-from common.training.step import Training, training_step
+from common.training.step import Training
 
 PROFILED_STEPS = 4
 RANGES = {"step", *get_args(PhaseName)}
@@ -37,21 +33,7 @@ def busy_seconds(training: Training, place: Place) -> dict[str, list[float]]:
 
     It must be a GPU. Under DDP the exchange is kept out of the step: its kernels wait for other ranks.
     """
-    upcoming, clock = training.whole_steps(), PhaseClock(place)
-    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    profiler = torch.profiler.profile(activities=activities)
-    barrier()
-    with instruments(training.model, clock):
-        for number in range(1 + PROFILED_STEPS):
-            if number == 1:
-                place.synchronize()
-                profiler.start()
-            with clock.step():
-                clock.phase("data wait")
-                batches = next(upcoming)
-                training_step(training, batches, clock.phase)
-    place.synchronize()
-    profiler.stop()
+    profiler = profiled_steps(training, place, PROFILED_STEPS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

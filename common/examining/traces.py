@@ -16,21 +16,28 @@ TRACED_STEPS = 3
 
 
 def write_trace(training: Training, place: Place, folder: Path, stem: str) -> Path:
-    """A Chrome trace of a few steps of this rank, `folder`/`stem`.json.gz, with the phases as named ranges.
+    """A Chrome trace of a few steps of this rank, `folder`/`stem`.json.gz, with the phases as named ranges."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.json.gz"
+    profiled_steps(training, place, TRACED_STEPS).export_chrome_trace(str(path))
+    return path
+
+
+def profiled_steps(training: Training, place: Place, steps: int) -> torch.profiler.profile:
+    """A profile of so many steps of this rank, each phase a named range; a step before them settles the instruments.
 
     In a pass of its own: the profiler slows down what it watches.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    upcoming = training.whole_steps()
+    upcoming, clock = training.whole_steps(), PhaseClock(place)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if place.kind == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    clock = PhaseClock(place)
     profiler = torch.profiler.profile(activities=activities)
     barrier()
     with instruments(training.model, clock):
-        for number in range(1 + TRACED_STEPS):
+        for number in range(1 + steps):
             if number == 1:
+                place.synchronize()
                 profiler.start()
             with clock.step():
                 clock.phase("data wait")
@@ -38,6 +45,4 @@ def write_trace(training: Training, place: Place, folder: Path, stem: str) -> Pa
                 training_step(training, batches, clock.phase)
         place.synchronize()
         profiler.stop()
-    path = folder / f"{stem}.json.gz"
-    profiler.export_chrome_trace(str(path))
-    return path
+    return profiler
