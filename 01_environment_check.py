@@ -45,7 +45,9 @@ def main() -> int:
         record.probes = measure.measure(lambda name: console.print(f"  {probe_tables.TITLES[name]} …"), *measure.plan())
         console.print(probe_tables.probe_table(record.probes))
     path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))
-    console.print(machine_tables.conclusion(record, _next_command(args)))
+    console.print(machine_tables.conclusion(record))
+    if not failures:
+        console.print(f"\nnext: {_next_command(args)}", markup=False, soft_wrap=True)
     console.print(f"record: {path}", markup=False, soft_wrap=True)
 
     for failure in failures if args.quiet else []:

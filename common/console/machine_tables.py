@@ -72,7 +72,7 @@ def requirement_table(record: EnvironmentRecord) -> RenderableType:
     return Group(*sections)
 
 
-def conclusion(record: EnvironmentRecord, next_command: str) -> RenderableType:
+def conclusion(record: EnvironmentRecord) -> RenderableType:
     """Will the lab run, on which devices, and what does it teach there."""
     outcomes = [requirement.outcome for requirement in record.requirements]
     failures, warnings = outcomes.count("failure"), outcomes.count("warning")
@@ -84,7 +84,6 @@ def conclusion(record: EnvironmentRecord, next_command: str) -> RenderableType:
     lines = [Text(f"\nThe lab can run here, on {devices}{reserve}.", style="bold green")]
     if not gpus:
         lines.append(Text(_stand_ins(cores)))
-    lines.append(Text.assemble(("\nnext: ", "dim"), next_command))
     return Group(*lines)
 
 

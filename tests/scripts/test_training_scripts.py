@@ -147,7 +147,8 @@ def test_loader_workers_hand_over_the_same_samples(tmp_path, by_step, workers):
 
 
 def test_bf16_trains_on_cores(tmp_path):
-    arguments = [*SMALL, "--batch-size", 16, "--precision", "bf16", "--gpus", "0,1", "--results-dir", tmp_path]
+    arguments = [*SMALL, "--samples-per-epoch", 32, "--batch-size", 16, "--precision", "bf16", "--gpus", "0,1"]
+    arguments += ["--results-dir", tmp_path]  # few samples: cores without bf16 instructions take seconds for one
     assert run_script(SCRIPTS["03"], *arguments).returncode == 0
     (record,) = records_in(tmp_path)
     assert record["config"]["precision"] == "bf16"

@@ -85,7 +85,7 @@ def test_replicas_run_in_the_precision_and_memory_format_asked_for(devices):
 def test_amp_is_bf16_on_cores_and_every_switch_is_in_the_record(tmp_path):
     switches = ["--amp", "--channels-last", "--deterministic"]
     for script, more in ((SINGLE, ["--batch-size", 8]), (DP, ["--batch-size", 16, "--gpus", "0,1"])):
-        process = run_script(script, *SHORT, *more, *switches, "--results-dir", tmp_path)
+        process = run_script(script, *SHORT, "--samples-per-epoch", 16, *more, *switches, "--results-dir", tmp_path)
         assert process.returncode == 0, process.stderr
         assert "channels-last, deterministic" in process.stdout
     for record in records_in(tmp_path):
@@ -128,12 +128,12 @@ torch.nn.Module.compile = compiled
 def test_ddp_options_train_and_pass_parity(tmp_path):
     """Several of them at once: what goes together."""
     for options in (
-        ["--one-bucket"],
+        ["--one-bucket", "--anatomy-steps", 1],
         ["--static-graph", "--no-gradient-as-bucket-view", "--broadcast-buffers"],
-        ["--comm-hook", "fp16", "--find-unused-parameters", "--bucket-cap-mb", "5"],
+        ["--comm-hook", "fp16", "--find-unused-parameters", "--bucket-cap-mb", "5", "--anatomy-steps", 1],
         ["--comm-hook", "powersgd", "--one-bucket"],
     ):
-        arguments = [*SHORT, "--batch-size", 8, "--anatomy-steps", 1, *options, "--results-dir", tmp_path]
+        arguments = [*SHORT, "--batch-size", 8, *options, "--results-dir", tmp_path]
         process = run_script(DDP, *arguments, ranks=2)
         assert process.returncode == 0, process.stderr
         assert "FutureWarning" not in process.stderr
