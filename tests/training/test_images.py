@@ -17,6 +17,11 @@ from common.training.validation import validate
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "dog": (190, 190, 60)}
 
+LEARNING = ["--model", "resnet18", "--image-size", 32, "--epochs", 8, "--lr", 0.001, "--anatomy-steps", 0]
+MAX_LOSS_RATIO, MIN_TOP1 = 0.5, 0.7
+"""A rate so small that the loss falls whatever the seed and the rounding, and limits for the last epoch (top-1 by
+chance: 0.25). `benchmarks/learning_margins.py` says how far from them right and broken exchanges end."""
+
 
 def fill(folder, per_class, classes=COLOURS):
     random = np.random.default_rng(0)
@@ -30,7 +35,11 @@ def fill(folder, per_class, classes=COLOURS):
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """64 training images of 4 classes and 18 to validate on; of each one is broken, in different ways."""
-    folder = tmp_path_factory.mktemp("data") / "insects"
+    return fill_tree(tmp_path_factory.mktemp("data"))
+
+
+def fill_tree(parent):
+    folder = parent / "insects"
     fill(folder / "train", 16)
     fill(folder / "val", 6, ("bee", "cat", "dog"))  # a class that val/ lacks must not shift the numbers of the others
     cut = folder / "train" / "bee" / "3.jpg"
@@ -41,8 +50,7 @@ def tree(tmp_path_factory):
 
 @pytest.mark.parametrize(("script", "batch", "ranks"), [(SINGLE, 16, 0), (DP, 16, 0), (DDP, 8, 2)])
 def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
-    arguments = ["--data-dir", tree, "--model", "resnet18", "--image-size", 32, "--batch-size", batch, "--epochs", 8]
-    arguments += ["--lr", 0.001, "--anatomy-steps", 0, "--workers", int(script == SINGLE)]
+    arguments = ["--data-dir", tree, *LEARNING, "--batch-size", batch, "--workers", int(script == SINGLE)]
     arguments += ["--gpus", "0,1"] if script == DP else []
     process = run_script(script, *arguments, "--results-dir", tmp_path, ranks=ranks)
     assert process.returncode == 0, process.stderr
@@ -50,11 +58,10 @@ def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
     assert record["config"]["data_source"] == "insects: 64 images, 4 classes"
     assert record["config"]["num_classes"] == 4
     epochs = record["epochs"]
-    # A rate small enough that the loss falls whatever the seed and the rounding: docs/reliability.md has the figures.
-    assert epochs[-1]["mean_loss"] < epochs[0]["mean_loss"] / 2
+    assert epochs[-1]["mean_loss"] < MAX_LOSS_RATIO * epochs[0]["mean_loss"]
     last = epochs[-1]["validation"]
     assert last["samples"] == 17  # 18, each once, but for the broken one
-    assert last["top1"] > 0.7  # chance: 0.25
+    assert last["top1"] > MIN_TOP1
     assert last["top5"] == 1.0
     names = [name.split(" ")[0].split("insects/")[1] for name in record["unreadable_files"]]
     assert names == ["train/bee/3.jpg", "val/cat/1.jpg"]

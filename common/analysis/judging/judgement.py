@@ -70,7 +70,7 @@ class GroupJudgement:
     settings: Facts
     commands: list[tuple[Row, list[tuple[str, int]]]]
     why: GroupWhy | None
-    """None beyond the first groups."""
+    """None beyond the first groups, and where every run of the group stands in groups before it as well."""
 
 
 @dataclass
@@ -97,7 +97,10 @@ def judge(folder: Folder) -> Judgement:
     groups = build_groups(tables)
     return Judgement(
         headline=headline(groups),
-        groups=[_judge_group(number, group) for number, group in enumerate(groups, start=1)],
+        groups=[
+            _judge_group(number, group, in_full=number <= MAX_GROUPS_IN_FULL and not is_repeated)
+            for number, (group, is_repeated) in enumerate(zip(groups, _repeated(groups), strict=True), start=1)
+        ],
         comparison=comparison_table(groups),
         tables=tables,
         banners=banners.banners(groups),
@@ -110,7 +113,18 @@ def judge(folder: Folder) -> Judgement:
     )
 
 
-def _judge_group(number: int, group: Group) -> GroupJudgement:
+def _repeated(groups: list[Group]) -> list[bool]:
+    """For each group: whether all of its runs stand in groups before it."""
+    seen: set[str] = set()
+    found = []
+    for group in groups:
+        files = {run.file for row in group.rows for run in row.runs}
+        found.append(files <= seen)
+        seen |= files
+    return found
+
+
+def _judge_group(number: int, group: Group, in_full: bool) -> GroupJudgement:
     rows = group.rows[:MAX_ROWS]
     checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
     found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
@@ -130,7 +144,7 @@ def _judge_group(number: int, group: Group) -> GroupJudgement:
         accuracy=accuracy_table(group),
         settings={**group.key, **group.shared_facts},
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
-        why=_why(group) if number <= MAX_GROUPS_IN_FULL else None,
+        why=_why(group) if in_full else None,
     )
 
 
