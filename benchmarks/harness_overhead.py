@@ -3,14 +3,17 @@
 One process (one per device under torchrun) trains one model in turns, epoch by epoch:
 
 - `bare`: the least loop that does the same work, over one batch that stays on the device;
-- `lab`: the lab's own `measured_epoch` over that same batch: its step, its clocks, its sums;
-- `loader`: the same with the lab's loader, a real DataLoader with its workers, its pinning and its copies.
+- `lab`: the lab's own `measured_epoch` over that same batch: its step, its clocks, its sums, its sampler of the GPUs;
+- `loader`: the same with the lab's loader, a real DataLoader with its workers, its pinning and its copies;
+- `timm`, with `--timm` where that package is there: a step as its `benchmark.py` takes it (new random targets, one
+  synchronisation a step) with its own model of that name.
 
 Neighbouring epochs meet the same machine, so that their quotients tell a percent where whole runs differ by ten. Prints
 bare seconds / lab's and lab's / loader's for each setting, with 95 % intervals. Goal of the first: at least 0.99.
 The second is what a user's data path costs, and no fault of the measuring.
 
     python benchmarks/harness_overhead.py                                             # settings of this machine
+    python benchmarks/harness_overhead.py --gpus 0,1                                  # the same under DataParallel
     torchrun --standalone --nproc_per_node=2 benchmarks/harness_overhead.py           # the same under DDP
     python benchmarks/harness_overhead.py --pairs 5 -- --model resnet18 --batch-size 32   # one setting of your own
 """
@@ -18,8 +21,9 @@ The second is what a user's data path costs, and no fault of the measuring.
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -33,12 +37,15 @@ from common.analysis.statistics.estimates import Estimate, paired_ratio
 from common.command_line.flags import add_ddp_options, training_parser
 from common.command_line.parser import Parser, positive_int, start
 from common.command_line.resolve import resolve
+from common.console.screen import TrainingProgress, open_console
 from common.machine import devices
 from common.machine.devices import Place
 from common.machine.ranks import barrier
 from common.measuring.clocks import StepClock
+from common.measuring.gpu_sampler import GpuSampler
 from common.training.batch import Batch
 from common.training.data import EpochSampler, create_dataset, create_loader
+from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import changing_arguments, gradient_bytes, process_group
 from common.training.epoch import measured_epoch
 from common.training.models import create_model
@@ -60,31 +67,38 @@ def main() -> int:
     """0 if every setting meets the goal."""
     parser = Parser(description=__doc__)
     parser.add_argument("--pairs", type=positive_int, default=6, help="epochs of each kind, at least 2")
+    parser.add_argument("--gpus", help="DataParallel over these devices; the batch of a setting is per device")
+    parser.add_argument("--timm", action="store_true", help="a step of timm's as well")
     parser.add_argument(
         "setting", nargs="*", help="flags of step 02 or 04, after --, in place of this machine's settings"
     )
     options = parser.parse_args()
     under_ddp = "RANK" in os.environ
-    place = devices.rank_device("auto") if under_ddp else devices.one_device("auto")
+    if options.gpus:
+        place = devices.listed_devices("auto", options.gpus)
+    else:
+        place = devices.rank_device("auto") if under_ddp else devices.one_device("auto")
     settings = [shlex.join(options.setting)] if options.setting else SETTINGS[place.kind]
     with process_group(place, 600) if under_ddp else nullcontext():
-        met = [compare(setting, place, max(2, options.pairs)) for setting in settings]
+        met = [compare(setting, place, max(2, options.pairs), options.timm) for setting in settings]
     return int(not all(met))
 
 
-def compare(setting: str, place: Place, pairs: int) -> bool:
+def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
     """Time one setting and print what it says; whether it meets the goal."""
     training = prepare(setting, place)
     resident = Training(training.model, training.optimizer, Resident(training), training.config)
     kinds = {
         "bare": lambda: bare_epoch(resident),
-        "lab": lambda: measured_epoch(resident, StepClock(place), lambda step: None),
-        "loader": lambda: measured_epoch(training, StepClock(place), lambda step: None),
+        "lab": lambda: watched_epoch(resident, place),
+        "loader": lambda: watched_epoch(training, place),
     }
+    if with_timm:
+        kinds["timm"] = timm_epoch(resident)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for pair in range(-1, pairs):  # the first round warms up
         training.loader.sampler.set_epoch(pair + 2)
-        for kind in kinds if pair % 2 else reversed(kinds):
+        for kind in list(kinds)[:: 1 if pair % 2 else -1]:
             place.synchronize()
             barrier()
             started = perf_counter()
@@ -100,7 +114,50 @@ def compare(setting: str, place: Place, pairs: int) -> bool:
             f"{setting}\n  bare {rate:,.0f} samples/s; lab {told(harness)} of it; with the loader {told(data)} of that",
             flush=True,
         )
+        if with_timm:
+            print(f"  timm's step {told(paired_ratio(seconds['lab'], seconds['timm']))} of the lab's speed", flush=True)
     return harness.value >= GOAL
+
+
+def watched_epoch(training: Training, place: Place) -> None:
+    """An epoch as a run measures it, with all that is going on beside it."""
+    sampler = GpuSampler(place.indices if place.kind == "cuda" else ())
+    sampler.start()
+    progress = TrainingProgress(open_console(place.rank, quiet=True))
+    progress.phase("epoch", len(training.loader))
+    measured_epoch(training, StepClock(place), lambda step: progress.advance())
+    progress.close()
+    sampler.stop()
+
+
+def timm_epoch(training: Training) -> Callable[[], None]:
+    """An epoch of steps as timm's `TrainBenchmarkRunner` takes them (benchmark.py), in the precision of `training`."""
+    import timm
+
+    config, device = training.config, training.device
+    memory = torch.channels_last if config.memory_format == "channels_last" else torch.contiguous_format
+    model = timm.create_model(config.model, num_classes=config.num_classes).to(device, memory_format=memory).train()
+    if config.compile:
+        model.compile()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    size = (config.per_device_batch_size, 3, config.image_size, config.image_size)
+    images = torch.randn(size, device=device).contiguous(memory_format=memory)
+    criterion = nn.CrossEntropyLoss()
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+    def epoch() -> None:
+        for _ in range(len(training.loader)):
+            optimizer.zero_grad()
+            with autocast:
+                logits = model(images)
+                targets = torch.empty(len(images), device=device, dtype=torch.long).random_(config.num_classes)
+                criterion(logits, targets).backward()
+            optimizer.step()
+            torch.accelerator.synchronize() if device.type != "cpu" else None
+
+    return epoch
 
 
 def told(quotient: Estimate) -> str:
@@ -110,10 +167,13 @@ def told(quotient: Estimate) -> str:
 
 def prepare(setting: str, place: Place) -> Training:
     """The training that step 02 (or 04, under torchrun) would make of these flags."""
-    parser = training_parser("ddp" if place.world.backend else "single", "", "")
+    method = "ddp" if place.world.backend else "dp" if len(place.indices) > 1 else "single"
+    parser = training_parser(method, "", "")
     if place.world.backend:
         add_ddp_options(parser)
     options = parser.read(shlex.split(setting))
+    if method == "dp":
+        options = replace(options, batch_size=options.batch_size * len(place.indices))
     config = resolve(options, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind))
     model: nn.Module = create_model(config, place)
     if config.ddp:
@@ -124,6 +184,9 @@ def prepare(setting: str, place: Place) -> Training:
             gradient_as_bucket_view=config.ddp.gradient_as_bucket_view,
             **arguments,
         )
+    elif method == "dp":
+        parallel = nn.DataParallel if place.kind == "cuda" else EmulatedDataParallel
+        model = parallel(model, device_ids=place.indices)
     if config.compile:
         model.compile()
     dataset = create_dataset(config)
