@@ -35,6 +35,7 @@ def train(options: TrainingOptions) -> None:
     from common.running.life import recording
     from common.training.data import EpochSampler, create_dataset, create_loader
     from common.training.distributed import changing_arguments, compress_exchange, gradient_bytes, process_group
+    from common.training.exchanges import EXCHANGES
     from common.training.models import create_model
     from common.training.step import Training
 
@@ -44,15 +45,18 @@ def train(options: TrainingOptions) -> None:
         model = create_model(config, place)
         if config.ddp.sync_bn:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        model = DistributedDataParallel(
-            model,
-            device_ids=[place.first] if place.kind == "cuda" else None,
-            find_unused_parameters=config.ddp.find_unused_parameters,
-            gradient_as_bucket_view=config.ddp.gradient_as_bucket_view,
-            static_graph=config.ddp.static_graph,
-            **changing_arguments(config.ddp, gradient_bytes(model)),
-        )
-        compress_exchange(model, config.ddp.comm_hook)
+        if config.ddp.exchange == "ddp":
+            model = DistributedDataParallel(
+                model,
+                device_ids=[place.first] if place.kind == "cuda" else None,
+                find_unused_parameters=config.ddp.find_unused_parameters,
+                gradient_as_bucket_view=config.ddp.gradient_as_bucket_view,
+                static_graph=config.ddp.static_graph,
+                **changing_arguments(config.ddp, gradient_bytes(model)),
+            )
+            compress_exchange(model, config.ddp.comm_hook)
+        else:  # what torch's class does, built by hand
+            model = EXCHANGES[config.ddp.exchange](model)
 
         dataset = create_dataset(config)
         sampler = EpochSampler(

@@ -1,13 +1,14 @@
 # The commands of the README in one go.
 #
-#   make lab        set up, run all five steps on whatever this machine has, write comparison_report.html
-#   make sweep      set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
-#   make exercise   set up, run the published commands with the published sizes
-#   make test       set up, run the tests
-#   make lint       check style and types
+#   make lab         set up, run all five steps on whatever this machine has, write comparison_report.html
+#   make sweep       set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
+#   make exchanges   set up, run step 04 with torch's DDP and with three exchanges built by hand, in turn, then step 05
+#   make exercise    set up, run the published commands with the published sizes
+#   make test        set up, run the tests
+#   make lint        check style and types
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
-# and so for the other two. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
+# and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
 # and with which sizes, stands in common/campaigns/launches.py.
 
 PYTHON ?= python3
@@ -16,9 +17,9 @@ BIN := .venv/bin
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)'))
 
-.PHONY: lab sweep exercise test lint
+.PHONY: lab sweep exchanges exercise test lint
 
-lab sweep exercise: .venv/lab
+lab sweep exchanges exercise: .venv/lab
 	$(BIN)/python -m common.campaigns $@ $(FLAGS)
 
 test: .venv/test

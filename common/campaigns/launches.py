@@ -39,6 +39,7 @@ DDP_OPTIONS = (
     " --comm-hook powersgd --one-bucket",
 )
 GPU_DDP_OPTIONS = (" --sync-bn", " --comm-hook bf16")
+EXCHANGES_BY_HAND = ("", " --exchange per-parameter", " --exchange flat", " --exchange overlapped")
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,16 @@ CAMPAIGNS = {
             "cpu": Sizes("resnet18", batch=16, epochs=2, steps=5),
         },
         last_start=900,
+    ),
+    "exchanges": Campaign(
+        purpose="step 04 with torch's DDP, then with each exchange that is built by hand",
+        check=f"{CHECK} --no-benchmark",
+        round=tuple(DDP + exchange for exchange in EXCHANGES_BY_HAND),
+        sizes={
+            "cuda": Sizes("resnet50", batch=64, epochs=2, steps=60),
+            "cpu": Sizes("resnet18", batch=16, epochs=2, steps=6),
+        },
+        later=WITHOUT_ANATOMY,
     ),
     "exercise": Campaign(
         purpose="the published exercise: its commands, with its sizes, on its four devices or as many as there are",

@@ -9,7 +9,7 @@ from typing import get_args
 
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import Parser, count, nonnegative_float, otherwise, positive_float, positive_int
-from common.records import CommHook, DdpOptions, Method, Precision
+from common.records import CommHook, DdpOptions, Exchange, Method, Precision
 
 
 class TrainingParser(Parser):
@@ -133,6 +133,12 @@ def add_ddp_options(parser: Parser) -> None:
     )
     buckets.add_argument("--one-bucket", action="store_true", help="exchange all gradients at once, at the end")
     add = group.add_argument
+    add(
+        "--exchange",
+        choices=get_args(Exchange),
+        default="ddp",
+        help="ddp: torch's class; others: built by hand, without torch's options (common/training/exchanges.py)",
+    )
     add("--gradient-as-bucket-view", action=switch, default=True, help="gradients live in the all-reduce buckets")
     add("--broadcast-buffers", action=switch, default=False, help="copy rank 0's buffers to all ranks each forward")
     add("--sync-bn", action="store_true", help="BatchNorm over the global batch (GPUs only)")

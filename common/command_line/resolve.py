@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import DeviceKind, Precision, RunConfig, World
+from common.records import DdpOptions, DeviceKind, Precision, RunConfig, World
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
@@ -132,6 +132,7 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
     ddp = options.ddp
     if ddp is None:
         return
+    _check_exchange(ddp, options.compile)
     if ddp.static_graph and accumulation_steps > 1:
         raise UsageError(
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
@@ -146,3 +147,18 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
         )
     if ddp.sync_bn and world.device_kind == "cpu":
         raise UsageError("--sync-bn needs GPUs: torch's SyncBatchNorm has no CPU implementation; leave it out")
+
+
+def _check_exchange(ddp: DdpOptions, compiled: bool) -> None:
+    """The exchanges that are built by hand have nothing that torch's options could change."""
+    if ddp.exchange == "ddp":
+        return
+    usual = DdpOptions(exchange=ddp.exchange, timeout_seconds=ddp.timeout_seconds, sync_bn=ddp.sync_bn)
+    changed = [f"--{name.replace('_', '-')}" for name, value in ddp if value != getattr(usual, name)]
+    if compiled:
+        changed.append("--compile")
+    if changed:
+        raise UsageError(
+            f"--exchange {ddp.exchange} is built by hand and knows nothing of {', '.join(changed)}: "
+            "leave one of them out"
+        )

@@ -1,27 +1,25 @@
-"""Extra steps after the measured epochs: phases, and what DDP's exchange, DP's threads and DP's replicas cost."""
+"""Extra steps after the measured epochs: phases, and what the exchange of DDP costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
-import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.busy import busy_seconds
 from common.examining.instruments import instruments, readiness
 from common.examining.phases import PhaseClock
+from common.examining.replicas import price_threads_and_replicas
+from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
 from common.machine.devices import Place
 from common.machine.ranks import barrier, gathered
-from common.measuring.clocks import mark, seconds_between
 from common.records import Anatomy, RankAnatomy
 from common.training.batch import Batch
-from common.training.data_parallel import EmulatedDataParallel, Shard
 from common.training.distributed import in_one_bucket
-from common.training.models import bare
+from common.training.models import bare, has_exchange
 from common.training.step import Training, training_step
 
 SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
@@ -29,8 +27,13 @@ SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
 def step_count(model: nn.Module, steps: int) -> int:
     """Optimizer steps that `dissect` takes, for the progress bar."""
-    kinds = 3 if isinstance(model, DistributedDataParallel) else 4 if isinstance(model, nn.DataParallel) else 0
+    kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
     return 1 + (1 + kinds) * steps
+
+
+def exchange_kinds(model: nn.Module) -> int:
+    """Kinds of steps that show what an exchange costs: on, off, and, where it is torch's, in one bucket."""
+    return 3 if isinstance(model, DistributedDataParallel) else 2
 
 
 def dissect(training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None) -> Anatomy:
@@ -40,7 +43,7 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
     """
     model, upcoming = training.model, training.whole_steps()
     barrier()
-    with readiness(model) if isinstance(model, DistributedDataParallel) else nullcontext([]) as order:
+    with readiness(model) if has_exchange(model) else nullcontext([]) as order:
         batches = next(upcoming)
         training_step(training, batches)
     clock = PhaseClock(place)
@@ -61,7 +64,7 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
     config = training.config
     logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
     anatomy = Anatomy(steps=steps, note=note, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
-    if isinstance(model, DistributedDataParallel):
+    if has_exchange(model):
         anatomy.bucket_bytes = _bucket_bytes(model)
         price_exchange(training, place, batches, steps, mine, progress)
     elif isinstance(model, nn.DataParallel):
@@ -90,96 +93,27 @@ def price_exchange(
     """DDP: whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
 
     All ranks start each step together. The seconds are left in `found`, and those of torch's own clock of the exchange.
+    An exchange that was built by hand has neither that clock nor another layout of buckets.
     """
-    ddp = training.model
-    one_bucket = _with_model(training, in_one_bucket(ddp))
-    for _ in range(SETTLING_STEPS):
-        training_step(one_bucket, batches)
-    ddp._set_ddp_runtime_logging_sample_rate(
-        1
-    )  # every step here ends with a synchronisation, as this clock would force
+    model, one_bucket = training.model, None
+    is_torchs = isinstance(model, DistributedDataParallel)
+    if is_torchs:
+        one_bucket = _with_model(training, in_one_bucket(model))
+        for _ in range(SETTLING_STEPS):
+            training_step(one_bucket, batches)
+        # Every step here ends with a synchronisation, as this clock would force.
+        model._set_ddp_runtime_logging_sample_rate(1)
     for round_ in range(rounds):
-        found.exchange_on_seconds.append(_timed(training, place, batches))
-        if round_:  # torch publishes a step's times with the next step that exchanges
-            communication, overlap = _communication(ddp)
+        found.exchange_on_seconds.append(timed_step(training, place, batches))
+        if is_torchs and round_:  # torch publishes a step's times with the next step that exchanges
+            communication, overlap = _communication(model)
             found.communication_seconds.append(communication)
             found.overlap_seconds.append(overlap)
-        found.exchange_off_seconds.append(_timed(training, place, batches, ddp.no_sync()))
-        found.one_bucket_seconds.append(_timed(one_bucket, place, batches))
-        for _ in range(3):
+        found.exchange_off_seconds.append(timed_step(training, place, batches, model.no_sync()))
+        if one_bucket:
+            found.one_bucket_seconds.append(timed_step(one_bucket, place, batches))
+        for _ in range(exchange_kinds(model)):
             progress()
-
-
-def price_threads_and_replicas(
-    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
-) -> None:
-    """DP: whole steps as torch runs them, in kept threads, from one thread, and with kept replicas, in turn.
-
-    The first kind less each other one says what the other does without: threads that are new in every step, threads at
-    all, replicas that are made anew. The seconds are left in `found`.
-    """
-    model = training.model
-    with ThreadPoolExecutor(len(model.device_ids), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        kinds = {
-            "new_threads": nullcontext,
-            "kept_threads": lambda: _applied(model, pool.map),
-            "one_thread": lambda: _applied(model, map),
-            "kept_replicas": lambda: kept_replicas(model),
-        }
-        for kind in kinds.values():  # what the first step of its kind must settle
-            _timed(training, place, batches, kind())
-        for _ in range(rounds):
-            for name, kind in kinds.items():
-                getattr(found, f"{name}_seconds").append(_timed(training, place, batches, kind()))
-                progress()
-
-
-@contextmanager
-def _applied(model: nn.DataParallel, apply: Callable) -> Iterator[None]:
-    """While open, the replicas of `model` go forward by `apply(function, replicas, inputs, kwargs)` instead of in new
-    threads, as torch's `parallel_apply` does it."""
-
-    def parallel_apply(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
-        with_gradient = torch.is_grad_enabled()  # known to this thread alone
-
-        def forward(number: int) -> object:
-            device = torch.cuda.device(model.device_ids[number]) if torch.cuda.is_initialized() else nullcontext()
-            with torch.set_grad_enabled(with_gradient), device:
-                output = replicas[number](*inputs[number], **kwargs[number])
-            return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
-
-        return list(apply(forward, range(len(replicas))))
-
-    model.parallel_apply = parallel_apply
-    try:
-        yield
-    finally:
-        del model.parallel_apply
-
-
-@contextmanager
-def kept_replicas(model: nn.DataParallel) -> Iterator[None]:
-    """While open, `model` runs replicas that were made once."""
-    replicas = model.replicate(model.module, model.device_ids)
-    model.replicate = lambda module, device_ids: replicas[: len(device_ids)]
-    try:
-        yield
-    finally:
-        del model.replicate
-
-
-def _timed(
-    training: Training, place: Place, batches: Sequence[Batch], around: AbstractContextManager | None = None
-) -> float:
-    """Seconds of one step that begins with idle devices, on all ranks at once, and ends when they are idle again."""
-    with around or nullcontext():  # no_sync: the forward belongs inside, too
-        place.synchronize()
-        barrier()
-        before = mark(place.first)
-        training_step(training, batches)
-        after = mark(place.first)
-        place.synchronize()
-    return round(seconds_between(before, after), 7)
 
 
 def _with_model(training: Training, model: DistributedDataParallel) -> Training:
@@ -197,7 +131,10 @@ def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
     return tuple(max(0, value) / 1e9 for value in nanoseconds)
 
 
-def _bucket_bytes(ddp: DistributedDataParallel) -> list[int]:
-    logged = ddp._get_ddp_logging_data()
+def _bucket_bytes(model: nn.Module) -> list[int]:
+    """In the order in which they become ready; nothing for an exchange built by hand."""
+    if not isinstance(model, DistributedDataParallel):
+        return []
+    logged = model._get_ddp_logging_data()
     sizes = logged.get("rebuilt_bucket_sizes") or logged.get("bucket_sizes", "")
     return [int(size) for size in sizes.split(",") if size.strip()]

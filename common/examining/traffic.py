@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from common.records import DdpOptions
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
+from common.training.models import has_exchange
 
 
 def bytes_moved(
@@ -19,7 +19,7 @@ def bytes_moved(
     """Bytes that a step moves between devices, by phase (`Anatomy.bytes_moved` in the record)."""
     module = getattr(model, "module", model)
     gradients = gradient_bytes(module)
-    if isinstance(model, DistributedDataParallel):
+    if has_exchange(model):
         if ddp.comm_hook == "powersgd":  # how much it sends it alone knows
             return {}
         return {"exchange": gradients // (1 if ddp.comm_hook == "none" else 2)}

@@ -30,7 +30,7 @@ from common.records.probe_results import (
     Probes,
 )
 from common.records.record import EnvironmentRecord, Record
-from common.records.requested import CommHook, DdpOptions, RunConfig
+from common.records.requested import CommHook, DdpOptions, Exchange, RunConfig
 from common.records.step_phases import Anatomy, PhaseName, RankAnatomy
 from common.records.values import (
     SCHEMA_VERSION,
@@ -66,6 +66,7 @@ __all__ = [
     "Environment",
     "EnvironmentRecord",
     "Epoch",
+    "Exchange",
     "Failure",
     "FiniteFloat",
     "FlopKind",

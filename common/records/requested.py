@@ -10,11 +10,14 @@ from pydantic import Field
 from common.records.values import Count, FiniteFloat, Part, PositiveCount, Precision
 
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
+Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
 
 
 class DdpOptions(Part):
     """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
 
+    exchange: Exchange = "ddp"
+    """`ddp` is torch's class; the others are the lab's own, which have none of its arguments."""
     find_unused_parameters: bool = False
     gradient_as_bucket_view: bool = True
     bucket_cap_mb: Annotated[float, Field(gt=0)] | None = None

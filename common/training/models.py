@@ -129,3 +129,8 @@ def _arguments(config: RunConfig) -> dict:
 def bare(model: nn.Module) -> Classifier:
     """The classifier inside a wrapper, or `model` itself."""
     return model if isinstance(model, Classifier) else model.module
+
+
+def has_exchange(model: nn.Module) -> bool:
+    """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
+    return hasattr(model, "no_sync")

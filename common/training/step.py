@@ -8,13 +8,12 @@ from math import ceil
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from common.records import RunConfig
 from common.training.batch import Batch
 from common.training.data import in_groups
-from common.training.models import bare
+from common.training.models import bare, has_exchange
 
 
 class Training:
@@ -72,10 +71,10 @@ def training_step(
 def exchanging_last(model: nn.Module, batches: Sequence[Batch]) -> Iterator[Batch]:
     """The micro-batches of a step, one after another. DDP exchanges gradients with those of the last one alone.
 
-    What the caller does with a batch, forward and backward, happens inside `no_sync()` for all others. Only
-    DistributedDataParallel has an exchange to put off; elsewhere gradients simply add up.
+    What the caller does with a batch, forward and backward, happens inside `no_sync()` for all others. Only step 04's
+    models have an exchange to put off; elsewhere gradients simply add up.
     """
     *first, last = batches
-    with model.no_sync() if first and isinstance(model, DistributedDataParallel) else nullcontext():
+    with model.no_sync() if first and has_exchange(model) else nullcontext():
         yield from first
     yield last

@@ -1,0 +1,75 @@
+"""DataParallel: extra steps that say what its threads and its replicas cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from common.examining.timed_steps import timed_step
+from common.machine.devices import Place
+from common.records import RankAnatomy
+from common.training.batch import Batch
+from common.training.data_parallel import EmulatedDataParallel, Shard
+from common.training.step import Training
+
+
+def price_threads_and_replicas(
+    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+) -> None:
+    """DP: whole steps as torch runs them, in kept threads, from one thread, and with kept replicas, in turn.
+
+    The first kind less each other one says what the other does without: threads that are new in every step, threads at
+    all, replicas that are made anew. The seconds are left in `found`.
+    """
+    model = training.model
+    with ThreadPoolExecutor(len(model.device_ids), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        kinds: dict[str, Callable[[], AbstractContextManager]] = {
+            "new_threads": nullcontext,
+            "kept_threads": lambda: _applied(model, pool.map),
+            "one_thread": lambda: _applied(model, map),
+            "kept_replicas": lambda: kept_replicas(model),
+        }
+        for kind in kinds.values():  # what the first step of its kind must settle
+            timed_step(training, place, batches, kind())
+        for _ in range(rounds):
+            for name, kind in kinds.items():
+                getattr(found, f"{name}_seconds").append(timed_step(training, place, batches, kind()))
+                progress()
+
+
+@contextmanager
+def _applied(model: nn.DataParallel, apply: Callable) -> Iterator[None]:
+    """While open, the replicas of `model` go forward by `apply(function, replicas, inputs, kwargs)` instead of in new
+    threads, as torch's `parallel_apply` does it."""
+
+    def parallel_apply(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
+        with_gradient = torch.is_grad_enabled()  # known to this thread alone
+
+        def forward(number: int) -> object:
+            device = torch.cuda.device(model.device_ids[number]) if torch.cuda.is_initialized() else nullcontext()
+            with torch.set_grad_enabled(with_gradient), device:
+                output = replicas[number](*inputs[number], **kwargs[number])
+            return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
+
+        return list(apply(forward, range(len(replicas))))
+
+    model.parallel_apply = parallel_apply
+    try:
+        yield
+    finally:
+        del model.parallel_apply
+
+
+@contextmanager
+def kept_replicas(model: nn.DataParallel) -> Iterator[None]:
+    """While open, `model` runs replicas that were made once."""
+    replicas = model.replicate(model.module, model.device_ids)
+    model.replicate = lambda module, device_ids: replicas[: len(device_ids)]
+    try:
+        yield
+    finally:
+        del model.replicate

@@ -1,0 +1,26 @@
+"""A whole step by itself: what experiments compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from common.machine.devices import Place
+from common.machine.ranks import barrier
+from common.measuring.clocks import mark, seconds_between
+from common.training.batch import Batch
+from common.training.step import Training, training_step
+
+
+def timed_step(
+    training: Training, place: Place, batches: Sequence[Batch], around: AbstractContextManager | None = None
+) -> float:
+    """Seconds of one step that begins with idle devices, on all ranks at once, and ends when they are idle again."""
+    with around or nullcontext():  # no_sync: the forward belongs inside, too
+        place.synchronize()
+        barrier()
+        before = mark(place.first)
+        training_step(training, batches)
+        after = mark(place.first)
+        place.synchronize()
+    return round(seconds_between(before, after), 7)

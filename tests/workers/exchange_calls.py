@@ -1,0 +1,50 @@
+"""Started by torchrun, with the lab and its tests on PYTHONPATH: an optimizer step under each exchange built by hand.
+
+Prints, as JSON, by how many gradients were complete as each of its all-reduces began, and the largest difference of the
+weights from those that torch's DDP gives, after a step of one batch and after one of two micro-batches.
+"""
+
+import json
+
+import torch.distributed as dist
+from factories import make_config
+from trainers import in_ddp, make_training, micro_batches, weights_after
+
+from common.machine.devices import rank_device
+from common.records import DdpOptions
+from common.training import exchanges
+from common.training.distributed import process_group
+
+all_reduce = dist.all_reduce
+
+
+def main() -> None:
+    place, found = rank_device("cpu"), {}
+    config = make_config(global_batch_size=16, per_device_batch_size=8)
+    exchanges.BUCKET_BYTES = 200  # in one of torch's size the small model would fit
+    with process_group(place, 60):
+        for name, wrapper in exchanges.EXCHANGES.items():
+            began, differences = [], []
+            for parts in (1, 2):
+                by_torch = make_training(config, place, lambda classifier: in_ddp(classifier, DdpOptions()))
+                own = make_training(config, place, wrapper)
+                batches = micro_batches(own.loader, parts)
+                expected = weights_after(by_torch, batches)
+                began.append([])
+                dist.all_reduce = noting(own.model, began[-1])
+                differences.append((weights_after(own, batches) - expected).abs().max().item())
+                dist.all_reduce = all_reduce
+            found[name] = {"began": began, "differences": differences, "parameters": len(own.model.trained)}
+    if place.rank == 0:
+        print(json.dumps(found))
+
+
+def noting(model: exchanges.OwnExchange, began: list[int]):
+    def noted(*arguments, **options):
+        began.append(sum(parameter.grad is not None for parameter in model.trained))
+        return all_reduce(*arguments, **options)
+
+    return noted
+
+
+main()
