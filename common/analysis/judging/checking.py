@@ -8,7 +8,7 @@ from typing import Any, Literal
 from common.analysis.findings import Finding
 
 Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
-Spoilt = Literal["speed", "memory"]
+Spoilt = Literal["speed", "memory", "anatomy"]
 
 
 @dataclass(frozen=True)

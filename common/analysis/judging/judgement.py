@@ -18,11 +18,12 @@ from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.cells import Table
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.headline import Headline, headline
+from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
 from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
 from common.analysis.judging.options_effect import Effect, effects, without_default
 from common.analysis.judging.parts import MeasuredParts, measured_parts
 from common.analysis.judging.reasons import reasons
-from common.analysis.judging.row_checks import PooledCheck, pooled_checks
+from common.analysis.judging.row_checks import PooledCheck, pooled_checks, troubles
 from common.analysis.judging.row_tables import accuracy_table, memory_table, options_table
 from common.analysis.judging.step_cells import detail_tables, why_tables
 from common.analysis.judging.verdicts import group_verdicts
@@ -39,6 +40,7 @@ MAX_ROWS, MAX_COMMANDS = 60, 5
 class GroupWhy:
     """Why the methods of a group differ, and what to do next."""
 
+    ledgers: list[Ledger]
     reasons: list[Finding]
     notes: list[Finding]
     """Why something of an anatomy is missing."""
@@ -144,19 +146,30 @@ def _judge_group(number: int, group: Group, in_full: bool) -> GroupJudgement:
         accuracy=accuracy_table(group),
         settings={**group.key, **group.shared_facts},
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
-        why=_why(group) if in_full else None,
+        why=_why(group, checks) if in_full else None,
     )
 
 
-def _why(group: Group) -> GroupWhy:
+def _why(group: Group, checks: dict[Row, list[PooledCheck]]) -> GroupWhy:
     notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
              for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
+    books = ledgers(group)
     return GroupWhy(
-        reasons=reasons(group),
+        ledgers=books,
+        reasons=[*map(told, books), *reasons(group), *_disturbed(checks)],
         notes=notes,
         has_anatomy=any(row.anatomy for row in group.main_rows),
         tables=why_tables(group),
-        details=detail_tables(group),
+        details=[*([ledger_table(books)] if books else []), *detail_tables(group)],
         wrapper=wrapper_price(group),
         advice=advise(group),
     )
+
+
+def _disturbed(checks: dict[Row, list[PooledCheck]]) -> list[Finding]:
+    """Rows whose figure of a step shows other steps than were measured."""
+    return [
+        finding("reason.disturbed", row=row.name, reason=check.reason)
+        for row, pooled in checks.items()
+        for check in troubles(pooled, "anatomy")
+    ]

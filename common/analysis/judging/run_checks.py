@@ -6,6 +6,8 @@ it says what else the number may have measured.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common.analysis.judging import history_checks, machine_checks
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import Run
@@ -14,6 +16,8 @@ CLOCK_TOLERANCE = 0.01
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
 MIN_STEPS = 10
+MAX_DISTURBANCE = 0.03
+"""By how much steps may differ from the measured ones when they are taken apart."""
 
 
 def check_run(run: Run) -> list[Check]:
@@ -89,8 +93,21 @@ def _loss(run: Run) -> Check:
     return answer("loss", "passed", "fell", first=losses[0], last=losses[-1])
 
 
+def _anatomy(run: Run) -> Check:
+    """Do the steps that were taken apart take as long as the measured ones? If not, their picture is another step's."""
+    if run.anatomy is None:
+        return answer("anatomy", "not measured", "missing")
+    step, measured = run.anatomy.slowest.step, run.times.median_step
+    values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
+    low, high = step.interval or (step.value, step.value)
+    differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured
+    id = "longer" if values["share"] > 0 else "shorter"
+    check = answer("anatomy", "warning" if differs else "passed", id if differs else "alike", **values)
+    return replace(check, spoils="anatomy")
+
+
 QUESTIONS = (
-    _parity, _samples, _clock, _warm_up, _steps, _data_wait, _loss, history_checks.check_images,
+    _parity, _samples, _clock, _warm_up, _steps, _data_wait, _loss, _anatomy, history_checks.check_images,
     history_checks.check_start, machine_checks.check_devices, machine_checks.check_throttling,
     machine_checks.check_other_processes, machine_checks.check_load,
 )  # fmt: skip

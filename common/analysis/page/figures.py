@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
+from common.analysis.page.ledger_plot import draw_ledgers
 from common.analysis.page.options_plot import draw_options
 from common.analysis.page.plots import draw_all
 from common.analysis.page.why_plots import draw_all_reduce, draw_steps
@@ -18,6 +19,7 @@ from common.errors import UsageError
 class GroupFigures:
     """The figures of one group."""
 
+    ledger: Drawn | None = None
     steps: Drawn | None = None
     options: Drawn | None = None
     others: list[Drawn] = field(default_factory=list)
@@ -32,7 +34,7 @@ class Figures:
 
     def __iter__(self):
         for group in self.groups.values():
-            yield from filter(None, [group.steps, *group.others, group.options])
+            yield from filter(None, [group.ledger, group.steps, *group.others, group.options])
         yield from filter(None, [self.all_reduce])
 
 
@@ -46,6 +48,7 @@ def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figure
 def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:
     place = f"group{part.number}"
     return GroupFigures(
+        _drawn(draw_ledgers(part.why.ledgers, words), place, with_png),
         _drawn(draw_steps(part.group, words), place, with_png),
         _drawn(draw_options(part.effects, words), place, with_png),
         [draw(plot, place, with_png) for plot in draw_all(part.group, words)],

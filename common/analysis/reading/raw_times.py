@@ -39,6 +39,8 @@ class RawTimes:
     """What is kept of a run's raw lists, apart from its estimates."""
 
     steps: int
+    median_step: float
+    """Seconds."""
     data_wait_share: float
     """Of the measured time, on the rank that waited longest for its loader."""
     clock_difference_share: float
@@ -53,6 +55,7 @@ def reduce_times(record: Record) -> RawTimes:
     steps = step_seconds(record)
     return RawTimes(
         steps=len(steps),
+        median_step=float(np.median(steps)),
         data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),

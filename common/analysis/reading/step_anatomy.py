@@ -14,6 +14,8 @@ BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "red
 """Phases that exist only because there is more than one device."""
 ALSO_ON_ONE_DEVICE: tuple[PhaseName, ...] = ("data wait", "copy", "loss", "optimizer")
 """Phases that one device spends, too, beside its forward and backward pass."""
+COPIES_OF_DP: tuple[PhaseName, ...] = ("scatter", "gather", "reduce")
+"""Phases of DataParallel in which batch, logits and gradients move. `replicate` is a part of what replicas cost."""
 KINDS_OF_STEP = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "kept_replicas_seconds")
 """Under DP: fields of the record with whole steps that were taken in turn, torch's own kind first."""
 
@@ -43,6 +45,8 @@ class StepAnatomy:
     """DDP: what one bucket for all gradients costs over the usual buckets; what overlap is worth."""
     whole_exchange: Median | None = None
     """DDP: what one bucket costs over no exchange; the exchange without any overlap."""
+    step_without_exchange: Median | None = None
+    """DDP: whole steps under `no_sync()`, on the slowest rank of each: one device's own work on its share."""
     communication: Median | None = None
     """DDP, torch's clock: first all-reduce of a step to the end of the last, on the slowest rank."""
     overlap: Median | None = None
@@ -92,6 +96,7 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         exposed=median_of(_beyond_replicas(ranks[0]) if record.method == "dp" else _exchange_cost(anatomy)),
         overlap_gain=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_on_seconds")),
         whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
+        step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in anatomy.ranks)),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
         new_threads_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_threads_seconds")),

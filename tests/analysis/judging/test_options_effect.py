@@ -64,7 +64,7 @@ def test_options_are_named_by_their_flags(options, flags):
 
 
 def test_every_flag_of_an_option_exists(run_help):
-    values = {"bucket_cap_mb": 50.0, "comm_hook": "bf16"}
+    values = {"exchange": "flat", "bucket_cap_mb": 50.0, "comm_hook": "bf16"}
     flipped = {
         name: values.get(name, not field.default)
         for name, field in DdpOptions.model_fields.items()

@@ -42,7 +42,7 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
         drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
     )
     figures = list(figures_of(write(tmp_path, *anatomy_lab(), make_probed())))
-    assert len(drawn) == len(figures) == 7
+    assert len(drawn) == len(figures) == 8
     for figure in figures:
         assert "var(--" in figure.on_page
         assert "var(--" not in figure.svg

@@ -1,0 +1,159 @@
+"""The ledger of lost milliseconds: from the step that costs nothing to the measured one, item by item.
+
+Ideal: the seconds that one device needs for a step's samples / devices. What a step takes beyond that is lost. Items
+are prices that experiments found within the same run (docs/measurement.md, "The ledger"); what they leave is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot, isnan, nan
+
+from common.analysis.comparing.contenders import contenders
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.limits import copy_seconds
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.cells import Cell, Line, Table, columns
+from common.analysis.reading.step_anatomy import COPIES_OF_DP
+from common.analysis.statistics.estimates import Estimate, distinguishable, ratio
+from common.analysis.statistics.medians import Median
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a step, in seconds."""
+
+    id: str
+    """Names the word `ledger_item.<id>`."""
+    seconds: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One row's step, taken to pieces by price."""
+
+    row: Row
+    ideal: Estimate
+    """Seconds of a step on as many devices that cost one another nothing."""
+    measured: Estimate
+    """Seconds of a step in the measured epochs."""
+    items: tuple[Item, ...]
+    """They add up to measured − ideal; the last one is what no experiment explains."""
+
+    @property
+    def lost(self) -> float:
+        """Seconds of a step beyond the ideal; below zero where a step is better than that."""
+        return self.measured.value - self.ideal.value
+
+
+def ledgers(group: Group) -> list[Ledger]:
+    """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
+    rows = {row.method: row for row in contenders(group.rows)}
+    found = [rows[method] for method in ("dp", "ddp") if method in rows]
+    return [_ledger(row, rows.get("ddp")) for row in found if row.speed_up and row.true_devices and row.anatomy]
+
+
+def _ledger(row: Row, ddp: Row | None) -> Ledger:
+    samples = row.record.config.global_batch_size
+    ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
+    measured = row.seconds_per_sample.times(samples)
+    items = [_smaller_batch(row, ddp, ideal), *(_dp_items(row) if row.method == "dp" else _ddp_items(row))]
+    known = [item for item in items if item]
+    rest = measured.value - ideal.value - sum(item.seconds for item in known)
+    # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
+    reach = hypot(*(_half(part.interval) for part in (ideal, measured, *known)))
+    ends = None if isnan(reach) else (rest - reach, rest + reach)
+    return Ledger(row, ideal, measured, (*known, Item("rest", rest, ends)))
+
+
+def _half(interval: tuple[float, float] | None) -> float:
+    return (interval[1] - interval[0]) / 2 if interval else nan
+
+
+def _item(id: str, cost: Median | None) -> Item | None:
+    return Item(id, cost.value, cost.interval) if cost else None
+
+
+def _dp_items(row: Row) -> list[Item | None]:
+    """The price of new threads and of new replicas; and the phases in which the batch, logits and gradients move."""
+    found = row.anatomy
+    phases = [found.slowest.phases[name] for name in COPIES_OF_DP if name in found.slowest.phases]
+    halves = [_half(phase.interval) for phase in phases]
+    moved = sum(phase.value for phase in phases)
+    ends = None if isnan(hypot(*halves)) else (moved - hypot(*halves), moved + hypot(*halves))
+    copies = Item("copies", moved, ends) if phases else None
+    return [_item("new_threads", found.new_threads_cost), _item("new_replicas", found.new_replicas_cost), copies]
+
+
+def _ddp_items(row: Row) -> list[Item | None]:
+    return [_item("exchange", row.anatomy.exposed)]
+
+
+def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
+    """Strong scaling: what a device loses because its share of the batch is smaller than one device's batch was.
+
+    DDP's step without exchange is one device's work on that share; where DDP was not run beside DP, nobody knows.
+    """
+    share = row.record.config.per_device_batch_size
+    if row.baseline.record.config.per_device_batch_size == share:
+        return None
+    if ddp is None or not ddp.anatomy or ddp.record.config.per_device_batch_size != share:
+        return None
+    alone = ddp.anatomy.step_without_exchange
+    if alone is None:
+        return None
+    ends = alone.interval and tuple(end - ideal.value for end in alone.interval)
+    return Item("smaller_batch", alone.value - ideal.value, ends)
+
+
+def told(book: Ledger) -> Finding:
+    """The ledger in a sentence, with the verdict: bytes or host?"""
+    row = book.row
+    values = {
+        "row": row.name,
+        "samples": row.record.config.global_batch_size,
+        "measured": book.measured.value,
+        "devices": row.devices,
+        "ideal": book.ideal.value,
+        "lost": book.lost,
+    }
+    if book.lost <= 0 or distinguishable(ratio(book.measured, book.ideal)) is not True:
+        return finding("ledger.nothing_lost", **values)
+    *known, rest = book.items
+    shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]
+    return finding("ledger.lost", items=shown, rest=_priced(rest), verdict=_verdict(book), **values)
+
+
+def _priced(item: Item) -> Finding:
+    values = {"item": finding(f"ledger_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
+    return finding("ledger.item" if item.interval else "ledger.item_without_interval", **values)
+
+
+def _verdict(book: Ledger) -> Finding:
+    """What more than half of the loss is: the host's work, the bytes over the link, or neither."""
+    if book.row.method != "dp":
+        return finding("nothing")
+    if not book.row.on_gpu:
+        return finding("ledger.one_clock")
+    host = sum(item.seconds for item in book.items if item.id in ("new_threads", "new_replicas"))
+    over_link = copy_seconds(book.row)
+    if over_link is not None and over_link > book.lost / 2:
+        return finding("ledger.bytes", seconds=over_link)
+    if over_link is not None and host > book.lost / 2:
+        return finding("ledger.host", seconds=over_link)
+    return finding("nothing")
+
+
+def ledger_table(books: list[Ledger]) -> Table:
+    """Every item of every ledger; a line each."""
+    shown = columns(("row", "method"), ("ledger_item", "ledger"), ("time", "ledger"))
+    lines = []
+    for book in books:
+        ideal = Item("ideal", book.ideal.value, book.ideal.interval)
+        whole = Item("measured", book.measured.value, book.measured.interval)
+        for item in (ideal, *book.items, whole):
+            cells = [Cell(finding(f"ledger_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
+            lines.append(Line([Cell(book.row.name), *cells], book.row.method, book.row.name))
+    return Table("ledger", shown, lines, hint=finding("hint.ledger"))

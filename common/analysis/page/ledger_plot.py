@@ -1,0 +1,73 @@
+"""The figure of the ledger: where the milliseconds of the same samples go under each method."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+from common.analysis.judging.ledger import Ledger
+from common.analysis.page.drawing import CARD, COLOURS, INK, PHASE_COLOURS, STYLE, Plot, new_figure
+from common.analysis.page.plots import flagged, name_bars, titled
+from common.analysis.page.wording import Wording
+
+ITEM_COLOURS = {
+    "ideal": PHASE_COLOURS["forward"],
+    "smaller_batch": PHASE_COLOURS["backward"],
+    "new_threads": PHASE_COLOURS["scatter"],
+    "new_replicas": PHASE_COLOURS["replicate"],
+    "copies": PHASE_COLOURS["gather"],
+    "exchange": PHASE_COLOURS["exchange"],
+    "rest": PHASE_COLOURS["data wait"],
+}
+MIN_LABELLED = 0.045
+"""A segment below this share of the longest bar has no room for its number; the table has it."""
+
+
+def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
+    """Bars for the same samples: one device, then each method from the ideal on. Items below zero are not drawn."""
+    if not books:
+        return None
+    samples = books[0].row.record.config.global_batch_size
+    alone = books[0].row.baseline.seconds_per_sample.value * samples
+    bars = [("", alone, [])]
+    for book in books:
+        scale = samples / book.row.record.config.global_batch_size
+        parts = [(item.id, item.seconds * scale) for item in book.items]
+        bars.append((flagged(words, book.row, "\n"), book.measured.value * scale, parts))
+    ideal, longest = books[0].ideal.value, max(seconds for _, seconds, _ in bars)
+    with mpl.rc_context(STYLE | {"hatch.linewidth": 0.7}):
+        figure, axes = new_figure(1.5 * len(bars) + 1.6)
+        axes.barh(0, 1000 * alone, 0.5, color=COLOURS["single"])
+        _total(axes, 0, alone)
+        for height, (_, seconds, parts) in enumerate(bars[1:], start=1):
+            left = 0.0
+            for id, part in (("ideal", ideal), *parts):
+                if part > 0:
+                    axes.barh(height, 1000 * part, 0.5, left=1000 * left, **_style(id))
+                    if part > MIN_LABELLED * longest:
+                        _number(axes, height, left, part)
+                    left += part
+            axes.plot([1000 * seconds] * 2, [height - 0.34, height + 0.34], color=INK, linewidth=1.2)
+            _total(axes, height, seconds)
+        axes.axvline(1000 * ideal, color=INK, linestyle="--", linewidth=1.0)
+        for id in ITEM_COLOURS:
+            if id == "ideal" or any(id == item and part > 0 for *_, parts in bars for item, part in parts):
+                axes.barh(0, 0, label=words.say(f"ledger_item.{id}"), **_style(id))
+        axes.set_xlim(right=1120 * longest)
+        labels = [words.text(books[0].row.baseline.name), *(name for name, *_ in bars[1:])]
+        name_bars(axes, labels, words.say("figure.ms_for_samples", samples=samples))
+        figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
+    return titled("ledger", figure, words, samples=samples)
+
+
+def _number(axes, height: float, left: float, seconds: float) -> None:
+    axes.text(1000 * (left + seconds / 2), height - 0.3, f"{1000 * seconds:.3g}", ha="center", va="bottom", color=INK)
+
+
+def _total(axes, height: float, seconds: float) -> None:
+    axes.annotate(f"{1000 * seconds:.3g}", (1000 * seconds, height), (4, 0), textcoords="offset points", va="center",
+                  color=INK, weight="bold")  # fmt: skip
+
+
+def _style(id: str) -> dict:
+    hatch = None if id in ("ideal", "smaller_batch") else "////"
+    return {"color": ITEM_COLOURS[id], "hatch": hatch, "edgecolor": CARD, "linewidth": 0.6}

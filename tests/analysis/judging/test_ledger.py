@@ -1,0 +1,73 @@
+"""The ledger of lost milliseconds: it adds up, and its verdict follows the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
+from analysis.factories import make_record
+from analysis.judging.test_reasons import lab_with_kinds
+from analysis.views import groups_of, outcome, said
+from common.analysis.comparing.groups import build_groups
+from common.analysis.comparing.tables import tidy
+from common.analysis.judging.ledger import ledgers, told
+from common.analysis.reading.folder import read_folder
+
+EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
+
+
+def books_of(folder: str, group: int = 0):
+    found = read_folder(EXAMPLES / folder)
+    return ledgers(build_groups(tidy(found.runs, found.probed))[group])
+
+
+@pytest.mark.parametrize("group", [0, 1])
+def test_ideal_and_items_add_up_to_the_measured_step(group):
+    books = books_of("h100x2", group)
+    assert [book.row.method for book in books] == ["dp", "ddp"]
+    for book in books:
+        assert book.ideal.value + sum(item.seconds for item in book.items) == pytest.approx(book.measured.value)
+        assert book.items[-1].id == "rest"
+
+
+def test_strong_scaling_has_the_smaller_batch_in_it():
+    ddp = books_of("h100x2", 1)[1]
+    smaller = ddp.items[0]
+    assert smaller.id == "smaller_batch"
+    assert 0.003 < smaller.seconds < 0.012  # half the images need more than half the time
+
+
+def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
+    dp, ddp = said([told(book) for book in books_of("h100x2-lab")])
+    assert dp.startswith("DP × 2 takes 131 ms for a step of 128 images; 2 devices that cost one another nothing")
+    assert "new threads 61.7 ms (51.9–67.5 ms), new replicas 14.8 ms" in dp
+    assert dp.endswith(
+        "It is the host and not the bytes, which would need 0.608 ms over the link that step 01 measured."
+    )
+    assert "exchange that is not hidden 1.33 ms" in ddp
+    assert "host" not in ddp
+
+
+def test_on_cores_no_host_is_blamed():
+    dp = said([told(book) for book in books_of("cpu")])[0]
+    assert dp.endswith("On CPU cores host and device are one: what a thread launches it does itself.")
+
+
+def test_what_no_experiment_explains_is_named():
+    (group,) = groups_of(*lab_with_kinds(kept_threads=120, kept_replicas=120))
+    dp = next(book for book in ledgers(group) if book.row.method == "dp")
+    by_id = {item.id: item.seconds for item in dp.items}
+    assert by_id["new_threads"] == pytest.approx(0, abs=1e-3)
+    assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("share", "outcome_of_it"), [(1.0, "passed"), (1.29, "warning"), (0.9, "warning")])
+def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outcome_of_it):
+    record = make_record("ddp", 2, 0.4)
+    record.anatomy = make_anatomy("ddp", *(make_rank("ddp", rank) for rank in range(2)))
+    for rank in record.anatomy.ranks:
+        rank.step_seconds = [share * seconds for seconds in wobbling(1000 * median(record.ranks[0].step_seconds), 9)]
+    assert outcome(record, "anatomy") == outcome_of_it
