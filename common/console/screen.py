@@ -147,6 +147,12 @@ class TrainingProgress:
             self._bar.stop()
 
 
+def anatomy_line(steps: int, step_seconds: float | None) -> str:
+    """That extra steps follow, and about how long they take."""
+    seconds = "" if step_seconds is None else f", about {max(1, round(steps * step_seconds))} s"
+    return f"where a step goes: {steps} extra steps{seconds}"
+
+
 def parity_line(parity: Parity) -> str:
     """The outcome of the parity check."""
     if parity.outcome == "not applicable":

@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.busy import busy_seconds
+from common.examining import data_path
+from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.instruments import instruments, readiness
 from common.examining.phases import PhaseClock
 from common.examining.replicas import price_threads_and_replicas
@@ -25,10 +26,11 @@ from common.training.step import Training, training_step
 SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
 
-def step_count(model: nn.Module, steps: int) -> int:
-    """Optimizer steps that `dissect` takes, for the progress bar."""
+def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
+    """Optimizer steps that `dissect` takes, as near as a reader needs to know."""
     kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
-    return 1 + (1 + kinds) * steps
+    for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
+    return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
 
 
 def exchange_kinds(model: nn.Module) -> int:
@@ -57,6 +59,7 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
     mine, note = clock.read(place.rank), ""
     if place.kind == "cuda":
         mine.host_seconds = _launching(training, place, steps)
+        data_path.price_data_path(training, place, mine)
         try:
             mine.busy_seconds = busy_seconds(training, place)
         except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's

@@ -36,6 +36,10 @@ class RankAnatomy(Part):
     busy_seconds: dict[PhaseName | Literal["step"], Times] = {}
     """GPUs: what the device that holds the model is busy with in each phase, in a few profiled steps; the `step` is
     without DDP's exchange, whose kernels wait for other ranks."""
+    loaded_seconds: Times = []
+    """GPUs: seconds a step in short runs of steps, fed by the loader; each right before one of `resident_seconds`."""
+    resident_seconds: Times = []
+    """GPUs: the same of steps whose batch lies on the device already."""
     replica_seconds: list[Times] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: Times = []

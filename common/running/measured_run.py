@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from math import isfinite
+from statistics import median
 
 from rich.markup import escape
 from torch.utils.data import DataLoader
@@ -55,6 +56,8 @@ class MeasuredRun:
         self._idle_watts = idle_watts(self._gpus)
         self._sampler = GpuSampler(self._gpus, self.recorder.pids)
         self._start = Start()
+        self._step_seconds: float | None = None
+        """Of the newest epoch, the median."""
 
     def check_gradient(self, training: Training) -> None:
         """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
@@ -101,6 +104,7 @@ class MeasuredRun:
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
         training.loader.sampler.start = 0
         self._joules.update(energy.joules())
+        self._step_seconds = median(result.times.steps)
         self._enter(number, done, result)
         if self._validation:
             found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
@@ -115,7 +119,9 @@ class MeasuredRun:
         asked = self.options.anatomy_steps
         steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
         if steps:
-            self.progress.phase("where a step goes", experiments.step_count(training.model, steps))
+            count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
+            self.progress.line(screen.anatomy_line(count, self._step_seconds))
+            self.progress.phase("where a step goes", count)
             try:
                 self.recorder.anatomy = experiments.dissect(training, self.place, steps, self.progress.advance)
             except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model

@@ -59,7 +59,11 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
     measured = row.seconds_per_sample.times(samples)
-    items = [_smaller_batch(row, ddp, ideal), *(_dp_items(row) if row.method == "dp" else _ddp_items(row))]
+    items = [
+        _smaller_batch(row, ddp, ideal),
+        _data_path(row),
+        *(_dp_items(row) if row.method == "dp" else _ddp_items(row)),
+    ]
     known = [item for item in items if item]
     rest = measured.value - ideal.value - sum(item.seconds for item in known)
     # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
@@ -89,6 +93,16 @@ def _dp_items(row: Row) -> list[Item | None]:
 
 def _ddp_items(row: Row) -> list[Item | None]:
     return [_item("exchange", row.anatomy.exposed)]
+
+
+def _data_path(row: Row) -> Item | None:
+    """What the loader costs a step beyond what it costs one device's, which the ideal contains."""
+    one = row.baseline.anatomy and row.baseline.anatomy.data_path_cost
+    own = row.anatomy.data_path_cost
+    if not one or not own:
+        return None
+    more, reach = own.value - one.value, hypot(_half(own.interval), _half(one.interval))
+    return Item("data_path", more, None if isnan(reach) else (more - reach, more + reach))
 
 
 def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:

@@ -27,6 +27,7 @@ def reasons(group: Group) -> list[Finding]:
         found.append(largest_difference(one, other))
     found += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
     found += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
+    found += [data_path_cost(row) for row in rows.values() if _costs(row.anatomy.data_path_cost)]
     return found + [exposed_cost(row) for row in rows.values() if row.devices > 1 and row.anatomy.exposed]
 
 
@@ -112,6 +113,16 @@ def bound(row: Row) -> Finding:
     if row.method == "ddp" and anatomy.exposed_share > MAX_IDLE:
         return finding("bound.exchange", **values)
     return finding("bound.launches" if anatomy.idle_share > MAX_IDLE else "bound.device", **values)
+
+
+def _costs(cost: Median | None) -> bool:
+    return cost is not None and cost.is_above_zero
+
+
+def data_path_cost(row: Row) -> Finding:
+    """What feeding a step costs beside what the devices compute."""
+    cost = row.anatomy.data_path_cost
+    return finding("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
 
 
 def exposed_cost(row: Row) -> Finding:

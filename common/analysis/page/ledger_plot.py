@@ -16,6 +16,7 @@ ITEM_COLOURS = {
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
+    "data_path": PHASE_COLOURS["copy"],
     "rest": PHASE_COLOURS["data wait"],
 }
 MIN_LABELLED = 0.045

@@ -61,6 +61,8 @@ class StepAnatomy:
     """GPUs: the host's time to launch a step."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
+    data_path_cost: Median | None = None
+    """GPUs: a step fed by the loader less one whose batch lies on the device already."""
     bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
     bucket_bytes: tuple[int, ...] = ()
 
@@ -104,6 +106,7 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
         host_step=median_of(slowest.host_seconds.get("step", ())),
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
+        data_path_cost=median_of(_differences(anatomy, "loaded_seconds", "resident_seconds")),
         bytes_moved=anatomy.bytes_moved,
         bucket_bytes=tuple(anatomy.bucket_bytes),
     )

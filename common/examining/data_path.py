@@ -1,0 +1,37 @@
+"""What the data path costs a step on a GPU: fetching, pinning and copying batches beside the training."""
+
+from __future__ import annotations
+
+from itertools import islice, repeat
+
+from common.machine.devices import Place
+from common.machine.ranks import barrier
+from common.measuring.clocks import mark, seconds_between
+from common.records import RankAnatomy
+from common.training.step import Training, training_step
+
+ROUNDS, STEPS = 6, 4
+"""So many runs of so many steps with the loader, and as many without: the fewest that have an interval."""
+
+
+def price_data_path(training: Training, place: Place, found: RankAnatomy) -> None:
+    """Runs of steps with the loader, and of steps with one batch that lies on the device, in turn, left in `found`.
+
+    The difference is not only waiting: the loader's threads take the interpreter from the one that launches, and its
+    copies take bandwidth.
+    """
+    upcoming = training.whole_steps()
+    resident = [
+        batch._replace(images=batch.images.to(training.device), labels=batch.labels.to(training.device))
+        for batch in next(upcoming)
+    ]
+    for _ in range(ROUNDS):
+        for seconds, source in ((found.loaded_seconds, upcoming), (found.resident_seconds, repeat(resident))):
+            place.synchronize()
+            barrier()
+            before = mark(place.first)
+            for batches in islice(source, STEPS):
+                training_step(training, batches)
+            after = mark(place.first)
+            place.synchronize()
+            seconds.append(round(seconds_between(before, after) / STEPS, 7))
