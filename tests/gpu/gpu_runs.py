@@ -1,0 +1,15 @@
+"""How the tests of GPUs run a script."""
+
+from pathlib import Path
+
+from conftest import SMALL, environment, records_in, run_script
+
+GPU = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
+
+
+def run(script: str, folder: Path, *arguments: object, ranks: int = 0, **variables: str) -> dict:
+    """A small run on the GPUs; its record."""
+    quick = ["--anatomy-steps", 2, "--workers", 1]
+    process = run_script(script, *SMALL, *quick, *arguments, "--results-dir", folder, ranks=ranks, env=GPU | variables)
+    assert process.returncode == 0, process.stderr
+    return records_in(folder)[-1]

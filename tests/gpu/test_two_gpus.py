@@ -1,0 +1,96 @@
+"""What only two CUDA GPUs can show."""
+
+import subprocess
+import sys
+from statistics import median
+
+import pytest
+import torch
+from conftest import SMALL, planted, records_in, run_script
+from gpu_runs import GPU, run
+
+from common.machine.devices import listed_devices
+from common.training.models import seed_devices
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs"),
+]
+
+
+def test_dataparallel_on_two_gpus_says_what_its_threads_cost(tmp_path):
+    record = run("03_dataparallel_training.py", tmp_path, "--batch-size", 16, "--gpus", "0,1", "--anatomy-steps", 6)
+    assert not record["world"]["shared"]
+    assert record["parity"]["outcome"] == "passed"
+    (rank,) = record["anatomy"]["ranks"]
+    kinds = ("new_threads", "kept_threads", "one_thread", "kept_replicas")
+    assert all(len(rank[f"{kind}_seconds"]) == 6 for kind in kinds)
+    assert median(rank["new_threads_seconds"]) > median(rank["kept_threads_seconds"])
+
+
+def test_ddp_over_nccl_on_two_gpus_parts_cleanly(tmp_path):
+    record = run("04_ddp_training.py", tmp_path, "--batch-size", 8, ranks=2)
+    assert (record["world"]["backend"], record["world"]["shared"]) == ("nccl", False)
+    assert "NCCL" in record["backend_class"]
+    assert record["parity"]["outcome"] == "passed"
+    assert all(rank["busy_seconds"]["exchange"] for rank in record["anatomy"]["ranks"])
+
+
+def test_a_rank_that_fails_alone_over_nccl_ends_the_job_with_its_reason(tmp_path):
+    code = """
+import os
+from common.training import epoch
+step = epoch.training_step
+def failing(training, batches):
+    if os.environ["RANK"] == "1":
+        raise ValueError("planted")
+    return step(training, batches)
+epoch.training_step = failing
+"""
+    script = planted(tmp_path, "04_ddp_training.py", code)
+    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    process = run_script(script, *arguments, ranks=2, env=GPU, timeout=120)
+    assert process.returncode == 1
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["rank"], record["failure"]["message"]) == (1, "planted")
+
+
+def test_replicas_on_two_gpus_drop_different_units():
+    torch.cuda.init()
+    seed_devices(listed_devices("cuda", "0,1"), 0)
+    drawn = [torch.rand(8, device=f"cuda:{index}").tolist() for index in (0, 1)]
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize(
+    "variables", [{"CUDA_VISIBLE_DEVICES": "1,0"}, {"NCCL_P2P_DISABLE": "1"}], ids=["other order", "no peer copies"]
+)
+@pytest.mark.parametrize(("script", "ranks"), [("03_dataparallel_training.py", 0), ("04_ddp_training.py", 2)])
+def test_however_the_gpus_are_numbered_and_linked(tmp_path, script, ranks, variables):
+    record = run(script, tmp_path, "--batch-size", 8, ranks=ranks, **variables)
+    assert record["world"]["devices"] == 2
+    assert record["parity"]["outcome"] == "passed"
+
+
+def test_two_ranks_go_on_from_a_checkpoint_after_one_was_killed(tmp_path):
+    """torchrun starts both anew."""
+    code = """
+import os, signal
+from common.training import epoch
+step, count = epoch.training_step, [0]
+def dying(training, batches):
+    count[0] += 1
+    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], count[0]) == ("1", "0", 9):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(training, batches)
+epoch.training_step = dying
+"""
+    script = planted(tmp_path, "04_ddp_training.py", code)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
+    arguments = [*SMALL, "--batch-size", 4, "--workers", 1, "--checkpoint-dir", tmp_path / "c", "--resume", "auto"]
+    command = [*torchrun, script, *arguments, "--results-dir", tmp_path / "results"]
+    process = subprocess.run(list(map(str, command)), env=GPU, capture_output=True, text=True, timeout=200)
+    assert process.returncode == 0, process.stderr
+    record = records_in(tmp_path / "results")[-1]
+    assert record["status"] == "completed"
+    assert record["resumed"]["epoch"] == 2
