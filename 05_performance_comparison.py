@@ -42,7 +42,7 @@ def main() -> None:
         write_report(options.output_report, folder, judgement, figures, words)
     console.out(f"\nReport: {options.output_report}")
     try:
-        tables = write_tables(options.results_dir, judgement.tables, judgement.comparison)
+        tables = write_tables(options.results_dir, judgement.csv_tables)
     except OSError as error:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)

@@ -173,9 +173,17 @@ def _place(
         nodes=nodes,
         restarts=restarts,
         backend=backend,
+        transport=_transport(),
         threads_per_device=torch.get_num_threads(),
         emulated=emulated,
         shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
         oversubscribed=kind == "cpu" and replicas > cpu_cores(),
     )
     return Place(kind=kind, indices=indices, world=world, rank=rank)
+
+
+def _transport() -> str:
+    """What is set of NCCL's and gloo's own variables, but for those that change no byte's way."""
+    known = {name: value for name, value in os.environ.items() if name.startswith(("NCCL_", "GLOO_"))}
+    steering = sorted(name for name in known if not name.startswith(("NCCL_DEBUG", "NCCL_VERSION")))
+    return " ".join(f"{name}={known[name]}" for name in steering)

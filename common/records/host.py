@@ -57,6 +57,8 @@ class World(Part):
     restarts: Count = 0
     """How often torchrun had started the ranks anew (`--max-restarts`) before these, as rank 0's node has counted."""
     backend: Literal["nccl", "gloo"] | None = None
+    transport: str = ""
+    """Variables that steer how NCCL or gloo sends, as they were set: `NCCL_P2P_DISABLE=1`."""
     threads_per_device: PositiveCount = 1
     """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""
     emulated: bool = False

@@ -41,7 +41,7 @@ def judgements():
 def example(request, judgements, tmp_path):
     """(pinned rows, judgement, the CSV's rows by group and label)."""
     judgement = judgements[request.param]
-    write_tables(tmp_path, judgement.tables, judgement.comparison)
+    write_tables(tmp_path, judgement.csv_tables)
     lines = iter(pd.read_csv(tmp_path / "comparison.csv").to_dict("records"))
     by_name = {(WORDS.text(part.title), label(row)): (row, next(lines)) for part in judgement.groups
                for row in part.group.rows}  # fmt: skip

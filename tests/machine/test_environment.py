@@ -14,6 +14,7 @@ import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
 from common.machine import environment
+from common.machine.devices import listed_devices
 from common.machine.environment import describe, look_around, open_files_limit, port_is_free
 
 
@@ -142,3 +143,9 @@ def test_a_port_is_taken_while_somebody_listens_and_free_afterwards(address):
 def test_no_limit_on_open_files_is_none(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert open_files_limit() is None
+
+
+def test_what_steers_the_transport_is_recorded_and_what_only_logs_is_not(monkeypatch):
+    for name, value in {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "INFO", "GLOO_SOCKET_IFNAME": "lo"}.items():
+        monkeypatch.setenv(name, value)
+    assert listed_devices("cpu", "0,1").world.transport == "GLOO_SOCKET_IFNAME=lo NCCL_P2P_DISABLE=1"

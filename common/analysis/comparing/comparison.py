@@ -1,6 +1,6 @@
 """The comparison as one table: a row for each configuration of each group, every estimate with both ends.
 
-Step 05 writes it as `comparison.csv`, and the runs' table as `runs.csv`, so that anybody can go on in a notebook.
+Step 05 writes it as `comparison.csv`, beside other tables, so that anybody can go on in a notebook.
 `docs/tables.md` explains the columns.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,7 @@ from common.analysis.comparing.facts import OTHER_FACTS, other_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.limits import mfu_of
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Line, Tables, ends, table_of
+from common.analysis.comparing.tables import Line, ends, table_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
@@ -84,16 +84,21 @@ def _with_ends(name: str, found: Estimate | Median | None) -> Line:
     return {name: found.value if found else None} | ends(name, found.interval if found else None)
 
 
-def write_tables(folder: Path, tables: Tables, comparison: pd.DataFrame) -> list[Path]:
-    """Write `comparison.csv` and `runs.csv` into `folder`, each whole or not at all; their paths. Raises OSError."""
-    written = {"comparison.csv": comparison, "runs.csv": tables.runs}
-    for name, table in written.items():
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
+    """Write tables into `folder` by their names, each whole or not at all; returns their paths. Raises OSError.
+
+    A table without columns has nothing to say: it is not written, and one of earlier records is taken away.
+    """
+    written = {folder / name: table for name, table in tables.items() if len(table.columns)}
+    for path in {folder / name for name in tables} - set(written):
+        path.unlink(missing_ok=True)
+    for path, table in written.items():
         with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".table-", suffix=".part", delete=False) as file:
             part = Path(file.name)
         try:
             table.to_csv(part, index=False)
             part.chmod(0o644)
-            os.replace(part, folder / name)
+            os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-    return [folder / name for name in written]
+    return list(written)

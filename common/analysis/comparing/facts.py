@@ -22,9 +22,13 @@ BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_
 OPTIONS = "ddp_options"
 """DDP's options that are not the default ones, as the flags that set them."""
 OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "host", "cpu_model", "cpu_cores",
-               "nodes", "threads_per_device", "backend", "loader_workers_per_device", "samples_per_epoch", "epochs",
-               "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay", OPTIONS)  # fmt: skip
+               "nodes", "threads_per_device", "backend", "transport", "loader_workers_per_device", "samples_per_epoch",
+               "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay",
+               OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
+USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "accumulation_steps": 1,
+         "deterministic": False, "data_source": "synthetic", "transport": ""}  # fmt: skip
+"""Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
 
@@ -64,6 +68,7 @@ def other_facts(record: Record) -> Facts:
         "nodes": world.nodes,
         "threads_per_device": world.threads_per_device,
         "backend": world.backend,
+        "transport": world.transport if world.devices > 1 else None,
         "loader_workers_per_device": _whole(config.loader_workers / world.devices),
         "samples_per_epoch": config.samples_per_epoch,
         "epochs": config.epochs,

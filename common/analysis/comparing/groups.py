@@ -17,6 +17,7 @@ from common.analysis.comparing.facts import (
     BATCH,
     CONFIGURATION,
     KEY,
+    OPTIONS,
     TERMS,
     Facts,
     Scaling,
@@ -24,7 +25,7 @@ from common.analysis.comparing.facts import (
     group_facts,
 )
 from common.analysis.comparing.naming import facts_table, name_rows, varying_facts
-from common.analysis.comparing.row_name import METHOD_ORDER
+from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables
 
@@ -84,6 +85,17 @@ def build_groups(tables: Tables) -> list[Group]:
         if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
     ]
     return sorted(weak + strong, key=_telling, reverse=True)
+
+
+def configurations(tables: Tables) -> list[Row]:
+    """Every configuration of the comparable runs as a row of no group: without standard, baseline or letter."""
+    comparable = tables.runs[tables.runs["is_comparable"].astype(bool)]
+    every = comparable.groupby([*KEY, *CONFIGURATION], dropna=False, sort=False)
+    rows = [_row(tables, of_row) for _, of_row in every]
+    for row in rows:
+        world, options = row.record.world, row.facts.get(OPTIONS, "")
+        row.name = RowName(row.method, world.devices, world.nodes, options=options, is_valid=row.is_valid)
+    return rows
 
 
 def _telling(group: Group) -> tuple:

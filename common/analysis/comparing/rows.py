@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -174,6 +175,15 @@ def times_as_fast(one: Row, other: Row) -> Estimate:
     if in_turn(one, other):
         return paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
     return ratio(one.throughput, other.throughput)
+
+
+def times_as_fast_beside(row: Row, other: Row) -> Estimate:
+    """The same, where `other` may have run more often: its runs of the very rounds that `row` took part in count, and
+    all of them where there are no such rounds."""
+    started = [run.record.started_at for run in other.runs]
+    latest = [bisect(started, run.record.started_at) - 1 for run in row.runs]
+    partners = Row([other.runs[place] for place in latest if place >= 0])
+    return times_as_fast(row, partners if in_turn(row, partners) else other)
 
 
 def in_turn(one: Row, other: Row) -> bool:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.analysis.comparing.facts import BATCH, USUAL, Facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.naming import facts_table, varying_facts
 from common.analysis.findings import Finding, finding
 
-USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "accumulation_steps": 1,
-         "deterministic": False, "data_source": "synthetic"}  # fmt: skip
-"""Parts of the key that a title leaves out while they have their usual value."""
-
 
 def group_title(group: Group) -> Finding:
     """`Weak scaling: resnet18, 64 px, ieee-fp32, …, 32 per device`."""
-    key = dict(group.key)
-    model, device = key.pop("model"), key.pop("device_model")
-    parts = [
+    key, kind = group.key, group.scaling if group.scales else "plain"
+    batch = finding(f"title.batch_{group.scaling}", value=list(key.values())[-1])
+    parts = [*unusual_parts(key), batch]
+    return finding(f"title.{kind}", model=key["model"], device=key["device_model"], parts=parts)
+
+
+def unusual_parts(key: Facts) -> list[Finding]:
+    """Settings of a group, `64 px`, `bf16`, but for those that have their usual value, for model, device and batch."""
+    left_out = ("model", "device_model", *BATCH.values())
+    return [
         finding(f"title.{fact}", value=value)
         for fact, value in key.items()
-        if USUAL.get(fact) != value and not fact.endswith("_batch_size")
+        if fact not in left_out and USUAL.get(fact) != value
     ]
-    batch = finding(f"title.batch_{group.scaling}", value=list(key.values())[-1])
-    kind = group.scaling if group.scales else "plain"
-    return finding(f"title.{kind}", model=model, device=device, parts=[*parts, batch])
 
 
 def scaling_meaning(group: Group) -> Finding:

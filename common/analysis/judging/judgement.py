@@ -9,13 +9,15 @@ import pandas as pd
 
 from common.analysis.comparing.comparison import comparison_table
 from common.analysis.comparing.facts import Facts
-from common.analysis.comparing.groups import Group, build_groups
+from common.analysis.comparing.groups import Group, build_groups, configurations
+from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.comparing.tables import tidy
 from common.analysis.findings import Finding, finding
 from common.analysis.judging import banners
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.cells import Table
+from common.analysis.judging.changes import Change, changes, changes_table
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.headline import Headline, headline
 from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
@@ -81,8 +83,10 @@ class Judgement:
 
     headline: Headline
     groups: list[GroupJudgement]
-    comparison: pd.DataFrame
-    tables: Tables
+    csv_tables: dict[str, pd.DataFrame]
+    """What step 05 writes beside the page, by the name of the file."""
+    changes: list[Change]
+    changes_table: Table | None
     banners: list[Finding]
     why_separate: list[Finding]
     has_few_runs: bool
@@ -97,14 +101,22 @@ def judge(folder: Folder) -> Judgement:
     """Compare and judge everything in a folder."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
+    pairs = one_changes(configurations(tables))
+    changed = changes(pairs)
+    csv_tables = {
+        "comparison.csv": comparison_table(groups),
+        "runs.csv": tables.runs,
+        "one_change.csv": one_change_table(pairs),
+    }
     return Judgement(
         headline=headline(groups),
         groups=[
             _judge_group(number, group, in_full=number <= MAX_GROUPS_IN_FULL and not is_repeated)
             for number, (group, is_repeated) in enumerate(zip(groups, _repeated(groups), strict=True), start=1)
         ],
-        comparison=comparison_table(groups),
-        tables=tables,
+        csv_tables=csv_tables,
+        changes=changed,
+        changes_table=changes_table(changed),
         banners=banners.banners(groups),
         why_separate=banners.why_separate(groups) if len(groups) > 1 else [],
         has_few_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.rows import Row, in_turn, times_as_fast
+from common.analysis.comparing.rows import Row, times_as_fast_beside
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.row_checks import pooled_checks, troubles
 from common.analysis.statistics.estimates import Estimate, distinguishable
@@ -14,25 +13,29 @@ from common.analysis.statistics.estimates import Estimate, distinguishable
 
 @dataclass(frozen=True)
 class Effect:
-    """One row with other options than the default ones."""
+    """One row compared with another that differs from it in little: DDP's options, or any one fact."""
 
     row: Row
     quotient: Estimate | None
-    """Its throughput over that of the default row; None where its speed is withheld."""
+    """Its throughput over that of the other row; None where its speed is withheld."""
     bytes_more: int | None
-    """Its peak on the device that holds most, less the default row's."""
+    """Its peak on the device that holds most, less the other row's."""
     outcome: str
     """`faster`, `slower`, `none_measurable`, or why neither is said: `too_few_steps`, `withheld`."""
 
     @property
     def sentence(self) -> Finding:
         """One line: `--one-bucket: slower, 0.93 times as fast (95 % interval 0.90–0.96), memory +12.0 MiB`."""
+        return self.told_of(self.row.name.options)
+
+    def told_of(self, what: Finding | str) -> Finding:
+        """The same line of whatever sets the row apart."""
         interval = "" if self.quotient and self.quotient.interval else "_without_interval"
         doubts = [check.id for check in troubles(pooled_checks(self.row), "speed")]
         more = finding("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else finding("nothing")
         return finding(
             "effect.line",
-            options=self.row.name.options,
+            options=what,
             outcome=finding(f"effect.{self.outcome}{interval}", ratio=self.quotient),
             memory=more,
             doubts=finding("effect.doubts", checks=doubts) if doubts else finding("nothing"),
@@ -41,7 +44,7 @@ class Effect:
 
 def effects(group: Group) -> list[Effect]:
     """One for each row that has a default row to be compared with, in the order of the rows."""
-    return [_effect(row, row.standard) for row in group.rows if row.standard is not None]
+    return [effect_of(row, row.standard) for row in group.rows if row.standard is not None]
 
 
 def by_standard(found: list[Effect]) -> dict[Row, list[Effect]]:
@@ -52,10 +55,11 @@ def by_standard(found: list[Effect]) -> dict[Row, list[Effect]]:
     }
 
 
-def _effect(row: Row, standard: Row) -> Effect:
+def effect_of(row: Row, standard: Row) -> Effect:
+    """What sets `row` apart from `standard`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, standard)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    quotient = times_as_fast(row, _beside(row, standard)) if row.is_valid else None
+    quotient = times_as_fast_beside(row, standard) if row.is_valid else None
     return Effect(row, quotient, more, _outcome(quotient))
 
 
@@ -66,15 +70,6 @@ def _outcome(quotient: Estimate | None) -> str:
     if shows is None:
         return "too_few_steps"
     return ("faster" if quotient.value > 1 else "slower") if shows else "none_measurable"
-
-
-def _beside(row: Row, standard: Row) -> Row:
-    """The standard's runs of the very rounds that `row` took part in, for the default options may have run more often
-    than the others; all of its runs where there are no such rounds."""
-    started = [run.record.started_at for run in standard.runs]
-    latest = [bisect(started, run.record.started_at) - 1 for run in row.runs]
-    partners = Row([standard.runs[place] for place in latest if place >= 0])
-    return partners if in_turn(row, partners) else standard
 
 
 def without_default(group: Group) -> list[Finding]:

@@ -35,6 +35,9 @@ def print_summary(console: Console, folder: Folder, judgement: Judgement, words:
         more = words.say("console.more_groups", count=len(judgement.groups) - MAX_GROUPS)
         console.print(f"\n{more}")
     say_lines = _Lines(console, words)
+    if judgement.changes:
+        console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
+        say_lines([change.sentence for change in judgement.changes])
     say_lines(judgement.banners, "yellow")
     say_lines([finding("console.not_compared", difference=text) for text in judgement.why_separate])
     say_lines([_unfinished(run) for run in judgement.unfinished], "yellow")

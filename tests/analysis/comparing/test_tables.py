@@ -57,12 +57,15 @@ def documented(part: str) -> set[str]:
     return columns
 
 
-def test_both_files_are_documented_column_by_column(tmp_path, compare):
-    folder = write(tmp_path / "results", *anatomy_lab(), make_probed(), drawing("single", 1, 1000.0))
+def test_all_files_are_documented_column_by_column(tmp_path, compare):
+    other = make_record("ddp", 2, config={"precision": "bf16"})
+    folder = write(tmp_path / "results", *anatomy_lab(), make_probed(), drawing("single", 1, 1000.0), other)
     assert compare(folder).returncode == 0
-    comparison, runs = DOCUMENT.split("## `runs.csv`")
-    for name, part in (("comparison.csv", comparison), ("runs.csv", runs)):
-        assert documented(part) == set(pd.read_csv(folder / name).columns)
+    parts = re.split(r"^## `(\w+\.csv)`", DOCUMENT, flags=re.MULTILINE)[1:]
+    written = {path.name for path in folder.glob("*.csv")}
+    assert written == set(parts[::2])
+    for name, part in zip(parts[::2], parts[1::2], strict=True):
+        assert documented(part) == set(pd.read_csv(folder / name).columns), name
 
 
 def test_the_documents_lines_of_pandas_draw_the_figure(tmp_path, compare, monkeypatch):

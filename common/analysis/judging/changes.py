@@ -1,0 +1,76 @@
+"""One change, one ratio: what any single switch does, wherever the two configurations stand on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.analysis.comparing.facts import KEY, OPTIONS, group_facts
+from common.analysis.comparing.one_change import OneChange
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.banners import unusual_parts
+from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.comparison_cells import runs_note, speed_cell
+from common.analysis.judging.options_effect import Effect, effect_of
+from common.analysis.judging.row_checks import pooled_checks, troubles
+
+MAX_LINES = 60
+
+
+@dataclass(frozen=True)
+class Change:
+    """One fact that changed, and what came of it."""
+
+    pair: OneChange
+    effect: Effect
+
+    @property
+    def sentence(self) -> Finding:
+        """One line: `precision: tf32 → bf16 (One device, resnet50, …): 1.12 times as fast (…), memory −2.50 GiB`."""
+        return self.effect.told_of(finding("change.at", what=self.what, where=self.where))
+
+    @property
+    def what(self) -> Finding:
+        """`precision: tf32 → bf16`."""
+        fact, (before, after) = self.pair.fact, self.pair.values
+        said = [finding(f"fact_value.{fact}", value=value) for value in (before, after)]
+        return finding("change.what", fact=fact, before=said[0], after=said[1])
+
+    @property
+    def where(self) -> Finding:
+        """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
+        row, key = self.pair.before, group_facts(self.pair.before.record)
+        parts = unusual_parts({name: key[name] for name in KEY if name != self.pair.fact})
+        if self.pair.fact != "per_device_batch_size":
+            parts.append(finding("title.batch_weak", value=key["per_device_batch_size"]))
+        return finding("change.where", row=row.name, model=key["model"], parts=parts)
+
+
+def changes(pairs: Sequence[OneChange]) -> list[Change]:
+    """Those that the page tells: each value of a fact compared with its first one. DDP's options have their own table
+    in each group, unless both are other than the default ones."""
+    told = [pair for pair in pairs if pair.is_from_first and (pair.fact != OPTIONS or pair.before.facts[OPTIONS])]
+    return [Change(pair, effect_of(pair.after, pair.before)) for pair in told]
+
+
+def changes_table(found: Sequence[Change]) -> Table | None:
+    """A line for each change; None where nothing was changed alone."""
+    if not found:
+        return None
+    shown = columns(("change", "one-change"), ("before", "throughput"), ("after", "throughput"),
+                    ("times_as_fast", "one-change"), ("effect", "one-change"),
+                    ("memory_difference", "memory"))  # fmt: skip
+    lines = [Line(_cells(change), change.pair.after.method) for change in found[:MAX_LINES]]
+    return Table("one_change", shown, lines, hint=finding("hint.one_change"), left_out=len(found) - len(lines))
+
+
+def _cells(change: Change) -> list[Cell]:
+    effect, rows = change.effect, (change.pair.before, change.pair.after)
+    speeds = [speed_cell(row, troubles(pooled_checks(row), "speed")) for row in rows]
+    return [
+        Cell(change.what, notes=(change.where, *map(runs_note, rows[1:]))),
+        *speeds,
+        estimate_cell(effect.quotient, "×"),
+        Cell(finding(f"outcome.{effect.outcome}")),
+        not_available() if effect.bytes_more is None else Cell(effect.bytes_more, "±GiB"),
+    ]
