@@ -86,6 +86,7 @@ FORMS = {
     "×": Form("×", decimals=2),
     "ratio": Form("", decimals=2),
     "%": Form("%", 100, decimals=0),
+    "±%": Form("%", 100, decimals=0, signed=True),
     "%.1": Form("%", 100, decimals=1),
     "%.2": Form("%", 100, decimals=2),
     "count": Form("", decimals=0),

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
+from common.campaigns import crossover
 from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.campaigns.past import Past
 from common.campaigns.runner import conduct, newest_environment
+from common.campaigns.steering import LOOK_AROUND, Steered, rehearsed, steer
 from common.command_line.parser import Parser, otherwise, positive_int, start
+
+STEERED = {"crossover": Steered(crossover.PURPOSE, crossover.launches, crossover.BUDGET)}
 
 
 def main() -> int:
@@ -14,18 +20,22 @@ def main() -> int:
     name, dry = args.pop("campaign"), args.pop("dry_run")
     chosen = Chosen(**args)
     if not dry:
-        return conduct(name, chosen)
-    rounds = CAMPAIGNS[name].rounds(newest_environment(), chosen)
-    print(CAMPAIGNS[name].check, *chain.from_iterable(rounds), sep="\n")
+        return steer(name, STEERED[name], chosen) if name in STEERED else conduct(name, chosen)
+    here = newest_environment()
+    if name in STEERED:
+        nothing = Past(Path("nowhere"), here)
+        print(LOOK_AROUND, *rehearsed(STEERED[name].launches(here, chosen, nothing)), sep="\n")
+    else:
+        print(CAMPAIGNS[name].check, *chain.from_iterable(CAMPAIGNS[name].rounds(here, chosen)), sep="\n")
     return 0
 
 
 def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
-    names = "\n".join(f"  {name:10}{campaign.purpose}" for name, campaign in CAMPAIGNS.items())
+    names = "\n".join(f"  {name:10}{campaign.purpose}" for name, campaign in (CAMPAIGNS | STEERED).items())
     found = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{names}")
     add, of_campaign = found.add_argument, otherwise("the campaign's, for this kind of device")
-    add("campaign", choices=CAMPAIGNS, help="what to run")
+    add("campaign", choices=CAMPAIGNS | STEERED, help="what to run")
     add("--model", metavar="NAME", help="any torchvision classification model" + of_campaign)
     add("--batch", type=positive_int, metavar="SAMPLES", help="samples per device" + of_campaign)
     add("--epochs", type=positive_int, metavar="N", help="measured epochs" + of_campaign)

@@ -36,6 +36,11 @@ class Launcher:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job: it stays ignored
                 signal.signal(number, self._stop)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal has come: then nothing more is started."""
+        return self._signal is not None
+
     def run(self, command: str) -> None:
         """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`."""
         self._raise_if_stopped(command)

@@ -7,7 +7,10 @@ import subprocess
 import pytest
 
 from campaigns.conftest import ROOT, SCRIPTS
+from common.campaigns.__main__ import STEERED
 from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.campaigns.past import Past
+from common.campaigns.steering import rehearsed
 from common.command_line.flags import add_ddp_options, training_parser
 from common.records import Environment
 
@@ -94,6 +97,15 @@ def test_every_command_is_one_that_its_script_takes(name, here):
     assert all(word in SCRIPTS.values() for word in " ".join(commands).split() if word.endswith(".py"))
 
 
+@pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
+@pytest.mark.parametrize("name", STEERED)
+def test_every_command_of_a_steered_campaign_is_one_that_its_script_takes(name, here, tmp_path):
+    commands = rehearsed(STEERED[name].launches(here, Chosen(), Past(tmp_path, here)))
+    runs = [parsed(command) for command in commands if " 05_" not in command]
+    assert len({run.model for run in runs}) == 1
+    assert min(run.samples_per_epoch // run.batch_size for run in runs if run.method == "single") >= 10
+
+
 def test_each_sweep_begins_with_the_default_options_and_sets_another_one_in_every_other_launch():
     first, *others = CAMPAIGNS["sweep"].rounds(machine(gpus=2), Chosen())[0][:-1]
     assert len(others) == len(set(others)) == 9
@@ -119,7 +131,7 @@ def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
     assert fake_lab.log == []
 
 
-@pytest.mark.parametrize("target", CAMPAIGNS)
+@pytest.mark.parametrize("target", CAMPAIGNS | STEERED)
 def test_variables_of_make_reach_the_runner(target, tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import KEY, OPTIONS, group_facts
+from common.analysis.comparing.facts import BATCH, KEY, OPTIONS, group_facts
 from common.analysis.comparing.one_change import OneChange
+from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
@@ -41,15 +42,23 @@ class Change:
         """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
         row, key = self.pair.before, group_facts(self.pair.before.record)
         parts = unusual_parts({name: key[name] for name in KEY if name != self.pair.fact})
-        if self.pair.fact != "per_device_batch_size":
-            parts.append(finding("title.batch_weak", value=key["per_device_batch_size"]))
+        if self.pair.fact != BATCH["weak"]:
+            parts.append(finding("title.batch_weak", value=key[BATCH["weak"]]))
         return finding("change.where", row=row.name, model=key["model"], parts=parts)
 
 
-def changes(pairs: Sequence[OneChange]) -> list[Change]:
-    """Those that the page tells: each value of a fact compared with its first one. DDP's options have their own table
-    in each group, unless both are other than the default ones."""
-    told = [pair for pair in pairs if pair.is_from_first and (pair.fact != OPTIONS or pair.before.facts[OPTIONS])]
+def changes(pairs: Sequence[OneChange], over_batches: Collection[Row] = ()) -> list[Change]:
+    """Those that the page tells: each value of a fact compared with its first one.
+
+    Left out is what has a table elsewhere: DDP's options against the default ones, and batches of `over_batches`.
+    """
+    told = [
+        pair
+        for pair in pairs
+        if pair.is_from_first
+        and not (pair.fact == OPTIONS and not pair.before.facts[OPTIONS])
+        and not (pair.fact == BATCH["weak"] and {pair.before, pair.after} <= set(over_batches))
+    ]
     return [Change(pair, effect_of(pair.after, pair.before)) for pair in told]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from common.analysis.comparing.batches import batch_series
 from common.analysis.comparing.comparison import comparison_table
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.groups import Group, build_groups, configurations
@@ -16,6 +17,7 @@ from common.analysis.comparing.tables import tidy
 from common.analysis.findings import Finding, finding
 from common.analysis.judging import banners
 from common.analysis.judging.advice import Advice, advise
+from common.analysis.judging.catching_up import CatchingUp, catching_up
 from common.analysis.judging.cells import Table
 from common.analysis.judging.changes import Change, changes, changes_table
 from common.analysis.judging.comparison_cells import comparison_cells
@@ -35,7 +37,7 @@ from common.analysis.reading.runs import Run
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
-MAX_ROWS, MAX_COMMANDS = 60, 5
+MAX_ROWS, MAX_COMMANDS, MAX_SERIES = 60, 5, 3
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Judgement:
     """What step 05 writes beside the page, by the name of the file."""
     changes: list[Change]
     changes_table: Table | None
+    batches: list[CatchingUp]
     banners: list[Finding]
     why_separate: list[Finding]
     has_few_runs: bool
@@ -101,8 +104,12 @@ def judge(folder: Folder) -> Judgement:
     """Compare and judge everything in a folder."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
-    pairs = one_changes(configurations(tables))
-    changed = changes(pairs)
+    rows = configurations(tables)
+    pairs = one_changes(rows)
+    over_batches = [catching_up(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
+    in_series = {row for found in over_batches for row in found.series.all_rows}
+    changed = changes(pairs, in_series)
+    repeated = _repeated(groups, {run.file for row in in_series for run in row.runs})
     csv_tables = {
         "comparison.csv": comparison_table(groups),
         "runs.csv": tables.runs,
@@ -112,11 +119,12 @@ def judge(folder: Folder) -> Judgement:
         headline=headline(groups),
         groups=[
             _judge_group(number, group, in_full=number <= MAX_GROUPS_IN_FULL and not is_repeated)
-            for number, (group, is_repeated) in enumerate(zip(groups, _repeated(groups), strict=True), start=1)
+            for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
         ],
         csv_tables=csv_tables,
         changes=changed,
         changes_table=changes_table(changed),
+        batches=over_batches,
         banners=banners.banners(groups),
         why_separate=banners.why_separate(groups) if len(groups) > 1 else [],
         has_few_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
@@ -127,14 +135,14 @@ def judge(folder: Folder) -> Judgement:
     )
 
 
-def _repeated(groups: list[Group]) -> list[bool]:
-    """For each group: whether all of its runs stand in groups before it."""
+def _repeated(groups: list[Group], in_series: set[str]) -> list[bool]:
+    """For each group: whether all of its runs stand in groups before it, or over batches; never the first one."""
     seen: set[str] = set()
     found = []
     for group in groups:
         files = {run.file for row in group.rows for run in row.runs}
         found.append(files <= seen)
-        seen |= files
+        seen |= files | in_series
     return found
 
 

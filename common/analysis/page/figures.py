@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.analysis.judging.judgement import GroupJudgement, Judgement
+from common.analysis.page.batches_plot import draw_batches
 from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
 from common.analysis.page.ledger_plot import draw_ledgers
 from common.analysis.page.options_plot import draw_options
@@ -31,18 +32,26 @@ class Figures:
 
     groups: dict[int, GroupFigures]
     all_reduce: Drawn | None = None
+    batches: list[list[Drawn]] = field(default_factory=list)
+    """Two for each series of batches."""
 
     def __iter__(self):
         for group in self.groups.values():
             yield from filter(None, [group.ledger, group.steps, *group.others, group.options])
         yield from filter(None, [self.all_reduce])
+        for of_series in self.batches:
+            yield from of_series
 
 
 def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figures:
     """Draw every figure of the groups that are told in full."""
     groups = {part.number: _of_group(part, words, with_png) for part in judgement.groups if part.why}
     curve = judgement.parts and judgement.parts.all_reduce
-    return Figures(groups, _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png))
+    batches = [
+        [draw(plot, f"batches{number}", with_png) for plot in draw_batches(found, words)]
+        for number, found in enumerate(judgement.batches, start=1)
+    ]
+    return Figures(groups, _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png), batches)
 
 
 def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:
@@ -71,7 +80,7 @@ def write_figures(folder: Path, figures: Figures) -> int:
         for figure in drawn:
             write_drawn(figure, folder)
         for path in folder.iterdir():
-            ours = path.stem.startswith(("group", "machine_")) and path.suffix in (".svg", ".png")
+            ours = path.stem.startswith(("group", "machine_", "batches")) and path.suffix in (".svg", ".png")
             if ours and path.stem not in names:
                 path.unlink()
     except OSError as error:

@@ -35,6 +35,9 @@ def print_summary(console: Console, folder: Folder, judgement: Judgement, words:
         more = words.say("console.more_groups", count=len(judgement.groups) - MAX_GROUPS)
         console.print(f"\n{more}")
     say_lines = _Lines(console, words)
+    for series in judgement.batches:
+        console.print(f"\n[bold]{printable(words.text(series.title))}[/bold]")
+        say_lines(series.lines)
     if judgement.changes:
         console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
         say_lines([change.sentence for change in judgement.changes])

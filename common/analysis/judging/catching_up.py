@@ -1,0 +1,134 @@
+"""From which batch on several devices pay: sentences and a table of every method over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from common.analysis.comparing.batches import BatchSeries
+from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
+from common.analysis.comparing.row_name import RowName
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.banners import unusual_parts
+from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell
+from common.analysis.judging.reasons import MAX_IDLE
+from common.analysis.statistics.estimates import Estimate
+from common.records import Method
+
+NEAR = 0.95
+"""Within 5 % of DDP's throughput."""
+ONE = RowName("single", 1)
+
+
+@dataclass(frozen=True)
+class CatchingUp:
+    """One series of batches, judged."""
+
+    series: BatchSeries
+    title: Finding
+    lines: list[Finding]
+    table: Table
+    predicted: Predicted | None
+
+
+def catching_up(series: BatchSeries) -> CatchingUp:
+    """What a series shows: who is faster from which batch on, until when launches bind, and what was predicted."""
+    key, predicted = series.key, predicted_crossing(series)
+    names: dict[Method, RowName] = {method: RowName(method, series.devices) for method in ("dp", "ddp")}
+    lines = [
+        *_reached("faster", names["dp"], ONE, series.ratios("dp", "single"), 1),
+        *_reached("faster", names["ddp"], ONE, series.ratios("ddp", "single"), 1),
+        *_reached("near", names["dp"], names["ddp"], series.ratios("dp", "ddp"), NEAR),
+        *_launches(series),
+        *([_prediction(names["dp"], predicted, measured_crossing(series))] if predicted else []),
+        *[finding("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
+          for method, batch in series.out_of_memory.items()],
+    ]  # fmt: skip
+    if not any(row.on_gpu for row in series.all_rows):
+        lines.append(finding("batches.cores"))
+    title = finding("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
+    return CatchingUp(series, title, lines, _table(series), predicted)
+
+
+def _reached(
+    what: str, name: RowName, other: RowName, ratios: Mapping[int, Estimate], limit: float
+) -> Iterator[Finding]:
+    """From which batch on the whole interval of the ratio is above `limit`."""
+    if not ratios:
+        return
+    first, last = min(ratios), max(ratios)
+    reached = first_above(ratios, limit)
+    best = max(ratios, key=lambda batch: ratios[batch].value)
+    how = "never" if reached is None else "everywhere" if reached == first else "from"
+    at = best if reached is None else reached
+    times = finding("ratio.times_with_interval" if ratios[at].interval else "ratio.times", ratio=ratios[at])
+    yield finding(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
+
+
+def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
+    """The smallest batch from which on every interval lies above `limit`; None where the largest one's does not."""
+    found = None
+    for batch in sorted(ratios, reverse=True):
+        interval = ratios[batch].interval
+        if interval is None or interval[0] <= limit:
+            break
+        found = batch
+    return found
+
+
+def _launches(series: BatchSeries) -> Iterator[Finding]:
+    """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
+    for method, rows in series.rows.items():
+        idle = {batch: row.anatomy.idle_share for batch, row in rows.items() if row.anatomy}
+        known = {batch: share for batch, share in idle.items() if share is not None}
+        if len(known) < 2:
+            continue
+        bound = [batch for batch, share in known.items() if share > MAX_IDLE]
+        free = [batch for batch in known if batch > max(bound, default=0)]
+        how = "never" if not bound else "until" if free else "always"
+        last, batch = max(bound, default=min(known)), min(free, default=max(known))
+        name = ONE if method == "single" else RowName(method, series.devices)
+        yield finding(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
+
+
+def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> Finding:
+    if measured is None:
+        beside = finding("nothing")
+    elif measured.batch in (0, math.inf):
+        id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
+        beside = finding(id, first=measured.below, last=measured.above)
+    else:
+        sides = {"below": measured.below, "above": measured.above, "error": found.batch / measured.batch - 1}
+        beside = finding("crossing.measured", batch=measured.batch, **sides)
+    id = "crossing.predicted" if found.batch else "crossing.predicted_everywhere"
+    ends = (min(found.low, found.high), max(found.low, found.high))
+    return finding(id, row=name, host=found.host, batch=found.batch, low=ends[0], high=ends[1], measured=beside,
+                   host_of_one=found.host_of_one, per_sample=found.seconds_per_sample)  # fmt: skip
+
+
+def _table(series: BatchSeries) -> Table:
+    """A line for each batch. Throughput is that of one device."""
+    methods = [method for method in ("single", "dp", "ddp") if method in series.rows]
+    quotients = [(over, under) for over, under in (("dp", "single"), ("ddp", "single"), ("dp", "ddp"))
+                 if series.ratios(over, under)]  # fmt: skip
+    ratios = [series.ratios(over, under) for over, under in quotients]
+    shown: list[Column] = columns(
+        ("per_device_batch", "global-batch"),
+        *[(f"{method}_per_device", "throughput") for method in methods],
+        *[(f"{over}_over_{under}", "speed-up") for over, under in quotients],
+    )
+    lines = []
+    for batch in series.batches:
+        speeds = [_per_device(series, method, batch) for method in methods]
+        times = [estimate_cell(found[batch], "×") if batch in found else NOTHING for found in ratios]
+        lines.append(Line([Cell(batch, "count"), *speeds, *times]))
+    return Table("batches", shown, lines, hint=finding("hint.batches"))
+
+
+def _per_device(series: BatchSeries, method: Method, batch: int) -> Cell:
+    row = series.rows[method].get(batch)
+    if row is None:
+        limit = series.out_of_memory.get(method)
+        return Cell(finding("cell.out_of_memory")) if limit and batch >= limit else NOTHING
+    return estimate_cell(row.throughput.times(1 / row.devices), "samples/s")

@@ -1,0 +1,57 @@
+"""Figures over batches: what one device of each method trains in a second, and the speed-up over one device."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+from common.analysis.judging.catching_up import CatchingUp
+from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.plots import titled
+from common.analysis.page.wording import Wording
+from common.analysis.statistics.estimates import Estimate
+from common.records import Method
+
+
+def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
+    """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
+    series = found.series
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(5.5)
+        for method, rows in series.rows.items():
+            speeds = {batch: row.throughput.times(1 / row.devices) for batch, row in rows.items()}
+            _line(axes, method, speeds, words)
+        _finish(axes, series.batches, words.say("figure.per_device"), words)
+        plots = [titled("batches_throughput", figure, words)]
+        figure, axes = new_figure(5.5)
+        axes.axhline(1, color=INK, linewidth=1)
+        for method in ("dp", "ddp"):
+            _line(axes, method, series.ratios(method, "single"), words)
+        predicted = found.predicted.batch if found.predicted else 0
+        if series.batches[0] <= predicted <= series.batches[-1]:
+            axes.axvline(predicted, color=COLOURS["dp"], linestyle=":", label=words.say("figure.predicted_crossing"))
+        _finish(axes, series.batches, words.say("figure.speed_up"), words)
+        plots.append(titled("batches_speed_up", figure, words))
+    return plots
+
+
+def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wording) -> None:
+    if not values:
+        return
+    batches, points = list(values), [value.value for value in values.values()]
+    ends = [value.interval or (value.value, value.value) for value in values.values()]
+    reach = [[point - low for point, (low, _) in zip(points, ends, strict=True)],
+             [high - point for point, (_, high) in zip(points, ends, strict=True)]]  # fmt: skip
+    axes.errorbar(batches, points, yerr=reach, color=COLOURS[method], marker=MARKERS[method], markersize=4.5,
+                  capsize=3, linewidth=1.6, label=words.say(f"short.{method}"))  # fmt: skip
+
+
+def _finish(axes: Axes, batches: list[int], unit: str, words: Wording) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(words.say("figure.per_device_batch"))
+    axes.set_ylabel(unit)
+    axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)
+    axes.legend()

@@ -1,0 +1,51 @@
+"""What the results folder holds of a command that was launched before: its runs, and how they ended."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from common.records import Environment, Record, throughput
+
+
+class Past:
+    """Records of one folder on one machine, by the command that made them. New files are read as they come."""
+
+    def __init__(self, folder: Path, here: Environment) -> None:
+        self._folder, self._here = folder, here
+        self._seen: set[str] = set()
+        self._records: dict[str, list[Record]] = {}
+
+    def runs(self, command: str) -> list[Record]:
+        """The completed ones, the newest last."""
+        return [record for record in self._of(command) if record.status == "completed"]
+
+    def seconds_per_sample(self, command: str) -> list[float]:
+        """Of each completed run, the newest last."""
+        return [1 / speed for record in self.runs(command) if (speed := throughput(record))]
+
+    def newest_failure(self, command: str) -> str | None:
+        """Why the newest run did not complete: the kind of its `Failure`; None where it did, or where there is none."""
+        found = self._of(command)
+        return found[-1].failure.kind if found and found[-1].failure else None
+
+    def _of(self, command: str) -> list[Record]:
+        for path in sorted(self._folder.glob("0[234]_*.json")):
+            if path.name not in self._seen:
+                self._seen.add(path.name)
+                self._read(path)
+        return sorted(self._records.get(_work(command), []), key=lambda record: record.started_at)
+
+    def _read(self, path: Path) -> None:
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+        except (ValueError, OSError):
+            return  # step 05 says what is wrong with it
+        there = record.environment
+        if (there.hostname, there.torch) == (self._here.hostname, self._here.torch):
+            self._records.setdefault(_work(record.command), []).append(record)
+
+
+def _work(command: str) -> str:
+    """The command less what changes no measured figure: steps that are taken apart come after the epochs."""
+    return re.sub(r" --anatomy-steps \d+", "", command)
