@@ -11,10 +11,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common.command_line.parser import Parser, start
+from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
+BASIS = (
+    "it takes a run of 02 whose steps were taken apart, and the all-reduce of step 01 on the same devices or --link "
+    "25GB/s,10us"
+)
 
 
 def main() -> None:
@@ -26,17 +30,21 @@ def main() -> None:
     from common.analysis.page.report import write_report
     from common.analysis.page.summary import print_summary
     from common.analysis.page.wording import Wording
+    from common.analysis.predicting.question import read_question
     from common.analysis.reading.folder import read_folder
     from common.console.screen import open_console
 
+    question = read_question(options.predict, options.link, options.inter_node, options.per_node)
     console, words = open_console(quiet=options.quiet), Wording()
     with console.status("Reading records …"):
         folder = read_folder(options.results_dir)
     if not folder.runs:
         skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
         raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
-    judgement = judge(folder)
-    print_summary(console, folder, judgement, words)
+    judgement = judge(folder, question)
+    if question.is_asked and not judgement.forecasts:
+        raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
+    print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
     with console.status("Drawing figures and writing the report …"):
         figures = draw_figures(judgement, words, with_png=options.generate_plots)
         write_report(options.output_report, folder, judgement, figures, words)
@@ -65,6 +73,13 @@ def parse_arguments():
                         help="also write each figure as SVG and PNG to DIR/plots")  # fmt: skip
     parser.add_argument("--output-report", type=Path, default=Path("comparison_report.html"), metavar="FILE",
                         help="where the page goes (default: %(default)s)")  # fmt: skip
+    predict = parser.add_argument_group("what N devices would do (docs/prediction.md)")
+    add = predict.add_argument
+    add("--predict", metavar="1,2,4,8", help="numbers of devices" + otherwise("those that were run, and 2, 4, 8"))
+    add("--link", metavar="RATE,LATENCY", help="link between devices: 25GB/s,10us, or a known name such as nvlink4"
+                                               + otherwise("what step 01 measured"))  # fmt: skip
+    add("--inter-node", metavar="RATE,LATENCY", help="link of each node to the others" + otherwise("one node"))
+    add("--per-node", type=positive_int, metavar="N", help="devices in a node" + otherwise("1, with --inter-node"))
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser.parse_args()
 

@@ -33,10 +33,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis.statistics": set(),
     "analysis.reading": {"records", "analysis.findings", "analysis.statistics"},
     "analysis.comparing": {"records", "analysis.findings", "analysis.statistics", "analysis.reading"},
+    "analysis.predicting": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
+                            "analysis.comparing"},
     "analysis.judging": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
-                         "analysis.comparing"},
+                         "analysis.comparing", "analysis.predicting"},
     "analysis.page": {"records", "analysis.findings", "analysis.statistics", "analysis.reading", "analysis.comparing",
-                      "analysis.judging"},
+                      "analysis.predicting", "analysis.judging"},
 }  # fmt: skip
 WITHOUT_TORCH = ("records", "command_line", "console", "campaigns", "analysis")
 

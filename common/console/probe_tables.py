@@ -9,7 +9,7 @@ from rich.text import Text
 
 from common.console.machine_tables import plain_table, section
 from common.formats import FORMS, gib
-from common.records import AllReduce, Copy, LaunchTimes, MatmulRate, MemoryRate, ProbeName, Probes
+from common.records import AllReduce, Copy, LaunchTimes, MatmulRate, MemoryRate, ProbeName, Probes, Together
 
 TITLES: dict[ProbeName, str] = {
     "matmul": "Matrix products",
@@ -17,6 +17,7 @@ TITLES: dict[ProbeName, str] = {
     "copies": "Copies to the GPUs",
     "all_reduce": "All-reduce: all devices sum a message",
     "launches": "Launches: what the host needs to start small work on a device",
+    "together": "Together: all devices work at once",
 }
 
 
@@ -33,6 +34,8 @@ def probe_table(measured: Probes) -> RenderableType:
         sections.append(_all_reduce(measured.all_reduce))
     if measured.launches:
         sections.append(_launches(measured.launches))
+    if measured.together:
+        sections.append(_together(measured.together))
     if missing := list(_missing(measured)):
         sections.append(section("Not measured", *missing))
     return Group(*sections)
@@ -49,6 +52,14 @@ def _launches(times: LaunchTimes) -> RenderableType:
         "why threads (DataParallel starts new ones each step) can cost more than the bytes that they save to send"
     )
     return section(TITLES["launches"], rows, use)
+
+
+def _together(measured: Together) -> RenderableType:
+    rows = plain_table("a training-like pass", "time")
+    rows.add_row("one device by itself", FORMS["duration"](measured.alone_seconds))
+    rows.add_row(f"each of {measured.workers} at once", FORMS["duration"](measured.together_seconds))
+    use = f"devices take {measured.slowdown:.2f} times as long beside each other, before they exchange anything"
+    return section(TITLES["together"], rows, _use(use))
 
 
 def _matmul(rates: list[MatmulRate]) -> RenderableType:

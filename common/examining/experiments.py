@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.instruments import instruments, readiness
+from common.examining.one_device import look_ahead
 from common.examining.phases import PhaseClock
 from common.examining.replicas import price_threads_and_replicas
 from common.examining.timed_steps import timed_step
@@ -72,6 +73,8 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
         price_exchange(training, place, batches, steps, mine, progress)
     elif isinstance(model, nn.DataParallel):
         price_threads_and_replicas(training, place, batches, steps, mine, progress)
+    elif not training.config.compile:
+        look_ahead(training, place, anatomy)
     anatomy.ranks = gathered(mine)
     return anatomy
 

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from common.probes import all_reduce, compute, launch_times
+from common.probes import all_reduce, compute, launch_times, together
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
 
@@ -27,12 +27,14 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "copies": partial(_alone, compute.copies),
         "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
         "launches": partial(launch_times.measure_launches, LIMIT_SECONDS),
+        "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
     not_applicable: dict[ProbeName, str] = {}
     if not gpus:
         not_applicable["copies"] = "CPU cores share one memory: there is nothing to copy between them"
     if ranks < 2:
         not_applicable["all_reduce"] = "one device has nobody to exchange gradients with"
+        not_applicable["together"] = "one device has no others that could slow it down"
     return {name: action for name, action in actions.items() if name not in not_applicable}, not_applicable
 
 

@@ -28,10 +28,11 @@ from common.records.probe_results import (
     MemoryRate,
     ProbeName,
     Probes,
+    Together,
 )
 from common.records.record import EnvironmentRecord, Record
 from common.records.requested import CommHook, DdpOptions, Exchange, RunConfig
-from common.records.step_phases import Anatomy, PhaseName, RankAnatomy
+from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
 from common.records.values import (
     SCHEMA_VERSION,
     Bytes,
@@ -72,6 +73,7 @@ __all__ = [
     "FlopKind",
     "Gpu",
     "GpuHealth",
+    "Gradients",
     "LaunchTimes",
     "MatmulRate",
     "MemoryRate",
@@ -93,6 +95,7 @@ __all__ = [
     "Seconds",
     "StaticMemory",
     "Times",
+    "Together",
     "Validation",
     "World",
     "epoch_seconds",

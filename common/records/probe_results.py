@@ -8,7 +8,7 @@ from pydantic import Field
 
 from common.records.values import Count, Part, PositiveCount, PositiveSeconds, Precision, Seconds
 
-ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches"]
+ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches", "together"]
 
 
 class MatmulRate(Part):
@@ -113,6 +113,22 @@ class LaunchTimes(Part):
     """The same in a thread that has just started."""
 
 
+class Together(Part):
+    """The same training-like work on one device by itself, and on all at once, without any exchange."""
+
+    workers: Annotated[int, Field(ge=2)]
+    """One per device."""
+    alone_seconds: PositiveSeconds
+    """Median of one pass."""
+    together_seconds: PositiveSeconds
+    """Median of one pass while all work, on the slowest."""
+
+    @property
+    def slowdown(self) -> float:
+        """together / alone."""
+        return self.together_seconds / self.alone_seconds
+
+
 class Probes(Part):
     """What step 01 measured. A probe that is missing here is named in `not_applicable` or in `failed`."""
 
@@ -123,6 +139,7 @@ class Probes(Part):
     copies: list[Copy] = []
     all_reduce: AllReduce | None = None
     launches: LaunchTimes | None = None
+    together: Together | None = None
     not_applicable: dict[ProbeName, str] = {}
     """Probes that mean nothing on this machine, and why."""
     failed: dict[ProbeName, str] = {}

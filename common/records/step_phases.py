@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import Bytes, Count, Part, PositiveCount, Times
+from common.records.values import Bytes, Count, Part, PositiveCount, Seconds, Times
 
 PhaseName = Literal[
     "data wait",
@@ -64,6 +64,20 @@ class RankAnatomy(Part):
     """DataParallel: new threads, but replicas that are kept. Their weights are stale: of use for their time alone."""
 
 
+class Gradients(Part):
+    """One device: when each gradient of a step is complete, for whoever asks what an exchange would find to do.
+
+    One entry a parameter in every list, in the order of completion. With a hook on every parameter a backward pass may
+    take longer than without: shares of it carry over, seconds do not.
+    """
+
+    bytes: list[Bytes]
+    ready_seconds: list[Seconds]
+    """Median, from the start of the last backward pass of a step."""
+    backward_seconds: Seconds
+    """Median of those backward passes."""
+
+
 class Anatomy(Part):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
@@ -71,6 +85,12 @@ class Anatomy(Part):
     ranks: list[RankAnatomy] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
+    gradients: Gradients | None = None
+    """One device alone has this and the next two: what a prediction for several devices starts from."""
+    replicate_seconds: Times = []
+    """The host's time to make one replica of the model, as DataParallel makes one for each device in each step."""
+    different_convolutions: Count | None = None
+    """In a forward pass, by shape: what a new thread has to plan anew."""
     bucket_bytes: list[Bytes] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""

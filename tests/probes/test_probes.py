@@ -10,10 +10,10 @@ import pytest
 import torch
 from conftest import run_script
 from rich.console import Console
-from workers import exchange_faults
+from workers import exchange_faults, shared_work
 
 from common.console import probe_tables as tables
-from common.probes import compute, launch_times, measure
+from common.probes import compute, launch_times, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
 from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
@@ -187,8 +187,9 @@ def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():
 def test_one_core_has_nobody_to_exchange_with(monkeypatch):
     monkeypatch.setattr(measure.all_reduce, "ranks_here", lambda: 1)
     actions, not_applicable = measure.plan()
-    assert "all_reduce" not in actions
-    assert "one device" in not_applicable["all_reduce"]
+    for name in ("all_reduce", "together"):
+        assert name not in actions
+        assert "one device" in not_applicable[name]
 
 
 def test_damaged_copies_are_shown():
@@ -241,6 +242,15 @@ def test_launches_are_timed_in_threads_and_in_processes():
     assert measured.processes_seconds < 0.1
     assert measured.first_convolution_seconds < 1
     assert "threads at once" in shown(Probes(seconds=1, launches=measured))
+
+
+def test_devices_that_share_something_take_longer_together(tmp_path):
+    """A pass that holds a lock, which all processes share, for 20 ms."""
+    measured = together.measure_together(2, 100, partial(shared_work.under_one_lock, str(tmp_path / "lock")))
+    assert measured.workers == 2
+    assert measured.alone_seconds == pytest.approx(0.02, rel=0.5)
+    assert measured.slowdown > 1.5
+    assert "times as long beside each other" in shown(Probes(seconds=1, together=measured))
 
 
 def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):

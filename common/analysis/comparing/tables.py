@@ -167,6 +167,8 @@ def _probes(record: EnvironmentRecord) -> Iterator[Line]:
 
     if probes.launches:
         yield at | {"probe": "launches", **probes.launches.model_dump()}
+    if probes.together:
+        yield at | {"probe": "together", **probes.together.model_dump()}
 
 
 def ends(name: str, interval: tuple[float, float] | None) -> Line:

@@ -21,6 +21,7 @@ from common.analysis.judging.catching_up import CatchingUp, catching_up
 from common.analysis.judging.cells import Table
 from common.analysis.judging.changes import Change, changes, changes_table
 from common.analysis.judging.comparison_cells import comparison_cells
+from common.analysis.judging.forecast_cells import Foresight, foresee
 from common.analysis.judging.headline import Headline, headline
 from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
 from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
@@ -32,6 +33,7 @@ from common.analysis.judging.row_tables import accuracy_table, memory_table, opt
 from common.analysis.judging.step_cells import detail_tables, why_tables
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.judging.wrapper_price import WrapperPrice, wrapper_price
+from common.analysis.predicting.forecast import GroupForecast, Question, forecast_table
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 
@@ -75,6 +77,8 @@ class GroupJudgement:
     accuracy: Table | None
     settings: Facts
     commands: list[tuple[Row, list[tuple[str, int]]]]
+    foresight: Foresight | None
+    """What N devices would do; with `why` alone."""
     why: GroupWhy | None
     """None beyond the first groups, and where every run of the group stands in groups before it as well."""
 
@@ -98,10 +102,12 @@ class Judgement:
     machines: list[Pairs] = field(default_factory=list)
     step_01: Pairs = field(default_factory=list)
     parts: MeasuredParts | None = None
+    forecasts: list[tuple[int, GroupForecast]] = field(default_factory=list)
+    """Every group's predictions, by the group's number."""
 
 
-def judge(folder: Folder) -> Judgement:
-    """Compare and judge everything in a folder."""
+def judge(folder: Folder, question: Question | None = None) -> Judgement:
+    """Compare and judge everything in a folder; `question` says what to predict."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
     rows = configurations(tables)
@@ -110,17 +116,21 @@ def judge(folder: Folder) -> Judgement:
     in_series = {row for found in over_batches for row in found.series.all_rows}
     changed = changes(pairs, in_series)
     repeated = _repeated(groups, {run.file for row in in_series for run in row.runs})
+    judged = [
+        _judge_group(number, group, question or Question(), number <= MAX_GROUPS_IN_FULL and not is_repeated)
+        for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
+    ]
+    forecasts = [(part.number, part.foresight.found) for part in judged if part.foresight]
     csv_tables = {
         "comparison.csv": comparison_table(groups),
         "runs.csv": tables.runs,
         "one_change.csv": one_change_table(pairs),
+        "predictions.csv": forecast_table(forecasts),
     }
     return Judgement(
         headline=headline(groups),
-        groups=[
-            _judge_group(number, group, in_full=number <= MAX_GROUPS_IN_FULL and not is_repeated)
-            for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
-        ],
+        groups=judged,
+        forecasts=forecasts,
         csv_tables=csv_tables,
         changes=changed,
         changes_table=changes_table(changed),
@@ -146,10 +156,11 @@ def _repeated(groups: list[Group], in_series: set[str]) -> list[bool]:
     return found
 
 
-def _judge_group(number: int, group: Group, in_full: bool) -> GroupJudgement:
+def _judge_group(number: int, group: Group, question: Question, in_full: bool) -> GroupJudgement:
     rows = group.rows[:MAX_ROWS]
     checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
     found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
+    foresight = foresee(group, question) if in_full else None
     return GroupJudgement(
         number=number,
         group=group,
@@ -166,11 +177,12 @@ def _judge_group(number: int, group: Group, in_full: bool) -> GroupJudgement:
         accuracy=accuracy_table(group),
         settings={**group.key, **group.shared_facts},
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
-        why=_why(group, checks) if in_full else None,
+        foresight=foresight,
+        why=_why(group, checks, foresight) if in_full else None,
     )
 
 
-def _why(group: Group, checks: dict[Row, list[PooledCheck]]) -> GroupWhy:
+def _why(group: Group, checks: dict[Row, list[PooledCheck]], foresight: Foresight | None) -> GroupWhy:
     notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
              for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
     books = ledgers(group)
@@ -182,7 +194,7 @@ def _why(group: Group, checks: dict[Row, list[PooledCheck]]) -> GroupWhy:
         tables=why_tables(group),
         details=[*([ledger_table(books)] if books else []), *detail_tables(group)],
         wrapper=wrapper_price(group),
-        advice=advise(group),
+        advice=[*advise(group), *(foresight.advice if foresight else [])],
     )
 
 

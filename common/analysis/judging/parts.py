@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
-from common.records import AllReduce, Copy, EnvironmentRecord, LaunchTimes, Probes
+from common.records import AllReduce, Copy, EnvironmentRecord, LaunchTimes, Probes, Together
 
 MAX_GPUS = 16
 
@@ -26,7 +26,8 @@ class MeasuredParts:
 def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
     """All that one record's probes have to show."""
     probes = record.probes
-    tables = [table for table in (_rates(probes), _copies(probes.copies), _launches(probes.launches)) if table.lines]
+    found = (_rates(probes), _copies(probes.copies), _launches(probes.launches), _together(probes.together))
+    tables = [table for table in found if table.lines]
     reasons = {**probes.failed, **probes.not_applicable}
     missing = [
         finding("probe.missing", probe=finding(f"probe.{name}"), reason=reason) for name, reason in reasons.items()
@@ -61,6 +62,16 @@ def _launches(times: LaunchTimes | None) -> Table:
         for name, seconds in found
     ]
     return Table("launches", columns(("part", "probes"), ("time", "probes")), lines)
+
+
+def _together(measured: Together | None) -> Table:
+    """One device by itself, and beside the others."""
+    times = [] if measured is None else [
+        ("pass_alone", measured.alone_seconds), ("pass_together", measured.together_seconds),
+    ]  # fmt: skip
+    lines = [Line([Cell(finding(f"name.{name}", workers=measured.workers)), Cell(seconds, "duration")])
+             for name, seconds in times]  # fmt: skip
+    return Table("together", columns(("part", "probes"), ("time", "probes")), lines)
 
 
 def _copies(copies: list[Copy]) -> Table:

@@ -97,7 +97,7 @@ def _anatomy(run: Run) -> Check:
     """Do the steps that were taken apart take as long as the measured ones? If not, their picture is another step's."""
     if run.anatomy is None:
         return answer("anatomy", "not measured", "missing")
-    step, measured = run.anatomy.slowest.step, run.times.median_step
+    step, measured = run.anatomy.slowest.step, run.times.typical_step.value
     values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
     low, high = step.interval or (step.value, step.value)
     differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured

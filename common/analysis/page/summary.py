@@ -27,10 +27,17 @@ SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
 
-def print_summary(console: Console, folder: Folder, judgement: Judgement, words: Wording) -> None:
+def print_summary(
+    console: Console, folder: Folder, judgement: Judgement, words: Wording, with_forecasts: bool = False
+) -> None:
     """Print everything that a reader needs before opening the page."""
     for part in judgement.groups[:MAX_GROUPS]:
         _print_group(console, part, words)
+        if with_forecasts and part.foresight:
+            title = words.title(part.foresight.table)
+            console.print()
+            console.print(_grid(part.foresight.table, title, words))
+            _Lines(console, words)(part.foresight.notes, "dim")
     if len(judgement.groups) > MAX_GROUPS:
         more = words.say("console.more_groups", count=len(judgement.groups) - MAX_GROUPS)
         console.print(f"\n{more}")

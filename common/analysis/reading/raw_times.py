@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.analysis.statistics.estimates import student_quantile
+from common.analysis.statistics.medians import Median, median_of
 from common.records import Record, step_seconds
 
 TENTHS = 10
@@ -39,8 +40,8 @@ class RawTimes:
     """What is kept of a run's raw lists, apart from its estimates."""
 
     steps: int
-    median_step: float
-    """Seconds."""
+    typical_step: Median
+    """Seconds; a median, so that the wait for the first batch of an epoch is not in it."""
     data_wait_share: float
     """Of the measured time, on the rank that waited longest for its loader."""
     clock_difference_share: float
@@ -55,7 +56,7 @@ def reduce_times(record: Record) -> RawTimes:
     steps = step_seconds(record)
     return RawTimes(
         steps=len(steps),
-        median_step=float(np.median(steps)),
+        typical_step=median_of(steps),
         data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from common.analysis.statistics.medians import Median, median_of
-from common.records import Anatomy, PhaseName, RankAnatomy, Record
+from common.records import Anatomy, Gradients, PhaseName, RankAnatomy, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -63,6 +63,12 @@ class StepAnatomy:
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
+    host_forward: Median | None = None
+    """GPUs: the part of it for the forward pass."""
+    gradients: Gradients | None = None
+    replicate: Median | None = None
+    different_convolutions: int | None = None
+    """These three: one device, as in the record."""
     bytes_moved: dict[PhaseName, int] = field(default_factory=dict)
     bucket_bytes: tuple[int, ...] = ()
 
@@ -107,6 +113,10 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         host_step=median_of(slowest.host_seconds.get("step", ())),
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
         data_path_cost=median_of(_differences(anatomy, "loaded_seconds", "resident_seconds")),
+        host_forward=median_of(slowest.host_seconds.get("forward", ())),
+        gradients=anatomy.gradients,
+        replicate=median_of(anatomy.replicate_seconds),
+        different_convolutions=anatomy.different_convolutions,
         bytes_moved=anatomy.bytes_moved,
         bucket_bytes=tuple(anatomy.bucket_bytes),
     )

@@ -1,0 +1,85 @@
+"""What N devices will do, as a table and as advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.analysis.comparing.groups import Group
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.advice import Advice
+from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
+from common.analysis.predicting.consequences import consequences
+from common.analysis.predicting.forecast import Forecast, GroupForecast, Question, forecast
+from common.analysis.predicting.links import MAX_DEVICES
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What is said of a group's predictions."""
+
+    found: GroupForecast
+    table: Table
+    notes: list[Finding]
+    advice: list[Advice]
+
+
+def foresee(group: Group, question: Question) -> Foresight | None:
+    """Predict, and put it into cells and sentences; None where there is nothing to predict from."""
+    found = forecast(group, question)
+    return Foresight(found, _table(found), _notes(found), _advice(found)) if found else None
+
+
+def _table(found: GroupForecast) -> Table:
+    shown = columns(("row", "method"), ("predicted_step", "prediction"), ("throughput", "throughput"),
+                    ("scaling_efficiency", "scaling-efficiency"), ("predicted_memory", "prediction"),
+                    ("measured_step", "prediction"), ("prediction_error", "prediction"))  # fmt: skip
+    return Table("forecast", shown, [_line(one) for one in found.forecasts], hint=finding("hint.forecast"))
+
+
+def _line(one: Forecast) -> Line:
+    extrapolated = () if one.is_measured_link else (finding("note.extrapolated"),)
+    memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
+    measured = Cell(one.measured_step, "ms") if one.measured_step else NOTHING
+    error = NOTHING
+    if one.error is not None:
+        error = Cell(one.error, "±%.1", notes=(finding("note.in_range" if one.is_covered else "note.out_of_range"),))
+    cells = [
+        Cell(one.name, notes=(one.rests_on, *extrapolated)),
+        Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
+        Cell(one.throughput, "samples/s"),
+        Cell(one.efficiency, "%"),
+        memory,
+        measured,
+        error,
+    ]
+    return Line(cells, one.method, one.name)
+
+
+def _notes(found: GroupForecast) -> list[Finding]:
+    """What a prediction lacks here, and which assumption takes its place."""
+    basis, methods = found.basis, {one.method for one in found.forecasts}
+    notes = []
+    if not basis.has_readiness:
+        notes.append(finding("forecast.no_readiness"))
+    if basis.probes is None or basis.probes.together is None:
+        notes.append(finding("forecast.no_slowdown"))
+    if "dp" not in methods and basis.row.anatomy.replicate is None:
+        notes.append(finding("forecast.no_replicas"))
+    return notes
+
+
+def _advice(found: GroupForecast) -> list[Advice]:
+    """Three sentences: the link that DDP needs, how many devices it carries, what helps it."""
+    follows = consequences(found)
+    if follows is None:
+        return []
+    values = {"devices": follows.devices, "most": MAX_DEVICES, "rests_on": found.exchange.rests_on()}
+    reach = {limit: finding("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=MAX_DEVICES)
+             for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
+    shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
+    link = {"bytes_per_second": follows.half_gain_bytes_per_second}
+    return [
+        Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link)),
+        Advice(finding("advice.reach", **values, **reach), finding("because.reach", **values)),
+        Advice(finding("advice.batch_or_bytes", **values, **shares), finding("because.batch_or_bytes", **values)),
+    ]

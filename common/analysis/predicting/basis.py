@@ -1,0 +1,133 @@
+"""What a prediction starts from: one device's row, and what step 01 measured of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.records import EnvironmentRecord, Probes
+
+FIRST_BUCKET_BYTES, BUCKET_BYTES = 2**20, 25 * 2**20
+"""torch's defaults. A bucket is closed when it has reached its size."""
+SMALL_KERNEL_SECONDS = 2.5e-6
+"""What a GPU needs for the smallest kernel: DDP copies each gradient into its bucket by one."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Gradients that are exchanged in one message."""
+
+    bytes: float
+    ready: float
+    """Share of the backward pass after which all of them are complete."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """One device, in seconds and bytes."""
+
+    row: Row
+    step: float
+    """A typical one: the median, without the wait for an epoch's first batch."""
+    step_error: float
+    """Half of its interval, as a share."""
+    forward: float
+    backward: float
+    gradient_bytes: int
+    parameters: int
+    """Tensors."""
+    buckets: tuple[Bucket, ...]
+    has_readiness: bool
+    """False where the record does not say when gradients are complete: then evenly, by bytes, over the backward."""
+    probes: Probes | None
+
+    @property
+    def is_cpu(self) -> bool:
+        return not self.row.on_gpu
+
+    def slowdown(self, devices: int) -> float:
+        """What `devices` at once take longer than one, by step 01; 1 where that was not measured."""
+        together = self.probes.together if self.probes else None
+        if together is None or devices < 2:
+            return 1.0
+        more = max(0.0, together.slowdown - 1)
+        return 1 + more * min(1.0, (devices - 1) / (together.workers - 1))
+
+    def memory_rate(self) -> float | None:
+        """Bytes read and written a second, by step 01."""
+        rates = [rate for rate in (self.probes.memory if self.probes else []) if rate.device_model == self.model]
+        return rates[-1].bytes_per_second if rates else None
+
+    @property
+    def model(self) -> str:
+        return self.row.record.world.device_model
+
+
+MIN_ERROR = 0.01
+"""No machine repeats a step more closely from one launch to the next."""
+
+
+def basis_of(group: Group) -> Basis | None:
+    """The group's row of one device, if its steps were taken apart; strong scaling has none for the smaller batches."""
+    rows = [row for row in group.main_rows if row.method == "single" and row.is_valid and row.anatomy]
+    if not rows or group.scaling != "weak" or "backward" not in rows[-1].anatomy.slowest.phases:
+        return None
+    row = rows[-1]
+    static, found = row.record.static_memory, row.anatomy.gradients
+    if static is None:
+        return None
+    step, error = typical_step(row)
+    share = step / row.anatomy.slowest.step.value
+    phases = {name: phase.value * share for name, phase in row.anatomy.slowest.phases.items()}
+    total = static.gradient_bytes
+    layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
+    return Basis(
+        row=row,
+        step=step,
+        step_error=max(MIN_ERROR, error),
+        forward=phases.get("forward", 0.0),
+        backward=phases["backward"],
+        gradient_bytes=total,
+        parameters=len(found.bytes) if found else 0,
+        buckets=tuple(layout),
+        has_readiness=found is not None,
+        probes=_probes(row, row.tables.probed),
+    )
+
+
+def typical_step(row: Row) -> tuple[float, float]:
+    """Mean of the runs' median steps, and half of what they span (intervals included), as a share of it."""
+    medians = [run.times.typical_step for run in row.runs]
+    ends = [end for median in medians for end in (median.interval or (median.value, median.value))]
+    value = sum(median.value for median in medians) / len(medians)
+    return value, (max(ends) - min(ends)) / 2 / value
+
+
+def fill_buckets(sizes: Sequence[int], ready: Sequence[float], backward: float) -> list[Bucket]:
+    """torch's buckets, of gradients in the order in which they are complete (DDP lays them so after its first step)."""
+    buckets: list[Bucket] = []
+    held, last = 0, 0.0
+    for size, moment in zip(sizes, ready, strict=True):
+        held, last = held + size, max(last, moment / backward)
+        if held >= (BUCKET_BYTES if buckets else FIRST_BUCKET_BYTES):
+            buckets.append(Bucket(held, min(1.0, last)))
+            held = 0
+    return [*buckets, Bucket(held, min(1.0, last))] if held else buckets
+
+
+def _evenly(total: int) -> list[Bucket]:
+    pieces = [FIRST_BUCKET_BYTES, *[BUCKET_BYTES] * (max(0, total - FIRST_BUCKET_BYTES) // BUCKET_BYTES)]
+    pieces = [size for size in [*pieces, total - sum(pieces)] if size > 0]
+    return [Bucket(size, done / total) for size, done in zip(pieces, accumulate(pieces), strict=True)]
+
+
+def _probes(row: Row, probed: Sequence[EnvironmentRecord]) -> Probes | None:
+    """The newest that were measured on this device model."""
+    for record in reversed(probed):
+        rates = (*record.probes.matmul, *record.probes.memory)
+        if row.record.world.device_model in {rate.device_model for rate in rates}:
+            return record.probes
+    return None

@@ -1,0 +1,73 @@
+"""What follows from a prediction: the link that DDP needs, how far it goes, what a larger batch or fewer bytes buy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+from common.analysis.predicting.forecast import GroupForecast
+from common.analysis.predicting.links import MAX_DEVICES, Link
+from common.analysis.predicting.parallel_steps import ddp_step
+from common.analysis.predicting.ring import AllReduceModel, Ring
+
+SLOWEST, FASTEST = 1e4, 1e13
+"""Bytes a second between which a link is sought."""
+
+
+@dataclass(frozen=True)
+class Consequences:
+    """Numbers for three sentences."""
+
+    devices: int
+    """The first and the last are about so many."""
+    half_gain_bytes_per_second: float
+    """Over a slower link, without latency, DDP loses more than half of what it gains over one device."""
+    below_90: int | None
+    """The fewest devices on which efficiency is below 90 %; None if it is not on 1,024."""
+    below_50: int | None
+    efficiency: float
+    with_double_batch: float
+    with_half_bytes: float
+
+
+def consequences(found: GroupForecast) -> Consequences | None:
+    """None where no exchange could be predicted."""
+    basis, exchange = found.basis, found.exchange
+    counts = [one.devices for one in found.forecasts if one.method == "ddp" and one.devices > 1]
+    if exchange is None or not counts:
+        return None
+    devices = max([one.devices for one in found.forecasts if one.method == "ddp" and one.measured] or counts)
+
+    def efficiency(model: AllReduceModel, count: int, work: float = 1.0, size: float = 1.0) -> float:
+        return work * basis.step / ddp_step(basis, model, count, work=work, size=size).seconds
+
+    return Consequences(
+        devices=devices,
+        half_gain_bytes_per_second=_slowest_link(lambda link: devices * efficiency(Ring(link), devices) - 1),
+        below_90=_first_below(0.9, lambda count: efficiency(exchange, count)),
+        below_50=_first_below(0.5, lambda count: efficiency(exchange, count)),
+        efficiency=efficiency(exchange, devices),
+        with_double_batch=efficiency(exchange, devices, work=2.0),
+        with_half_bytes=efficiency(exchange, devices, size=0.5),
+    )
+
+
+def _slowest_link(gain) -> float:
+    """Bytes a second over which half is left of the gain that an instant exchange would give; by bisection."""
+    low, high = SLOWEST, FASTEST
+    whole = gain(Link(high))
+    while high / low > 1.001:
+        middle = sqrt(low * high)
+        low, high = (low, middle) if gain(Link(middle)) > whole / 2 else (middle, high)
+    return high
+
+
+def _first_below(limit: float, efficiency) -> int | None:
+    """The fewest devices with an efficiency below the limit: it falls with their number, so that bisection finds it."""
+    if efficiency(MAX_DEVICES) >= limit:
+        return None
+    low, high = 1, MAX_DEVICES
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if efficiency(middle) < limit else (middle, high)
+    return high

@@ -1,0 +1,194 @@
+"""What N devices will do, from one: each with its range, what it rests on, and its error where it was run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Line, table_of
+from common.analysis.findings import Finding, finding
+from common.analysis.predicting.basis import Basis, basis_of, typical_step
+from common.analysis.predicting.links import Link
+from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
+from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
+from common.records import Method
+
+DEFAULT_COUNTS = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the command line asks for; by default, what the machine and the measured rows suggest."""
+
+    counts: tuple[int, ...] = ()
+    link: Link | None = None
+    between: Link | None = None
+    per_node: int | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the command line asks anything at all."""
+        return self != Question()
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One method on so many devices."""
+
+    method: Method
+    devices: int
+    step: PredictedStep
+    throughput: float
+    """Samples a second."""
+    efficiency: float
+    memory_bytes: int | None
+    """Of the device that holds most."""
+    rests_on: Finding
+    is_measured_link: bool
+    """Whether the exchange itself was measured for so many devices."""
+    measured: Row | None = None
+
+    @property
+    def name(self) -> RowName:
+        return RowName(self.method, self.devices, 1)
+
+    @property
+    def measured_step(self) -> float | None:
+        """Seconds of a typical step, where this very configuration was run."""
+        return typical_step(self.measured)[0] if self.measured else None
+
+    @property
+    def error(self) -> float | None:
+        """Predicted / measured − 1."""
+        return self.step.seconds / self.measured_step - 1 if self.measured_step else None
+
+    @property
+    def is_covered(self) -> bool | None:
+        """Whether the range holds what was measured."""
+        return self.step.low <= self.measured_step <= self.step.high if self.measured_step else None
+
+
+@dataclass(frozen=True)
+class GroupForecast:
+    """All predictions of a group."""
+
+    basis: Basis
+    exchange: AllReduceModel | None
+    forecasts: list[Forecast] = field(default_factory=list)
+
+
+def forecast(group: Group, question: Question) -> GroupForecast | None:
+    """Predict a group's configurations; None where there is nothing to predict from."""
+    basis = basis_of(group)
+    if basis is None:
+        return None
+    exchange = _exchange(basis, question)
+    found = GroupForecast(basis, exchange)
+    for devices in question.counts or _counts(group, basis, exchange):
+        if devices > 1 and exchange:
+            found.forecasts.append(_ddp(group, basis, exchange, devices, question))
+        if devices > 1 and not question.link and not question.between and _fits_here(basis, devices):
+            step = dp_step(basis, devices)
+            found.forecasts.extend([_dp(group, basis, step, devices)] if step else [])
+        if devices == 1 and exchange:
+            found.forecasts.append(_ddp(group, basis, exchange, 1, question))
+    return found if found.forecasts else None
+
+
+def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
+    table = basis.probes.all_reduce if basis.probes else None
+    usable = table is not None and sum(bool(time.seconds) for time in table.times) > 1
+    within = Ring(question.link) if question.link else MeasuredTable(table) if usable else None
+    if question.between:
+        return Nodes(within or Ring(question.between), question.between, question.per_node or 1)
+    return within
+
+
+def _counts(group: Group, basis: Basis, exchange: AllReduceModel | None) -> list[int]:
+    measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
+    return sorted(measured | {count for count in DEFAULT_COUNTS if not basis.is_cpu or _fits_here(basis, count)})
+
+
+def _fits_here(basis: Basis, devices: int) -> bool:
+    """Whether the host has so many cores; of GPUs any number may be asked for."""
+    return not basis.is_cpu or devices <= basis.row.record.environment.cpu_cores
+
+
+def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, question: Question) -> Forecast:
+    step = ddp_step(basis, exchange, devices)
+    peaks = [peak.peak_bytes for peak in basis.row.memory]
+    # torch's allocator: buckets live from step to step, where one device has no gradients when it holds most. A process
+    # on CPU cores keeps the memory of its gradients, and the buckets take its place.
+    more = 0 if basis.is_cpu else basis.gradient_bytes
+    here = not question.link and not question.between
+    return Forecast(
+        **_figures(basis, "ddp", devices, step),
+        memory_bytes=max(peaks) + more if peaks else None,
+        rests_on=exchange.rests_on() if devices > 1 else finding("forecast.on_no_exchange"),
+        is_measured_link=exchange.is_measured(devices),
+        measured=_measured(group, "ddp", devices) if here else None,
+    )
+
+
+def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Forecast:
+    config, peaks = basis.row.record.config, [peak.peak_bytes for peak in basis.row.memory]
+    images = (devices - 1) * config.per_device_batch_size * 3 * config.image_size**2
+    return Forecast(
+        **_figures(basis, "dp", devices, step),
+        memory_bytes=max(peaks) + images if peaks and not basis.is_cpu else None,
+        rests_on=finding("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
+        is_measured_link=True,
+        measured=_measured(group, "dp", devices),
+    )
+
+
+def _figures(basis: Basis, method: Method, devices: int, step: PredictedStep) -> dict:
+    samples = devices * basis.row.record.config.per_device_batch_size
+    return {
+        "method": method,
+        "devices": devices,
+        "step": step,
+        "throughput": samples / step.seconds,
+        "efficiency": basis.step / step.seconds,
+    }
+
+
+def _measured(group: Group, method: Method, devices: int) -> Row | None:
+    """The row that ran this very configuration on devices of its own, within one host."""
+    fits = [
+        row
+        for row in group.main_rows
+        if (row.method, row.devices) == (method, devices) and row.is_valid and row.true_devices
+        and row.record.world.nodes == 1 and (method == "dp" or row.has_default_options)
+    ]  # fmt: skip
+    return fits[-1] if fits else None
+
+
+def forecast_table(found: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
+    """Every prediction of every group, the groups by their numbers on the page (docs/tables.md)."""
+    return table_of(_line(number, one) for number, group in found for one in group.forecasts)
+
+
+def _line(number: int, one: Forecast) -> Line:
+    return {
+        "group": number,
+        "method": one.method,
+        "devices": one.devices,
+        "predicted_step_seconds": one.step.seconds,
+        "predicted_step_seconds_low": one.step.low,
+        "predicted_step_seconds_high": one.step.high,
+        "predicted_throughput_samples_per_second": one.throughput,
+        "predicted_scaling_efficiency": one.efficiency,
+        "predicted_memory_bytes": one.memory_bytes,
+        "exchange_seconds": one.step.exchange,
+        "exposed_seconds": one.step.exposed,
+        "is_measured_link": one.is_measured_link,
+        "measured_step_seconds": one.measured_step,
+        "error": one.error,
+        "is_covered": one.is_covered,
+    }

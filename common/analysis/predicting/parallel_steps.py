@@ -1,0 +1,132 @@
+"""The step of N devices from that of one. Formulas, their sources and what they leave out: docs/prediction.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.analysis.predicting.basis import SMALL_KERNEL_SECONDS, Basis
+from common.analysis.predicting.ring import AllReduceModel, MeasuredTable
+
+TABLE_DOUBT, LINK_DOUBT = 0.25, 0.35
+"""Share of the exchange's time that may be wrong: measured by itself, beside a backward pass it is another; a link that
+is given need not be reached."""
+UNKNOWN_SLOWDOWN = {"cpu": 0.15, "cuda": 0.02}
+"""What devices may cost each other where step 01 has not measured it: a share of the step, upwards only."""
+HIDDEN = 0.02
+"""An exchange that is hidden may still slow the backward pass beside it: doubt is never less than that of such a share
+of the step, or of the exchange where that is shorter."""
+KNOWN_SLOWDOWN_DOUBT = 0.5
+"""Share of the slowdown that step 01's small layers may get wrong for another model."""
+
+
+@dataclass(frozen=True)
+class PredictedStep:
+    """Seconds, with the range in which the truth is expected."""
+
+    seconds: float
+    low: float
+    high: float
+    exchange: float
+    """DDP: all of its messages one after another. DP: the bytes that it moves."""
+    exposed: float
+    """What is left of it after overlap, or what DP adds to one device's step."""
+
+
+def ddp_step(
+    basis: Basis, model: AllReduceModel, devices: int, *, work: float = 1.0, size: float = 1.0
+) -> PredictedStep:
+    """DDP's step. `work` and `size` are factors on a device's work and on the bytes: what if there were more or fewer.
+
+    Buckets start in the order in which they are ready, and one after another: end_k = max(ready_k, end_{k−1}) + t(S_k)
+    (Li et al. 2020, arXiv 2006.15704). On CPU cores the core that trains also carries the exchange: within one host its
+    work is added to the backward pass, whatever overlaps.
+    """
+    slower = work * basis.slowdown(devices)
+    backward = basis.backward * slower + _copies(basis)
+    messages = [model.seconds(bucket.bytes * size, devices) for bucket in basis.buckets]
+    carried = _carried(basis, model, devices, size)
+    computed = backward + carried
+    end = 0.0
+    for bucket, seconds in zip(basis.buckets, messages, strict=True):
+        end = max(computed * bucket.ready, end) + seconds
+    rest = (basis.step - basis.backward) * slower
+    seconds = rest + max(computed, end)
+    exposed = max(0.0, max(computed, end) - basis.backward * slower)
+    doubt = (TABLE_DOUBT if model.is_measured(devices) else LINK_DOUBT) * max(
+        exposed, min(sum(messages), 0.02 * seconds)
+    )
+    return _with_range(basis, devices, seconds, doubt, sum(messages), exposed)
+
+
+def _carried(basis: Basis, model: AllReduceModel, devices: int, size: float) -> float:
+    """Work of the exchange on the very cores that train: what step 01's exchange within one host took them."""
+    table = basis.probes.all_reduce if basis.probes else None
+    if not basis.is_cpu or devices < 2 or table is None:
+        return 0.0
+    within = MeasuredTable(table)
+    return sum(min(within.seconds(bucket.bytes * size, devices), model.seconds(bucket.bytes * size, devices))
+               for bucket in basis.buckets)  # fmt: skip
+
+
+def _copies(basis: Basis) -> float:
+    """DDP copies every gradient into its bucket: bytes that are read and written, on a GPU a kernel for each tensor."""
+    rate = basis.memory_rate()
+    moved = 2 * basis.gradient_bytes / rate if rate else 0.0
+    return moved + (0.0 if basis.is_cpu else basis.parameters * SMALL_KERNEL_SECONDS)
+
+
+def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
+    """DataParallel's step; None where the record of one device or step 01 lacks what it needs.
+
+    GPUs: the forward pass takes as long as the longest of: the device's own work; the host's launches of all replicas,
+    one after another, since the interpreter runs one thread at a time; one replica's launches in a thread that has to
+    plan each different convolution anew. CPU cores (emulated): replicas are copied and gradients added by one core.
+    """
+    anatomy, probes = basis.row.anatomy, basis.probes
+    if anatomy.replicate is None or probes is None:
+        return None
+    slower = basis.slowdown(devices)
+    replicas = anatomy.replicate.value * (devices - 1 if basis.is_cpu else devices)
+    moved = _moved(basis, devices)
+    if moved is None:
+        return None
+    if basis.is_cpu:
+        seconds = basis.step * slower + replicas + moved
+        doubt = 0.5 * replicas + 0.5 * moved
+    else:
+        if anatomy.host_forward is None or probes.launches is None or anatomy.different_convolutions is None:
+            return None
+        host, launches = anatomy.host_forward.value, probes.launches
+        plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
+        forward = max(basis.forward, host * devices, host + max(0.0, plans))
+        seconds = (basis.step - basis.forward) * slower + forward + replicas + moved
+        doubt = 0.15 * (forward - basis.forward) + 0.3 * replicas + 0.5 * moved
+    return _with_range(basis, devices, seconds, doubt, moved, seconds - basis.step)
+
+
+def _moved(basis: Basis, devices: int) -> float | None:
+    """Model out and gradients back over the slowest path; within one memory, gradients added up: two read, one written.
+
+    Seconds; None where step 01 did not measure the path.
+    """
+    others = devices - 1
+    if basis.is_cpu:
+        rate = basis.memory_rate()
+        return 3 * others * basis.gradient_bytes / rate if rate else None
+    rates = [copy.bytes_per_second for copy in basis.probes.copies if copy.source is not None]
+    if not rates or not all(rates):
+        return None
+    static = basis.row.record.static_memory
+    return others * (static.parameter_bytes + static.buffer_bytes + static.gradient_bytes) / min(rates)
+
+
+def _with_range(
+    basis: Basis, devices: int, seconds: float, doubt: float, exchange: float, exposed: float
+) -> PredictedStep:
+    known = basis.probes is not None and basis.probes.together is not None
+    more = basis.slowdown(devices) - 1
+    slack = KNOWN_SLOWDOWN_DOUBT * more * basis.step
+    own = basis.step_error * basis.step
+    unknown = 0.0 if known or devices == 1 else UNKNOWN_SLOWDOWN["cpu" if basis.is_cpu else "cuda"] * basis.step
+    low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
+    return PredictedStep(seconds, low, seconds + own + doubt + slack + unknown, exchange, exposed)

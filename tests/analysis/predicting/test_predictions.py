@@ -1,0 +1,160 @@
+"""Predictions by hand-made numbers, and at the front door of step 05."""
+
+import pandas as pd
+import pytest
+
+from analysis.anatomy_factories import make_anatomy, make_probed, make_probes
+from analysis.factories import make_record, write
+from analysis.views import groups_of
+from common.analysis.predicting.basis import fill_buckets
+from common.analysis.predicting.forecast import Question, forecast
+from common.analysis.predicting.links import Link
+from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
+from common.records import Gradients, Together
+
+MB = 10**6
+STATIC = {"parameters": 10 * MB, "parameter_bytes": 40 * MB, "buffer_bytes": 0, "gradient_bytes": 40 * MB,
+          "optimizer_state_bytes": 40 * MB}  # fmt: skip
+IDLE = Together(workers=2, alone_seconds=1.0, together_seconds=1.0)
+
+
+def single(kind="cuda", **anatomy):
+    """One device: a step of 322 ms, of which the backward pass takes 200; its gradients are 30 MB, then 10 MB."""
+    gradients = Gradients(bytes=[30 * MB, 10 * MB], ready_seconds=[0.05, 0.1], backward_seconds=0.1)
+    found = make_anatomy("single", gradients=gradients, **anatomy)
+    return make_record("single", 1, 0.322, noise=0, kind=kind, anatomy=found, static_memory=STATIC)
+
+
+def ddp_step_over(link: Link, devices=2, together=IDLE):
+    probes = make_probes("Example GPU", together=together, memory=[])
+    (group,) = groups_of(single(), probes=[probes])
+    (found,) = forecast(group, Question((devices,), link)).forecasts
+    return found.step.seconds - 2 * 2.5e-6  # two small kernels copy the gradients into their buckets
+
+
+def test_a_ring_sends_what_nccl_tests_says():
+    """doc/PERFORMANCE.md: S / B · 2 (n − 1) / n, and a latency for each of 2 (n − 1) messages."""
+    assert Ring(Link(1e9)).seconds(100 * MB, 4) == pytest.approx(0.15)
+    assert Ring(Link(1e9, 1e-3)).seconds(100 * MB, 4) == pytest.approx(0.15 + 6e-3)
+    assert Ring(Link(1e9, 1e-3)).seconds(100 * MB, 1) == 0
+
+
+def test_a_measured_table_holds_for_its_ranks_and_is_carried_on_beyond():
+    """1 MB takes 1 ms and 100 MB 100 ms on two ranks: the first is latency, and grows with the messages in turn."""
+    table = MeasuredTable(make_probes().all_reduce)
+    assert table.seconds(10 * MB, 2) == pytest.approx(0.010)
+    assert table.seconds(1000 * MB, 2) == pytest.approx(1.0)
+    assert table.seconds(100 * MB, 4) == pytest.approx(0.001 * 3 + 0.099 * 1.5)
+    assert (table.is_measured(2), table.is_measured(4)) == (True, False)
+
+
+def test_nodes_add_a_ring_of_their_own():
+    nodes = Nodes(Ring(Link(10e9)), Link(1e9), per_node=8)
+    assert nodes.seconds(80 * MB, 8) == pytest.approx(0.008 * 1.75)
+    assert nodes.seconds(80 * MB, 1024) == pytest.approx(0.008 * 1.75 + 0.08 * 2 * 127 / 128)
+
+
+def test_buckets_are_torchs():
+    """resnet50's, in MiB, as torch logs them: a bucket is closed when it has 1 MiB, the others when they have 25."""
+    sizes = [4000, 8192000, 30 * 2**20, 24 * 2**20, 2**20, 9 * 2**20]
+    found = fill_buckets(sizes, [0.1, 0.2, 0.3, 0.5, 0.6, 1.0], 2.0)
+    assert [bucket.bytes for bucket in found] == [8196000, 30 * 2**20, 25 * 2**20, 9 * 2**20]
+    assert [bucket.ready for bucket in found] == [0.1, 0.15, 0.3, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_second", "expected"),
+    [
+        # 30 MB are ready 100 ms into the backward pass of 200 ms, 10 MB at its end: the first is hidden, the other not.
+        (1e9, 0.322 + 0.010),
+        # 30 MB take 150 ms: the second message waits for the first, not for the backward pass.
+        (0.2e9, 0.322 - 0.1 + 0.150 + 0.050),
+    ],
+)
+def test_buckets_overlap_with_the_backward_pass_and_queue_for_the_link(bytes_per_second, expected):
+    assert ddp_step_over(Link(bytes_per_second)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_devices_that_slow_each_other_down_do_so_in_the_prediction():
+    slow = Together(workers=2, alone_seconds=1.0, together_seconds=1.1)
+    assert ddp_step_over(Link(1e12)) == pytest.approx(0.322, rel=1e-3)
+    assert ddp_step_over(Link(1e12), together=slow) == pytest.approx(1.1 * 0.322, rel=1e-3)
+    assert ddp_step_over(Link(1e12), 8, slow) == pytest.approx(1.1 * 0.322, rel=1e-3)  # as far as it was measured
+
+
+def test_cores_that_train_carry_the_exchange_too():
+    """40 MB over a table of 1 GB/s: its 40 ms are added to the backward pass, whatever overlaps."""
+    probes = make_probes(together=IDLE, memory=[])
+    (group,) = groups_of(single("cpu"), probes=[probes])
+    (found,) = forecast(group, Question((2,))).forecasts
+    # The second message begins when both the pass and the work of the exchange are done.
+    assert found.step.seconds == pytest.approx(0.322 + 0.040 + 0.010, rel=1e-3)
+
+
+def test_dataparallel_plans_its_convolutions_in_new_threads():
+    launches = {"workers": 2, "alone_seconds": 1e-5, "threads_seconds": 2e-5, "processes_seconds": 1e-5,
+                "convolution_seconds": 0.001, "first_convolution_seconds": 0.011}  # fmt: skip
+    copies = [{"source": a, "destination": 1 - a, "bytes": MB, "seconds": MB / 80e9} for a in (0, 1)]
+    probes = make_probes("Example GPU", together=IDLE, launches=launches, copies=copies, all_reduce=None,
+                         not_applicable={})  # fmt: skip
+    record = single(replicate_seconds=[0.005] * 3, different_convolutions=20)
+    record.anatomy.ranks[0].host_seconds = {"forward": [0.030] * 9}
+    (group,) = groups_of(record, probes=[probes])
+    (found,) = forecast(group, Question((2,))).forecasts
+    # The host: 30 ms of launches and 20 plans of 10 ms, instead of a device's 100 ms. Two replicas, and 80 MB moved.
+    assert (found.method, found.step.seconds) == ("dp", pytest.approx(0.322 - 0.1 + 0.230 + 0.010 + 0.001, rel=1e-3))
+
+
+def test_step_05_predicts_scores_and_writes_them_down(compare, tmp_path):
+    folder = write(tmp_path / "r", single("cpu"), make_record("ddp", 2, 0.372, noise=0), make_probed())
+    process = compare(folder, "--predict", "1,2,8")
+    assert process.returncode == 0, process.stderr
+    assert "DDP × 8" in process.stdout
+    assert "Give DDP × 2 a link of at least" in process.stdout
+    page = (tmp_path / "report.html").read_text()
+    assert "What N devices would do" in page
+    assert "extrapolated" in page
+    table = pd.read_csv(folder / "predictions.csv").set_index("devices")
+    assert list(table.index) == [1, 2, 8]
+    assert table.loc[2, "error"] == pytest.approx(table.loc[2, "predicted_step_seconds"] / 0.372 - 1)
+    assert abs(table.loc[2, "error"]) < 0.1
+    assert table["measured_step_seconds"].isna().tolist() == [True, False, True]
+    assert table["is_measured_link"].tolist() == [True, True, False]
+
+
+def test_without_anything_to_predict_from_nothing_is_shown_and_an_old_table_goes(compare, tmp_path):
+    folder = write(tmp_path / "r", make_record(), make_probed())
+    (folder / "predictions.csv").write_text("of other records")
+    assert compare(folder).returncode == 0
+    assert "What N devices would do" not in (tmp_path / "report.html").read_text()
+    assert not (folder / "predictions.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--predict", "2,many"], "--predict 2,many"),
+        (["--predict", "4096"], "1,024"),
+        (["--link", "fast"], "25GB/s,10us"),
+        (["--link", "0GB/s,1us"], "25GB/s,10us"),
+        (["--inter-node", "1 GB/s,5 parsecs"], "--inter-node"),
+        (["--per-node", "8"], "--inter-node"),
+        (["--predict", "2"], "nothing to predict from"),
+    ],
+)
+def test_bad_questions_are_one_line(compare, tmp_path, arguments, said):
+    process = compare(write(tmp_path / "r", make_record()), *arguments)
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1
+    assert said in process.stderr
+
+
+def test_links_are_read_with_their_units(compare, tmp_path):
+    folder = write(tmp_path / "r", single("cpu"), make_probed())
+    seconds = []
+    for link in ("1GB/s", "8Gbit/s,0us", "1000 MB/s, 0s"):
+        process = compare(folder, "--predict", "64", "--link", link, "--inter-node", "10gbe", "--per-node", "8")
+        assert process.returncode == 0, process.stderr
+        seconds.append(pd.read_csv(folder / "predictions.csv")["predicted_step_seconds"].item())
+    assert seconds[0] == seconds[1] == seconds[2]
