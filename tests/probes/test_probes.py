@@ -245,11 +245,10 @@ def test_launches_are_timed_in_threads_and_in_processes():
 
 
 def test_devices_that_share_something_take_longer_together(tmp_path):
-    """A pass that holds a lock, which all processes share, for 20 ms."""
+    """A pass that holds a lock, which all processes share, for most of its time."""
     measured = together.measure_together(2, 100, partial(shared_work.under_one_lock, str(tmp_path / "lock")))
     assert measured.workers == 2
-    assert measured.alone_seconds == pytest.approx(0.02, rel=0.5)
-    assert measured.slowdown > 1.5
+    assert measured.slowdown > 1.3
     assert "times as long beside each other" in shown(Probes(seconds=1, together=measured))
 
 
