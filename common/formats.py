@@ -39,6 +39,7 @@ def _minus(text: str) -> str:
 
 
 DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+MAX_DECIMALS = 4
 SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 
@@ -56,6 +57,8 @@ class Form:
     """Sizes with their prefixes, the largest first."""
     signed: bool = False
     """Whether a plus sign is written, too."""
+    shows_side: bool = False
+    """Whether more decimals are written where fewer would turn 0.998 or 1.003 into 1.00."""
 
     def __call__(self, value: float) -> Written:
         size, prefix = self._prefix(value)
@@ -70,7 +73,12 @@ class Form:
 
     def _digits(self, value: float) -> str:
         value *= self.factor
-        return number(value) if self.decimals is None else _minus(f"{value:,.{self.decimals}f}")
+        if self.decimals is None:
+            return number(value)
+        decimals = self.decimals
+        while self.shows_side and decimals < MAX_DECIMALS and value != 1 and round(value, decimals) == 1:
+            decimals += 1
+        return _minus(f"{value:,.{decimals}f}")
 
     def _prefix(self, value: float) -> tuple[float, str]:
         smallest = self.prefixes[-1]
@@ -83,8 +91,9 @@ FORMS = {
     "ms": Form("ms", 1000),
     "duration": Form("s", prefixes=SMALL),
     "samples/s": Form("samples/s"),
-    "×": Form("×", decimals=2),
-    "ratio": Form("", decimals=2),
+    "×": Form("×", decimals=2, shows_side=True),
+    "times": Form("×", decimals=2),
+    "ratio": Form("", decimals=2, shows_side=True),
     "%": Form("%", 100, decimals=0),
     "±%": Form("%", 100, decimals=0, signed=True),
     "%.1": Form("%", 100, decimals=1),

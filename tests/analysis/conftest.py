@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.factories import write
+
 ROOT = Path(__file__).parents[2]
 NETWORK_OFF = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
@@ -47,6 +49,30 @@ def browser():
         window = driver.chromium.launch(executable_path=program, args=flags)
         yield window
         window.close()
+
+
+@pytest.fixture
+def open_page(tmp_path, compare, browser):
+    """Write a report of the given records, or of a folder, and open it; requests and console messages are kept."""
+    pages = []
+
+    def open_(records, width=1280, scheme="light", *options):
+        folder = records if isinstance(records, Path) else write(tmp_path / "results", *records)
+        done = compare(folder, *options)
+        assert done.returncode == 0, done.stderr
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.requests, page.messages = [], []
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.on("dialog", lambda dialog: (page.messages.append(dialog.message), dialog.dismiss()))
+        page.goto((tmp_path / "report.html").as_uri())
+        pages.append(page)
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
-from common.analysis.judging.verdicts import compare
+from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable
 from common.records import Method
 
@@ -78,6 +78,8 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
         yield _advice("no_wrapper", because)
     elif not distinguishable(lead):
         yield _advice("measure_longer", because)
+    elif not clearly_fastest(lead):
+        yield _advice("either", because, first=here.fastest.name, second=rival.name)
     else:
         yield _advice(f"use_{here.fastest.method}", because)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import BATCH, USUAL, Facts
 from common.analysis.comparing.groups import Group
@@ -26,6 +26,13 @@ def unusual_parts(key: Facts) -> list[Finding]:
         for fact, value in key.items()
         if fact not in left_out and USUAL.get(fact) != value
     ]
+
+
+def group_short(group: Group) -> Finding:
+    """`Weak scaling: resnet50, 64 samples per device`, for the contents."""
+    batch = finding(f"title.batch_{group.scaling}", value=list(group.key.values())[-1])
+    kind = group.scaling if group.scales else "plain"
+    return finding(f"contents.{kind}", model=group.key["model"], batch=batch)
 
 
 def scaling_meaning(group: Group) -> Finding:
@@ -55,11 +62,11 @@ def unequal_terms(group: Group) -> list[Finding]:
     ]
 
 
-def why_separate(groups: Sequence[Group]) -> list[Finding]:
-    """What tells the groups apart, so that no ratio was formed across them."""
+def why_separate(groups: Mapping[int, Group]) -> list[Finding]:
+    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
     found = []
     for scaling in ("weak", "strong"):
-        numbered = {number: group.key for number, group in enumerate(groups, start=1) if group.scaling == scaling}
+        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
         for fact, by_value in varying_facts(facts_table(numbered.values(), numbered.keys())).items():
             who = {value: [finding("group.number", number=number) for number in numbers]
                    for value, numbers in by_value.items()}  # fmt: skip

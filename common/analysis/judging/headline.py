@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from common.analysis.comparing.contenders import contenders, turn_takers
@@ -11,8 +12,8 @@ from common.analysis.comparing.naming import facts_table, varying_facts
 from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.verdicts import compare
-from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.analysis.judging.verdicts import clearly_fastest, compare
+from common.analysis.statistics.estimates import distinguishable
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,30 @@ def headline(groups: list[Group]) -> Headline:
     rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
     if not rivals:
         return Headline(finding("headline.no_valid_run"), [])
-    parallel = sorted((row for row in rivals if row.speed_up), key=lambda row: row.speed_up.value, reverse=True)
+    parallel = _fastest_first(rivals)
     if takers and not parallel:
         alone = [_alone(row) for row in rivals if row.method == "single"]
         return Headline(finding("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
-    details = [*_between_methods(rivals), *_strong(groups), *([_turns(takers)] if takers else []), *_terms(rivals)]
+    details = [*_strong(groups), *_between_methods(rivals), *([_turns(takers)] if takers else []), *_terms(rivals)]
     return Headline(_outcome(groups[0], rivals, parallel), details)
+
+
+def _fastest_first(rows: list[Row]) -> list[Row]:
+    """The rows that have a speed-up."""
+    return sorted((row for row in rows if row.speed_up), key=lambda row: row.speed_up.value, reverse=True)
 
 
 def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Finding:
     at = {"place": _place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
     if parallel:
-        return finding("headline.speed_ups", parts=[_against_one(row, row is parallel[0]) for row in parallel], **at)
+        parts = [_against_one(row, row is parallel[0]) for row in parallel]
+        return finding("headline.speed_ups", batch=_batch(group), parts=parts, **at)
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
     if not others:
         return finding("headline.alone", method=method_name(first), throughput=first.throughput, **at)
     lead = times_as_fast(first, others[0])
-    shows = distinguishable(lead)
-    id = {None: "headline.no_interval", False: "headline.not_distinguishable", True: "headline.fastest"}[shows]
+    id = {None: "no_interval", False: "not_distinguishable", True: "nearly_equal"}[distinguishable(lead)]
+    id = "headline.fastest" if clearly_fastest(lead) else f"headline.{id}"
     return finding(id, first=method_name(first), second=method_name(others[0]), ratio=lead, **at)
 
 
@@ -58,8 +65,22 @@ def _against_one(row: Row, is_first: bool) -> Finding:
         shows, "tail.faster" if ratio.value > 1 else "tail.slower"
     )
     one = device_here(row)
-    values = {"ratio": ratio, "one": one, "method": method_name(row), "tail": finding(tail, ratio=ratio, one=one)}
+    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": finding(tail, ratio=ratio, one=one)}
     return Finding("headline.first_ratio" if is_first else "headline.next_ratio", values)
+
+
+def _batch(group: Group) -> Finding:
+    """`64 images per GPU`."""
+    if group.scaling == "strong":
+        return finding("batch.in_all", count=group.key["global_batch_size"])
+    return finding("batch.per_gpu" if group.on_gpu else "batch.per_core", count=group.key["per_device_batch_size"])
+
+
+def short_method(row: Row) -> Finding:
+    """The method in short: `DP`, `emulated DP`, `DDP on 2 nodes`."""
+    world = row.record.world
+    method = finding("short.emulated_dp" if world.emulated else f"short.{row.method}")
+    return finding("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
 
 
 def device_here(row: Row) -> Finding:
@@ -105,15 +126,11 @@ def _strong(groups: list[Group]) -> list[Finding]:
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
         if group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY):
-            ratios = [row for row in contenders(group.rows) if row.speed_up]
+            ratios = _fastest_first(contenders(group.rows))
             if ratios:
-                parts = [_short_ratio(row, row.speed_up) for row in ratios]
+                parts = [_against_one(row, row is ratios[0]) for row in ratios]
                 return [finding("headline.strong", batch=group.key["global_batch_size"], parts=parts)]
     return []
-
-
-def _short_ratio(row: Row, ratio: Estimate) -> Finding:
-    return finding("ratio.with_interval" if ratio.interval else "ratio.bare", row=row.name, ratio=ratio)
 
 
 def _terms(rivals: list[Row]) -> list[Finding]:
@@ -130,4 +147,9 @@ def _place(row: Row) -> Finding:
         )
     gpus = len({(device.host, device.index) for device in row.record.devices})
     return finding("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
-                   model=world.device_model)  # fmt: skip
+                   model=_short_model(world.device_model))  # fmt: skip
+
+
+def _short_model(name: str) -> str:
+    """`H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles."""
+    return re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name

@@ -12,11 +12,12 @@ from common.analysis.comparing.comparison import comparison_table
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.tables import tidy
 from common.analysis.findings import Finding, finding
 from common.analysis.judging import banners
 from common.analysis.judging.advice import Advice, advise
+from common.analysis.judging.answer import Answer, answer_of
 from common.analysis.judging.catching_up import CatchingUp, catching_up
 from common.analysis.judging.cells import Table
 from common.analysis.judging.changes import Change, changes, changes_table
@@ -27,6 +28,7 @@ from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
 from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
 from common.analysis.judging.options_effect import Effect, effects, without_default
 from common.analysis.judging.parts import MeasuredParts, measured_parts
+from common.analysis.judging.published import PublishedComparison, published_beside
 from common.analysis.judging.reasons import reasons
 from common.analysis.judging.row_checks import PooledCheck, pooled_checks, troubles
 from common.analysis.judging.row_tables import accuracy_table, memory_table, options_table
@@ -65,6 +67,8 @@ class GroupJudgement:
     """As on the page, from 1."""
     group: Group
     title: Finding
+    short: Finding
+    """A title for the contents."""
     scaling: Finding
     checks: dict[Row, list[PooledCheck]]
     comparison: Table
@@ -80,7 +84,14 @@ class GroupJudgement:
     foresight: Foresight | None
     """What N devices would do; with `why` alone."""
     why: GroupWhy | None
-    """None beyond the first groups, and where every run of the group stands in groups before it as well."""
+    """None beyond the first groups, and where the group is repeated."""
+    is_repeated: bool = False
+    """Whether every run of the group stands in groups before it as well: then the page does not show it again."""
+
+    @property
+    def has_few_runs(self) -> bool:
+        """Whether some rows rest on fewer than three runs."""
+        return any(len(row.runs) < ENOUGH_RUNS for row in self.group.rows)
 
 
 @dataclass
@@ -88,6 +99,7 @@ class Judgement:
     """All of it."""
 
     headline: Headline
+    answer: Answer | None
     groups: list[GroupJudgement]
     csv_tables: dict[str, pd.DataFrame]
     """What step 05 writes beside the page, by the name of the file."""
@@ -104,6 +116,12 @@ class Judgement:
     parts: MeasuredParts | None = None
     forecasts: list[tuple[int, GroupForecast]] = field(default_factory=list)
     """Every group's predictions, by the group's number."""
+    published: PublishedComparison | None = None
+
+    @property
+    def shown(self) -> list[GroupJudgement]:
+        """The groups without those that only repeat others' runs."""
+        return [part for part in self.groups if not part.is_repeated]
 
 
 def judge(folder: Folder, question: Question | None = None) -> Judgement:
@@ -117,7 +135,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     changed = changes(pairs, in_series)
     repeated = _repeated(groups, {run.file for row in in_series for run in row.runs})
     judged = [
-        _judge_group(number, group, question or Question(), number <= MAX_GROUPS_IN_FULL and not is_repeated)
+        _judge_group(number, group, question or Question(), number <= MAX_GROUPS_IN_FULL, is_repeated)
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     forecasts = [(part.number, part.foresight.found) for part in judged if part.foresight]
@@ -129,6 +147,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     }
     return Judgement(
         headline=headline(groups),
+        answer=answer_of(groups[0], judged[0].checks) if groups else None,
         groups=judged,
         forecasts=forecasts,
         csv_tables=csv_tables,
@@ -136,12 +155,13 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         changes_table=changes_table(changed),
         batches=over_batches,
         banners=banners.banners(groups),
-        why_separate=banners.why_separate(groups) if len(groups) > 1 else [],
-        has_few_runs=any(len(row.runs) < 3 for group in groups for row in group.rows),
+        why_separate=banners.why_separate({part.number: part.group for part in judged if not part.is_repeated}),
+        has_few_runs=any(part.has_few_runs for part in judged),
         unfinished=[run for run in folder.runs if not run.is_comparable],
         machines=machines(folder),
         step_01=step_01_facts(folder.environment) if folder.environment else [],
         parts=measured_parts(folder.probed[-1]) if folder.probed else None,
+        published=published_beside(groups),
     )
 
 
@@ -156,15 +176,17 @@ def _repeated(groups: list[Group], in_series: set[str]) -> list[bool]:
     return found
 
 
-def _judge_group(number: int, group: Group, question: Question, in_full: bool) -> GroupJudgement:
+def _judge_group(number: int, group: Group, question: Question, in_full: bool, is_repeated: bool) -> GroupJudgement:
     rows = group.rows[:MAX_ROWS]
     checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
     found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
+    in_full = in_full and not is_repeated
     foresight = foresee(group, question) if in_full else None
     return GroupJudgement(
         number=number,
         group=group,
         title=banners.group_title(group),
+        short=banners.group_short(group),
         scaling=banners.scaling_meaning(group),
         checks={row: checks[row] for row in rows},
         comparison=comparison_cells(group, checks),
@@ -179,6 +201,7 @@ def _judge_group(number: int, group: Group, question: Question, in_full: bool) -
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
         foresight=foresight,
         why=_why(group, checks, foresight) if in_full else None,
+        is_repeated=is_repeated,
     )
 
 

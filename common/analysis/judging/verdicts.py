@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from common.analysis.comparing.facts import closest
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate, distinguishable
+
+WORTH_A_CHOICE = 1.02
+"""A smaller lead is true and of no use: two machines of one kind differ by more."""
 
 
 def group_verdicts(group: Group) -> list[Finding]:
@@ -31,12 +35,19 @@ def group_verdicts(group: Group) -> list[Finding]:
 
 
 def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
-    """The faster of two rows with its interval, or that nobody can say which it is.
+    """How fast one row is compared with another, or that nobody can say which is faster.
 
-    `quotient` is the throughput of `one` over that of `other`.
+    `quotient` is the throughput of `one` over that of `other`. All ratios stand in one orientation, so that they can be
+    compared with each other: DDP over DP, and both over one device, be it faster or slower.
     """
-    if quotient.value < 1:
+    if METHOD_ORDER[one.method] < METHOD_ORDER[other.method]:
         return compare(other, one, quotient.inverse())
     shows = distinguishable(quotient)
-    id = {None: "verdict.no_interval", False: "verdict.not_distinguishable", True: "verdict.faster"}[shows]
+    side = "verdict.faster" if quotient.value >= 1 else "verdict.slower"
+    id = {None: "verdict.no_interval", False: "verdict.not_distinguishable", True: side}[shows]
     return finding(id, one=one.name, other=other.name, ratio=quotient)
+
+
+def clearly_fastest(quotient: Estimate) -> bool:
+    """Whether "fastest" may be said: the interval leaves out 1, and the difference is worth a choice."""
+    return bool(distinguishable(quotient)) and quotient.value >= WORTH_A_CHOICE

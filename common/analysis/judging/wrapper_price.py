@@ -28,8 +28,8 @@ def wrapper_price(group: Group) -> WrapperPrice:
 
 
 def _price(row: Row) -> Finding:
-    longer = row.speed_up.inverse()
-    return finding("wrapper.price" if longer.interval else "wrapper.price_without_interval", row=row.name, ratio=longer)
+    ratio = row.speed_up
+    return finding("wrapper.price" if ratio.interval else "wrapper.price_without_interval", row=row.name, ratio=ratio)
 
 
 def _commands(group: Group) -> Iterator[str]:

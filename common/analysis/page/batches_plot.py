@@ -10,6 +10,7 @@ from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Pl
 from common.analysis.page.plots import titled
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
+from common.formats import FORMS
 from common.records import Method
 
 
@@ -18,32 +19,36 @@ def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
     series = found.series
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(5.5)
+        said: list[str] = []
         for method, rows in series.rows.items():
             speeds = {batch: row.throughput.times(1 / row.devices) for batch, row in rows.items()}
-            _line(axes, method, speeds, words)
+            said += _line(axes, method, speeds, words, "samples/s")
         _finish(axes, series.batches, words.say("figure.per_device"), words)
-        plots = [titled("batches_throughput", figure, words)]
+        plots = [titled("batches_throughput", figure, words, alt="; ".join(said))]
         figure, axes = new_figure(5.5)
         axes.axhline(1, color=INK, linewidth=1)
+        said = []
         for method in ("dp", "ddp"):
-            _line(axes, method, series.ratios(method, "single"), words)
+            said += _line(axes, method, series.ratios(method, "single"), words, "×")
         predicted = found.predicted.batch if found.predicted else 0
         if series.batches[0] <= predicted <= series.batches[-1]:
             axes.axvline(predicted, color=COLOURS["dp"], linestyle=":", label=words.say("figure.predicted_crossing"))
         _finish(axes, series.batches, words.say("figure.speed_up"), words)
-        plots.append(titled("batches_speed_up", figure, words))
+        plots.append(titled("batches_speed_up", figure, words, alt="; ".join(said)))
     return plots
 
 
-def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wording) -> None:
+def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wording, form: str) -> list[str]:
+    """Draws a line; returns what it shows as text."""
     if not values:
-        return
+        return []
     batches, points = list(values), [value.value for value in values.values()]
     ends = [value.interval or (value.value, value.value) for value in values.values()]
     reach = [[point - low for point, (low, _) in zip(points, ends, strict=True)],
              [high - point for point, (_, high) in zip(points, ends, strict=True)]]  # fmt: skip
     axes.errorbar(batches, points, yerr=reach, color=COLOURS[method], marker=MARKERS[method], markersize=4.5,
                   capsize=3, linewidth=1.6, label=words.say(f"short.{method}"))  # fmt: skip
+    return [f"{words.say(f'short.{method}')} {batch}: {FORMS[form](value.value)}" for batch, value in values.items()]
 
 
 def _finish(axes: Axes, batches: list[int], unit: str, words: Wording) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.analysis.judging.judgement import GroupJudgement, Judgement
+from common.analysis.page.answer_plot import draw_answer
 from common.analysis.page.batches_plot import draw_batches
 from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
 from common.analysis.page.ledger_plot import draw_ledgers
@@ -31,11 +32,13 @@ class Figures:
     """The figures of a page: by the number of their group, and the machine's."""
 
     groups: dict[int, GroupFigures]
+    answer: Drawn | None = None
     all_reduce: Drawn | None = None
     batches: list[list[Drawn]] = field(default_factory=list)
     """Two for each series of batches."""
 
     def __iter__(self):
+        yield from filter(None, [self.answer])
         for group in self.groups.values():
             yield from filter(None, [group.ledger, group.steps, *group.others, group.options])
         yield from filter(None, [self.all_reduce])
@@ -51,7 +54,9 @@ def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figure
         [draw(plot, f"batches{number}", with_png) for plot in draw_batches(found, words)]
         for number, found in enumerate(judgement.batches, start=1)
     ]
-    return Figures(groups, _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png), batches)
+    answer = _drawn(draw_answer(judgement.answer, words), "group1", with_png)
+    all_reduce = _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png)
+    return Figures(groups, answer, all_reduce, batches)
 
 
 def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:

@@ -8,6 +8,7 @@ from common.analysis.judging.ledger import Ledger
 from common.analysis.page.drawing import CARD, COLOURS, INK, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import flagged, name_bars, titled
 from common.analysis.page.wording import Wording
+from common.formats import FORMS
 
 ITEM_COLOURS = {
     "ideal": PHASE_COLOURS["forward"],
@@ -57,7 +58,8 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
         labels = [words.text(books[0].row.baseline.name), *(name for name, *_ in bars[1:])]
         name_bars(axes, labels, words.say("figure.ms_for_samples", samples=samples))
         figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
-    return titled("ledger", figure, words, samples=samples)
+    said = zip(labels, (FORMS["ms"](seconds) for _, seconds, _ in bars), strict=True)
+    return titled("ledger", figure, words, alt="; ".join(map(" ".join, said)), samples=samples)
 
 
 def _number(axes, height: float, left: float, seconds: float) -> None:

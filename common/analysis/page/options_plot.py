@@ -8,6 +8,7 @@ from common.analysis.judging.options_effect import Effect
 from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_BARS, flagged, titled
 from common.analysis.page.wording import Wording
+from common.formats import FORMS
 
 
 def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
@@ -30,4 +31,5 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlabel(words.say("figure.times_defaults"))
         axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    return titled("options", figure, words)
+    alt = "; ".join(f"{label} {FORMS['×'](effect.quotient.value)}" for label, effect in zip(labels, found, strict=True))
+    return titled("options", figure, words, alt=alt)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement
 from common.analysis.page.figures import Figures
@@ -39,8 +41,24 @@ def write_report(path: Path, folder: Folder, judgement: Judgement, figures: Figu
         ) from None
 
 
-def render_page(folder: Folder, judgement: Judgement, figures: Figures, words: Wording) -> str:
-    """The page as text. Everything that comes from a record is escaped by the template engine."""
+def _prose(text: str) -> Markup:
+    """Text of a sentence, with what stands in backquotes as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _unbroken(text: str) -> str:
+    """No line ends between a number and its unit, nor within `DP × 2` or an interval."""
+    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
+    return re.sub(r"(?<=P) (?=× \d)|(?<=P ×) (?=\d)|(?<=\d) (?=[×%]|[mµ]?s\b|[KMG]iB)", "\u00a0", text)
+
+
+def render_page(
+    folder: Folder, judgement: Judgement, figures: Figures, words: Wording, others: Mapping[str, str] | None = None
+) -> str:
+    """The page as text. Everything that comes from a record is escaped by the template engine.
+
+    `others`: the same page in other languages, their addresses by language.
+    """
     engine = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -56,10 +74,15 @@ def render_page(folder: Folder, judgement: Judgement, figures: Figures, words: W
         "header": words.header,
         "title_of": words.title,
         "facts": words.facts,
+        "prose": _prose,
+        "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
     engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
     return engine.get_template("report.html.j2").render(
+        contents=[],
+        language=words.language,
+        others=(others or {}).items(),
         judgement=judgement,
         figures=figures,
         folder=folder,

@@ -9,9 +9,10 @@ from matplotlib.ticker import NullFormatter
 
 from common.analysis.comparing.groups import Group
 from common.analysis.page.drawing import CARD, COLOURS, INK, MARKERS, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
-from common.analysis.page.plots import MAX_BARS, flagged, name_bars, titled
+from common.analysis.page.plots import MAX_BARS, flagged, label_bar, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
+from common.formats import FORMS
 from common.records import AllReduce
 
 
@@ -29,12 +30,21 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
                 axes.barh(height, 1000 * phase, 0.62, left=left, **_style(name))
                 left += 1000 * phase
             axes.plot([1000 * seconds["step"]] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=1.2)
-        for name in PHASES:
-            if any(name in seconds for seconds in steps):
+        longest = max(seconds["step"] for seconds in steps)
+        for name in PHASES:  # none in the legend that nobody could see in a bar
+            if any(seconds.get(name, 0.0) > LEAST_SEEN * longest for seconds in steps):
                 axes.barh(0, 0, label=words.say(f"phase.{name}"), **_style(name))
         name_bars(axes, [flagged(words, row, "\n") for row in rows], words.say("figure.ms_a_step"))
-        figure.legend(loc="outside lower center", ncols=4, handlelength=1.4, columnspacing=1.2)
-    return titled("steps", figure, words)
+        for height, seconds in enumerate(steps):
+            label_bar(axes, 1000 * seconds["step"], height, FORMS["ms"](seconds["step"]).number, 1000 * longest)
+        axes.set_xlim(0, 1200 * longest)
+        figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
+    times = {row: FORMS["ms"](seconds["step"]) for row, seconds in zip(rows, steps, strict=True)}
+    return titled("steps", figure, words, alt=said_of(words, rows, times.__getitem__))
+
+
+LEAST_SEEN = 0.01
+"""Share of the longest step below which a phase is narrower than its own edge."""
 
 
 def _style(name: str) -> dict:
@@ -70,7 +80,9 @@ def draw_all_reduce(curve: AllReduce, words: Wording) -> Plot | None:
         axes.grid(color=MUTED, linewidth=0.6, alpha=0.5)
         axes.legend()
     caption = "all_reduce_of_two" if curve.ranks == 2 else "all_reduce"
-    return titled("all_reduce", figure, words, caption=caption, ranks=curve.ranks, backend=curve.backend)
+    ends = [times[0], times[-1]]
+    alt = "; ".join(f"{FORMS['B'](time.bytes)} {FORMS['B/s'](time.bus_bandwidth_bytes_per_second)}" for time in ends)
+    return titled("all_reduce", figure, words, caption=caption, alt=alt, ranks=curve.ranks, backend=curve.backend)
 
 
 def _whole_decades(axis, values: list[float]) -> None:

@@ -37,6 +37,7 @@ class Wording(string.Formatter):
     """Writes findings in one language. What may follow a colon in a sentence: see the head of the sentences' file."""
 
     def __init__(self, language: str = "en") -> None:
+        self.language = language
         self._sentences = sentences(language)
 
     def text(self, thing: Any) -> str:
@@ -100,7 +101,7 @@ class Wording(string.Formatter):
             return FORMS[spec](getattr(value, "value", value))
         how, _, what = spec.partition(" ")
         if how == "interval":
-            return FORMS[what].interval(*value.interval)
+            return FORMS[what].interval(*getattr(value, "interval", value))
         if how == "of":
             return self._sentences[f"{what}.{value}"]
         if how == "join":

@@ -97,8 +97,8 @@ def test_the_wrappers_price_is_one_device_against_one_device():
     (group,) = groups_of(*typical_lab(), *alone)
     price = wrapper_price(group)
     assert price.commands == []
-    assert said(price.lines)[0].startswith("DP × 1: a step takes 1.1")
-    assert "95 % interval 1.0" in said(price.lines)[1]
+    assert said(price.lines)[0].startswith("DP × 1 is 0.91 times as fast as one device without")
+    assert "95 % interval 0.9" in said(price.lines)[1]
 
 
 def test_commands_for_the_wrappers_price_land_in_the_same_group():

@@ -18,22 +18,20 @@ def figures_of(folder, with_png=True):
 
 
 def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
-    results, plots = (
-        write(tmp_path / "results", *typical_lab(), make_record(config={"model": "vgg11"})),
-        tmp_path / "plots",
-    )
-    assert write_figures(plots, figures_of(results)) == 5 + 4
+    records = [*typical_lab(epochs=3), make_record(config={"model": "vgg11"}, epochs=3)]
+    results, plots = write(tmp_path / "results", *records), tmp_path / "plots"
+    assert write_figures(plots, figures_of(results)) == 6 + 4
     assert (plots / "group2_loss.png").exists()
     (plots / "mine.png").write_text("not the lab's")
     (plots / "group_photo.txt").write_text("not the lab's")
     for path in results.iterdir():
         if "vgg11" in path.read_text():
             path.unlink()
-    assert write_figures(plots, figures_of(results)) == 5
+    assert write_figures(plots, figures_of(results)) == 6
     names = {path.name for path in plots.iterdir()}
     assert not any(name.startswith("group2_") for name in names)
     assert {"mine.png", "group_photo.txt", "group1_loss.svg"} <= names
-    assert len(names) == 2 * 5 + 2
+    assert len(names) == 2 * 6 + 2
 
 
 def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):

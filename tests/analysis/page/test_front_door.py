@@ -16,7 +16,7 @@ def test_a_lab_becomes_a_table_a_page_and_plots(tmp_path, compare):
     done = compare(folder, "--generate-plots")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "times as fast as on one CPU core under DistributedDataParallel" in " ".join(done.stdout.split())
+    assert "16 images per core: DDP 1.67 × one CPU core" in " ".join(done.stdout.split())
     assert "DDP × 2 is 1.3" in done.stdout
     assert "Emulated: DP × 2" in done.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -8,35 +8,12 @@ import re
 import pytest
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import make_record, typical_lab
 from common.analysis.page.drawing import PHASE_COLOURS
 from common.analysis.page.wording import TEMPLATES
 from common.analysis.reading.step_anatomy import PHASES
 from common.formats import FORMS
 from common.records import DdpOptions, epoch_seconds, throughput
-
-
-@pytest.fixture
-def open_page(tmp_path, compare, browser):
-    """Write a report of the given records and open it; requests and console messages are collected on the way."""
-    pages = []
-
-    def open_(records, width=1280, scheme="light"):
-        done = compare(write(tmp_path / "results", *records))
-        assert done.returncode == 0, done.stderr
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.requests, page.messages = [], []
-        page.on("request", lambda request: page.requests.append(request.url))
-        page.on("console", lambda message: page.messages.append(message.text))
-        page.on("pageerror", lambda error: page.messages.append(str(error)))
-        page.on("dialog", lambda dialog: (page.messages.append(dialog.message), dialog.dismiss()))
-        page.goto((tmp_path / "report.html").as_uri())
-        pages.append(page)
-        return page
-
-    yield open_
-    for page in pages:
-        page.close()
 
 
 def test_one_file_without_network_or_errors(open_page):
@@ -129,7 +106,8 @@ def test_every_phase_has_a_colour_in_light_and_dark():
 
 def test_the_reader_gets_outcome_table_reasons_and_advice_in_this_order(open_page):
     page = open_page([*anatomy_lab(), make_probed()])
-    parts = ("h1", "table.comparison", ".beside", ".sheet", ".advice", ".figures", ".checks", "#parts", "#glossary")
+    parts = ("h1", ".answers", "nav", "table.comparison", ".beside", ".advice", ".figures", ".checks", ".sheet",
+             "#parts", "#published", "#glossary")  # fmt: skip
     tops = [
         page.evaluate(
             f"document.querySelector('{part}').compareDocumentPosition(document.querySelector('{after}')) & 4"

@@ -1,0 +1,128 @@
+"""The answer at the head of the page: every method of the headline beside one device, and why in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.analysis.comparing.contenders import contenders, turn_takers
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_name import METHOD_ORDER
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
+from common.analysis.judging.headline import short_method
+from common.analysis.judging.row_checks import troubles
+from common.records import PhaseName
+
+WORTH_SAYING = 0.1
+"""Share of a step from which new threads, or a phase that grew, is given as the reason."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader sees first."""
+
+    rows: list[Row]
+    """One device, then one row of each method."""
+    table: Table
+    why: list[Finding]
+    """Parts of one sentence; empty without steps that were taken apart."""
+
+
+def answer_of(group: Group, checks: Checks) -> Answer | None:
+    """The methods of the headline's group; None where every speed is withheld."""
+    rows = contenders(group.rows)
+    takers = turn_takers(group.rows)
+    if takers and not any(row.speed_up for row in rows):
+        rows = [*(row for row in rows if row.method == "single"), *takers]
+    rows = sorted((row for row in rows if row in checks), key=lambda row: METHOD_ORDER[row.method])
+    return Answer(rows, _table(rows, checks), _why(rows)) if rows else None
+
+
+def _table(rows: list[Row], checks: Checks) -> Table:
+    on_gpu, has_energy = rows[0].on_gpu, any(row.energy for row in rows)
+    shown = columns(
+        ("method", "method"),
+        ("answer_speed", "speed-up"),
+        ("answer_gpu_memory" if on_gpu else "answer_process_memory", "memory"),
+        *([("answer_energy", "energy")] if has_energy else []),
+    )
+    one = next((row for row in rows if row.method == "single" and len(rows) > 1), None)
+    lines = []
+    for row in rows:
+        cells = [_name(row), _speed(row, one, checks), _memory(row, one)]
+        lines.append(Line([*cells, _energy(row, one)] if has_energy else cells, row.method, row.name))
+    return Table("answer", shown, lines)
+
+
+def _name(row: Row) -> Cell:
+    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
+    return Cell(row.name, notes=(runs_note(row), *(finding(f"flag.{flag}") for flag in flags)))
+
+
+def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
+    doubts = tuple(check for check in troubles(checks[row], "speed") if check.id != "devices")  # its name says it
+    if row is one:
+        return Cell(1.0, "×", notes=(finding("note.speed", speed=row.throughput),), warnings=doubts)
+    if row.speed_up is None:
+        return speed_cell(row, doubts)
+    return estimate_cell(row.speed_up, "×", finding("note.speed", speed=row.throughput), warnings=doubts)
+
+
+def _memory(row: Row, one: Row | None) -> Cell:
+    """The fullest device (or process), and what all of them hold."""
+    peaks = [peak.peak_bytes for peak in row.memory]
+    if not peaks:
+        return not_available(finding("note.not_measured"))
+    most = max(peaks)
+    if one is None or not one.memory:
+        return Cell(most, "GiB")
+    differ = most > 1.01 * min(peaks)
+    size = finding("note.sizes", range=(min(peaks), most)) if differ else finding("note.size", bytes=most)
+    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
+
+
+def _energy(row: Row, one: Row | None) -> Cell:
+    if row.energy is None:
+        return not_available(finding("note.not_counted"))
+    joules = row.energy.joules_per_thousand_samples / 1000
+    if one is None or not one.energy:
+        return Cell(joules, "J")
+    ratio = 1000 * joules / one.energy.joules_per_thousand_samples
+    return Cell(ratio, "times", notes=(finding("note.joules", joules=joules),))
+
+
+def _why(rows: list[Row]) -> list[Finding]:
+    by_method = {row.method: row for row in rows if row.anatomy}
+    dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
+    found = [_why_dp(dp, one or ddp)] if dp else []
+    if ddp and ddp.anatomy.exposed:
+        exposed = ddp.anatomy.exposed
+        id = "why.exchange" if exposed.is_above_zero else "why.no_exchange"
+        found.append(finding(id, method=short_method(ddp), exposed=exposed, step=ddp.anatomy.slowest.step.value))
+    return [part for part in found if part]
+
+
+def _why_dp(dp: Row, other: Row | None) -> Finding | None:
+    """New threads where they were measured to cost much, else the phase that grew most."""
+    step, cost = dp.anatomy.slowest.step.value, dp.anatomy.new_threads_cost
+    if cost and cost.is_above_zero:
+        whole = dp.anatomy.kinds_of_step["new_threads_seconds"].value
+        if cost.value > WORTH_SAYING * whole:
+            return finding("why.threads", method=short_method(dp), cost=cost, step=whole)
+    if other is None:
+        return None
+    more, less = dp.anatomy.slowest.phases, other.anatomy.slowest.phases
+    grown: dict[PhaseName, float] = {
+        name: phase.value - (less[name].value if name in less else 0.0)
+        for name, phase in more.items()
+        if (phase.is_apart_from(less[name]) if name in less else phase.is_above_zero)
+    }
+    name = max(grown, key=grown.get, default=None)
+    if name is None or grown[name] < WORTH_SAYING * step:
+        return None
+    values = {"method": short_method(dp), "step": step, "phase": name, "seconds": more[name].value}
+    if name not in less:
+        return finding("why.new_phase", **values)
+    return finding("why.phase", other=other.name, less=less[name].value, **values)

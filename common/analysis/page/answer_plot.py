@@ -1,0 +1,48 @@
+"""The one figure of the answer: how fast each method trains compared with one device."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+from common.analysis.judging.answer import Answer
+from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.plots import MAX_POINTS, flagged, label_bar, name_bars, said_of, titled
+from common.analysis.page.wording import Wording
+from common.formats import FORMS
+
+
+def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
+    """A bar for each row with its interval and its runs; a dashed mark where as many devices would ideally be."""
+    rows = [row for row in answer.rows if row.method == "single" or row.speed_up] if answer else []
+    if not any(row.speed_up for row in rows):
+        return None
+    one = next(row for row in rows if row.speed_up).baseline
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(1.15 * len(rows) + 0.6)
+        axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
+        marks = []
+        for height, row in enumerate(rows):
+            value = row.speed_up.value if row.speed_up else 1.0
+            low, high = (row.speed_up.interval if row.speed_up else None) or (value, value)
+            axes.barh(height, value, 0.6, color=COLOURS[row.method])
+            if row.speed_up:
+                points = [one.seconds_per_sample.value / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]]
+                axes.plot(points, [height] * len(points), "o", markersize=3.5, markerfacecolor="none",
+                          markeredgecolor=INK, markeredgewidth=0.9)  # fmt: skip
+                axes.errorbar(value, height, xerr=[[value - low], [high - value]], color=INK, capsize=4, linewidth=1.4)
+            if row.speed_up and row.true_devices:
+                marks.append((row.devices, height))
+                axes.plot([row.devices] * 2, [height - 0.42, height + 0.42], "--", color=INK, linewidth=1.2)
+        most = max([1.0, *(mark for mark, _ in marks), *((row.speed_up.interval or (0, row.speed_up.value))[1]
+                                                         for row in rows if row.speed_up)])  # fmt: skip
+        for height, row in enumerate(rows):
+            ends = [1.0] if not row.speed_up else [row.speed_up.value, *(row.speed_up.interval or ())]
+            ends += [row.devices] if row.speed_up and row.true_devices and max(ends) > 0.75 * row.devices else []
+            label_bar(axes, max(ends), height, FORMS["×"](row.speed_up.value if row.speed_up else 1.0), most)
+        unit = words.say("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
+        name_bars(axes, [flagged(words, row, "\n") for row in rows], unit)
+        axes.set_xlim(0, 1.2 * most)
+        if marks:
+            axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
+    speeds = said_of(words, rows, lambda row: FORMS["×"](row.speed_up.value if row.speed_up else 1.0))
+    return titled("answer", figure, words, alt=speeds)

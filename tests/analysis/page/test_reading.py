@@ -1,0 +1,88 @@
+"""How the page reads: the answer on the first screen, a way in, on paper, on a phone, and without being seen."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from conftest import ROOT
+
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.factories import make_record
+
+
+@pytest.fixture
+def two_h100s(tmp_path):
+    return shutil.copytree(ROOT / "results" / "examples" / "h100x2", tmp_path / "h100x2")
+
+
+@pytest.mark.parametrize(("width", "screens"), [(1200, 1), (390, 2)])
+def test_the_answer_stands_on_the_first_screen(open_page, two_h100s, width, screens):
+    page = open_page(two_h100s, width)
+    answer = page.locator(".answer")
+    assert answer.bounding_box()["y"] + answer.bounding_box()["height"] <= screens * (900 if width > 1000 else 844)
+    for text in ("0.62", "1.94", "1.02", "1.04", "Why:", "82.7", "Strong scaling"):
+        assert text in answer.inner_text(), text
+    assert answer.locator("svg").count() == 1
+
+
+def test_each_group_stands_once_and_the_contents_lead_to_all(open_page, two_h100s):
+    page = open_page(two_h100s)
+    assert page.locator("table.comparison").count() == 2  # the third group's runs all stand in the second
+    links = page.locator("nav a").evaluate_all("links => links.map(link => link.hash)")
+    assert links == [f"#{id}" for id in page.locator("main > section").evaluate_all("all => all.map(one => one.id)")]
+    assert len(links) >= 6
+
+
+SERIOUS = """() => {
+    const found = [], all = what => [...document.querySelectorAll(what)];
+    const levels = all('h1, h2, h3, h4').map(h => +h.tagName[1]);
+    levels.forEach((level, i) => { if (level > (levels[i - 1] ?? 0) + 1) found.push('heading skips to h' + level); });
+    if (levels.filter(level => level === 1).length !== 1) found.push('not one h1');
+    all('table').forEach(t => { if (!t.caption?.textContent.trim()) found.push('table without caption'); });
+    all('th').forEach(th => { if (!['col', 'row'].includes(th.scope)) found.push('th without scope'); });
+    all('svg').forEach(s => { if (s.getAttribute('role') !== 'img' || !/\\d/.test(s.ariaLabel ?? ''))
+        found.push('svg without a text: ' + s.ariaLabel); });
+    all('a').forEach(a => { if (!a.textContent.trim()) found.push('empty link ' + a.href); });
+    const ids = all('[id]').map(one => one.id);
+    ids.forEach((id, i) => { if (ids.indexOf(id) !== i) found.push('id twice: ' + id); });
+    if (!document.documentElement.lang) found.push('no language');
+    all('details').forEach(d => { if (d.firstElementChild?.tagName !== 'SUMMARY') found.push('no summary'); });
+    return [...new Set(found)];
+}"""
+
+
+def test_nothing_serious_for_a_screen_reader(open_page):
+    page = open_page([*anatomy_lab(), make_probed(), make_record("ddp", 2, config={"model": "vgg11"})])
+    assert page.evaluate(SERIOUS) == []
+
+
+def test_the_keyboard_reaches_the_measurements_first(open_page):
+    page = open_page(anatomy_lab())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.hash") == "#main"
+
+
+def test_text_in_figures_is_at_least_ten_pixels_high_on_a_phone(open_page):
+    page = open_page([*anatomy_lab(epochs=3), make_probed()], width=390)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    sizes = page.evaluate("""[...document.querySelectorAll('figure svg')].flatMap(svg => {
+        const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+        return [...svg.querySelectorAll('text')].map(text => scale * parseFloat(getComputedStyle(text).fontSize));
+    })""")
+    assert len(sizes) > 40
+    assert min(sizes) >= 10
+
+
+@pytest.mark.parametrize(("width", "height"), [(703, 1017), (725, 950)])  # A4 and letter within their margins
+def test_on_paper_the_answer_is_on_page_1_and_nothing_is_folded(open_page, two_h100s, width, height):
+    page = open_page(two_h100s, width)
+    page.emulate_media(media="print")
+    box = page.locator(".answer").bounding_box()
+    assert box["y"] + box["height"] <= height
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    hidden = page.locator("details > *:not(summary)").evaluate_all(
+        "all => all.filter(one => !one.checkVisibility({contentVisibilityAuto: true}) || !one.offsetHeight).length"
+    )
+    assert hidden == 0
+    assert page.locator(".answers tbody tr").first.evaluate("row => getComputedStyle(row).display") == "table-row"
