@@ -7,10 +7,10 @@ then slows every command, and the runs of one round are a pair. Words in {braces
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.command_line.commands import default_count
-from common.records import DeviceKind, Environment
+from common.records import NEWER_OPTIONS, DeviceKind, Environment
 
 CHECK = "python 01_environment_check.py"
 REPORT = (
@@ -79,6 +79,8 @@ class Campaign:
     """Comes before the first round: how many devices there are is read from the record that it writes."""
     gpu_round: tuple[str, ...] = ()
     """Further launches of a round, where the devices are GPUs."""
+    newer_round: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Further launches, where torch is of this version or newer."""
     later: str = ""
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
@@ -103,7 +105,9 @@ class Campaign:
             "devices": devices,
             "gpus": ",".join(map(str, range(devices))),
         }
-        templates = self.round + (self.gpu_round if here.gpus else ())
+        version = tuple(map(int, here.torch.split(".")[:2]))
+        newer = tuple(template for template, since in self.newer_round.items() if version >= since)
+        templates = self.round + newer + (self.gpu_round if here.gpus else ())
         first = [template.format(**values) for template in templates]
         later = [command + self.later for command in first]
         return [[*first, REPORT]] + [[*later, REPORT]] * ((chosen.repeats or self.repeats) - 1)
@@ -127,6 +131,9 @@ CAMPAIGNS = {
         purpose="step 04 with the default options of DDP, then with each other one",
         check=f"{CHECK} --no-benchmark",
         round=tuple(DDP + WITHOUT_ANATOMY + options for options in DDP_OPTIONS),
+        newer_round={
+            f"{DDP}{WITHOUT_ANATOMY} --{name.replace('_', '-')}": since for name, since in NEWER_OPTIONS.items()
+        },
         gpu_round=tuple(DDP + WITHOUT_ANATOMY + options for options in GPU_DDP_OPTIONS),
         sizes={
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=100),

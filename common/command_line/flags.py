@@ -140,6 +140,8 @@ def add_ddp_options(parser: Parser) -> None:
         help="ddp: torch's class; others: built by hand, without torch's options (common/training/exchanges.py)",
     )
     add("--gradient-as-bucket-view", action=switch, default=True, help="gradients live in the all-reduce buckets")
+    add("--batched-grad-copy", action="store_true", help="gradients go to their buckets in batches (torch 2.12)")
+    add("--lazy-bucket-allocation", action="store_true", help="buckets get memory when first needed (torch 2.15)")
     add("--broadcast-buffers", action=switch, default=False, help="copy rank 0's buffers to all ranks each forward")
     add("--sync-bn", action="store_true", help="BatchNorm over the global batch (GPUs only)")
     add("--comm-hook", choices=get_args(CommHook), default="none", help="compression of the exchanged gradients")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from math import ceil
 from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import DdpOptions, DeviceKind, Precision, RunConfig, World
+from common.records import NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
@@ -145,6 +146,11 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
         )
+    here = version("torch")
+    for name, since in NEWER_OPTIONS.items():
+        if getattr(ddp, name) and tuple(map(int, here.split(".")[:2])) < since:
+            flag, needed = name.replace("_", "-"), ".".join(map(str, since))
+            raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
     if ddp.sync_bn and world.device_kind == "cpu":
         raise UsageError("--sync-bn needs GPUs: torch's SyncBatchNorm has no CPU implementation; leave it out")
 

@@ -31,7 +31,7 @@ from common.records.probe_results import (
     Together,
 )
 from common.records.record import EnvironmentRecord, Record
-from common.records.requested import CommHook, DdpOptions, Exchange, RunConfig
+from common.records.requested import NEWER_OPTIONS, CommHook, DdpOptions, Exchange, RunConfig
 from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
 from common.records.values import (
     SCHEMA_VERSION,
@@ -51,6 +51,7 @@ from common.records.values import (
 )
 
 __all__ = [
+    "NEWER_OPTIONS",
     "SCHEMA_VERSION",
     "AllReduce",
     "AllReduceTime",

@@ -13,6 +13,10 @@ CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
 
 
+NEWER_OPTIONS = {"batched_grad_copy": (2, 12), "lazy_bucket_allocation": (2, 15)}
+"""Options of DDP that came after torch 2.11, with their version."""
+
+
 class DdpOptions(Part):
     """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
 
@@ -26,6 +30,8 @@ class DdpOptions(Part):
     """All gradients in one all-reduce, when the last one is ready: nothing overlaps with the backward pass."""
     broadcast_buffers: bool = False
     static_graph: bool = False
+    batched_grad_copy: bool = False
+    lazy_bucket_allocation: bool = False
     sync_bn: bool = False
     """BatchNorm's statistics over the global batch (`SyncBatchNorm`) instead of over each rank's part."""
     comm_hook: CommHook = "none"

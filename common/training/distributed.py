@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import UsageError
 from common.machine.devices import Place
-from common.records import CommHook, DdpOptions
+from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
 
 @contextmanager
@@ -87,6 +87,7 @@ def changing_arguments(options: DdpOptions, gradient_bytes: int) -> dict[str, ob
         options.bucket_cap_mb is not None
     ):  # 25, torch's default, is not the same: with it goes a first bucket of 1 MiB
         arguments["bucket_cap_mb"] = options.bucket_cap_mb
+    arguments |= {name: True for name in NEWER_OPTIONS if getattr(options, name)}
     # torch 2.13 renamed the argument, and warns about the old name.
     renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     arguments["forward_sync_buffers" if renamed else "broadcast_buffers"] = options.broadcast_buffers

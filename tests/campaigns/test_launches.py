@@ -17,10 +17,10 @@ from common.records import Environment
 GPU = {"index": 0, "name": "GPU"}
 
 
-def machine(gpus: int = 0, cores: int = 2) -> Environment:
+def machine(gpus: int = 0, cores: int = 2, **changes) -> Environment:
     (example,) = (ROOT / "results/examples/h100x2").glob("01_*.json")
     found = json.loads(example.read_text())["environment"]
-    return Environment.model_validate(found | {"gpus": [GPU] * gpus, "cpu_cores": cores})
+    return Environment.model_validate(found | {"gpus": [GPU] * gpus, "cpu_cores": cores} | changes)
 
 
 def parsed(command: str):
@@ -112,6 +112,12 @@ def test_each_sweep_begins_with_the_default_options_and_sets_another_one_in_ever
     assert all(command.startswith(f"{first} --") for command in others)
     cores = CAMPAIGNS["sweep"].rounds(machine(), Chosen())[0]
     assert not [command for command in cores if "--sync-bn" in command]  # needs GPUs
+
+
+@pytest.mark.parametrize(("torch", "newer"), [("2.11.0+cu130", 0), ("2.12.1", 1), ("2.15.0", 2)])
+def test_a_sweep_leaves_out_the_options_that_this_torch_lacks(torch, newer):
+    commands = CAMPAIGNS["sweep"].rounds(machine(torch=torch), Chosen())[0]
+    assert len([c for c in commands if "--batched-grad-copy" in c or "--lazy-bucket-allocation" in c]) == newer
 
 
 @pytest.mark.parametrize("here", [machine(gpus=1), machine(gpus=2), machine(gpus=8), machine(), machine(cores=64)])

@@ -14,6 +14,7 @@ from common.training.data_parallel import EmulatedDataParallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
+HAS_LAZY_BUCKETS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 15)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -191,6 +192,13 @@ def test_bad_input_is_one_line(tmp_path, script, arguments, said):
         (["--comm-hook", "powersgd"], "--one-bucket"),
         (["--comm-hook", "bf16"], "fp16"),
         (["--sync-bn"], "GPUs"),
+        pytest.param(
+            ["--lazy-bucket-allocation"],
+            "needs torch 2.15",
+            marks=pytest.mark.skipif(
+                tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 15), reason="2.15 has it"
+            ),
+        ),
         (["--auto-accumulate"], "--max-restarts"),
     ],
 )
