@@ -26,7 +26,7 @@ STEPS, REPLICAS = 4, 5
 
 def look_ahead(training: Training, place: Place, anatomy: Anatomy) -> None:
     """Enter into the anatomy of a model on one device what a prediction for several devices starts from."""
-    with _convolutions(training.model) as shapes:
+    with convolutions(training.model) as shapes:
         anatomy.gradients = _gradients(training, place)
     anatomy.different_convolutions = len(shapes)
     anatomy.replicate_seconds = [_replica_seconds(training.classifier, place) for _ in range(REPLICAS)][1:]
@@ -63,7 +63,7 @@ def _note(ready: dict[int, Mark], number: int, place: Place, _: Tensor) -> None:
 
 
 @contextmanager
-def _convolutions(model: nn.Module) -> Iterator[set[tuple]]:
+def convolutions(model: nn.Module) -> Iterator[set[tuple]]:
     """The different convolutions of the forward passes inside the `with`, as cuDNN would have to plan them."""
     shapes: set[tuple] = set()
 

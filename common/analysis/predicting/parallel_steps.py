@@ -12,6 +12,8 @@ TABLE_DOUBT, LINK_DOUBT = 0.25, 0.35
 is given need not be reached."""
 UNKNOWN_SLOWDOWN = {"cpu": 0.15, "cuda": 0.02}
 """What devices may cost each other where step 01 has not measured it: a share of the step, upwards only."""
+PLANS_DOUBT = 0.15
+"""Share of a longer forward pass under DataParallel."""
 HIDDEN = 0.02
 """An exchange that is hidden may still slow the backward pass beside it: doubt is never less than that of such a share
 of the step, or of the exchange where that is shorter."""
@@ -78,29 +80,40 @@ def _copies(basis: Basis) -> float:
 def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
     """DataParallel's step; None where the record of one device or step 01 lacks what it needs.
 
-    GPUs: the forward pass takes as long as the longest of: the device's own work; the host's launches of all replicas,
-    one after another, since the interpreter runs one thread at a time; one replica's launches in a thread that has to
-    plan each different convolution anew. CPU cores (emulated): replicas are copied and gradients added by one core.
+    CPU cores (emulated): replicas are copied and gradients added by one core.
     """
-    anatomy, probes = basis.row.anatomy, basis.probes
-    if anatomy.replicate is None or probes is None:
+    anatomy = basis.row.anatomy
+    if anatomy.replicate is None or basis.probes is None:
         return None
-    slower = basis.slowdown(devices)
-    replicas = anatomy.replicate.value * (devices - 1 if basis.is_cpu else devices)
     moved = _moved(basis, devices)
     if moved is None:
         return None
-    if basis.is_cpu:
-        seconds = basis.step * slower + replicas + moved
-        doubt = 0.5 * replicas + 0.5 * moved
-    else:
-        if anatomy.host_forward is None or probes.launches is None or anatomy.different_convolutions is None:
-            return None
-        host, launches = anatomy.host_forward.value, probes.launches
-        plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
-        forward = max(basis.forward, host * devices, host + max(0.0, plans))
-        seconds = (basis.step - basis.forward) * slower + forward + replicas + moved
-        doubt = 0.15 * (forward - basis.forward) + 0.3 * replicas + 0.5 * moved
+    if not basis.is_cpu:
+        return _dp_on_gpus(basis, devices, moved)
+    replicas = anatomy.replicate.value * (devices - 1)
+    seconds = basis.step * basis.slowdown(devices) + replicas + moved
+    return _with_range(basis, devices, seconds, 0.5 * (replicas + moved), moved, seconds - basis.step)
+
+
+def _dp_on_gpus(basis: Basis, devices: int, moved: float) -> PredictedStep | None:
+    """The host launches a forward pass, then all the rest, while the device works; what takes longer counts, twice.
+
+    Forward: the device's own; the launches of all replicas in turn, since the interpreter runs one thread at a time;
+    the launches of one replica in a thread that has to plan each different convolution anew. The rest: the device's
+    own; the host's, with a backward pass to launch and a replica to make for each device.
+    """
+    anatomy, launches = basis.row.anatomy, basis.probes.launches
+    host = (anatomy.host_step, anatomy.host_forward, anatomy.host_backward)
+    if launches is None or None in host or anatomy.different_convolutions is None:
+        return None
+    whole, host_forward, host_backward = (part.value for part in host)
+    plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
+    forward = max(basis.forward, host_forward * devices, host_forward + max(0.0, plans))
+    replicas = anatomy.replicate.value * devices
+    host_rest = whole - host_forward + (devices - 1) * host_backward + replicas
+    rest = max((basis.step - basis.forward) * basis.slowdown(devices), host_rest)
+    seconds = forward + rest + moved
+    doubt = PLANS_DOUBT * (forward - basis.forward) + 0.3 * replicas + 0.5 * moved
     return _with_range(basis, devices, seconds, doubt, moved, seconds - basis.step)
 
 

@@ -64,7 +64,8 @@ class StepAnatomy:
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
     host_forward: Median | None = None
-    """GPUs: the part of it for the forward pass."""
+    host_backward: Median | None = None
+    """GPUs: the parts of `host_step` for the two passes."""
     gradients: Gradients | None = None
     replicate: Median | None = None
     different_convolutions: int | None = None
@@ -114,6 +115,7 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
         data_path_cost=median_of(_differences(anatomy, "loaded_seconds", "resident_seconds")),
         host_forward=median_of(slowest.host_seconds.get("forward", ())),
+        host_backward=median_of(slowest.host_seconds.get("backward", ())),
         gradients=anatomy.gradients,
         replicate=median_of(anatomy.replicate_seconds),
         different_convolutions=anatomy.different_convolutions,
