@@ -12,6 +12,9 @@ from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast, Question, forecast
 from common.analysis.predicting.links import MAX_DEVICES
 
+WORTH_SAYING = 0.01
+"""What a larger batch or fewer bytes must add to the efficiency."""
+
 
 @dataclass(frozen=True)
 class Foresight:
@@ -47,7 +50,7 @@ def _line(one: Forecast) -> Line:
         Cell(one.name, notes=(one.rests_on, *extrapolated)),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
         Cell(one.throughput, "samples/s"),
-        Cell(one.efficiency, "%"),
+        Cell(one.efficiency, "%.1"),
         memory,
         measured,
         error,
@@ -77,9 +80,11 @@ def _advice(found: GroupForecast) -> list[Advice]:
     reach = {limit: finding("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=MAX_DEVICES)
              for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
+    gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
+    last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     return [
         Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link)),
         Advice(finding("advice.reach", **values, **reach), finding("because.reach", **values)),
-        Advice(finding("advice.batch_or_bytes", **values, **shares), finding("because.batch_or_bytes", **values)),
+        Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values)),
     ]
