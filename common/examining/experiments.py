@@ -74,7 +74,10 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
     elif isinstance(model, nn.DataParallel):
         price_threads_and_replicas(training, place, batches, steps, mine, progress)
     elif not training.config.compile:
-        look_ahead(training, place, anatomy)
+        try:
+            look_ahead(training, place, anatomy)
+        except RuntimeError as error:  # predictions then say what they lack; the steps above are not lost for it
+            anatomy.note = f"what predictions start from was not measured: {error}"
     anatomy.ranks = gathered(mine)
     return anatomy
 
