@@ -35,13 +35,14 @@ distributed.compress_exchange = lose
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="how many, from 0 on (default: 10)")
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
+    args = parser.parse_args()
     held = True
     with tempfile.TemporaryDirectory() as folder:
         tree = fill_tree(Path(folder))
         broken = planted(Path(folder), DDP, LOST)
-        for seed in range(seeds):
+        for seed in range(args.first, args.first + args.seeds):
             right, lost = (learned(script, tree, seed) for script in (DDP, broken))
             held &= right[0] < MAX_LOSS_RATIO and right[1] > MIN_TOP1
             held &= lost[0] > MAX_LOSS_RATIO and lost[1] < MIN_TOP1
