@@ -38,13 +38,14 @@ def train(options: TrainingOptions) -> None:
         sampler = EpochSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
         loader = create_loader(dataset, sampler, config, place)
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay,
+            fused=config.fused_optimizer or None,  # None, and not False: torch then chooses between the other two
+        )  # fmt: skip
 
         training = Training(model, optimizer, loader, config)
         run.check_gradient(training)
         if config.compile:
-            model.compile()
+            model.compile(mode=config.compile_mode)
         run.warm_up(training)
         for epoch in run.epochs(training):
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first

@@ -46,8 +46,9 @@ def train(options: TrainingOptions) -> None:
         sampler = EpochSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
         loader = create_loader(dataset, sampler, config, place)
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay,
+            fused=config.fused_optimizer or None,  # None, and not False: torch then chooses between the other two
+        )  # fmt: skip
 
         training = Training(model, optimizer, loader, config)
         run.check_gradient(training)

@@ -64,13 +64,15 @@ def train(options: TrainingOptions) -> None:
         )
         loader = create_loader(dataset, sampler, config, place)
         optimizer = torch.optim.SGD(
-            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay,
+            fused=config.fused_optimizer or None,  # None, and not False: torch then chooses between the other two
+        )  # fmt: skip
 
         training = Training(model, optimizer, loader, config)
         run.check_gradient(training)
         if config.compile:
-            model.compile()  # the wrapper, not the model inside: only so does torch cut the graph where its buckets end
+            # The wrapper, not the model inside: only so does torch cut the graph where its buckets end.
+            model.compile(mode=config.compile_mode)
         run.warm_up(training)
         for epoch in run.epochs(training):
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first

@@ -3,7 +3,8 @@
 #   make lab         set up, run all five steps on whatever this machine has, write comparison_report.html
 #   make sweep       set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
 #   make exchanges   set up, run step 04 with torch's DDP and with three exchanges built by hand, in turn, then step 05
-#   make crossover   set up, run 02, 03 and 04 over batches per device, step 05 after each round; 6 minutes at most
+#   make crossover   set up, run 02, 03 and 04 over batches per device, step 05 after each round; 6 minutes
+#   make ladder      set up, run 02 with one switch after another, keep those that pay, then step 05; 20 minutes
 #   make exercise    set up, run the published commands with the published sizes
 #   make test        set up, run the tests
 #   make lint        check style and types
@@ -18,9 +19,9 @@ BIN := .venv/bin
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)'))
 
-.PHONY: lab sweep exchanges crossover exercise test lint
+.PHONY: lab sweep exchanges crossover ladder exercise test lint
 
-lab sweep exchanges crossover exercise: .venv/lab
+lab sweep exchanges crossover ladder exercise: .venv/lab
 	$(BIN)/python -m common.campaigns $@ $(FLAGS)
 
 test: .venv/test

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "running": {"records", "command_line", "machine", "measuring", "training", "examining", "console"},
     "probes": {"records", "command_line", "machine", "measuring"},
     "console": {"records", "command_line"},
-    "campaigns": {"records", "command_line"},
+    "campaigns": {"records", "command_line", "analysis.statistics"},
     "analysis.findings": set(),
     "analysis.statistics": set(),
     "analysis.reading": {"records", "analysis.findings", "analysis.statistics"},

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
-from common.campaigns import crossover
+from common.campaigns import crossover, ladder
 from common.campaigns.launches import CAMPAIGNS, Chosen
 from common.campaigns.past import Past
 from common.campaigns.runner import conduct, newest_environment
 from common.campaigns.steering import LOOK_AROUND, Steered, rehearsed, steer
 from common.command_line.parser import Parser, otherwise, positive_int, start
 
-STEERED = {"crossover": Steered(crossover.PURPOSE, crossover.launches, crossover.BUDGET)}
+STEERED = {
+    "crossover": Steered(crossover.PURPOSE, crossover.over_batches, crossover.BUDGET),
+    "ladder": Steered(ladder.PURPOSE, ladder.up_the_ladder, ladder.BUDGET, outlives_failures=True),
+}
 
 
 def main() -> int:
@@ -23,8 +25,7 @@ def main() -> int:
         return steer(name, STEERED[name], chosen) if name in STEERED else conduct(name, chosen)
     here = newest_environment()
     if name in STEERED:
-        nothing = Past(Path("nowhere"), here)
-        print(LOOK_AROUND, *rehearsed(STEERED[name].launches(here, chosen, nothing)), sep="\n")
+        print(LOOK_AROUND, *rehearsed(STEERED[name].launches(here, chosen, Past(None, here))), sep="\n")
     else:
         print(CAMPAIGNS[name].check, *chain.from_iterable(CAMPAIGNS[name].rounds(here, chosen)), sep="\n")
     return 0

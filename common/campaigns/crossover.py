@@ -25,7 +25,7 @@ TAKEN_APART = " --anatomy-steps 8"
 """Enough for an interval. For each batch on one GPU, for when launches stop binding, and once for DP's host time."""
 
 
-def launches(here: Environment, chosen: Chosen, past: Past) -> Launches:
+def over_batches(here: Environment, chosen: Chosen, past: Past) -> Launches:
     """The commands in rounds. A method that is out of memory gets no larger batch; what was run before is not run
     again, so that an interrupted campaign goes on where it was. Raises `UsageError` where there is one device only."""
     kind: DeviceKind = "cuda" if here.gpus else "cpu"

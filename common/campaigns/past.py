@@ -5,24 +5,36 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.records import Environment, Record, throughput
+from common.records import Environment, Record
 
 
 class Past:
     """Records of one folder on one machine, by the command that made them. New files are read as they come."""
 
-    def __init__(self, folder: Path, here: Environment) -> None:
+    def __init__(self, folder: Path | None, here: Environment) -> None:
+        """Without a folder nothing was ever run, and nothing is expected to be: a rehearsal."""
         self._folder, self._here = folder, here
         self._seen: set[str] = set()
         self._records: dict[str, list[Record]] = {}
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether there is no folder."""
+        return self._folder is None
 
     def runs(self, command: str) -> list[Record]:
         """The completed ones, the newest last."""
         return [record for record in self._of(command) if record.status == "completed"]
 
-    def seconds_per_sample(self, command: str) -> list[float]:
-        """Of each completed run, the newest last."""
-        return [1 / speed for record in self.runs(command) if (speed := throughput(record))]
+    def pairs(self, one: str, other: str) -> list[tuple[Record, Record]]:
+        """Runs of two commands that were launched in turn: each of `other` with the last of `one` before it."""
+        found, free = [], self.runs(one)
+        for record in self.runs(other):
+            before = [run for run in free if run.started_at < record.started_at]
+            if before:
+                found.append((before[-1], record))
+                free = [run for run in free if run.started_at > record.started_at]
+        return found
 
     def newest_failure(self, command: str) -> str | None:
         """Why the newest run did not complete: the kind of its `Failure`; None where it did, or where there is none."""
@@ -30,7 +42,7 @@ class Past:
         return found[-1].failure.kind if found and found[-1].failure else None
 
     def _of(self, command: str) -> list[Record]:
-        for path in sorted(self._folder.glob("0[234]_*.json")):
+        for path in sorted(self._folder.glob("0[234]_*.json")) if self._folder else ():
             if path.name not in self._seen:
                 self._seen.add(path.name)
                 self._read(path)

@@ -18,7 +18,8 @@ from common.records import DeviceKind, Environment
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
 Launches = Generator[str, Outcome | None, None]
-REPORT_SECONDS = 15
+REPORT_SECONDS, MARGIN = 15, 1.3
+"""The next launch of a step may take so many times as long as the longest one so far: a larger batch, a new switch."""
 LOOK_AROUND = f"{CHECK} --no-benchmark"
 
 
@@ -29,7 +30,7 @@ class Steered:
     purpose: str
     launches: Callable[[Environment, Chosen, Past], Launches]
     budget: dict[DeviceKind, float]
-    """Seconds from start to end, unless the command line says how many rounds there are to be."""
+    """Seconds from start to end, as far as past launches tell; not where the command line says how many rounds."""
     outlives_failures: bool = False
     """Whether the campaign goes on after a launch that failed for another reason than memory."""
 
@@ -45,14 +46,14 @@ def steer(name: str, campaign: Steered, chosen: Chosen) -> int:
         here = newest_environment()
         budget = None if chosen.repeats else campaign.budget["cuda" if here.gpus else "cpu"]
         if budget is not None:
-            console.print(f"\nIt ends after {in_minutes(budget)} at the latest, with what there is by then.")
+            console.print(f"\nNothing starts that would end later than {in_minutes(budget)} from the start.")
         past = Past(RESULTS, here)
         run, longest = campaign.launches(here, chosen, past), dict[str, float]()
         outcome: Outcome | None = None
         reported = False
         while command := _next(run, outcome):
-            needs = longest.get(step_number(command), max(longest.values(), default=0))
-            if budget is not None and command != REPORT and pace.elapsed + needs + REPORT_SECONDS > budget:
+            needs = MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
+            if budget is not None and command != REPORT and pace.elapsed + needs > budget:
                 console.print(f"\n{in_minutes(budget)} are as good as over. To go on: {again}")
                 break
             console.print(f"\n[bold]Step {step_number(command)}:[/] {in_minutes(pace.elapsed)} gone")

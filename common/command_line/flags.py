@@ -9,7 +9,7 @@ from typing import get_args
 
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import Parser, count, nonnegative_float, otherwise, positive_float, positive_int
-from common.records import CommHook, DdpOptions, Exchange, Method, Precision
+from common.records import CommHook, CompileMode, DdpOptions, Exchange, Method, Precision
 
 
 class TrainingParser(Parser):
@@ -82,6 +82,10 @@ def _practice(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--channels-last", action="store_true", help="keep images and weights as height, width, channels")
     add("--compile", action="store_true", help="torch.compile the model (not in step 03)")
+    add("--compile-mode", choices=get_args(CompileMode), default="default",
+        help="what --compile tries; reduce-overhead: CUDA graphs")  # fmt: skip
+    add("--fused-optimizer", action="store_true", help="update all weights in one kernel")
+    add("--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (GPUs)")
     add("--accumulation-steps", type=positive_int, default=1, metavar="N", help="split a batch in N, one after another")
     add("--auto-accumulate", action="store_true", help="out of memory: start anew with more --accumulation-steps")
     add("--deterministic", action="store_true", help="the same numbers in every run; slower on GPUs")

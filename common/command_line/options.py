@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.records import DdpOptions, Method, Precision
+from common.records import CompileMode, DdpOptions, Method, Precision
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class TrainingOptions:
     amp: bool
     channels_last: bool
     compile: bool
+    compile_mode: CompileMode
+    fused_optimizer: bool
+    cudnn_benchmark: bool
     accumulation_steps: int
     auto_accumulate: bool
     deterministic: bool

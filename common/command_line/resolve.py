@@ -62,6 +62,9 @@ def resolve(
         precision=defaults["amp"] if options.amp else options.precision or precision,
         memory_format="channels_last" if options.channels_last else "channels_first",
         compile=options.compile,
+        compile_mode=options.compile_mode,
+        fused_optimizer=options.fused_optimizer,
+        cudnn_benchmark=options.cudnn_benchmark,
         deterministic=options.deterministic,
         data_source=found.source if found else "synthetic",
         data_dir=str(options.data_dir) if found else None,
@@ -126,6 +129,12 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
             "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
             "leave it out, or use step 04"
         )
+    if options.compile_mode != "default" and not options.compile:
+        raise UsageError(f"--compile-mode {options.compile_mode} needs --compile: add it")
+    if options.cudnn_benchmark and world.device_kind == "cpu":
+        raise UsageError("--cudnn-benchmark needs GPUs: CPU cores train without cuDNN; leave it out")
+    if options.cudnn_benchmark and options.deterministic:
+        raise UsageError("--cudnn-benchmark may take another algorithm in every run: leave out it or --deterministic")
     if options.checkpoint_every and not options.checkpoint_dir:
         raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
     if options.resume == "auto" and not options.checkpoint_dir:

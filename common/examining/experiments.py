@@ -128,7 +128,7 @@ def price_exchange(
 def _with_model(training: Training, model: DistributedDataParallel) -> Training:
     """The same training of another model, with an optimizer of the same kind."""
     if training.config.compile:
-        model.compile()
+        model.compile(mode=training.config.compile_mode)
     optimizer = type(training.optimizer)(bare(model).parameters(), **training.optimizer.defaults)
     return Training(model, optimizer, training.loader, training.config)
 

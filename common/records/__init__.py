@@ -31,7 +31,7 @@ from common.records.probe_results import (
     Together,
 )
 from common.records.record import EnvironmentRecord, Record
-from common.records.requested import NEWER_OPTIONS, CommHook, DdpOptions, Exchange, RunConfig
+from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig
 from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
 from common.records.values import (
     SCHEMA_VERSION,
@@ -59,6 +59,7 @@ __all__ = [
     "Bytes",
     "Checksum",
     "CommHook",
+    "CompileMode",
     "Copy",
     "Count",
     "DdpOptions",

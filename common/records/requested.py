@@ -9,6 +9,7 @@ from pydantic import Field
 
 from common.records.values import Count, FiniteFloat, Part, PositiveCount, Precision
 
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
 
@@ -63,6 +64,12 @@ class RunConfig(Part):
     """What the convolutions ran in."""
     memory_format: Literal["channels_first", "channels_last"] = "channels_first"
     compile: bool = False
+    compile_mode: CompileMode = "default"
+    """What `torch.compile` tries; `reduce-overhead` records the kernels of a step as CUDA graphs."""
+    fused_optimizer: bool = False
+    """All weights updated by one kernel instead of a few for each group of them."""
+    cudnn_benchmark: bool = False
+    """cuDNN times its algorithms on each convolution it meets, and takes the fastest."""
     deterministic: bool = False
     data_source: str = "synthetic"
     """`synthetic`, or which image tree and how large."""

@@ -71,6 +71,7 @@ def create_model(config: RunConfig, place: Place) -> Classifier:
     precision that the device lacks.
     """
     set_precision(config.precision, place.first)
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)

@@ -35,6 +35,28 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+# Planted, the fake scripts leave records as the real ones do, with the command that made them. Before it stand
+# `too_large`, at which batch a step is out of memory, and `faster`, how many times as fast its arguments make it.
+LEAVES_RECORDS = """
+if step in ("02", "03", "04"):
+    record = json.loads(Path("example.json").read_text())
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    start = "torchrun --standalone --nproc_per_node=2" if step == "04" else "python"
+    batch = int(words[words.index("--batch-size") + 1]) // (2 if step == "03" else 1)
+    now = str(time.time_ns())
+    record |= {"command": f"{start} {' '.join(words)}", "run_id": now, "started_at": now}
+    if faster:
+        for rank in record["ranks"]:
+            rank["step_seconds"] = [one / faster(words) for one in rank["step_seconds"]]
+    lost = batch >= too_large.get(step, 10**9)
+    if lost:
+        failure = {"kind": "out_of_memory", "rank": 0, "message": "-", "advice": "-"}
+        record |= {"status": "failed", "failure": failure, "ranks": [], "epochs": [], "anatomy": None}
+    Path(f"results/{step}_{time.time_ns()}.json").write_text(json.dumps(record))
+    sys.exit(1 if lost else 0)
+"""
+
+
 @dataclass
 class FakeLab:
     """The folder, and what was started in it."""
@@ -108,3 +130,15 @@ def fake_lab(tmp_path):
     lab.plant("")
     lab.environment(gpus=[], cpu_cores=2)
     return lab
+
+
+@pytest.fixture
+def recording_lab(fake_lab):
+    """A `FakeLab` whose scripts leave records."""
+    (example,) = (ROOT / "results/examples/cpu").glob("02_*63bf.json")
+    record = json.loads(example.read_text())
+    (fake_lab.folder / "example.json").write_text(example.read_text())
+    fake_lab.environment(gpus=[], cpu_cores=2, hostname=record["environment"]["hostname"],
+                         torch=record["environment"]["torch"])  # fmt: skip
+    fake_lab.plant(f"too_large, faster = {{}}, None{LEAVES_RECORDS}")
+    return fake_lab

@@ -25,6 +25,9 @@ def test_precisions_train(tmp_path, precision):
     [
         ["--amp", "--channels-last", "--accumulation-steps", "2"],
         ["--precision", "bf16", "--channels-last", "--compile"],
+        ["--precision", "bf16", "--channels-last", "--compile", "--compile-mode", "reduce-overhead"],
+        ["--fused-optimizer", "--cudnn-benchmark"],
+        ["--amp", "--fused-optimizer"],
         ["--deterministic"],
     ],
 )

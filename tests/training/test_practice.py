@@ -112,18 +112,38 @@ def test_a_compiled_model_trains(tmp_path):
     code = """
 import torch
 make = torch.nn.Module.compile
-def compiled(self):
-    print("compiles", type(self).__name__)
+def compiled(self, mode):
+    print("compiles", type(self).__name__, mode)
     make(self, backend="aot_eager")
 torch.nn.Module.compile = compiled
 """
-    arguments = [*SHORT, "--batch-size", 8, "--compile", "--results-dir", tmp_path / "results"]
+    arguments = [*SHORT, "--batch-size", 8, "--compile", "--compile-mode", "max-autotune"]
+    arguments += ["--results-dir", tmp_path / "results"]
     process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2)
     assert process.returncode == 0, process.stderr
-    assert "compiles DistributedDataParallel" in process.stdout
+    assert "compiles DistributedDataParallel max-autotune" in process.stdout
     (record,) = records_in(tmp_path / "results")
-    assert record["config"]["compile"]
+    assert (record["config"]["compile"], record["config"]["compile_mode"]) == (True, "max-autotune")
     assert record["parity"]["outcome"] == "passed"
+
+
+def test_a_fused_optimizer_takes_the_same_steps(tmp_path):
+    code = """
+import torch
+make = torch.optim.SGD.__init__
+def noted(self, *arguments, fused, **more):
+    print("fused is", fused)
+    make(self, *arguments, fused=fused, **more)
+torch.optim.SGD.__init__ = noted
+"""
+    script = planted(tmp_path, SINGLE, code)
+    for number, (options, said) in enumerate([([], "fused is None"), (["--fused-optimizer"], "fused is True")]):
+        process = run_script(script, *SHORT, "--batch-size", 8, *options, "--results-dir", tmp_path / str(number))
+        assert process.returncode == 0, process.stderr
+        assert said in process.stdout
+    (usual,), (fused,) = (records_in(tmp_path / str(number)) for number in range(2))
+    assert [usual["config"]["fused_optimizer"], fused["config"]["fused_optimizer"]] == [False, True]
+    assert fused["epochs"][0]["mean_loss"] == pytest.approx(usual["epochs"][0]["mean_loss"], rel=1e-4)
 
 
 def test_ddp_options_train_and_pass_parity(tmp_path):
@@ -166,6 +186,8 @@ def test_ddp_options_train_and_pass_parity(tmp_path):
         (SINGLE, ["--accumulation-steps", "5"], "4 or 8"),
         (SINGLE, ["--amp", "--precision", "bf16"], "--precision"),
         (DP, ["--compile", "--gpus", "0,1"], "step 04"),
+        (SINGLE, ["--compile-mode", "reduce-overhead"], "needs --compile"),
+        (SINGLE, ["--cudnn-benchmark"], "needs GPUs"),
         (DP, ["--accumulation-steps", "16", "--gpus", "0,1"], "--batch-size 32"),
         (SINGLE, ["--tensorboard", "logs"], "pip install tensorboard"),
     ],

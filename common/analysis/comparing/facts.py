@@ -14,8 +14,9 @@ Scaling = Literal["weak", "strong"]
 Facts = Mapping[str, str | int | float]
 T = TypeVar("T")
 
-KEY = ("model", "num_classes", "image_size_px", "precision", "memory_format", "compile", "accumulation_steps",
-       "deterministic", "data_source", "device_model")  # fmt: skip
+KEY = ("model", "num_classes", "image_size_px", "precision", "memory_format", "compile", "compile_mode",
+       "fused_optimizer", "cudnn_benchmark", "accumulation_steps", "deterministic", "data_source",
+       "device_model")  # fmt: skip
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
@@ -26,8 +27,9 @@ OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "pytho
                "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay",
                OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
-USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "accumulation_steps": 1,
-         "deterministic": False, "data_source": "synthetic", "transport": ""}  # fmt: skip
+USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "compile_mode": "default",
+         "fused_optimizer": False, "cudnn_benchmark": False, "accumulation_steps": 1, "deterministic": False,
+         "data_source": "synthetic", "transport": ""}  # fmt: skip
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
@@ -42,6 +44,9 @@ def group_facts(record: Record) -> Facts:
         "precision": config.precision,
         "memory_format": config.memory_format,
         "compile": config.compile,
+        "compile_mode": config.compile_mode,
+        "fused_optimizer": config.fused_optimizer,
+        "cudnn_benchmark": config.cudnn_benchmark,
         "accumulation_steps": config.accumulation_steps,
         "deterministic": config.deterministic,
         "data_source": config.data_source,

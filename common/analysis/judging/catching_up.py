@@ -79,7 +79,8 @@ def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
 
 def _launches(series: BatchSeries) -> Iterator[Finding]:
     """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
-    for method, rows in series.rows.items():
+    for method in ("single", "dp"):  # a rank of DDP that idles may wait for the others
+        rows = series.rows.get(method, {})
         idle = {batch: row.anatomy.idle_share for batch, row in rows.items() if row.anatomy}
         known = {batch: share for batch, share in idle.items() if share is not None}
         if len(known) < 2:

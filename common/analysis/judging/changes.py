@@ -47,10 +47,13 @@ class Change:
         return finding("change.where", row=row.name, model=key["model"], parts=parts)
 
 
-def changes(pairs: Sequence[OneChange], over_batches: Collection[Row] = ()) -> list[Change]:
+def changes(
+    pairs: Sequence[OneChange], over_batches: Collection[Row] = (), in_ladder: Collection[Row] = ()
+) -> list[Change]:
     """Those that the page tells: each value of a fact compared with its first one.
 
-    Left out is what has a table elsewhere: DDP's options against the default ones, and batches of `over_batches`.
+    Left out is what has a table elsewhere: DDP's options against the default ones, batches of `over_batches`, and all
+    between rows `in_ladder`.
     """
     told = [
         pair
@@ -58,6 +61,7 @@ def changes(pairs: Sequence[OneChange], over_batches: Collection[Row] = ()) -> l
         if pair.is_from_first
         and not (pair.fact == OPTIONS and not pair.before.facts[OPTIONS])
         and not (pair.fact == BATCH["weak"] and {pair.before, pair.after} <= set(over_batches))
+        and not {pair.before, pair.after} <= set(in_ladder)
     ]
     return [Change(pair, effect_of(pair.after, pair.before)) for pair in told]
 

@@ -7,20 +7,17 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from common.analysis.comparing.batches import batch_series
 from common.analysis.comparing.comparison import comparison_table
 from common.analysis.comparing.facts import Facts
-from common.analysis.comparing.groups import Group, build_groups, configurations
-from common.analysis.comparing.one_change import one_change_table, one_changes
+from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.tables import tidy
 from common.analysis.findings import Finding, finding
 from common.analysis.judging import banners
+from common.analysis.judging.across_groups import AcrossGroups, across_groups
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.answer import Answer, answer_of
-from common.analysis.judging.catching_up import CatchingUp, catching_up
 from common.analysis.judging.cells import Table
-from common.analysis.judging.changes import Change, changes, changes_table
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.forecast_cells import Foresight, foresee
 from common.analysis.judging.headline import Headline, headline
@@ -41,7 +38,7 @@ from common.analysis.reading.runs import Run
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
-MAX_ROWS, MAX_COMMANDS, MAX_SERIES = 60, 5, 3
+MAX_ROWS, MAX_COMMANDS = 60, 5
 
 
 @dataclass
@@ -103,9 +100,7 @@ class Judgement:
     groups: list[GroupJudgement]
     csv_tables: dict[str, pd.DataFrame]
     """What step 05 writes beside the page, by the name of the file."""
-    changes: list[Change]
-    changes_table: Table | None
-    batches: list[CatchingUp]
+    across: AcrossGroups
     banners: list[Finding]
     why_separate: list[Finding]
     has_few_runs: bool
@@ -128,12 +123,8 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     """Compare and judge everything in a folder; `question` says what to predict."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
-    rows = configurations(tables)
-    pairs = one_changes(rows)
-    over_batches = [catching_up(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
-    in_series = {row for found in over_batches for row in found.series.all_rows}
-    changed = changes(pairs, in_series)
-    repeated = _repeated(groups, {run.file for row in in_series for run in row.runs})
+    across = across_groups(tables, folder.runs)
+    repeated = _repeated(groups, across.files)
     judged = [
         _judge_group(number, group, question or Question(), number <= MAX_GROUPS_IN_FULL, is_repeated)
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
@@ -142,7 +133,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     csv_tables = {
         "comparison.csv": comparison_table(groups),
         "runs.csv": tables.runs,
-        "one_change.csv": one_change_table(pairs),
+        "one_change.csv": across.one_change_table,
         "predictions.csv": forecast_table(forecasts),
     }
     return Judgement(
@@ -151,9 +142,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         groups=judged,
         forecasts=forecasts,
         csv_tables=csv_tables,
-        changes=changed,
-        changes_table=changes_table(changed),
-        batches=over_batches,
+        across=across,
         banners=banners.banners(groups),
         why_separate=banners.why_separate({part.number: part.group for part in judged if not part.is_repeated}),
         has_few_runs=any(part.has_few_runs for part in judged),
@@ -166,7 +155,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
 
 
 def _repeated(groups: list[Group], in_series: set[str]) -> list[bool]:
-    """For each group: whether all of its runs stand in groups before it, or over batches; never the first one."""
+    """For each group but the first: whether all of its runs stand in groups before it, or elsewhere on the page."""
     seen: set[str] = set()
     found = []
     for group in groups:

@@ -46,11 +46,15 @@ def _commands(group: Group) -> Iterator[str]:
     }
     if config.accumulation_steps > 1:
         sizes["--accumulation-steps"] = config.accumulation_steps
+    if config.compile_mode != "default":
+        sizes["--compile-mode"] = config.compile_mode
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     switches = {
         "--channels-last": config.memory_format == "channels_last",
         "--compile": config.compile,
+        "--fused-optimizer": config.fused_optimizer,
+        "--cudnn-benchmark": config.cudnn_benchmark,
         "--deterministic": config.deterministic,
     }
     words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]

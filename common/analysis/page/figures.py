@@ -12,6 +12,7 @@ from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
 from common.analysis.page.ledger_plot import draw_ledgers
 from common.analysis.page.options_plot import draw_options
 from common.analysis.page.plots import draw_all
+from common.analysis.page.rungs_plot import draw_rungs
 from common.analysis.page.why_plots import draw_all_reduce, draw_steps
 from common.analysis.page.wording import Wording
 from common.errors import UsageError
@@ -36,12 +37,14 @@ class Figures:
     all_reduce: Drawn | None = None
     batches: list[list[Drawn]] = field(default_factory=list)
     """Two for each series of batches."""
+    ladder: Drawn | None = None
 
     def __iter__(self):
         yield from filter(None, [self.answer])
         for group in self.groups.values():
             yield from filter(None, [group.ledger, group.steps, *group.others, group.options])
         yield from filter(None, [self.all_reduce])
+        yield from filter(None, [self.ladder])
         for of_series in self.batches:
             yield from of_series
 
@@ -52,11 +55,13 @@ def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figure
     curve = judgement.parts and judgement.parts.all_reduce
     batches = [
         [draw(plot, f"batches{number}", with_png) for plot in draw_batches(found, words)]
-        for number, found in enumerate(judgement.batches, start=1)
+        for number, found in enumerate(judgement.across.batches, start=1)
     ]
     answer = _drawn(draw_answer(judgement.answer, words), "group1", with_png)
     all_reduce = _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png)
-    return Figures(groups, answer, all_reduce, batches)
+    climb = judgement.across.climb
+    ladder = _drawn(draw_rungs(climb, words) if climb else None, "all", with_png)
+    return Figures(groups, answer, all_reduce, batches, ladder)
 
 
 def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:
@@ -85,7 +90,7 @@ def write_figures(folder: Path, figures: Figures) -> int:
         for figure in drawn:
             write_drawn(figure, folder)
         for path in folder.iterdir():
-            ours = path.stem.startswith(("group", "machine_", "batches")) and path.suffix in (".svg", ".png")
+            ours = path.stem.startswith(("group", "machine_", "batches", "all_")) and path.suffix in (".svg", ".png")
             if ours and path.stem not in names:
                 path.unlink()
     except OSError as error:

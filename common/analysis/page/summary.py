@@ -31,23 +31,28 @@ def print_summary(
     console: Console, folder: Folder, judgement: Judgement, words: Wording, with_forecasts: bool = False
 ) -> None:
     """Print everything that a reader needs before opening the page."""
-    for part in judgement.groups[:MAX_GROUPS]:
+    groups = judgement.shown
+    for part in groups[:MAX_GROUPS]:
         _print_group(console, part, words)
         if with_forecasts and part.foresight:
             title = words.title(part.foresight.table)
             console.print()
             console.print(_grid(part.foresight.table, title, words))
             _Lines(console, words)(part.foresight.notes, "dim")
-    if len(judgement.groups) > MAX_GROUPS:
-        more = words.say("console.more_groups", count=len(judgement.groups) - MAX_GROUPS)
+    if len(groups) > MAX_GROUPS:
+        more = words.say("console.more_groups", count=len(groups) - MAX_GROUPS)
         console.print(f"\n{more}")
     say_lines = _Lines(console, words)
-    for series in judgement.batches:
+    for series in judgement.across.batches:
         console.print(f"\n[bold]{printable(words.text(series.title))}[/bold]")
         say_lines(series.lines)
-    if judgement.changes:
+    if judgement.across.climb:
+        console.print(f"\n[bold]{words.say('table.ladder')}[/bold]")
+        say_lines(judgement.across.climb.lines)
+        console.print(printable(judgement.across.climb.command), soft_wrap=True)
+    if judgement.across.changes:
         console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
-        say_lines([change.sentence for change in judgement.changes])
+        say_lines([change.sentence for change in judgement.across.changes])
     say_lines(judgement.banners, "yellow")
     say_lines([finding("console.not_compared", difference=text) for text in judgement.why_separate])
     say_lines([_unfinished(run) for run in judgement.unfinished], "yellow")

@@ -1,0 +1,118 @@
+"""The ladder: configurations of one device that were tried one after another, each with one switch more.
+
+It is read off the records alone. The first configuration that was run stands; each one after it that differs from it in
+one switch is a rung, and stands in its place where it is faster beyond doubt, by three runs or more: the rule by which
+`make ladder` goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from common.analysis.comparing.facts import group_facts, other_facts
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row, times_as_fast_beside
+from common.analysis.reading.runs import Run
+from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.records import Record
+
+SWITCHES = ("precision", "memory_format", "per_device_batch_size", "fused_optimizer", "cudnn_benchmark", "compile",
+            "compile_mode")  # fmt: skip
+MIN_SWITCHES = 2
+"""Fewer are a comparison of two configurations, or a series of batches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One switch that was tried."""
+
+    fact: str
+    values: tuple
+    """Before and after."""
+    row: Row | None
+    """None where it did not run."""
+    quotient: Estimate | None
+    """Its throughput over that of what stood."""
+    is_kept: bool
+    failed: Run | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """All rungs, from the first configuration up."""
+
+    first: Row
+    rungs: list[Rung]
+    top: Row
+    at_first_batch: Row | None
+    """The top rung's switches at the first batch: its loss compares with the first configuration's."""
+
+    @property
+    def rows(self) -> set[Row]:
+        """Every row that is part of it."""
+        return {row for row in (self.first, self.at_first_batch, *(rung.row for rung in self.rungs)) if row}
+
+
+def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
+    """The ladder of most rungs; None where there is none. `runs` are all runs, for the switches that failed."""
+    alike: dict[tuple, list[Row]] = {}
+    for row in rows:
+        if row.method == "single" and row.is_valid:
+            alike.setdefault(_settings(row.record), []).append(row)
+    failed: dict[tuple, list[Run]] = {}
+    for run in runs:
+        if run.record.failure and run.record.failure.kind != "interrupted" and run.record.method == "single":
+            failed.setdefault(_settings(run.record), []).append(run)
+    found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    found = [ladder for ladder in found if len({rung.fact for rung in ladder.rungs if _is_tried(rung)}) >= MIN_SWITCHES]
+    return max(found, key=lambda ladder: len(ladder.rungs), default=None)
+
+
+def _is_tried(rung: Rung) -> bool:
+    """Whether it was run often enough to be kept."""
+    return rung.row is not None and len(rung.row.runs) >= ENOUGH_RUNS
+
+
+def _settings(record: Record) -> tuple:
+    """Everything but the switches, and but what follows from the batch."""
+    facts = {**group_facts(record), **other_facts(record)}
+    return tuple((name, value) for name, value in facts.items() if name not in (*SWITCHES, "global_batch_size"))
+
+
+def _climb(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
+    tries: list[tuple[str, Row | Run]] = [(row.runs[0].record.started_at, row) for row in rows]
+    done = {tuple(_switches(row.record).values()) for row in rows}
+    tries += [(run.record.started_at, run) for run in failed if tuple(_switches(run.record).values()) not in done]
+    (_, first), *later = sorted(((at, one) for at, one in tries if isinstance(one, Row)), key=lambda pair: pair[0])
+    later += [(at, one) for at, one in tries if isinstance(one, Run)]
+    standing, rungs = first, list[Rung]()
+    for _, one in sorted(later, key=lambda pair: pair[0]):
+        rung = _rung(standing, one)
+        again = rung and rung.failed and any((rung.fact, rung.values) == (other.fact, other.values) for other in rungs)
+        if rung and not again:
+            rungs.append(rung)
+            standing = rung.row if rung.is_kept and rung.row else standing
+    goal = _switches(standing.record) | {"per_device_batch_size": _switches(first.record)["per_device_batch_size"]}
+    beside = next((row for row in rows if _switches(row.record) == goal), None)
+    return Ladder(first, rungs, standing, beside)
+
+
+def _switches(record: Record) -> dict:
+    facts = group_facts(record)
+    return {name: facts[name] for name in SWITCHES}
+
+
+def _rung(standing: Row, one: Row | Run) -> Rung | None:
+    """What `one` tries; None where it differs from what stands in more than one switch, or goes back to a smaller
+    batch."""
+    before, after = _switches(standing.record), _switches(one.record)
+    changed = [name for name in SWITCHES if before[name] != after[name]]
+    if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
+        return None
+    fact = changed[0]
+    values = (before[fact], after[fact])
+    if isinstance(one, Run):
+        return Rung(fact, values, None, None, is_kept=False, failed=one)
+    quotient = times_as_fast_beside(one, standing)
+    rung = Rung(fact, values, one, quotient, is_kept=quotient.value > 1 and bool(distinguishable(quotient)))
+    return rung if _is_tried(rung) else replace(rung, is_kept=False)

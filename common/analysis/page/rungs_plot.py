@@ -1,0 +1,34 @@
+"""Figure of the ladder: a bar for each rung, with what it holds in memory."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.climb import Climb, outcome_of, what
+from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.plots import name_bars, titled
+from common.analysis.page.wording import Wording
+from common.formats import FORMS, gib
+
+
+def draw_rungs(found: Climb, words: Wording) -> Plot:
+    """Throughput of each rung with its interval, memory beside it; a rung that was dropped is pale and hatched."""
+    ladder = found.ladder
+    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
+    bars: list[tuple[Row, str, str]] = [(ladder.first, words.say("ladder.start"), "kept"), *rungs]
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(1.15 * len(bars))
+        for height, (row, _, outcome) in enumerate(bars):
+            look = {"color": COLOURS["ddp"]} if outcome == "kept" else {"color": CARD, "hatch": "////"}
+            axes.barh(height, row.throughput.value, 0.62, edgecolor=COLOURS["ddp"], **look)
+            low, high = row.throughput.interval or (row.throughput.value,) * 2
+            axes.plot([low, high], [height, height], color=INK, linewidth=1.4)
+            memory = gib(row.memory[0].peak_bytes) if row.memory else ""
+            axes.annotate(memory, (high, height), xytext=(4, 0), textcoords="offset points", va="center")
+        labels = [name if outcome == "kept" else f"{name}\n{words.say(f'rung.{outcome}')}" for _, name, outcome in bars]
+        name_bars(axes, [label.replace(": ", ":\n", 1) for label in labels], words.say("figure.more_is_better"))
+        axes.set_xlim(right=1.25 * max(row.throughput.value for row, *_ in bars))
+        axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
+    alt = "; ".join(f"{name} {FORMS['samples/s'](row.throughput.value)}" for row, name, _ in bars)
+    return titled("ladder", figure, words, alt=alt)
