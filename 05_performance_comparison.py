@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from common.analysis.page.languages import LANGUAGES, language_of, links, pages
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
 
@@ -26,6 +27,7 @@ def main() -> None:
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison import write_tables
     from common.analysis.judging.judgement import judge
+    from common.analysis.page.drawing import has_chinese_font
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.report import write_report
     from common.analysis.page.summary import print_summary
@@ -35,7 +37,9 @@ def main() -> None:
     from common.console.screen import open_console
 
     question = read_question(options.predict, options.link, options.inter_node, options.per_node)
-    console, words = open_console(quiet=options.quiet), Wording()
+    files = pages(options.output_report, options.lang)
+    spoken = language_of() if options.lang == "both" else next(iter(files))
+    console, words = open_console(quiet=options.quiet), Wording(spoken)
     with console.status("Reading records …"):
         folder = read_folder(options.results_dir)
     if not folder.runs:
@@ -47,8 +51,14 @@ def main() -> None:
     print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
     with console.status("Drawing figures and writing the report …"):
         figures = draw_figures(judgement, words, with_png=options.generate_plots)
-        write_report(options.output_report, folder, judgement, figures, words)
-    console.out(f"\nReport: {options.output_report}")
+        for language, path in files.items():
+            said = words if language == spoken else Wording(language)
+            drawn = figures if language == spoken else draw_figures(judgement, said, with_png=False)
+            write_report(path, folder, judgement, drawn, said, links(path, files))
+    if "zh-TW" in files and not has_chinese_font():
+        print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
+              "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
+    console.out(f"\nReport: {', '.join(map(str, files.values()))}")
     try:
         tables = write_tables(options.results_dir, judgement.csv_tables)
     except OSError as error:
@@ -80,6 +90,9 @@ def parse_arguments():
                                                + otherwise("what step 01 measured"))  # fmt: skip
     add("--inter-node", metavar="RATE,LATENCY", help="link of each node to the others" + otherwise("one node"))
     add("--per-node", type=positive_int, metavar="N", help="devices in a node" + otherwise("1, with --inter-node"))
+    parser.add_argument("--lang", choices=[*LANGUAGES, "both"],
+                        help="language of page and console; both: two pages that link to each other, FILE in English"
+                        + otherwise("the locale's"))  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser.parse_args()
 

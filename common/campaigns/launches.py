@@ -81,6 +81,8 @@ class Campaign:
     """Further launches of a round, where the devices are GPUs."""
     newer_round: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Further launches, where torch is of this version or newer."""
+    report: str = REPORT
+    """Ends each round."""
     later: str = ""
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
@@ -110,7 +112,7 @@ class Campaign:
         templates = self.round + newer + (self.gpu_round if here.gpus else ())
         first = [template.format(**values) for template in templates]
         later = [command + self.later for command in first]
-        return [[*first, REPORT]] + [[*later, REPORT]] * ((chosen.repeats or self.repeats) - 1)
+        return [[*first, self.report]] + [[*later, self.report]] * ((chosen.repeats or self.repeats) - 1)
 
 
 # Sizes differ between campaigns, so that step 05 does not pool a launch of one with a launch of another.
@@ -125,6 +127,7 @@ CAMPAIGNS = {
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=20, min_samples=5120),
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
+        report=f"{REPORT} --lang both",
         later=WITHOUT_ANATOMY,  # once is enough, and on CPU cores it takes longer than the epochs
     ),
     "sweep": Campaign(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -46,10 +49,26 @@ CSS_NAMES = {
     **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
 }
 
+CHINESE = ("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans TC",
+           "PingFang TC", "Heiti TC", "Microsoft JhengHei", "WenQuanYi Zen Hei", "Droid Sans Fallback")  # fmt: skip
+"""Fonts that have the characters, the best first. Of a collection matplotlib knows the first font's name alone (JP)."""
+
+
+@cache
+def _families() -> list[str]:
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *[name for name in CHINESE if name in known][:1]]
+
+
+def has_chinese_font() -> bool:
+    """Whether files of figures can show Chinese characters."""
+    return len(_families()) > 1
+
+
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a model may be called $x$
-    "font.family": "DejaVu Sans",
+    "font.family": _families(),
     "font.size": 9.5,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -115,7 +134,8 @@ def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
     """Draw a figure; `place`, with the plot's name unique on the page, keeps its ids apart from other figures'."""
     name = f"{place}_{plot.name}"
     figure = plot.figure
-    with mpl.rc_context(STYLE | {"svg.hashsalt": name}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # step 05 says it once
         # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
         figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")

@@ -20,9 +20,16 @@ from common.errors import UsageError
 MAX_LISTED = 100
 
 
-def write_report(path: Path, folder: Folder, judgement: Judgement, figures: Figures, words: Wording) -> None:
+def write_report(
+    path: Path,
+    folder: Folder,
+    judgement: Judgement,
+    figures: Figures,
+    words: Wording,
+    others: Mapping[str, str] | None = None,
+) -> None:
     """Write the page, whole or not at all. UsageError where `path` cannot be written."""
-    page = render_page(folder, judgement, figures, words)
+    page = render_page(folder, judgement, figures, words, others)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +79,7 @@ def render_page(
         "cell": words.cell,
         "interval": words.interval,
         "header": words.header,
+        "label": words.label,
         "title_of": words.title,
         "facts": words.facts,
         "prose": _prose,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from common.formats import FORMS, number
 
 TEMPLATES = Path(__file__).parents[3] / "templates"
 MAX_LISTED = 4
+CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
 
 
 @cache
@@ -46,12 +48,32 @@ class Wording(string.Formatter):
             id = thing.id
             if id.startswith("fact_value.") and id not in self._sentences:
                 id = "fact_value.any"
-            return self.vformat(self._sentences[id], (), thing.values)
+            return self._fill(self._sentences[id], thing.values)
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")
         if isinstance(thing, bool):
             return self._sentences[f"bool.{str(thing).lower()}"]
         return str(thing)
+
+    def _fill(self, sentence: str, values: dict[str, Any]) -> str:
+        """A sentence with its values in their places."""
+        text = ""
+        for literal, field, spec, _ in self.parse(sentence):
+            text = self.joined(text, literal)
+            if field is not None:
+                text = self.joined(text, str(self.format_field(values[field], spec or "")))
+        return text
+
+    def joined(self, one: str, other: str) -> str:
+        """Two texts as one. In Chinese: a space between a Chinese and a Latin character, none between two Chinese."""
+        if self.language != "zh-TW" or not one.strip(" ") or not other.strip(" "):
+            return one + other
+        first, second = one.rstrip(" "), other.lstrip(" ")
+        is_chinese = [bool(CHINESE.match(letter)) for letter in (first[-1], second[0])]
+        if all(is_chinese):
+            return first + second
+        beside = second[0] if is_chinese[0] else first[-1]
+        return f"{first} {second}" if any(is_chinese) and LATIN.match(beside) else one + other
 
     def lines(self, things: Iterable[Any]) -> list[str]:
         """Several at once."""
@@ -76,6 +98,10 @@ class Wording(string.Formatter):
             return self.say(f"column.{kind}")
         return self.say("column.phase_ms", phase=of) if kind == "phase" else self.say(f"column.{kind}", gpu=of)
 
+    def label(self, column: Column) -> str:
+        """The header in one line."""
+        return reduce(self.joined, self.header(column).replace("\n", "\n ").splitlines())
+
     def title(self, table: Table) -> str:
         """A table's title."""
         return self.text(table.title or finding(f"table.{table.id}"))
@@ -91,9 +117,13 @@ class Wording(string.Formatter):
         """A cell's interval, without the unit where that stands beside the value."""
         if cell.interval is None:
             return ""
-        form = FORMS[cell.form]
-        ends = form.interval(*cell.interval)
-        return ends.number if ends.unit == form(cell.value).unit else ends
+        ends = FORMS[cell.form].interval(*cell.interval)
+        whole = self._ends(cell.form, cell.interval)
+        return whole.removesuffix(f" {ends.unit}") if ends.unit == FORMS[cell.form](cell.value).unit else whole
+
+    def _ends(self, form: str, ends: tuple[float, float]) -> str:
+        """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
+        return FORMS[form].interval(*ends).replace(" to ", self._sentences["list.to"])
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
@@ -101,7 +131,7 @@ class Wording(string.Formatter):
             return FORMS[spec](getattr(value, "value", value))
         how, _, what = spec.partition(" ")
         if how == "interval":
-            return FORMS[what].interval(*getattr(value, "interval", value))
+            return self._ends(what, getattr(value, "interval", value))
         if how == "of":
             return self._sentences[f"{what}.{value}"]
         if how == "join":
