@@ -10,7 +10,7 @@ from rich.text import Text
 from common.formats import counted, gib
 from common.records import EnvironmentRecord
 
-COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
+COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
 
 
 def machine_table(record: EnvironmentRecord) -> RenderableType:

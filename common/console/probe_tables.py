@@ -9,7 +9,17 @@ from rich.text import Text
 
 from common.console.machine_tables import plain_table, section
 from common.formats import FORMS, gib
-from common.records import AllReduce, Copy, LaunchTimes, MatmulRate, MemoryRate, ProbeName, Probes, Together
+from common.records import (
+    AllReduce,
+    AllReduceTime,
+    Copy,
+    LaunchTimes,
+    MatmulRate,
+    MemoryRate,
+    ProbeName,
+    Probes,
+    Together,
+)
 
 TITLES: dict[ProbeName, str] = {
     "matmul": "Matrix products",
@@ -19,6 +29,8 @@ TITLES: dict[ProbeName, str] = {
     "launches": "Launches: what the host needs to start small work on a device",
     "together": "Together: all devices work at once",
 }
+
+SHOWN_SIZES = 5
 
 
 def probe_table(measured: Probes) -> RenderableType:
@@ -100,7 +112,7 @@ def _speed(copy: Copy | None) -> Text:
 
 def _all_reduce(measured: AllReduce) -> RenderableType:
     rows = plain_table("message", "time", "algorithm bandwidth", "bus bandwidth")
-    for time in measured.times:
+    for time in _some(measured.times):
         if time.seconds is None:
             rows.add_row(_message_size(time.bytes), Text("WRONG SUM", style="bold red"))
             continue
@@ -114,10 +126,19 @@ def _all_reduce(measured: AllReduce) -> RenderableType:
         "the speed of a link, however many devices there are"
     )
     notes = [_use(use)]
+    if len(measured.times) > SHOWN_SIZES:
+        notes.insert(0, _use(f"all {len(measured.times)} sizes: in the record, and on the page of step 05"))
     if measured.left_out_bytes:
         left_out = ", ".join(map(_message_size, measured.left_out_bytes))
         notes.append(Text(f"left out, for they would take too long: {left_out}", style="yellow"))
     return section(f"{TITLES['all_reduce']} ({measured.ranks} processes, {measured.backend})", rows, *notes)
+
+
+def _some(times: list[AllReduceTime]) -> list[AllReduceTime]:
+    """Five sizes that span all of them, and any whose sum was wrong."""
+    last = len(times) - 1
+    shown = {round(place * last / (SHOWN_SIZES - 1)) for place in range(SHOWN_SIZES)}
+    return [time for place, time in enumerate(times) if place in shown or time.seconds is None]
 
 
 def _message_size(size: int) -> str:

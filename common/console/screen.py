@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from common.console.beside import ratios_to_earlier
 from common.formats import gib
 from common.records import (
     DdpOptions,
@@ -165,11 +166,12 @@ def parity_line(parity: Parity) -> str:
     return f"{'parity: passed' if parity.outcome == 'passed' else '[red]parity: FAILED'}, {found}{note}"
 
 
-def epoch_line(epoch: Epoch, epochs: int, seconds: float) -> str:
-    """One finished epoch; `seconds` is this rank's."""
+def epoch_line(epoch: Epoch, epochs: int, seconds: float, is_synthetic: bool) -> str:
+    """One finished epoch; `seconds` is this rank's. A model learns few synthetic images by heart: it is said."""
     loss = "not finite" if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}"
     rate = epoch.samples / seconds if seconds else 0.0
-    return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}"
+    of = " (synthetic images)" if is_synthetic else ""
+    return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}{of}"
 
 
 def validation_line(validation: Validation | None) -> str:
@@ -186,6 +188,8 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     table = Table.grid(padding=(0, 2))
     table.add_row("  [dim]time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
     table.add_row("  [dim]throughput", f"{throughput(record):.1f} samples/s")
+    for place, line in enumerate([] if console.quiet else ratios_to_earlier(record, path.parent)):
+        table.add_row("" if place else "  [dim]speed-up", line)
     if record.unreadable_files:
         count = len(record.unreadable_files)
         table.add_row("  [dim]skipped", f"[yellow]{count} images that cannot be decoded; the record names them")

@@ -24,7 +24,7 @@ SHARED_MEMORY_BYTES = 2**30
 OPEN_FILES = 1024
 DISK_BYTES = 100 * 2**20
 
-Problem = tuple[bool, Literal["warning", "failure"], str]
+Problem = tuple[bool, Literal["note", "warning", "failure"], str]
 """Does it hold here; what it means; what to do."""
 
 
@@ -64,7 +64,7 @@ def _software(record: EnvironmentRecord) -> Iterator[Requirement]:
         ),
         (
             bool(_build(torch) and _build(vision)) and _build(torch) != _build(vision),
-            "warning",
+            "note",
             f"built for different devices ({_build(torch)} and {_build(vision)}): torchvision's own operators, such as "
             "nms for object detection, do not load. The lab uses its classification models alone, and they work",
         ),

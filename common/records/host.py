@@ -73,6 +73,7 @@ class Requirement(Part):
     """One thing that the lab needs of the machine."""
 
     name: str
-    outcome: Literal["ok", "warning", "failure"]
+    outcome: Literal["ok", "note", "warning", "failure"]
+    """note: worth knowing, and nothing is harmed."""
     found: str
     advice: str = ""

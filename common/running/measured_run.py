@@ -168,7 +168,8 @@ class MeasuredRun:
             checkpoint_seconds=result.checkpoint_seconds,
         )
         self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
-        self.progress.line(screen.epoch_line(epoch, self.config.epochs, sum(result.times.steps)))
+        is_synthetic = self.config.data_source == "synthetic"
+        self.progress.line(screen.epoch_line(epoch, self.config.epochs, sum(result.times.steps), is_synthetic))
         self._tell_unreadable(result.unreadable)
 
     def _tell_unreadable(self, files: list[str]) -> None:

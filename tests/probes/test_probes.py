@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from functools import partial
 
@@ -263,3 +264,13 @@ def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):
     monkeypatch.setattr(launch_times, "LAUNCHES", 100)
     monkeypatch.setattr(launch_times, "CHUNKS", 3)
     assert launch_times._in_threads(4) > 1.5 * launch_times._launch_seconds(0)
+
+
+def test_five_sizes_of_an_exchange_stand_for_all_and_a_wrong_sum_is_never_left_out():
+    times = [AllReduceTime(bytes=4096 * 2**power, ranks=2, seconds=0.001) for power in range(17)]
+    times[5] = AllReduceTime(bytes=4096 * 2**5, ranks=2, seconds=None)
+    text = shown(Probes(seconds=1, all_reduce=AllReduce(backend="gloo", ranks=2, times=times)))
+    for size in ("4 KiB", "64 KiB", "1.00 MiB", "16.0 MiB", "256 MiB", "128 KiB"):
+        assert size in text
+    assert len(re.findall(r"^ +[0-9.]+ [KM]iB ", text, flags=re.MULTILINE)) == 6
+    assert "all 17 sizes" in text

@@ -119,6 +119,16 @@ def test_summary_names_the_figures_the_record_and_the_next_step(small_lab, by_st
         assert str(folder) in process.stdout
 
 
+def test_03_and_04_say_at_once_how_fast_they_are_beside_the_steps_before(small_lab, by_step):
+    _, done = small_lab
+    assert "× step" not in done["02"].stdout
+    for step, earlier in (("03", "02"), ("04", "02"), ("04", "03")):
+        ratio = throughput(by_step[step]) / throughput(by_step[earlier])
+        assert f"{ratio:.2f}" in done[step].stdout
+        assert f"× step {earlier} (" in done[step].stdout
+    assert "(synthetic images)" in done["02"].stdout
+
+
 def test_more_devices_than_cores_are_allowed_and_flagged(tmp_path):
     devices = cpu_cores() + 1
     samples = ["--batch-size", 2 * devices, "--samples-per-epoch", 2 * devices, "--epochs", 1, "--warmup-steps", 0]

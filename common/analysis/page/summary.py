@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table as Grid
 
 from common.analysis.comparing.row_name import RowName
@@ -20,8 +21,12 @@ from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 
-MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS = 4, 20, 8, 12
+MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 20, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
+CAN_GO = ("energy", "global_batch", "scaling_efficiency", "epoch_time")
+"""Columns that a narrow console leaves to the page, in this order."""
+WIDE = 1000
+"""Any table fits into so many characters."""
 NO_BREAK_SPACE = "\u00a0"
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
@@ -31,17 +36,16 @@ def print_summary(
     console: Console, folder: Folder, judgement: Judgement, words: Wording, with_forecasts: bool = False
 ) -> None:
     """Print everything that a reader needs before opening the page."""
-    groups = judgement.shown
-    for part in groups[:MAX_GROUPS]:
+    for part in judgement.shown[:MAX_GROUPS]:
         _print_group(console, part, words)
         if with_forecasts and part.foresight:
             title = words.title(part.foresight.table)
             console.print()
             console.print(_grid(part.foresight.table, title, words))
             _Lines(console, words)(part.foresight.notes, "dim")
-    if len(groups) > MAX_GROUPS:
-        more = words.say("console.more_groups", count=len(groups) - MAX_GROUPS)
-        console.print(f"\n{more}")
+    more = len(judgement.shown) - MAX_GROUPS
+    if more > 0:
+        console.print(f"[dim]{words.say('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}")
     say_lines = _Lines(console, words)
     for series in judgement.across.batches:
         console.print(f"\n[bold]{printable(words.text(series.title))}[/bold]")
@@ -62,6 +66,9 @@ def print_summary(
         say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
     outcome, details = words.text(judgement.headline.outcome), " ".join(words.lines(judgement.headline.details))
     console.print(f"\n[bold]{printable(outcome)}[/bold]")
+    if judgement.answer and judgement.answer.why:
+        why = words.say("why.sentence", parts=judgement.answer.why)
+        console.print(f"[bold]{words.say('page.why')}[/bold] {printable(why)}")
     if details:
         console.print(printable(details))
     if judgement.has_few_runs:
@@ -69,7 +76,7 @@ def print_summary(
     advice = judgement.groups[0].why.advice if judgement.groups else []
     if advice:
         console.print(f"\n[bold]{words.say('console.recommendations')}[/bold]")
-        say_lines([_advice(line) for line in advice])
+        say_lines([_advice(line) for line in advice], most=MAX_ADVICE)
 
 
 def _advice(line: Advice) -> Finding:
@@ -85,9 +92,8 @@ def printable(text: str) -> str:
 def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None:
     say_lines = _Lines(console, words)
     console.print()
-    console.print(_grid(part.comparison, words.text(part.title), words))
+    console.print(_that_fits(console, part.comparison, words.text(part.title), words))
     say_lines(part.verdicts)
-    say_lines(part.why.reasons if part.why else [])
     say_lines([finding("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")
     for standard, tried in by_standard(part.effects).items():
@@ -97,9 +103,22 @@ def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None
     say_lines(part.without_default)
 
 
-def _grid(table: Table, title: str, words: Wording) -> Grid:
+def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Grid:
+    """The table with as many columns as fit side by side; the page has those that do not."""
+    for count in range(len(CAN_GO) + 1):
+        grid = _grid(table, title, words, without=CAN_GO[:count])
+        if Measurement.get(console, console.options.update(max_width=WIDE), grid).maximum <= console.width:
+            break
+    left_out = [words.label(column) for column in table.columns if column.id in CAN_GO[:count]]
+    if left_out:
+        grid.caption = printable(words.say("console.more_columns", columns=left_out))
+    return grid
+
+
+def _grid(table: Table, title: str, words: Wording, without: Sequence[str] = ()) -> Grid:
     grid = Grid(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    shown = [place for place, column in enumerate(table.columns) if column.id != "devices"]  # the name says how many
+    hidden = ("devices", *without)  # the name says how many devices
+    shown = [place for place, column in enumerate(table.columns) if column.id not in hidden]
     for place in shown:
         grid.add_column(words.header(table.columns[place]), justify="right" if place else "left", no_wrap=True)
     for line in table.lines[:MAX_ROWS]:

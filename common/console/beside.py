@@ -1,0 +1,59 @@
+"""A run beside the newest one that did the same work: the answer of 03 and 04, before step 05 is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.formats import FORMS
+from common.records import Method, Record, throughput
+
+ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "accumulation_steps",
+         "deterministic", "data_source")  # fmt: skip
+"""Of the configuration: only runs that agree in these are compared, as in step 05."""
+EARLIER: dict[Method, tuple[Method, ...]] = {"single": (), "dp": ("single",), "ddp": ("single", "dp")}
+STEP: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}
+MAX_READ = 20
+"""Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""
+
+
+def ratios_to_earlier(record: Record, folder: Path) -> list[str]:
+    """`0.66 × step 02 (1,693 samples/s, same 64 per device)`, for each earlier step of which there is such a run."""
+    return [line for method in EARLIER[record.method] if (line := _ratio(record, folder, method))]
+
+
+def _ratio(record: Record, folder: Path, method: Method) -> str | None:
+    for field, unit in (("per_device_batch_size", "per device"), ("global_batch_size", "in all")):
+        other = _newest(record, folder, method, field)
+        if other:
+            speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
+            same = f"same {getattr(record.config, field)} {unit}"
+            return f"{FORMS['×'](speed / theirs)} step {STEP[method]} ({FORMS['samples/s'](theirs)}, {same})"
+    return None
+
+
+def _newest(record: Record, folder: Path, method: Method, field: str) -> Record | None:
+    start = f"{STEP[method]}_{method}_{record.config.model}_"
+    files = [path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ".json"]
+    for path in sorted(files, key=lambda path: path.name.rpartition("_")[2], reverse=True)[:MAX_READ]:
+        if (other := _read(path)) and _does_the_same(record, other, field):
+            return other
+    return None
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (ValueError, OSError):
+        return None  # step 05 says what is wrong with it
+
+
+def _does_the_same(one: Record, other: Record, field: str) -> bool:
+    devices = one.world.devices if other.method != "single" else 1
+    return (
+        other.status == "completed"
+        and bool(throughput(other))
+        and other.world.devices == devices
+        and other.world.device_model == one.world.device_model
+        and all(getattr(one.config, name) == getattr(other.config, name) for name in (*ALIKE, field))
+        and (other.parity is None or other.parity.outcome != "failed")
+    )
