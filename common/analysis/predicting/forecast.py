@@ -89,7 +89,7 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
         return None
     exchange = _exchange(basis, question)
     found = GroupForecast(basis, exchange)
-    for devices in question.counts or _counts(group, basis, exchange):
+    for devices in question.counts or _counts(group, basis):
         if devices > 1 and exchange:
             found.forecasts.append(_ddp(group, basis, exchange, devices, question))
         if devices > 1 and not question.link and not question.between and _fits_here(basis, devices):
@@ -109,7 +109,7 @@ def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
     return within
 
 
-def _counts(group: Group, basis: Basis, exchange: AllReduceModel | None) -> list[int]:
+def _counts(group: Group, basis: Basis) -> list[int]:
     measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
     return sorted(measured | {count for count in DEFAULT_COUNTS if not basis.is_cpu or _fits_here(basis, count)})
 
