@@ -106,7 +106,7 @@ def test_every_phase_has_a_colour_in_light_and_dark():
 
 def test_the_reader_gets_outcome_table_reasons_and_advice_in_this_order(open_page):
     page = open_page([*anatomy_lab(), make_probed()])
-    parts = ("h1", ".answers", "nav", "table.comparison", ".beside", ".advice", ".figures", ".checks", ".sheet",
+    parts = ("h1", ".answers", "nav", "table.comparison", ".beside", ".advice", ".sheet", ".figures", ".checks",
              "#parts", "#published", "#glossary")  # fmt: skip
     tops = [
         page.evaluate(
