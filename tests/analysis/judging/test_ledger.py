@@ -13,6 +13,7 @@ from analysis.judging.test_reasons import lab_with_kinds
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
+from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import ledgers, told
 from common.analysis.reading.folder import read_folder
 
@@ -71,3 +72,10 @@ def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outco
     for rank in record.anatomy.ranks:
         rank.step_seconds = [share * seconds for seconds in wobbling(1000 * median(record.ranks[0].step_seconds), 9)]
     assert outcome(record, "anatomy") == outcome_of_it
+
+
+def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
+    why = said(judge(read_folder(EXAMPLES / "h100x2-lab")).answer.why)
+    assert why[0].endswith(
+        "costs 61.7 ms of 121 ms, and makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
+    )
