@@ -17,6 +17,8 @@ PURPOSE = "step 02 with one switch after another, each kept only if its interval
 BUDGET: dict[DeviceKind, float] = {"cuda": 1200, "cpu": 600}
 """Seconds. A rung takes three rounds of two launches."""
 MIN_ROUNDS = 3
+HOPELESS = 0.75
+"""Below this share of what stands, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
 START: dict[DeviceKind, tuple[str, int, int]] = {"cuda": ("resnet50", 64, 12_288), "cpu": ("resnet18", 16, 192)}
 """Model, batch and samples of an epoch: of two epochs, so that the loss can be seen to fall."""
 DOUBLED = ""
@@ -84,11 +86,19 @@ def _contest(kept: Standing, tried: Standing, rounds: int, past: Past) -> Contes
     if past.newest_failure(tried.command) in ("out_of_memory", "exception"):
         return False
     for _ in range(rounds - len(past.pairs(kept.command, tried.command))):
+        if _is_hopeless(past, kept, tried):
+            return False
         if (yield kept.command) != "completed":
             raise UsageError(f"what stood so far fails now, and its record says why: {kept.command}")
         if (yield tried.command) != "completed":
             return False
     return past.is_rehearsal or _is_faster(past, kept, tried)
+
+
+def _is_hopeless(past: Past, kept: Standing, tried: Standing) -> bool:
+    """Whether a round has shown `tried` to be so much slower that further ones would only take time."""
+    pairs = [[throughput(record) or 0.0 for record in pair] for pair in past.pairs(kept.command, tried.command)]
+    return any(after < HOPELESS * before for before, after in pairs)
 
 
 def _is_faster(past: Past, kept: Standing, tried: Standing) -> bool:
