@@ -52,10 +52,11 @@ class Forecast:
     is_measured_link: bool
     """Whether the exchange itself was measured for so many devices."""
     measured: Row | None = None
+    nodes: int = 1
 
     @property
     def name(self) -> RowName:
-        return RowName(self.method, self.devices, 1)
+        return RowName(self.method, self.devices, self.nodes)
 
     @property
     def measured_step(self) -> float | None:
@@ -125,13 +126,15 @@ def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, que
     # torch's allocator: buckets live from step to step, where one device has no gradients when it holds most. A process
     # on CPU cores keeps the memory of its gradients, and the buckets take its place.
     more = 0 if basis.is_cpu else basis.gradient_bytes
-    here = not question.link and not question.between
+    nodes = -(-devices // (question.per_node or 1)) if question.between else 1
     return Forecast(
         **_figures(basis, "ddp", devices, step),
         memory_bytes=max(peaks) + more if peaks else None,
         rests_on=exchange.rests_on() if devices > 1 else finding("forecast.on_no_exchange"),
         is_measured_link=exchange.is_measured(devices),
-        measured=_measured(group, "ddp", devices) if here else None,
+        # Over a link that is not here nothing was measured; nodes have a link that may be here.
+        measured=None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes),
+        nodes=nodes,
     )
 
 
@@ -143,7 +146,7 @@ def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Foreca
         memory_bytes=max(peaks) + images if peaks and not basis.is_cpu else None,
         rests_on=finding("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
         is_measured_link=True,
-        measured=_measured(group, "dp", devices),
+        measured=_measured(group, "dp", devices, 1),
     )
 
 
@@ -158,13 +161,13 @@ def _figures(basis: Basis, method: Method, devices: int, step: PredictedStep) ->
     }
 
 
-def _measured(group: Group, method: Method, devices: int) -> Row | None:
-    """The row that ran this very configuration on devices of its own, within one host."""
+def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | None:
+    """The row that ran this very configuration on devices of its own, on as many nodes."""
     fits = [
         row
         for row in group.main_rows
         if (row.method, row.devices) == (method, devices) and row.is_valid and row.true_devices
-        and row.record.world.nodes == 1 and (method == "dp" or row.has_default_options)
+        and row.record.world.nodes == nodes and (method == "dp" or row.has_default_options)
     ]  # fmt: skip
     return fits[-1] if fits else None
 
@@ -179,6 +182,7 @@ def _line(number: int, one: Forecast) -> Line:
         "group": number,
         "method": one.method,
         "devices": one.devices,
+        "nodes": one.nodes,
         "predicted_step_seconds": one.step.seconds,
         "predicted_step_seconds_low": one.step.low,
         "predicted_step_seconds_high": one.step.high,

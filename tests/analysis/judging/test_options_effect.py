@@ -40,6 +40,12 @@ def sweep(paces=(1.0, 1.4, 0.8)):
     ]
 
 
+def test_an_exchange_built_by_hand_is_compared_with_torchs():
+    (effect,) = effects_of(*(ddp(0.6, seed=1), ddp(0.9, seed=2, exchange="flat"))).values()
+    assert effect.row.name.options == "--exchange flat"
+    assert effect.outcome == "slower"
+
+
 def options_of(group):
     return options_table(effects(group), {row: pooled_checks(row) for row in group.rows})
 

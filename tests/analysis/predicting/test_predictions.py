@@ -153,6 +153,16 @@ def test_step_05_predicts_scores_and_writes_them_down(compare, tmp_path):
     assert table["is_measured_link"].tolist() == [True, True, False]
 
 
+def test_several_nodes_are_compared_with_the_same_nodes(compare, tmp_path):
+    two = make_record("ddp", 2, 0.4, noise=0, world={"nodes": 2})
+    folder = write(tmp_path / "r", single("cpu"), make_record("ddp", 2, 0.372, noise=0), two, make_probed())
+    process = compare(folder, "--predict", "2", "--inter-node", "1GB/s", "--per-node", "1")
+    assert process.returncode == 0, process.stderr
+    assert "DDP × 2 on 2 nodes" in process.stdout
+    (line,) = pd.read_csv(folder / "predictions.csv").to_dict("records")
+    assert (line["nodes"], line["measured_step_seconds"]) == (2, pytest.approx(0.4))
+
+
 def test_without_anything_to_predict_from_nothing_is_shown_and_an_old_table_goes(compare, tmp_path):
     folder = write(tmp_path / "r", make_record(), make_probed())
     (folder / "predictions.csv").write_text("of other records")
