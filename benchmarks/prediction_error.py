@@ -26,7 +26,7 @@ from namespaces import link, missing_here, start
 
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
-from common.analysis.predicting.forecast import Question, forecast
+from common.analysis.predicting.forecast import GroupForecast, Question, forecast
 from common.analysis.predicting.links import Link
 from common.analysis.reading.folder import read_record
 from common.analysis.reading.runs import summarise
@@ -34,13 +34,14 @@ from common.records import EnvironmentRecord, Gradients, Record, step_seconds
 
 EXAMPLES = ROOT / "results" / "examples"
 CASES = {
-    "2 H100s, NVLink": ("h100x2",),
-    "2 H100s, NVLink, short epochs": ("h100x2-lab",),
-    "2 H100s, NVLink, another host": ("h100x2-ledger",),
-    "2 H100s, no peer access": ("h100x2-no-peer", "h100x2-ledger"),
-    "2 CPU cores": ("cpu",),
+    "2 H100s, NVLink": ("h100x2", "h100x2", "h100x2"),
+    "2 H100s, NVLink, short epochs": ("h100x2-lab", "h100x2-lab", "h100x2-lab"),
+    "2 H100s, NVLink, another host": ("h100x2-ledger", "h100x2-ledger", "h100x2-ledger"),
+    "2 H100s, three batches": ("h100x2-ledger", "h100x2-crossover", "h100x2-crossover"),
+    "2 H100s, no peer access": ("h100x2-no-peer", "h100x2-ledger", "h100x2-no-peer"),
+    "2 CPU cores": ("cpu", "cpu", "cpu"),
 }
-"""Steps 01 and 04 come from the first folder; step 02 from the second, where the first has none."""
+"""The folders that step 01, step 02, and what was measured come from."""
 SECONDS_A_MODULE = 0.0133 / 2 / 152
 """A replica of vit_b_16 on two H100s: 13.3 ms for two of 152 modules (results/examples/h100x2-vit). The other examples
 are another model's."""
@@ -73,19 +74,27 @@ def main() -> None:
         table.to_csv(args.csv, index=False)
 
 
-def example(name: str, folders: tuple[str, ...]) -> list[dict]:
+def example(name: str, folders: tuple[str, str, str]) -> list[dict]:
     """All predictions of one set of records that were measured, too."""
-    found = [[read_record(path) for path in sorted((EXAMPLES / folder).glob("*.json"))] for folder in folders]
-    records = found[0] + [r for r in found[-1] if len(found) > 1 and isinstance(r, Record) and r.method == "single"]
-    return scores(name, [completed(record) for record in records], Question())
+    probed, single, measured = (records_of(EXAMPLES / folder) for folder in folders)
+    records = [record for record in probed if isinstance(record, EnvironmentRecord) and record.probes]
+    records += [completed(record) for record in single if getattr(record, "method", "") == "single"]
+    records += [record for record in measured if getattr(record, "method", "") in ("dp", "ddp")]
+    return scores(name, records, Question())
 
 
 def scores(case: str, records: list, question: Question) -> list[dict]:
     runs = [summarise(record.run_id, record) for record in records if isinstance(record, Record)]
     probed = [record for record in records if isinstance(record, EnvironmentRecord)]
     forecasts = [forecast(group, question) for group in build_groups(tidy(runs, probed))]
-    return [line(case, one.method, one.devices, one.step, one.measured_step)
-            for found in forecasts if found for one in found.forecasts if one.measured_step]  # fmt: skip
+    return [
+        line(f"{case}, {_batch(found)} each", one.method, one.devices, one.step, one.measured_step)
+        for found in forecasts if found for one in found.forecasts if one.measured_step
+    ]  # fmt: skip
+
+
+def _batch(found: GroupForecast) -> int:
+    return found.basis.row.record.config.per_device_batch_size
 
 
 def line(case: str, method: str, devices: int, step, measured: float) -> dict:

@@ -13,7 +13,10 @@ is given need not be reached."""
 UNKNOWN_SLOWDOWN = {"cpu": 0.15, "cuda": 0.02}
 """What devices may cost each other where step 01 has not measured it: a share of the step, upwards only."""
 PLANS_DOUBT = 0.15
-"""Share of a longer forward pass under DataParallel."""
+"""Share of what the host's forward pass takes longer under DataParallel."""
+LAUNCHES_A_TENSOR, LAUNCHES_DOUBT = 4, 0.5
+"""DDP's work on the host for each gradient, in launches (its copy into the bucket, and what belongs to that), and the
+share of it that may be wrong."""
 HIDDEN = 0.02
 """An exchange that is hidden may still slow the backward pass beside it: doubt is never less than that of such a share
 of the step, or of the exchange where that is shorter."""
@@ -51,13 +54,24 @@ def ddp_step(
     end = 0.0
     for bucket, seconds in zip(basis.buckets, messages, strict=True):
         end = max(computed * bucket.ready, end) + seconds
-    rest = (basis.step - basis.backward) * slower
-    seconds = rest + max(computed, end)
+    device = (basis.step - basis.backward) * slower + max(computed, end)
+    host, own_launches = _host_step(basis)
+    seconds = max(device, host)
     exposed = max(0.0, max(computed, end) - basis.backward * slower)
-    doubt = (TABLE_DOUBT if model.is_measured(devices) else LINK_DOUBT) * max(
-        exposed, min(sum(messages), 0.02 * seconds)
-    )
+    share = TABLE_DOUBT if model.is_measured(devices) else LINK_DOUBT
+    doubt = share * max(exposed, min(sum(messages), HIDDEN * seconds))
+    if host > device:
+        doubt += LAUNCHES_DOUBT * own_launches
     return _with_range(basis, devices, seconds, doubt, sum(messages), exposed)
+
+
+def _host_step(basis: Basis) -> tuple[float, float]:
+    """GPUs: what the host needs to launch a step under DDP, and the part that DDP adds; zeros where it is not known."""
+    launching, launches = basis.row.anatomy.host_step, basis.probes.launches if basis.probes else None
+    if basis.is_cpu or launching is None or launches is None:
+        return 0.0, 0.0
+    more = basis.parameters * LAUNCHES_A_TENSOR * launches.alone_seconds
+    return min(launching.value, basis.step) + more, more
 
 
 def _carried(basis: Basis, model: AllReduceModel, devices: int, size: float) -> float:
@@ -96,24 +110,23 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
 
 
 def _dp_on_gpus(basis: Basis, devices: int, moved: float) -> PredictedStep | None:
-    """The host launches a forward pass, then all the rest, while the device works; what takes longer counts, twice.
+    """The host launches one step after another while the devices work: what takes longer sets the pace.
 
-    Forward: the device's own; the launches of all replicas in turn, since the interpreter runs one thread at a time;
-    the launches of one replica in a thread that has to plan each different convolution anew. The rest: the device's
-    own; the host's, with a backward pass to launch and a replica to make for each device.
+    The host's step: a forward pass, for which it launches all replicas in turn, since the interpreter runs one thread
+    at a time, or one replica in a thread that has to plan each different convolution anew, whichever takes longer; a
+    backward pass and a replica for each device; all else as on one device.
     """
     anatomy, launches = basis.row.anatomy, basis.probes.launches
     host = (anatomy.host_step, anatomy.host_forward, anatomy.host_backward)
     if launches is None or None in host or anatomy.different_convolutions is None:
         return None
-    whole, host_forward, host_backward = (part.value for part in host)
+    whole, forward, backward = (part.value for part in host)
     plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
-    forward = max(basis.forward, host_forward * devices, host_forward + max(0.0, plans))
+    longer = max(forward * devices, forward + max(0.0, plans)) - forward
     replicas = anatomy.replicate.value * devices
-    host_rest = whole - host_forward + (devices - 1) * host_backward + replicas
-    rest = max((basis.step - basis.forward) * basis.slowdown(devices), host_rest)
-    seconds = forward + rest + moved
-    doubt = PLANS_DOUBT * (forward - basis.forward) + 0.3 * replicas + 0.5 * moved
+    host_step = whole + longer + (devices - 1) * backward + replicas
+    seconds = max(basis.step * basis.slowdown(devices), host_step) + moved
+    doubt = PLANS_DOUBT * longer + 0.3 * replicas + 0.5 * moved
     return _with_range(basis, devices, seconds, doubt, moved, seconds - basis.step)
 
 
