@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shutil
 
 import pytest
 from conftest import ROOT
@@ -37,3 +38,11 @@ def test_every_path_in_the_documents_exists():
             r"`((?:common|tests|docs|benchmarks|templates|results/examples)/[\w./-]*)`", document.read_text()
         ):
             assert (ROOT / path).exists(), f"{document.name}: {path}"
+
+
+def test_the_readme_shows_what_step_05_says_of_the_example(tmp_path, run_comparison):
+    folder = shutil.copytree(ROOT / "results" / "examples" / "cpu", tmp_path / "results")
+    done = run_comparison("--results-dir", str(folder), "--output-report", str(tmp_path / "report.html"))
+    said, _, _ = done.stdout.partition("\nReport: ")
+    listing = "\n".join(f"    {line}".rstrip() for line in said.strip("\n").splitlines())
+    assert listing in (ROOT / "README.md").read_text()

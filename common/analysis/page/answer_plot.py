@@ -45,4 +45,5 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
         if marks:
             axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
     speeds = said_of(words, rows, lambda row: FORMS["×"](row.speed_up.value if row.speed_up else 1.0))
-    return titled("answer", figure, words, alt=speeds)
+    caption = "answer" if marks else "answer_turns"
+    return titled("answer", figure, words, caption=caption, alt=speeds)
