@@ -33,7 +33,7 @@ def test_a_step_fits_on_a_screen(script):
 
 
 def test_every_path_in_the_documents_exists():
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]:
         for path in re.findall(
             r"`((?:common|tests|docs|benchmarks|templates|results/examples)/[\w./-]*)`", document.read_text()
         ):
@@ -46,3 +46,9 @@ def test_the_readme_shows_what_step_05_says_of_the_example(tmp_path, run_compari
     said, _, _ = done.stdout.partition("\nReport: ")
     listing = "\n".join(f"    {line}".rstrip() for line in said.strip("\n").splitlines())
     assert listing in (ROOT / "README.md").read_text()
+
+
+def test_the_chinese_readme_shows_the_same_published_commands():
+    published = re.findall(r"^    ((?:python|torchrun) .*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[:5]
+    assert published[0] == "python 01_environment_check.py"
+    assert all(command in (ROOT / "README.zh-TW.md").read_text() for command in published)
