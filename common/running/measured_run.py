@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
 from common.console import screen
+from common.console.plan import show_plan
 from common.examining import experiments, parity, traces
 from common.machine import devices
 from common.machine.devices import Place
@@ -62,7 +63,7 @@ class MeasuredRun:
     def check_gradient(self, training: Training) -> None:
         """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
         self._start, self.recorder.resumed = find_start(self.options, self.config, self.place.rank)
-        screen.show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
+        show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
         found = parity.check_parity(
             training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp

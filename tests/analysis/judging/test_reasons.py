@@ -130,7 +130,7 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     page, console = page_of(tmp_path, compare, *anatomy_lab(), make_probed())
     for text in ("DP × 2 spends 60.0 ms a step copying the model", "overlap with the backward pass saves 30.0 ms"):
         assert text in page
-    for text in ("Why: DP spends 60.0 ms of a step of ", "DDP's exchange of gradients adds "):
+    for text in ("Why: emulated DP spends 60.0 ms of a step of ", "DDP's exchange of gradients adds "):
         assert text in console
     assert "Recommendations • Use DDP." in console
     assert "knows nothing of the difference between launches" in console
