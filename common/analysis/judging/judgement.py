@@ -12,26 +12,22 @@ from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.tables import tidy
-from common.analysis.findings import Finding, finding
+from common.analysis.findings import Finding
 from common.analysis.judging import banners
 from common.analysis.judging.across_groups import AcrossGroups, across_groups
-from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.answer import Answer, answer_of
 from common.analysis.judging.cells import Table
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.forecast_cells import Foresight, foresee
+from common.analysis.judging.group_why import GroupWhy, group_why
 from common.analysis.judging.headline import Headline, headline
-from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
 from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
 from common.analysis.judging.options_effect import Effect, effects, without_default
 from common.analysis.judging.parts import MeasuredParts, measured_parts
 from common.analysis.judging.published import PublishedComparison, published_beside
-from common.analysis.judging.reasons import reasons
-from common.analysis.judging.row_checks import PooledCheck, pooled_checks, troubles
+from common.analysis.judging.row_checks import PooledCheck, pooled_checks
 from common.analysis.judging.row_tables import accuracy_table, memory_table, options_table
-from common.analysis.judging.step_cells import detail_tables, why_tables
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.judging.wrapper_price import WrapperPrice, wrapper_price
 from common.analysis.predicting.forecast import GroupForecast, Question, forecast_table
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
@@ -39,21 +35,6 @@ from common.analysis.reading.runs import Run
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
 MAX_ROWS, MAX_COMMANDS = 60, 5
-
-
-@dataclass
-class GroupWhy:
-    """Why the methods of a group differ, and what to do next."""
-
-    ledgers: list[Ledger]
-    reasons: list[Finding]
-    notes: list[Finding]
-    """Why something of an anatomy is missing."""
-    has_anatomy: bool
-    tables: list[Table]
-    details: list[Table]
-    wrapper: WrapperPrice
-    advice: list[Advice]
 
 
 @dataclass
@@ -189,31 +170,6 @@ def _judge_group(number: int, group: Group, question: Question, in_full: bool, i
         settings={**group.key, **group.shared_facts},
         commands=[(row, Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]) for row in rows],
         foresight=foresight,
-        why=_why(group, checks, foresight) if in_full else None,
+        why=group_why(group, checks, foresight) if in_full else None,
         is_repeated=is_repeated,
     )
-
-
-def _why(group: Group, checks: dict[Row, list[PooledCheck]], foresight: Foresight | None) -> GroupWhy:
-    notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
-             for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
-    books = ledgers(group)
-    return GroupWhy(
-        ledgers=books,
-        reasons=[*map(told, books), *reasons(group), *_disturbed(checks)],
-        notes=notes,
-        has_anatomy=any(row.anatomy for row in group.main_rows),
-        tables=why_tables(group),
-        details=[*([ledger_table(books)] if books else []), *detail_tables(group)],
-        wrapper=wrapper_price(group),
-        advice=[*advise(group), *(foresight.advice if foresight else [])],
-    )
-
-
-def _disturbed(checks: dict[Row, list[PooledCheck]]) -> list[Finding]:
-    """Rows whose figure of a step shows other steps than were measured."""
-    return [
-        finding("reason.disturbed", row=row.name, reason=check.reason)
-        for row, pooled in checks.items()
-        for check in troubles(pooled, "anatomy")
-    ]
