@@ -17,7 +17,7 @@ PURPOSE = "step 02 with one switch after another, each kept only if its interval
 BUDGET: dict[DeviceKind, float] = {"cuda": 1200, "cpu": 600}
 """Seconds. A rung takes three rounds of two launches."""
 MIN_ROUNDS = 3
-HOPELESS = 0.75
+HOPELESS = 0.5
 """Below this share of what stands, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
 START: dict[DeviceKind, tuple[str, int, int]] = {"cuda": ("resnet50", 64, 12_288), "cpu": ("resnet18", 16, 192)}
 """Model, batch and samples of an epoch: of two epochs, so that the loss can be seen to fall."""

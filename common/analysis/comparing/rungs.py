@@ -64,7 +64,8 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
         if run.record.failure and run.record.failure.kind != "interrupted" and run.record.method == "single":
             failed.setdefault(_settings(run.record), []).append(run)
     found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
-    found = [ladder for ladder in found if len({rung.fact for rung in ladder.rungs if _is_tried(rung)}) >= MIN_SWITCHES]
+    found = [ladder for ladder in found if any(map(_is_tried, ladder.rungs))]
+    found = [ladder for ladder in found if len({rung.fact for rung in ladder.rungs}) >= MIN_SWITCHES]
     return max(found, key=lambda ladder: len(ladder.rungs), default=None)
 
 
