@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row, times_as_fast
 from common.analysis.comparing.rungs import Ladder, Rung
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
@@ -53,9 +53,9 @@ def outcome_of(rung: Rung) -> str:
     """`kept`, or why not: `slower`, `none_measurable`, `too_few_rounds`, `failed`."""
     if rung.is_kept or rung.quotient is None:
         return "kept" if rung.is_kept else "failed"
-    if not distinguishable(rung.quotient):
-        return "none_measurable"
-    return "slower" if rung.quotient.value < 1 else "too_few_rounds"
+    if distinguishable(rung.quotient) and rung.quotient.value < 1:
+        return "slower"
+    return "none_measurable" if rung.row and len(rung.row.runs) >= ENOUGH_RUNS else "too_few_rounds"
 
 
 def _trains(ladder: Ladder) -> list[Finding]:
