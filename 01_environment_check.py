@@ -44,7 +44,7 @@ def main() -> int:
         console.print("\n[bold]Measuring what the parts can do[/] (under a minute; --no-benchmark leaves it out)")
         record.probes = measure.measure(lambda name: console.print(f"  {probe_tables.TITLES[name]} …"), *measure.plan())
         console.print(probe_tables.probe_table(record.probes))
-    path = write_record(args.results_dir, record.run_id, record.model_dump_json(indent=1))
+    path = write_record(args.results_dir, record)
     console.print(machine_tables.conclusion(record))
     if not failures:
         console.print(f"\nnext: {_next_command(args)}", markup=False, soft_wrap=True)

@@ -26,10 +26,9 @@ def main() -> None:
     options = parse_arguments()
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison import write_tables
-    from common.analysis.judging.judgement import judge
     from common.analysis.page.drawing import has_chinese_font
     from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.report import write_report
+    from common.analysis.page.report import compose, write_report
     from common.analysis.page.summary import print_summary
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
@@ -45,16 +44,15 @@ def main() -> None:
     if not folder.runs:
         skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
         raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
-    judgement = judge(folder, question)
-    if question.is_asked and not judgement.forecasts:
-        raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
-    print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
-    with console.status("Drawing figures and writing the report …"):
-        figures = draw_figures(judgement, words, with_png=options.generate_plots)
+    with console.status("Comparing, drawing figures, writing the report …"):
+        judgement, figures = compose(folder, words, options.generate_plots, question)
+        if question.is_asked and not judgement.forecasts:
+            raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         for language, path in files.items():
             said = words if language == spoken else Wording(language)
             drawn = figures if language == spoken else draw_figures(judgement, said, with_png=False)
             write_report(path, folder, judgement, drawn, said, links(path, files))
+    print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not has_chinese_font():
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip

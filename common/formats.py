@@ -22,6 +22,14 @@ class Written(str):
         return text
 
 
+NO_BREAK_SPACE = "\u00a0"
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere as one line that is safe for a terminal: no control characters, nothing that is no letter."""
+    return "".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text)
+
+
 def number(value: float) -> str:
     """39.1, 425, 1,205, 0.0312: three significant digits, but whole numbers from 100 on."""
     rounded = abs(_three_digits(value))

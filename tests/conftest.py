@@ -65,8 +65,10 @@ def run_worker(
 def run_comparison(tmp_path):
     """Run step 05, in `tmp_path`, forked from a process that has imported pandas and the like; as `run_script` does."""
 
-    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-        command = [str(ROOT / "05_performance_comparison.py"), *map(str, arguments)]
+    def run(
+        *arguments: object, env: dict[str, str] | None = None, script: Path = ROOT / "05_performance_comparison.py"
+    ) -> subprocess.CompletedProcess:
+        command = [str(script), *map(str, arguments)]
         return _forked("analysis", command, env=env or dict(os.environ), cwd=str(tmp_path))
 
     return run
@@ -114,6 +116,20 @@ def planted(folder: Path, script: str, code: str) -> Path:
 def records_in(folder: Path) -> list[dict]:
     """Every record in a folder, as plain JSON, in the order of their names."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a file system of its own, with room for one small file."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4k", "lab-test", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small disk (needs root): {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture(scope="session")

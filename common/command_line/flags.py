@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import get_args
 
 from common.command_line.options import TrainingOptions
-from common.command_line.parser import Parser, count, nonnegative_float, otherwise, positive_float, positive_int
+from common.command_line.parser import (
+    Parser,
+    count,
+    nonnegative_float,
+    otherwise,
+    positive_float,
+    positive_int,
+    refuse_several_processes,
+)
 from common.records import CommHook, CompileMode, DdpOptions, Exchange, Method, Precision
 
 
@@ -18,6 +26,8 @@ class TrainingParser(Parser):
     def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
         """The command line (or `arguments`) as options. Raises `UsageError`."""
         given = vars(self.parse_args(arguments))
+        if given["method"] != "ddp":
+            refuse_several_processes()
         if given["method"] == "ddp":
             names = set(DdpOptions.model_fields) - {"timeout_seconds"}
             chosen = {name: given.pop(name) for name in names}

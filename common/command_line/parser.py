@@ -6,20 +6,41 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
+from common.command_line.streams import forgive_output, tell
 from common.errors import UsageError
+
+MAX_WHOLE = 10**12
+"""No count that anybody could mean is larger, and torch's own limits (2**63) lie far above."""
 
 
 def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
+    forgive_output()
     try:
         code = main()
     except UsageError as error:
-        if os.environ.get("RANK", "0") == "0":  # under torchrun every rank comes here; one line is enough
-            print(f"error: {error}", file=sys.stderr)
+        if not under_torchrun() or os.environ.get("RANK") == "0":  # else every rank says the same
+            tell(f"error: {error}")
         sys.exit(2)
+    except KeyboardInterrupt:  # before a run began, or after its record was written
+        tell("stopped from the keyboard (Ctrl-C)")
+        sys.exit(130)
     sys.exit(code)
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun has started this process, and not a person in whose environment RANK happens to be set."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def refuse_several_processes() -> None:
+    """Raises `UsageError` where torchrun has started several copies of a script that needs one process only."""
+    if under_torchrun() and os.environ.get("WORLD_SIZE", "1") != "1":
+        name = Path(sys.argv[0]).name
+        raise UsageError(f"torchrun has started several copies of {name}, which is one process: run python {name}")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -39,22 +60,22 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text: str) -> int:
     """Argument type: an integer of at least 1."""
-    return _number(int, text, lambda value: value >= 1, "a whole number of at least 1")
+    return _number(int, text, lambda value: 1 <= value <= MAX_WHOLE, "a whole number of at least 1 and at most 10**12")
 
 
 def count(text: str) -> int:
     """Argument type: an integer of at least 0."""
-    return _number(int, text, lambda value: value >= 0, "a whole number of at least 0")
+    return _number(int, text, lambda value: 0 <= value <= MAX_WHOLE, "a whole number of at least 0 and at most 10**12")
 
 
 def positive_float(text: str) -> float:
-    """Argument type: a finite number above 0."""
-    return _number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")
+    """Argument type: a number above 0; a million seconds are eleven days, a million MiB are a TiB."""
+    return _number(float, text, lambda value: 0 < value <= 1e6, "a number above 0 and at most a million")
 
 
 def nonnegative_float(text: str) -> float:
-    """Argument type: a finite number of at least 0."""
-    return _number(float, text, lambda value: 0 <= value < float("inf"), "a number of at least 0")
+    """Argument type: a number of at least 0 that a record can hold."""
+    return _number(float, text, lambda value: 0 <= value <= 1e30, "a number of at least 0")
 
 
 def _number(kind: type, text: str, accepts: Callable, meaning: str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from math import ceil
+from math import ceil, isqrt
 from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
@@ -82,14 +82,19 @@ def next_accumulation(batch_size: int, accumulation_steps: int, devices: int) ->
 
     None where every device has one sample at a time already.
     """
-    larger = range(accumulation_steps + 1, batch_size // devices + 1)
-    return next((steps for steps in larger if batch_size % steps == 0 and _reaches(batch_size // steps, devices)), None)
+    larger = (steps for steps in _divisors(batch_size) if accumulation_steps < steps <= batch_size // devices)
+    return next((steps for steps in larger if _reaches(batch_size // steps, devices)), None)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [n for n in range(1, isqrt(number) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
 
 
 def _check_batch(batch_size: int, world: World, accumulation_steps: int) -> None:
     devices = world.devices // world.processes
     if batch_size % accumulation_steps:
-        fitting = [n for n in range(2, batch_size + 1) if batch_size % n == 0]
+        fitting = _divisors(batch_size)[1:]
         nearest = sorted(sorted(fitting, key=lambda n: abs(n - accumulation_steps))[:3])
         raise UsageError(
             f"--accumulation-steps {accumulation_steps} does not divide --batch-size {batch_size}: "

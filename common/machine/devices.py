@@ -78,28 +78,37 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
 
 def rank_device(requested: str) -> Place:
     """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo."""
-    if "LOCAL_RANK" not in os.environ:
-        raise UsageError(
-            "this step runs as one process per device and is started by torchrun: "
-            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
-        )
     kind = _kind(requested)
-    local_rank, local_ranks = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    local_ranks, ranks = _of_torchrun("LOCAL_WORLD_SIZE", 1), _of_torchrun("WORLD_SIZE", 1)
+    local_rank, rank = _of_torchrun("LOCAL_RANK", 0, local_ranks), _of_torchrun("RANK", 0, ranks)
     gpus = torch.cuda.device_count() if kind == "cuda" else 0
     index = local_rank % gpus if gpus else local_rank
     shared = bool(gpus) and local_ranks > gpus
     return _place(
         kind,
         (index,),
-        processes=int(os.environ["WORLD_SIZE"]),
-        nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-        restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")),
+        processes=ranks,
+        nodes=_of_torchrun("GROUP_WORLD_SIZE", 1, default="1"),
+        restarts=_of_torchrun("TORCHELASTIC_RESTART_COUNT", 0, default="0"),
         # NCCL refuses two ranks on one GPU.
         backend="nccl" if kind == "cuda" and not shared else "gloo",
         shared=shared,
-        rank=int(os.environ["RANK"]),
+        rank=rank,
         on_this_host=local_ranks,
     )
+
+
+def _of_torchrun(name: str, least: int, below: int = 2**31, default: str | None = None) -> int:
+    """A number that torchrun has left in the environment. Raises `UsageError` where somebody else has."""
+    text = os.environ.get(name, default)
+    if text is None:
+        raise UsageError(
+            "this step runs as one process per device and is started by torchrun: "
+            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
+        )
+    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
+        raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
+    return int(text)
 
 
 def name(kind: DeviceKind, index: int) -> str:

@@ -12,6 +12,7 @@ from common.records.outcome import (
     DeviceUse,
     Epoch,
     Failure,
+    FailureKind,
     GpuHealth,
     Parity,
     RankTrace,
@@ -34,6 +35,8 @@ from common.records.record import EnvironmentRecord, Record
 from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig
 from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
 from common.records.values import (
+    MAX_FINITE,
+    MAX_TEXTS,
     SCHEMA_VERSION,
     Bytes,
     Checksum,
@@ -51,6 +54,8 @@ from common.records.values import (
 )
 
 __all__ = [
+    "MAX_FINITE",
+    "MAX_TEXTS",
     "NEWER_OPTIONS",
     "SCHEMA_VERSION",
     "AllReduce",
@@ -71,6 +76,7 @@ __all__ = [
     "Epoch",
     "Exchange",
     "Failure",
+    "FailureKind",
     "FiniteFloat",
     "FlopKind",
     "Gpu",

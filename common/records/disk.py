@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from time import time
 from typing import BinaryIO
 
+from pydantic_core import PydanticSerializationError
+
 from common.errors import UsageError
+from common.records.record import EnvironmentRecord, Record
+
+PART = ".part"
 
 
-def check_writable(folder: Path) -> None:
-    """Make `folder`, and make sure that a record can be written there before hours are spent on one.
+def check_writable(folder: Path, flag: str = "--results-dir") -> None:
+    """Make `folder`, and make sure that files can be written there before hours are spent on what is to go into them.
 
     Raises `UsageError`.
     """
@@ -20,36 +29,59 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        _remove_parts(folder)
     except OSError as error:
-        raise UsageError(f"cannot write to --results-dir {folder} ({error.strerror}): name another folder") from None
+        raise UsageError(f"cannot write to {flag} {folder} ({error.strerror}): name another folder") from None
 
 
-def write_record(folder: Path, run_id: str, text: str) -> Path | None:
+def write_record(folder: Path, record: Record | EnvironmentRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
     Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
     temporary folder.
     """
-    path = folder / f"{run_id}.json"
+    path, content = folder / f"{record.run_id}.json", _encoded(record)
     if path.exists():
         return None
     try:
-        write_whole(path, lambda file: file.write(text.encode()))
+        write_whole(path, lambda file: file.write(content))
     except OSError as error:
         spare = Path(tempfile.gettempdir()) / path.name
         try:
-            write_whole(spare, lambda file: file.write(text.encode()))
+            write_whole(spare, lambda file: file.write(content))
         except OSError:
             raise UsageError(f"cannot write {path} ({error.strerror}), nor {spare}: make room and run again") from None
         raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
     return path
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path` that takes its place once it is on the disk. Raises OSError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _remove_parts(folder: Path) -> None:
+    """Take away what processes that were killed while they wrote have left: no write takes an hour."""
+    for part in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            if part.stat().st_mtime < time() - 3600:
+                part.unlink()
+
+
+def _encoded(record: Record | EnvironmentRecord) -> bytes:
+    """As JSON. Names of files and hosts need not be text: what is none becomes a question mark."""
     try:
-        with open(part, "xb") as file:
+        return record.model_dump_json(indent=1).encode()
+    except PydanticSerializationError:
+        return json.dumps(record.model_dump(), indent=1, ensure_ascii=False).encode(errors="replace")
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file beside `path` that takes its place once it is on the disk. Raises OSError.
+
+    A link stays one: the file that it leads to is replaced. Anything that is there and no file is left alone.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it is there and no file")
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    try:
+        with open(part, "wb") as file:  # one that is there was left by a process of this number that was killed
             write(file)
             file.flush()
             os.fsync(file.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import Bytes, Count, DeviceKind, Part, PositiveCount, Seconds
+from common.records.values import Bytes, Count, DeviceKind, Many, Part, PositiveCount, Seconds, Whole
 
 
 class Gpu(Part):
@@ -16,9 +16,9 @@ class Gpu(Part):
     compute_capability: str | None = None
     memory_total_bytes: Bytes | None = None
     memory_free_bytes: Bytes | None = None
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
-    nvlink_links: int | None = None
+    pcie_generation: Whole | None = None
+    pcie_width: Whole | None = None
+    nvlink_links: Whole | None = None
     """Active NVLink links of this GPU."""
 
 
@@ -43,7 +43,7 @@ class Environment(Part):
     ram_bytes: Bytes | None = None
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
-    gpus: list[Gpu] = []
+    gpus: Many[Gpu] = []
 
 
 class World(Part):

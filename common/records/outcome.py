@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.values import Bytes, Checksum, Count, FiniteFloat, Part, PositiveCount, Seconds, Times
+from common.records.values import (
+    Amount,
+    Bytes,
+    Checksum,
+    Count,
+    FiniteFloat,
+    Many,
+    Part,
+    PositiveCount,
+    Seconds,
+    Times,
+    Whole,
+)
 
 
 class DeviceMemory(Part):
@@ -27,8 +39,8 @@ class GpuHealth(Part):
     sm_clock_mhz_min: Count | None = None
     sm_clock_mhz_median: Count | None = None
     sm_clock_mhz_max: Count | None = None
-    temperature_celsius_max: int | None = None
-    throttle_reasons: list[str] = []
+    temperature_celsius_max: Whole | None = None
+    throttle_reasons: Many[str] = []
     """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
     other_processes: Count | None = None
     """Processes on the GPU that do not belong to this run, the most seen at once."""
@@ -45,9 +57,9 @@ class DeviceUse(Part):
     capacity_bytes: Bytes | None = None
     memory: DeviceMemory = DeviceMemory()
     health: GpuHealth | None = None
-    energy_joules: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    energy_joules: Amount | None = None
     """Drawn by the whole GPU during the measured epochs (NVML's counter)."""
-    idle_watts: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    idle_watts: Amount | None = None
     """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""
 
 
@@ -99,11 +111,11 @@ class RankTrace(Part):
     """From the end of a step to the end of the next; the first of an epoch starts when all ranks start together."""
     data_wait_seconds: Times
     """The part of each step in which the host waited for the loader."""
-    host_epoch_seconds: list[Seconds]
+    host_epoch_seconds: Many[Seconds]
     """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
-    samples: list[Count]
+    samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
-    checksums: list[Checksum]
+    checksums: Many[Checksum]
     """Per epoch, the sum of a 64-bit hash of every index consumed, modulo 2**64: it does not depend on order, and sums
     over ranks must give `Epoch.expected_checksum`."""
 
@@ -113,7 +125,7 @@ class Parity(Part):
 
     outcome: Literal["passed", "failed", "not applicable"]
     """`not applicable` for method `single`: there is nothing to compare."""
-    max_relative_error: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    max_relative_error: Amount | None = None
     """Largest ‖g − ref‖ / ‖ref‖ over the parameters; None where not finite or not applicable."""
     worst_parameter: str | None = None
     tolerance: float | None = None
@@ -131,14 +143,17 @@ class Resumed(Part):
     """The first epoch of this run."""
     steps_done: Count
     """Steps of that epoch that lie before the checkpoint."""
-    skipped: list[str] = []
+    skipped: Many[str] = []
     """Newer checkpoints that could not be read."""
+
+
+FailureKind = Literal["out_of_memory", "interrupted", "communication", "exception"]
 
 
 class Failure(Part):
     """Why a run did not complete."""
 
-    kind: Literal["out_of_memory", "interrupted", "communication", "exception"]
+    kind: FailureKind
     rank: Count
     message: str
     advice: str

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.values import Count, Part, PositiveCount, PositiveSeconds, Precision, Seconds
+from common.records.values import Count, Many, Part, PositiveCount, PositiveSeconds, Precision, Seconds
 
 ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches", "together"]
 
@@ -89,9 +89,9 @@ class AllReduce(Part):
     backend: Literal["nccl", "gloo"]
     ranks: Annotated[int, Field(ge=2)]
     """One per device."""
-    times: list[AllReduceTime]
+    times: Many[AllReduceTime]
     """By size, smallest first."""
-    left_out_bytes: list[PositiveCount] = []
+    left_out_bytes: Many[PositiveCount] = []
     """Sizes for which no time was left."""
 
 
@@ -134,9 +134,9 @@ class Probes(Part):
 
     seconds: Seconds
     """How long it all took."""
-    matmul: list[MatmulRate] = []
-    memory: list[MemoryRate] = []
-    copies: list[Copy] = []
+    matmul: Many[MatmulRate] = []
+    memory: Many[MemoryRate] = []
+    copies: Many[Copy] = []
     all_reduce: AllReduce | None = None
     launches: LaunchTimes | None = None
     together: Together | None = None

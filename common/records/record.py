@@ -11,7 +11,7 @@ from common.records.outcome import DeviceUse, Epoch, Failure, Parity, RankTrace,
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
-from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Method, Part
+from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Method, Part, Texts
 
 
 class Record(Part):
@@ -31,7 +31,7 @@ class Record(Part):
     config: RunConfig
     environment: Environment
     world: World
-    devices: list[DeviceUse]
+    devices: Many[DeviceUse]
     static_memory: StaticMemory | None = None
     flops_per_sample: Count | None = None
     """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
@@ -41,10 +41,10 @@ class Record(Part):
     """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
     parity: Parity | None = None
     resumed: Resumed | None = None
-    unreadable_files: list[str] = []
+    unreadable_files: Texts = []
     """Images that could not be decoded; the next readable one took the place of each."""
-    epochs: list[Epoch] = []
-    ranks: list[RankTrace] = []
+    epochs: Many[Epoch] = []
+    ranks: Many[RankTrace] = []
     anatomy: Anatomy | None = None
 
     @model_validator(mode="after")
@@ -55,6 +55,9 @@ class Record(Part):
                 raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
             if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
                 raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
+        ranks = [trace.rank for trace in self.ranks]
+        if len(set(ranks)) < len(ranks):
+            raise ValueError(f"a rank twice among {ranks[:8]}")
         if self.status == "completed" and not (self.epochs and self.ranks):
             raise ValueError("a completed run without epochs")
         return self
@@ -69,15 +72,15 @@ class EnvironmentRecord(Part):
     command: str
     started_at: str
     environment: Environment
-    peer_access: list[list[bool]] = []
+    peer_access: Many[Many[bool]] = []
     """[i][j]: GPU i can read GPU j's memory directly."""
     shared_memory_bytes: Bytes | None = None
     open_files_limit: Count | None = None
     rendezvous_port_free: bool | None = None
-    backends: list[str] = []
-    driver_gpus: list[str] = []
+    backends: Many[str] = []
+    driver_gpus: Many[str] = []
     """Names of all GPUs that the driver knows, whether torch can use them or not."""
-    gpu_processes: list[Count | None] = []
+    gpu_processes: Many[Count | None] = []
     """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
     cuda_visible_devices: str | None = None
     """The variable CUDA_VISIBLE_DEVICES, which hides GPUs from torch."""
@@ -87,6 +90,6 @@ class EnvironmentRecord(Part):
     """Why torchvision cannot be imported."""
     disk_free_bytes: Bytes | None = None
     """Room in the results folder."""
-    requirements: list[Requirement] = []
+    requirements: Many[Requirement] = []
     probes: Probes | None = None
     """What the parts can do; None where it was not measured."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import ceil
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from common.records.values import Count, FiniteFloat, Part, PositiveCount, Precision
+from common.records.values import Count, FiniteFloat, Part, PositiveCount, Precision, Whole
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
@@ -78,11 +78,17 @@ class RunConfig(Part):
     learning_rate: FiniteFloat
     momentum: FiniteFloat
     weight_decay: FiniteFloat
-    seed: int
+    seed: Whole
     loader_workers: Count
     """Loader worker processes, over all devices."""
     ddp: DdpOptions | None = None
     """Set for method `ddp` alone."""
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> RunConfig:
+        if self.global_batch_size % self.accumulation_steps:
+            raise ValueError(f"{self.accumulation_steps} accumulation steps do not divide {self.global_batch_size}")
+        return self
 
     @property
     def micro_batch_size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import Bytes, Count, Part, PositiveCount, Seconds, Times
+from common.records.values import Bytes, Count, Many, Part, PositiveCount, Seconds, Times
 
 PhaseName = Literal[
     "data wait",
@@ -40,7 +40,7 @@ class RankAnatomy(Part):
     """GPUs: seconds a step in short runs of steps, fed by the loader; each right before one of `resident_seconds`."""
     resident_seconds: Times = []
     """GPUs: the same of steps whose batch lies on the device already."""
-    replica_seconds: list[Times] = []
+    replica_seconds: Many[Times] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: Times = []
     """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last. One entry
@@ -82,7 +82,7 @@ class Anatomy(Part):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
     steps: PositiveCount
-    ranks: list[RankAnatomy] = []
+    ranks: Many[RankAnatomy] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
@@ -91,7 +91,7 @@ class Anatomy(Part):
     """The host's time to make one replica of the model, as DataParallel makes one for each device in each step."""
     different_convolutions: Count | None = None
     """In a forward pass, by shape: what a new thread has to plan anew."""
-    bucket_bytes: list[Bytes] = []
+    bucket_bytes: Many[Bytes] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""
     """Why something is missing."""

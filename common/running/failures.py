@@ -10,12 +10,28 @@ import torch.distributed as dist
 from common.formats import gib
 from common.machine.devices import Place
 from common.measuring import memory
-from common.records import Failure, RunConfig
+from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
+
+KNOWN = {
+    "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
+    "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
+    "--batch-size to at least two for each device and micro-batch, or --image-size.",
+    "DataLoader worker": "A loader process has died: the kernel ends processes where the memory is full (see dmesg), "
+    "and a bus error means that /dev/shm is. Lower --workers, or --workers 0.",
+    "images in a row cannot be decoded": "Most of --data-dir is damaged, or no images: copy it again.",
+}
+"""Words of an error, and what to do about it."""
+UNKNOWN = "This is an error in the training itself; the traceback is in the record."
+BY_THE_STEP = ("training_step", "parallel_gradient", "reference_gradient", "validate")
+"""Functions in which memory grows with the micro-batch."""
 
 
 def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: int) -> Failure:
     """What went wrong, and what to do about it."""
+    if isinstance(error.__context__, KeyboardInterrupt):  # what fell over it, in a finally, is not the cause
+        error = error.__context__
+    kind: FailureKind
     text = str(error).strip() or type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
@@ -24,16 +40,15 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
         )
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _is_allocation_failure(text):
         kind = "out_of_memory"
-        advice = _for_less_memory(config, place)
+        advice = _for_less_memory(config, place) if grows_with_the_batch(error) else WITHOUT_BATCH
     elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and _is_communication(text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
-    elif "deterministic implementation" in text:
-        kind, advice = "exception", "Leave out --deterministic, or train a model without this operation."
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         kind, advice = "exception", "torch.compile cannot compile this model here: leave out --compile."
     else:
-        kind, advice = "exception", "This is an error in the training itself; the traceback is in the record."
+        kind = "exception"
+        advice = next((said for words, said in KNOWN.items() if words in text), UNKNOWN)
     return Failure(
         kind=kind,
         rank=place.rank,
@@ -41,6 +56,17 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
         advice=advice,
         traceback="".join(traceback.format_exception(error)),
     )
+
+
+WITHOUT_BATCH = (
+    "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "
+    "lower --num-classes, --image-size or --samples-per-epoch."
+)
+
+
+def grows_with_the_batch(error: BaseException) -> bool:
+    """Whether an error came out of a step, so that smaller micro-batches may avoid it."""
+    return any(frame.name in BY_THE_STEP for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _for_less_memory(config: RunConfig, place: Place) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
+from common.command_line.streams import tell
 from common.console import screen
 from common.errors import UsageError
 from common.machine.devices import Place
 from common.records.disk import check_writable, write_record
 from common.running import retry
-from common.running.failures import explain
+from common.running.failures import explain, grows_with_the_batch
+from common.running.interruptions import ignore_signals, interrupt_on_signals
 from common.running.measured_run import MeasuredRun
 
 
@@ -27,10 +28,11 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     """
     run = MeasuredRun(options, place)
     check_writable(options.results_dir)
-    signal.signal(signal.SIGTERM, _terminated)
+    interrupt_on_signals()
     try:
         yield run
         record = run.recorder.record_of_all_ranks()
+        ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
     except UsageError:
         raise
     except BaseException as error:
@@ -39,27 +41,26 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     finally:
         run.close()
     if place.rank == 0:
-        path = write_record(options.results_dir, record.run_id, record.model_dump_json(indent=1))
+        path = write_record(options.results_dir, record)
         screen.show_summary(run.console, record, path, next_command(record))
 
 
 def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not tear the record
+    ignore_signals()
     run.close()
     failure = explain(error, run.config, run.place, len(run.recorder.epochs))
     if failure.kind == "interrupted" and run.place.rank != 0:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     record = run.recorder.record_of_this_rank(failure)
-    path = write_record(run.options.results_dir, record.run_id, record.model_dump_json(indent=1))
-    if path:
-        print(f"\n{record.status}: {failure.message}\n{failure.advice}\nrecord: {path}", file=sys.stderr)
-    if failure.kind == "out_of_memory" and run.options.auto_accumulate:
+    where: object
+    try:
+        where = write_record(run.options.results_dir, record)
+    except UsageError as problem:  # a full disk, say: no reason to keep back what happened before
+        where = problem
+    if where:  # else another rank has written and said it
+        tell("", f"{record.status}: {failure.message}", failure.advice, f"record: {where}")
+    if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         retry.try_next(run.config, run.place.world)
     if failure.kind in ("interrupted", "out_of_memory"):
         sys.exit(130 if failure.kind == "interrupted" else 1)
-
-
-def _terminated(number: int, frame: object) -> None:
-    raise KeyboardInterrupt("ended by SIGTERM: under torchrun, all ranks are when one of them has died")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from math import isfinite
 from statistics import median
 
 from rich.markup import escape
@@ -15,6 +14,7 @@ from common.command_line.resolve import DEFAULTS, resolve
 from common.console import screen
 from common.console.plan import show_plan
 from common.examining import experiments, parity, traces
+from common.formats import printable
 from common.machine import devices
 from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
@@ -22,10 +22,11 @@ from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
-from common.records import Anatomy, Epoch
+from common.records import MAX_FINITE, Anatomy, Epoch
 from common.running import retry
-from common.running.checkpoints import Checkpoints, Start, find_start, restore
+from common.running.checkpoints import Checkpoints
 from common.running.recorder import Recorder
+from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.training import images
 from common.training.data import checksum, expected_indices, validation_loader
@@ -62,7 +63,8 @@ class MeasuredRun:
 
     def check_gradient(self, training: Training) -> None:
         """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
-        self._start, self.recorder.resumed = find_start(self.options, self.config, self.place.rank)
+        self._start, self.recorder.resumed = find_start(self.options, self.config, self.place)
+        restore(training, self.place, self._start)
         show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
         found = parity.check_parity(
@@ -132,10 +134,12 @@ class MeasuredRun:
                 self.recorder.anatomy = Anatomy(steps=steps, note=f"not measured: {reason}")
         if self.options.trace:
             stem = f"{self.recorder.run_id}_rank{self.place.rank}"
-            path = traces.write_trace(training, self.place, self.options.results_dir / "traces", stem)
-            self.progress.line(
-                f"trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local"
-            )
+            try:
+                path = traces.write_trace(training, self.place, self.options.results_dir / "traces", stem)
+                text = f"trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local"
+            except OSError as error:  # what was measured shall not be lost for it
+                text = f"trace: not written ({error.strerror or error})"
+            self.progress.line(escape(printable(text)))
 
     def close(self) -> None:
         """Take the bar off the screen and write what is left of the logs."""
@@ -153,7 +157,7 @@ class MeasuredRun:
                     problem = self._checkpoints.write(training, *((number + 1, 0) if last else (number, done + steps)))
                     barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
                 if problem:
-                    self.progress.line(f"[yellow]checkpoint not written: {escape(problem)}")
+                    self.progress.line(f"[yellow]checkpoint not written: {escape(printable(problem))}")
 
         return after_step
 
@@ -164,7 +168,7 @@ class MeasuredRun:
             epoch=number,
             steps=len(result.losses),
             samples=samples,
-            mean_loss=result.mean_loss if isfinite(result.mean_loss) else None,
+            mean_loss=result.mean_loss if abs(result.mean_loss) <= MAX_FINITE else None,
             expected_checksum=f"{checksum(expected):016x}",
             checkpoint_seconds=result.checkpoint_seconds,
         )
@@ -175,4 +179,4 @@ class MeasuredRun:
 
     def _tell_unreadable(self, files: list[str]) -> None:
         for name in self.recorder.new_unreadable(files):
-            self.progress.line(f"[yellow]  skipped {escape(name)}")
+            self.progress.line(f"[yellow]  skipped {escape(printable(name))}")

@@ -7,12 +7,14 @@ import secrets
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Literal
 
 from common.command_line.commands import command_line
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
 from common.records import (
+    MAX_TEXTS,
     Anatomy,
     DeviceUse,
     Epoch,
@@ -29,7 +31,7 @@ from common.records import (
 )
 from common.training.epoch import EpochResult
 
-STEPS = {"single": "02", "dp": "03", "ddp": "04"}
+STEPS: dict[Method, Literal["02", "03", "04"]] = {"single": "02", "dp": "03", "ddp": "04"}
 
 
 class Recorder:
@@ -88,7 +90,7 @@ class Recorder:
             "completed",
             ranks=gathered(self.trace),
             devices=[device for of_rank in gathered(self.devices) for device in of_rank],
-            unreadable_files=sorted(set().union(*gathered(self.unreadable))),
+            unreadable_files=sorted(set().union(*gathered(self.unreadable)))[:MAX_TEXTS],
         )
 
     def record_of_this_rank(self, failure: Failure) -> Record:
@@ -98,10 +100,10 @@ class Recorder:
             failure=failure,
             ranks=[self.trace] if self.epochs else [],
             devices=self.devices,
-            unreadable_files=sorted(self.unreadable),
+            unreadable_files=sorted(self.unreadable)[:MAX_TEXTS],
         )
 
-    def _record(self, status: str, **more) -> Record:
+    def _record(self, status: Literal["completed", "failed", "interrupted"], **more) -> Record:
         return Record(
             run_id=self.run_id,
             step=STEPS[self.method],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from common.command_line.streams import tell
 from common.errors import UsageError
 from common.records import DeviceMemory, Epoch, RunConfig
 from common.training.epoch import EpochResult
@@ -15,7 +18,8 @@ class ScalarLog:
     """Writes to `folder/<run_id>`, from rank 0; without a folder it does nothing."""
 
     def __init__(self, folder: Path | None, run_id: str, rank: int) -> None:
-        self._writer, self._step = None, 0
+        self._writer: Any = None
+        self._step = 0
         if folder is None:
             return
         if find_spec("tensorboard") is None:
@@ -32,11 +36,20 @@ class ScalarLog:
         """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
+        try:
+            self._write(self._writer, epoch, result, config, peaks)
+        except (OSError, RuntimeError, ValueError) as error:  # a full disk: the run is worth more than its log
+            tell(f"TensorBoard's log is not written any more ({getattr(error, 'strerror', None) or error})")
+            self._give_up()
+
+    def _write(
+        self, writer: Any, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]
+    ) -> None:
         for loss, duration in zip(result.losses, result.times.steps, strict=True):
             self._step += 1
-            self._writer.add_scalar("step/loss of rank 0", loss, self._step)
-            self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
-        add = self._writer.add_scalar
+            writer.add_scalar("step/loss of rank 0", loss, self._step)
+            writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
+        add = writer.add_scalar
         if epoch.mean_loss is not None:
             add("epoch/loss", epoch.mean_loss, epoch.epoch)
         add("epoch/samples per second", epoch.samples / sum(result.times.steps), epoch.epoch)
@@ -48,9 +61,14 @@ class ScalarLog:
         if epoch.validation:
             add("validation/top-1", epoch.validation.top1, epoch.epoch)
             add("validation/top-5", epoch.validation.top5, epoch.epoch)
-        self._writer.flush()
+        writer.flush()
 
     def close(self) -> None:
         """Write what is left."""
         if self._writer is not None:
-            self._writer.close()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        writer, self._writer = self._writer, None
+        with suppress(OSError, RuntimeError, ValueError):
+            writer.close()

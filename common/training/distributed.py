@@ -34,7 +34,14 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     ends with the code and the output that the error would have given it, but without the interpreter's last steps.
     """
     timeout = timedelta(seconds=timeout_seconds)
-    store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
+    try:
+        store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
+    except (dist.DistError, ValueError, TypeError, OverflowError) as error:
+        where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise UsageError(
+            f"the ranks cannot meet at {where} ({str(error).splitlines()[0][:120]}): the address must be that of a "
+            "machine which runs torchrun, the same on all of them; on one machine start torchrun --standalone"
+        ) from None
     if place.world.nodes == 1:
         # Ranks that torchrun has restarted share its store with those that died, whose addresses are still in it
         # (pytorch#135712). Over several nodes the number of restarts is no common name: docs/multi_node.md.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
 
 MAX_UNREADABLE_IN_A_ROW = 100
+FORMATS = ("JPEG", "MPO", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""Whatever a file is called, only these are decoded: Pillow would start a program, Ghostscript, for some others."""
 
 
 class ImageTree(NamedTuple):
@@ -52,12 +55,24 @@ def _image_folder(folder: Path) -> ImageFolder:
     from torchvision.datasets import ImageFolder
 
     try:
+        _refuse_loops(folder)
         return ImageFolder(folder)
     except FileNotFoundError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"--data-dir: {reason}; give a folder with one folder of images per class") from None
     except OSError as error:
         raise UsageError(f"--data-dir: cannot read {error.filename or folder} ({error.strerror})") from None
+
+
+def _refuse_loops(folder: Path) -> None:
+    """Raises `UsageError` for a link to a folder that it lies in: its images would be counted dozens of times."""
+    for inside, folders, _ in os.walk(folder):
+        for name in folders:
+            link = os.path.join(inside, name)
+            if os.path.islink(link) and os.path.join(os.path.realpath(inside), "").startswith(
+                os.path.join(os.path.realpath(link), "")
+            ):
+                raise UsageError(f"--data-dir: {link} is a link to a folder that it lies in; remove it")
 
 
 def find(folder: Path) -> DataFound:
@@ -75,7 +90,7 @@ class TrainingImages(Dataset):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        self.samples = image_tree(Path(config.data_dir)).training.samples
+        self.samples = image_tree(Path(config.data_dir or "")).training.samples
         if config.samples_per_epoch < len(self.samples):
             random = torch.Generator().manual_seed(config.seed)
             chosen = torch.randperm(len(self.samples), generator=random)[: config.samples_per_epoch]
@@ -91,7 +106,8 @@ class TrainingImages(Dataset):
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch. In place of an image that cannot be decoded stands the next one that can, so that all ranks'
         batches keep their size. Raises RuntimeError where a hundred in a row cannot."""
-        found, unreadable = [], []
+        found: list[tuple] = []
+        unreadable: list[str] = []
         for epoch, index in samples:
             for offset in range(MAX_UNREADABLE_IN_A_ROW):
                 path, label = self.samples[(index + offset) % len(self)]
@@ -120,7 +136,8 @@ class ValidationImages(Dataset):
 
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch, without the images that cannot be decoded."""
-        found, unreadable = [], []
+        found: list[tuple] = []
+        unreadable: list[str] = []
         for _, index in samples:
             path, label = self.samples[index]
             image = _decoded(path, unreadable)
@@ -140,9 +157,13 @@ def _decoded(path: str, unreadable: list[str]):
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        if not os.path.isfile(path):  # a pipe would be waited for without end
+            raise OSError("not a file")
+        with Image.open(path, formats=FORMATS) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # what a decoder stumbles over first in a broken file may be of any kind
         unreadable.append(f"{path} ({str(error).replace(path, '…') or type(error).__name__})")
         return None
 

@@ -57,20 +57,6 @@ def test_unwritable_results_directory(tmp_path):
     assert "Traceback" not in process.stderr
 
 
-@pytest.fixture
-def full_disk(tmp_path):
-    """A folder on a file system of its own, with room for one small file."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4k", "lab-test", folder], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small disk (needs root): {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_full_disk_keeps_what_is_there_and_saves_the_record_elsewhere(full_disk, tmp_path):
     earlier = full_disk / "earlier.json"
     earlier.write_text("{}")

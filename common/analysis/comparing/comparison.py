@@ -6,8 +6,6 @@ Step 05 writes it as `comparison.csv`, beside other tables, so that anybody can 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from common.analysis.comparing.tables import Line, ends, table_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
+from common.records.disk import write_whole
 
 
 def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -93,12 +92,6 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]
     for path in {folder / name for name in tables} - set(written):
         path.unlink(missing_ok=True)
     for path, table in written.items():
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".table-", suffix=".part", delete=False) as file:
-            part = Path(file.name)
-        try:
-            table.to_csv(part, index=False)
-            part.chmod(0o644)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        content = table.to_csv(index=False).encode(errors="replace")
+        write_whole(path, lambda file, content=content: file.write(content))
     return list(written)

@@ -22,6 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import PhaseName
+from common.records.disk import write_whole
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
 COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
@@ -159,5 +160,5 @@ def _png(figure: Figure) -> bytes:
 
 def write_drawn(drawn: Drawn, folder: Path) -> None:
     """Write a figure as SVG and PNG. OSError where that is not possible."""
-    (folder / f"{drawn.name}.svg").write_text(drawn.svg, encoding="utf-8")
-    (folder / f"{drawn.name}.png").write_bytes(drawn.png)
+    for ending, content in (("svg", drawn.svg.encode()), ("png", drawn.png)):
+        write_whole(folder / f"{drawn.name}.{ending}", lambda file, content=content: file.write(content))

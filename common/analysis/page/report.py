@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement
-from common.analysis.page.figures import Figures
+from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
+from common.analysis.page.figures import Figures, draw_figures
 from common.analysis.page.wording import TEMPLATES, Wording
-from common.analysis.reading.folder import Folder
+from common.analysis.predicting.question import Question
+from common.analysis.reading.folder import Folder, our_fault
+from common.analysis.reading.runs import Run
 from common.errors import UsageError
+from common.records.disk import write_whole
 
 MAX_LISTED = 100
+
+
+def compose(
+    folder: Folder, words: Wording, with_png: bool, question: Question | None = None
+) -> tuple[Judgement, Figures]:
+    """Judge and draw. Runs that a mistake of ours stumbles over are moved to `folder.skipped`, and named."""
+    try:
+        return _compose(folder, words, with_png, question)
+    except Exception:
+        found = {run.file: _mistake(run, folder, words) for run in folder.runs}
+        if not any(found.values()):
+            raise
+    folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
+    folder.runs = [run for run in folder.runs if not found[run.file]]
+    return _compose(folder, words, with_png, question)
+
+
+def _compose(
+    folder: Folder, words: Wording, with_png: bool, question: Question | None = None
+) -> tuple[Judgement, Figures]:
+    judgement = judge(folder, question)
+    figures = draw_figures(judgement, words, with_png)
+    render_page(folder, judgement, figures, words)  # a mistake in the page, too, shall cost one run only
+    return judgement, figures
+
+
+def _mistake(run: Run, folder: Folder, words: Wording) -> Exception | None:
+    """What goes wrong with a page about this run alone."""
+    try:
+        _compose(replace(folder, runs=[run], skipped=[]), words, with_png=False)
+    except Exception as error:
+        return error
+    return None
 
 
 def write_report(
@@ -28,21 +64,14 @@ def write_report(
     words: Wording,
     others: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the page, whole or not at all. UsageError where `path` cannot be written."""
+    """Write the page, whole or not at all. UsageError where `path` cannot be written, or holds anything but a page."""
     page = render_page(folder, judgement, figures, words, others)
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=".report-", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(page)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
+        if path.is_file() and not _is_page(path):  # a record, say
+            raise FileExistsError(errno.EEXIST, "it is there and no page")
+        write_whole(path, lambda file: file.write(page.encode(errors="replace")))
     except OSError as error:
-        if temporary:
-            temporary.unlink(missing_ok=True)
         raise UsageError(
             f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"
         ) from None
@@ -57,6 +86,12 @@ def _unbroken(text: str) -> str:
     """No line ends between a number and its unit, nor within `DP × 2` or an interval."""
     text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
     return re.sub(r"(?<=P) (?=× \d)|(?<=P ×) (?=\d)|(?<=\d) (?=[×%]|[mµ]?s\b|[KMG]iB)", "\u00a0", text)
+
+
+def _is_page(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(15)
+    return not start or start.lower() == b"<!doctype html>"
 
 
 def render_page(

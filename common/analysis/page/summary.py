@@ -20,6 +20,7 @@ from common.analysis.judging.row_checks import troubles
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
+from common.formats import printable
 
 MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 20, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
@@ -27,7 +28,6 @@ CAN_GO = ("energy", "global_batch", "scaling_efficiency", "epoch_time")
 """Columns that a narrow console leaves to the page, in this order."""
 WIDE = 1000
 """Any table fits into so many characters."""
-NO_BREAK_SPACE = "\u00a0"
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
@@ -48,12 +48,12 @@ def print_summary(
         console.print(f"[dim]{words.say('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}")
     say_lines = _Lines(console, words)
     for series in judgement.across.batches:
-        console.print(f"\n[bold]{printable(words.text(series.title))}[/bold]")
+        console.print(f"\n[bold]{_safe(words.text(series.title))}[/bold]")
         say_lines(series.lines)
     if judgement.across.climb:
         console.print(f"\n[bold]{words.say('table.ladder')}[/bold]")
         say_lines(judgement.across.climb.lines)
-        console.print(printable(judgement.across.climb.command), soft_wrap=True)
+        console.print(_safe(judgement.across.climb.command), soft_wrap=True)
     if judgement.across.changes:
         console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
         say_lines([change.sentence for change in judgement.across.changes])
@@ -65,12 +65,12 @@ def print_summary(
         skipped = [item for item in folder.skipped if item.is_our_fault is ours]
         say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
     outcome, details = words.text(judgement.headline.outcome), " ".join(words.lines(judgement.headline.details))
-    console.print(f"\n[bold]{printable(outcome)}[/bold]")
+    console.print(f"\n[bold]{_safe(outcome)}[/bold]")
     if judgement.answer and judgement.answer.why:
         why = words.say("why.sentence", parts=judgement.answer.why)
-        console.print(f"[bold]{words.say('page.why')}[/bold] {printable(why)}")
+        console.print(f"[bold]{words.say('page.why')}[/bold] {_safe(why)}")
     if details:
-        console.print(printable(details))
+        console.print(_safe(details))
     if judgement.has_few_runs:
         console.print(f"[dim]{words.say('console.few_runs')}[/dim]")
     advice = judgement.groups[0].why.advice if judgement.groups else []
@@ -84,9 +84,9 @@ def _advice(line: Advice) -> Finding:
     return finding(id, what=line.what, how=line.how, because=line.because)
 
 
-def printable(text: str) -> str:
+def _safe(text: str) -> str:
     """Text from a record, safe for a terminal: no markup of rich, no control characters."""
-    return escape("".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text))
+    return escape(printable(text))
 
 
 def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None:
@@ -98,7 +98,7 @@ def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None
     say_lines(_doubts(part), "yellow")
     for standard, tried in by_standard(part.effects).items():
         title = words.say("console.options", row=standard.name)
-        console.print(f"\n[bold]{printable(title)}[/bold]")
+        console.print(f"\n[bold]{_safe(title)}[/bold]")
         say_lines([effect.sentence for effect in tried], most=MAX_OPTIONS)
     say_lines(part.without_default)
 
@@ -111,12 +111,12 @@ def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Gr
             break
     left_out = [words.label(column) for column in table.columns if column.id in CAN_GO[:count]]
     if left_out:
-        grid.caption = printable(words.say("console.more_columns", columns=left_out))
+        grid.caption = _safe(words.say("console.more_columns", columns=left_out))
     return grid
 
 
 def _grid(table: Table, title: str, words: Wording, without: Sequence[str] = ()) -> Grid:
-    grid = Grid(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    grid = Grid(title=_safe(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     hidden = ("devices", *without)  # the name says how many devices
     shown = [place for place, column in enumerate(table.columns) if column.id not in hidden]
     for place in shown:
@@ -132,9 +132,9 @@ def _grid(table: Table, title: str, words: Wording, without: Sequence[str] = ())
 def _cell(cell: Cell, words: Wording, name: RowName | None) -> str:
     mark = " [yellow]![/yellow]" if cell.warnings else ""
     notes = words.lines(note for note in cell.notes if not isinstance(note, RowName))
-    below = "\n".join(printable(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
+    below = "\n".join(_safe(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
     text = words.text(name) if name else words.cell(cell)
-    return printable(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
+    return _safe(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
 
 
 def _doubts(part: GroupJudgement) -> list:
@@ -163,6 +163,6 @@ class _Lines:
 
     def __call__(self, lines: Sequence, colour: str = "default", most: int = MAX_LINES) -> None:
         for line in lines[:most]:
-            self._console.print(f"[{colour}]• {printable(self._words.text(line))}[/{colour}]")
+            self._console.print(f"[{colour}]• {_safe(self._words.text(line))}[/{colour}]")
         if len(lines) > most:
             self._console.print(f"• {self._words.say('console.more_lines', count=len(lines) - most)}")

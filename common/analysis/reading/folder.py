@@ -53,9 +53,9 @@ class Folder:
 
 
 def read_folder(folder: Path) -> Folder:
-    """Read every `*.json` in `folder` itself. UsageError where there is no such folder."""
+    """Read every `*.json` in `folder` itself, but for hidden ones. UsageError where there is no such folder."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.name[0] != ".")
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
@@ -81,14 +81,19 @@ def read_folder(folder: Path) -> Folder:
             found.skipped.append(Skipped(name, str(error)))
         except Exception as error:
             # A mistake of ours costs this file, never the page; nor may it pass for a mistake of the file.
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
-            found.skipped.append(Skipped(name, told, is_our_fault=True))
+            found.skipped.append(our_fault(name, error))
     found.runs = with_devices_before(sorted(found.runs, key=lambda run: (run.record.started_at, run.file)), checked)
     checked.sort(key=lambda record: record.started_at)
     found.environment = checked[-1] if checked else None
     found.probed = [record for record in checked if record.probes]
     return found
+
+
+def our_fault(file: str, error: Exception) -> Skipped:
+    """A file that this program, by a mistake of its own, cannot deal with."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    told = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+    return Skipped(file, told, is_our_fault=True)
 
 
 def read_record(path: Path) -> Record | EnvironmentRecord:
@@ -105,7 +110,7 @@ def read_record(path: Path) -> Record | EnvironmentRecord:
     except OSError as error:
         raise RefusedError(f"cannot be read: {error.strerror or error}") from None
     try:
-        return AnyRecord.validate_json(content)
+        return AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
     except ValidationError as error:
         raise RefusedError(_reason(error, content)) from None
 

@@ -8,6 +8,9 @@ import time
 import pytest
 
 from analysis.factories import make_environment_record, make_record, typical_lab, write
+from common.analysis.page import report
+from common.analysis.page.wording import Wording
+from common.analysis.reading.folder import read_folder
 from common.records import Failure
 
 
@@ -79,14 +82,46 @@ def test_unknown_flag(tmp_path, compare):
     assert "--frobnicate" in one_line_error(compare(tmp_path, "--frobnicate"))
 
 
-@pytest.mark.parametrize("target", ["file/report.html", "folder"])
+@pytest.mark.parametrize("target", ["file/report.html", "folder", "pipe", "results/single.json"])
 def test_a_page_that_cannot_be_written(tmp_path, compare, target):
+    """A record is not overwritten, nor is what is no file (/dev/null, say) replaced."""
     folder = write(tmp_path / "results", *typical_lab())
+    (folder / "single.json").write_text(before := make_record().model_dump_json())
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     done = compare(folder, "--quiet", "--output-report", str(tmp_path / target))
     assert "--output-report" in one_line_error(done)
-    assert not list(tmp_path.rglob(".report-*"))
+    assert not list(tmp_path.rglob("*.part"))
+    assert (folder / "single.json").read_text() == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_page_behind_a_link_is_renewed_and_the_link_stays(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    (tmp_path / "elsewhere.html").write_text("")
+    (tmp_path / "link.html").symlink_to(tmp_path / "elsewhere.html")
+    for _ in range(2):
+        assert compare(folder, "--quiet", "--output-report", str(tmp_path / "link.html")).returncode == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "elsewhere.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_run_that_we_stumble_over_is_named_and_the_rest_is_compared(tmp_path, monkeypatch):
+    bad = make_record("dp", 2, run_id="bad")
+    found = read_folder(write(tmp_path, *typical_lab(), bad))
+    usual = report.judge
+
+    def stumbling(folder):
+        if any(run.record.run_id == "bad" for run in folder.runs):
+            raise OverflowError("too large")
+        return usual(folder)
+
+    monkeypatch.setattr(report, "judge", stumbling)
+    page = report.compose(found, Wording(), with_png=False).page
+    (skipped,) = [item for item in found.skipped if item.is_our_fault]
+    assert (skipped.file, "OverflowError: too large" in skipped.reason) == ("bad.json", True)
+    assert "OverflowError: too large" in page
 
 
 def test_plots_that_cannot_be_written(tmp_path, compare):

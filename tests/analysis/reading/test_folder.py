@@ -51,7 +51,14 @@ def test_raw_lists_do_not_pile_up(tmp_path):
         ("extra.json", lambda r: r.update(surprise=1), "surprise"),
         ("lacking.json", lambda r: r.pop("config"), "config: Field required"),
         ("zero.json", lambda r: r["ranks"][0].update(step_seconds=[0.0] * 40), "no usable time"),
-        ("endless.json", lambda r: r["ranks"][0].update(step_seconds=[1e308] * 40), "no usable time"),
+        ("endless.json", lambda r: r["ranks"][0].update(step_seconds=[1e308] * 40), "step_seconds.0"),
+        ("digits.json", lambda r: r["world"].update(devices=10**400), "devices"),
+        ("text.json", lambda r: r["config"].update(epochs="2"), "config.epochs"),
+        ("true.json", lambda r: r["config"].update(epochs=True), "config.epochs"),
+        ("odd.json", lambda r: r["config"].update(accumulation_steps=33), "33 accumulation steps do not divide"),
+        ("loss.json", lambda r: r["epochs"][0].update(mean_loss=-1e308), "mean_loss"),
+        ("twice.json", lambda r: r["ranks"].append(r["ranks"][0]), "a rank twice"),
+        ("items.json", lambda r: r.update(unreadable_files=[0] * 1_000_000), "unreadable_files.0"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, name, change, said):
@@ -71,10 +78,12 @@ def test_files_that_are_no_records(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_text("not looked at")
+    (tmp_path / ".hidden.json").write_text("not looked at")
+    (tmp_path / "UPPER.JSON").write_text("looked at")
     said = reasons(tmp_path)
     assert set(said) == {
         f"{name}.json" for name in ["cut", "empty", "foreign", "list", "latin", "deep", "folder", "pipe", "gone"]
-    }
+    } | {"UPPER.JSON"}
     assert "cut off" in said["cut.json"]
     assert "not a record of this lab" in said["foreign.json"]
     assert said["latin.json"] == "not UTF-8 text"

@@ -1,0 +1,47 @@
+"""Ctrl-C, SIGTERM and SIGHUP: each ends the run in its own way, with a record, and none in the middle of a write."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+REASONS = {
+    signal.SIGTERM: "ended by SIGTERM: under torchrun, all ranks are when one of them has died",
+    signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
+}
+SIGNALS = (signal.SIGINT, *REASONS)
+
+
+def interrupt_on_signals() -> None:
+    """From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. What nohup has ignored stays ignored."""
+    for number in REASONS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def ignore_signals() -> None:
+    """For the last record: a second Ctrl-C must not tear it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """While open, a signal is only noted; it counts when the `with` ends. For what must be whole, and does not hang."""
+    noted: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if noted:
+        before[signal.Signals(noted[0])](noted[0], None)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(REASONS[signal.Signals(number)])

@@ -1,0 +1,168 @@
+"""Where a run begins: at the beginning, or where the checkpoint that it goes on from was written."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from common.command_line.options import TrainingOptions
+from common.errors import UsageError
+from common.formats import printable
+from common.machine.devices import Place
+from common.machine.ranks import from_rank_0
+from common.records import Resumed, RunConfig
+from common.records.disk import check_writable
+from common.running.checkpoints import MADE_FOR, POSITION, checkpoint_files
+from common.training.models import seed_devices
+from common.training.step import Training
+
+PARTS = {
+    "config": dict,
+    "epoch": int,
+    "steps_done": int,
+    "model": dict,
+    "optimizer": dict,
+    "scaler": dict,
+    "random_by_rank": list,
+}
+"""What a checkpoint holds, and of which type."""
+
+
+class NothingLeftError(UsageError):
+    """A checkpoint that was written after the last epoch."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins."""
+
+    epoch: int = 1
+    steps_done: int = 0
+    state: dict | None = None
+    """What `restore` puts back; None for a run from the beginning."""
+
+
+def find_start(options: TrainingOptions, config: RunConfig, place: Place) -> tuple[Start, Resumed | None]:
+    """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
+    found: tuple[Start, Resumed | None] | UsageError = Start(), None
+    if place.rank == 0:
+        try:
+            found = _read(options, config, place.world.restarts)
+        except UsageError as error:
+            found = error
+    found = from_rank_0(found)
+    if isinstance(found, UsageError):
+        raise found
+    return found
+
+
+def restore(training: Training, place: Place, start: Start) -> None:
+    """Put weights, optimizer, scaler and random state back. Raises `UsageError` where they are not those of this model.
+
+    To be called before the run begins, so that it fails early, and after the warm-up, which has changed them all.
+    """
+    if start.state is None:
+        return
+    try:
+        _restore(training, place, start, start.state)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = printable(" ".join(str(error).split())[:200])
+        raise UsageError(f"--resume: the checkpoint does not fit this model and run ({reason})") from None
+
+
+def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -> None:
+    if start.steps_done >= training.steps_per_epoch:
+        raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
+    training.classifier.load_state_dict(checkpoint["model"])
+    training.optimizer.load_state_dict(checkpoint["optimizer"])
+    for parameter, state in training.optimizer.state.items():
+        momentum = state.get("momentum_buffer")
+        if momentum is not None and momentum.shape != parameter.shape:
+            raise ValueError(f"a momentum of shape {tuple(momentum.shape)} for weights of {tuple(parameter.shape)}")
+    if checkpoint["scaler"]:  # of a run in another precision it is empty
+        training.scaler.load_state_dict(checkpoint["scaler"])
+    of_ranks = checkpoint["random_by_rank"]
+    if len(of_ranks) != place.world.processes:  # another method or another number of ranks: streams of their own again
+        seed_devices(place, training.config.seed + start.epoch)
+        return
+    on_cpu, *on_gpus = of_ranks[place.rank]
+    torch.set_rng_state(on_cpu)
+    for gpu, state in zip(place.indices if place.kind == "cuda" else (), on_gpus, strict=False):
+        torch.cuda.set_rng_state(state, gpu)
+
+
+def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[Start, Resumed | None]:
+    folder = options.checkpoint_dir
+    if folder:
+        check_writable(folder, "--checkpoint-dir")
+    newest_first = checkpoint_files(folder) if folder else []
+    if options.resume != "auto":
+        path = Path(options.resume) if options.resume else None
+        found = _checked_file(path, config) if path else (Start(), None)
+        if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
+            raise UsageError(
+                f"--checkpoint-dir {folder} holds checkpoints of another run: "
+                "add --resume auto to go on from the newest of them, or name another folder"
+            )
+        return found
+    skipped: list[str] = []
+    for path in newest_first:
+        try:
+            return _checked(path, _load(path), config, skipped)
+        except ValueError as error:
+            skipped.append(f"{path.name}: {error}")
+        except NothingLeftError:
+            # The rank that died had written its last checkpoint, and took the times of all epochs with it.
+            if not restarts:
+                raise
+            skipped.append(f"{path.name}: nothing is left to train after it, and no record of what was trained")
+    if skipped and restarts and all("nothing is left" in reason for reason in skipped):
+        return Start(), None
+    if skipped:
+        raise UsageError(f"--resume auto: none of {folder}'s checkpoints can be read ({skipped[0]})")
+    return Start(), None
+
+
+def _checked_file(path: Path, config: RunConfig) -> tuple[Start, Resumed]:
+    try:
+        return _checked(path, _load(path), config, [])
+    except ValueError as error:
+        raise UsageError(f"--resume {path}: {error}") from None
+
+
+def _load(path: Path) -> dict:
+    """Raises ValueError, in words, for what is no whole checkpoint."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            if damaged := parts.testzip():  # torch does not look at its own checksums
+                raise ValueError(f"{damaged} is damaged")
+        # weights_only: tensors and plain values; a file from elsewhere cannot run code.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
+    except IsADirectoryError:
+        raise ValueError("it is a folder") from None
+    except Exception as error:  # what the reader stumbles over first in a torn file may be of any kind
+        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None
+    if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):
+        raise ValueError("it is not a checkpoint of this lab")
+    return state
+
+
+def _checked(path: Path, state: dict, config: RunConfig, skipped: list[str]) -> tuple[Start, Resumed]:
+    epoch, steps_done = state["epoch"], state["steps_done"]
+    for name in (*MADE_FOR, *(POSITION if steps_done else ())):
+        theirs, ours = state["config"].get(name), getattr(config, name)
+        if theirs != ours:
+            theirs = printable(str(theirs)[:80])
+            where = ", in the middle of an epoch" if name in POSITION else ""
+            raise UsageError(f"--resume: {path.name} was written with {name} {theirs}{where}, this run has {ours}")
+    if epoch < 1 or steps_done < 0:
+        raise ValueError(f"it goes on in epoch {epoch} after {steps_done} steps")
+    if epoch > config.epochs:
+        raise NothingLeftError(f"--resume: {path.name} has all {config.epochs} epochs behind it; ask for more --epochs")
+    return Start(epoch, steps_done, state), Resumed(file=str(path), epoch=epoch, steps_done=steps_done, skipped=skipped)

@@ -1,0 +1,82 @@
+"""Signals and full disks at the worst moment: what was measured is kept, and the cause is named."""
+
+import os
+
+import pytest
+import torch
+from conftest import SMALL, environment, planted, records_in, run_script
+
+SINGLE = "02_baseline_single_gpu.py"
+# Runs of a signal or an error at one moment; the run itself is the usual one.
+MOMENTS = """
+import os, signal
+def first(module, name, act):
+    usual, done = getattr(module, name), []
+    def planted(*arguments, **more):
+        if not done:
+            done.append(1)
+            act()
+        return usual(*arguments, **more)
+    setattr(module, name, planted)
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+def run_out_of_memory():
+    raise MemoryError
+"""
+
+
+def run(tmp_path, moment, *more, **env):
+    script = planted(tmp_path, SINGLE, MOMENTS + moment)
+    arguments = [*SMALL, "--batch-size", 32, "--results-dir", tmp_path / "results", *more]
+    return run_script(script, *arguments, env=environment(**env))
+
+
+def test_ctrl_c_in_a_checkpoint_lets_it_end_and_is_called_an_interruption(tmp_path):
+    moment = "import torch; first(torch, 'save', send(signal.SIGINT))"
+    process = run(tmp_path, moment, "--checkpoint-dir", tmp_path / "checkpoints")
+    assert process.returncode == 130, process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
+    (written,) = (tmp_path / "checkpoints").iterdir()
+    assert torch.load(written, weights_only=True)["epoch"] == 2
+    assert "Traceback" not in process.stderr
+
+
+def test_a_closed_terminal_leaves_a_record(tmp_path):
+    process = run(tmp_path, "from common.training import epoch; first(epoch, 'training_step', send(signal.SIGHUP))")
+    assert process.returncode == 130
+    (record,) = records_in(tmp_path / "results")
+    assert record["status"] == "interrupted"
+    assert "SIGHUP" in record["failure"]["message"]
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_the_last_write_does_not_take_the_record(tmp_path, number):
+    process = run(tmp_path, f"import os; first(os, 'fsync', send(signal.{number}))")
+    assert process.returncode == 0, process.stderr
+    assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(full_disk, tmp_path):
+    process = run(tmp_path, "", "--checkpoint-dir", full_disk)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("checkpoint not written: No space left on device") == 2
+    assert os.listdir(full_disk) == []
+    assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
+
+
+def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
+    process = run(tmp_path, "", "--tensorboard", full_disk, "--batch-size", 4, "--epochs", 4)
+    assert process.returncode == 0, process.stderr
+    assert "TensorBoard's log is not written any more (No space left on device)" in process.stderr
+
+
+def test_a_full_disk_does_not_hide_what_came_before(full_disk, tmp_path):
+    (tmp_path / "spare").mkdir()
+    (full_disk / "filler").write_bytes(b"x" * 4096)
+    moment = "from common.training import epoch; first(epoch, 'training_step', run_out_of_memory)"
+    process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(tmp_path / "spare"))
+    assert process.returncode == 1
+    assert "failed: MemoryError" in process.stderr
+    assert "No space left on device): saved as" in process.stderr
+    assert [record["failure"]["kind"] for record in records_in(tmp_path / "spare")] == ["out_of_memory"]
