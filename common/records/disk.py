@@ -34,13 +34,18 @@ def check_writable(folder: Path, flag: str = "--results-dir") -> None:
         raise UsageError(f"cannot write to {flag} {folder} ({error.strerror}): name another folder") from None
 
 
+def record_path(folder: Path, run_id: str) -> Path:
+    """Where the record of a run goes."""
+    return folder / f"{run_id}.json"
+
+
 def write_record(folder: Path, record: Record | EnvironmentRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
     Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
     temporary folder.
     """
-    path, content = folder / f"{record.run_id}.json", _encoded(record)
+    path, content = record_path(folder, record.run_id), _encoded(record)
     if path.exists():
         return None
     try:

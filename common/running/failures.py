@@ -86,5 +86,13 @@ def _is_allocation_failure(text: str) -> bool:
     return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
+AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
+
+
+def is_timeout(message: str) -> bool:
+    """Whether an error of the exchange is that it took too long."""
+    return any(words in message.lower() for words in ("timed out", "timeout"))
+
+
 def _is_communication(text: str) -> bool:
     return any(words in text.lower() for words in ("connection", "timed out", "timeout", "nccl", "gloo", "peer"))

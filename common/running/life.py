@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
@@ -12,11 +13,12 @@ from common.command_line.streams import tell
 from common.console import screen
 from common.errors import UsageError
 from common.machine.devices import Place
-from common.records.disk import check_writable, write_record
+from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
-from common.running.failures import explain, grows_with_the_batch
+from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout
+from common.running.hangs import say_last, waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals
-from common.running.measured_run import MeasuredRun
+from common.running.measured_run import AnatomyError, MeasuredRun
 
 
 @contextmanager
@@ -34,15 +36,34 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
         record = run.recorder.record_of_all_ranks()
         ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
     except UsageError:
+        run.hangs.close()
         raise
+    except AnatomyError as error:
+        _without_anatomy(run, error)
     except BaseException as error:
         _failed(run, error)
         raise
     finally:
         run.close()
+    run.hangs.close()
     if place.rank == 0:
         path = write_record(options.results_dir, record)
         screen.show_summary(run.console, record, path, next_command(record))
+
+
+def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
+    """Some rank has failed after the last epoch, and the others must not wait for it: the run is complete all the same.
+
+    Every rank holds the record of all ranks by now; the first to come here writes it. The process ends at once, and so
+    lets the others know, who come here for the lost connection.
+    """
+    ignore_signals()
+    record = error.record
+    path = write_record(run.options.results_dir, record)
+    if path:
+        tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
+        screen.show_summary(run.console, record, path, next_command(record))
+    sys.exit(0)
 
 
 def _failed(run: MeasuredRun, error: BaseException) -> None:
@@ -50,6 +71,13 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     ignore_signals()
     run.close()
     failure = explain(error, run.config, run.place, len(run.recorder.epochs))
+    if failure.kind == "communication" and is_timeout(failure.message):
+        found = run.hangs.examine(waiting_line(error))
+        if found:
+            failure = failure.model_copy(update={"kind": "hang", "message": found[0], "rank": found[1]})
+            failure.advice = AFTER_A_HANG
+    elif failure.kind == "communication":
+        run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))
     if failure.kind == "interrupted" and run.place.rank != 0:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     record = run.recorder.record_of_this_rank(failure)
@@ -60,7 +88,10 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         where = problem
     if where:  # else another rank has written and said it
         tell("", f"{record.status}: {failure.message}", failure.advice, f"record: {where}")
+        if failure.kind == "hang":
+            say_last(f"hang: {failure.message}", run.hangs.folder)
+    run.hangs.close()
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         retry.try_next(run.config, run.place.world)
-    if failure.kind in ("interrupted", "out_of_memory"):
+    if failure.kind in ("interrupted", "out_of_memory", "hang"):
         sys.exit(130 if failure.kind == "interrupted" else 1)

@@ -22,9 +22,10 @@ from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
-from common.records import MAX_FINITE, Anatomy, Epoch
+from common.records import MAX_FINITE, Anatomy, Epoch, Record
 from common.running import retry
 from common.running.checkpoints import Checkpoints
+from common.running.hangs import HangWatch
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
@@ -33,6 +34,14 @@ from common.training.data import checksum, expected_indices, validation_loader
 from common.training.epoch import EpochResult, measured_epoch
 from common.training.step import Training, training_step
 from common.training.validation import validate
+
+
+class AnatomyError(Exception):
+    """A rank has failed while steps were taken apart. `record` is that of the run without them."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.anatomy)
+        self.record = record
 
 
 class MeasuredRun:
@@ -51,6 +60,7 @@ class MeasuredRun:
         self.recorder = Recorder(options.method, self.config, place)
         self.recorder.backend_class = backend_class()
         self.recorder.devices = device_uses(place, self.recorder.host)
+        self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
         self.console = screen.open_console(place.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
         self.log = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
@@ -125,13 +135,18 @@ class MeasuredRun:
             count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
             self.progress.line(screen.anatomy_line(count, self._step_seconds))
             self.progress.phase("where a step goes", count)
+            # Who fails alone cannot ask the others for their times any more: they are gathered before.
+            measured = self.recorder.record_of_all_ranks() if self.place.world.processes > 1 else None
             try:
                 self.recorder.anatomy = experiments.dissect(training, self.place, steps, self.progress.advance)
             except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
                 # The epochs are measured by now, and shall not be lost for it.
                 reason = str(error).split("\n")[0] or type(error).__name__
-                self.progress.line(f"[yellow]where a step goes: not measured, {escape(reason)}")
-                self.recorder.anatomy = Anatomy(steps=steps, note=f"not measured: {reason}")
+                note = f"not measured: rank {self.place.rank}: {reason}" if measured else f"not measured: {reason}"
+                self.recorder.anatomy = Anatomy(steps=steps, note=note)
+                if measured:
+                    raise AnatomyError(measured.model_copy(update={"anatomy": self.recorder.anatomy})) from error
+                self.progress.line(f"[yellow]where a step goes: {escape(note)}")
         if self.options.trace:
             stem = f"{self.recorder.run_id}_rank{self.place.rank}"
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -
     if start.steps_done >= training.steps_per_epoch:
         raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
     training.classifier.load_state_dict(checkpoint["model"])
-    training.optimizer.load_state_dict(checkpoint["optimizer"])
+    training.optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))  # else the warm-up changes it
     for parameter, state in training.optimizer.state.items():
         momentum = state.get("momentum_buffer")
         if momentum is not None and momentum.shape != parameter.shape:

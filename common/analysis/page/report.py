@@ -90,8 +90,8 @@ def _unbroken(text: str) -> str:
 
 def _is_page(path: Path) -> bool:
     with open(path, "rb") as file:
-        start = file.read(15)
-    return not start or start.lower() == b"<!doctype html>"
+        start = file.read(64).lstrip()
+    return not start or start.lower().startswith(b"<!doctype html>")
 
 
 def render_page(

@@ -112,13 +112,14 @@ def test_a_run_that_we_stumble_over_is_named_and_the_rest_is_compared(tmp_path, 
     found = read_folder(write(tmp_path, *typical_lab(), bad))
     usual = report.judge
 
-    def stumbling(folder):
+    def stumbling(folder, *more):
         if any(run.record.run_id == "bad" for run in folder.runs):
             raise OverflowError("too large")
-        return usual(folder)
+        return usual(folder, *more)
 
     monkeypatch.setattr(report, "judge", stumbling)
-    page = report.compose(found, Wording(), with_png=False).page
+    judgement, figures = report.compose(found, Wording(), with_png=False)
+    page = report.render_page(found, judgement, figures, Wording())
     (skipped,) = [item for item in found.skipped if item.is_our_fault]
     assert (skipped.file, "OverflowError: too large" in skipped.reason) == ("bad.json", True)
     assert "OverflowError: too large" in page

@@ -1,0 +1,173 @@
+"""A hang in one sentence: which rank the others wait for, in which call, since when, and where each of them stands.
+
+When an exchange takes longer than `--timeout`, every rank that waits in it leaves a note in a folder that the ranks of
+this host share. The rank without a note is the one that the others wait for; it is asked for its stack by a signal
+(faulthandler answers without the interpreter's help), and ended, for it may be unable to end itself.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+
+import torch
+
+from common.formats import printable
+from common.machine.devices import Place
+
+NOTES_SECONDS = 3.0
+"""The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
+STACK_SECONDS = 2.0
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
+NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
+
+
+class HangWatch:
+    """What the ranks of one host know of each other. Does nothing until `examine` is called."""
+
+    def __init__(self, run_id: str, place: Place, pids: list[int]) -> None:
+        self._place, self._pids = place, pids
+        self._alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
+        self.folder = Path(tempfile.gettempdir()) / f"lab-{run_id}"
+        if self._alone:
+            return
+        self.folder.mkdir(exist_ok=True)
+        self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 faulthandler writes to it until the end
+        # Of all threads: whichever answers the signal of a process that was stopped need not be the main one.
+        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=True)
+
+    def close(self) -> None:
+        """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
+        if not self._alone and not self._file(self._place.rank, "waits").exists():
+            with suppress(OSError):
+                self._file(self._place.rank, "stack").unlink()
+                self.folder.rmdir()  # the last one; for all others it is not empty
+
+    def examine(self, where: str) -> tuple[str, int] | None:
+        """The sentence and the rank that is to blame, after an exchange that did not end in time; None where no rank
+        of this host is. `where` is the line at which this rank waits."""
+        if self._alone:
+            return None
+        call = _pending_call()
+        self._file(self._place.rank, "waits").write_text(f"{call}, at {where}")
+        others = [rank for rank in range(len(self._pids)) if rank != self._place.rank]
+        until = monotonic() + NOTES_SECONDS
+        while monotonic() < until and not all(self._file(rank, "waits").exists() for rank in others):
+            sleep(0.05)
+        waiting = {rank: self._file(rank, "waits") for rank in range(len(self._pids))}
+        notes = {rank: path.read_text() for rank, path in waiting.items() if path.exists()}
+        silent = [rank for rank in others if rank not in notes]
+        if not silent:
+            told = "; ".join(f"rank {rank} in {note}" for rank, note in sorted(notes.items()))
+            return f"every rank waits, and not for the same exchange: {told}", self._place.rank
+        first = silent[0]
+        waits = "; ".join(f"rank {rank} waits for it in {note}" for rank, note in sorted(notes.items())[:3])
+        sentence = f"rank {first} {self._state(first)}; {waits}"
+        for rank in silent:
+            self._end(rank)
+        return sentence, first
+
+    def give_way(self, record: Path) -> None:
+        """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
+        until = monotonic() + 3 * NOTES_SECONDS
+        while not self._alone and any(self.folder.glob("*.waits")) and not record.exists() and monotonic() < until:
+            sleep(0.05)
+
+    def _state(self, rank: int) -> str:
+        """What a rank does, asked from outside."""
+        pid = self._pids[rank]
+        letter = _state_letter(pid)
+        if letter in ("", "Z") or not _is_sibling(pid):
+            return "has ended"
+        stack, until = "", monotonic() + STACK_SECONDS
+        with suppress(OSError), open(self._file(rank, "stack")) as file:
+            os.kill(pid, signal.SIGUSR2)
+            if letter == "T":
+                os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
+            more = ""
+            while monotonic() < until and (more or not FRAME.search(stack)):  # it comes in pieces
+                sleep(0.05)
+                more = file.read()
+                stack += more
+        what = "is stopped (SIGSTOP, or a debugger)" if letter == "T" else "does not come to the exchange"
+        return f"{what}, at {own_line(stack.rpartition('hread 0x')[2])}"  # the main thread comes last
+
+    def _end(self, rank: int) -> None:
+        if _is_sibling(self._pids[rank]):
+            with suppress(OSError):
+                os.kill(self._pids[rank], signal.SIGKILL)
+
+    def _file(self, rank: int, kind: str) -> Path:
+        return self.folder / f"{rank}.{kind}"
+
+
+def waiting_line(error: BaseException) -> str:
+    """The line of this lab, or of the user's own code, at which an error came up."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = "\n".join(f'File "{frame.filename}", line {frame.lineno} in {frame.name}' for frame in reversed(frames))
+    return own_line(text)
+
+
+def own_line(stack: str) -> str:
+    """`step.py:63 in training_step`: of a stack, innermost first, the first line that is not torch's or Python's."""
+    frames = list(FRAME.finditer(stack))
+    for frame in [*(f for f in frames if not any(part in f["file"] for part in NOT_OURS)), *frames]:
+        return f"{Path(frame['file']).name}:{frame['line']} in {frame['name']}"
+    return "a place that it does not tell"
+
+
+def say_last(text: str, folder: Path) -> None:
+    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
+
+    By then no rank needs `folder` any more, and it is removed.
+    """
+    code = (
+        "import os, shutil, sys, time\n"
+        "until = time.monotonic() + 45\n"
+        f"while time.monotonic() < until and os.path.exists('/proc/{os.getppid()}'): time.sleep(0.05)\n"
+        "print(sys.argv[1], file=sys.stderr)\n"
+        "shutil.rmtree(sys.argv[2], ignore_errors=True)"
+    )
+    with suppress(OSError):
+        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}", str(folder)]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _pending_call() -> str:
+    """The exchange that this rank waits in, and since when, by torch's flight recorder."""
+    try:
+        entries = json.loads(torch._C._distributed_c10d._dump_fr_trace_json())["entries"]
+        open_ones = [entry for entry in entries if not entry["retired"]]
+        last = (open_ones or entries[-1:])[0]  # the exchange that has failed counts as ended already
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
+        return "an exchange that torch's flight recorder does not know"
+    began = datetime.fromtimestamp(last["time_created_ns"] / 1e9, UTC)
+    waited = (datetime.now(UTC) - began).total_seconds()
+    number = f"{last['profiling_name']} (exchange number {last['collective_seq_id']})"
+    return f"{number} since {began:%H:%M:%S} UTC, {waited:.0f} s"
+
+
+def _state_letter(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _is_sibling(pid: int) -> bool:
+    """Whether a process is another rank of this torchrun, and not one that has its number by now."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == os.getppid()
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""A rank that hangs, and one that fails alone: one sentence says who, where and since when."""
+
+import os
+import re
+import subprocess
+
+from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+
+DDP = "04_ddp_training.py"
+AT_STEP_6 = """
+import os
+from common.training import epoch
+usual, done = epoch.training_step, []
+def planted(training, batches):
+    done.append(1)
+    if os.environ["RANK"] == "1" and len(done) == 6:
+        act()
+    return usual(training, batches)
+epoch.training_step = planted
+"""
+STOPS = """
+def act():
+    import signal
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+LOOPS = """
+def act():
+    while True: pass
+"""
+
+
+def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
+    """Under torchrun itself: the sentence is the last line on the console."""
+    script = planted(tmp_path, DDP, AT_STEP_6 + STOPS)
+    command = [*TORCHRUN, "--nproc_per_node=2", script, *SMALL, "--batch-size", 8, "--timeout", 10]
+    command += ["--results-dir", tmp_path / "results"]
+    process = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=environment(TMPDIR=str(tmp_path)), capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 1
+    last = process.stderr.rstrip().splitlines()[-1]
+    assert re.search(
+        r"^hang: rank 1 is stopped .*, at \S+:\d+ in \w+; rank 0 waits for it in gloo:\S+ .* since", last
+    ), process.stderr
+    assert re.search(r"UTC, 1[0-2] s, at step.py:\d+ in training_step$", last)
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "hang", 1)
+    assert record["failure"]["message"] in last
+    assert len(record["epochs"]) == 1
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path) not in found
+    assert not list(tmp_path.glob("lab-*"))
+
+
+def test_a_rank_in_an_endless_loop_is_named(tmp_path):
+    script = planted(tmp_path, DDP, AT_STEP_6 + LOOPS)
+    process = run_script(
+        script, *SMALL, "--batch-size", 8, "--timeout", 10, "--results-dir", tmp_path / "results", ranks=2
+    )
+    assert process.returncode != 0
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["kind"], record["failure"]["rank"]) == ("hang", 1)
+    assert re.match(r"rank 1 does not come to the exchange, at \S+:\d+ in act; rank 0", record["failure"]["message"])
+
+
+def test_a_rank_that_fails_alone_in_the_anatomy_costs_the_anatomy_only(tmp_path):
+    """The time limit is ten minutes: who waited for it would run into this test's."""
+    code = """
+import os
+from common.examining import experiments
+usual = experiments.price_exchange
+def failing(*arguments):
+    if os.environ["RANK"] == "1":
+        raise RuntimeError("out of memory, planted")
+    return usual(*arguments)
+experiments.price_exchange = failing
+"""
+    script = planted(tmp_path, DDP, code)
+    flags = [*SMALL, "--batch-size", 8, "--anatomy-steps", 2, "--results-dir", tmp_path / "results"]
+    process = run_script(script, *flags, ranks=2, timeout=100)
+    assert process.returncode == 0, process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], len(record["ranks"]), len(record["epochs"])) == ("completed", 2, 2)
+    assert record["anatomy"]["note"].startswith("not measured: rank ")
+    assert os.listdir(tmp_path / "results")
