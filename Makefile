@@ -11,7 +11,7 @@
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
 # and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
-# and with which sizes, stands in common/campaigns/launches.py.
+# and with which sizes, stands in common/campaigns/.
 
 PYTHON ?= python3
 BIN := .venv/bin

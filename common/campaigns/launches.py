@@ -10,7 +10,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from common.command_line.commands import default_count
-from common.records import NEWER_OPTIONS, DeviceKind, Environment
+from common.records import NEWER_OPTIONS, DeviceKind, Environment, has_option
 
 CHECK = "python 01_environment_check.py"
 REPORT = (
@@ -107,8 +107,7 @@ class Campaign:
             "devices": devices,
             "gpus": ",".join(map(str, range(devices))),
         }
-        version = tuple(map(int, here.torch.split(".")[:2]))
-        newer = tuple(template for template, since in self.newer_round.items() if version >= since)
+        newer = tuple(template for template, since in self.newer_round.items() if has_option(here.torch, since))
         templates = self.round + newer + (self.gpu_round if here.gpus else ())
         first = [template.format(**values) for template in templates]
         later = [command + self.later for command in first]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World
+from common.records import NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World, has_option
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
@@ -162,7 +162,7 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
         )
     here = version("torch")
     for name, since in NEWER_OPTIONS.items():
-        if getattr(ddp, name) and tuple(map(int, here.split(".")[:2])) < since:
+        if getattr(ddp, name) and not has_option(here, since):
             flag, needed = name.replace("_", "-"), ".".join(map(str, since))
             raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
     if ddp.sync_bn and world.device_kind == "cpu":

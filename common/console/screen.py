@@ -97,7 +97,7 @@ def validation_line(validation: Validation | None) -> str:
     return f"  validation: {accuracy}, {validation.seconds:.2f} s"
 
 
-def show_summary(console: Console, record: Record, path: Path | None, next_command: str) -> None:
+def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
     """The closing table of a run that completed."""
     times = epoch_seconds(record)
     table = Table.grid(padding=(0, 2))

@@ -77,7 +77,8 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
         try:
             look_ahead(training, place, anatomy)
         except RuntimeError as error:  # predictions then say what they lack; the steps above are not lost for it
-            anatomy.note = f"what predictions start from was not measured: {error}"
+            notes = (anatomy.note, f"what predictions start from was not measured: {error}")
+            anatomy.note = "; ".join(filter(None, notes))
     anatomy.ranks = gathered(mine)
     return anatomy
 

@@ -32,7 +32,7 @@ from common.records.probe_results import (
     Together,
 )
 from common.records.record import EnvironmentRecord, Record
-from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig
+from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig, has_option
 from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
 from common.records.values import (
     MAX_FINITE,
@@ -107,6 +107,7 @@ __all__ = [
     "Validation",
     "World",
     "epoch_seconds",
+    "has_option",
     "step_seconds",
     "throughput",
 ]

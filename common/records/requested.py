@@ -18,6 +18,11 @@ NEWER_OPTIONS = {"batched_grad_copy": (2, 12), "lazy_bucket_allocation": (2, 15)
 """Options of DDP that came after torch 2.11, with their version."""
 
 
+def has_option(torch: str, since: tuple[int, int]) -> bool:
+    """Whether torch of this version, `2.14.1+cu130`, has what came with `since`."""
+    return tuple(map(int, torch.split(".")[:2])) >= since
+
+
 class DdpOptions(Part):
     """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
 

@@ -48,7 +48,8 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     run.hangs.close()
     if place.rank == 0:
         path = write_record(options.results_dir, record)
-        screen.show_summary(run.console, record, path, next_command(record))
+        if path:  # else another rank has written and said it
+            screen.show_summary(run.console, record, path, next_command(record))
 
 
 def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:

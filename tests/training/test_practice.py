@@ -9,12 +9,13 @@ from factories import make_config, make_place
 from torch import nn
 from trainers import make_training, micro_batches, weights_after
 
+from common.records import NEWER_OPTIONS, has_option
 from common.training import models
 from common.training.data_parallel import EmulatedDataParallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
-HAS_LAZY_BUCKETS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 15)
+HAS_LAZY_BUCKETS = has_option(torch.__version__, NEWER_OPTIONS["lazy_bucket_allocation"])
 
 
 @pytest.mark.parametrize("devices", [1, 2])

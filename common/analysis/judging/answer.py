@@ -14,7 +14,7 @@ from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_c
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.headline import short_method
 from common.analysis.judging.row_checks import troubles
-from common.analysis.statistics.medians import Median
+from common.analysis.statistics.medians import is_cost
 from common.records import PhaseName
 
 WORTH_SAYING = 0.1
@@ -106,14 +106,10 @@ def _why(rows: list[Row]) -> list[Finding]:
     return [part for part in found if part]
 
 
-def _shows(cost: Median | None) -> bool:
-    return cost is not None and cost.is_above_zero
-
-
 def _why_dp(dp: Row, other: Row | None) -> Finding | None:
     """New threads where they were measured to cost much, else the phase that grew most."""
     step, cost = dp.anatomy.slowest.step.value, dp.anatomy.new_threads_cost
-    if cost and cost.is_above_zero:
+    if is_cost(cost):
         whole = dp.anatomy.kinds_of_step["new_threads_seconds"].value
         if cost.value > WORTH_SAYING * whole:
             replicas, over_link = dp.anatomy.new_replicas_cost, copy_seconds(dp)
@@ -122,7 +118,7 @@ def _why_dp(dp: Row, other: Row | None) -> Finding | None:
                 method=short_method(dp),
                 cost=cost,
                 step=whole,
-                replicas=finding("why.replicas", cost=replicas) if _shows(replicas) else finding("nothing"),
+                replicas=finding("why.replicas", cost=replicas) if is_cost(replicas) else finding("nothing"),
                 bytes=finding("why.bytes", seconds=over_link) if over_link else finding("nothing"),
             )
     if other is None:

@@ -33,9 +33,7 @@ class Change:
     @property
     def what(self) -> Finding:
         """`precision: tf32 → bf16`."""
-        fact, (before, after) = self.pair.fact, self.pair.values
-        said = [finding(f"fact_value.{fact}", value=value) for value in (before, after)]
-        return finding("change.what", fact=fact, before=said[0], after=said[1])
+        return changed(self.pair.fact, self.pair.values)
 
     @property
     def where(self) -> Finding:
@@ -45,6 +43,12 @@ class Change:
         if self.pair.fact != BATCH["weak"]:
             parts.append(finding("title.batch_weak", value=key[BATCH["weak"]]))
         return finding("change.where", row=row.name, model=key["model"], parts=parts)
+
+
+def changed(fact: str, values: tuple) -> Finding:
+    """`precision: tf32 → bf16`; `values` before and after."""
+    before, after = (finding(f"fact_value.{fact}", value=value) for value in values)
+    return finding("change.what", fact=fact, before=before, after=after)
 
 
 def changes(

@@ -9,6 +9,7 @@ from common.analysis.comparing.rows import ENOUGH_RUNS, Row, times_as_fast
 from common.analysis.comparing.rungs import Ladder, Rung
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
+from common.analysis.judging.changes import changed
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
 from common.analysis.statistics.estimates import distinguishable
 
@@ -45,8 +46,7 @@ def climb(ladder: Ladder) -> Climb:
 
 def what(rung: Rung) -> Finding:
     """`precision: tf32 → bf16`."""
-    before, after = (finding(f"fact_value.{rung.fact}", value=value) for value in rung.values)
-    return finding("change.what", fact=rung.fact, before=before, after=after)
+    return changed(rung.fact, rung.values)
 
 
 def outcome_of(rung: Rung) -> str:

@@ -133,7 +133,7 @@ def told(book: Ledger) -> Finding:
         "ideal": book.ideal.value,
         "lost": book.lost,
     }
-    if book.lost <= 0 or distinguishable(ratio(book.measured, book.ideal)) is not True:
+    if book.lost <= 0 or distinguishable(ratio(book.measured, book.ideal)) is False:
         return finding("ledger.nothing_lost", **values)
     *known, rest = book.items
     shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]

@@ -8,7 +8,7 @@ from common.analysis.comparing.limits import copy_seconds, phase_rate
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.reading.step_anatomy import PHASES
-from common.analysis.statistics.medians import MIN_VALUES, Median
+from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost
 from common.records import PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
@@ -27,7 +27,7 @@ def reasons(group: Group) -> list[Finding]:
         found.append(largest_difference(one, other))
     found += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
     found += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
-    found += [data_path_cost(row) for row in rows.values() if _costs(row.anatomy.data_path_cost)]
+    found += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
     return found + [exposed_cost(row) for row in rows.values() if row.devices > 1 and row.anatomy.exposed]
 
 
@@ -113,10 +113,6 @@ def bound(row: Row) -> Finding:
     if row.method == "ddp" and anatomy.exposed_share > MAX_IDLE:
         return finding("bound.exchange", **values)
     return finding("bound.launches" if anatomy.idle_share > MAX_IDLE else "bound.device", **values)
-
-
-def _costs(cost: Median | None) -> bool:
-    return cost is not None and cost.is_above_zero
 
 
 def data_path_cost(row: Row) -> Finding:

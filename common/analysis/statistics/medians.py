@@ -58,6 +58,11 @@ class Median:
         return self.interval[1] < other.interval[0] or other.interval[1] < self.interval[0]
 
 
+def is_cost(median: Median | None) -> bool:
+    """Whether there is a price, and chance alone does not explain it."""
+    return median is not None and median.is_above_zero
+
+
 def median_of(values: Sequence[float]) -> Median | None:
     """The median and its interval; None where there are no values."""
     if not values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ from common.analysis.reading.folder import read_folder
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
-def books_of(folder: str, group: int = 0):
+def books_of(folder: str | Path, group: int = 0):
     found = read_folder(EXAMPLES / folder)
     return ledgers(build_groups(tidy(found.runs, found.probed))[group])
 
@@ -79,3 +80,27 @@ def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
     assert why[0].endswith(
         "costs 61.7 ms of 121 ms, and makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
     )
+
+
+def test_over_a_slow_link_it_is_the_bytes(tmp_path):
+    """The same records, had step 01 measured 4 GB/s between the GPUs."""
+    for path in (EXAMPLES / "h100x2-ledger").glob("*.json"):
+        record = json.loads(path.read_text())
+        for copy in (record.get("probes") or {}).get("copies", ()):
+            copy["seconds"] = copy["bytes"] / 4e9
+        (tmp_path / path.name).write_text(json.dumps(record))
+    dp = said([told(book) for book in books_of(tmp_path)])[0]
+    assert "It is the bytes, which need 53.6 ms over the link" in dp
+
+
+def test_without_an_interval_nobody_says_that_nothing_is_lost():
+    lab = lab_with_kinds()
+    for record in lab:  # too few steps for an interval
+        for rank in record.ranks:
+            rank.step_seconds, rank.data_wait_seconds = rank.step_seconds[:2], rank.data_wait_seconds[:2]
+        for epoch in record.epochs:
+            epoch.steps = 1
+    (group,) = groups_of(*lab)
+    dp = next(book for book in ledgers(group) if book.row.method == "dp")
+    assert dp.measured.interval is None
+    assert told(dp).id == "ledger.lost"
