@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from matplotlib.backends.backend_agg import RendererAgg
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
@@ -10,7 +13,10 @@ from analysis.views import WORDS
 from common.analysis.judging.judgement import judge
 from common.analysis.page import drawing
 from common.analysis.page.figures import draw_figures, write_figures
+from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+
+EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
 def figures_of(folder, with_png=True):
@@ -45,6 +51,25 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
         assert "var(--" in figure.on_page
         assert "var(--" not in figure.svg
         assert figure.png.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+@pytest.mark.parametrize("example", ["h100x2", "h100x2-ledger", "h100x2-crossover"])
+def test_no_legend_is_cut_off(example, language, monkeypatch):
+    cut_off, usual = [], drawing.FigureCanvasSVG.print_svg
+
+    def look(canvas, *args, **kwargs):
+        figure = canvas.figure
+        renderer = RendererAgg(*figure.bbox.size, figure.dpi)
+        for legend in filter(None, [*figure.legends, *(axes.get_legend() for axes in figure.axes)]):
+            box = legend.get_window_extent(renderer)
+            if box.x0 < 0 or box.x1 > figure.bbox.x1:
+                cut_off.append([text.get_text() for text in legend.get_texts()])
+        return usual(canvas, *args, **kwargs)
+
+    monkeypatch.setattr(drawing.FigureCanvasSVG, "print_svg", look)
+    assert list(draw_figures(judge(read_folder(EXAMPLES / example)), Wording(language), with_png=False))
+    assert cut_off == []
 
 
 def test_without_plots_no_png_is_made(tmp_path):
