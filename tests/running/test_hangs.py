@@ -1,6 +1,5 @@
 """A rank that hangs, and one that fails alone: one sentence says who, where and since when."""
 
-import os
 import re
 import subprocess
 
@@ -43,7 +42,7 @@ def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     assert re.search(
         r"^hang: rank 1 is stopped .*, at \S+:\d+ in \w+; rank 0 waits for it in gloo:\S+ .* since", last
     ), process.stderr
-    assert re.search(r"UTC, 1[0-2] s, at step.py:\d+ in training_step$", last)
+    assert re.search(r"UTC, \d+ s, at step.py:\d+ in training_step$", last)
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "hang", 1)
     assert record["failure"]["message"] in last
@@ -83,4 +82,3 @@ experiments.price_exchange = failing
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], len(record["ranks"]), len(record["epochs"])) == ("completed", 2, 2)
     assert record["anatomy"]["note"].startswith("not measured: rank ")
-    assert os.listdir(tmp_path / "results")
