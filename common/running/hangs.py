@@ -8,7 +8,6 @@ this host share. The rank without a note is the one that the others wait for; it
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import re
 import signal
@@ -17,14 +16,12 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 
-import torch
-
 from common.formats import printable
 from common.machine.devices import Place
+from common.running.flight_recorder import pending_exchange
 
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
@@ -59,7 +56,7 @@ class HangWatch:
         of this host is. `where` is the line at which this rank waits."""
         if self._alone:
             return None
-        call = _pending_call()
+        call = pending_exchange()
         self._file(self._place.rank, "waits").write_text(f"{call}, at {where}")
         others = [rank for rank in range(len(self._pids)) if rank != self._place.rank]
         until = monotonic() + NOTES_SECONDS
@@ -112,9 +109,8 @@ class HangWatch:
         return self.folder / f"{rank}.{kind}"
 
 
-def waiting_line(error: BaseException) -> str:
-    """The line of this lab, or of the user's own code, at which an error came up."""
-    frames = traceback.extract_tb(error.__traceback__)
+def waiting_line(frames: traceback.StackSummary) -> str:
+    """The line of this lab, or of the user's own code, at which the innermost of these frames is."""
     text = "\n".join(f'File "{frame.filename}", line {frame.lineno} in {frame.name}' for frame in reversed(frames))
     return own_line(text)
 
@@ -142,20 +138,6 @@ def say_last(text: str, folder: Path) -> None:
     with suppress(OSError):
         command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}", str(folder)]
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def _pending_call() -> str:
-    """The exchange that this rank waits in, and since when, by torch's flight recorder."""
-    try:
-        entries = json.loads(torch._C._distributed_c10d._dump_fr_trace_json())["entries"]
-        open_ones = [entry for entry in entries if not entry["retired"]]
-        last = (open_ones or entries[-1:])[0]  # the exchange that has failed counts as ended already
-    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
-        return "an exchange that torch's flight recorder does not know"
-    began = datetime.fromtimestamp(last["time_created_ns"] / 1e9, UTC)
-    waited = (datetime.now(UTC) - began).total_seconds()
-    number = f"{last['profiling_name']} (exchange number {last['collective_seq_id']})"
-    return f"{number} since {began:%H:%M:%S} UTC, {waited:.0f} s"
 
 
 def _state_letter(pid: int) -> str:

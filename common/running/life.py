@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+import torch.distributed as dist
 
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
@@ -15,7 +19,9 @@ from common.errors import UsageError
 from common.machine.devices import Place
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
+from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout
+from common.running.flight_recorder import pending_exchange
 from common.running.hangs import say_last, waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals
 from common.running.measured_run import AnatomyError, MeasuredRun
@@ -29,6 +35,8 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
     run = MeasuredRun(options, place)
+    if place.world.backend == "nccl" and options.ddp:
+        run.watch = ExchangeWatch(options.ddp.timeout_seconds, lambda stack: _hung(run, stack))
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
@@ -70,10 +78,27 @@ def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
 def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
     ignore_signals()
+    _leave_record(run, error, traceback.extract_tb(error.__traceback__))
+
+
+def _hung(run: MeasuredRun, stack: traceback.StackSummary) -> None:
+    """The same in the watch's thread, while the main one waits, at `stack`, for an exchange that will not end."""
+    waited = f"an exchange timed out: {pending_exchange()}"
+    error = dist.DistBackendError(waited)
+    error.add_note("The main thread waits at:\n" + "".join(stack.format()))
+    try:
+        _leave_record(run, error, stack)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _leave_record(run: MeasuredRun, error: BaseException, frames: traceback.StackSummary) -> None:
     run.close()
     failure = explain(error, run.config, run.place, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
-        found = run.hangs.examine(waiting_line(error))
+        found = run.hangs.examine(waiting_line(frames))
         if found:
             failure = failure.model_copy(update={"kind": "hang", "message": found[0], "rank": found[1]})
             failure.advice = AFTER_A_HANG

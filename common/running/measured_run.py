@@ -25,6 +25,7 @@ from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
 from common.records import MAX_FINITE, Anatomy, Epoch, Record
 from common.running import retry
 from common.running.checkpoints import Checkpoints
+from common.running.exchange_watch import ExchangeWatch
 from common.running.hangs import HangWatch
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
@@ -61,6 +62,8 @@ class MeasuredRun:
         self.recorder.backend_class = backend_class()
         self.recorder.devices = device_uses(place, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
+        self.watch: ExchangeWatch | None = None
+        """Over NCCL: for the time that exchanges take."""
         self.console = screen.open_console(place.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
         self.log = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
@@ -157,7 +160,9 @@ class MeasuredRun:
             self.progress.line(escape(printable(text)))
 
     def close(self) -> None:
-        """Take the bar off the screen and write what is left of the logs."""
+        """Take the bar off the screen and write what is left of the logs; nobody waits for an exchange any more."""
+        if self.watch:
+            self.watch.stop()
         self.progress.close()
         self.log.close()
 

@@ -25,6 +25,8 @@ from common.errors import UsageError
 from common.machine.devices import Place
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
+WATCHDOG_GRACE = timedelta(seconds=30)
+
 
 @contextmanager
 def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
@@ -51,7 +53,8 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         store=store,
         rank=rank,
         world_size=processes,
-        timeout=timeout,
+        # NCCL's watchdog ends the process without a word; before it comes, the lab's own has spoken.
+        timeout=timeout + WATCHDOG_GRACE if place.world.backend == "nccl" else timeout,
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         device_id=place.first if place.world.backend == "nccl" else None,
     )

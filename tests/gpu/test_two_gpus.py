@@ -1,12 +1,14 @@
 """What only two CUDA GPUs can show."""
 
+import re
 import subprocess
 import sys
 from statistics import median
+from time import monotonic, sleep
 
 import pytest
 import torch
-from conftest import SMALL, planted, records_in, run_script
+from conftest import SMALL, TORCHRUN, planted, records_in, run_script
 from gpu_runs import GPU, run
 
 from common.machine.devices import listed_devices
@@ -53,6 +55,43 @@ epoch.training_step = failing
     assert process.returncode == 1
     (record,) = records_in(tmp_path / "results")
     assert (record["failure"]["rank"], record["failure"]["message"]) == (1, "planted")
+
+
+STOPS = "os.kill(os.getpid(), signal.SIGSTOP)"
+LOOPS = "while True: pass"
+
+
+@pytest.mark.parametrize(("act", "told"), [(STOPS, "is stopped"), (LOOPS, "does not come to the exchange")])
+def test_a_hang_over_nccl_names_the_rank_and_leaves_nothing(tmp_path, act, told):
+    code = f"""
+import os, signal
+from common.training import epoch
+usual, done = epoch.training_step, []
+def planted(training, batches):
+    done.append(1)
+    if os.environ["RANK"] == "1" and len(done) == 6:
+        {act}
+    return usual(training, batches)
+epoch.training_step = planted
+"""
+    script = planted(tmp_path, "04_ddp_training.py", code)
+    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
+    command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
+    process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 1
+    last = process.stderr.rstrip().splitlines()[-1]
+    assert last.startswith(f"hang: rank 1 {told}"), process.stderr
+    assert re.search(r"rank 0 waits for it in nccl\S*:\S+ .* since .*, at \S+\.py:\d+ in \w+$", last)
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["kind"], record["failure"]["rank"], len(record["epochs"])) == ("hang", 1, 1)
+    until = monotonic() + 20
+    while monotonic() < until and str(tmp_path) in _processes():
+        sleep(0.2)
+    assert str(tmp_path) not in _processes()
+
+
+def _processes() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_replicas_on_two_gpus_drop_different_units():
