@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from torchvision.datasets import ImageFolder
 
 MAX_UNREADABLE_IN_A_ROW = 100
-FORMATS = ("JPEG", "MPO", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""Whatever a file is called, only these are decoded: Pillow would start a program, Ghostscript, for some others."""
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""Whatever a file is called, only these are decoded: Pillow would start a program, Ghostscript, for some others. JPEG
+includes the MPO of phones: under that name Pillow knows no reader, and raises KeyError for all that come after it."""
 
 
 class ImageTree(NamedTuple):

@@ -69,6 +69,17 @@ def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
     assert sum(rank["samples"][0] for rank in record["ranks"]) == 64
 
 
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "PPM", "BMP", "TIFF", "WEBP"])
+def test_every_usual_format_is_decoded_and_only_what_is_broken_is_not(tmp_path, format):
+    path, unreadable = tmp_path / "image.jpg", []
+    Image.new("RGB", (9, 9)).save(path, format)
+    assert images._decoded(str(path), unreadable).size == (9, 9)
+    path.write_text("no image")
+    assert images._decoded(str(path), unreadable) is None
+    assert len(unreadable) == 1
+    assert "cannot identify" in unreadable[0]
+
+
 def test_labels_of_validation_are_those_of_training(tree):
     found = images.image_tree(tree)
     numbers = found.training.class_to_idx
