@@ -48,7 +48,8 @@ def resolve(
     global_batch = options.batch_size * world.processes
     _check_batch(options.batch_size, world, accumulation_steps)
     _check_samples(given("samples_per_epoch"), global_batch, found)
-    _check_options(options, world, accumulation_steps)
+    precision = defaults["amp"] if options.amp else options.precision or precision
+    _check_options(options, world, accumulation_steps, precision)
     return RunConfig(
         model=options.model,
         num_classes=_classes(options.num_classes, found),
@@ -59,7 +60,7 @@ def resolve(
         epochs=options.epochs,
         samples_per_epoch=given("samples_per_epoch"),
         warmup_steps=given("warmup_steps"),
-        precision=defaults["amp"] if options.amp else options.precision or precision,
+        precision=precision,
         memory_format="channels_last" if options.channels_last else "channels_first",
         compile=options.compile,
         compile_mode=options.compile_mode,
@@ -128,7 +129,7 @@ def _classes(asked: int | None, found: DataFound | None) -> int:
     return asked or (found.classes if found else 1000)
 
 
-def _check_options(options: TrainingOptions, world: World, accumulation_steps: int) -> None:
+def _check_options(options: TrainingOptions, world: World, accumulation_steps: int, precision: Precision) -> None:
     if options.compile and options.method == "dp":
         raise UsageError(
             "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
@@ -136,6 +137,12 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
         )
     if options.compile_mode != "default" and not options.compile:
         raise UsageError(f"--compile-mode {options.compile_mode} needs --compile: add it")
+    if options.fused_optimizer and precision == "fp16":
+        # The kernel skips a first step with infinite gradients and leaves in the momentum what the memory held before.
+        raise UsageError(
+            "--fused-optimizer does not go with fp16: where the loss scaler skips the first step, torch's fused SGD "
+            "goes on from uninitialised momentum, and the loss becomes NaN; leave it out, or take --precision bf16"
+        )
     if options.cudnn_benchmark and world.device_kind == "cpu":
         raise UsageError("--cudnn-benchmark needs GPUs: CPU cores train without cuDNN; leave it out")
     if options.cudnn_benchmark and options.deterministic:

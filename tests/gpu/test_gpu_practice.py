@@ -27,7 +27,7 @@ def test_precisions_train(tmp_path, precision):
         ["--precision", "bf16", "--channels-last", "--compile"],
         ["--precision", "bf16", "--channels-last", "--compile", "--compile-mode", "reduce-overhead"],
         ["--fused-optimizer", "--cudnn-benchmark"],
-        ["--amp", "--fused-optimizer"],
+        ["--precision", "bf16", "--fused-optimizer"],
         ["--deterministic"],
     ],
 )
