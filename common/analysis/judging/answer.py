@@ -53,12 +53,13 @@ def _table(rows: list[Row], checks: Checks) -> Table:
     one = next((row for row in rows if row.method == "single" and len(rows) > 1), None)
     lines = []
     for row in rows:
-        cells = [_name(row), _speed(row, one, checks), _memory(row, one)]
+        cells = [name_cell(row), _speed(row, one, checks), _memory(row, one)]
         lines.append(Line([*cells, _energy(row, one)] if has_energy else cells, row.method, row.name))
     return Table("answer", shown, lines)
 
 
-def _name(row: Row) -> Cell:
+def name_cell(row: Row) -> Cell:
+    """A row's name, its runs, and what keeps it from being scaling."""
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
     return Cell(row.name, notes=(runs_note(row), *(finding(f"flag.{flag}") for flag in flags)))
 

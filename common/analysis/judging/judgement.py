@@ -17,6 +17,7 @@ from common.analysis.judging import banners
 from common.analysis.judging.across_groups import AcrossGroups, across_groups
 from common.analysis.judging.answer import Answer, answer_of
 from common.analysis.judging.cells import Table
+from common.analysis.judging.checkpoints import Checkpoint, Evidence, five_checkpoints
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.forecast_cells import Foresight, foresee
 from common.analysis.judging.group_why import GroupWhy, group_why
@@ -93,6 +94,7 @@ class Judgement:
     forecasts: list[tuple[int, GroupForecast]] = field(default_factory=list)
     """Every group's predictions, by the group's number."""
     published: PublishedComparison | None = None
+    checkpoints: list[Checkpoint] = field(default_factory=list)
 
     @property
     def shown(self) -> list[GroupJudgement]:
@@ -111,6 +113,14 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     forecasts = [(part.number, part.foresight.found) for part in judged if part.foresight]
+    evidence = Evidence(
+        folder,
+        groups,
+        [part.why for part in judged if part.why],
+        [found for _, found in forecasts],
+        [effect for part in judged for effect in part.effects],
+        across,
+    )
     csv_tables = {
         "comparison.csv": comparison_table(groups),
         "runs.csv": tables.runs,
@@ -132,6 +142,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         step_01=step_01_facts(folder.environment) if folder.environment else [],
         parts=measured_parts(folder.probed[-1]) if folder.probed else None,
         published=published_beside(groups),
+        checkpoints=five_checkpoints(evidence),
     )
 
 

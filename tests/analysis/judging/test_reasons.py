@@ -105,7 +105,7 @@ def test_commands_for_the_wrappers_price_land_in_the_same_group():
     (group,) = groups_of(*typical_lab())
     single, dp, ddp = wrapper_price(group).commands
     sizes = "--model resnet18 --batch-size 16 --epochs 2 --samples-per-epoch 640"
-    sizes += " --image-size 64 --num-classes 1000 --precision ieee-fp32"
+    sizes += " --image-size 64 --precision ieee-fp32"
     assert single == f"python 02_baseline_single_gpu.py {sizes}"
     assert dp == f"python 03_dataparallel_training.py {sizes} --gpus 0"
     assert ddp == f"torchrun --standalone --nproc_per_node=1 04_ddp_training.py {sizes}"

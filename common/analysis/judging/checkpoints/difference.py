@@ -1,0 +1,56 @@
+"""Checkpoint 1: threads against processes, and what each method moves in a step."""
+
+from __future__ import annotations
+
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.checkpoints.evidence import PROBE, Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.reasons import thread_cost
+from common.records import LaunchTimes
+
+
+def difference(here: Evidence) -> Checkpoint:
+    """Proven by step 01's launches and by steps of both methods that were taken apart."""
+    probes = here.probes("launches")
+    dp, ddp = (here.row(method, lambda row: row.anatomy) for method in ("dp", "ddp"))
+    proofs = [
+        Proof("launches", bool(probes), [PROBE]),
+        Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
+        Proof("ddp_taken_apart", bool(ddp), [here.command("ddp")]),
+    ]
+    figures = [_launches(probes.launches)] if probes else []
+    figures += [_moved(row) for row in (dp, ddp) if row]
+    figures += [thread_cost(dp)] if dp and dp.anatomy.new_threads_cost else []
+    quizzes = [
+        Quiz(finding("quiz.threads"), [_why_threads(probes.launches if probes else None)]),
+        Quiz(finding("quiz.bytes"), [finding("solution.bytes")]),
+    ]
+    return Checkpoint("difference", proofs, figures, quizzes)
+
+
+def _launches(times: LaunchTimes) -> Finding:
+    return finding("own.launches", workers=times.workers, alone=times.alone_seconds, threads=times.threads_seconds,
+                   processes=times.processes_seconds)  # fmt: skip
+
+
+def _why_threads(times: LaunchTimes | None) -> Finding:
+    if times is None:
+        return finding("solution.threads_not_measured")
+    values = {
+        "workers": times.workers,
+        "threads": times.threads_seconds / times.alone_seconds,
+        "processes": times.processes_seconds / times.alone_seconds,
+    }
+    dearer = times.threads_seconds > times.processes_seconds
+    return finding("solution.threads" if dearer else "solution.threads_not_dearer", **values)
+
+
+def _moved(row: Row) -> Finding:
+    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
+    found = row.anatomy
+    parts = [finding("own.part", phase=name, bytes=size) for name, size in found.bytes_moved.items() if size]
+    host = finding("own.host", seconds=found.host_step.value) if found.host_step else finding("nothing")
+    size = sum(found.bytes_moved.values())
+    if row.method == "ddp":
+        return finding("own.exchanged", row=row.name, bytes=size, count=len(found.bucket_bytes), host=host)
+    return finding("own.moved", row=row.name, bytes=size, parts=parts, host=host)

@@ -1,0 +1,136 @@
+"""What a checkpoint is made of, and what the records of a folder offer to all five."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from common.analysis.comparing.contenders import contenders
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.across_groups import AcrossGroups
+from common.analysis.judging.cells import Table
+from common.analysis.judging.group_why import GroupWhy
+from common.analysis.judging.options_effect import Effect
+from common.analysis.judging.proposals import training_command
+from common.analysis.predicting.forecast import GroupForecast
+from common.analysis.reading.folder import Folder
+from common.records import Method, Probes, Record
+
+PROBE = "python 01_environment_check.py"
+State = Literal["done", "partly", "not_yet"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that records prove, or do not prove yet."""
+
+    id: str
+    is_there: bool
+    commands: Sequence[str] = ()
+    """What makes the record that is missing."""
+    hint: Finding | None = None
+    """What to do while the commands run."""
+
+    @property
+    def told(self) -> Finding:
+        """What is proven."""
+        return finding(f"proof.{self.id}")
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """A question, and its answer in the reader's own numbers as far as there are any."""
+
+    question: Finding
+    answer: Sequence[Finding]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One of the five."""
+
+    id: str
+    proofs: Sequence[Proof]
+    figures: Sequence[Finding]
+    """The reader's own."""
+    quizzes: Sequence[Quiz]
+    table: Table | None = None
+
+    @property
+    def state(self) -> State:
+        """As the records prove it."""
+        there = [proof.is_there for proof in self.proofs]
+        return "done" if all(there) else "partly" if any(there) else "not_yet"
+
+    @property
+    def title(self) -> Finding:
+        """Its name in the exercise."""
+        return finding(f"checkpoint.{self.id}")
+
+    @property
+    def to_run(self) -> list[str]:
+        """The commands for all that is missing, each once."""
+        return list(dict.fromkeys(command for proof in self.proofs if not proof.is_there for command in proof.commands))
+
+    @property
+    def progress(self) -> Finding:
+        """The state in words: `partly: 2 of 3`."""
+        there = sum(proof.is_there for proof in self.proofs)
+        return finding(f"checkpoint_state.{self.state}", there=there, of=len(self.proofs))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was read and judged before; nothing is computed anew."""
+
+    folder: Folder
+    """With at least one run."""
+    groups: Sequence[Group]
+    """The best measured first."""
+    whys: Sequence[GroupWhy]
+    forecasts: Sequence[GroupForecast]
+    effects: Sequence[Effect]
+    across: AcrossGroups = field(repr=False)
+
+    @property
+    def records(self) -> list[Record]:
+        """Every run's, the newest last."""
+        return [run.record for run in self.folder.runs]
+
+    @property
+    def model(self) -> Record:
+        """The run whose settings the proposed commands have: of the best measured group, on one device if there is
+        one; where nothing was completed, the newest."""
+        return self.groups[0].rows[0].record if self.groups else self.records[-1]
+
+    @property
+    def devices(self) -> int:
+        """On how many devices the proposed commands run: as the best measured rows did, else on all, at most four cores
+        and at least two."""
+        here = self.model
+        used = max((row.devices for row in contenders(self.groups[0].rows)), default=1) if self.groups else 1
+        on_gpu = here.world.device_kind == "cuda"
+        there = len(here.environment.gpus) if on_gpu else min(here.environment.cpu_cores, 4)
+        return used if used > 1 else max(there, 2)
+
+    def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
+        """02, 03 or 04 as the runs that are there, on all devices; `batch` is that of one device."""
+        return training_command(self.model, method, 1 if method == "single" else self.devices, batch, epochs)
+
+    def row(self, method: Method, has: Callable[[Row], object] = lambda row: True) -> Row | None:
+        """A valid row of a method on several devices (of `single`: on one) that has something, the contenders of the
+        best measured group first; None where there is none."""
+        return next((row for row in self._rows(method) if has(row)), None)
+
+    def _rows(self, method: Method) -> Iterator[Row]:
+        for group in self.groups:
+            for row in (*contenders(group.rows), *group.main_rows):
+                if row.method == method and row.is_valid and (row.devices > 1) is (method != "single"):
+                    yield row
+
+    def probes(self, name: str) -> Probes | None:
+        """Step 01's newest that have this part."""
+        return next((probes for probes in reversed(self.folder.probes) if getattr(probes, name)), None)

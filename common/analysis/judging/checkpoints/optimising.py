@@ -1,0 +1,74 @@
+"""Checkpoint 5: one change, one ratio; which switch to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.findings import Finding, finding
+from common.analysis.judging.checkpoints.evidence import Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.climb import outcome_of, what
+
+MAX_TOLD = 4
+KEEP, DROP = ("kept", "faster"), ("slower", "failed")
+"""Outcomes by which a switch stays or goes; with any other its interval leaves the question open."""
+SWITCHES = {" --channels-last": "memory_format", " --fused-optimizer": "fused_optimizer"}
+"""Ones that any machine can try, and the setting that each changes."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A switch, and what came of it."""
+
+    what: Finding | str
+    outcome: str
+    row: Row | None
+    """None where it did not run."""
+
+    @property
+    def is_in_rounds(self) -> bool:
+        """Whether it was run so often that its interval knows the difference between runs."""
+        return self.row is not None and len(self.row.runs) >= ENOUGH_RUNS
+
+
+def optimising(here: Evidence) -> Checkpoint:
+    """Proven by two runs that differ in one thing, and by three rounds of such a pair."""
+    tried, climb = _tried(here), here.across.climb
+    command = _in_turn(here)
+    proofs = [
+        Proof("one_change", bool(tried), [command]),
+        Proof("in_rounds", any(one.is_in_rounds for one in tried), [command]),
+    ]
+    told = [change.sentence for change in here.across.changes] + [effect.sentence for effect in here.effects]
+    figures = [*(climb.lines[:1] if climb else []), *told][:MAX_TOLD]
+    return Checkpoint("optimising", proofs, figures, [Quiz(finding("quiz.keep"), _keep(tried))])
+
+
+def _tried(here: Evidence) -> list[Tried]:
+    climb = here.across.climb
+    rungs = [Tried(what(rung), outcome_of(rung), rung.row) for rung in (climb.ladder.rungs if climb else [])]
+    changed = [
+        Tried(finding("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
+              change.effect.row)
+        for change in here.across.changes
+    ]  # fmt: skip
+    return [*rungs, *changed, *(Tried(one.row.name.options, one.outcome, one.row) for one in here.effects)]
+
+
+def _keep(tried: Sequence[Tried]) -> list[Finding]:
+    """What to keep, what to drop, and what nobody can tell yet; a switch that was tried twice is named once."""
+    sorts: dict[str, list[Finding | str]] = {"keep": [], "drop": [], "open": []}
+    for one in tried:
+        sorts["keep" if one.outcome in KEEP else "drop" if one.outcome in DROP else "open"].append(one.what)
+    return [*(finding(f"solution.{sort}", switches=found) for sort, found in sorts.items() if found),
+            finding("solution.rule")]  # fmt: skip
+
+
+def _in_turn(here: Evidence) -> str:
+    """One switch in three rounds, in turn with the run without it."""
+    config, one = here.model.config, here.command("single") + " --anatomy-steps 0"
+    usual = {"memory_format": "channels_first", "fused_optimizer": False}
+    free = [flag for flag, setting in SWITCHES.items() if getattr(config, setting) == usual[setting]]
+    switch = free[0] if free else " --deterministic"
+    return f"for round in 1 2 3; do {one}; {one}{switch}; done"
