@@ -1,7 +1,8 @@
 """Over NCCL no exchange that takes too long raises where the host waits for it: a thread looks for one.
 
-NCCL's own watchdog ends the process in such a case, before Python can say anything; it gets `WATCHDOG_GRACE`
-more time than this thread, and is what is left where this one cannot help.
+It counts the exchanges that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it must not
+ask anything. A host that waits in a full queue of launches keeps every other CUDA call of its process waiting too, also
+those of torch's flight recorder and of NCCL's own watchdog, which then ends nothing.
 """
 
 from __future__ import annotations
@@ -9,20 +10,26 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from time import time
 
-from common.running.flight_recorder import open_since
+import torch.distributed as dist
+
+from common.running.hangs import HangWatch, waiting_line
 
 POLL_SECONDS = 1.0
 
 
 class ExchangeWatch:
-    """Calls `on_hang` in a thread of its own, with the main thread's stack, once an exchange has been open for
-    `seconds`. Until then it reads the flight recorder's open entries once a second, and costs nothing to speak of."""
+    """Calls `on_hang` in a thread of its own once this rank has begun no exchange for `seconds` and others of this host
+    have begun fewer: with those ranks, and with what this one waits in, since when and where."""
 
-    def __init__(self, seconds: float, on_hang: Callable[[traceback.StackSummary], None]) -> None:
-        self._seconds, self._on_hang = seconds, on_hang
+    def __init__(self, seconds: float, hangs: HangWatch, on_hang: Callable[[list[int], str], None]) -> None:
+        self._seconds, self._hangs, self._on_hang = seconds, hangs, on_hang
+        self._begun: deque[tuple[float, int]] = deque([(time(), 0)], maxlen=100)
+        """When (seconds since 1970) this rank had begun how many exchanges."""
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="exchange watch", daemon=True).start()
 
@@ -32,7 +39,23 @@ class ExchangeWatch:
 
     def _watch(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):
-            began = open_since()
-            if began is not None and time() - began > self._seconds and not self._stopped.is_set():
-                main = sys._current_frames().get(threading.main_thread().ident or 0)
-                return self._on_hang(traceback.extract_stack(main))
+            since, number = self._begun[-1]
+            now_begun = dist.group.WORLD._get_sequence_number_for_group()
+            if now_begun != number:
+                self._begun.append((time(), now_begun))
+                self._hangs.note_exchanges(now_begun)
+            elif time() - since > self._seconds:
+                behind = self._hangs.ranks_behind(number)
+                if behind and not self._stopped.is_set():
+                    return self._on_hang(list(behind), self._told(min(behind.values())))
+        return None
+
+    def _told(self, others_began: int) -> str:
+        """Where this rank waits, and since when: since it began an exchange that another rank did not."""
+        began = next(at for at, number in self._begun if number > others_began)
+        main = sys._current_frames().get(threading.main_thread().ident or 0)
+        line = waiting_line(traceback.extract_stack(main))
+        return (
+            f"an exchange of {dist.get_backend()}'s since {datetime.fromtimestamp(began, UTC):%H:%M:%S} UTC, "
+            f"{time() - began:.0f} s, at {line}"
+        )

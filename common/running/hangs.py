@@ -8,6 +8,7 @@ this host share. The rank without a note is the one that the others wait for; it
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import re
 import signal
@@ -16,12 +17,14 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 
+import torch
+
 from common.formats import printable
 from common.machine.devices import Place
-from common.running.flight_recorder import pending_exchange
 
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
@@ -48,6 +51,7 @@ class HangWatch:
         """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
         if not self._alone and not self._file(self._place.rank, "waits").exists():
             with suppress(OSError):
+                self._file(self._place.rank, "begun").unlink(missing_ok=True)
                 self._file(self._place.rank, "stack").unlink()
                 self.folder.rmdir()  # the last one; for all others it is not empty
 
@@ -56,7 +60,7 @@ class HangWatch:
         of this host is. `where` is the line at which this rank waits."""
         if self._alone:
             return None
-        call = pending_exchange()
+        call = _pending_call()
         self._file(self._place.rank, "waits").write_text(f"{call}, at {where}")
         others = [rank for rank in range(len(self._pids)) if rank != self._place.rank]
         until = monotonic() + NOTES_SECONDS
@@ -68,12 +72,32 @@ class HangWatch:
         if not silent:
             told = "; ".join(f"rank {rank} in {note}" for rank, note in sorted(notes.items()))
             return f"every rank waits, and not for the same exchange: {told}", self._place.rank
-        first = silent[0]
-        waits = "; ".join(f"rank {rank} waits for it in {note}" for rank, note in sorted(notes.items())[:3])
-        sentence = f"rank {first} {self._state(first)}; {waits}"
-        for rank in silent:
-            self._end(rank)
-        return sentence, first
+        waits = [f"rank {rank} waits for it in {note}" for rank, note in sorted(notes.items())[:3]]
+        sentence = self.sentence(silent, "; ".join(waits))
+        self.end(silent)
+        return sentence, silent[0]
+
+    def note_exchanges(self, begun: int) -> None:
+        """Tell the other ranks how many exchanges this one has begun so far."""
+        if not self._alone:
+            self._file(self._place.rank, "begun").write_text(str(begun))
+
+    def ranks_behind(self, begun: int) -> dict[int, int]:
+        """Ranks of this host that have begun fewer exchanges, and how many; none where nothing is known of them."""
+        told = {rank: self._file(rank, "begun") for rank in range(len(self._pids)) if not self._alone}
+        numbers = {rank: int(path.read_text() or 0) for rank, path in told.items() if path.exists()}
+        return {rank: number for rank, number in numbers.items() if number < begun}
+
+    def sentence(self, guilty: list[int], waits: str) -> str:
+        """What is said of a hang: how it is with the first of the ranks to blame, and who waits."""
+        return f"rank {guilty[0]} {self._state(guilty[0])}; {waits}"
+
+    def end(self, ranks: list[int]) -> None:
+        """For ranks that may be unable to end themselves."""
+        for rank in ranks:
+            if _is_sibling(self._pids[rank]):
+                with suppress(OSError):
+                    os.kill(self._pids[rank], signal.SIGKILL)
 
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
@@ -99,11 +123,6 @@ class HangWatch:
                 stack += more
         what = "is stopped (SIGSTOP, or a debugger)" if letter == "T" else "does not come to the exchange"
         return f"{what}, at {own_line(stack.rpartition('hread 0x')[2])}"  # the main thread comes last
-
-    def _end(self, rank: int) -> None:
-        if _is_sibling(self._pids[rank]):
-            with suppress(OSError):
-                os.kill(self._pids[rank], signal.SIGKILL)
 
     def _file(self, rank: int, kind: str) -> Path:
         return self.folder / f"{rank}.{kind}"
@@ -138,6 +157,20 @@ def say_last(text: str, folder: Path) -> None:
     with suppress(OSError):
         command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}", str(folder)]
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _pending_call() -> str:
+    """The exchange that this rank waits in, and since when, by torch's flight recorder."""
+    try:
+        entries = json.loads(torch._C._distributed_c10d._dump_fr_trace_json())["entries"]
+        open_ones = [entry for entry in entries if not entry["retired"]]
+        last = (open_ones or entries[-1:])[0]  # the exchange that has failed counts as ended already
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
+        return "an exchange that torch's flight recorder does not know"
+    began = datetime.fromtimestamp(last["time_created_ns"] / 1e9, UTC)
+    waited = (datetime.now(UTC) - began).total_seconds()
+    number = f"{last['profiling_name']} (exchange number {last['collective_seq_id']})"
+    return f"{number} since {began:%H:%M:%S} UTC, {waited:.0f} s"
 
 
 def _state_letter(pid: int) -> str:

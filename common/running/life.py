@@ -9,22 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-import torch.distributed as dist
-
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
 from common.command_line.streams import tell
 from common.console import screen
 from common.errors import UsageError
 from common.machine.devices import Place
+from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout
-from common.running.flight_recorder import pending_exchange
 from common.running.hangs import say_last, waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals
 from common.running.measured_run import AnatomyError, MeasuredRun
+from common.training import distributed
 
 
 @contextmanager
@@ -35,8 +34,8 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
     run = MeasuredRun(options, place)
-    if place.world.backend == "nccl" and options.ddp:
-        run.watch = ExchangeWatch(options.ddp.timeout_seconds, lambda stack: _hung(run, stack))
+    if place.world.backend in distributed.SILENT_BACKENDS and options.ddp:
+        run.watch = ExchangeWatch(options.ddp.timeout_seconds, run.hangs, lambda *found: _hung(run, *found))
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
@@ -78,27 +77,10 @@ def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
 def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
     ignore_signals()
-    _leave_record(run, error, traceback.extract_tb(error.__traceback__))
-
-
-def _hung(run: MeasuredRun, stack: traceback.StackSummary) -> None:
-    """The same in the watch's thread, while the main one waits, at `stack`, for an exchange that will not end."""
-    waited = f"an exchange timed out: {pending_exchange()}"
-    error = dist.DistBackendError(waited)
-    error.add_note("The main thread waits at:\n" + "".join(stack.format()))
-    try:
-        _leave_record(run, error, stack)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-
-
-def _leave_record(run: MeasuredRun, error: BaseException, frames: traceback.StackSummary) -> None:
     run.close()
     failure = explain(error, run.config, run.place, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
-        found = run.hangs.examine(waiting_line(frames))
+        found = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if found:
             failure = failure.model_copy(update={"kind": "hang", "message": found[0], "rank": found[1]})
             failure.advice = AFTER_A_HANG
@@ -106,6 +88,27 @@ def _leave_record(run: MeasuredRun, error: BaseException, frames: traceback.Stac
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))
     if failure.kind == "interrupted" and run.place.rank != 0:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
+    _leave_record(run, failure)
+    if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
+        retry.try_next(run.config, run.place.world)
+    if failure.kind in ("interrupted", "out_of_memory", "hang"):
+        sys.exit(130 if failure.kind == "interrupted" else 1)
+
+
+def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
+    """What the watch's thread does while the main one waits for an exchange that will not end."""
+    try:
+        run.close()
+        message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
+        _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
+    finally:
+        run.hangs.end(guilty)  # only now: their end may wake the main thread, which would tell another reason
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _leave_record(run: MeasuredRun, failure: Failure) -> None:
     record = run.recorder.record_of_this_rank(failure)
     where: object
     try:
@@ -117,7 +120,3 @@ def _leave_record(run: MeasuredRun, error: BaseException, frames: traceback.Stac
         if failure.kind == "hang":
             say_last(f"hang: {failure.message}", run.hangs.folder)
     run.hangs.close()
-    if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
-        retry.try_next(run.config, run.place.world)
-    if failure.kind in ("interrupted", "out_of_memory", "hang"):
-        sys.exit(130 if failure.kind == "interrupted" else 1)

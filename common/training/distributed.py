@@ -25,7 +25,10 @@ from common.errors import UsageError
 from common.machine.devices import Place
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
+SILENT_BACKENDS = ("nccl",)
+"""Those whose exchange does not raise where the host waits for it."""
 WATCHDOG_GRACE = timedelta(seconds=30)
+"""More time for NCCL's own watchdog, which ends the process without a word, than for the lab's."""
 
 
 @contextmanager
@@ -53,8 +56,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         store=store,
         rank=rank,
         world_size=processes,
-        # NCCL's watchdog ends the process without a word; before it comes, the lab's own has spoken.
-        timeout=timeout + WATCHDOG_GRACE if place.world.backend == "nccl" else timeout,
+        timeout=timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         device_id=place.first if place.world.backend == "nccl" else None,
     )

@@ -81,7 +81,7 @@ epoch.training_step = planted
     assert process.returncode == 1
     last = process.stderr.rstrip().splitlines()[-1]
     assert last.startswith(f"hang: rank 1 {told}"), process.stderr
-    assert re.search(r"rank 0 waits for it in nccl\S*:\S+ .* since .*, at \S+\.py:\d+ in \w+$", last)
+    assert re.search(r"rank 0 waits for it in an exchange of nccl's since .*, at \S+\.py:\d+ in \w+$", last)
     (record,) = records_in(tmp_path / "results")
     assert (record["failure"]["kind"], record["failure"]["rank"], len(record["epochs"])) == ("hang", 1, 1)
     until = monotonic() + 20

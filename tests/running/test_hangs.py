@@ -63,6 +63,23 @@ def test_a_rank_in_an_endless_loop_is_named(tmp_path):
     assert re.match(r"rank 1 does not come to the exchange, at \S+:\d+ in act; rank 0", record["failure"]["message"])
 
 
+def test_where_an_exchange_does_not_raise_a_thread_names_the_rank(tmp_path):
+    """As over NCCL, with gloo in its place: its own time limit comes 30 s later."""
+    silent = "from common.training import distributed\ndistributed.SILENT_BACKENDS = ('gloo',)\n"
+    script = planted(tmp_path, DDP, silent + AT_STEP_6 + LOOPS)
+    process = run_script(
+        script, *SMALL, "--batch-size", 8, "--timeout", 5, "--results-dir", tmp_path / "results", ranks=2
+    )
+    assert process.returncode != 0
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["kind"], record["failure"]["rank"], len(record["epochs"])) == ("hang", 1, 1)
+    assert re.search(
+        r"^rank 1 does not come to the exchange, at \S+:\d+ in act; rank 0 waits for it in an exchange of gloo's since "
+        r"\S+ UTC, \d+ s, at \S+\.py:\d+ in \w+$",
+        record["failure"]["message"],
+    ), record["failure"]["message"]
+
+
 def test_a_rank_that_fails_alone_in_the_anatomy_costs_the_anatomy_only(tmp_path):
     """The time limit is ten minutes: who waited for it would run into this test's."""
     code = """
