@@ -25,7 +25,7 @@ DOUBLED = ""
 """Stands for the batch, twice as large."""
 SWITCHES: dict[DeviceKind, tuple[str, ...]] = {
     "cuda": (" --precision bf16", " --channels-last", DOUBLED, DOUBLED, DOUBLED, " --fused-optimizer",
-             " --cudnn-benchmark", " --compile", " --compile-mode reduce-overhead"),
+             " --cudnn-benchmark", " --compile", " --prefetch", " --compile-mode reduce-overhead"),
     "cpu": (" --precision bf16", " --channels-last", DOUBLED, " --fused-optimizer", " --compile"),
 }  # fmt: skip
 NEEDS = {" --compile-mode reduce-overhead": " --compile"}

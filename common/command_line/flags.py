@@ -96,6 +96,7 @@ def _practice(group: argparse._ArgumentGroup) -> None:
         help="what --compile tries; reduce-overhead: CUDA graphs")  # fmt: skip
     add("--fused-optimizer", action="store_true", help="update all weights in one kernel")
     add("--cudnn-benchmark", action="store_true", help="let cuDNN time its algorithms first (GPUs)")
+    add("--prefetch", action="store_true", help="copy a batch while the step before it runs (GPUs, 02 and 04)")
     add("--accumulation-steps", type=positive_int, default=1, metavar="N", help="split a batch in N, one after another")
     add("--auto-accumulate", action="store_true", help="out of memory: start anew with more --accumulation-steps")
     add("--deterministic", action="store_true", help="the same numbers in every run; slower on GPUs")

@@ -34,6 +34,7 @@ class TrainingOptions:
     compile_mode: CompileMode
     fused_optimizer: bool
     cudnn_benchmark: bool
+    prefetch: bool
     accumulation_steps: int
     auto_accumulate: bool
     deterministic: bool

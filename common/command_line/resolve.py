@@ -66,6 +66,7 @@ def resolve(
         compile_mode=options.compile_mode,
         fused_optimizer=options.fused_optimizer,
         cudnn_benchmark=options.cudnn_benchmark,
+        prefetch=options.prefetch,
         deterministic=options.deterministic,
         data_source=found.source if found else "synthetic",
         data_dir=str(options.data_dir) if found else None,
@@ -147,6 +148,13 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
         raise UsageError("--cudnn-benchmark needs GPUs: CPU cores train without cuDNN; leave it out")
     if options.cudnn_benchmark and options.deterministic:
         raise UsageError("--cudnn-benchmark may take another algorithm in every run: leave out it or --deterministic")
+    if options.prefetch and world.device_kind == "cpu":
+        raise UsageError("--prefetch needs GPUs: to CPU cores nothing is copied; leave it out")
+    if options.prefetch and options.method == "dp":
+        raise UsageError(
+            "--prefetch does not go with DataParallel, which cuts a batch up itself and sends each device its part: "
+            "leave it out, or use step 04"
+        )
     if options.checkpoint_every and not options.checkpoint_dir:
         raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
     if options.resume == "auto" and not options.checkpoint_dir:

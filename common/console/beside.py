@@ -8,7 +8,8 @@ from common.formats import FORMS
 from common.records import Method, Record, throughput
 
 ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "compile_mode",
-         "fused_optimizer", "cudnn_benchmark", "accumulation_steps", "deterministic", "data_source")  # fmt: skip
+         "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic",
+         "data_source")  # fmt: skip
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
 EARLIER: dict[Method, tuple[Method, ...]] = {"single": (), "dp": ("single",), "ddp": ("single", "dp")}
 STEP: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}

@@ -52,7 +52,7 @@ def practice(config: RunConfig) -> list[str]:
     switched = {"channels-last": config.memory_format == "channels_last", "compile": config.compile,
                 f"compile-mode {config.compile_mode}": config.compile_mode != "default",
                 "fused-optimizer": config.fused_optimizer, "cudnn-benchmark": config.cudnn_benchmark,
-                "deterministic": config.deterministic}  # fmt: skip
+                "prefetch": config.prefetch, "deterministic": config.deterministic}  # fmt: skip
     chosen = [name for name, is_on in switched.items() if is_on]
     if config.ddp:
         usual = DdpOptions(timeout_seconds=config.ddp.timeout_seconds).model_dump()

@@ -75,6 +75,8 @@ class RunConfig(Part):
     """All weights updated by one kernel instead of a few for each group of them."""
     cudnn_benchmark: bool = False
     """cuDNN times its algorithms on each convolution it meets, and takes the fastest."""
+    prefetch: bool = False
+    """Batches copied to the GPU on a stream of their own, while the step before them runs."""
     deterministic: bool = False
     data_source: str = "synthetic"
     """`synthetic`, or which image tree and how large."""

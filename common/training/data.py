@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,6 +16,7 @@ from common.machine.devices import Place
 from common.records import RunConfig
 from common.training import images
 from common.training.batch import Batch, Sample
+from common.training.prefetch import PrefetchingLoader
 
 
 class EpochSampler(DistributedSampler):
@@ -89,9 +91,10 @@ def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
 
 def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLoader:
     processes = place.world.processes
+    make = partial(PrefetchingLoader, device=place.first) if config.prefetch else DataLoader
     workers = config.loader_workers // processes
     on_gpu = place.kind == "cuda"
-    return DataLoader(
+    return make(
         dataset,
         batch_size=config.micro_batch_size // processes,
         collate_fn=_as_it_is,

@@ -27,6 +27,7 @@ def test_precisions_train(tmp_path, precision):
         ["--precision", "bf16", "--channels-last", "--compile"],
         ["--precision", "bf16", "--channels-last", "--compile", "--compile-mode", "reduce-overhead"],
         ["--fused-optimizer", "--cudnn-benchmark"],
+        ["--prefetch", "--accumulation-steps", "2"],
         ["--precision", "bf16", "--fused-optimizer"],
         ["--deterministic"],
     ],

@@ -189,6 +189,7 @@ def test_ddp_options_train_and_pass_parity(tmp_path):
         (DP, ["--compile", "--gpus", "0,1"], "step 04"),
         (SINGLE, ["--compile-mode", "reduce-overhead"], "needs --compile"),
         (SINGLE, ["--cudnn-benchmark"], "needs GPUs"),
+        (SINGLE, ["--prefetch"], "needs GPUs"),
         (SINGLE, ["--precision", "fp16", "--fused-optimizer"], "uninitialised"),
         (DP, ["--accumulation-steps", "16", "--gpus", "0,1"], "--batch-size 32"),
         (SINGLE, ["--tensorboard", "logs"], "pip install tensorboard"),

@@ -15,7 +15,7 @@ Facts = Mapping[str, str | int | float]
 T = TypeVar("T")
 
 KEY = ("model", "num_classes", "image_size_px", "precision", "memory_format", "compile", "compile_mode",
-       "fused_optimizer", "cudnn_benchmark", "accumulation_steps", "deterministic", "data_source",
+       "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic", "data_source",
        "device_model")  # fmt: skip
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
@@ -28,8 +28,8 @@ OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "pytho
                OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
 USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "compile_mode": "default",
-         "fused_optimizer": False, "cudnn_benchmark": False, "accumulation_steps": 1, "deterministic": False,
-         "data_source": "synthetic", "transport": ""}  # fmt: skip
+         "fused_optimizer": False, "cudnn_benchmark": False, "prefetch": False, "accumulation_steps": 1,
+         "deterministic": False, "data_source": "synthetic", "transport": ""}  # fmt: skip
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
@@ -47,6 +47,7 @@ def group_facts(record: Record) -> Facts:
         "compile_mode": config.compile_mode,
         "fused_optimizer": config.fused_optimizer,
         "cudnn_benchmark": config.cudnn_benchmark,
+        "prefetch": config.prefetch,
         "accumulation_steps": config.accumulation_steps,
         "deterministic": config.deterministic,
         "data_source": config.data_source,

@@ -16,8 +16,8 @@ from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import Record
 
-SWITCHES = ("precision", "memory_format", "per_device_batch_size", "fused_optimizer", "cudnn_benchmark", "compile",
-            "compile_mode")  # fmt: skip
+SWITCHES = ("precision", "memory_format", "per_device_batch_size", "fused_optimizer", "cudnn_benchmark", "prefetch",
+            "compile", "compile_mode")  # fmt: skip
 MIN_SWITCHES = 2
 """Fewer are a comparison of two configurations, or a series of batches."""
 
