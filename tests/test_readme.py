@@ -52,3 +52,11 @@ def test_the_chinese_readme_shows_the_same_published_commands():
     published = re.findall(r"^    ((?:python|torchrun) .*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[:5]
     assert published[0] == "python 01_environment_check.py"
     assert all(command in (ROOT / "README.zh-TW.md").read_text() for command in published)
+
+
+@pytest.mark.parametrize("name", ["checkpoints"])
+def test_a_sheet_in_two_languages_has_the_same_commands_and_numbers(name):
+    english, chinese = ((ROOT / "docs" / f"{name}{tail}.md").read_text() for tail in ("", ".zh-TW"))
+    commands, figures = re.compile(r"^    \S.*$", re.MULTILINE), re.compile(r"\d[\d,.]*\d|\d")
+    assert commands.findall(english) == commands.findall(chinese)
+    assert sorted(figures.findall(english)) == sorted(figures.findall(chinese))

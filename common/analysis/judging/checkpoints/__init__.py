@@ -5,8 +5,8 @@ from __future__ import annotations
 from common.analysis.judging.checkpoints.alone import alone
 from common.analysis.judging.checkpoints.choice import choice
 from common.analysis.judging.checkpoints.difference import difference
-from common.analysis.judging.checkpoints.evidence import Checkpoint, Evidence
 from common.analysis.judging.checkpoints.optimising import optimising
+from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence
 from common.analysis.judging.checkpoints.recognised import recognised
 
 

@@ -9,7 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.answer import name_cell
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
-from common.analysis.judging.checkpoints.evidence import Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 
 Scaled = dict[Scaling, dict[tuple, Row]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.checkpoints.evidence import PROBE, Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.reasons import thread_cost
 from common.records import LaunchTimes
 

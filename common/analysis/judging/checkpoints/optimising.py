@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.checkpoints.evidence import Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.climb import outcome_of, what
 
 MAX_TOLD = 4

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.checkpoints.evidence import Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.records import Failure, FailureKind, Record
 
 LOST_RANK: Sequence[FailureKind] = ("communication", "hang")
