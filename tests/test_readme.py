@@ -40,23 +40,35 @@ def test_every_path_in_the_documents_exists():
             assert (ROOT / path).exists(), f"{document.name}: {path}"
 
 
-def test_the_readme_shows_what_step_05_says_of_the_example(tmp_path, run_comparison):
+def test_the_listings_show_what_step_05_says_of_the_example(tmp_path, run_comparison):
     folder = shutil.copytree(ROOT / "results" / "examples" / "cpu", tmp_path / "results")
     done = run_comparison("--results-dir", str(folder), "--output-report", str(tmp_path / "report.html"))
     said, _, _ = done.stdout.partition("\nReport: ")
     listing = "\n".join(f"    {line}".rstrip() for line in said.strip("\n").splitlines())
-    assert listing in (ROOT / "README.md").read_text()
+    assert listing in (ROOT / "docs" / "steps.md").read_text()
 
 
-def test_the_chinese_readme_shows_the_same_published_commands():
-    published = re.findall(r"^    ((?:python|torchrun) .*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[:5]
-    assert published[0] == "python 01_environment_check.py"
-    assert all(command in (ROOT / "README.zh-TW.md").read_text() for command in published)
+def test_what_the_readme_lists_is_part_of_the_whole_listings():
+    steps = (ROOT / "README.md").read_text().partition("## The five steps")[2].partition("\n## ")[0]
+    listed = [line for line in steps.splitlines() if line.startswith("    ")]
+    assert len(listed) >= 25
+    whole = iter((ROOT / "docs" / "steps.md").read_text().splitlines())
+    assert [line for line in listed if line not in whole] == []  # in this order
 
 
-@pytest.mark.parametrize("name", ["checkpoints"])
-def test_a_sheet_in_two_languages_has_the_same_commands_and_numbers(name):
-    english, chinese = ((ROOT / "docs" / f"{name}{tail}.md").read_text() for tail in ("", ".zh-TW"))
-    commands, figures = re.compile(r"^    \S.*$", re.MULTILINE), re.compile(r"\d[\d,.]*\d|\d")
-    assert commands.findall(english) == commands.findall(chinese)
+@pytest.mark.parametrize("name", ["README", "docs/checkpoints", "docs/exercise"])
+def test_a_document_in_two_languages_has_the_same_commands_and_numbers(name):
+    english, chinese = ((ROOT / f"{name}{tail}.md").read_text() for tail in ("", ".zh-TW"))
+    commands = re.compile(r"^    \S.*$|^[-+!].*$|`(?:python|torchrun) .*?`", re.MULTILINE)
+    figures = re.compile(r"\d[\d,.]*\d|\d")
+    shown = [[line.replace("--lang zh-TW", "--lang en") for line in commands.findall(text) if not line.startswith("- ")
+              and not line.startswith("![")] for text in (english, chinese)]  # fmt: skip
+    assert shown[0] == shown[1]
     assert sorted(figures.findall(english)) == sorted(figures.findall(chinese))
+
+
+def test_every_link_of_the_documents_leads_to_a_file():
+    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]:
+        prose = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)", prose):
+            assert target.startswith("http") or (document.parent / target).exists(), f"{document.name}: {target}"
