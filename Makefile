@@ -5,13 +5,14 @@
 #   make exchanges   set up, run step 04 with torch's DDP and with three exchanges built by hand, in turn, then step 05
 #   make crossover   set up, run 02, 03 and 04 over batches per device, step 05 after each round; 6 minutes
 #   make ladder      set up, run 02 with one switch after another, keep those that pay, then step 05; 20 minutes
+#   make faults      set up, cause the faults that people meet most, one after another, and cure each of them
 #   make exercise    set up, run the published commands with the published sizes
 #   make test        set up, run the tests
 #   make lint        check style and types
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
 # and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
-# and with which sizes, stands in common/campaigns/.
+# and with which sizes, stands in common/campaigns/. make faults NAMES="rank_killed disk_full" causes these two.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,10 +20,13 @@ BIN := .venv/bin
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)'))
 
-.PHONY: lab sweep exchanges crossover ladder exercise test lint
+.PHONY: lab sweep exchanges crossover ladder exercise faults test lint
 
 lab sweep exchanges crossover ladder exercise: .venv/lab
 	$(BIN)/python -m common.campaigns $@ $(FLAGS)
+
+faults: .venv/lab
+	$(BIN)/python -m common.faults $(NAMES)
 
 test: .venv/test
 	$(BIN)/python -m pytest

@@ -6,6 +6,7 @@ one function each, so that the table a script prints and the page of step 05 can
 """
 
 from common.records.derived import epoch_seconds, step_seconds, throughput
+from common.records.fault_record import FaultName, FaultNeed, FaultRecord
 from common.records.host import Environment, Gpu, Requirement, World
 from common.records.outcome import (
     DeviceMemory,
@@ -77,6 +78,9 @@ __all__ = [
     "Exchange",
     "Failure",
     "FailureKind",
+    "FaultName",
+    "FaultNeed",
+    "FaultRecord",
     "FiniteFloat",
     "FlopKind",
     "Gpu",

@@ -15,8 +15,10 @@ from typing import BinaryIO
 from pydantic_core import PydanticSerializationError
 
 from common.errors import UsageError
+from common.records.fault_record import FaultRecord
 from common.records.record import EnvironmentRecord, Record
 
+AnyRecord = Record | EnvironmentRecord | FaultRecord
 PART = ".part"
 
 
@@ -39,7 +41,7 @@ def record_path(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.json"
 
 
-def write_record(folder: Path, record: Record | EnvironmentRecord) -> Path | None:
+def write_record(folder: Path, record: AnyRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
     Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
@@ -68,7 +70,7 @@ def _remove_parts(folder: Path) -> None:
                 part.unlink()
 
 
-def _encoded(record: Record | EnvironmentRecord) -> bytes:
+def _encoded(record: AnyRecord) -> bytes:
     """As JSON. Names of files and hosts need not be text: what is none becomes a question mark."""
     try:
         return record.model_dump_json(indent=1).encode()

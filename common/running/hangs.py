@@ -105,6 +105,12 @@ class HangWatch:
         while not self._alone and any(self.folder.glob("*.waits")) and not record.exists() and monotonic() < until:
             sleep(0.05)
 
+    def killed(self) -> int | None:
+        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
+        the reason, closes its watch first."""
+        gone = (rank for rank, pid in enumerate(self._pids) if _state_letter(pid) in ("", "Z") or not _is_sibling(pid))
+        return None if self._alone else next((rank for rank in gone if self._file(rank, "stack").exists()), None)
+
     def _state(self, rank: int) -> str:
         """What a rank does, asked from outside."""
         pid = self._pids[rank]
@@ -145,17 +151,20 @@ def own_line(stack: str) -> str:
 def say_last(text: str, folder: Path) -> None:
     """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
 
-    By then no rank needs `folder` any more, and it is removed.
+    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
+    any more, and it is removed.
     """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
+        text = ""
     code = (
         "import os, shutil, sys, time\n"
         "until = time.monotonic() + 45\n"
         f"while time.monotonic() < until and os.path.exists('/proc/{os.getppid()}'): time.sleep(0.05)\n"
-        "print(sys.argv[1], file=sys.stderr)\n"
+        "print(sys.argv[1], end='', file=sys.stderr)\n"
         "shutil.rmtree(sys.argv[2], ignore_errors=True)"
     )
     with suppress(OSError):
-        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}", str(folder)]
+        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder)]
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 

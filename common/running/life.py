@@ -19,7 +19,7 @@ from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.exchange_watch import ExchangeWatch
-from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout
+from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout, killed_rank
 from common.running.hangs import say_last, waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals
 from common.running.measured_run import AnatomyError, MeasuredRun
@@ -86,12 +86,16 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
             failure.advice = AFTER_A_HANG
     elif failure.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))
+    lost = None if failure.kind == "hang" else run.hangs.killed()
+    if lost is not None:  # the connection broke, or torchrun ended this rank: for that reason
+        failure = killed_rank(failure, lost)
     if failure.kind == "interrupted" and run.place.rank != 0:
+        run.hangs.close()
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
-    _leave_record(run, failure)
+    _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         retry.try_next(run.config, run.place.world)
-    if failure.kind in ("interrupted", "out_of_memory", "hang"):
+    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None:
         sys.exit(130 if failure.kind == "interrupted" else 1)
 
 
@@ -108,7 +112,7 @@ def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
         os._exit(1)
 
 
-def _leave_record(run: MeasuredRun, failure: Failure) -> None:
+def _leave_record(run: MeasuredRun, failure: Failure, is_told_last: bool = False) -> None:
     record = run.recorder.record_of_this_rank(failure)
     where: object
     try:
@@ -117,6 +121,7 @@ def _leave_record(run: MeasuredRun, failure: Failure) -> None:
         where = problem
     if where:  # else another rank has written and said it
         tell("", f"{record.status}: {failure.message}", failure.advice, f"record: {where}")
-        if failure.kind == "hang":
-            say_last(f"hang: {failure.message}", run.hangs.folder)
+        if failure.kind == "hang" or is_told_last:
+            kind = "hang" if failure.kind == "hang" else record.status
+            say_last(f"{kind}: {failure.message}", run.hangs.folder)
     run.hangs.close()

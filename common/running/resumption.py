@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,11 @@ def _load(path: Path) -> dict:
         raise ValueError("there is no such file") from None
     except IsADirectoryError:
         raise ValueError("it is a folder") from None
+    except pickle.UnpicklingError as error:
+        text = str(error)
+        if "Unsupported" in text:  # and so refused, before anything of it was run
+            raise ValueError("loading it would run a program that lies in it: refused") from None
+        raise ValueError(f"it cannot be read ({printable(text[:80])})") from None
     except Exception as error:  # what the reader stumbles over first in a torn file may be of any kind
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None

@@ -29,6 +29,7 @@ SILENT_BACKENDS = ("nccl",)
 """Those whose exchange does not raise where the host waits for it."""
 WATCHDOG_GRACE = timedelta(seconds=30)
 """More time for NCCL's own watchdog, which ends the process without a word, than for the lab's."""
+ONE_TORCHRUN = "start all ranks with one torchrun --standalone --nproc_per_node=N, which tells each of them the same"
 
 
 @contextmanager
@@ -42,24 +43,28 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     try:
         store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
     except (dist.DistError, ValueError, TypeError, OverflowError) as error:
-        where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-        raise UsageError(
-            f"the ranks cannot meet at {where} ({str(error).splitlines()[0][:120]}): the address must be that of a "
-            "machine which runs torchrun, the same on all of them; on one machine start torchrun --standalone"
-        ) from None
+        raise _cannot_meet(error) from None
     if place.world.nodes == 1:
         # Ranks that torchrun has restarted share its store with those that died, whose addresses are still in it
         # (pytorch#135712). Over several nodes the number of restarts is no common name: docs/multi_node.md.
         store = dist.PrefixStore(f"attempt_{place.world.restarts}", store)
-    dist.init_process_group(
-        place.world.backend,
-        store=store,
-        rank=rank,
-        world_size=processes,
-        timeout=timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
-        # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
-        device_id=place.first if place.world.backend == "nccl" else None,
-    )
+        others = store.compare_set("world_size", "", str(processes)).decode()  # the first rank's
+        if others != str(processes):
+            raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
+    try:
+        dist.init_process_group(
+            place.world.backend,
+            store=store,
+            rank=rank,
+            world_size=processes,
+            timeout=timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
+            # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
+            device_id=place.first if place.world.backend == "nccl" else None,
+        )
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
+            raise
+        raise _cannot_meet(error) from None
     try:
         yield
     except BaseException as error:
@@ -72,6 +77,14 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     # under DDP, which the caller has still, and which holds itself in circles. Exit functions run when the callers are
     # done and the interpreter is whole.
     atexit.register(gc.collect)
+
+
+def _cannot_meet(error: Exception) -> UsageError:
+    where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+    return UsageError(
+        f"the ranks cannot meet at {where} ({str(error).splitlines()[0][:120]}): the address must be that of a "
+        "machine which runs torchrun, the same on all of them; on one machine start torchrun --standalone"
+    )
 
 
 def _exit_code(error: BaseException) -> int:

@@ -23,13 +23,15 @@ from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
 
 ANALYSIS = Path(judgement.__file__).parents[1]
+FAULT_LAB = ANALYSIS.parent / "faults"
+"""Speaks the reader's language, as step 05 does."""
 SAYING = {"finding", "Finding", "say", "text", "answer"}
 
 
 def patterns() -> set[str]:
     """Every id that the code may use, as regular expressions: what an f-string fills in may be anything."""
     found = set()
-    for path in ANALYSIS.rglob("*.py"):
+    for path in (*ANALYSIS.rglob("*.py"), *FAULT_LAB.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(re.escape(node.value))
@@ -43,8 +45,8 @@ def test_every_sentence_is_used():
     """Ids that code puts together from parts, `check.<id>.<reason>`, count where such a pattern stands in the code."""
     templates = " ".join(path.read_text() for path in (ANALYSIS.parents[1] / "templates").glob("*.j2"))
     known = [re.compile(pattern) for pattern in patterns() if pattern != ".+"]
-    looked_up = {"bool", "check_name", "column", "defaults", "doing", "fact", "fact_value", "list", "outcome", "row",
-                 "short"}  # fmt: skip
+    looked_up = {"bool", "check_name", "column", "defaults", "doing", "fact", "fact_value", "fault_need", "list",
+                 "outcome", "row", "short"}  # fmt: skip
     unused = [
         id
         for id in sentences()

@@ -1,0 +1,37 @@
+"""Faults to cause and to cure: `python -m common.faults rank_killed`, or `make faults` for all of them."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from common.analysis.page.languages import language_of
+from common.analysis.page.wording import Wording
+from common.command_line.parser import Parser, start
+from common.errors import UsageError
+from common.faults.catalogue import FAULTS
+from common.faults.fault_lab import FaultLab
+
+
+def cause_faults() -> int:
+    """All faults, or those that are asked for."""
+    parser = Parser(prog="python -m common.faults", description=__doc__)
+    parser.add_argument("name", nargs="*", help="which; all, if none is given")
+    parser.add_argument("--list", action="store_true", help="only print their names and what they are")
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
+                        help="their records go to DIR/faults")  # fmt: skip
+    options, words = parser.parse_args(), Wording(language_of())
+    if unknown := [name for name in options.name if name not in FAULTS]:
+        raise UsageError(f"no fault is called {unknown[0]!r}: --list prints the names")
+    chosen = [FAULTS[name] for name in options.name or FAULTS]
+    if options.list:
+        for fault in chosen:
+            print(f"{fault.id:22}{words.say(f'fault.{fault.id}.title')}")
+        return 0
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing that was started is left behind
+        signal.signal(ending, signal.default_int_handler)
+    return FaultLab(chosen, options.results_dir, words).run()
+
+
+if __name__ == "__main__":
+    start(cause_faults)

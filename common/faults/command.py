@@ -1,0 +1,94 @@
+"""Runs one command of a fault: bounded in time, in a folder of its own, and with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+
+from common.faults.fault import Act
+from common.faults.marked_processes import MARK, Processes
+
+PATIENCE_SECONDS = 5.0
+"""For what ends by itself after the command, such as the process that prints a hang's sentence last."""
+STARTERS = {"python": "", "torchrun": "-m torch.distributed.run"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    seconds: float
+    left: int
+    """Processes that had to be killed in the end."""
+
+
+def run(command: str, scratch: Path, act: Act | None, limit: float) -> Ended:
+    """Run it in the current folder, under this Python. Whatever interrupts, its processes are gone afterwards."""
+    mark = secrets.token_hex(8)
+    processes, started = Processes(mark), monotonic()
+    with open(scratch / "output", "w+", errors="replace") as output:
+        child = subprocess.Popen(
+            ["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env=_variables(scratch) | {MARK: mark}, process_group=0,
+        )  # fmt: skip
+        acting = Thread(target=_do, args=(act, scratch / "output", processes), daemon=True)
+        try:
+            acting.start()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(limit)
+            seconds = monotonic() - started
+        finally:
+            processes.over.set()
+            if child.poll() is None:
+                child.kill()
+                processes.kill()
+            left = processes.kill(PATIENCE_SECONDS)
+            code = child.wait()
+            acting.join(PATIENCE_SECONDS)
+        output.seek(0)
+        return Ended(code, output.read(), seconds, left)
+
+
+def _do(act: Act | None, output: Path, processes: Processes) -> None:
+    """Wait for the line after which something is to be done, and do it."""
+    if act is None:
+        return
+    while not re.search(act.after, output.read_text(errors="replace")):
+        if processes.over.wait(0.1):
+            return
+    with suppress(ProcessLookupError):  # it has ended by itself
+        act.do(processes)
+
+
+def _variables(scratch: Path) -> dict[str, str]:
+    """The environment, with `python` and `torchrun` as this Python's own, whatever they are called outside."""
+    programs = scratch / "bin"
+    programs.mkdir(exist_ok=True)
+    for name, module in STARTERS.items():
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        program.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    return kept | {
+        "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
+        "SCRATCH": str(scratch),
+        "PORT": str(_free_port()),
+        "TMPDIR": str(scratch),
+        "OMP_NUM_THREADS": "1",  # as torchrun sets it, with eight lines of warning
+    }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

@@ -1,0 +1,13 @@
+"""The words that the faults' commands have in common."""
+
+RESULTS = "--results-dir $SCRATCH/results"
+SIZE = "--model resnet18 --image-size 32 --samples-per-epoch 32 --epochs 2"
+SMALL = f"{SIZE} --warmup-steps 0 --anatomy-steps 0 {RESULTS}"
+"""A run of a second; the start of its processes takes longer."""
+SINGLE = f"python 02_baseline_single_gpu.py {SMALL} --batch-size 8"
+DP = f"python 03_dataparallel_training.py {SMALL} --gpus 0,1"
+TORCHRUN = "torchrun --standalone --nproc_per_node=2"
+SCRIPT = "04_ddp_training.py"
+DDP = f"{TORCHRUN} {SCRIPT} {SMALL} --batch-size 8"
+REPORT = f"python 05_performance_comparison.py {RESULTS} --output-report $SCRATCH/page.html --lang en"
+"""Step 05's doubts name what no single run can know of itself."""
