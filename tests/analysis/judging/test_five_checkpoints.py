@@ -11,6 +11,7 @@ from analysis.anatomy_factories import anatomy_lab, make_probed, make_probes
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS, said
 from common.analysis.judging.judgement import judge
+from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.records import Copy, DeviceMemory, Failure, LaunchTimes
 
@@ -85,6 +86,14 @@ def test_weak_and_strong_scaling_stand_side_by_side(checked):
     assert "03 gets 32, for it is one process" in answers(found)
 
 
+def test_step_03_is_not_asked_for_what_it_has_not():
+    record = make_record(kind="cuda", config={"compile": True, "prefetch": True, "num_classes": 10})
+    commands = [training_command(record, method, 2) for method in ("single", "dp", "ddp")]
+    assert [flag in command for command in commands for flag in ("--compile", "--prefetch", "--num-classes 10")] == [
+        True, True, True, False, False, True, True, True, True
+    ]  # fmt: skip
+
+
 def test_a_batch_that_cannot_be_split_is_scaled_up_on_one_device(checked):
     lab = [make_record(method, 2 if method == "ddp" else 1, per_device_batch=5) for method in ("single", "ddp")]
     (command,) = [command for command in checked(*lab)["alone"].to_run if "02_" in command]
@@ -139,6 +148,14 @@ def test_a_switch_stays_where_its_interval_says_so(checked):
     assert "Keep memory format: channels_first → channels_last (One device)" in answers(found)
     assert "Drop fused optimizer: no → yes (One device)" in answers(found)
     assert "Open: compiled: no → yes (One device)" in answers(found)
+
+
+def test_three_runs_beside_one_are_no_three_rounds_and_strong_scaling_is_no_switch(checked):
+    plain = make_record("ddp", 2, 0.6)
+    tried = [make_record("ddp", 2, 0.4, config={"memory_format": "channels_last"}) for _ in range(3)]
+    smaller = make_record("ddp", 2, 0.5, per_device_batch=8)
+    assert checked(plain, *tried, smaller)["optimising"].state == "partly"
+    assert checked(plain, smaller)["optimising"].state == "not_yet"
 
 
 def test_the_page_ticks_folds_and_names_commands(tmp_path, compare):

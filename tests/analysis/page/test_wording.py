@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -21,6 +22,7 @@ from common.analysis.page.report import render_page
 from common.analysis.page.wording import sentences
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
+from common.records import FailureKind
 
 ANALYSIS = Path(judgement.__file__).parents[1]
 FAULT_LAB = ANALYSIS.parent / "faults"
@@ -82,11 +84,13 @@ def test_every_check_reason_has_a_sentence():
     assert missing == []
 
 
-def test_every_fact_and_phase_has_a_name():
+def test_every_fact_phase_and_kind_of_failure_has_a_name():
     for fact in (*KEY, *BATCH.values(), *OTHER_FACTS):
         assert f"fact.{fact}" in sentences()
     for phase in PHASES:
         assert {f"phase.{phase}", f"doing.{phase}"} <= set(sentences())
+    for kind in get_args(FailureKind):
+        assert f"failure_kind.{kind}" in sentences()
 
 
 @pytest.mark.parametrize(

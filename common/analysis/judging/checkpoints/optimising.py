@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common.analysis.comparing.facts import BATCH
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.findings import Finding, finding
+from common.analysis.judging.changes import Change
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.climb import outcome_of, what
 
@@ -23,13 +25,8 @@ class Tried:
 
     what: Finding | str
     outcome: str
-    row: Row | None
-    """None where it did not run."""
-
-    @property
-    def is_in_rounds(self) -> bool:
-        """Whether it was run so often that its interval knows the difference between runs."""
-        return self.row is not None and len(self.row.runs) >= ENOUGH_RUNS
+    rounds: int
+    """Runs with the switch and without it, whichever are fewer."""
 
 
 def optimising(here: Evidence) -> Checkpoint:
@@ -38,22 +35,35 @@ def optimising(here: Evidence) -> Checkpoint:
     command = _in_turn(here)
     proofs = [
         Proof("one_change", bool(tried), [command]),
-        Proof("in_rounds", any(one.is_in_rounds for one in tried), [command]),
+        Proof("in_rounds", any(one.rounds >= ENOUGH_RUNS for one in tried), [command]),
     ]
-    told = [change.sentence for change in here.across.changes] + [effect.sentence for effect in here.effects]
+    told = [change.sentence for change in _changes(here)] + [effect.sentence for effect in here.effects]
     figures = [*(climb.lines[:1] if climb else []), *told][:MAX_TOLD]
     return Checkpoint("optimising", proofs, figures, [Quiz(finding("quiz.keep"), _keep(tried))])
 
 
+def _changes(here: Evidence) -> list[Change]:
+    """Without the batches of DP and DDP: whoever has run weak and strong scaling has not tried them as a switch."""
+    return [
+        change for change in here.across.changes
+        if change.pair.fact != BATCH["weak"] or change.pair.after.method == "single"
+    ]  # fmt: skip
+
+
 def _tried(here: Evidence) -> list[Tried]:
     climb = here.across.climb
-    rungs = [Tried(what(rung), outcome_of(rung), rung.row) for rung in (climb.ladder.rungs if climb else [])]
+    rungs = [Tried(what(rung), outcome_of(rung), _rounds(rung.row)) for rung in (climb.ladder.rungs if climb else [])]
     changed = [
         Tried(finding("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
-              change.effect.row)
-        for change in here.across.changes
+              _rounds(change.pair.before, change.pair.after))
+        for change in _changes(here)
     ]  # fmt: skip
-    return [*rungs, *changed, *(Tried(one.row.name.options, one.outcome, one.row) for one in here.effects)]
+    options = [Tried(one.row.name.options, one.outcome, _rounds(one.row, one.row.standard)) for one in here.effects]
+    return [*rungs, *changed, *options]
+
+
+def _rounds(*rows: Row | None) -> int:
+    return min(len(row.runs) if row else 0 for row in rows)
 
 
 def _keep(tried: Sequence[Tried]) -> list[Finding]:
