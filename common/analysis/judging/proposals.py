@@ -43,10 +43,10 @@ def training_command(
         sizes["--gpus"] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
     switches = {
         "--channels-last": config.memory_format == "channels_last",
-        "--compile": config.compile and method != "dp",  # step 03 has neither this
+        "--compile": config.compile and method != "dp",  # step 03 has no --compile
         "--fused-optimizer": config.fused_optimizer,
         "--cudnn-benchmark": config.cudnn_benchmark,
-        "--prefetch": config.prefetch and method != "dp",  # nor this
+        "--prefetch": config.prefetch and method != "dp",  # and no --prefetch
         "--deterministic": config.deterministic,
     }
     words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]

@@ -137,6 +137,12 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     assert "Use DDP. DDP × 2 is 1.3" in answers(found)
 
 
+def test_what_runs_of_much_noise_say_of_bandwidth_is_nothing_yet(checked):
+    noisy = [make_record(record.method, record.world.devices, 0.5 + 0.1 * number, noise=0.6, steps=6, seed=number,
+                         anatomy=record.anatomy) for number, record in enumerate(anatomy_lab())]  # fmt: skip
+    assert "That says nothing yet" in answers(checked(*noisy)["choice"])
+
+
 def test_a_switch_stays_where_its_interval_says_so(checked):
     rounds = [make_record(step_seconds=seconds * (1 + 0.002 * number), config=config)
               for number in range(3)

@@ -51,11 +51,13 @@ def _bandwidth(here: Evidence) -> list[Finding]:
     over_link = copy_seconds(book.row) if book.row.on_gpu else 0.0  # nothing is copied between CPU cores
     if over_link is None:
         return [finding("solution.bandwidth_not_measured"), told(book)]
-    predicted, measured = book.ideal.value + over_link, book.measured.value
+    predicted, measured, ledger = book.ideal.value + over_link, book.measured.value, told(book)
     error = predicted / measured - 1
     values = {"ideal": book.ideal.value, "bytes": over_link, "predicted": predicted, "measured": measured}
     id = "holds" if abs(error) < NEAR else "fails" if book.row.on_gpu else "fails_on_cores"
-    return [finding(f"solution.bandwidth_{id}", row=book.row.name, error=error, **values), told(book)]
+    if ledger.id == "ledger.nothing_lost":
+        id = "undetermined"
+    return [finding(f"solution.bandwidth_{id}", row=book.row.name, error=error, **values), ledger]
 
 
 def _choose(here: Evidence) -> list[Finding]:
