@@ -17,9 +17,9 @@ from rich.markup import escape
 
 from common.analysis.page.wording import Wording
 from common.faults.command import Ended, run
-from common.faults.said import last_lines, records_in, sentence
 from common.faults.fault import Fault
 from common.faults.needs import gpus, missing
+from common.faults.said import last_lines, records_in, sentence
 from common.faults.table import fault_table
 from common.records import FaultRecord
 from common.records.disk import check_writable, write_record

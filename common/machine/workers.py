@@ -6,7 +6,9 @@ This module imports no torch, so that it can be called before torch is.
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing import forkserver
+import os
+import threading
+from multiprocessing import connection, forkserver
 from pathlib import Path
 
 
@@ -24,3 +26,19 @@ def start_fork_server() -> None:
     """Start the process that `multiprocessing` forks from, with torch imported. Harmless if called twice."""
     multiprocessing.set_forkserver_preload(["torch"])
     forkserver.ensure_running()
+
+
+def end_with_parent(worker: int) -> None:
+    """For a loader's worker: it ends when the process that it works for has ended, be it by SIGKILL.
+
+    torch's own watch looks at the worker's parent, which is the process that it was forked from. That one lives until
+    its last child has gone, and so they would keep each other alive for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent:
+        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from common.machine.devices import Place
+from common.machine.workers import end_with_parent
 from common.records import RunConfig
 from common.training import images
 from common.training.batch import Batch, Sample
@@ -102,6 +103,7 @@ def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLo
         persistent_workers=workers > 0,
         # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
         multiprocessing_context="forkserver" if on_gpu and workers else None,
+        worker_init_fn=end_with_parent,
         pin_memory=on_gpu,  # copies to the GPU run beside the computation only from pinned memory
         **more,
     )

@@ -1,0 +1,40 @@
+"""Loader workers that are forked from another process than the one that they work for."""
+
+import os
+import subprocess
+import sys
+from time import monotonic, sleep
+
+from conftest import ROOT
+
+PROGRAM = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from common.machine.workers import end_with_parent, start_fork_server
+
+if __name__ == "__main__":
+    start_fork_server()
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(
+        range(64), num_workers=2, persistent_workers=True, multiprocessing_context="forkserver",
+        worker_init_fn=end_with_parent,
+    )
+    batches = iter(loader)
+    next(batches)
+    print(*(worker.pid for worker in batches._workers), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_they_end_with_it_even_if_it_is_killed(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM.format(root=str(ROOT)))
+    # What they print to is the pipe read here: it ends, and with it the call, once the last of them is gone.
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    pids = [int(word) for word in process.stdout.split()]
+    assert len(pids) == 2, process.stderr
+    until = monotonic() + 20
+    while monotonic() < until and any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
