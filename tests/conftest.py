@@ -1,7 +1,9 @@
 """What the tests share: the scripts as subprocesses, and one small run of each of them."""
 
+import fcntl
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -13,9 +15,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
-# Small enough to take a second, large enough that the loss falls.
-SMALL = ["--model", "resnet18", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
+# A tenth of resnet18's weights: most of a step of eight small images is the update of all of them.
+SMALL = ["--model", "squeezenet1_1", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
 SMALL += ["--anatomy-steps", "0"]  # a later one on the command line overrides it
+RESNET = [*SMALL, "--model", "resnet18"]  # without dropout, with batch norm, and a loss that falls in two epochs
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -134,14 +137,27 @@ def full_disk(tmp_path):
 
 @pytest.fixture(scope="session")
 def small_lab(tmp_path_factory):
-    """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process})."""
-    folder = tmp_path_factory.mktemp("lab") / "results"
+    """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process}). Not to be changed.
+
+    Whichever of pytest's processes needs it first runs it for all of them.
+    """
+    folder = tmp_path_factory.getbasetemp().parent / f"lab-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        if not done.exists():
+            done.write_bytes(pickle.dumps(_steps_in_turn(folder / "results")))
+        return folder / "results", pickle.loads(done.read_bytes())
+
+
+def _steps_in_turn(folder: Path) -> dict[str, subprocess.CompletedProcess]:
     where = ["--anatomy-steps", 4, "--results-dir", folder]
     done = {
-        "02": run_script("02_baseline_single_gpu.py", *SMALL, "--batch-size", 8, *where),
-        "03": run_script("03_dataparallel_training.py", *SMALL, "--batch-size", 16, "--gpus", "0,1", *where),
-        "04": run_script("04_ddp_training.py", *SMALL, "--batch-size", 8, *where, ranks=2),
+        "02": run_script("02_baseline_single_gpu.py", *RESNET, "--batch-size", 8, *where),
+        "03": run_script("03_dataparallel_training.py", *RESNET, "--batch-size", 16, "--gpus", "0,1", *where),
+        "04": run_script("04_ddp_training.py", *RESNET, "--batch-size", 8, *where, ranks=2),
     }
     for step, process in done.items():
         assert process.returncode == 0, f"step {step}:\n{process.stdout}\n{process.stderr}"
-    return folder, done
+    return done

@@ -5,7 +5,7 @@ import json
 from statistics import median
 
 import pytest
-from conftest import SMALL, planted, records_in, run_script
+from conftest import RESNET, SMALL, planted, records_in, run_script
 
 from common.examining.busy import busy_by_phase
 
@@ -165,7 +165,7 @@ def heavy(config, place):
     return model
 models.create_model = heavy
 """
-    plain, heavy = anatomies["03"], run(tmp_path, DP, code)["anatomy"]
+    plain, heavy = anatomies["03"], run(tmp_path, DP, code, *RESNET[-2:])["anatomy"]
     assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**29
     gained = typical(heavy["ranks"][0], "replicate") - typical(plain["ranks"][0], "replicate")
     assert gained > 0.05  # half a GiB at less than 10 GiB/s

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+from conftest import RESNET, ROOT, SMALL, TORCHRUN, environment, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 STARTS = {
@@ -19,7 +19,7 @@ STARTS = {
 
 def train(script, folder, *more, results):
     batch, ranks = STARTS[script]
-    arguments = [*SMALL, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
+    arguments = [*RESNET, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
     return run_script(script, *arguments, ranks=ranks)
 
 
