@@ -24,8 +24,8 @@ START: dict[DeviceKind, tuple[str, int, int]] = {"cuda": ("resnet50", 64, 12_288
 DOUBLED = ""
 """Stands for the batch, twice as large."""
 SWITCHES: dict[DeviceKind, tuple[str, ...]] = {
-    "cuda": (" --precision bf16", " --channels-last", DOUBLED, DOUBLED, DOUBLED, " --fused-optimizer",
-             " --cudnn-benchmark", " --compile", " --prefetch", " --compile-mode reduce-overhead"),
+    "cuda": (" --precision bf16", " --channels-last", DOUBLED, DOUBLED, DOUBLED, " --compile",
+             " --prefetch", " --fused-optimizer", " --cudnn-benchmark", " --compile-mode reduce-overhead"),
     "cpu": (" --precision bf16", " --channels-last", DOUBLED, " --fused-optimizer", " --compile"),
 }  # fmt: skip
 NEEDS = {" --compile-mode reduce-overhead": " --compile"}

@@ -155,18 +155,7 @@ def test_ddp_options_train_and_pass_parity(tmp_path):
         ["--comm-hook", "fp16", "--find-unused-parameters", "--bucket-cap-mb", "5", "--anatomy-steps", 1],
         ["--comm-hook", "powersgd", "--one-bucket"],
     ):
-        arguments = [
-            *RESNET,
-            "--epochs",
-            1,
-            "--warmup-steps",
-            1,
-            "--batch-size",
-            8,
-            *options,
-            "--results-dir",
-            tmp_path,
-        ]
+        arguments = [*SHORT, *RESNET[-2:], "--batch-size", 8, *options, "--results-dir", tmp_path]
         process = run_script(DDP, *arguments, ranks=2)
         assert process.returncode == 0, process.stderr
         assert "FutureWarning" not in process.stderr
