@@ -41,6 +41,26 @@ def record_path(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.json"
 
 
+def is_final(path: Path) -> bool:
+    """Whether a record is there, and more than what is kept of a run while it runs."""
+    try:
+        return (json.loads(path.read_bytes()).get("failure") or {}).get("kind") != "unfinished"
+    except FileNotFoundError:
+        return False
+
+
+def keep_unfinished(folder: Path, record: Record) -> None:
+    """Write what is known of a run that goes on, for the case that it is killed. `write_record` will replace it.
+
+    Where it cannot be written, the run goes on without.
+    """
+    path = record_path(folder, record.run_id)
+    content = _encoded(record)
+    with suppress(OSError):
+        if not is_final(path):  # of a rank that failed alone
+            write_whole(path, lambda file: file.write(content))
+
+
 def write_record(folder: Path, record: AnyRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
@@ -48,7 +68,7 @@ def write_record(folder: Path, record: AnyRecord) -> Path | None:
     temporary folder.
     """
     path, content = record_path(folder, record.run_id), _encoded(record)
-    if path.exists():
+    if is_final(path):
         return None
     try:
         write_whole(path, lambda file: file.write(content))

@@ -147,7 +147,7 @@ class Resumed(Part):
     """Newer checkpoints that could not be read."""
 
 
-FailureKind = Literal["out_of_memory", "interrupted", "communication", "hang", "exception"]
+FailureKind = Literal["out_of_memory", "interrupted", "communication", "hang", "exception", "unfinished"]
 
 
 class Failure(Part):

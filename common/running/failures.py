@@ -58,6 +58,16 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
     )
 
 
+def unfinished(epochs_done: int) -> Failure:
+    """What a record says while its run goes on, and for ever if nobody comes to say more."""
+    return Failure(
+        kind="unfinished",
+        rank=0,
+        message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
+        advice=f"The record has the {epochs_done} epochs until then; start the command again for a full run.",
+    )
+
+
 WITHOUT_BATCH = (
     "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "
     "lower --num-classes, --image-size or --samples-per-epoch."

@@ -25,6 +25,7 @@ import torch
 
 from common.formats import printable
 from common.machine.devices import Place
+from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
@@ -102,7 +103,7 @@ class HangWatch:
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
         until = monotonic() + 3 * NOTES_SECONDS
-        while not self._alone and any(self.folder.glob("*.waits")) and not record.exists() and monotonic() < until:
+        while not self._alone and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
             sleep(0.05)
 
     def killed(self) -> int | None:

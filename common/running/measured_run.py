@@ -23,9 +23,11 @@ from common.measuring.clocks import StepClock
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
 from common.records import MAX_FINITE, Anatomy, Epoch, Record
+from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
 from common.running.exchange_watch import ExchangeWatch
+from common.running.failures import unfinished
 from common.running.hangs import HangWatch
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
@@ -129,6 +131,9 @@ class MeasuredRun:
             self._tell_unreadable(unreadable)
         peaks = memory.read_peaks(self.place, self._sampler)
         self.log.epoch(self.recorder.epochs[-1], result, self.config, peaks)
+        if self.place.rank == 0:
+            record = self.recorder.record_of_this_rank(unfinished(len(self.recorder.epochs)))
+            keep_unfinished(self.options.results_dir, record)
 
     def take_steps_apart(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""

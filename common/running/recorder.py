@@ -96,7 +96,7 @@ class Recorder:
     def record_of_this_rank(self, failure: Failure) -> Record:
         """The record of a run that did not complete, as this rank knows it: the others may be gone."""
         return self._record(
-            "interrupted" if failure.kind == "interrupted" else "failed",
+            "interrupted" if failure.kind in ("interrupted", "unfinished") else "failed",
             failure=failure,
             ranks=[self.trace] if self.epochs else [],
             devices=self.devices,

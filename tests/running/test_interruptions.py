@@ -50,9 +50,27 @@ def test_a_closed_terminal_leaves_a_record(tmp_path):
     assert "SIGHUP" in record["failure"]["message"]
 
 
+def test_a_killed_run_leaves_the_epochs_that_had_ended(tmp_path):
+    code = """
+from common.training import epoch
+usual, steps = epoch.training_step, []
+def dying(*arguments):
+    steps.append(1)
+    if len(steps) == 4:  # two steps make an epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+    return usual(*arguments)
+epoch.training_step = dying
+"""
+    assert run(tmp_path, code).returncode != 0
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["kind"], len(record["epochs"])) == ("interrupted", "unfinished", 1)
+    assert len(record["ranks"][0]["step_seconds"]) == 2
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [f"{record['run_id']}.json"]
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_a_signal_during_the_last_write_does_not_take_the_record(tmp_path, number):
-    process = run(tmp_path, f"import os; first(os, 'fsync', send(signal.{number}))")
+    process = run(tmp_path, f"from common.running import life; first(life, 'write_record', send(signal.{number}))")
     assert process.returncode == 0, process.stderr
     assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
 

@@ -61,7 +61,7 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
             alike.setdefault(_settings(row.record), []).append(row)
     failed: dict[tuple, list[Run]] = {}
     for run in runs:
-        if run.record.failure and run.record.failure.kind != "interrupted" and run.record.method == "single":
+        if run.record.status == "failed" and run.record.method == "single":
             failed.setdefault(_settings(run.record), []).append(run)
     found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
     found = [ladder for ladder in found if any(map(_is_tried, ladder.rungs))]
