@@ -154,6 +154,7 @@ def test_a_switch_stays_where_its_interval_says_so(checked):
     assert "Keep memory format: channels_first → channels_last (One device)" in answers(found)
     assert "Drop fused optimizer: no → yes (One device)" in answers(found)
     assert "Open: compiled: no → yes (One device)" in answers(found)
+    assert "--channels-last" not in checked(*rounds, once)["alone"].to_run[0]
 
 
 def test_three_runs_beside_one_are_no_three_rounds_and_strong_scaling_is_no_switch(checked):

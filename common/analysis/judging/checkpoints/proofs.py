@@ -103,8 +103,10 @@ class Evidence:
     @property
     def model(self) -> Record:
         """The run whose settings the proposed commands have: of the best measured group, on one device if there is
-        one; where nothing was completed, the newest."""
-        return self.groups[0].rows[0].record if self.groups else self.records[-1]
+        one. Where one device alone has run, the first configuration, for later ones tried switches on it."""
+        if self.groups and any(row.devices > 1 for row in self.groups[0].rows):
+            return self.groups[0].rows[0].record
+        return next((run.record for run in self.folder.runs if run.is_comparable), self.records[-1])
 
     @property
     def devices(self) -> int:
