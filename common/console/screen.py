@@ -89,6 +89,18 @@ def epoch_line(epoch: Epoch, epochs: int, seconds: float, is_synthetic: bool) ->
     return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}{of}"
 
 
+def core_wait_line(share: float) -> str:
+    """That other programs slow this run down."""
+    return (
+        f"[yellow]  waited for a core {share:.0%} of the epoch: other programs use the cores, too; end them, and repeat"
+    )
+
+
+LOSS_IS_LOST = (
+    "[yellow]  the loss is no finite number, and the weights are lost: lower --lr, and look at the last epoch before"
+)
+
+
 def validation_line(validation: Validation | None) -> str:
     """What the model got right on images that it has not trained on."""
     if validation is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from time import sleep
 
@@ -44,9 +46,20 @@ def _throttle(processes: Processes) -> None:
             os.kill(rank, signal.SIGCONT)
 
 
+def _crowd(processes: Processes) -> None:
+    """Four busy programs for each core, until the command is over."""
+    loop = [sys.executable, "-S", "-c", "while True: pass"]
+    loops = [subprocess.Popen(loop) for _ in range(4 * (os.cpu_count() or 1))]
+    processes.over.wait()
+    for busy in loops:
+        busy.kill()
+        busy.wait()
+
+
 KILL_RANK = Act(FIRST_EPOCH, _kill)
 KILL_WORKER = Act(FIRST_EPOCH, _kill_worker)
 STOP_RANK = Act(FIRST_EPOCH, _stop)
 PAUSE_RANK = Act(FIRST_EPOCH, _pause)
+CROWD = Act(r"parity: ", _crowd)
 THROTTLE_RANK = Act(r"parity: ", _throttle)
 """Two thirds of its time taken away, from the first measured step to the last."""

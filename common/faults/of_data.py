@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 from common.faults.fault import Fault
-from common.faults.words import SINGLE
+from common.faults.words import REPORT, SINGLE
 
 PER_CLASS = 16
 
@@ -23,6 +23,12 @@ def empty_class(scratch: Path) -> None:
     for name in ("good", "bad"):
         _image_folders(scratch / name, 48)
     (scratch / "bad" / "blue").mkdir()
+
+
+def large_images(scratch: Path) -> None:
+    """Two folders of the same images; those in `bad` are as a camera makes them."""
+    _image_folders(scratch / "good", 48)
+    _image_folders(scratch / "bad", 1600)
 
 
 def _image_folders(folder: Path, size: int) -> None:
@@ -51,5 +57,13 @@ FAULTS = (
         f"{SINGLE} --data-dir $SCRATCH/good",
         r"error: --data-dir: .*blue",
         prepare=empty_class,
+    ),
+    Fault(
+        "slow_loader",
+        f"{SINGLE} --image-size 96 --data-dir $SCRATCH/bad && {REPORT}",
+        f"{SINGLE} --image-size 96 --data-dir $SCRATCH/good --results-dir $SCRATCH/cured && "
+        f"{REPORT} --results-dir $SCRATCH/cured",
+        r"waits for data",
+        prepare=large_images,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.faults.fault import Fault
-from common.faults.words import DDP, DP, SCRIPT, SINGLE, SMALL
+from common.faults.words import DDP, DP, SCRIPT, SINGLE, SMALL, TORCHRUN
 
 BY_HAND = "MASTER_ADDR={address} MASTER_PORT={port} WORLD_SIZE={ranks} LOCAL_WORLD_SIZE=2 RANK={rank} LOCAL_RANK={rank}"
 RANK = f"python {SCRIPT} {SMALL} --batch-size 8"
@@ -24,6 +24,12 @@ FAULTS = (
         RANK,
         DDP,
         r"started by torchrun",
+    ),
+    Fault(
+        "torchrun_of_one_process",
+        f"{TORCHRUN} 03_dataparallel_training.py {SMALL} --batch-size 16",
+        f"{DP} --batch-size 16",
+        r"torchrun has started several copies of 03_",
     ),
     Fault(
         "wrong_master_address",

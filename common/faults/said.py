@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from common.formats import printable
 from common.records import Record
 
-MAX_SEEN, MAX_LETTERS = 6, 300
+MAX_SEEN, MAX_LETTERS = 6, 400
 
 
 class Sentence(NamedTuple):
@@ -24,8 +24,13 @@ def sentence(named: str, output: str, results: Path) -> Sentence | None:
     for record in reversed(records_in(results)):
         if record.failure and re.search(named, text := f"{record.failure.message} {record.failure.advice}"):
             return Sentence(printable(text), "record")
-    lines = [line.strip() for line in output.splitlines() if re.search(named, line)]
-    return Sentence(printable(lines[-1]), "console") if lines else None
+    lines = [line.strip() for line in _unfolded(output).splitlines() if re.search(named, line)]
+    return Sentence(printable(lines[-1])[:MAX_LETTERS], "console") if lines else None
+
+
+def _unfolded(output: str) -> str:
+    """Step 05 breaks its sentences at the console's width: what does not begin one belongs to the line before."""
+    return re.sub(r"(?m)^(• .*)\n(?=[^•\s])", r"\1 ", re.sub(r"(?m)^(• .*)\n(?=[^•\s])", r"\1 ", output))
 
 
 def records_in(results: Path) -> list[Record]:

@@ -19,6 +19,8 @@ KNOWN = {
     "--batch-size to at least two for each device and micro-batch, or --image-size.",
     "DataLoader worker": "A loader process has died: the kernel ends processes where the memory is full (see dmesg), "
     "and a bus error means that /dev/shm is. Lower --workers, or --workers 0.",
+    "Expected to have finished reduction": "Some parameters had no part in the loss, and DDP waits for them: "
+    "find_unused_parameters=True (--find-unused-parameters), or let all of them take part.",
     "images in a row cannot be decoded": "Most of --data-dir is damaged, or no images: copy it again.",
 }
 """Words of an error, and what to do about it."""
@@ -47,8 +49,7 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         kind, advice = "exception", "torch.compile cannot compile this model here: leave out --compile."
     else:
-        kind = "exception"
-        advice = next((said for words, said in KNOWN.items() if words in text), UNKNOWN)
+        kind, advice = "exception", advice_for(text)
     return Failure(
         kind=kind,
         rank=place.rank,
@@ -66,6 +67,11 @@ def unfinished(epochs_done: int) -> Failure:
         message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
         advice=f"The record has the {epochs_done} epochs until then; start the command again for a full run.",
     )
+
+
+def advice_for(text: str) -> str:
+    """What to do about an error with these words."""
+    return next((said for words, said in KNOWN.items() if words in text), UNKNOWN)
 
 
 WITHOUT_BATCH = (

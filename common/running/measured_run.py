@@ -20,6 +20,7 @@ from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
+from common.measuring.core_wait import WORTH_TELLING, core_wait_seconds
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
 from common.records import MAX_FINITE, Anatomy, Epoch, Record
@@ -119,7 +120,9 @@ class MeasuredRun:
         self.progress.phase(f"epoch {number}/{self.config.epochs}", training.steps_per_epoch - done)
         clock, energy = StepClock(self.place), EnergyMeter(self._gpus)
         barrier()  # the ranks' clocks start together
+        waited = core_wait_seconds()
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
+        self._tell_neighbours(waited, result.times.host)
         training.loader.sampler.start = 0
         self._joules.update(energy.joules())
         self._step_seconds = median(result.times.steps)
@@ -200,7 +203,17 @@ class MeasuredRun:
         self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
         is_synthetic = self.config.data_source == "synthetic"
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, sum(result.times.steps), is_synthetic))
+        if epoch.mean_loss is None:
+            self.progress.line(screen.LOSS_IS_LOST)
         self._tell_unreadable(result.unreadable)
+
+    def _tell_neighbours(self, waited_before: float | None, seconds: float) -> None:
+        """A warning where this thread had to wait for a core for a good part of an epoch of so many seconds."""
+        waited = core_wait_seconds()
+        if waited is not None and waited_before is not None and seconds:
+            share = (waited - waited_before) / seconds
+            if share > WORTH_TELLING:
+                self.progress.line(screen.core_wait_line(share))
 
     def _tell_unreadable(self, files: list[str]) -> None:
         for name in self.recorder.new_unreadable(files):

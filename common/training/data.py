@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -12,12 +14,18 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from common.errors import UsageError
+from common.formats import gib
 from common.machine.devices import Place
 from common.machine.workers import end_with_parent
 from common.records import RunConfig
 from common.training import images
 from common.training.batch import Batch, Sample
 from common.training.prefetch import PrefetchingLoader
+
+SHARED_MEMORY = "/dev/shm"
+PREFETCHED = 2
+"""Batches that each worker keeps ready, torch's default."""
 
 
 class EpochSampler(DistributedSampler):
@@ -95,9 +103,12 @@ def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLo
     make = partial(PrefetchingLoader, device=place.first) if config.prefetch else DataLoader
     workers = config.loader_workers // processes
     on_gpu = place.kind == "cuda"
+    batch_size = config.micro_batch_size // processes
+    if workers:
+        _check_shared_memory(batch_size * 3 * config.image_size**2, workers)
     return make(
         dataset,
-        batch_size=config.micro_batch_size // processes,
+        batch_size=batch_size,
         collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0,
@@ -107,6 +118,18 @@ def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLo
         pin_memory=on_gpu,  # copies to the GPU run beside the computation only from pinned memory
         **more,
     )
+
+
+def _check_shared_memory(batch_bytes: int, workers: int) -> None:
+    """Workers hand over their batches through /dev/shm. Where one does not fit, torch prints an error in the worker and
+    waits for it without end. Raises `UsageError`."""
+    needed = (PREFETCHED * workers + 1) * batch_bytes
+    free = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else needed
+    if free < needed:
+        raise UsageError(
+            f"--workers {workers}: {SHARED_MEMORY} has {gib(free)} free, and the batches of the loader's workers "
+            f"take {gib(needed)}: start the container with --shm-size=1g, or give --workers 0"
+        )
 
 
 def _as_it_is(batch: Batch) -> Batch:

@@ -19,6 +19,7 @@ from common.analysis.judging.answer import Answer, answer_of
 from common.analysis.judging.cells import Table
 from common.analysis.judging.checkpoints import Checkpoint, Evidence, five_checkpoints
 from common.analysis.judging.comparison_cells import comparison_cells
+from common.analysis.judging.fault_cells import FaultsCaused, faults_caused
 from common.analysis.judging.forecast_cells import Foresight, foresee
 from common.analysis.judging.group_why import GroupWhy, group_why
 from common.analysis.judging.headline import Headline, headline
@@ -95,6 +96,8 @@ class Judgement:
     """Every group's predictions, by the group's number."""
     published: PublishedComparison | None = None
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    faults: FaultsCaused | None = None
+    """Those that were caused on purpose."""
 
     @property
     def shown(self) -> list[GroupJudgement]:
@@ -142,6 +145,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         step_01=step_01_facts(folder.environment) if folder.environment else [],
         parts=measured_parts(folder.probed[-1]) if folder.probed else None,
         published=published_beside(groups),
+        faults=faults_caused(folder.faults),
         checkpoints=five_checkpoints(evidence),
     )
 

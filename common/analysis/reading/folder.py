@@ -9,10 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from common.analysis.reading.faults_caused import read_faults
 from common.analysis.reading.runs import Run, summarise
 from common.analysis.reading.runs_before import with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, Probes, Record
+from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Probes, Record
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
@@ -45,6 +46,8 @@ class Folder:
     probed: list[EnvironmentRecord] = field(default_factory=list)
     """Records of step 01 that measured what the parts can do, newest last."""
     skipped: list[Skipped] = field(default_factory=list)
+    faults: list[FaultRecord] = field(default_factory=list)
+    """Those that `make faults` has caused, or could not cause here; the newest record of each."""
 
     @property
     def probes(self) -> list[Probes]:
@@ -86,6 +89,8 @@ def read_folder(folder: Path) -> Folder:
     checked.sort(key=lambda record: record.started_at)
     found.environment = checked[-1] if checked else None
     found.probed = [record for record in checked if record.probes]
+    found.faults, refused = read_faults(folder)
+    found.skipped += [Skipped(name, "no record of a fault that this lab knows") for name in refused]
     return found
 
 
