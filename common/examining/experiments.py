@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
+from common.examining.data_path import price_data_path
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import look_ahead
 from common.examining.phases import PhaseClock
@@ -39,9 +41,13 @@ def exchange_kinds(model: nn.Module) -> int:
     return 3 if isinstance(model, DistributedDataParallel) else 2
 
 
-def dissect(training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None) -> Anatomy:
-    """Take `steps` steps apart; a wrapped model takes as many more of each of several kinds, in turn.
+def dissect(
+    training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None
+) -> Iterator[Anatomy]:
+    """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
 
+    An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
+    one that fails in an exchange, so that its error ends them all; what was known until then has been handed out.
     Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
     """
     model, upcoming = training.model, training.whole_steps()
@@ -57,30 +63,60 @@ def dissect(training: Training, place: Place, steps: int, progress: Callable[[],
                 batches = next(upcoming)
                 training_step(training, batches, clock.phase)
             progress()
-    mine, note = clock.read(place.rank), ""
-    if place.kind == "cuda":
+    mine, config = clock.read(place.rank), training.config
+    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
+    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+    yield _of_all_ranks(anatomy, mine)
+    for what, experiment in _experiments(training, place, batches, steps, anatomy, progress).items():
+        before = mine.model_copy(deep=True)
+        try:
+            experiment(mine)
+        except (RuntimeError, MemoryError) as error:
+            if has_exchange(model):
+                raise
+            mine = before
+            add_note(anatomy, f"{what} was not measured: {str(error) or type(error).__name__}")
+        yield _of_all_ranks(anatomy, mine)
+
+
+def add_note(anatomy: Anatomy, note: str) -> None:
+    """One more reason why something is missing."""
+    anatomy.note = "; ".join(filter(None, (anatomy.note, note.split("\n")[0])))
+
+
+def _of_all_ranks(anatomy: Anatomy, mine: RankAnatomy) -> Anatomy:
+    return anatomy.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
+
+
+def _experiments(
+    training: Training, place: Place, batches: Sequence[Batch], steps: int, anatomy: Anatomy, progress: Callable
+) -> dict[str, Callable[[RankAnatomy], object]]:
+    """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
+    model, found = training.model, {}
+
+    def launches(mine: RankAnatomy) -> None:
         mine.host_seconds = _launching(training, place, steps)
-        data_path.price_data_path(training, place, mine)
+
+    def busy(mine: RankAnatomy) -> None:
         try:
             mine.busy_seconds = busy_seconds(training, place)
         except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-            note = f"what the device is busy with was not measured: {error or type(error).__name__}"
-    config = training.config
-    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    anatomy = Anatomy(steps=steps, note=note, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+            add_note(anatomy, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
+
+    if place.kind == "cuda":
+        found["what the host needs to launch a step"] = launches
+        found["the data path"] = partial(price_data_path, training, place)
+        found["what the device is busy with"] = busy
     if has_exchange(model):
         anatomy.bucket_bytes = _bucket_bytes(model)
-        price_exchange(training, place, batches, steps, mine, progress)
+        found["what the exchange costs"] = lambda mine: price_exchange(training, place, batches, steps, mine, progress)
     elif isinstance(model, nn.DataParallel):
-        price_threads_and_replicas(training, place, batches, steps, mine, progress)
+        found["what threads and replicas cost"] = lambda mine: price_threads_and_replicas(
+            training, place, batches, steps, mine, progress
+        )
     elif not training.config.compile:
-        try:
-            look_ahead(training, place, anatomy)
-        except RuntimeError as error:  # predictions then say what they lack; the steps above are not lost for it
-            notes = (anatomy.note, f"what predictions start from was not measured: {error}")
-            anatomy.note = "; ".join(filter(None, notes))
-    anatomy.ranks = gathered(mine)
-    return anatomy
+        found["what predictions start from"] = lambda mine: look_ahead(training, place, anatomy)
+    return found
 
 
 def _launching(training: Training, place: Place, steps: int) -> dict[str, list[float]]:

@@ -149,15 +149,18 @@ class MeasuredRun:
             # Who fails alone cannot ask the others for their times any more: they are gathered before.
             measured = self.recorder.record_of_all_ranks() if self.place.world.processes > 1 else None
             try:
-                self.recorder.anatomy = experiments.dissect(training, self.place, steps, self.progress.advance)
+                for known in experiments.dissect(training, self.place, steps, self.progress.advance):
+                    self.recorder.anatomy = known
             except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
                 # The epochs are measured by now, and shall not be lost for it.
-                reason = str(error).split("\n")[0] or type(error).__name__
-                note = f"not measured: rank {self.place.rank}: {reason}" if measured else f"not measured: {reason}"
-                self.recorder.anatomy = Anatomy(steps=steps, note=note)
+                who = f"rank {self.place.rank}: " if measured else ""
+                further = " further" if self.recorder.anatomy else ""
+                self.recorder.anatomy = anatomy = self.recorder.anatomy or Anatomy(steps=steps)
+                experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
                 if measured:
-                    raise AnatomyError(measured.model_copy(update={"anatomy": self.recorder.anatomy})) from error
-                self.progress.line(f"[yellow]where a step goes: {escape(note)}")
+                    raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
+            if self.recorder.anatomy and self.recorder.anatomy.note:
+                self.progress.line(f"[yellow]where a step goes: {escape(self.recorder.anatomy.note)}")
         if self.options.trace:
             stem = f"{self.recorder.run_id}_rank{self.place.rank}"
             try:

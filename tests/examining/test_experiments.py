@@ -108,22 +108,23 @@ def test_zero_steps_turn_it_off(tmp_path):
     assert run(tmp_path, SINGLE, "", "--anatomy-steps", 0)["anatomy"] is None
 
 
-def test_the_measured_epochs_survive_an_anatomy_that_fails(tmp_path):
+def test_epochs_and_phases_survive_an_experiment_that_fails(tmp_path):
     code = """
 from common.examining import experiments
 def failing(*arguments):
     raise RuntimeError("planted [red]")
-experiments.dissect = failing
+experiments.look_ahead = failing
 """
     record = run(tmp_path, SINGLE, code)
     assert record["status"] == "completed"
-    assert record["anatomy"]["note"] == "not measured: planted [red]"
+    assert record["anatomy"]["note"] == "what predictions start from was not measured: planted [red]"
+    assert set(record["anatomy"]["ranks"][0]["phases"]) == PHASES
     report = tmp_path / "report.html"
     process = run_script(
         "05_performance_comparison.py", "--results-dir", tmp_path / "results", "--output-report", report, fresh=True
     )
     assert process.returncode == 0, process.stderr
-    assert "not measured: planted [red]" in report.read_text()
+    assert "was not measured: planted [red]" in report.read_text()
 
 
 def test_a_slow_loader_shows_as_data_wait(tmp_path):

@@ -80,7 +80,7 @@ def test_where_an_exchange_does_not_raise_a_thread_names_the_rank(tmp_path):
     ), record["failure"]["message"]
 
 
-def test_a_rank_that_fails_alone_in_the_anatomy_costs_the_anatomy_only(tmp_path):
+def test_a_rank_that_fails_alone_in_an_experiment_costs_no_other_number(tmp_path):
     """The time limit is ten minutes: who waited for it would run into this test's."""
     code = """
 import os
@@ -98,4 +98,6 @@ experiments.price_exchange = failing
     assert process.returncode == 0, process.stderr
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], len(record["ranks"]), len(record["epochs"])) == ("completed", 2, 2)
-    assert record["anatomy"]["note"].startswith("not measured: rank ")
+    assert record["anatomy"]["note"].startswith("not measured further: rank ")
+    assert [rank["rank"] for rank in record["anatomy"]["ranks"]] == [0, 1]
+    assert all(len(rank["phases"]["exchange"]) == 2 for rank in record["anatomy"]["ranks"])
