@@ -43,7 +43,7 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _is_allocation_failure(text):
         kind = "out_of_memory"
         advice = _for_less_memory(config, place) if grows_with_the_batch(error) else WITHOUT_BATCH
-    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and _is_communication(text):
+    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and is_communication(text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -123,5 +123,6 @@ def is_timeout(message: str) -> bool:
     return any(words in message.lower() for words in ("timed out", "timeout"))
 
 
-def _is_communication(text: str) -> bool:
+def is_communication(text: str) -> bool:
+    """Whether an error is that of an exchange: a lost connection, or too long a wait."""
     return any(words in text.lower() for words in ("connection", "timed out", "timeout", "nccl", "gloo", "peer"))

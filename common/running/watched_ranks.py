@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
-from common.running.failures import AFTER_A_HANG, advice_for, is_timeout
+from common.running.failures import AFTER_A_HANG, advice_for, is_communication
 from common.running.hangs import HangWatch, say_last, waiting_line
 from common.training.distributed import process_group
 
@@ -36,7 +36,9 @@ def watched_ranks(timeout_seconds: float) -> Iterator[int]:
 def _explain(hangs: HangWatch, error: Exception) -> None:
     """One rank speaks; the others, whose connection breaks when it ends, have nothing to add."""
     message, advice = str(error).splitlines()[0].split(". ")[0], advice_for(str(error))
-    found = hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__))) if is_timeout(message) else None
+    # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
+    is_lost = is_communication(str(error))
+    found = hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__))) if is_lost else None
     try:
         (hangs.folder / "told").touch(exist_ok=False)
     except OSError:

@@ -1,9 +1,14 @@
 """A rank that hangs, and one that fails alone: one sentence says who, where and since when."""
 
+import os
 import re
 import subprocess
+from dataclasses import replace
 
 from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+from factories import make_place
+
+from common.running import hangs
 
 DDP = "04_ddp_training.py"
 AT_STEP_6 = """
@@ -101,3 +106,20 @@ experiments.price_exchange = failing
     assert record["anatomy"]["note"].startswith("not measured further: rank ")
     assert [rank["rank"] for rank in record["anatomy"]["ranks"]] == [0, 1]
     assert all(len(rank["phases"]["exchange"]) == 2 for rank in record["anatomy"]["ranks"])
+
+
+def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
+    """A rank that ends by itself closes its watch; one that was killed cannot."""
+    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    place = make_place()
+    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
+    watch = hangs.HangWatch("run", place, [os.getpid(), gone.pid])
+    monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
+    assert watch.killed() is None
+    (watch.folder / "1.stack").touch()
+    assert watch.killed() == 1
+    (watch.folder / "1.stack").unlink()
+    watch.close()
+    assert not watch.folder.exists()

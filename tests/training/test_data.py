@@ -1,9 +1,13 @@
 from itertools import chain
+from types import SimpleNamespace
 
+import pytest
 import torch
 from factories import make_config, make_place
 from trainers import make_loader
 
+from common.errors import UsageError
+from common.training import data
 from common.training.data import SyntheticImageNet, checksum, expected_indices
 
 
@@ -20,12 +24,12 @@ def test_same_seed_and_index_give_the_same_sample():
 
 
 def test_a_batch_is_its_samples():
-    data = dataset()
-    batch = data.__getitems__([(1, 3), (1, 999), (1, 3)])
+    found = dataset()
+    batch = found.__getitems__([(1, 3), (1, 999), (1, 3)])
     assert batch.images.shape == (3, 3, 16, 16)
     assert batch.images.dtype == torch.uint8
     for position, index in enumerate([3, 999, 3]):
-        alone = data.__getitems__([(1, index)])
+        alone = found.__getitems__([(1, index)])
         assert torch.equal(batch.images[position], alone.images[0])
         assert batch.labels[position] == alone.labels[0]
     assert batch.indices.tolist() == [3, 999, 3]
@@ -78,3 +82,13 @@ def test_checksum_sees_loss_and_overlap_but_not_order_or_split():
     assert checksum(right) != checksum(torch.tensor([1, 2, 4, 4]))
     assert checksum(right) != checksum(torch.tensor([1, 2, 3]))
     assert checksum(right) != checksum(torch.tensor([1, 2, 2, 5]))  # the same plain sum
+
+
+def test_workers_without_room_for_their_batches_are_refused(monkeypatch):
+    """torch would print an error in the worker, and wait for the batch without end."""
+    room = 8 * 3 * 64**2 * (2 * 3 + 1)
+    monkeypatch.setattr(data.os.path, "isdir", lambda path: True)
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda path: SimpleNamespace(free=room))
+    data._check_shared_memory(8 * 3 * 64**2, workers=3)
+    with pytest.raises(UsageError, match=r"--workers 3: /dev/shm has .* --workers 0"):
+        data._check_shared_memory(8 * 3 * 64**2 + 1, workers=3)
