@@ -22,7 +22,9 @@ class Sentence(NamedTuple):
 def sentence(named: str, output: str, results: Path) -> Sentence | None:
     """The line with the pattern: of the newest record's failure, or else the last one of the output."""
     for record in reversed(records_in(results)):
-        if record.failure and re.search(named, text := f"{record.failure.message} {record.failure.advice}"):
+        if record.failure and re.search(
+            named, text := f"{record.failure.message.rstrip('.')}. {record.failure.advice}"
+        ):
             return Sentence(printable(text), "record")
     lines = [line.strip() for line in _unfolded(output).splitlines() if re.search(named, line)]
     return Sentence(printable(lines[-1])[:MAX_LETTERS], "console") if lines else None
