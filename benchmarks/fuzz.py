@@ -1,0 +1,166 @@
+"""Damaged records against step 05, and senseless command lines against the parsers: nothing may end in a traceback.
+
+A damaged record is one of the examples, with one to four of its values replaced by others that JSON can hold, taken
+away, or moved elsewhere; it lies among three that are whole. Step 05 reads, compares, judges and writes both pages and
+the tables. It must not fail, and the whole records must still be compared. A command line is made of real flags of 01
+to 05 and of values that they may or may not take; it must be accepted or refused in one line.
+
+    python benchmarks/fuzz.py                                  # 100 records, 3,000 command lines; about 8 minutes
+    python benchmarks/fuzz.py --records 50 --lines 500 --seed 1
+
+Prints the counts, and the seed and the traceback of each failure; ends with 1 if there was one.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import runpy
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common.command_line.flags import add_ddp_options, training_parser
+from common.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "results" / "examples"
+WHOLE = ("02_", "03_", "04_")
+"""The steps whose first example lies beside each damaged one."""
+VALUES: list[Any] = [
+    None, True, "", "x", "NaN", "\x1b[31m", "<script>", "𠮷" * 40, 0, -1, 1, 3, 2**53, 2**70, 10**300, 0.0,
+    -0.5, 1e-320, 1e308, [], [0], [None], {}, {"x": 1}, [[]], "2026-13-45T99:00:00Z", "../../etc/passwd",
+    "{braces}", "%s",
+]  # fmt: skip
+WORDS = [
+    "", "-", "--", "0", "-1", "1", "3", "1e9", "1e999", "nan", "0,1", "0,0", "a,b", "9" * 30, "résumé", "\x1b", "auto",
+    "resnet18", "resnet", "bf16", "tf32", "zip", "/", "/dev/null", "README.md", "25GB/s,10us", "en", "both",
+]  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=100, help="damaged records (default: 100)")
+    parser.add_argument("--lines", type=int, default=3000, help="command lines (default: 3000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first; each next has one more (default: 0)")
+    args = parser.parse_args()
+    found: Counter[str] = Counter()
+    for what, count in ((senseless_line, args.lines), (damaged_record, args.records)):
+        for seed in range(args.seed, args.seed + count):
+            found[attempt(f"{what.__name__} {seed}", what, random.Random(seed))] += 1
+        for outcome, times in sorted(found.items()):
+            print(f"{times:6} {outcome}", flush=True)
+    return int(bool(found["FAILED"]))
+
+
+def attempt(name: str, what, choose: random.Random) -> str:
+    """Run one; how it ended."""
+    try:
+        return what(choose)
+    except BaseException:
+        print(f"{name}:\n{traceback.format_exc()[-2000:]}", flush=True)
+        return "FAILED"
+
+
+def damaged_record(choose: random.Random) -> str:
+    """Step 05 over three whole records and a damaged one."""
+    paths = sorted(EXAMPLES.glob("*/0*.json"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "results")
+        folder.mkdir()
+        for start in WHOLE:
+            shutil.copy(next(path for path in paths if path.name.startswith(start)), folder)
+        record = json.loads(choose.choice(paths).read_bytes())
+        for _ in range(choose.randint(1, 4)):
+            damage(record, choose)
+        (folder / "damaged.json").write_text(json.dumps(record))
+        output, code = run_script(
+            "05_performance_comparison.py",
+            "--results-dir",
+            folder,
+            "--output-report",
+            Path(name, "r.html"),
+            "--lang",
+            "both",
+        )
+        assert code == 0, output[-1500:]
+        page = Path(name, "r.html").read_text()
+        assert "Traceback" not in output
+        assert all(word in page for word in ("DDP", "DP"))
+        return "records: left out, with its reason" if "damaged.json" in output else "records: taken as it is"
+
+
+def damage(record: Any, choose: random.Random) -> None:
+    """Change one value somewhere inside, weighted towards the top."""
+    at = record
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        if not keys:
+            return
+        key = choose.choice(keys)
+        if isinstance(at[key], (dict, list)) and at[key] and choose.random() < 0.8:
+            at = at[key]
+            continue
+        way = choose.random()
+        if way < 0.7:
+            at[key] = choose.choice(VALUES)
+        elif way < 0.85:
+            del at[key]
+        else:
+            other = choose.choice(keys)
+            at[key], at[other] = at[other], at[key]
+        return
+
+
+def senseless_line(choose: random.Random) -> str:
+    """A command line of 02, 03 or 04, as far as its parser reads it."""
+    method = choose.choice(["single", "dp", "ddp"])
+    parser = training_parser(method, "", "")
+    if method == "ddp":
+        add_ddp_options(parser)
+    flags = sorted({flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"})
+    words: list[str] = []
+    for _ in range(choose.randint(1, 5)):
+        words.append(choose.choice(flags) if choose.random() < 0.9 else choose.choice(WORDS))
+        if choose.random() < 0.7:
+            words.append(choose.choice(WORDS))
+    error = io.StringIO()
+    code = 0
+    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            parser.read(words)
+        except UsageError as problem:
+            print(f"error: {problem}", file=sys.stderr)
+            code = 2
+        except SystemExit as end:
+            code = end.code
+    text = error.getvalue()
+    if not code:
+        return "command lines: accepted"
+    assert (code, text[:7], text.count("\n")) == (2, "error: ", 1), (words, code, text)
+    return "command lines: refused in one line"
+
+
+def run_script(name: str, *arguments: object) -> tuple[str, int]:
+    """Run a script in this process; what it printed and its exit code."""
+    output = io.StringIO()
+    argv, sys.argv = sys.argv, [name, *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            runpy.run_path(str(ROOT / name), run_name="__main__")
+        return output.getvalue(), 0
+    except SystemExit as end:
+        return output.getvalue(), end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv = argv
+
+
+if __name__ == "__main__":
+    sys.exit(main())
