@@ -17,6 +17,8 @@ class FaultsCaused:
     solved: Finding
     """How many were named and cured."""
     table: Table
+    commands: list[tuple[Finding, str, str]]
+    """Of each: what was started, and the cure's command."""
     left_out: list[Finding]
     """What this machine lacked for others."""
 
@@ -27,10 +29,12 @@ def faults_caused(records: Sequence[FaultRecord]) -> FaultsCaused | None:
         return None
     caused = [record for record in records if not record.missing]
     shown = columns(*((f"fault{part}", "faults") for part in ("", "_named", "_cure", "_outcome")))
-    lines = [Line([Cell(_title(record)), _named(record), _cure(record), Cell(_outcome(record))]) for record in caused]
+    lines = [Line([Cell(_title(record)), _named(record), Cell(finding(f"fault.{record.fault}.cure")),
+                   Cell(_outcome(record))]) for record in caused]  # fmt: skip
     return FaultsCaused(
         finding("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused)),
         Table("faults", shown, lines),
+        [(_title(record), record.command, record.cure_command) for record in caused],
         [finding("faults.left_out", title=_title(record), need=record.missing) for record in records if record.missing],
     )
 
@@ -42,12 +46,7 @@ def _title(record: FaultRecord) -> Finding:
 def _named(record: FaultRecord) -> Cell:
     if record.named_by is None:
         return Cell(finding("faults.not_named"))
-    notes = finding(f"faults.by_{record.named_by}"), finding("faults.command", command=record.command)
-    return Cell(record.sentence, notes=notes)
-
-
-def _cure(record: FaultRecord) -> Cell:
-    return Cell(finding(f"fault.{record.fault}.cure"), notes=(finding("faults.command", command=record.cure_command),))
+    return Cell(record.sentence, notes=(finding(f"faults.by_{record.named_by}"),))
 
 
 def _outcome(record: FaultRecord) -> Finding:

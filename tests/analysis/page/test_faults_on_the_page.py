@@ -52,7 +52,7 @@ def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language
     judged, words = judge(folder), Wording(language)
     page = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
     section = page[page.index('id="faults-caused"') :].split("</section>")[0]
-    for text in (*said, "rank 1 was &lt;killed&gt;", "$ torchrun --max-restarts=1 04"):
+    for text in (*said, "rank 1 was &lt;killed&gt;", "<pre>torchrun --max-restarts=1 04</pre>"):
         assert text in section, text
 
 
