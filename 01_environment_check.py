@@ -14,9 +14,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.command_line.parser import Parser, start
+from common.command_line.parser import Parser, add_language, start
 from common.machine.workers import start_fork_server
 from common.records.disk import check_writable, write_record
+from common.sentences import Sentences, language_of
 
 
 def main() -> int:
@@ -35,20 +36,22 @@ def main() -> int:
     record.requirements = requirements.check_requirements(record)
     failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
 
-    console = open_console(quiet=args.quiet)
-    console.print(machine_tables.machine_table(record))
+    console, words = open_console(quiet=args.quiet), Sentences(args.lang or language_of())
+    console.print(machine_tables.machine_table(record, words))
     if record.environment.gpus:
-        console.print(machine_tables.gpu_table(record))
-    console.print(machine_tables.requirement_table(record))
+        console.print(machine_tables.gpu_table(record, words))
+    console.print(machine_tables.requirement_table(record, words))
     if args.benchmark and not failures:
-        console.print("\n[bold]Measuring what the parts can do[/] (under a minute; --no-benchmark leaves it out)")
-        record.probes = measure.measure(lambda name: console.print(f"  {probe_tables.TITLES[name]} …"), *measure.plan())
-        console.print(probe_tables.probe_table(record.probes))
+        console.print(f"\n[bold]{words.say('look.measuring')}[/] {words.say('look.how_long')}")
+        record.probes = measure.measure(
+            lambda name: console.print(f"  {words.say('part.begins', part=words.say(f'part.{name}'))}"), *measure.plan()
+        )
+        console.print(probe_tables.probe_table(record.probes, words))
     path = write_record(args.results_dir, record)
-    console.print(machine_tables.conclusion(record))
+    console.print(machine_tables.conclusion(record, words))
     if not failures:
-        console.print(f"\nnext: {_next_command(args)}", markup=False, soft_wrap=True)
-    console.print(f"record: {path}", markup=False, soft_wrap=True)
+        console.print(f"\n{words.say('look.next', command=_next_command(args))}", markup=False, soft_wrap=True)
+    console.print(words.say("look.record", path=path), markup=False, soft_wrap=True)
 
     for failure in failures if args.quiet else []:
         print(f"{failure.name}: {failure.found}; {failure.advice}", file=sys.stderr)
@@ -57,8 +60,9 @@ def main() -> int:
 
 def _next_command(args: argparse.Namespace) -> str:
     """Step 02, with those of this step's flags that all steps share."""
-    folder = [] if args.results_dir == Path("results") else ["--results-dir", str(args.results_dir)]
-    return f"python {shlex.join(['02_baseline_single_gpu.py', *folder, *(['--quiet'] if args.quiet else [])])}"
+    shared = [] if args.results_dir == Path("results") else ["--results-dir", str(args.results_dir)]
+    shared += (["--lang", args.lang] if args.lang else []) + (["--quiet"] if args.quiet else [])
+    return f"python {shlex.join(['02_baseline_single_gpu.py', *shared])}"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -67,6 +71,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="where the record goes")  # fmt: skip
     parser.add_argument("--benchmark", action=argparse.BooleanOptionalAction, default=True,
                         help="measure what the parts can do, under a minute")  # fmt: skip
+    add_language(parser)
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser.parse_args()
 

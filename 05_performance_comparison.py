@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from common.analysis.page.languages import LANGUAGES, language_of, links, pages
+from common.analysis.page.languages import links, pages
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
+from common.sentences import LANGUAGES, language_of
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
 BASIS = (

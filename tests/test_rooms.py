@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BOTTOM = {"errors", "formats"}
+BOTTOM = {"errors", "formats", "sentences"}
 """Everybody may import these."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "formats": set(),
+    "sentences": set(),
     "records": set(),
     "command_line": {"records"},
     "machine": {"records", "command_line"},
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis.page": {"records", "analysis.findings", "analysis.statistics", "analysis.reading", "analysis.comparing",
                       "analysis.predicting", "analysis.judging"},
 }  # fmt: skip
-WITHOUT_TORCH = ("records", "command_line", "console", "campaigns", "faults", "analysis")
+WITHOUT_TORCH = ("sentences", "records", "command_line", "console", "campaigns", "faults", "analysis")
 
 
 def modules() -> dict[str, Path]:

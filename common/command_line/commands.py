@@ -22,7 +22,10 @@ def command_line(world: World) -> str:
 def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
     if record.method == "ddp":
-        return f"python 05_performance_comparison.py --results-dir {shlex.quote(_folder_argument())} --generate-plots"
+        given = _given("--results-dir", "--lang")
+        arguments = ["--results-dir", given["results_dir"] or "results", "--generate-plots"]
+        arguments += ["--lang", given["lang"]] if given["lang"] else []
+        return f"python {shlex.join(['05_performance_comparison.py', *arguments])}"
     per_device, count = record.config.per_device_batch_size, default_count(record.environment)
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
     arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--accumulation-steps", *run_specific)
@@ -42,10 +45,12 @@ def default_count(environment: Environment) -> int:
     return len(environment.gpus) or min(environment.cpu_cores, 4)
 
 
-def _folder_argument() -> str:
+def _given(*names: str) -> dict[str, str | None]:
+    """The values of these options on the command line."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--results-dir", default="results")
-    return parser.parse_known_args(sys.argv[1:])[0].results_dir
+    for name in names:
+        parser.add_argument(name)
+    return vars(parser.parse_known_args(sys.argv[1:])[0])
 
 
 def _without(arguments: list[str], *names: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import get_args
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import (
     Parser,
+    add_language,
     count,
     nonnegative_float,
     otherwise,
@@ -128,6 +129,7 @@ def _measurement(group: argparse._ArgumentGroup) -> None:
     add("--anatomy-steps", type=count, metavar="N", help="steps taken apart" + otherwise("20 on GPUs, 6 on CPU cores"))
     add("--trace", action="store_true", help="also write a trace of a few steps, for Perfetto")
     add("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="where the record goes")
+    add_language(group)
     add("--quiet", action="store_true", help="print errors only")
 
 

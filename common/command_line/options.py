@@ -52,6 +52,8 @@ class TrainingOptions:
     anatomy_steps: int | None
     trace: bool
     results_dir: Path
+    lang: str | None
+    """Of what is printed; records know nothing of it."""
     quiet: bool
 
     gpus: str | None = None

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from common.command_line.streams import forgive_output, tell
 from common.errors import UsageError
+from common.sentences import LANGUAGES
 
 MAX_WHOLE = 10**12
 """No count that anybody could mean is larger, and torch's own limits (2**63) lie far above."""
@@ -91,3 +92,8 @@ def _number(kind: type, text: str, accepts: Callable, meaning: str):
 def otherwise(default: str) -> str:
     """The end of a help text that names its own default, so that argparse does not add "(default: None)" to it."""
     return f" (default: {default})%(default).0s"
+
+
+def add_language(parser: argparse._ActionsContainer) -> None:
+    """`--lang`, of the steps that print and write no page; None where it is not given."""
+    parser.add_argument("--lang", choices=LANGUAGES, help="language of what is printed" + otherwise("the locale's"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.formats import FORMS
 from common.records import Method, Record, throughput
+from common.sentences import Sentences
 
 ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "compile_mode",
          "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic",
@@ -17,18 +17,18 @@ MAX_READ = 20
 """Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""
 
 
-def ratios_to_earlier(record: Record, folder: Path) -> list[str]:
+def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[str]:
     """`0.66 × step 02 (1,693 samples/s, same 64 per device)`, for each earlier step of which there is such a run."""
-    return [line for method in EARLIER[record.method] if (line := _ratio(record, folder, method))]
+    return [line for method in EARLIER[record.method] if (line := _ratio(record, folder, method, words))]
 
 
-def _ratio(record: Record, folder: Path, method: Method) -> str | None:
-    for field, unit in (("per_device_batch_size", "per device"), ("global_batch_size", "in all")):
+def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> str | None:
+    for field in ("per_device_batch_size", "global_batch_size"):
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            same = f"same {getattr(record.config, field)} {unit}"
-            return f"{FORMS['×'](speed / theirs)} step {STEP[method]} ({FORMS['samples/s'](theirs)}, {same})"
+            values = {"step": STEP[method], "throughput": theirs, "batch": getattr(record.config, field)}
+            return words.say(f"beside.{field}", ratio=speed / theirs, **values)
     return None
 
 

@@ -7,93 +7,97 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from common.formats import counted, gib
+from common.formats import gib
 from common.records import EnvironmentRecord
+from common.sentences import Sentences
 
 COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
 
 
-def machine_table(record: EnvironmentRecord) -> RenderableType:
+def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
     here = record.environment
+    python = "host.python_without_lock" if here.interpreter_lock is False else "host.python"
+    torch = "host.torch_cuda" if here.cuda else "host.torch_cpu"
     rows = {
         "system": here.platform,
-        "Python": here.python + (", without an interpreter lock" if here.interpreter_lock is False else ""),
-        "torch": f"{here.torch}, built {f'for CUDA {here.cuda}' if here.cuda else 'without CUDA'}",
+        "python": words.say(python, version=here.python),
+        "torch": words.say(torch, version=here.torch, cuda=here.cuda),
         "torchvision": here.torchvision,
-        "GPU driver": here.driver,
-        "cuDNN": here.cudnn,
-        "NCCL": here.nccl,
-        "backends": ", ".join(record.backends) or "none",
-        "CPU": f"{here.cpu_model}, {counted(here.cpu_cores, 'core')} for this process",
-        "RAM": here.ram_bytes and gib(here.ram_bytes),
-        "/dev/shm": record.shared_memory_bytes and gib(record.shared_memory_bytes),
-        "GPUs": None if here.gpus else "none that torch can use",
+        "driver": here.driver,
+        "cudnn": here.cudnn,
+        "nccl": here.nccl,
+        "backends": ", ".join(record.backends) or words.say("host.no_backends"),
+        "cpu": words.say("host.cpu", model=here.cpu_model, cores=words.counted(here.cpu_cores, "counted.core")),
+        "ram": here.ram_bytes and gib(here.ram_bytes),
+        "shared_memory": record.shared_memory_bytes and gib(record.shared_memory_bytes),
+        "gpus": None if here.gpus else words.say("host.no_gpus"),
     }
     table = Table.grid(padding=(0, 2))
     for name, found in rows.items():
         if found:
-            table.add_row(Text(name, style="dim"), Text(str(found)))
-    return section("This machine", table)
+            table.add_row(Text(words.say(f"host_row.{name}"), style="dim"), Text(str(found)))
+    return section(words.say("host.title"), table)
 
 
-def gpu_table(record: EnvironmentRecord) -> RenderableType:
+def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """One line per GPU, and which pairs reach each other's memory directly."""
-    table = plain_table("GPU", "name", "capability", "memory", "free", "PCIe", "NVLinks")
+    table = plain_table(*headers(words, "gpu", "name", "capability", "memory", "free", "pcie", "nvlinks"))
     for gpu in record.environment.gpus:
-        pcie = f"gen {gpu.pcie_generation} ×{gpu.pcie_width}" if gpu.pcie_generation and gpu.pcie_width else None
+        is_known = gpu.pcie_generation and gpu.pcie_width
+        pcie = words.say("gpus.pcie", generation=gpu.pcie_generation, width=gpu.pcie_width) if is_known else None
         memory = (gib(gpu.memory_total_bytes), gib(gpu.memory_free_bytes))
         cells = (gpu.index, gpu.name, gpu.compute_capability, *memory, pcie, gpu.nvlink_links)
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [section("GPUs", table)]
+    sections = [section(words.say("gpus.title"), table)]
     if len(record.peer_access) > 1:
-        peers = plain_table("from \\ to", *(f"GPU {index}" for index in range(len(record.peer_access))))
+        names = [words.say("gpus.gpu", index=index) for index in range(len(record.peer_access))]
+        peers = plain_table(*headers(words, "from_to"), *names)
         for index, row in enumerate(record.peer_access):
-            peers.add_row(
-                f"GPU {index}", *("–" if index == j else "yes" if peer else "no" for j, peer in enumerate(row))
-            )
-        note = Text("no: a copy between the two goes through the host's memory, which is slower.", style="dim")
-        sections.append(section("Peer access: may one GPU read another's memory directly?", peers, note))
+            peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
+        note = Text(words.say("gpus.peers_note"), style="dim")
+        sections.append(section(words.say("gpus.peers_title"), peers, note))
     return Group(*sections)
 
 
-def requirement_table(record: EnvironmentRecord) -> RenderableType:
+def requirement_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = plain_table("", "needed", "found here")
+    table = plain_table("", *headers(words, "needed", "found"))
     advice = Table.grid(padding=(0, 2))
     for requirement in record.requirements:
-        verdict = Text(requirement.outcome, style=COLOURS[requirement.outcome])
+        verdict = Text(words.say(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
         if requirement.outcome != "ok":
             advice.add_row(Text(requirement.name, style=COLOURS[requirement.outcome]), Text(requirement.advice))
-    sections = [section("What the lab needs", table)]
+    sections = [section(words.say("look.needs"), table)]
     if advice.rows:
-        sections.append(section("What to do", advice))
+        sections.append(section(words.say("look.to_do"), advice))
     return Group(*sections)
 
 
-def conclusion(record: EnvironmentRecord) -> RenderableType:
+def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Will the lab run, on which devices, and what does it teach there."""
     outcomes = [requirement.outcome for requirement in record.requirements]
     failures, warnings = outcomes.count("failure"), outcomes.count("warning")
     if failures:
-        return Text(f"\nThe lab cannot run here yet: {counted(failures, 'failure')} to fix first.", style="bold red")
-    gpus, cores = len(record.environment.gpus), record.environment.cpu_cores
-    devices = counted(gpus, "GPU") if gpus else counted(cores, "CPU core")
-    reserve = f", with {counted(warnings, 'warning')}" if warnings else ""
-    lines = [Text(f"\nThe lab can run here, on {devices}{reserve}.", style="bold green")]
+        text = words.say("look.cannot_run", failures=words.counted(failures, "counted.failure"))
+        return Text(f"\n{text}", style="bold red")
+    gpus = len(record.environment.gpus)
+    cores = words.counted(record.environment.cpu_cores, "place.core")
+    values = {"devices": words.counted(gpus, "place.gpu") if gpus else cores}
+    if warnings:
+        text = words.say("look.can_run_with_warnings", warnings=words.counted(warnings, "counted.warning"), **values)
+    else:
+        text = words.say("look.can_run", **values)
+    lines = [Text(f"\n{text}", style="bold green")]
     if not gpus:
-        lines.append(Text(_stand_ins(cores)))
+        lines.append(Text(words.say("look.stand_ins", cores=cores)))
     return Group(*lines)
 
 
-def _stand_ins(cores: int) -> str:
-    return (
-        f"There is no GPU to use, so {counted(cores, 'CPU core')} will stand in as devices, one thread each. "
-        "You learn how both methods work, step by step: who copies what, who waits for whom, and that the parallel "
-        "gradient equals one device's. You do not learn how fast GPUs are: cores share their memory, DataParallel is "
-        "emulated with threads, and gradients travel by gloo instead of NCCL."
-    )
+def headers(words: Sentences, *columns: str) -> list[str]:
+    """What stands above columns."""
+    return [words.say(f"look_column.{column}") for column in columns]
 
 
 def plain_table(*columns: str) -> Table:

@@ -7,42 +7,39 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.records import DdpOptions, Resumed, RunConfig, World
+from common.sentences import Sentences
 
-METHOD_NAMES = {"single": "one device", "dp": "DataParallel", "ddp": "DistributedDataParallel"}
 
-
-def flags(world: World) -> list[str]:
+def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
-    words = {
-        "emulated": "emulated: CPU threads play the GPUs of DataParallel; its cost differs from a GPU's",
-        "shared": "shared: several replicas or ranks on one GPU; they take turns, this is no scaling",
-        "oversubscribed": f"oversubscribed: {world.devices} devices on fewer cores, in turns; this is no scaling",
-    }
-    return [text for flag, text in words.items() if getattr(world, flag)]
+    return [
+        words.say(f"plan_note.{flag}", devices=world.devices)
+        for flag in ("emulated", "shared", "oversubscribed")
+        if getattr(world, flag)
+    ]
 
 
-def show_plan(console: Console, method: str, config: RunConfig, world: World, resumed: Resumed | None) -> None:
+def show_plan(
+    console: Console, words: Sentences, method: str, config: RunConfig, world: World, resumed: Resumed | None
+) -> None:
     """What the run is about to do."""
-    several = f"{world.devices} × " if world.devices > 1 else ""
-    processes = f" in {world.processes} processes over {world.backend}" if method == "ddp" else ""
-    learning = f"SGD, learning rate {config.learning_rate:.4g}, momentum {config.momentum:g}"
+    model = words.say("plan.model", model=config.model, size=config.image_size, classes=config.num_classes,
+                      rate=config.learning_rate, momentum=config.momentum)  # fmt: skip
     rows = {
-        "model": f"{config.model}, {config.image_size} px images, {config.num_classes} classes, {learning}",
-        "devices": f"{several}{world.device_model}{processes}",
-        "batch": f"{config.global_batch_size} global, {config.per_device_batch_size} per device" + _micro(config),
-        "samples": f"{config.samples_per_epoch} an epoch, {config.epochs} epochs" + _tree(config),
-        "warm-up": f"{config.warmup_steps} steps, not counted",
+        "model": model,
+        "devices": _devices(method, world, words),
+        "batch": _batch(config, words),
+        "samples": _samples(config, words),
+        "warm_up": words.say("plan.warm_up", steps=words.counted(config.warmup_steps, "counted.step")),
         "precision": config.precision,
     }
     if chosen := practice(config):
         rows["practice"] = ", ".join(chosen)
-    notes = [*flags(world), *_past(world, resumed)]
+    notes = [*flags(world, words), *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
-        table.add_row(f"  [dim]{name}", text)
-    console.print(
-        f"\n[bold]Training on {METHOD_NAMES[method]}" if method == "single" else f"\n[bold]{METHOD_NAMES[method]}"
-    )
+        table.add_row(f"  [dim]{words.say(f'plan_row.{name}')}", text)
+    console.print(f"\n[bold]{words.say('plan.title' if method == 'single' else f'method.{method}')}")
     console.print(table)
     console.print()
 
@@ -64,19 +61,33 @@ def practice(config: RunConfig) -> list[str]:
     return chosen
 
 
-def _micro(config: RunConfig) -> str:
+def _devices(method: str, world: World, words: Sentences) -> str:
+    several = world.devices > 1
+    text = words.say("place.models", count=world.devices, model=world.device_model) if several else world.device_model
+    if method != "ddp":
+        return text
+    return words.say("plan.in_processes", devices=text, processes=world.processes, backend=world.backend)
+
+
+def _batch(config: RunConfig, words: Sentences) -> str:
+    text = words.say("plan.batch", total=config.global_batch_size, each=config.per_device_batch_size)
     parts = config.accumulation_steps
-    return f"; {parts} micro-batches of {config.micro_batch_size} one after another" if parts > 1 else ""
+    size = config.micro_batch_size
+    return words.say("plan.micro_batches", batch=text, count=parts, size=size) if parts > 1 else text
 
 
-def _tree(config: RunConfig) -> str:
-    return f", of {escape(config.data_source)}" if config.data_dir else ""
+def _samples(config: RunConfig, words: Sentences) -> str:
+    epochs = words.counted(config.epochs, "counted.epoch")
+    text = words.say("plan.samples", count=config.samples_per_epoch, epochs=epochs)
+    return words.say("plan.of_data", samples=text, source=escape(config.data_source)) if config.data_dir else text
 
 
-def _past(world: World, resumed: Resumed | None) -> list[str]:
-    notes = [f"restarted by torchrun, {world.restarts} so far"] if world.restarts else []
+def _past(world: World, resumed: Resumed | None, words: Sentences) -> list[str]:
+    notes = [words.say("plan_note.restarted", times=world.restarts)] if world.restarts else []
     if resumed:
-        where = f"epoch {resumed.epoch}" + (f", after {resumed.steps_done} steps" if resumed.steps_done else "")
-        notes.append(f"goes on from {resumed.file}: {where}")
-        notes += [f"a newer checkpoint was left out: {reason}" for reason in resumed.skipped]
+        steps = words.counted(resumed.steps_done, "counted.step")
+        id = "plan_note.within_epoch" if resumed.steps_done else "plan_note.at_epoch"
+        where = words.say(id, epoch=resumed.epoch, steps=steps)
+        notes.append(words.say("plan_note.resumed", file=resumed.file, where=where))
+        notes += [words.say("plan_note.newer_left_out", reason=reason) for reason in resumed.skipped]
     return notes

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from common.console.beside import ratios_to_earlier
 from common.formats import gib
 from common.records import Epoch, Parity, Record, Validation, epoch_seconds, throughput
+from common.sentences import Sentences
 
 
 def open_console(rank: int = 0, quiet: bool = False) -> Console:
@@ -65,75 +68,86 @@ class TrainingProgress:
             self._bar.stop()
 
 
-def anatomy_line(steps: int, step_seconds: float | None) -> str:
+def anatomy_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
     """That extra steps follow, and about how long they take."""
-    seconds = "" if step_seconds is None else f", about {max(1, round(steps * step_seconds))} s"
-    return f"where a step goes: {steps} extra steps{seconds}"
+    if step_seconds is None:
+        return words.say("progress.steps_apart", count=steps)
+    return words.say("progress.steps_apart_for", count=steps, seconds=max(1, round(steps * step_seconds)))
 
 
-def parity_line(parity: Parity) -> str:
+def parity_line(parity: Parity, words: Sentences) -> str:
     """The outcome of the parity check."""
     if parity.outcome == "not applicable":
-        return f"parity: not applicable, {parity.note}"
-    error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.1e}"
-    found = f"largest relative gradient error {error} (tolerance {parity.tolerance:.0e}, {parity.seconds:.1f} s)"
-    note = f"; {parity.note}" if parity.note else ""
-    return f"{'parity: passed' if parity.outcome == 'passed' else '[red]parity: FAILED'}, {found}{note}"
+        return words.say("progress.parity_of_one_device")
+    error = parity.max_relative_error
+    written = words.say("cell.not_finite") if error is None else f"{error:.1e}"
+    values = {"error": written, "tolerance": parity.tolerance, "seconds": parity.seconds}
+    details = words.say("progress.parity_details", **values)
+    if parity.note:
+        details = words.say("progress.noted", text=details, note=parity.note)
+    line = words.say(f"progress.parity_{parity.outcome}", details=details)
+    return line if parity.outcome == "passed" else f"[red]{line}"
 
 
-def epoch_line(epoch: Epoch, epochs: int, seconds: float, is_synthetic: bool) -> str:
+def epoch_line(epoch: Epoch, epochs: int, seconds: float, is_synthetic: bool, words: Sentences) -> str:
     """One finished epoch; `seconds` is this rank's. A model learns few synthetic images by heart: it is said."""
-    loss = "not finite" if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}"
-    rate = epoch.samples / seconds if seconds else 0.0
-    of = " (synthetic images)" if is_synthetic else ""
-    return f"epoch {epoch.epoch}/{epochs}: {epoch.steps} steps, {seconds:.2f} s, {rate:.1f} samples/s, loss {loss}{of}"
-
-
-def core_wait_line(share: float) -> str:
-    """That other programs slow this run down."""
-    return (
-        f"[yellow]  waited for a core {share:.0%} of the epoch: other programs use the cores, too; end them, and repeat"
+    line = words.say(
+        "progress.epoch_done",
+        epoch=words.say("progress.epoch", epoch=epoch.epoch, epochs=epochs),
+        steps=words.counted(epoch.steps, "counted.step"),
+        seconds=seconds,
+        rate=epoch.samples / seconds if seconds else 0.0,
+        loss=words.say("cell.not_finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
     )
+    return words.say("progress.epoch_of_synthetic", epoch=line) if is_synthetic else line
 
 
-LOSS_IS_LOST = (
-    "[yellow]  the loss is no finite number, and the weights are lost: lower --lr, and look at the last epoch before"
-)
+def warning(text: str) -> str:
+    """A line of its own below that of an epoch."""
+    return f"[yellow]  {escape(text)}"
 
 
-def validation_line(validation: Validation | None) -> str:
+def validation_line(validation: Validation | None, words: Sentences) -> str:
     """What the model got right on images that it has not trained on."""
     if validation is None:
-        return "[yellow]  validation: none of its images can be decoded"
-    accuracy = f"top-1 {validation.top1:.1%}, top-5 {validation.top5:.1%} of {validation.samples} images"
-    return f"  validation: {accuracy}, {validation.seconds:.2f} s"
+        return warning(words.say("progress.no_validation"))
+    values = {"top1": validation.top1, "top5": validation.top5, "samples": validation.samples}
+    return f"  {words.say('progress.validation', seconds=validation.seconds, **values)}"
 
 
-def show_summary(console: Console, record: Record, path: Path, next_command: str) -> None:
+def show_summary(console: Console, record: Record, path: Path, next_command: str, words: Sentences) -> None:
     """The closing table of a run that completed."""
     times = epoch_seconds(record)
+    ratios = [] if console.quiet else ratios_to_earlier(record, path.parent, words)
+    count = len(record.unreadable_files)
+    rows = {
+        "epoch_time": [words.say("summary.epoch_time", seconds=sum(times) / len(times), count=len(times))],
+        "throughput": [words.say("summary.throughput", rate=throughput(record))],
+        "speed_up": ratios,
+        "skipped": [f"[yellow]{words.say('summary.skipped', count=count)}"] if count else [],
+        "peak_memory": [_memory(record, position, words) for position in range(len(record.devices))],
+    }
+    names = {id: words.say(f"summary_row.{id}") for id in (*rows, "record", "next")}
     table = Table.grid(padding=(0, 2))
-    table.add_row("  [dim]time per epoch", f"{sum(times) / len(times):.2f} s (mean of {len(times)})")
-    table.add_row("  [dim]throughput", f"{throughput(record):.1f} samples/s")
-    for place, line in enumerate([] if console.quiet else ratios_to_earlier(record, path.parent)):
-        table.add_row("" if place else "  [dim]speed-up", line)
-    if record.unreadable_files:
-        count = len(record.unreadable_files)
-        table.add_row("  [dim]skipped", f"[yellow]{count} images that cannot be decoded; the record names them")
-    for position in range(len(record.devices)):
-        table.add_row("  [dim]peak memory" if position == 0 else "", f"device {position}: {_memory(record, position)}")
+    for id, lines in rows.items():
+        for place, line in enumerate(lines):
+            table.add_row("" if place else f"  [dim]{names[id]}", line)
     console.print()
     console.print(table)
     # Outside the table, which would break a path or a command in two and make it useless to copy.
-    for name, text in (("record", str(path)), ("next", next_command)):
-        console.print(f"  [dim]{name:16}[/]", end="")
+    width = max(cell_len(names[id]) for id, lines in rows.items() if lines) + 2
+    for id, text in (("record", str(path)), ("next", next_command)):
+        console.print(f"  [dim]{set_cell_size(names[id], width)}[/]", end="")
         console.print(text, markup=False, soft_wrap=True)
 
 
-def _memory(record: Record, position: int) -> str:
+def _memory(record: Record, position: int, words: Sentences) -> str:
     memory = record.devices[position].memory
     if record.world.device_kind == "cuda":
-        return f"{gib(memory.peak_allocated_bytes)} allocated, {gib(memory.peak_reserved_bytes)} reserved"
-    if memory.peak_process_bytes is None:
-        return "in the process of device 0"
-    return f"{gib(memory.peak_process_bytes)} resident in its process"
+        peaks = {"allocated": gib(memory.peak_allocated_bytes), "reserved": gib(memory.peak_reserved_bytes)}
+        text = words.say("summary.allocated", **peaks)
+    elif memory.peak_process_bytes is None:
+        text = words.say("summary.in_process_of_0")
+    else:
+        text = words.say("summary.resident", bytes=memory.peak_process_bytes)
+    return words.say("summary.device", number=position, memory=text)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from common.analysis.page.languages import language_of
 from common.analysis.page.wording import Wording
 from common.command_line.parser import Parser, start
 from common.errors import UsageError
 from common.faults.catalogue import FAULTS
 from common.faults.fault_lab import FaultLab
+from common.sentences import language_of
 
 
 def cause_faults() -> int:

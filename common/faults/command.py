@@ -85,6 +85,7 @@ def _variables(scratch: Path) -> dict[str, str]:
         "SCRATCH": str(scratch),
         "PORT": str(_free_port()),
         "TMPDIR": str(scratch),
+        "LC_ALL": "C.UTF-8",  # what names a fault is looked for in English
         "OMP_NUM_THREADS": "1",  # as torchrun sets it, with eight lines of warning
     }
 

@@ -56,7 +56,7 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     if place.rank == 0:
         path = write_record(options.results_dir, record)
         if path:  # else another rank has written and said it
-            screen.show_summary(run.console, record, path, next_command(record))
+            screen.show_summary(run.console, record, path, next_command(record), run.words)
 
 
 def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
@@ -70,7 +70,7 @@ def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
     path = write_record(run.options.results_dir, record)
     if path:
         tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
-        screen.show_summary(run.console, record, path, next_command(record))
+        screen.show_summary(run.console, record, path, next_command(record), run.words)
     sys.exit(0)
 
 

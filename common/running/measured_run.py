@@ -33,6 +33,7 @@ from common.running.hangs import HangWatch
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
+from common.sentences import Sentences, language_of
 from common.training import images
 from common.training.data import checksum, expected_indices, validation_loader
 from common.training.epoch import EpochResult, measured_epoch
@@ -67,6 +68,7 @@ class MeasuredRun:
         self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
         self.watch: ExchangeWatch | None = None
         """Over NCCL: for the time that exchanges take."""
+        self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(place.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
         self.log = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
@@ -81,17 +83,17 @@ class MeasuredRun:
         """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
         self._start, self.recorder.resumed = find_start(self.options, self.config, self.place)
         restore(training, self.place, self._start)
-        show_plan(self.console, self.options.method, self.config, self.place.world, self.recorder.resumed)
+        show_plan(self.console, self.words, self.options.method, self.config, self.place.world, self.recorder.resumed)
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
         found = parity.check_parity(
             training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp
         )
         self.recorder.parity = found
-        self.progress.line(screen.parity_line(found))
+        self.progress.line(screen.parity_line(found, self.words))
 
     def warm_up(self, training: Training) -> None:
         """Steps that are not counted: the allocator, cuDNN and DDP's buckets settle in them."""
-        self.progress.phase("warm-up", self.config.warmup_steps)
+        self.progress.phase(self.words.say("progress.warm_up"), self.config.warmup_steps)
         steps = training.whole_steps()
         for _ in range(self.config.warmup_steps):
             training_step(training, next(steps))
@@ -117,7 +119,8 @@ class MeasuredRun:
         """Train epoch `number` by the clock, or what a checkpoint has left of it; then validate, if there is a val/."""
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.sampler.start = done * self.config.global_batch_size // self.place.world.processes
-        self.progress.phase(f"epoch {number}/{self.config.epochs}", training.steps_per_epoch - done)
+        name = self.words.say("progress.epoch", epoch=number, epochs=self.config.epochs)
+        self.progress.phase(name, training.steps_per_epoch - done)
         clock, energy = StepClock(self.place), EnergyMeter(self._gpus)
         barrier()  # the ranks' clocks start together
         waited = core_wait_seconds()
@@ -130,7 +133,7 @@ class MeasuredRun:
         if self._validation:
             found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
             self.recorder.validated(found)
-            self.progress.line(screen.validation_line(found))
+            self.progress.line(screen.validation_line(found, self.words))
             self._tell_unreadable(unreadable)
         peaks = memory.read_peaks(self.place, self._sampler)
         self.log.epoch(self.recorder.epochs[-1], result, self.config, peaks)
@@ -144,8 +147,8 @@ class MeasuredRun:
         steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
         if steps:
             count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
-            self.progress.line(screen.anatomy_line(count, self._step_seconds))
-            self.progress.phase("where a step goes", count)
+            self.progress.line(screen.anatomy_line(count, self._step_seconds, self.words))
+            self.progress.phase(self.words.say("progress.apart"), count)
             # Who fails alone cannot ask the others for their times any more: they are gathered before.
             measured = self.recorder.record_of_all_ranks() if self.place.world.processes > 1 else None
             try:
@@ -160,14 +163,15 @@ class MeasuredRun:
                 if measured:
                     raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
             if self.recorder.anatomy and self.recorder.anatomy.note:
-                self.progress.line(f"[yellow]where a step goes: {escape(self.recorder.anatomy.note)}")
+                text = self.words.say("progress.not_apart", note=self.recorder.anatomy.note)
+                self.progress.line(f"[yellow]{escape(text)}")
         if self.options.trace:
             stem = f"{self.recorder.run_id}_rank{self.place.rank}"
             try:
                 path = traces.write_trace(training, self.place, self.options.results_dir / "traces", stem)
-                text = f"trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local"
+                text = self.words.say("progress.trace", path=path)
             except OSError as error:  # what was measured shall not be lost for it
-                text = f"trace: not written ({error.strerror or error})"
+                text = self.words.say("progress.no_trace", problem=error.strerror or error)
             self.progress.line(escape(printable(text)))
 
     def close(self) -> None:
@@ -188,7 +192,8 @@ class MeasuredRun:
                     problem = self._checkpoints.write(training, *((number + 1, 0) if last else (number, done + steps)))
                     barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
                 if problem:
-                    self.progress.line(f"[yellow]checkpoint not written: {escape(printable(problem))}")
+                    text = self.words.say("progress.no_checkpoint", problem=printable(problem))
+                    self.progress.line(f"[yellow]{escape(text)}")
 
         return after_step
 
@@ -205,9 +210,10 @@ class MeasuredRun:
         )
         self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
         is_synthetic = self.config.data_source == "synthetic"
-        self.progress.line(screen.epoch_line(epoch, self.config.epochs, sum(result.times.steps), is_synthetic))
+        seconds = sum(result.times.steps)
+        self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
-            self.progress.line(screen.LOSS_IS_LOST)
+            self._warn("progress.loss_is_lost")
         self._tell_unreadable(result.unreadable)
 
     def _tell_neighbours(self, waited_before: float | None, seconds: float) -> None:
@@ -216,8 +222,11 @@ class MeasuredRun:
         if waited is not None and waited_before is not None and seconds:
             share = (waited - waited_before) / seconds
             if share > WORTH_TELLING:
-                self.progress.line(screen.core_wait_line(share))
+                self._warn("progress.core_wait", share=share)
 
     def _tell_unreadable(self, files: list[str]) -> None:
         for name in self.recorder.new_unreadable(files):
-            self.progress.line(f"[yellow]  skipped {escape(printable(name))}")
+            self._warn("progress.unreadable", file=printable(name))
+
+    def _warn(self, id: str, **values: object) -> None:
+        self.progress.line(screen.warning(self.words.say(id, **values)))

@@ -6,6 +6,9 @@ import pytest
 from analysis.factories import make_parity, make_record
 
 from common.console.beside import ratios_to_earlier
+from common.sentences import Sentences
+
+ENGLISH = Sentences("en")
 
 
 def write_runs(folder, *records):
@@ -19,14 +22,14 @@ def write_runs(folder, *records):
 def test_the_newest_run_of_the_same_batch_per_device_is_the_measure(tmp_path):
     older, newer = make_record("single", 1, 1.0, noise=0), make_record("single", 1, 0.5, noise=0)
     folder = write_runs(tmp_path, older, newer, make_record("single", 1, 0.1, noise=0, per_device_batch=32))
-    assert ratios_to_earlier(make_record("dp", 2, 0.8, noise=0), folder) == [
+    assert ratios_to_earlier(make_record("dp", 2, 0.8, noise=0), folder, ENGLISH) == [
         "1.25 × step 02 (32.0 samples/s, same 16 per device)"
     ]
 
 
 def test_ddp_stands_beside_both_earlier_steps(tmp_path):
     folder = write_runs(tmp_path, make_record("single", 1, 0.5, noise=0), make_record("dp", 2, 0.8, noise=0))
-    assert ratios_to_earlier(make_record("ddp", 2, 0.4, noise=0), folder) == [
+    assert ratios_to_earlier(make_record("ddp", 2, 0.4, noise=0), folder, ENGLISH) == [
         "2.50 × step 02 (32.0 samples/s, same 16 per device)",
         "2.00 × step 03 (40.0 samples/s, same 16 per device)",
     ]
@@ -34,7 +37,7 @@ def test_ddp_stands_beside_both_earlier_steps(tmp_path):
 
 def test_the_same_batch_in_all_serves_where_there_is_none_per_device(tmp_path):
     folder = write_runs(tmp_path, make_record("single", 1, 0.5, noise=0, per_device_batch=32))
-    assert ratios_to_earlier(make_record("dp", 2, 0.5, noise=0), folder) == [
+    assert ratios_to_earlier(make_record("dp", 2, 0.5, noise=0), folder, ENGLISH) == [
         "1.00 × step 02 (64.0 samples/s, same 32 in all)"
     ]
 
@@ -53,4 +56,4 @@ def test_the_same_batch_in_all_serves_where_there_is_none_per_device(tmp_path):
 def test_other_work_is_not_compared(tmp_path, changes):
     folder = write_runs(tmp_path, make_record("single", 1, 0.5, **changes))
     (folder / "02_single_resnet18_1x16_20260109T000000Z-ab12.json").write_text("{}")
-    assert ratios_to_earlier(make_record("dp", 2, 0.5), folder) == []
+    assert ratios_to_earlier(make_record("dp", 2, 0.5), folder, ENGLISH) == []

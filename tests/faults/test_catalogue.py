@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from common.analysis.page.wording import sentences
 from common.faults.catalogue import FAULTS
 from common.records import FaultName, FaultNeed
+from common.sentences import sentences
 
 
 def test_the_catalogue_has_every_name_of_the_records_and_no_other():

@@ -18,6 +18,7 @@ from common.probes import compute, launch_times, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
 from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
+from common.sentences import Sentences
 
 KIB = 2**10
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -25,7 +26,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 def shown(probes: Probes) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(tables.probe_table(probes))
+    console.print(tables.probe_table(probes, Sentences("en")))
     return console.file.getvalue()
 
 

@@ -1,20 +1,11 @@
-"""The languages of the page: which one is wanted, and which file is which."""
+"""The languages of the page: which file is which."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-LANGUAGES = ("en", "zh-TW")
-TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
-"""How the names of locales begin whose readers write Traditional Chinese."""
-
-
-def language_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The reader's language by POSIX' variables, the first one that is set; English where it is none of ours."""
-    name = next(filter(None, map(environment.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
-    return "zh-TW" if name.lower().replace("-", "_").startswith(TRADITIONAL) else "en"
+from common.sentences import language_of
 
 
 def pages(path: Path, wanted: str | None) -> dict[str, Path]:

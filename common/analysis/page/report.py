@@ -13,12 +13,13 @@ from markupsafe import Markup, escape
 
 from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
 from common.analysis.page.figures import Figures, draw_figures
-from common.analysis.page.wording import TEMPLATES, Wording
+from common.analysis.page.wording import Wording
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
 from common.records.disk import write_whole
+from common.sentences import TEMPLATES
 
 MAX_LISTED = 100
 

@@ -1,13 +1,9 @@
-"""Findings put into words: the sentences of one language, and how numbers, names and lists stand in them."""
+"""Findings put into words: how findings, names of rows, cells and lists stand in the sentences of one language."""
 
 from __future__ import annotations
 
-import re
-import string
-import tomllib
 from collections.abc import Iterable
-from functools import cache, reduce
-from pathlib import Path
+from functools import reduce
 from typing import Any
 
 from common.analysis.comparing.facts import Facts
@@ -15,32 +11,13 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Column, Table
 from common.formats import FORMS, number
+from common.sentences import Sentences
 
-TEMPLATES = Path(__file__).parents[3] / "templates"
 MAX_LISTED = 4
-CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
 
 
-@cache
-def sentences(language: str = "en") -> dict[str, str]:
-    """Every sentence of a language by its id, `verdict.faster`."""
-    return dict(_flat("", tomllib.loads((TEMPLATES / f"sentences.{language}.toml").read_text(encoding="utf-8"))))
-
-
-def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:
-    for name, part in parts.items():
-        if isinstance(part, dict):
-            yield from _flat(f"{prefix}{name}.", part)
-        else:
-            yield prefix + name, part
-
-
-class Wording(string.Formatter):
-    """Writes findings in one language. What may follow a colon in a sentence: see the head of the sentences' file."""
-
-    def __init__(self, language: str = "en") -> None:
-        self.language = language
-        self._sentences = sentences(language)
+class Wording(Sentences):
+    """Writes findings in one language."""
 
     def text(self, thing: Any) -> str:
         """A finding, a row's name, or a plain value as text."""
@@ -48,40 +25,10 @@ class Wording(string.Formatter):
             id = thing.id
             if id.startswith("fact_value.") and id not in self._sentences:
                 id = "fact_value.any"
-            return self._fill(self._sentences[id], thing.values)
+            return self.fill(self._sentences[id], thing.values)
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")
-        if isinstance(thing, bool):
-            return self._sentences[f"bool.{str(thing).lower()}"]
-        return str(thing)
-
-    def _fill(self, sentence: str, values: dict[str, Any]) -> str:
-        """A sentence with its values in their places."""
-        text = ""
-        for literal, field, spec, _ in self.parse(sentence):
-            text = self.joined(text, literal)
-            if field is not None:
-                text = self.joined(text, str(self.format_field(values[field], spec or "")))
-        return text
-
-    def joined(self, one: str, other: str) -> str:
-        """Two texts as one. In Chinese: a space between a Chinese and a Latin character, none between two Chinese."""
-        if self.language != "zh-TW" or not one.strip(" ") or not other.strip(" "):
-            return one + other
-        first, second = one.rstrip(" "), other.lstrip(" ")
-        is_chinese = [bool(CHINESE.match(letter)) for letter in (first[-1], second[0])]
-        if all(is_chinese):
-            return first + second
-        beside = second[0] if is_chinese[0] else first[-1]
-        return f"{first} {second}" if any(is_chinese) and LATIN.match(beside) else one + other
-
-    def lines(self, things: Iterable[Any]) -> list[str]:
-        """Several at once."""
-        return [self.text(thing) for thing in things]
-
-    def say(self, id: str, **values: Any) -> str:
-        """A sentence by its id."""
-        return self.text(finding(id, **values))
+        return super().text(thing)
 
     def fact(self, name: str, value: Any) -> tuple[str, str]:
         """A fact's name and its value."""
@@ -127,17 +74,10 @@ class Wording(string.Formatter):
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
-        if spec in FORMS:
-            return FORMS[spec](getattr(value, "value", value))
         how, _, what = spec.partition(" ")
         if how == "interval":
             return self._ends(what, getattr(value, "interval", value))
-        if how == "of":
-            return self._sentences[f"{what}.{value}"]
-        if how == "join":
-            return what.join(self.lines(value))
         special = {
-            "": self.text,
             "within": lambda name: self._row(name, "row.single_within"),
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
             "and": lambda things: self._sentences["list.and"].join(self.lines(things)),
@@ -148,7 +88,7 @@ class Wording(string.Formatter):
             "numbers": lambda values: ", ".join(map(number, values)),
             "sizes": lambda sizes: ", ".join(map(FORMS["GiB"], sizes)),
         }
-        return special[how](value) if how in special else format(value, spec)
+        return special[how](value) if how in special else super().format_field(value, spec)
 
     def _short(self, things: Iterable[Any]) -> str:
         """`a, b, c, d and 3 more`."""

@@ -12,8 +12,8 @@ from conftest import ROOT
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, write
-from common.analysis.page.languages import LANGUAGES, language_of
-from common.analysis.page.wording import TEMPLATES, Wording, sentences
+from common.analysis.page.wording import Wording
+from common.sentences import LANGUAGES, TEMPLATES, language_of, sentences
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 

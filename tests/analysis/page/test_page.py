@@ -10,10 +10,10 @@ import pytest
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab
 from common.analysis.page.drawing import PHASE_COLOURS
-from common.analysis.page.wording import TEMPLATES
 from common.analysis.reading.step_anatomy import PHASES
 from common.formats import FORMS
 from common.records import DdpOptions, epoch_seconds, throughput
+from common.sentences import TEMPLATES
 
 
 def test_one_file_without_network_or_errors(open_page):

@@ -9,10 +9,10 @@ from conftest import ROOT
 from rich.console import Console
 
 from common.analysis.judging.judgement import judge
-from common.analysis.page.languages import LANGUAGES
 from common.analysis.page.summary import print_summary
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.sentences import LANGUAGES
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

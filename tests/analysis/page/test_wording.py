@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from conftest import ROOT
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
@@ -19,21 +20,25 @@ from common.analysis.judging import judgement
 from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
-from common.analysis.page.wording import sentences
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
 from common.records import FailureKind
+from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-FAULT_LAB = ANALYSIS.parent / "faults"
-"""Speaks the reader's language, as step 05 does."""
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "console", "running"))]
+"""What speaks the reader's language; step 01 does, too."""
 SAYING = {"finding", "Finding", "say", "text", "answer"}
+
+
+def sources() -> list[Path]:
+    return [*(path for folder in SPEAKING for path in folder.rglob("*.py")), ROOT / "01_environment_check.py"]
 
 
 def patterns() -> set[str]:
     """Every id that the code may use, as regular expressions: what an f-string fills in may be anything."""
     found = set()
-    for path in (*ANALYSIS.rglob("*.py"), *FAULT_LAB.glob("*.py")):
+    for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(re.escape(node.value))
@@ -46,20 +51,22 @@ def patterns() -> set[str]:
 def test_every_sentence_is_used():
     """Ids that code puts together from parts, `check.<id>.<reason>`, count where such a pattern stands in the code."""
     templates = " ".join(path.read_text() for path in (ANALYSIS.parents[1] / "templates").glob("*.j2"))
-    known = [re.compile(pattern) for pattern in patterns() if pattern != ".+"]
+    known = [re.compile(pattern) for pattern in patterns() if re.search("[a-z]{3}", pattern)]
     looked_up = {"bool", "check_name", "column", "defaults", "doing", "fact", "fact_value", "fault_need", "list",
-                 "outcome", "row", "short"}  # fmt: skip
+                 "outcome", "published_care", "row", "short", "status"}  # fmt: skip
     unused = [
         id
         for id in sentences()
-        if id.split(".")[0] not in looked_up and id not in templates and not any(one.fullmatch(id) for one in known)
+        if id.split(".")[0] not in looked_up
+        and id not in templates
+        and not any(one.fullmatch(id) or one.fullmatch(id.removesuffix("s")) for one in known)  # `counted` adds the s
     ]
     assert unused == []
 
 
 def test_every_finding_that_is_named_in_full_has_a_sentence():
     missing = []
-    for path in ANALYSIS.rglob("*.py"):
+    for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
