@@ -42,7 +42,7 @@ def main() -> int:
         console.print(machine_tables.gpu_table(record, words))
     console.print(machine_tables.requirement_table(record, words))
     if args.benchmark and not failures:
-        console.print(f"\n[bold]{words.say('look.measuring')}[/] {words.say('look.how_long')}")
+        console.print(f"\n[bold]{words.say('look.measuring')}[/]{words.say('look.how_long')}")
         record.probes = measure.measure(
             lambda name: console.print(f"  {words.say('part.begins', part=words.say(f'part.{name}'))}"), *measure.plan()
         )
