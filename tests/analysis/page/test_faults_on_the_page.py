@@ -84,3 +84,16 @@ def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
 def test_outcomes(changes, id):
     (line,) = faults_caused([fault(**changes)]).table.lines
     assert line.cells[-1].value.id == f"faults.{id}"
+
+
+def test_a_solved_fault_proves_the_third_checkpoint(found):
+    solved = {one.id: one for one in judge(found(fault(), fault("disk_full", cured=False))).checkpoints}["faults"]
+    proofs = {proof.id: proof.is_there for proof in solved.proofs}
+    assert (proofs["lost_rank"], proofs["cured"], proofs["stopped"]) == (True, True, False)
+    assert [line.id for line in solved.figures] == ["faults.solved"]
+
+
+def test_an_unsolved_fault_proves_nothing(found):
+    checked = {one.id: one for one in judge(found(fault(cured=False))).checkpoints}["faults"]
+    assert not any(proof.is_there for proof in checked.proofs)
+    assert checked.figures == []

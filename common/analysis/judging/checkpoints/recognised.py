@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
-from common.records import Failure, FailureKind, Record
+from common.records import Failure, FailureKind, FaultName, FaultRecord, Record
 
 LOST_RANK: Sequence[FailureKind] = ("communication", "hang")
+OF_A_RANK: set[FaultName] = {"rank_killed", "rank_stopped", "endless_loader"}
+OF_MEMORY: set[FaultName] = {"out_of_memory", "dp_out_of_memory"}
+"""Faults of `make faults` that prove the same once they are named and cured."""
 WAITING = " --timeout 20"
 """Seconds that ranks wait for one that stands still."""
 STOPPING = "pkill -STOP -nf 04_ddp_training  # in a second terminal"
@@ -20,23 +23,28 @@ LONG = 100
 def recognised(here: Evidence) -> Checkpoint:
     """Proven by kinds of fault that records name, and by a run that did what had failed before."""
     named, long = faults_named(here), here.command("ddp", epochs=LONG)
+    solved = {record.fault for record in here.folder.faults if record.is_solved}
     proofs = [
         Proof("stopped", bool(named["interrupted"]), [long], finding("proof_hint.stopped")),
-        Proof("lost_rank", any(named[kind] for kind in LOST_RANK), [long + WAITING, STOPPING],
-              finding("proof_hint.lost_rank")),
-        *_too_large(here, bool(named["out_of_memory"])),
-        Proof("cured", any(_is_cured(record, here.records) for record in here.records), [here.command("ddp")]),
+        Proof("lost_rank", any(named[kind] for kind in LOST_RANK) or bool(solved & OF_A_RANK),
+              [long + WAITING, STOPPING], finding("proof_hint.lost_rank")),
+        *_too_large(here, bool(named["out_of_memory"] or solved & OF_MEMORY)),
+        Proof("cured", bool(solved) or any(_is_cured(record, here.records) for record in here.records),
+              [here.command("ddp")]),
     ]  # fmt: skip
     kinds = [
         finding("own.kind", kind=finding(f"failure_kind.{kind}"), count=count) for kind, count in named.most_common()
     ]
+    own = [finding("own.faults", kinds=kinds)] if kinds else []
+    if solved:
+        own.append(finding("faults.solved", solved=len(solved), count=len(_caused(here))))
     newest = next((record.failure for record in reversed(here.records) if record.failure), None)
     read = _read(newest) if newest else [finding("solution.no_failure")]
     quizzes = [
         Quiz(finding("quiz.newest"), read),
         Quiz(finding("quiz.stands_still"), [finding("solution.stands_still")]),
     ]
-    return Checkpoint("faults", proofs, [finding("own.faults", kinds=kinds)] if kinds else [], quizzes)
+    return Checkpoint("faults", proofs, own, quizzes)
 
 
 def _read(failure: Failure) -> list[Finding]:
@@ -46,8 +54,12 @@ def _read(failure: Failure) -> list[Finding]:
     return [found, finding("solution.cure", advice=failure.advice)]
 
 
+def _caused(here: Evidence) -> list[FaultRecord]:
+    return [record for record in here.folder.faults if not record.missing]
+
+
 def faults_named(here: Evidence) -> Counter[FailureKind]:
-    """How often records name each kind of failure. Records of another kind that prove faults are to count here."""
+    """How often records of runs name each kind of failure."""
     return Counter(record.failure.kind for record in here.records if record.failure)
 
 
