@@ -79,7 +79,13 @@ def launch(step: str, after: float | None, choose: random.Random) -> tuple[float
     and how many epochs its record has."""
     with tempfile.TemporaryDirectory(prefix="kill-soak-") as name:
         folder = Path(name)
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1", "KILL_SOAK": name}
+        environment = {
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            "PYTHONUNBUFFERED": "1",
+            "KILL_SOAK": name,
+            "LC_ALL": "C.UTF-8",  # `DONE` is English
+        }
         with open(folder / "output", "w") as output:
             command = [*map(str, STEPS[step]), *SIZES]
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
