@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from common.command_line.streams import forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
 
+PR_SET_PDEATHSIG = 1
 MAX_WHOLE = 10**12
 """No count that anybody could mean is larger, and torch's own limits (2**63) lie far above."""
 
@@ -20,6 +23,7 @@ MAX_WHOLE = 10**12
 def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
     forgive_output()
+    _end_with_torchrun()
     try:
         code = main()
     except UsageError as error:
@@ -35,6 +39,14 @@ def start(main: Callable[[], int | None]) -> NoReturn:
 def under_torchrun() -> bool:
     """Whether torchrun has started this process, and not a person in whose environment RANK happens to be set."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _end_with_torchrun() -> None:
+    """A rank gets SIGTERM when torchrun dies (Linux): else it would train on, unseen, or wait to meet the others."""
+    if under_torchrun() and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
+            sys.exit(1)
 
 
 def refuse_several_processes() -> None:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from common.command_line.parser import under_torchrun
 
 REASONS = {
     signal.SIGTERM: "ended by SIGTERM: under torchrun, all ranks are when one of them has died",
     signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
 }
-PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGINT, *REASONS)
 
 
 def interrupt_on_signals() -> None:
-    """From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. What nohup has ignored stays ignored.
-
-    A rank also gets SIGTERM when torchrun dies (Linux): else it would train on, unseen.
-    """
-    if under_torchrun() and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. What nohup has ignored stays ignored."""
     for number in REASONS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
