@@ -35,7 +35,8 @@ def headline(groups: list[Group]) -> Headline:
     if takers and not parallel:
         alone = [_alone(row) for row in rivals if row.method == "single"]
         return Headline(finding("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
-    details = [*_strong(groups), *_between_methods(rivals), *([_turns(takers)] if takers else []), *_terms(rivals)]
+    # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
+    details = [*_between_methods(rivals), *([_turns(takers)] if takers else []), *_terms(rivals), *_strong(groups)]
     return Headline(_outcome(groups[0], rivals, parallel), details)
 
 
