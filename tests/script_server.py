@@ -97,6 +97,8 @@ else:
     sys.exit()
 
 # Only children come here.
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may ignore both: nohup, a shell's `&`
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 script, *arguments = order["command"]
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
 for number, path in enumerate([order["stdout"], order["stderr"]], start=1):
