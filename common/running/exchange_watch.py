@@ -1,8 +1,8 @@
 """Over NCCL no exchange that takes too long raises where the host waits for it: a thread looks for one.
 
-It counts the exchanges that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it must not
-ask anything. A host that waits in a full queue of launches keeps every other CUDA call of its process waiting too, also
-those of torch's flight recorder and of NCCL's own watchdog, which then ends nothing.
+It counts the exchanges that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it asks
+nothing: torch's flight recorder would ask it about its events, and such a call may itself have to wait while the host
+waits in a full queue of launches (not measured; this way the question does not arise).
 """
 
 from __future__ import annotations
