@@ -31,11 +31,14 @@ class ExchangeWatch:
         self._begun: deque[tuple[float, int]] = deque([(time(), 0)], maxlen=100)
         """When (seconds since 1970) this rank had begun how many exchanges."""
         self._stopped = threading.Event()
+        self._speaks = threading.RLock()
         threading.Thread(target=self._watch, name="exchange watch", daemon=True).start()
 
     def stop(self) -> None:
-        """From here on nothing is called."""
-        self._stopped.set()
+        """From here on nothing is called. Does not return to another thread while `on_hang` is at work: the main one,
+        which may wake when the guilty rank ends, would tell another reason."""
+        with self._speaks:
+            self._stopped.set()
 
     def _watch(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):
@@ -46,8 +49,9 @@ class ExchangeWatch:
                 self._hangs.note_exchanges(now_begun)
             elif time() - since > self._seconds:
                 behind = self._hangs.ranks_behind(number)
-                if behind and not self._stopped.is_set():
-                    return self._on_hang(list(behind), self._told(min(behind.values())))
+                with self._speaks:
+                    if behind and not self._stopped.is_set():
+                        return self._on_hang(list(behind), self._told(min(behind.values())))
         return None
 
     def _told(self, others_began: int) -> str:

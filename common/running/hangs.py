@@ -1,8 +1,9 @@
 """A hang in one sentence: which rank the others wait for, in which call, since when, and where each of them stands.
 
 When an exchange takes longer than `--timeout`, every rank that waits in it leaves a note in a folder that the ranks of
-this host share. The rank without a note is the one that the others wait for; it is asked for its stack by a signal
-(faulthandler answers without the interpreter's help), and ended, for it may be unable to end itself.
+this host share. The rank without a note is the one that the others wait for. A signal asks it for its stack, which
+faulthandler writes without the interpreter's help, and ends it: one that was stopped has to be woken for that, and
+would go on.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class HangWatch:
             return
         self.folder.mkdir(exist_ok=True)
         self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 faulthandler writes to it until the end
-        # Of all threads: whichever answers the signal of a process that was stopped need not be the main one.
-        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=True)
+        # Of all threads: whichever answers the signal of a process that was stopped need not be the main one. `chain`
+        # leads on to what the signal does by itself, which is to end the process.
+        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=True, chain=True)
 
     def close(self) -> None:
         """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
@@ -113,16 +115,12 @@ class HangWatch:
         return None if self._alone else next((rank for rank in gone if self._file(rank, "stack").exists()), None)
 
     def _state(self, rank: int) -> str:
-        """What a rank does, asked from outside."""
-        pid = self._pids[rank]
-        letter = _state_letter(pid)
-        if letter in ("", "Z") or not _is_sibling(pid):
+        """What a rank does, or did when the first of those that wait for it asked; which ended it."""
+        letter = self._ask(rank)
+        if letter in ("", "Z"):
             return "has ended"
         stack, until = "", monotonic() + STACK_SECONDS
         with suppress(OSError), open(self._file(rank, "stack")) as file:
-            os.kill(pid, signal.SIGUSR2)
-            if letter == "T":
-                os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
             more = ""
             while monotonic() < until and (more or not FRAME.search(stack)):  # it comes in pieces
                 sleep(0.05)
@@ -130,6 +128,22 @@ class HangWatch:
                 stack += more
         what = "is stopped (SIGSTOP, or a debugger)" if letter == "T" else "does not come to the exchange"
         return f"{what}, at {own_line(stack.rpartition('hread 0x')[2])}"  # the main thread comes last
+
+    def _ask(self, rank: int) -> str:
+        """Have a rank write its stack and end, unless another has asked it. Returns the state that it was in: `T` for
+        stopped, empty or `Z` for ended."""
+        pid, asked = self._pids[rank], self._file(rank, "asked")
+        letter = _state_letter(pid) if _is_sibling(pid) else ""
+        try:
+            asked.symlink_to(f"state {letter}")  # unlike a file, it is there with what it says or not at all
+        except FileExistsError:
+            return os.readlink(asked).removeprefix("state ")
+        if letter not in ("", "Z"):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGUSR2)
+                if letter == "T":
+                    os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
+        return letter
 
     def _file(self, rank: int, kind: str) -> Path:
         return self.folder / f"{rank}.{kind}"

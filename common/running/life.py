@@ -106,7 +106,7 @@ def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
         message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
         _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
     finally:
-        run.hangs.end(guilty)  # only now: their end may wake the main thread, which would tell another reason
+        run.hangs.end(guilty)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

@@ -1,15 +1,18 @@
 """How the tests of GPUs run a script."""
 
+import os
 from pathlib import Path
 
-from conftest import SMALL, environment, records_in, run_script
+from conftest import RESNET, environment, records_in, run_script
 
-GPU = {name: value for name, value in environment().items() if name != "CUDA_VISIBLE_DEVICES"}
+GPU = environment()
+del GPU["CUDA_VISIBLE_DEVICES"]
+GPU |= {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
 
 
 def run(script: str, folder: Path, *arguments: object, ranks: int = 0, **variables: str) -> dict:
     """A small run on the GPUs; its record."""
     quick = ["--anatomy-steps", 2, "--workers", 1]
-    process = run_script(script, *SMALL, *quick, *arguments, "--results-dir", folder, ranks=ranks, env=GPU | variables)
+    process = run_script(script, *RESNET, *quick, *arguments, "--results-dir", folder, ranks=ranks, env=GPU | variables)
     assert process.returncode == 0, process.stderr
     return records_in(folder)[-1]

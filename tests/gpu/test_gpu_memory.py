@@ -14,18 +14,25 @@ pytestmark = [
 ]
 
 
+SHARE = """
+import torch
+whole = torch.cuda.get_device_properties(0).total_memory
+torch.cuda.set_per_process_memory_fraction(3e9 / whole)
+"""
+"""3 GB of real memory, not all of it: other tests use the same GPU at the same time."""
+
+
 def test_out_of_gpu_memory_leaves_a_record(tmp_path):
-    arguments = ["--image-size", 224, "--batch-size", 8192, "--samples-per-epoch", 8192, "--results-dir", tmp_path]
-    process = run_script("02_baseline_single_gpu.py", *arguments, env=GPU)
+    script = planted(tmp_path, "02_baseline_single_gpu.py", SHARE)
+    arguments = ["--image-size", 224, "--batch-size", 512, "--samples-per-epoch", 512, "--results-dir", tmp_path / "r"]
+    process = run_script(script, *arguments, env=GPU)
     assert process.returncode == 1
-    assert records_in(tmp_path)[0]["failure"]["kind"] == "out_of_memory"
+    assert records_in(tmp_path / "r")[0]["failure"]["kind"] == "out_of_memory"
 
 
 def test_out_of_gpu_memory_ends_with_smaller_micro_batches(tmp_path):
-    """3 GB of real memory, which hold the batch in several pieces only."""
-    share = "import torch; whole = torch.cuda.get_device_properties(0).total_memory\n"
-    share += "torch.cuda.set_per_process_memory_fraction(3e9 / whole)"
-    script = planted(tmp_path, "02_baseline_single_gpu.py", share)
+    """The batch fits in several pieces only."""
+    script = planted(tmp_path, "02_baseline_single_gpu.py", SHARE)
     arguments = ["--model", "resnet50", "--batch-size", 64, "--samples-per-epoch", 64, "--epochs", 1, "--workers", 1]
     arguments += ["--warmup-steps", 1, "--anatomy-steps", 0, "--auto-accumulate", "--results-dir", tmp_path / "results"]
     process = subprocess.run([sys.executable, *map(str, [script, *arguments])], env=GPU, capture_output=True, text=True)
