@@ -120,10 +120,10 @@ CAMPAIGNS = {
         purpose="one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
         round=(SINGLE, DP, DDP),
         sizes={
-            # 40 measured steps of all devices, and 80 of two: enough for an interval within a run, in epochs so long
-            # that the wait for the first batch of each hardly counts. On two H100s a round trains for 19 s; all else
-            # in a launch takes 12 to 27 s.
-            "cuda": Sizes("resnet50", batch=64, epochs=2, steps=20, min_samples=5120),
+            # 80 measured steps of all devices: enough for an interval within a run, in epochs so long that the wait for
+            # the first batch of each hardly counts. On two H100s a round trains for 19 s; all else in a launch takes
+            # 12 to 27 s.
+            "cuda": Sizes("resnet50", batch=64, epochs=2, steps=40, min_samples=5120),
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
         report=f"{REPORT} --lang both",

@@ -7,6 +7,7 @@ from factories import make_config, make_place, small_classifier
 from torch import nn
 
 from common.examining import parity
+from common.records import DdpOptions
 from common.training import models
 from common.training.data import SyntheticImageNet
 from common.training.data_parallel import EmulatedDataParallel
@@ -126,3 +127,16 @@ def test_error_is_relative_to_the_reference():
     error, worst = parity.largest_error({"a": torch.full((4,), 2.2), "b": torch.full((4,), 2.0)}, reference)
     assert worst == "a"
     assert error == pytest.approx(0.1, rel=1e-5)
+
+
+def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
+    """Its tolerance is as large as rounding makes it, and no larger."""
+    classifier = models.create_model(make_config(), make_place())
+    unsynchronised = EmulatedDataParallel(classifier, range(2))
+    found = parity.check_parity(unsynchronised, classifier, SAMPLES, make_place(2), DdpOptions(sync_bn=True))
+    assert found.outcome == "failed"
+    assert found.tolerance < 0.05 < found.max_relative_error
+    batch = SAMPLES.__getitems__([(0, index) for index in range(4)])
+    reference = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"))
+    error = parity.rounding_error(classifier, batch, torch.device("cpu"), reference)
+    assert 1e-8 < error < 1e-2
