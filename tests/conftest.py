@@ -7,8 +7,10 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,17 +68,21 @@ def run_worker(
     return _forked("training", command, env=env, ranks=ranks, own_exit=own_exit)
 
 
+def run_step_05(
+    folder: Path,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    script: Path = ROOT / "05_performance_comparison.py",
+) -> subprocess.CompletedProcess:
+    """Run step 05 in `folder`, forked from a process that has imported pandas and the like; as `run_script` does."""
+    command = [str(script), *map(str, arguments)]
+    return _forked("analysis", command, env=env or dict(os.environ), cwd=str(folder))
+
+
 @pytest.fixture
 def run_comparison(tmp_path):
-    """Run step 05, in `tmp_path`, forked from a process that has imported pandas and the like; as `run_script` does."""
-
-    def run(
-        *arguments: object, env: dict[str, str] | None = None, script: Path = ROOT / "05_performance_comparison.py"
-    ) -> subprocess.CompletedProcess:
-        command = [str(script), *map(str, arguments)]
-        return _forked("analysis", command, env=env or dict(os.environ), cwd=str(tmp_path))
-
-    return run
+    """Run step 05 in `tmp_path`."""
+    return partial(run_step_05, tmp_path)
 
 
 def _forked(
@@ -138,19 +144,30 @@ def full_disk(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def small_lab(tmp_path_factory):
-    """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process}). Not to be changed.
+def once(tmp_path_factory):
+    """Make something once for all of pytest's processes: `once(name, make)` is what `make(folder)` gave.
 
-    Whichever of pytest's processes needs it first runs it for all of them.
+    Whichever of them needs it first makes it; nobody changes what lies in the folder.
     """
-    folder = tmp_path_factory.getbasetemp().parent / f"lab-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = folder / "done"
-        if not done.exists():
-            done.write_bytes(pickle.dumps(_steps_in_turn(folder / "results")))
-        return folder / "results", pickle.loads(done.read_bytes())
+    run = tmp_path_factory.getbasetemp().parent / f"once-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+
+    def made_once(name: str, make: Callable[[Path], Any]) -> Any:
+        folder = run / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(run / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = run / f"{name}.done"
+            if not done.exists():
+                done.write_bytes(pickle.dumps(make(folder)))
+            return pickle.loads(done.read_bytes())
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def small_lab(once):
+    """Steps 02, 03 and 04 run once on two devices: (results folder, {step: completed process}). Not to be changed."""
+    return once("lab", lambda folder: (folder, _steps_in_turn(folder)))
 
 
 def _steps_in_turn(folder: Path) -> dict[str, subprocess.CompletedProcess]:

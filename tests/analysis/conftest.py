@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_step_05
 
-from analysis.factories import write
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from analysis.factories import make_record, write
+from common.records import DdpOptions
 
 ROOT = Path(__file__).parents[2]
 NETWORK_OFF = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
@@ -51,22 +54,55 @@ def browser():
         window.close()
 
 
+@pytest.fixture(scope="session")
+def lab_page(once):
+    """The page of a lab that was taken apart, with probes; like the next two written once, for many tests to read."""
+    return once("lab_page", lambda folder: _report(folder, *anatomy_lab(epochs=3), make_probed()))
+
+
+@pytest.fixture(scope="session")
+def wide_page(once):
+    """A page with long names, options that were tried, several nodes and several groups."""
+    long = make_record(config={"model": "a_model_with_a_very_long_name_" * 4}, command="python " + "x" * 300)
+    tried = {"ddp": DdpOptions(one_bucket=True, comm_hook="powersgd", gradient_as_bucket_view=False, static_graph=True)}
+    across = make_record("ddp", 2, world={"nodes": 2, "restarts": 1})
+    records = [*anatomy_lab(), make_record("ddp", 2, config=tried), across, make_record("ddp", 4, 1.0), long]
+    return once("wide_page", lambda folder: _report(folder, *records, make_probed()))
+
+
+@pytest.fixture(scope="session")
+def h100_page(once):
+    """The page of two H100s."""
+    examples = ROOT / "results" / "examples" / "h100x2"
+    return once("h100_page", lambda folder: _report(shutil.copytree(examples, folder, dirs_exist_ok=True)))
+
+
+def _report(folder: Path, *records) -> Path:
+    """The page of a folder, with these records in it."""
+    page = write(folder, *records) / "report.html"
+    done = run_step_05(folder, "--results-dir", folder, "--output-report", page)
+    assert done.returncode == 0, done.stderr
+    return page
+
+
 @pytest.fixture
 def open_page(tmp_path, compare, browser):
-    """Write a report of the given records, or of a folder, and open it; requests and console messages are kept."""
+    """Open a report, or write one of the given records first; requests and console messages are kept."""
     pages = []
 
-    def open_(records, width=1280, scheme="light", *options):
-        folder = records if isinstance(records, Path) else write(tmp_path / "results", *records)
-        done = compare(folder, *options)
-        assert done.returncode == 0, done.stderr
+    def open_(what, width=1280, scheme="light"):
+        report = what
+        if not isinstance(what, Path):
+            report = tmp_path / "report.html"
+            done = compare(write(tmp_path / "results", *what))
+            assert done.returncode == 0, done.stderr
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.requests, page.messages = [], []
         page.on("request", lambda request: page.requests.append(request.url))
         page.on("console", lambda message: page.messages.append(message.text))
         page.on("pageerror", lambda error: page.messages.append(str(error)))
         page.on("dialog", lambda dialog: (page.messages.append(dialog.message), dialog.dismiss()))
-        page.goto((tmp_path / "report.html").as_uri())
+        page.goto(report.as_uri())
         pages.append(page)
         return page
 

@@ -7,8 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import CodeType
+from typing import ClassVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
 from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
@@ -22,6 +25,18 @@ from common.records.disk import write_whole
 from common.sentences import TEMPLATES
 
 MAX_LISTED = 100
+
+
+class _Compiled(BytecodeCache):
+    """The templates, compiled once for every rendering of this process: that takes longer than to fill them in."""
+
+    code: ClassVar[dict[str, CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self.code.get(bucket.key + bucket.checksum)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.code[bucket.key + bucket.checksum] = bucket.code
 
 
 def compose(
@@ -108,6 +123,7 @@ def render_page(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_Compiled(),
     )
     engine.filters |= {
         "text": words.text,

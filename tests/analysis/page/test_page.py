@@ -7,17 +7,16 @@ import re
 
 import pytest
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab
 from common.analysis.page.drawing import PHASE_COLOURS
 from common.analysis.reading.step_anatomy import PHASES
 from common.formats import FORMS
-from common.records import DdpOptions, epoch_seconds, throughput
+from common.records import epoch_seconds, throughput
 from common.sentences import TEMPLATES
 
 
-def test_one_file_without_network_or_errors(open_page):
-    page = open_page([*anatomy_lab(), make_probed()])
+def test_one_file_without_network_or_errors(open_page, lab_page):
+    page = open_page(lab_page)
     assert [url for url in page.requests if not url.startswith("data:")] == [page.url]
     assert page.messages == []
 
@@ -38,8 +37,8 @@ def test_the_tables_figures_are_the_records(open_page):
         assert "–" in speed.locator(".interval").inner_text()
 
 
-def test_every_column_leads_to_the_glossary(open_page):
-    page = open_page([*anatomy_lab(), make_probed()])
+def test_every_column_leads_to_the_glossary(open_page, lab_page):
+    page = open_page(lab_page)
     links = page.locator("table.comparison thead a").evaluate_all("links => links.map(link => link.hash)")
     assert len(links) == 8
     assert all(page.locator(f"dt{link}").count() == 1 for link in links)
@@ -49,20 +48,17 @@ def test_every_column_leads_to_the_glossary(open_page):
     assert broken == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_the_page_does_not_scroll_sideways(open_page, width, scheme):
-    long = make_record(config={"model": "a_model_with_a_very_long_name_" * 4}, command="python " + "x" * 300)
-    tried = {"ddp": DdpOptions(one_bucket=True, comm_hook="powersgd", gradient_as_bucket_view=False, static_graph=True)}
-    across = make_record("ddp", 2, world={"nodes": 2, "restarts": 1})
-    records = [*anatomy_lab(), make_record("ddp", 2, config=tried), across, make_record("ddp", 4, 1.0), long]
-    page = open_page([*records, make_probed()], width, scheme)
+def test_the_page_does_not_scroll_sideways(open_page, wide_page, width):
+    page = open_page(wide_page, width)
     assert page.locator(".options .sheet tbody tr").count() == 2
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, scheme
 
 
-def test_text_and_figures_read_in_light_and_dark(open_page):
+def test_text_and_figures_read_in_light_and_dark(open_page, lab_page):
     """Contrast of at least 4.5 (WCAG AA) between the card and every text on it, figures' text included."""
     script = """() => {
         const light = c => { const p = c.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
@@ -75,9 +71,9 @@ def test_text_and_figures_read_in_light_and_dark(open_page):
             .map(t => contrast(getComputedStyle(t).color));
         return {svg: Math.min(...svg), html: Math.min(...html), texts: svg.length};
     }"""
-    backgrounds = set()
+    backgrounds, page = set(), open_page(lab_page)
     for scheme in ("light", "dark"):
-        page = open_page([*anatomy_lab(), make_probed()], scheme=scheme)
+        page.emulate_media(color_scheme=scheme)
         found = page.evaluate(script)
         assert found["texts"] > 20
         assert found["svg"] >= 4.5
@@ -86,8 +82,8 @@ def test_text_and_figures_read_in_light_and_dark(open_page):
     assert len(backgrounds) == 2
 
 
-def test_figures_take_their_colours_from_the_style_sheet(open_page):
-    page = open_page(anatomy_lab(), scheme="dark")
+def test_figures_take_their_colours_from_the_style_sheet(open_page, lab_page):
+    page = open_page(lab_page, scheme="dark")
     fills = page.evaluate(
         "[...new Set([...document.querySelectorAll('figure svg path')].map(path => getComputedStyle(path).fill))]"
     )
@@ -104,8 +100,8 @@ def test_every_phase_has_a_colour_in_light_and_dark():
     assert len(set(dark.values())) == len(PHASES)
 
 
-def test_the_reader_gets_outcome_table_reasons_and_advice_in_this_order(open_page):
-    page = open_page([*anatomy_lab(), make_probed()])
+def test_the_reader_gets_outcome_table_reasons_and_advice_in_this_order(open_page, lab_page):
+    page = open_page(lab_page)
     parts = ("h1", ".answers", "nav", "table.comparison", ".beside", ".advice", ".sheet", ".figures", ".checks",
              "#parts", "#published", "#glossary")  # fmt: skip
     tops = [
