@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def run_script(
     env: dict[str, str] | None = None,
     fresh: bool = False,
     own_exit: bool = False,
+    torchrun: bool = False,
     timeout: int = 240,
     **more,
 ) -> subprocess.CompletedProcess:
@@ -46,7 +47,8 @@ def run_script(
     It is forked from a process that has imported torch already (`script_server.py`), for speed, and finds what torchrun
     would have given it. Where the start itself matters, Python, or torchrun with `ranks`, is started: where `fresh` or
     options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
-    matters, `own_exit` lets the interpreter finish in its own way, which takes longer.
+    matters, `own_exit` lets the interpreter finish in its own way, which takes longer. With `torchrun` the ranks are
+    torchrun's, forked from it: it starts them again where they fail.
     """
     env = env or environment()
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
@@ -54,7 +56,8 @@ def run_script(
         starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit)
+    options = [*TORCHRUN[3:], f"--nproc_per_node={ranks}", "--max-restarts=3"] if torchrun else []
+    return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit, torchrun=options)
 
 
 def run_worker(
@@ -94,11 +97,12 @@ def _forked(
     timeout: int = 240,
     ranks: int = 0,
     own_exit: bool = False,
+    torchrun: Sequence[str] = (),
 ) -> subprocess.CompletedProcess:
     server = _script_server(kind)
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
         order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
-        order |= {"stdout": stdout.name, "stderr": stderr.name}
+        order |= {"torchrun": torchrun, "stdout": stdout.name, "stderr": stderr.name}
         print(json.dumps(order), file=server.stdin, flush=True)
         try:
             codes = json.loads(server.stdout.readline())

@@ -2,9 +2,9 @@
 
 A small run spends half its time on importing torch, or pandas. This process imports it once, computes nothing itself,
 and forks for every order that it reads (JSON, one a line): one child, or one for each of `ranks`, which then find
-around them what torchrun would have given them. A child becomes the script, down to its exit; the answer, a line again,
-is the list of exit codes, that of the first to end first. Of what trains little is imported before the fork, so that a
-test can plant a fault in the rest.
+around them what torchrun would have given them; or, with options for it, torchrun itself, which forks its ranks. A
+child becomes the script, down to its exit; the answer, a line again, is the list of exit codes, that of the first to
+end first. Of what trains little is imported before the fork, so that a test can plant a fault in the rest.
 """
 
 import atexit
@@ -15,6 +15,7 @@ import os
 import runpy
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -82,9 +83,64 @@ def ends(children: list[int]) -> list[int]:
     return list(codes.values())
 
 
+class Fork(subprocess.Popen):
+    """A rank that torchrun starts as a copy of itself, for it has imported torch."""
+
+    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *more):
+        self.pid = os.fork()
+        if not self.pid:
+            os.closerange(3, 256)  # torchrun's connections
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+            signal.alarm(order["timeout"])  # torchrun's own does not pass on
+            _, _, script, *arguments = args  # python -u
+            become(script, arguments, env)
+        self._child_created = True
+
+
+def become_torchrun(options: list[str], script: str, arguments: list[str], env: dict[str, str]):
+    """torchrun itself, for its restarts, its reports and its signals."""
+    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
+
+    SubprocessHandler._popen = lambda handler, args, env: Fork(args, env=env)
+    become(importlib.import_module("torch.distributed.run").__file__, [*options, script, *arguments], env)
+
+
+def become(script: str, arguments: list[str], env: dict[str, str], own_exit: bool = False):
+    """Run a script in this process, which ends with it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may ignore both: nohup, `&`
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(env)
+    tempfile.tempdir = None  # to be found anew, in this environment
+    sys.argv = [script, *arguments]
+    sys.orig_argv = [sys.executable, script, *arguments]
+    sys.path[:1] = [str(Path(script).parent), *env.get("PYTHONPATH", "").split(os.pathsep)]
+    if own_exit:
+        # In the module of the program itself, as Python runs it: what it defines lives until the interpreter ends.
+        gc.unfreeze()
+        globals()["__file__"] = script
+        exec(compile(Path(script).read_text(), script, "exec"), globals())
+        sys.exit()
+    code = 0
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)  # Python's own way out takes as long as the import of torch did
+
+
 for line in sys.stdin:
     order = json.loads(line)
-    ranks, port, children = order["ranks"], free_port(), []
+    torchrun = order.get("torchrun")
+    ranks = 0 if torchrun else order["ranks"]
+    port, children = free_port(), []
     while len(children) < (ranks or 1):
         children.append(os.fork())
         if not children[-1]:
@@ -98,38 +154,13 @@ else:
     sys.exit()
 
 # Only children come here.
-signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may ignore both: nohup, a shell's `&`
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-script, *arguments = order["command"]
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
 for number, path in enumerate([order["stdout"], order["stderr"]], start=1):
     os.dup2(os.open(path, os.O_RDWR | os.O_APPEND), number)
-os.environ.clear()
-os.environ.update(({"OMP_NUM_THREADS": "1"} if ranks > 1 else {}) | order["env"])
-if ranks:
-    os.environ.update(rank_variables(len(children) - 1, ranks, port))
 os.chdir(order["cwd"])
-tempfile.tempdir = None  # to be found anew, in this environment
-sys.argv = [script, *arguments]
-sys.orig_argv = [sys.executable, script, *arguments]
-sys.path[:1] = [str(Path(script).parent), *order["env"].get("PYTHONPATH", "").split(os.pathsep)]
 signal.alarm(order["timeout"])  # ends the child, or the program that it may turn itself into
-
-if order["own_exit"]:
-    # In the module of the program itself, as Python runs it: what it defines lives until the interpreter ends.
-    gc.unfreeze()
-    globals()["__file__"] = script
-    exec(compile(Path(script).read_text(), script, "exec"), globals())
-    sys.exit()
-
-code = 0
-try:
-    runpy.run_path(script, run_name="__main__")
-except SystemExit as end:
-    code = end.code or 0
-except BaseException:
-    traceback.print_exc()
-    code = 1
-atexit._run_exitfuncs()
-sys.stdout.flush()
-os._exit(code)  # Python's own way out takes as long as the import of torch did
+script, *arguments = order["command"]
+if torchrun:
+    become_torchrun(torchrun, script, arguments, order["env"])
+env = ({"OMP_NUM_THREADS": "1"} if ranks > 1 else {}) | order["env"]
+become(script, arguments, env | (rank_variables(len(children) - 1, ranks, port) if ranks else {}), order["own_exit"])

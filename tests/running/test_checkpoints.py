@@ -1,15 +1,14 @@
 """Checkpoints: a run that goes on ends where an uninterrupted one would, under any method."""
 
 import os
-import signal
-import subprocess
-import time
 
 import pytest
 import torch
-from conftest import RESNET, ROOT, SMALL, TORCHRUN, environment, records_in, run_script
+from conftest import SMALL, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
+# Small, with batch norm and without dropout; a loss that falls at once.
+LEARNING = [*SMALL, "--model", "shufflenet_v2_x0_5", "--lr", 0.02]
 STARTS = {
     SINGLE: (["--batch-size", 16], 0),
     DP: (["--batch-size", 16, "--gpus", "0,1"], 0),
@@ -19,7 +18,7 @@ STARTS = {
 
 def train(script, folder, *more, results):
     batch, ranks = STARTS[script]
-    arguments = [*RESNET, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
+    arguments = [*LEARNING, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
     return run_script(script, *arguments, ranks=ranks)
 
 
@@ -115,7 +114,7 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before_it(written, tmp_path):
     [
         ([], "add --resume auto"),
         (["--resume", "auto"], "more --epochs"),
-        (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model resnet18"),
+        (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model shufflenet_v2_x0_5"),
         (["--resume", "auto", "--epochs", 3, "--num-classes", 5], "num_classes 1000"),
         (["--resume", "nowhere.pt"], "no such file"),
         (["--resume", "README.md"], "cannot be read"),
@@ -141,45 +140,28 @@ def test_without_a_folder_there_is_nothing_to_resume_or_to_write_to(tmp_path, mo
 
 
 def test_a_killed_rank_brings_the_job_back_from_the_last_checkpoint(tmp_path):
-    """SIGKILL for rank 1 in epoch 2, under `--max-restarts`: at most the steps since the checkpoint are done again."""
-    every = 4
-    arguments = [*SMALL, "--samples-per-epoch", 512, "--epochs", 2, "--batch-size", 8, "--warmup-steps", 1]
-    arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", every, "--resume", "auto"]
-    command = [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=3", ROOT / DDP, *arguments, "--results-dir", tmp_path]
-    process = subprocess.Popen(
-        list(map(str, command)),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    until = time.monotonic() + 120
-    while not any((tmp_path / "checkpoints").glob("checkpoint-0002-00000[4-9].pt")):
-        assert time.monotonic() < until
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    os.kill(rank_1_of(process.pid), signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
-    lost, finished = records_in(tmp_path)
+    """SIGKILL for rank 1 in the last step of epoch 2, under torchrun: the steps since the checkpoint are done again."""
+    code = """
+import os, signal
+from common.training import epoch
+usual, done = epoch.training_step, []
+def killed(training, batches):
+    done.append(1)
+    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], len(done)) == ("1", "0", 4 + 4):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return usual(training, batches)
+epoch.training_step = killed
+"""
+    arguments = [*SMALL, "--batch-size", 8, "--warmup-steps", 1, "--results-dir", tmp_path / "results"]
+    arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 2, "--resume", "auto"]
+    process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=True)
+    assert process.returncode == 0, process.stderr
+    lost, finished = records_in(tmp_path / "results")
     assert lost["status"] in ("failed", "interrupted")  # whichever reached rank 0 first
     assert (finished["status"], finished["world"]["restarts"]) == ("completed", 1)
-    resumed = finished["resumed"]
-    assert resumed["epoch"] == 2
-    assert resumed["steps_done"] % every == 0
-    assert [epoch["steps"] for epoch in finished["epochs"]] == [32 - resumed["steps_done"]]
-    assert "restarted by torchrun" in output
-
-
-def rank_1_of(launcher: int) -> int:
-    """The process of rank 1 among torchrun's children."""
-    children = subprocess.run(["pgrep", "-P", str(launcher)], capture_output=True, text=True, check=True).stdout.split()
-    for child in children:
-        with open(f"/proc/{child}/environ", "rb") as variables:
-            if b"\0RANK=1\0" in variables.read():
-                return int(child)
-    raise AssertionError("rank 1 is not running")
+    assert (finished["resumed"]["epoch"], finished["resumed"]["steps_done"]) == (2, 2)
+    assert [epoch["steps"] for epoch in finished["epochs"]] == [4 - 2]
+    assert "restarted by torchrun" in process.stdout
 
 
 def test_a_run_that_goes_on_from_a_file_writes_its_own_checkpoints(written, tmp_path):

@@ -1,10 +1,7 @@
 """--auto-accumulate: out of memory, a run starts anew in a fresh process with the same batch in smaller pieces."""
 
-import subprocess
-import sys
-
 import pytest
-from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+from conftest import SMALL, planted, records_in, run_script
 from factories import make_place
 
 from common.command_line.resolve import next_accumulation
@@ -25,19 +22,12 @@ Classifier.forward = limited
 """
 
 
-@pytest.mark.parametrize(
-    ("script", "more", "starter"),
-    [
-        (SINGLE, ["--batch-size", 16], [sys.executable]),
-        (DDP, ["--batch-size", 16], [*TORCHRUN, "--nproc_per_node=2", "--max-restarts=5"]),
-    ],
-)
-def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, more, starter):
-    arguments = [*SMALL, *more, "--epochs", 1, "--auto-accumulate", "--results-dir", tmp_path / "results"]
-    command = [*starter, planted(tmp_path, script, LITTLE_MEMORY), *arguments]
-    process = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=200
-    )
+@pytest.mark.parametrize(("script", "ranks"), [(SINGLE, 0), (DDP, 2)])
+def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, ranks):
+    """02 puts a new process in its place; of 04's ranks torchrun starts new ones."""
+    arguments = [*SMALL, "--batch-size", 16, "--epochs", 1, "--auto-accumulate", "--results-dir", tmp_path / "results"]
+    limited = planted(tmp_path, script, LITTLE_MEMORY)
+    process = run_script(limited, *arguments, ranks=ranks, torchrun=script == DDP)
     assert process.returncode == 0, process.stderr
     *failed, completed = sorted(records_in(tmp_path / "results"), key=lambda r: r["config"]["accumulation_steps"])
     assert [record["failure"]["kind"] for record in failed] == ["out_of_memory"]
@@ -64,22 +54,14 @@ def test_without_it_the_message_names_batch_peak_and_the_way_out(tmp_path):
 
 def test_where_samples_come_one_by_one_there_is_no_next_try(tmp_path):
     code = LITTLE_MEMORY.replace("len(images) > 8", "True")
-    arguments = [
-        *SMALL,
-        "--image-size",
-        64,
-        "--batch-size",
-        4,
-        "--accumulation-steps",
-        2,
-        "--epochs",
-        1,
-        "--auto-accumulate",
-    ]
-    process = run_script(planted(tmp_path, SINGLE, code), *arguments, "--results-dir", tmp_path / "results")
+    arguments = [*SMALL, "--image-size", 64, "--batch-size", 4, "--accumulation-steps", 4, "--epochs", 1]
+    arguments += ["--auto-accumulate", "--results-dir", tmp_path / "results"]
+    process = run_script(planted(tmp_path, SINGLE, code), *arguments)
     assert process.returncode == 1
-    assert [record["config"]["accumulation_steps"] for record in records_in(tmp_path / "results")] == [2, 4]
-    assert "lower --image-size" in records_in(tmp_path / "results")[-1]["failure"]["advice"]
+    assert "starting anew" not in process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert record["config"]["accumulation_steps"] == 4
+    assert "lower --image-size" in record["failure"]["advice"]
 
 
 @pytest.mark.parametrize(
