@@ -39,6 +39,9 @@ CASES = {
     "2 H100s, NVLink, another host": ("h100x2-ledger", "h100x2-ledger", "h100x2-ledger"),
     "2 H100s, three batches": ("h100x2-ledger", "h100x2-crossover", "h100x2-crossover"),
     "2 H100s, no peer access": ("h100x2-no-peer", "h100x2-ledger", "h100x2-no-peer"),
+    "4 H200s": ("h200x4", "h200x4", "h200x4"),
+    "2 H200s": ("h200x2-batch256", "h200x2-batch256", "h200x2-batch256"),
+    "2 H200s, four batches": ("h200x2-batch256", "h200x2-crossover", "h200x2-crossover"),
     "2 CPU cores": ("cpu", "cpu", "cpu"),
 }
 """The folders that step 01, step 02, and what was measured come from."""

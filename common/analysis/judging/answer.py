@@ -13,6 +13,7 @@ from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.headline import short_method
+from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.judging.row_checks import troubles
 from common.analysis.statistics.medians import is_cost
 from common.records import PhaseName
@@ -113,14 +114,15 @@ def _why_dp(dp: Row, other: Row | None) -> Finding | None:
     if is_cost(cost):
         whole = dp.anatomy.kinds_of_step["new_threads_seconds"].value
         if cost.value > WORTH_SAYING * whole:
-            replicas, over_link = dp.anatomy.new_replicas_cost, copy_seconds(dp)
+            replicas, over_link, idle = dp.anatomy.new_replicas_cost, copy_seconds(dp), dp.anatomy.idle_share
             return finding(
-                "why.threads",
+                "why.threads" if idle is None or idle > MAX_IDLE else "why.hidden_threads",
                 method=short_method(dp),
                 cost=cost,
                 step=whole,
                 replicas=finding("why.replicas", cost=replicas) if is_cost(replicas) else finding("nothing"),
                 bytes=finding("why.bytes", seconds=over_link) if over_link else finding("nothing"),
+                idle=idle or 0.0,
             )
     if other is None:
         return None

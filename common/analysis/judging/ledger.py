@@ -40,7 +40,7 @@ class Ledger:
     measured: Estimate
     """Seconds of a step in the measured epochs."""
     items: tuple[Item, ...]
-    """They add up to measured − ideal; the last one is what no experiment explains."""
+    """They add up to measured − ideal; the last one is what no experiment explains, or what DP hides of its prices."""
 
     @property
     def lost(self) -> float:
@@ -62,14 +62,16 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     items = [
         _smaller_batch(row, ddp, ideal),
         _data_path(row),
-        *(_dp_items(row) if row.method == "dp" else _ddp_items(row)),
+        *(_dp_items(row, ideal) if row.method == "dp" else _ddp_items(row)),
     ]
     known = [item for item in items if item]
     rest = measured.value - ideal.value - sum(item.seconds for item in known)
     # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
     reach = hypot(*(_half(part.interval) for part in (ideal, measured, *known)))
     ends = None if isnan(reach) else (rest - reach, rest + reach)
-    return Ledger(row, ideal, measured, (*known, Item("rest", rest, ends)))
+    # Prices are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
+    id = "hidden" if row.method == "dp" and row.on_gpu and ends and ends[1] < 0 else "rest"
+    return Ledger(row, ideal, measured, (*known, Item(id, rest, ends)))
 
 
 def _half(interval: tuple[float, float] | None) -> float:
@@ -80,15 +82,24 @@ def _item(id: str, cost: Median | None) -> Item | None:
     return Item(id, cost.value, cost.interval) if cost else None
 
 
-def _dp_items(row: Row) -> list[Item | None]:
-    """The price of new threads and of new replicas; and the phases in which the batch, logits and gradients move."""
+def _dp_items(row: Row, ideal: Estimate) -> list[Item | None]:
+    """The price of new threads and of new replicas; the phases in which the batch, logits and gradients move; and what
+    one process takes longer than that, with threads that are kept, since it launches the work of all devices."""
     found = row.anatomy
     phases = [found.slowest.phases[name] for name in COPIES_OF_DP if name in found.slowest.phases]
     halves = [_half(phase.interval) for phase in phases]
     moved = sum(phase.value for phase in phases)
     ends = None if isnan(hypot(*halves)) else (moved - hypot(*halves), moved + hypot(*halves))
     copies = Item("copies", moved, ends) if phases else None
-    return [_item("new_threads", found.new_threads_cost), _item("new_replicas", found.new_replicas_cost), copies]
+    replicas = _item("new_replicas", found.new_replicas_cost)
+    items = [_item("new_threads", found.new_threads_cost), replicas, copies]
+    kept = found.kinds_of_step.get("kept_threads_seconds")
+    if row.on_gpu and kept and replicas and copies:
+        more = kept.value - ideal.value - replicas.seconds - moved
+        reach = hypot(*(_half(part.interval) for part in (kept, ideal, replicas, copies)))
+        if more > 0:  # else the devices set the pace
+            items.append(Item("launches", more, None if isnan(reach) else (more - reach, more + reach)))
+    return items
 
 
 def _ddp_items(row: Row) -> list[Item | None]:
@@ -151,7 +162,9 @@ def _verdict(book: Ledger) -> Finding:
         return finding("nothing")
     if not book.row.on_gpu:
         return finding("ledger.one_clock")
-    host = sum(item.seconds for item in book.items if item.id in ("new_threads", "new_replicas"))
+    if book.items[-1].id == "hidden":
+        return finding("ledger.hidden")
+    host = sum(item.seconds for item in book.items if item.id in ("new_threads", "new_replicas", "launches"))
     over_link = copy_seconds(book.row)
     if over_link is not None and over_link > book.lost / 2:
         return finding("ledger.bytes", seconds=over_link)

@@ -15,17 +15,19 @@ ITEM_COLOURS = {
     "smaller_batch": PHASE_COLOURS["backward"],
     "new_threads": PHASE_COLOURS["scatter"],
     "new_replicas": PHASE_COLOURS["replicate"],
+    "launches": PHASE_COLOURS["reduce"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
     "data_path": PHASE_COLOURS["copy"],
     "rest": PHASE_COLOURS["data wait"],
 }
-MIN_LABELLED = 0.045
+MIN_LABELLED = 0.09
 """A segment below this share of the longest bar has no room for its number; the table has it."""
 
 
 def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
-    """Bars for the same samples: one device, then each method from the ideal on. Items below zero are not drawn."""
+    """Bars for the same samples: one device, then each method from the ideal on. Items below zero are not drawn; what
+    lies beyond the measured step, because it is hidden there, is pale."""
     if not books:
         return None
     samples = books[0].row.record.config.global_batch_size
@@ -44,12 +46,14 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
             left = 0.0
             for id, part in (("ideal", ideal), *parts):
                 if part > 0:
-                    axes.barh(height, 1000 * part, 0.5, left=1000 * left, **_style(id))
+                    end = min(left + part, max(left, seconds)) if parts[-1][0] == "hidden" else left + part
+                    axes.barh(height, 1000 * (end - left), 0.5, left=1000 * left, **_style(id))
+                    axes.barh(height, 1000 * (left + part - end), 0.5, left=1000 * end, alpha=0.35, **_style(id))
                     if part > MIN_LABELLED * longest:
                         _number(axes, height, left, part)
                     left += part
             axes.plot([1000 * seconds] * 2, [height - 0.34, height + 0.34], color=INK, linewidth=1.2)
-            _total(axes, height, seconds)
+            _total(axes, height, seconds, beyond=left)
         axes.axvline(1000 * ideal, color=INK, linestyle="--", linewidth=1.0)
         for id in ITEM_COLOURS:
             if id == "ideal" or any(id == item and part > 0 for *_, parts in bars for item, part in parts):
@@ -66,9 +70,9 @@ def _number(axes, height: float, left: float, seconds: float) -> None:
     axes.text(1000 * (left + seconds / 2), height - 0.3, f"{1000 * seconds:.3g}", ha="center", va="bottom", color=INK)
 
 
-def _total(axes, height: float, seconds: float) -> None:
-    axes.annotate(f"{1000 * seconds:.3g}", (1000 * seconds, height), (4, 0), textcoords="offset points", va="center",
-                  color=INK, weight="bold")  # fmt: skip
+def _total(axes, height: float, seconds: float, beyond: float = 0.0) -> None:
+    axes.annotate(f"{1000 * seconds:.3g}", (1000 * max(seconds, beyond), height), (4, 0), textcoords="offset points",
+                  va="center", color=INK, weight="bold")  # fmt: skip
 
 
 def _style(id: str) -> dict:

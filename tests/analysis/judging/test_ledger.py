@@ -82,6 +82,20 @@ def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
     )
 
 
+def test_one_process_that_launches_for_four_devices_has_its_price():
+    dp = said([told(books_of("h200x4")[0])])[0]
+    assert "launching for all devices 26.8 ms (12.6–41.0 ms)" in dp
+    assert "It is the host and not the bytes" in dp
+
+
+def test_with_large_batches_the_hosts_work_is_hidden():
+    dp = books_of("h200x2-batch256")[0]
+    assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
+    assert "hidden behind the devices' work −33.2 ms (−58.8 to −7.62 ms). In training most of it" in said([told(dp)])[0]
+    why = said(judge(read_folder(EXAMPLES / "h200x2-batch256")).answer.why)
+    assert why[0].endswith("mostly hidden here: the device has nothing to do for 1 % of a step only")
+
+
 def test_over_a_slow_link_it_is_the_bytes(tmp_path):
     """The same records, had step 01 measured 4 GB/s between the GPUs."""
     for path in (EXAMPLES / "h100x2-ledger").glob("*.json"):
