@@ -15,11 +15,13 @@ import argparse
 import os
 import random
 import re
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -27,20 +29,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
+from common.faults.marked_processes import MARK, Processes
 from common.records import Record
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-SIZES = ["--model", "squeezenet1_1", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "4"]
-SIZES += [
-    "--anatomy-steps",
-    "2",
-    "--checkpoint-every",
-    "2",
-    "--checkpoint-dir",
-    "checkpoints",
-    "--results-dir",
-    "results",
+# Epochs of many small steps, with a checkpoint every second one: most of a launch's time can lose something.
+SIZES = [
+    *("--model", "squeezenet1_1", "--image-size", "32", "--samples-per-epoch", "256", "--epochs", "4"),
+    *("--anatomy-steps", "2", "--checkpoint-every", "2", "--checkpoint-dir", "checkpoints", "--results-dir", "results"),
 ]
 STEPS = {
     "02": [sys.executable, ROOT / "02_baseline_single_gpu.py", "--batch-size", "8"],
@@ -78,12 +75,13 @@ def launch(step: str, after: float | None, choose: random.Random) -> tuple[float
     """One launch, killed so many seconds after its first line; how long it lasted from there, what was lost or left,
     and how many epochs its record has."""
     with tempfile.TemporaryDirectory(prefix="kill-soak-") as name:
-        folder = Path(name)
+        folder, mark = Path(name), secrets.token_hex(8)
+        processes = Processes(mark)
         environment = {
             **os.environ,
             "CUDA_VISIBLE_DEVICES": "",
             "PYTHONUNBUFFERED": "1",
-            "KILL_SOAK": name,
+            MARK: mark,
             "LC_ALL": "C.UTF-8",  # `DONE` is English
         }
         with open(folder / "output", "w") as output:
@@ -96,36 +94,13 @@ def launch(step: str, after: float | None, choose: random.Random) -> tuple[float
             process.wait()
         else:
             sleep(after)
-            victims = family(name)
-            if victims:
-                os.kill(choose.choice(victims), signal.SIGKILL)
+            with suppress(IndexError, ProcessLookupError):  # all of them have ended
+                os.kill(choose.choice(sorted(processes.all())), signal.SIGKILL)
             process.wait()
         lasted = monotonic() - started
-        problems = [] if is_empty_of_processes(name) else ["processes left behind"]
+        problems = ["processes left behind"] if processes.kill(GONE_SECONDS) else []
         lost, epochs = examine(folder)
         return lasted, problems + lost, epochs
-
-
-def family(name: str) -> list[int]:
-    """The processes of a launch, by the mark in their environment: script, torchrun, ranks, loader workers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and f"KILL_SOAK={name}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return sorted(found)
-
-
-def is_empty_of_processes(name: str) -> bool:
-    until = monotonic() + GONE_SECONDS
-    while monotonic() < until and family(name):
-        sleep(0.1)
-    left = family(name)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    return not left
 
 
 def examine(folder: Path) -> tuple[list[str], int]:
