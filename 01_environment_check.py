@@ -33,14 +33,14 @@ def main() -> int:
 
     command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"
     record = environment.look_around(command, args.results_dir)
-    record.requirements = requirements.check_requirements(record)
+    record.requirements = requirements.check_requirements(record, Sentences("en"))
     failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
 
     console, words = open_console(quiet=args.quiet), Sentences(args.lang or language_of())
     console.print(machine_tables.machine_table(record, words))
     if record.environment.gpus:
         console.print(machine_tables.gpu_table(record, words))
-    console.print(machine_tables.requirement_table(record, words))
+    console.print(machine_tables.requirement_table(requirements.check_requirements(record, words), words))
     if args.benchmark and not failures:
         console.print(f"\n[bold]{words.say('look.measuring')}[/]{words.say('look.how_long')}")
         record.probes = measure.measure(

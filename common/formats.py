@@ -23,6 +23,8 @@ class Written(str):
 
 
 NO_BREAK_SPACE = "\u00a0"
+CORE_OF = "1 core of "
+"""How the device model of a CPU core begins in records; its CPU follows."""
 
 
 def printable(text: str) -> str:
@@ -123,8 +125,3 @@ FORMS = {
 def gib(size: float | None) -> str:
     """Bytes as text in GiB (2**30 bytes), or MiB below one of them; `n/a` for None."""
     return "n/a" if size is None else FORMS["GiB"](size)
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 GPU", "2 GPUs"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"

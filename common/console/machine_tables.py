@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from common.formats import gib
-from common.records import EnvironmentRecord
+from common.records import EnvironmentRecord, Requirement
 from common.sentences import Sentences
 
 COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
@@ -27,7 +29,7 @@ def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType
         "driver": here.driver,
         "cudnn": here.cudnn,
         "nccl": here.nccl,
-        "backends": ", ".join(record.backends) or words.say("host.no_backends"),
+        "backends": words.say("list.comma").join(record.backends) or words.say("host.no_backends"),
         "cpu": words.say("host.cpu", model=here.cpu_model, cores=words.counted(here.cpu_cores, "counted.core")),
         "ram": here.ram_bytes and gib(here.ram_bytes),
         "shared_memory": record.shared_memory_bytes and gib(record.shared_memory_bytes),
@@ -60,11 +62,11 @@ def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     return Group(*sections)
 
 
-def requirement_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
+def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
     table = plain_table("", *headers(words, "needed", "found"))
     advice = Table.grid(padding=(0, 2))
-    for requirement in record.requirements:
+    for requirement in requirements:
         verdict = Text(words.say(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
         if requirement.outcome != "ok":

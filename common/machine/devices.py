@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from common.errors import UsageError
+from common.formats import CORE_OF
 from common.records import DeviceKind, Precision, World
 
 
@@ -113,7 +114,7 @@ def _of_torchrun(name: str, least: int, below: int = 2**31, default: str | None 
 
 def name(kind: DeviceKind, index: int) -> str:
     """The device model, as it is compared: the GPU's name, or one core of this CPU."""
-    return torch.cuda.get_device_name(index) if kind == "cuda" else f"1 core of {cpu_model()}"
+    return torch.cuda.get_device_name(index) if kind == "cuda" else f"{CORE_OF}{cpu_model()}"
 
 
 def cpu_model() -> str:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from common.formats import counted, gib
+from common.formats import gib
 from common.records import EnvironmentRecord, Requirement
+from common.sentences import Sentences
 
 TORCH_VERSIONS = ((2, 11), (2, 15))
 """Oldest and newest that the lab was made for."""
@@ -28,9 +29,9 @@ Problem = tuple[bool, Literal["note", "warning", "failure"], str]
 """Does it hold here; what it means; what to do."""
 
 
-def check_requirements(record: EnvironmentRecord) -> list[Requirement]:
-    """A verdict on each requirement that means something on this machine."""
-    return [*_software(record), *_gpus(record), *_host(record)]
+def check_requirements(record: EnvironmentRecord, words: Sentences) -> list[Requirement]:
+    """A verdict on each requirement that means something on this machine, in the language of `words`."""
+    return [*_software(record, words), *_gpus(record, words), *_host(record, words)]
 
 
 def _judge(name: str, found: str, *problems: Problem) -> Requirement:
@@ -41,122 +42,105 @@ def _judge(name: str, found: str, *problems: Problem) -> Requirement:
     return Requirement(name=name, outcome="ok", found=found)
 
 
-def _software(record: EnvironmentRecord) -> Iterator[Requirement]:
-    torch, vision = record.environment.torch, record.environment.torchvision
+def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    say, torch, vision = words.say, record.environment.torch, record.environment.torchvision
     made_for = (0, _version(torch)[1] + TORCHVISION_OFFSET)
     loose = _version(torch) >= LOOSE_SINCE[0] and _version(vision) >= LOOSE_SINCE[1]
-    install = "install the versions of pyproject.toml: pip install -e ."
+    install, builds = say("remedy.install"), (_build(torch), _build(vision))
     yield _judge(
-        "torch and torchvision fit",
-        f"{torch}, {vision or 'no torchvision'}",
+        say("requirement.torch"),
+        say("found.torch", torch=torch, torchvision=vision or say("found.no_torchvision")),
         (vision is None, "failure", install),
         (
             record.torchvision_error is not None,
             "failure",
-            f"importing torchvision fails ({record.torchvision_error}); {install}",
+            say("remedy.torchvision_fails", error=record.torchvision_error, install=install),
         ),
-        (_version(torch) < TORCH_VERSIONS[0], "failure", f"this torch is too old; {install}"),
-        (_version(torch) > TORCH_VERSIONS[1], "warning", f"newer than the lab; if a step fails, {install}"),
+        (_version(torch) < TORCH_VERSIONS[0], "failure", say("remedy.too_old", install=install)),
+        (_version(torch) > TORCH_VERSIONS[1], "warning", say("remedy.too_new", install=install)),
+        (_version(vision) != made_for and not loose, "warning", say("remedy.other_versions", install=install)),
         (
-            _version(vision) != made_for and not loose,
-            "warning",
-            f"made for different versions; if a model fails, {install}",
-        ),
-        (
-            bool(_build(torch) and _build(vision)) and _build(torch) != _build(vision),
+            all(builds) and builds[0] != builds[1],
             "note",
-            f"built for different devices ({_build(torch)} and {_build(vision)}): torchvision's own operators, such as "
-            "nms for object detection, do not load. The lab uses its classification models alone, and they work",
+            say("remedy.other_builds", torch=builds[0], torchvision=builds[1]),
         ),
     )
     backends, gpus = record.backends, len(record.environment.gpus)
     yield _judge(
-        "backend for step 04",
-        ", ".join(backends) or "none",
-        (not backends, "failure", f"this torch cannot run distributed; {install}"),
-        (gpus > 0 and "nccl" not in backends, "warning", "without nccl the GPUs exchange gradients slowly, over gloo"),
-        (gpus == 0 and "gloo" not in backends, "failure", f"CPU cores need gloo; {install}"),
+        say("requirement.backend"),
+        words.say("list.comma").join(backends) or say("found.no_backend"),
+        (not backends, "failure", say("remedy.not_distributed", install=install)),
+        (gpus > 0 and "nccl" not in backends, "warning", say("remedy.no_nccl")),
+        (gpus == 0 and "gloo" not in backends, "failure", say("remedy.no_gloo", install=install)),
     )
 
 
-def _gpus(record: EnvironmentRecord) -> Iterator[Requirement]:
-    here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
+def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    say, here, gpus, known = words.say, record.environment, record.environment.gpus, record.driver_gpus
     number = len(gpus) or here.cpu_cores
     yield _judge(
-        "two devices, better four",
-        counted(number, "GPU" if gpus else "CPU core"),
-        (number < 2, "warning", "03 and 04 then run two devices on one: that shows how they work, not what they gain"),
+        say("requirement.devices"),
+        words.counted(number, "place.gpu" if gpus else "place.core"),
+        (number < 2, "warning", say("remedy.one_device")),
     )
     if known or gpus:
         hidden = record.cuda_visible_devices in ("", "-1")
         yield _judge(
-            "torch reaches the GPUs",
-            f"{len(gpus)} of {len(known)} that the driver knows"
-            if known
-            else f"{len(gpus)}; the driver does not answer",
-            (
-                not known,
-                "warning",
-                "clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py",
-            ),
-            (
-                not gpus and here.cuda is None,
-                "warning",
-                f"torch {here.torch} is built without CUDA: install a CUDA build, or go on with CPU cores",
-            ),
-            (not gpus and hidden, "warning", "CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores"),
-            (
-                not gpus,
-                "failure",
-                f"CUDA does not start ({record.cuda_error}): update the driver, or install a torch for an older CUDA",
-            ),
+            say("requirement.reached"),
+            say("found.of_known" if known else "found.driver_is_silent", here=len(gpus), known=len(known)),
+            (not known, "warning", say("remedy.driver_is_silent")),
+            (not gpus and here.cuda is None, "warning", say("remedy.without_cuda", torch=here.torch)),
+            (not gpus and hidden, "warning", say("remedy.hidden")),
+            (not gpus, "failure", say("remedy.cuda_fails", error=record.cuda_error)),
         )
     if gpus:
-        yield from _each_gpu(record)
+        yield from _each_gpu(record, words)
 
 
-def _each_gpu(record: EnvironmentRecord) -> Iterator[Requirement]:
-    gpus = record.environment.gpus
+def _each_gpu(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    say, gpus = words.say, record.environment.gpus
     models = sorted({gpu.name for gpu in gpus})
     yield _judge(
-        "GPUs of one model",
-        ", ".join(models),
-        (len(models) > 1, "warning", "the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
+        say("requirement.one_model"),
+        say("list.comma").join(models),
+        (len(models) > 1, "warning", say("remedy.unlike")),
     )
-    smaller = "resnet50 with a batch of 64 may not fit; try --batch-size 16 per device"
+    smaller = say("remedy.smaller_batch")
     if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
         small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
-        yield _judge("8 GiB on each GPU", f"{gib(min(totals))} or more", (small, "warning", smaller))
+        found = say("found.or_more", bytes=min(totals))
+        yield _judge(say("requirement.gpu_memory"), found, (small, "warning", smaller))
     busy = sum(processes or 0 for processes in record.gpu_processes)
     free = [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]
     if free:
         yield _judge(
-            "GPUs free for you",
-            f"{gib(min(free))} or more free, {counted(busy, 'other program')}",
-            (busy > 0, "warning", "other programs take part of the speed measured here: nvidia-smi lists them"),
+            say("requirement.free_gpus"),
+            say("found.free_gpus", bytes=min(free), programs=words.counted(busy, "counted.program")),
+            (busy > 0, "warning", say("remedy.other_programs")),
             (min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES, "warning", smaller),
         )
 
 
-def _host(record: EnvironmentRecord) -> Iterator[Requirement]:
+def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    say = words.say
     if (shared := record.shared_memory_bytes) is not None:
-        advice = "loaders with workers need it: docker run --shm-size=8g, or --workers 0 in each step"
-        yield _judge("shared memory of 1 GiB", gib(shared), (shared < SHARED_MEMORY_BYTES, "warning", advice))
+        small = shared < SHARED_MEMORY_BYTES
+        yield _judge(say("requirement.shared_memory"), gib(shared), (small, "warning", say("remedy.shared_memory")))
     if (files := record.open_files_limit) is not None:
-        few = files < OPEN_FILES
-        yield _judge(f"{OPEN_FILES} open files", str(files), (few, "warning", f"raise it: ulimit -n {OPEN_FILES}"))
+        few, name = files < OPEN_FILES, say("requirement.open_files", count=OPEN_FILES)
+        yield _judge(name, str(files), (few, "warning", say("remedy.open_files", count=OPEN_FILES)))
     if _version(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
-        advice = "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one"
-        yield _judge("port 29500", "free" if free else "taken", (not free, "warning", advice))
+        found = say("found.port_free" if free else "found.port_taken")
+        yield _judge(say("requirement.port"), found, (not free, "warning", say("remedy.port_taken")))
     if (load := record.environment.load_average_1min) is not None:
         cores = record.environment.cpu_cores
-        busy = load > max(1.0, cores / 2)
-        advice = "other programs compete for the cores: close them, or measure when they are done"
-        yield _judge("a quiet machine", f"load {load:.1f}, {counted(cores, 'core')}", (busy, "warning", advice))
+        busy, found = load > max(1.0, cores / 2), words.counted(cores, "counted.core")
+        found = say("found.load", load=load, cores=found)
+        yield _judge(say("requirement.quiet"), found, (busy, "warning", say("remedy.busy")))
     if (room := record.disk_free_bytes) is not None:
-        advice = "records are small, but not that small: make room"
-        yield _judge("room for the results", f"{gib(room)} free", (room < DISK_BYTES, "warning", advice))
+        scarce = room < DISK_BYTES
+        yield _judge(say("requirement.room"), say("found.room", bytes=room), (scarce, "warning", say("remedy.room")))
 
 
 def _version(text: str | None) -> tuple[int, int]:

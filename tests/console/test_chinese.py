@@ -17,7 +17,8 @@ from rich.console import Console, RenderableType
 from common.console.machine_tables import conclusion, gpu_table, machine_table, requirement_table
 from common.console.plan import show_plan
 from common.console.probe_tables import probe_table
-from common.records import Record, Resumed, throughput
+from common.machine.requirements import check_requirements
+from common.records import EnvironmentRecord, Record, Resumed, throughput
 from common.sentences import CATALOGUES, LANGUAGES, TEMPLATES, Sentences, sentences
 
 CHINESE = Sentences("zh-TW")
@@ -51,7 +52,7 @@ def test_step_02_in_chinese(tmp_path):
     record = Record.model_validate(records_in(tmp_path)[0])
     assert left_in_english(done.stdout) == []
     assert "在單一裝置上訓練" in done.stdout
-    assert re.search(rf"吞吐量 +{throughput(record):.1f} samples/s", done.stdout)
+    assert re.search(rf"吞吐量 +{throughput(record):.1f} 樣本/秒", done.stdout)
     path, following = re.search(r"紀錄 +(\S.*)\n  下一步 +(\S.*)\n", done.stdout).groups()
     assert path == str(tmp_path / f"{record.run_id}.json")
     assert following.startswith("python 03_dataparallel_training.py --batch-size ")
@@ -66,15 +67,20 @@ def test_step_01_in_the_language_of_the_locale(tmp_path):
     assert left_in_english(done.stdout) == []
     assert f"本實驗可以在這裡執行，使用 {record['environment']['cpu_cores']} 個 CPU 核心" in done.stdout
     assert f"下一步：python 02_baseline_single_gpu.py --results-dir {tmp_path}\n" in done.stdout
-    for requirement in record["requirements"]:  # as the record has it
-        assert requirement["found"] in done.stdout
+    for requirement in check_requirements(EnvironmentRecord.model_validate(record), CHINESE):
+        assert f"{requirement.name} " in done.stdout
+        assert requirement.advice in done.stdout
+        assert requirement.found in done.stdout
 
 
 def test_what_step_01_measured_in_chinese():
     record = make_probed()
-    tables = (machine_table, gpu_table, requirement_table, conclusion)
     english, chinese = (
-        printed(*(table(record, words) for table in tables), probe_table(record.probes, words))
+        printed(
+            *(table(record, words) for table in (machine_table, gpu_table, conclusion)),
+            requirement_table(check_requirements(record, words), words),
+            probe_table(record.probes, words),
+        )
         for words in (Sentences("en"), CHINESE)
     )
     assert len(left_in_english(english)) > 10

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from common.machine.requirements import check_requirements
 from common.records import Environment, EnvironmentRecord, Gpu
+from common.sentences import Sentences
 
+ENGLISH = Sentences("en")
 GIB = 2**30
 TORCH, BACKEND = "torch and torchvision fit", "backend for step 04"
 REACH, DEVICES, MODEL = "torch reaches the GPUs", "two devices, better four", "GPUs of one model"
@@ -54,7 +58,7 @@ def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> Enviro
 
 
 def outcomes(record: EnvironmentRecord) -> dict[str, str]:
-    return {requirement.name: requirement.outcome for requirement in check_requirements(record)}
+    return {requirement.name: requirement.outcome for requirement in check_requirements(record, ENGLISH)}
 
 
 def test_a_good_gpu_server_meets_everything():
@@ -137,14 +141,19 @@ def test_whatever_is_not_ok_says_what_to_do():
         disk_free_bytes=0,
         driver_gpus=[],
     )
-    advice = [requirement.advice for requirement in check_requirements(worst) if requirement.outcome != "ok"]
+    advice = [requirement.advice for requirement in check_requirements(worst, ENGLISH) if requirement.outcome != "ok"]
     assert len(advice) == 11
     assert all(advice)
+    english, chinese = (check_requirements(worst, Sentences(language)) for language in ("en", "zh-TW"))
+    assert [one.outcome for one in english] == [one.outcome for one in chinese]
+    for one in chinese:  # names, and what to do: a Chinese sentence, in which commands stay as they are
+        assert re.search("[\u3400-\u9fff]", one.name), one.name
+        assert one.outcome == "ok" or re.search("[\u3400-\u9fff]", one.advice), one.advice
 
 
 def test_a_broken_driver_is_quoted():
     record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
-    [verdict] = [requirement for requirement in check_requirements(record) if requirement.name == REACH]
+    [verdict] = [requirement for requirement in check_requirements(record, ENGLISH) if requirement.name == REACH]
     assert "driver too old" in verdict.advice
 
 

@@ -14,6 +14,7 @@ from conftest import environment, run_script
 
 from common.machine.requirements import check_requirements
 from common.records import EnvironmentRecord
+from common.sentences import Sentences
 
 
 def run(*arguments: object, fresh: bool = False, **variables: str) -> subprocess.CompletedProcess:
@@ -74,7 +75,7 @@ def test_the_record_holds_what_was_found(checked):
     assert record.environment.gpus == []
     assert "gloo" in record.backends
     assert record.torchvision_error is None
-    assert record.requirements == check_requirements(record)
+    assert record.requirements == check_requirements(record, Sentences("en"))
     assert record.command.startswith("python 01_environment_check.py --no-benchmark --results-dir ")
     assert record.probes is None
 
