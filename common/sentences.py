@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.formats import FORMS
+from common.formats import CORE_OF, FORMS, Written
 
 LANGUAGES = ("en", "zh-TW")
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
@@ -20,6 +20,8 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 CATALOGUES = ("sentences", "consoles")
 """Files of sentences: those of step 05 and of the fault lab, and those that 01 to 04 print."""
 CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
+FULL_WIDTH = "，。：；、！？（）「」"
+"""Chinese punctuation: it brings its own room, so that no space stands beside it."""
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
@@ -76,20 +78,35 @@ class Sentences(string.Formatter):
         return text
 
     def joined(self, one: str, other: str) -> str:
-        """Two texts as one. In Chinese: a space between a Chinese and a Latin character, none between two Chinese."""
+        """Two texts as one. In Chinese: a space between a Chinese and a Latin character, none between two Chinese, and
+        none beside Chinese punctuation."""
         if self.language != "zh-TW" or not one.strip(" ") or not other.strip(" "):
             return one + other
         first, second = one.rstrip(" "), other.lstrip(" ")
         is_chinese = [bool(CHINESE.match(letter)) for letter in (first[-1], second[0])]
-        if all(is_chinese):
+        if all(is_chinese) or first[-1] in FULL_WIDTH or second[0] in FULL_WIDTH:
             return first + second
         beside = second[0] if is_chinese[0] else first[-1]
         return f"{first} {second}" if any(is_chinese) and LATIN.match(beside) else one + other
 
+    def written(self, form: str, value: float) -> Written:
+        """A number in one of `FORMS`, its unit in this language."""
+        return self._in_words(form, FORMS[form](value))
+
+    def _in_words(self, form: str, text: Written) -> Written:
+        return Written(text.number, self._sentences.get(f"unit.{form}", text.unit))
+
+    def device(self, model: str) -> str:
+        """A device's model as records have it; of a CPU core in words."""
+        cpu = model.removeprefix(CORE_OF)
+        return model if cpu == model else self.say("device.core", cpu=cpu)
+
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
         if spec in FORMS:
-            return FORMS[spec](getattr(value, "value", value))
+            return self.written(spec, getattr(value, "value", value))
+        if spec == "device":
+            return self.device(value)
         how, _, what = spec.partition(" ")
         if how == "of":
             return self._sentences[f"{what}.{value}"]

@@ -34,7 +34,7 @@ def show_plan(
         "precision": config.precision,
     }
     if chosen := practice(config):
-        rows["practice"] = ", ".join(chosen)
+        rows["practice"] = words.say("list.comma").join(chosen)
     notes = [*flags(world, words), *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
@@ -62,8 +62,8 @@ def practice(config: RunConfig) -> list[str]:
 
 
 def _devices(method: str, world: World, words: Sentences) -> str:
-    several = world.devices > 1
-    text = words.say("place.models", count=world.devices, model=world.device_model) if several else world.device_model
+    text = words.device(world.device_model)
+    text = words.say("place.models", count=world.devices, model=text) if world.devices > 1 else text
     if method != "ddp":
         return text
     return words.say("plan.in_processes", devices=text, processes=world.processes, backend=world.backend)

@@ -70,14 +70,14 @@ def _matmul(rates: list[MatmulRate], words: Sentences) -> RenderableType:
     rows = plain_table(*headers(words, "device", "precision", "rate", "fastest"))
     for rate in rates:
         matrices = words.say("part.matrices", size=rate.size)
-        rows.add_row(rate.device_model, rate.precision, FORMS["FLOP/s"](rate.flops_per_second), matrices)
+        rows.add_row(words.device(rate.device_model), rate.precision, FORMS["FLOP/s"](rate.flops_per_second), matrices)
     return section(words.say("part.matmul"), rows, _use(words.say("part.matmul_use")))
 
 
 def _memory(rates: list[MemoryRate], words: Sentences) -> RenderableType:
     rows = plain_table(*headers(words, "device", "read_written"))
     for rate in rates:
-        rows.add_row(rate.device_model, FORMS["B/s"](rate.bytes_per_second))
+        rows.add_row(words.device(rate.device_model), FORMS["B/s"](rate.bytes_per_second))
     return section(words.say("part.memory"), rows, _use(words.say("part.memory_use")))
 
 
@@ -113,7 +113,7 @@ def _all_reduce(measured: AllReduce, words: Sentences) -> RenderableType:
     if len(measured.times) > SHOWN_SIZES:
         notes.insert(0, _use(words.say("part.all_sizes", count=len(measured.times))))
     if measured.left_out_bytes:
-        left_out = ", ".join(map(_message_size, measured.left_out_bytes))
+        left_out = words.say("list.comma").join(map(_message_size, measured.left_out_bytes))
         notes.append(Text(words.say("part.left_out", sizes=left_out), style="yellow"))
     part = words.say("part.all_reduce")
     title = words.say("part.all_reduce_title", part=part, ranks=measured.ranks, backend=measured.backend)

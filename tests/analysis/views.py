@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from analysis.factories import make_environment_record
@@ -31,6 +32,11 @@ def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:
     """The rows of the only group, by their labels."""
     (group,) = groups_of(*records, probes=probes)
     return {label(row): row for row in group.rows}
+
+
+def without_marks(page: str) -> str:
+    """A page without the marks that keep words in one piece."""
+    return re.sub('<span class="word">([^<]*)</span>', r"\1", page)
 
 
 def label(row: Row) -> str:

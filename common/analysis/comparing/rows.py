@@ -77,6 +77,11 @@ class Row:
         """Samples per second."""
         return self.seconds_per_sample.inverse() if self.seconds_per_sample else None
 
+    @property
+    def step(self) -> Estimate | None:
+        """Seconds of a step: the mean over the measured epochs. Steps of experiments are others, and not as long."""
+        return self.seconds_per_sample and self.seconds_per_sample.times(self.record.config.global_batch_size)
+
     @cached_property
     def epoch_samples(self) -> int:
         """Samples of a whole epoch: a resumed run may have begun with the rest of one."""

@@ -30,7 +30,8 @@ class Answer:
     """One device, then one row of each method."""
     table: Table
     why: list[Finding]
-    """Parts of one sentence; empty without steps that were taken apart."""
+    """Parts of one sentence; empty without steps that were taken apart. A step is as long in it as the measured ones,
+    in which the ledger finds the same prices."""
 
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
@@ -104,7 +105,7 @@ def _why(rows: list[Row]) -> list[Finding]:
     if ddp and ddp.anatomy.exposed:
         exposed = ddp.anatomy.exposed
         id = "why.exchange" if exposed.is_above_zero else "why.no_exchange"
-        found.append(finding(id, method=short_method(ddp), exposed=exposed, step=ddp.anatomy.slowest.step.value))
+        found.append(finding(id, method=short_method(ddp), exposed=exposed, step=ddp.step.value))
     return [part for part in found if part]
 
 
@@ -119,7 +120,7 @@ def _why_dp(dp: Row, other: Row | None) -> Finding | None:
                 "why.threads" if idle is None or idle > MAX_IDLE else "why.hidden_threads",
                 method=short_method(dp),
                 cost=cost,
-                step=whole,
+                step=dp.step.value,
                 replicas=finding("why.replicas", cost=replicas) if is_cost(replicas) else finding("nothing"),
                 bytes=finding("why.bytes", seconds=over_link) if over_link else finding("nothing"),
                 idle=idle or 0.0,
@@ -135,7 +136,7 @@ def _why_dp(dp: Row, other: Row | None) -> Finding | None:
     name = max(grown, key=grown.get, default=None)
     if name is None or grown[name] < WORTH_SAYING * step:
         return None
-    values = {"method": short_method(dp), "step": step, "phase": name, "seconds": more[name].value}
+    values = {"method": short_method(dp), "phase": name, "seconds": more[name].value}
     if name not in less:
         return finding("why.new_phase", **values)
     return finding("why.phase", other=other.name, less=less[name].value, **values)

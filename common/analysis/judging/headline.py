@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.facts import KEY
@@ -31,7 +32,7 @@ def headline(groups: list[Group]) -> Headline:
     rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
     if not rivals:
         return Headline(finding("headline.no_valid_run"), [])
-    parallel = _fastest_first(rivals)
+    parallel = _in_order(rivals)
     if takers and not parallel:
         alone = [_alone(row) for row in rivals if row.method == "single"]
         return Headline(finding("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
@@ -40,16 +41,27 @@ def headline(groups: list[Group]) -> Headline:
     return Headline(_outcome(groups[0], rivals, parallel), details)
 
 
-def _fastest_first(rows: list[Row]) -> list[Row]:
-    """The rows that have a speed-up."""
-    return sorted((row for row in rows if row.speed_up), key=lambda row: row.speed_up.value, reverse=True)
+def _in_order(rows: list[Row]) -> list[Row]:
+    """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
+    order names no winner."""
+    parallel = sorted((row for row in rows if row.speed_up), key=lambda row: METHOD_ORDER[row.method])
+    surely = all(distinguishable(times_as_fast(*pair)) for pair in pairwise(parallel))
+    return sorted(parallel, key=lambda row: row.speed_up.value, reverse=True) if surely else parallel
+
+
+def _ratios(parallel: list[Row]) -> list[Finding]:
+    """Every method against one device, and whether the methods themselves can be told apart."""
+    parts = [_against_one(row, row is parallel[0]) for row in parallel]
+    found = [finding("headline.ratios", parts=parts)]
+    if any(distinguishable(times_as_fast(*pair)) is False for pair in pairwise(parallel)):
+        found.append(finding("headline.alike", methods=[finding(f"short.{row.method}") for row in parallel]))
+    return found
 
 
 def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Finding:
     at = {"place": _place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
     if parallel:
-        parts = [_against_one(row, row is parallel[0]) for row in parallel]
-        return finding("headline.speed_ups", batch=_batch(group), parts=parts, **at)
+        return finding("headline.speed_ups", batch=_batch(group), parts=_ratios(parallel), **at)
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
     if not others:
         return finding("headline.alone", method=method_name(first), throughput=first.throughput, **at)
@@ -103,7 +115,7 @@ def _alone(row: Row) -> Finding:
 
 
 def _turns(takers: list[Row]) -> Finding:
-    """`4 devices took turns on 2 CPU cores: DP 2.01 ×, DDP 1.89 × one CPU core; this is not scaling`."""
+    """`4 devices took turns on 2 CPU cores: DP 2.01, DDP 1.89 times as fast as one CPU core; this is not scaling`."""
     record, on_gpu = takers[0].record, takers[0].on_gpu
     there = len({(device.host, device.index) for device in record.devices}) if on_gpu else record.environment.cpu_cores
     where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
@@ -126,11 +138,9 @@ def _strong(groups: list[Group]) -> list[Finding]:
     """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
-        if group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY):
-            ratios = _fastest_first(contenders(group.rows))
-            if ratios:
-                parts = [_against_one(row, row is ratios[0]) for row in ratios]
-                return [finding("headline.strong", batch=group.key["global_batch_size"], parts=parts)]
+        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY)
+        if is_beside and (parallel := _in_order(contenders(group.rows))):
+            return [finding("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
 
 

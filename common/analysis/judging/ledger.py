@@ -58,7 +58,7 @@ def ledgers(group: Group) -> list[Ledger]:
 def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
-    measured = row.seconds_per_sample.times(samples)
+    measured = row.step
     items = [
         _smaller_batch(row, ddp, ideal),
         _data_path(row),

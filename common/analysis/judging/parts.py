@@ -26,7 +26,7 @@ class MeasuredParts:
 def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
     """All that one record's probes have to show."""
     probes = record.probes
-    found = (_rates(probes), _copies(probes.copies), _launches(probes.launches), _together(probes.together))
+    found = (_copies(probes.copies), _rates(probes), _launches(probes.launches), _together(probes.together))
     tables = [table for table in found if table.lines]
     reasons = {**probes.failed, **probes.not_applicable}
     missing = [
@@ -40,12 +40,12 @@ def _rates(probes: Probes) -> Table:
     lines = []
     for rate in probes.matmul:
         head = Cell(
-            finding("name.matmul", precision=rate.precision), notes=(finding("note.plain", text=rate.device_model),)
+            finding("name.matmul", precision=rate.precision), notes=(finding("note.device", model=rate.device_model),)
         )
         size = finding("note.matrix", size=rate.size)
         lines.append(Line([head, Cell(rate.flops_per_second, "FLOP/s", notes=(size,))]))
     for rate in probes.memory:
-        head = Cell(finding("name.memory"), notes=(finding("note.plain", text=rate.device_model),))
+        head = Cell(finding("name.memory"), notes=(finding("note.device", model=rate.device_model),))
         size = finding("note.copy_of", bytes=rate.bytes)
         lines.append(Line([head, Cell(rate.bytes_per_second, "B/s", notes=(size,))]))
     return Table("one_device", columns(("part", "probes"), ("rate", "probes")), lines)

@@ -79,7 +79,6 @@ def thread_cost(row: Row) -> Finding:
         row=row.name,
         cost=cost,
         interval=median_interval(cost),
-        step=row.anatomy.kinds_of_step["new_threads_seconds"].value,
         because=_what_a_new_thread_lacks(row),
         replicas=_replica_cost(row.anatomy.new_replicas_cost),
         bytes=finding("bytes.need", seconds=seconds) if seconds else finding("bytes.unknown"),

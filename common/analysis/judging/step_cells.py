@@ -126,7 +126,7 @@ def _ranks(rows: list[Row]) -> Table:
             found = [rank.phases.get(name) for name in phases]
             cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in found]
             lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
-    return Table("ranks", shown, lines[: 2 * MAX_LINES])
+    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=finding("hint.taken_apart"))
 
 
 def _replicas(rows: list[Row]) -> Table:
@@ -136,7 +136,7 @@ def _replicas(rows: list[Row]) -> Table:
         for row in rows
         for index, replica in enumerate(row.anatomy.replicas)
     ]
-    return Table("replicas", columns(("row", "method"), ("time", "anatomy")), lines)
+    return Table("replicas", columns(("row", "method"), ("time", "anatomy")), lines, hint=finding("hint.taken_apart"))
 
 
 def _moves(rows: list[Row]) -> Table:

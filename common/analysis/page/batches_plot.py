@@ -10,7 +10,6 @@ from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Pl
 from common.analysis.page.plots import titled
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
-from common.formats import FORMS
 from common.records import Method
 
 
@@ -48,7 +47,9 @@ def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wordin
              [high - point for point, (_, high) in zip(points, ends, strict=True)]]  # fmt: skip
     axes.errorbar(batches, points, yerr=reach, color=COLOURS[method], marker=MARKERS[method], markersize=4.5,
                   capsize=3, linewidth=1.6, label=words.say(f"short.{method}"))  # fmt: skip
-    return [f"{words.say(f'short.{method}')} {batch}: {FORMS[form](value.value)}" for batch, value in values.items()]
+    return [
+        f"{words.say(f'short.{method}')} {batch}: {words.written(form, value.value)}" for batch, value in values.items()
+    ]
 
 
 def _finish(axes: Axes, batches: list[int], unit: str, words: Wording) -> None:

@@ -89,7 +89,9 @@ def _bars(
                           capsize=4, linewidth=1.4)  # fmt: skip
     name_bars(axes, [flagged(words, row, "\n") for row in rows], unit)
     axes.set_xlim(0, 1.22 * most)
-    return titled(name, figure, words, alt=said_of(words, rows, lambda row: FORMS[form](estimate_of(row).value)))
+    return titled(
+        name, figure, words, alt=said_of(words, rows, lambda row: words.written(form, estimate_of(row).value))
+    )
 
 
 def flagged(words: Wording, row: Row, separator: str, name: str | None = None) -> str:
@@ -120,7 +122,8 @@ def _scaling(group: Group, words: Wording) -> Plot | None:
     for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.say(f"short.{method}")
         label = words.say("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
-        _scaling_line(axes, own, flagged(words, own[-1], ", ", label), shift=0.02 * (position - (len(lines) - 1) / 2))
+        label = flagged(words, own[-1], words.say("list.comma"), label)
+        _scaling_line(axes, own, label, shift=0.02 * (position - (len(lines) - 1) / 2))
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
     axes.set_xlabel(words.say("figure.devices"))

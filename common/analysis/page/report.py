@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
 from common.analysis.page.figures import Figures, draw_figures
+from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder, our_fault
@@ -127,7 +128,8 @@ def render_page(
     )
     engine.filters |= {
         "text": words.text,
-        "lines": words.lines,
+        "listed": words.listed,
+        "paragraph": words.paragraph,
         "cell": words.cell,
         "interval": words.interval,
         "header": words.header,
@@ -139,7 +141,7 @@ def render_page(
         "svg": lambda drawn: Markup(drawn.on_page),
     }
     engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
-    return engine.get_template("report.html.j2").render(
+    page = engine.get_template("report.html.j2").render(
         contents=[],
         language=words.language,
         others=(others or {}).items(),
@@ -150,3 +152,4 @@ def render_page(
         left_out=max(0, len(judgement.unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED),
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )
+    return typeset(page)

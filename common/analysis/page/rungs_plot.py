@@ -9,7 +9,7 @@ from common.analysis.judging.climb import Climb, outcome_of, what
 from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import name_bars, titled
 from common.analysis.page.wording import Wording
-from common.formats import FORMS, gib
+from common.formats import gib
 
 
 def draw_rungs(found: Climb, words: Wording) -> Plot:
@@ -30,5 +30,5 @@ def draw_rungs(found: Climb, words: Wording) -> Plot:
         name_bars(axes, [label.replace(": ", ":\n", 1) for label in labels], words.say("figure.more_is_better"))
         axes.set_xlim(right=1.25 * max(row.throughput.value for row, *_ in bars))
         axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    alt = "; ".join(f"{name} {FORMS['samples/s'](row.throughput.value)}" for row, name, _ in bars)
+    alt = "; ".join(f"{name} {words.written('samples/s', row.throughput.value)}" for row, name, _ in bars)
     return titled("ladder", figure, words, alt=alt)

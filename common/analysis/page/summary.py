@@ -64,11 +64,11 @@ def print_summary(
         id = "console.our_fault" if ours else "console.skipped"
         skipped = [item for item in folder.skipped if item.is_our_fault is ours]
         say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
-    outcome, details = words.text(judgement.headline.outcome), " ".join(words.lines(judgement.headline.details))
+    outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
     console.print(f"\n[bold]{_safe(outcome)}[/bold]")
     if judgement.answer and judgement.answer.why:
         why = words.say("why.sentence", parts=judgement.answer.why)
-        console.print(f"[bold]{words.say('page.why')}[/bold] {_safe(why)}")
+        console.print(f"[bold]{words.say('page.why')}[/bold]{words.say('list.gap')}{_safe(why)}")
     if details:
         console.print(_safe(details))
     if judgement.has_few_runs:

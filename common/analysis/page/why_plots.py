@@ -36,7 +36,8 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
                 axes.barh(0, 0, label=words.say(f"phase.{name}"), **_style(name))
         name_bars(axes, [flagged(words, row, "\n") for row in rows], words.say("figure.ms_a_step"))
         for height, seconds in enumerate(steps):
-            label_bar(axes, 1000 * seconds["step"], height, FORMS["ms"](seconds["step"]).number, 1000 * longest)
+            end = max(seconds["step"], seconds.drop("step").sum())
+            label_bar(axes, 1000 * end, height, FORMS["ms"](seconds["step"]).number, 1000 * longest)
         axes.set_xlim(0, 1200 * longest)
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
     times = {row: FORMS["ms"](seconds["step"]) for row, seconds in zip(rows, steps, strict=True)}

@@ -10,7 +10,7 @@ from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.row_name import RowName
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Column, Table
-from common.formats import FORMS, number
+from common.formats import FORMS, Written, number
 from common.sentences import Sentences
 
 MAX_LISTED = 4
@@ -29,6 +29,14 @@ class Wording(Sentences):
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")
         return super().text(thing)
+
+    def listed(self, things: Iterable[Any]) -> str:
+        """`a, b, c`."""
+        return self._sentences["list.comma"].join(self.lines(things))
+
+    def paragraph(self, things: Iterable[Any]) -> str:
+        """Sentences one after another."""
+        return self._sentences["list.gap"].join(self.lines(things))
 
     def fact(self, name: str, value: Any) -> tuple[str, str]:
         """A fact's name and its value."""
@@ -57,20 +65,20 @@ class Wording(Sentences):
         """What stands in a cell, without its interval and notes."""
         if not cell.form:
             return self.text(cell.value)
-        form = FORMS[cell.form]
-        return form(cell.value) if cell.beside is None else f"{form(cell.value)} / {form(cell.beside)}"
+        values = [cell.value] if cell.beside is None else [cell.value, cell.beside]
+        return " / ".join(self.written(cell.form, value) for value in values)
 
     def interval(self, cell: Cell) -> str:
         """A cell's interval, without the unit where that stands beside the value."""
         if cell.interval is None:
             return ""
-        ends = FORMS[cell.form].interval(*cell.interval)
-        whole = self._ends(cell.form, cell.interval)
-        return whole.removesuffix(f" {ends.unit}") if ends.unit == FORMS[cell.form](cell.value).unit else whole
+        ends = self._ends(cell.form, cell.interval)
+        return ends.number if ends.unit == self.written(cell.form, cell.value).unit else ends
 
-    def _ends(self, form: str, ends: tuple[float, float]) -> str:
+    def _ends(self, form: str, ends: tuple[float, float]) -> Written:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
-        return FORMS[form].interval(*ends).replace(" to ", self._sentences["list.to"])
+        text = self._in_words(form, FORMS[form].interval(*ends))
+        return Written(text.number.replace(" to ", self._sentences["list.to"]), text.unit)
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
@@ -80,15 +88,20 @@ class Wording(Sentences):
         special = {
             "within": lambda name: self._row(name, "row.single_within"),
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
-            "and": lambda things: self._sentences["list.and"].join(self.lines(things)),
+            "and": lambda things: reduce(
+                lambda one, other: self.say("list.both", one=one, other=other), self.lines(things)
+            ),
             "short": self._short,
             "or_defaults": lambda options: options or self._sentences["defaults.name"],
             "checks": lambda ids: self._short([self._sentences[f"check_name.{id}"] for id in ids]),
             "counts": lambda counts: " / ".join(map(FORMS["count"], counts)),
-            "numbers": lambda values: ", ".join(map(number, values)),
-            "sizes": lambda sizes: ", ".join(map(FORMS["GiB"], sizes)),
+            "numbers": lambda values: self._sentences["list.comma"].join(map(number, values)),
+            "sizes": lambda sizes: self._sentences["list.comma"].join(map(FORMS["GiB"], sizes)),
         }
         return special[how](value) if how in special else super().format_field(value, spec)
+
+    def _both(self, one: str, other: str) -> str:
+        return self.say("list.both", one=one, other=other)
 
     def _short(self, things: Iterable[Any]) -> str:
         """`a, b, c, d and 3 more`."""

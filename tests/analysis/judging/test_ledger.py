@@ -17,6 +17,7 @@ from common.analysis.comparing.tables import tidy
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import ledgers, told
 from common.analysis.reading.folder import read_folder
+from common.formats import FORMS
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
@@ -78,8 +79,18 @@ def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outco
 def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
     why = said(judge(read_folder(EXAMPLES / "h100x2-lab")).answer.why)
     assert why[0].endswith(
-        "costs 61.7 ms of 121 ms, and makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
+        "61.7 ms of a step of 131 ms, and makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
     )
+
+
+@pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])
+def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
+    """Steps of experiments are others, and of another length; where they are shown it is said so (captions, hints)."""
+    judged = judge(read_folder(EXAMPLES / example))
+    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].why.ledgers}
+    steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
+    assert steps
+    assert steps <= measured
 
 
 def test_one_process_that_launches_for_four_devices_has_its_price():

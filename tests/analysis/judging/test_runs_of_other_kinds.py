@@ -135,7 +135,7 @@ def test_nodes_are_rows_of_their_own():
 
 def test_the_headline_says_that_nodes_took_part():
     (group,) = groups_of(make_record(), across())
-    assert "DDP on 2 nodes 1.4" in outcome_of([group])
+    assert "DDP on 2 nodes is 1.4" in outcome_of([group])
 
 
 def test_the_machine_lists_the_other_hosts(tmp_path):

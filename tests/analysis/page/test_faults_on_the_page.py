@@ -3,6 +3,7 @@
 import pytest
 
 from analysis.factories import make_record, write
+from analysis.views import without_marks
 from common.analysis.judging.fault_cells import faults_caused
 from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
@@ -51,7 +52,7 @@ def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language
     folder = found(fault(), fault("disk_full", cured=False), fault("two_ranks_one_gpu", missing="gpu", named_by=None))
     judged, words = judge(folder), Wording(language)
     page = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
-    section = page[page.index('id="faults-caused"') :].split("</section>")[0]
+    section = without_marks(page[page.index('id="faults-caused"') :].split("</section>")[0])
     for text in (*said, "rank 1 was &lt;killed&gt;", "<pre>torchrun --max-restarts=1 04</pre>"):
         assert text in section, text
 

@@ -26,7 +26,7 @@ from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "console", "running"))]
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "console", "running", "machine"))]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"finding", "Finding", "say", "text", "answer"}
 
@@ -52,8 +52,8 @@ def test_every_sentence_is_used():
     """Ids that code puts together from parts, `check.<id>.<reason>`, count where such a pattern stands in the code."""
     templates = " ".join(path.read_text() for path in (ANALYSIS.parents[1] / "templates").glob("*.j2"))
     known = [re.compile(pattern) for pattern in patterns() if re.search("[a-z]{3}", pattern)]
-    looked_up = {"bool", "check_name", "column", "defaults", "doing", "fact", "fact_value", "fault_need", "list",
-                 "outcome", "published_care", "row", "short", "status"}  # fmt: skip
+    looked_up = {"bool", "check_name", "column", "defaults", "device", "doing", "fact", "fact_value", "fault_need",
+                 "list", "outcome", "published_care", "row", "short", "status", "unit"}  # fmt: skip
     unused = [
         id
         for id in sentences()

@@ -7,9 +7,9 @@ from common.analysis.comparing.facts import KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.answer import name_cell
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
+from common.analysis.judging.comparison_cells import runs_note
 
 Scaled = dict[Scaling, dict[tuple, Row]]
 
@@ -79,15 +79,15 @@ def _scaling(scaled: Scaled) -> list[Finding]:
 
 
 def _table(scaled: Scaled) -> Table | None:
-    """A line for each method: its speed-up in weak and in strong scaling."""
+    """A line for each method: its speed-up in weak and in strong scaling, each with the runs that it rests on."""
     if not any(scaled.values()):
         return None
     rows = {**scaled["strong"], **scaled["weak"]}
     shown = columns(("method", "method"), ("weak_speed_up", "speed-up"), ("strong_speed_up", "speed-up"))
-    lines = [Line([name_cell(row), *(_cell(scaled[scaling].get(at)) for scaling in scaled)], row.method, row.name)
+    lines = [Line([Cell(row.name), *(_cell(scaled[scaling].get(at)) for scaling in scaled)], row.method, row.name)
              for at, row in sorted(rows.items(), reverse=True)]  # fmt: skip
     return Table("scaling", shown, lines)
 
 
 def _cell(row: Row | None) -> Cell:
-    return estimate_cell(row.speed_up, "×") if row else NOTHING
+    return estimate_cell(row.speed_up, "×", runs_note(row)) if row else NOTHING

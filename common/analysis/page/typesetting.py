@@ -1,0 +1,45 @@
+"""The last touch on a page: where its lines may end, where spaces stand, and what is in another language."""
+
+from __future__ import annotations
+
+import re
+
+from common.sentences import FULL_WIDTH
+
+PARTS = re.compile(r"(<(svg|style)\b.*?</\2>|<[^>]*>)", re.DOTALL)
+"""Tags, and what is no text: a figure's lines are set already."""
+FLAG = re.compile(r"(?<![\w-])-{1,2}[a-z][\w-]{0,28}")
+WORD = re.compile(r"[^\s<>]*-[^\s<>]*")
+"""Within code: whatever has a hyphen, after which browsers would end a line."""
+QUOTED = re.compile("「([^「」\u3400-\u9fff]*[A-Za-z][^「」\u3400-\u9fff]*)」")
+"""Between Chinese quotation marks, without a Chinese character: what a record says, in its own words."""
+
+GAP = r"(?: +|\s*\n +)"
+"""Spaces, or the end of an indented line of a template; a line that ends by intent, as in headers, has no indent."""
+ROOM = re.compile(rf"(?<=[{FULL_WIDTH}]){GAP}|{GAP}(?=[{FULL_WIDTH}])|(?<=[\u3400-\u9fff])\s*\n +(?=[\u3400-\u9fff])")
+"""What no Chinese text has."""
+
+
+def typeset(page: str) -> str:
+    """The page with every flag and every word of a command in one piece, quotations from records marked as English, and
+    no spaces where Chinese has none.
+
+    Marks are elements and no characters: what a reader copies is what stands in the record.
+    """
+    found, depth = [], 0
+    for place, part in enumerate(PARTS.split(page)):
+        kind = place % 3
+        if kind == 0:
+            found.append(_marked(part, in_code=depth > 0))
+        elif kind == 1:
+            found.append(part)
+            depth += {"<pre": 1, "<code": 1, "</pre": -1, "</code": -1}.get(part.rstrip(">").split(" ")[0], 0)
+    return "".join(found)
+
+
+def _marked(text: str, in_code: bool) -> str:
+    if in_code:
+        return WORD.sub(r'<span class="word">\g<0></span>', text)
+    text = ROOM.sub("", text)
+    text = FLAG.sub(r'<span class="word">\g<0></span>', text)
+    return QUOTED.sub(r'「<span lang="en">\1</span>」', text)

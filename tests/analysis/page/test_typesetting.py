@@ -1,0 +1,169 @@
+"""How text is set: Chinese punctuation, one way to write ratios, units in words, commands whose words stay whole."""
+
+from __future__ import annotations
+
+import re
+import string
+from html import escape
+from html.parser import HTMLParser
+
+import pytest
+from conftest import ROOT
+
+from analysis.anatomy_factories import anatomy_lab, make_probed
+from common.analysis.findings import finding
+from common.analysis.judging.judgement import judge
+from common.analysis.page.figures import draw_figures
+from common.analysis.page.report import render_page
+from common.analysis.page.typesetting import typeset
+from common.analysis.page.wording import Wording
+from common.analysis.reading.folder import read_folder
+from common.sentences import FULL_WIDTH, LANGUAGES, sentences
+
+EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]
+INLINE = {"a", "strong", "em", "span", "code", "b", "g"}
+VOID = {"meta", "link", "br", "path", "use", "rect"}
+
+
+class Blocks(HTMLParser):
+    """A page's text, block by block. Code is left out, and so is what is marked as English."""
+
+    def __init__(self, left_out: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.found, self.open, self._left_out = [""], [], {"style", "pre", "defs", *left_out}
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append("style" if tag != "html" and ("lang", "en") in attrs else tag)
+        if tag not in INLINE or ("class", "figures-cell") in attrs:
+            self.found.append("")
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            self.open.pop()
+        if tag not in INLINE:
+            self.found.append("")
+
+    def handle_data(self, text):
+        if not self._left_out & set(self.open):
+            self.found[-1] += "x" if "code" in self.open else text
+
+
+def blocks(page: str, *left_out: str) -> list[str]:
+    parser = Blocks(left_out)
+    parser.feed(page)
+    return [" ".join(text.removeprefix("! ").split()) for text in map(str.strip, parser.found) if text]
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """Each example's page in both languages."""
+    found = {}
+    for example in EXAMPLES:
+        folder = read_folder(ROOT / "results" / "examples" / example)
+        judged = judge(folder)
+        for language in LANGUAGES:
+            words = Wording(language)
+            found[example, language] = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
+    return found
+
+
+WRONG = re.compile(
+    "[,:;!?](?=\\s|$)|(?<=[\u3400-\u9fff])[,:;!?.]|[,:;!?](?=[\u3400-\u9fff])"  # half-width
+    "|[\u3400-\u9fff] ?\\(|\\((?=[^()]*[\u3400-\u9fff])|(?<=[\u3400-\u9fff])\\)"
+    f"|(?<=[{FULL_WIDTH}]) | (?=[{FULL_WIDTH}])"  # they bring their own room
+)
+
+
+def wrong(text: str) -> list[str]:
+    """Places in a Chinese text where English punctuation stands."""
+    if not re.search("[\u3400-\u9fff]", text):
+        return []
+    return [text[max(0, found.start() - 15) : found.end() + 15] for found in WRONG.finditer(text)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_chinese_pages_have_chinese_punctuation(pages, example):
+    texts = blocks(pages[example, "zh-TW"], "thead")
+    assert len(texts) > 300
+    assert [place for text in texts for place in wrong(text)] == []
+
+
+def test_chinese_sentences_have_chinese_punctuation():
+    """Those of the consoles, too, and of what no example shows."""
+    found = {}
+    for id, sentence in sentences("zh-TW").items():
+        parts = list(string.Formatter().parse(sentence))
+        told = "".join(literal + ("x" if field else "") for literal, field, *_ in parts)
+        joints = [spec for _, _, spec, _ in parts if spec and re.match("join [,;:]", spec)]
+        if places := [*wrong(told.strip()), *joints]:
+            found[id] = places
+    assert found == {}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_ratios_have_words_in_sentences_and_a_sign_in_tables_and_figures(pages, example):
+    for language, word in (("en", "times"), ("zh-TW", "倍")):
+        page = pages[example, language]
+        told = blocks(page, "table", "svg")
+        ratio = re.compile(r"\d\.\d\d (×|times|倍)")
+        assert {sign for text in told for sign in ratio.findall(text)} == {word}
+        shown = [text for text in blocks(page) if text not in told]
+        assert {sign for text in shown for sign in ratio.findall(text)} == {"×"}
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_units_and_cores_stand_in_the_pages_language(pages, example):
+    english, chinese = (" ".join(blocks(pages[example, language])) for language in LANGUAGES)
+    assert len(re.findall("samples/s", english)) == len(re.findall("樣本/秒", chinese)) > 10
+    assert "samples/s" not in chinese
+    assert not re.search(r"\bcores?\b", chinese)
+    assert ("1 core of AMD EPYC" in english) is ("1 個核心（AMD EPYC）" in chinese) is (example == "cpu")
+
+
+def test_what_a_record_says_is_a_quotation():
+    words = Wording("zh-TW")
+    line = words.text(finding("note.anatomy", row="DP × 2", note="the data path was not measured: --x <fails>"))
+    assert line == "DP × 2：「the data path was not measured: --x <fails>」"
+    marked = typeset(f"<li>{escape(line)}；參閱「目錄」</li>")
+    assert '：「<span lang="en">the data path' in marked
+    assert "fails&gt;</span>」；參閱「目錄」" in marked
+
+
+def test_marks_leave_attributes_styles_and_figures_alone():
+    page = (
+        '<style>--ink: 1</style><a title="--workers">--workers</a><svg><text>--one-bucket</text></svg><pre>a-b c</pre>'
+    )
+    assert typeset(page) == (
+        '<style>--ink: 1</style><a title="--workers"><span class="word">--workers</span></a>'
+        '<svg><text>--one-bucket</text></svg><pre><span class="word">a-b</span> c</pre>'
+    )
+
+
+BROKEN = """() => {
+    document.querySelectorAll('details').forEach(part => part.open = true);
+    const found = [], seen = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+    for (let node = seen.nextNode(); node; node = seen.nextNode()) {
+        if (node.parentElement.closest('svg, style')) continue;
+        const words = node.parentElement.closest('pre, code') ? /[^\\s]+/g : /(?<![\\w-])--?[a-z][\\w-]*/g;
+        for (const word of node.data.matchAll(words)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const tops = new Set([...range.getClientRects()].filter(r => r.width).map(r => Math.round(r.top)));
+            if (tops.size > 1) found.push(word[0]);
+        }
+    }
+    return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_words_of_commands_stay_whole_and_can_be_copied(open_page, width):
+    page = open_page([*anatomy_lab(), make_probed()], width)
+    assert page.evaluate(BROKEN) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    commands = page.locator(".commands span:not(.word)").first
+    copied = commands.evaluate("one => { getSelection().selectAllChildren(one); return getSelection().toString(); }")
+    assert copied.strip() == commands.text_content().strip()
+    assert re.fullmatch(r"(python|torchrun) [\w .,=-]+", copied.strip())
