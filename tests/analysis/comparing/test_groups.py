@@ -140,7 +140,7 @@ def test_without_a_single_device_run_there_is_no_efficiency_but_a_verdict():
             (0.50, 0.60, 0.80),
             "resnet18, 16 images per core: emulated DP is 1.6[5-7] times as fast as one CPU core .*, DDP 1.2",
         ),
-        ((0.50, 1.50, 1.40), "DDP 0.71 .*, slower than one CPU core, emulated DP 0.67 .*, slower than one CPU core"),
+        ((0.50, 1.50, 1.40), "DDP is 0.71 .*, slower than one CPU core, emulated DP 0.67 .*, slower than one CPU core"),
     ],
 )
 def test_the_headline_can_say_that_any_of_them_won(seconds, pattern):
