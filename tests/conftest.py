@@ -60,14 +60,10 @@ def run_script(
     return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit, torchrun=options)
 
 
-def run_worker(
-    name: str, *arguments: object, ranks: int, fresh: bool = False, own_exit: bool = False
-) -> subprocess.CompletedProcess:
+def run_worker(name: str, *arguments: object, ranks: int, own_exit: bool = False) -> subprocess.CompletedProcess:
     """Run a program of tests/workers in `ranks` processes, as `run_script` does; it finds the lab and its tests."""
     command = [str(ROOT / "tests" / "workers" / name), *map(str, arguments)]
     env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-    if fresh:
-        return run_script(*command, ranks=ranks, env=env)
     return _forked("training", command, env=env, ranks=ranks, own_exit=own_exit)
 
 

@@ -5,7 +5,7 @@ import json
 from statistics import median
 
 import pytest
-from conftest import RESNET, SMALL, planted, records_in, run_script
+from conftest import RESNET, SMALL, planted, records_in, run_script, run_step_05
 
 from common.examining.busy import busy_by_phase
 
@@ -120,9 +120,7 @@ experiments.look_ahead = failing
     assert record["anatomy"]["note"] == "what predictions start from was not measured: planted [red]"
     assert set(record["anatomy"]["ranks"][0]["phases"]) == PHASES
     report = tmp_path / "report.html"
-    process = run_script(
-        "05_performance_comparison.py", "--results-dir", tmp_path / "results", "--output-report", report, fresh=True
-    )
+    process = run_step_05(tmp_path, "--results-dir", tmp_path / "results", "--output-report", report)
     assert process.returncode == 0, process.stderr
     assert "was not measured: planted [red]" in report.read_text()
 
@@ -162,14 +160,14 @@ from common.training import models
 create = models.create_model
 def heavy(config, place):
     model = create(config, place)
-    model.register_buffer("ballast", torch.zeros(2**27))
+    model.register_buffer("ballast", torch.zeros(2**26))
     return model
 models.create_model = heavy
 """
     plain, heavy = anatomies["03"], run(tmp_path, DP, code, *RESNET[-2:])["anatomy"]
-    assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**29
+    assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**28
     gained = typical(heavy["ranks"][0], "replicate") - typical(plain["ranks"][0], "replicate")
-    assert gained > 0.05  # half a GiB at less than 10 GiB/s
+    assert gained > 0.025  # a quarter of a GiB at less than 10 GiB/s
     others = {
         phase: typical(heavy["ranks"][0], phase) - typical(plain["ranks"][0], phase) for phase in ("gather", "loss")
     }

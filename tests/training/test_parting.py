@@ -10,7 +10,7 @@ from conftest import SMALL, planted, records_in, run_script, run_worker
 
 DDP = "04_ddp_training.py"
 
-# Registered first, so that it runs after all other exit functions.
+# Registered before what the script registers, so that it runs after that.
 THREADS_AT_EXIT = """
 import atexit, pathlib
 def names():
@@ -22,7 +22,7 @@ atexit.register(lambda: print(f"at exit: {names()}\\n", end=""))
 def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
     script = planted(tmp_path, DDP, THREADS_AT_EXIT)
     arguments = [*SMALL, "--batch-size", 8, "--epochs", 1, "--anatomy-steps", 1, "--comm-hook", "fp16"]
-    process = run_script(script, *arguments, "--results-dir", tmp_path / "results", ranks=2, fresh=True)
+    process = run_script(script, *arguments, "--results-dir", tmp_path / "results", ranks=2, own_exit=True)
     assert process.returncode == 0, process.stderr
     at_exit = [line for line in process.stdout.splitlines() if line.startswith("at exit:")]
     assert len(at_exit) == 2
@@ -32,7 +32,7 @@ def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
 
 def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
     """It would abort the process: "terminate called without an active exception"."""
-    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, fresh=True)
+    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, own_exit=True)
     assert process.returncode == 0, process.stderr
 
 

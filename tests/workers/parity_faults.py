@@ -6,14 +6,13 @@ import json
 
 import torch
 import torch.distributed as dist
-from factories import make_config
+from factories import make_config, small_classifier
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from trainers import in_ddp, make_loader
 
 from common.examining import parity
 from common.machine.devices import rank_device
 from common.records import DdpOptions
-from common.training import models
 from common.training.distributed import process_group
 
 
@@ -53,7 +52,7 @@ def main() -> None:
         loader = make_loader(config, place)
         outcomes = {}
         for fault in ("none", "shard seen twice", *HOOKS):
-            classifier = models.create_model(config, place)
+            classifier = small_classifier(config)
             model = in_ddp(classifier, OPTIONS)
             if fault in HOOKS:
                 model.register_comm_hook(None, HOOKS[fault])
