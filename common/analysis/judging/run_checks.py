@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from common.analysis.findings import finding
 from common.analysis.judging import history_checks, machine_checks
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import Run
@@ -31,12 +32,14 @@ def _parity(run: Run) -> Check:
         alone = run.record.method == "single"
         return answer("parity", "not applicable" if alone else "not measured", "one_device" if alone else "missing")
     if parity.outcome == "not applicable":
-        return answer("parity", "not applicable", "note" if parity.note else "one_device", note=parity.note)
+        return answer("parity", "not applicable", "one_device")
+    options = run.record.config.ddp
+    hook = options.comm_hook if options else "none"
     values = {
         "error": parity.max_relative_error,
         "tolerance": parity.tolerance or 0.0,
         "parameter": parity.worst_parameter,
-        "note": parity.note,
+        "note": finding("quoted.text", text=parity.note) if hook == "none" else finding(f"parity_note.{hook}"),
     }
     if parity.outcome == "failed":
         reason = "not_finite" if parity.max_relative_error is None else "failed"

@@ -67,12 +67,14 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
 
 
 def _number(axes, height: float, left: float, seconds: float) -> None:
-    axes.text(1000 * (left + seconds / 2), height - 0.3, f"{1000 * seconds:.3g}", ha="center", va="bottom", color=INK)
+    axes.text(
+        1000 * (left + seconds / 2), height - 0.3, FORMS["ms"](seconds).number, ha="center", va="bottom", color=INK
+    )
 
 
 def _total(axes, height: float, seconds: float, beyond: float = 0.0) -> None:
-    axes.annotate(f"{1000 * seconds:.3g}", (1000 * max(seconds, beyond), height), (4, 0), textcoords="offset points",
-                  va="center", color=INK, weight="bold")  # fmt: skip
+    axes.annotate(FORMS["ms"](seconds).number, (1000 * max(seconds, beyond), height), (4, 0),
+                  textcoords="offset points", va="center", color=INK, weight="bold")  # fmt: skip
 
 
 def _style(id: str) -> dict:

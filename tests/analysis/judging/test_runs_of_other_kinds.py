@@ -8,14 +8,15 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.comparing.test_groups import outcome_of
 from analysis.factories import make_record, typical_lab, write
 from analysis.judging.test_comparison_cells import table_of
-from analysis.views import WORDS, groups_of, label, outcome, reason, rows_of, said
+from analysis.views import WORDS, check_of, groups_of, label, outcome, reason, rows_of, said
 from common.analysis.comparing.contenders import contenders
 from common.analysis.judging.machine_facts import machines
 from common.analysis.judging.row_tables import accuracy_table
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.judging.wrapper_price import wrapper_price
+from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.records import Resumed, Validation
+from common.records import DdpOptions, Resumed, Validation
 
 RESUMED = Resumed(file="checkpoint-0001-000010.pt", epoch=1, steps_done=10)
 
@@ -103,11 +104,16 @@ def test_images_that_could_not_be_read_are_counted_and_named():
 
 
 def test_a_compressed_exchange_is_noted_beside_parity():
-    record = make_record("ddp", 2)
+    record = make_record("ddp", 2, config={"ddp": DdpOptions(comm_hook="fp16")})
     record.parity.note = "gradients are rounded to fp16 for the exchange: not exact"
     assert reason(record, "parity").endswith(
         "tolerance 1e-04; gradients are rounded to fp16 for the exchange: not exact"
     )
+    chinese, found = Wording("zh-TW"), check_of(record, "parity").reason
+    assert chinese.text(found).endswith("；交換時梯度捨入為 fp16：並非完全精確")  # by the option's id
+    record.config.ddp.comm_hook = "none"
+    found = check_of(record, "parity").reason
+    assert chinese.text(found).endswith(f"；「{record.parity.note}」")  # a quotation, where there is no id
 
 
 def test_a_loss_that_is_not_finite_is_named_by_its_epoch():
