@@ -17,6 +17,8 @@ CLOCK_TOLERANCE = 0.01
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
 MIN_STEPS = 10
+STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
+"""A step that takes so much longer than the typical one, and so many times as long, is no step of training alone."""
 MAX_DISTURBANCE = 0.03
 """By how much steps may differ from the measured ones when they are taken apart."""
 
@@ -79,6 +81,14 @@ def _steps(run: Run) -> Check:
     return answer("steps", "warning" if few else "passed", "too_few" if few else "passed", steps=run.times.steps)
 
 
+def _standstill(run: Run) -> Check:
+    """Did the machine, or the whole run, stand still in the middle of a measured step?"""
+    longest, typical = run.times.longest_step, run.times.typical_step.value
+    stood = longest > max(typical + STANDSTILL_SECONDS, STANDSTILL_TIMES * typical)
+    values = {"longest": longest, "times": longest / max(typical, 1e-12)}
+    return answer("standstill", "warning" if stood else "passed", "stood" if stood else "passed", **values)
+
+
 def _data_wait(run: Run) -> Check:
     share = run.times.data_wait_share
     long = share > DATA_WAIT_LIMIT
@@ -110,7 +120,7 @@ def _anatomy(run: Run) -> Check:
 
 
 QUESTIONS = (
-    _parity, _samples, _clock, _warm_up, _steps, _data_wait, _loss, _anatomy, history_checks.check_images,
+    _parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy, history_checks.check_images,
     history_checks.check_start, machine_checks.check_devices, machine_checks.check_throttling,
     machine_checks.check_other_processes, machine_checks.check_load,
 )  # fmt: skip

@@ -42,6 +42,8 @@ class RawTimes:
     steps: int
     typical_step: Median
     """Seconds; a median, so that the wait for the first batch of an epoch is not in it."""
+    longest_step: float
+    """Seconds."""
     data_wait_share: float
     """Of the measured time, on the rank that waited longest for its loader."""
     clock_difference_share: float
@@ -57,6 +59,7 @@ def reduce_times(record: Record) -> RawTimes:
     return RawTimes(
         steps=len(steps),
         typical_step=median_of(steps),
+        longest_step=max(steps),
         data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),

@@ -74,6 +74,13 @@ def test_warm_up():
     assert outcome(make_record(steps=4, epochs=2), "warm_up") == "not measured"
 
 
+@pytest.mark.parametrize(("longer", "said"), [(60.0, "warning"), (4.0, "passed")])
+def test_a_step_in_which_everything_stood_still(longer, said):
+    record = make_record()
+    record.ranks[0].step_seconds[5] += longer
+    assert outcome(record, "standstill") == said
+
+
 def test_data_wait():
     record = make_record()
     record.ranks[0].data_wait_seconds = [seconds * 0.06 for seconds in record.ranks[0].step_seconds]
