@@ -73,7 +73,7 @@ def _plain(fact: str, value: str) -> tuple[Finding, Finding]:
 def step_01_facts(record: EnvironmentRecord) -> Pairs:
     """What only step 01 looks at."""
     peers = [able for line, row in enumerate(record.peer_access) for column, able in enumerate(row) if line != column]
-    pairs = [_plain("backends", ", ".join(record.backends))] if record.backends else []
+    pairs = [_pair("backends", names=record.backends)] if record.backends else []
     if record.shared_memory_bytes is not None:
         pairs.append(_pair("shared_memory", bytes=record.shared_memory_bytes))
     if record.open_files_limit is not None:
