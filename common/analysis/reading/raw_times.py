@@ -63,12 +63,17 @@ def reduce_times(record: Record) -> RawTimes:
         data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
-        first_steps=_first_steps(np.asarray(steps)),
+        first_steps=_first_steps(np.maximum(0.0, np.asarray(steps) - _waits(record))),
     )
 
 
 def _share(part: float, whole: float) -> float:
     return part / max(whole, 1e-12)
+
+
+def _waits(record: Record) -> np.ndarray:
+    """Of each step, the wait of the rank that waited longest for its batch; everybody waits for an epoch's first."""
+    return np.asarray([rank.data_wait_seconds for rank in record.ranks]).max(axis=0)
 
 
 def _clock_difference(record: Record) -> float:

@@ -74,6 +74,14 @@ def test_warm_up():
     assert outcome(make_record(steps=4, epochs=2), "warm_up") == "not measured"
 
 
+def test_the_wait_for_an_epochs_first_batch_is_no_lack_of_warm_up():
+    record = make_record(steps=40, epochs=1)
+    record.ranks[0].step_seconds[0] += 1.0
+    assert outcome(record, "warm_up") == "warning"
+    record.ranks[0].data_wait_seconds[0] += 1.0
+    assert outcome(record, "warm_up") == "passed"
+
+
 @pytest.mark.parametrize(("longer", "said"), [(60.0, "warning"), (4.0, "passed")])
 def test_a_step_in_which_everything_stood_still(longer, said):
     record = make_record()
