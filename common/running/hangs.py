@@ -172,9 +172,12 @@ def say_last(text: str, folder: Path) -> None:
     if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
         text = ""
     code = (
-        "import os, shutil, sys, time\n"
+        "import shutil, sys, time\n"
+        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
+        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
+        "    except OSError: return False\n"
         "until = time.monotonic() + 45\n"
-        f"while time.monotonic() < until and os.path.exists('/proc/{os.getppid()}'): time.sleep(0.05)\n"
+        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
         "print(sys.argv[1], end='', file=sys.stderr)\n"
         "shutil.rmtree(sys.argv[2], ignore_errors=True)"
     )
