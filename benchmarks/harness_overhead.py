@@ -22,7 +22,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -66,7 +66,9 @@ SETTINGS = {
 def main() -> int:
     """0 if every setting meets the goal."""
     parser = Parser(description=__doc__)
-    parser.add_argument("--pairs", type=positive_int, default=6, help="epochs of each kind, at least 2")
+    parser.add_argument(
+        "--pairs", type=positive_int, default=6, help="epochs of each kind, at least 2; Ctrl-C ends them early"
+    )
     parser.add_argument("--gpus", help="DataParallel over these devices; the batch of a setting is per device")
     parser.add_argument("--timm", action="store_true", help="a step of timm's as well")
     parser.add_argument(
@@ -96,24 +98,26 @@ def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
     if with_timm:
         kinds["timm"] = timm_epoch(resident)
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for pair in range(-1, pairs):  # the first round warms up
-        training.loader.sampler.set_epoch(pair + 2)
-        for kind in list(kinds)[:: 1 if pair % 2 else -1]:
-            place.synchronize()
-            barrier()
-            started = perf_counter()
-            kinds[kind]()
-            place.synchronize()
-            barrier()
-            if pair >= 0:
-                seconds[kind].append(perf_counter() - started)
+    with suppress(KeyboardInterrupt):  # then what there is counts
+        for pair in range(-1, pairs):  # the first round warms up
+            training.loader.sampler.set_epoch(pair + 2)
+            for kind in list(kinds)[:: 1 if pair % 2 else -1]:
+                place.synchronize()
+                barrier()
+                started = perf_counter()
+                kinds[kind]()
+                place.synchronize()
+                barrier()
+                if pair >= 0:
+                    seconds[kind].append(perf_counter() - started)
+    pairs = min(map(len, seconds.values()))
+    seconds = {kind: times[:pairs] for kind, times in seconds.items()}
     harness, data = paired_ratio(seconds["bare"], seconds["lab"]), paired_ratio(seconds["lab"], seconds["loader"])
     rate = len(resident.loader) * training.config.global_batch_size / (sum(seconds["bare"]) / pairs)
     if place.rank == 0:
-        print(
-            f"{setting}\n  bare {rate:,.0f} samples/s; lab {told(harness)} of it; with the loader {told(data)} of that",
-            flush=True,
-        )
+        told_of_data = f"with the loader {told(data)} of that"
+        print(f"{setting}, {pairs} pairs", f"  bare {rate:,.0f} samples/s; lab {told(harness)} of it; {told_of_data}",
+              sep="\n", flush=True)  # fmt: skip
         if with_timm:
             print(f"  timm's step {told(paired_ratio(seconds['lab'], seconds['timm']))} of the lab's speed", flush=True)
     return harness.value >= GOAL

@@ -88,9 +88,7 @@ class Wording(Sentences):
         special = {
             "within": lambda name: self._row(name, "row.single_within"),
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
-            "and": lambda things: reduce(
-                lambda one, other: self.say("list.both", one=one, other=other), self.lines(things)
-            ),
+            "and": lambda things: reduce(self._both, self.lines(things)),
             "short": self._short,
             "or_defaults": lambda options: options or self._sentences["defaults.name"],
             "checks": lambda ids: self._short([self._sentences[f"check_name.{id}"] for id in ids]),
