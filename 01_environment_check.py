@@ -26,9 +26,10 @@ def main() -> int:
     if args.benchmark:
         start_fork_server()  # it imports torch for the processes of the probes, while this one does
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
+    from common import requirements
     from common.console import machine_tables, probe_tables
     from common.console.screen import open_console
-    from common.machine import environment, requirements
+    from common.machine import environment
     from common.probes import measure
 
     command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": set(),
     "sentences": set(),
     "records": set(),
+    "requirements": {"records"},
     "command_line": {"records"},
     "machine": {"records", "command_line"},
     "measuring": {"records", "command_line", "machine"},
@@ -39,8 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                             "analysis.comparing"},
     "analysis.judging": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
                          "analysis.comparing", "analysis.predicting"},
-    "analysis.page": {"records", "analysis.findings", "analysis.statistics", "analysis.reading", "analysis.comparing",
-                      "analysis.predicting", "analysis.judging"},
+    "analysis.page": {"records", "requirements", "analysis.findings", "analysis.statistics", "analysis.reading",
+                      "analysis.comparing", "analysis.predicting", "analysis.judging"},
 }  # fmt: skip
 WITHOUT_TORCH = ("sentences", "records", "command_line", "console", "campaigns", "faults", "analysis")
 

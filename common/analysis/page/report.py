@@ -23,6 +23,7 @@ from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
 from common.records.disk import write_whole
+from common.requirements import as_recorded
 from common.sentences import TEMPLATES
 
 MAX_LISTED = 100
@@ -143,6 +144,7 @@ def render_page(
     engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
     page = engine.get_template("report.html.j2").render(
         contents=[],
+        requirements=as_recorded(folder.environment, words) if folder.environment else [],
         language=words.language,
         others=(others or {}).items(),
         judgement=judgement,

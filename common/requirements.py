@@ -34,6 +34,15 @@ def check_requirements(record: EnvironmentRecord, words: Sentences) -> list[Requ
     return [*_software(record, words), *_gpus(record, words), *_host(record, words)]
 
 
+def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requirement, bool]]:
+    """The verdicts that a record holds, in English, said in the language of `words`; and whether that succeeded: a
+    record of another version of the lab may have verdicts that are not drawn today."""
+    drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
+    said = {english.model_dump_json(): translated for english, translated in drawn}
+    found = ((verdict, said.get(verdict.model_dump_json())) for verdict in record.requirements)
+    return [(translated or verdict, translated is not None) for verdict, translated in found]
+
+
 def _judge(name: str, found: str, *problems: Problem) -> Requirement:
     """The first problem that holds decides; without one, all is well."""
     for holds, outcome, advice in problems:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from common.machine.requirements import check_requirements
 from common.records import Environment, EnvironmentRecord, Gpu
+from common.requirements import as_recorded, check_requirements
 from common.sentences import Sentences
 
 ENGLISH = Sentences("en")
@@ -149,6 +149,16 @@ def test_whatever_is_not_ok_says_what_to_do():
     for one in chinese:  # names, and what to do: a Chinese sentence, in which commands stay as they are
         assert re.search("[\u3400-\u9fff]", one.name), one.name
         assert one.outcome == "ok" or re.search("[\u3400-\u9fff]", one.advice), one.advice
+
+
+def test_a_records_verdicts_are_said_in_the_readers_language_but_for_those_of_another_version():
+    record = machine(open_files_limit=1)
+    record.requirements = check_requirements(record, ENGLISH)
+    record.requirements[0].found = "torch 1.0"
+    (other, is_translated), *rest = as_recorded(record, Sentences("zh-TW"))
+    assert (other.found, is_translated) == ("torch 1.0", False)
+    assert all(is_translated for _, is_translated in rest)
+    assert [verdict for verdict, _ in rest] == check_requirements(record, Sentences("zh-TW"))[1:]
 
 
 def test_a_broken_driver_is_quoted():
