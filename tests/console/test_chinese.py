@@ -17,8 +17,8 @@ from rich.console import Console, RenderableType
 from common.console.machine_tables import conclusion, gpu_table, machine_table, requirement_table
 from common.console.plan import show_plan
 from common.console.probe_tables import probe_table
-from common.machine.requirements import check_requirements
 from common.records import EnvironmentRecord, Record, Resumed, throughput
+from common.requirements import check_requirements
 from common.sentences import CATALOGUES, LANGUAGES, TEMPLATES, Sentences, sentences
 
 CHINESE = Sentences("zh-TW")

@@ -114,15 +114,15 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
 
 
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
-    """DP spends its time on copies that DDP does not make; silent where DDP was measured and DP won all the same."""
-    row, measured = here.rows.get("dp"), "ddp" in here.rows
-    if not row or not row.anatomy or (measured and row is here.fastest):
+    """DP spends its time on copies that DDP does not make; silent where DDP was measured, which says more."""
+    row = here.rows.get("dp")
+    if not row or not row.anatomy or "ddp" in here.rows:
         return
     phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
         because = finding("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
-        yield _advice("leave_dp" if measured else "try_ddp", because)
+        yield _advice("try_ddp", because)
 
 
 def straggler(here: Situation) -> Iterator[Advice]:

@@ -13,6 +13,7 @@ from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.headline import short_method
+from common.analysis.judging.ledger import Ledger, ledgers
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.judging.row_checks import troubles
 from common.analysis.statistics.medians import is_cost
@@ -41,7 +42,7 @@ def answer_of(group: Group, checks: Checks) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if row.method == "single"), *takers]
     rows = sorted((row for row in rows if row in checks), key=lambda row: METHOD_ORDER[row.method])
-    return Answer(rows, _table(rows, checks), _why(rows)) if rows else None
+    return Answer(rows, _table(rows, checks), _why(rows, ledgers(group))) if rows else None
 
 
 def _table(rows: list[Row], checks: Checks) -> Table:
@@ -98,10 +99,10 @@ def _energy(row: Row, one: Row | None) -> Cell:
     return Cell(ratio, "times", notes=(finding("note.joules", joules=joules),))
 
 
-def _why(rows: list[Row]) -> list[Finding]:
+def _why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     by_method = {row.method: row for row in rows if row.anatomy}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
-    found = [_why_dp(dp, one or ddp)] if dp else []
+    found = [_why_dp(dp, one or ddp, books)] if dp else []
     if ddp and ddp.anatomy.exposed:
         exposed = ddp.anatomy.exposed
         id = "why.exchange" if exposed.is_above_zero else "why.no_exchange"
@@ -109,7 +110,15 @@ def _why(rows: list[Row]) -> list[Finding]:
     return [part for part in found if part]
 
 
-def _why_dp(dp: Row, other: Row | None) -> Finding | None:
+def _launches(dp: Row, books: list[Ledger]) -> Finding:
+    """What it costs that one process launches the work of all devices, where that is much."""
+    items = [item for book in books if book.row is dp for item in book.items if item.id == "launches"]
+    worth = [item for item in items if item.interval and item.interval[0] > 0]
+    large = [item for item in worth if item.seconds > WORTH_SAYING * dp.step.value]
+    return finding("why.launches", cost=large[0].seconds) if large else finding("nothing")
+
+
+def _why_dp(dp: Row, other: Row | None, books: list[Ledger]) -> Finding | None:
     """New threads where they were measured to cost much, else the phase that grew most."""
     step, cost = dp.anatomy.slowest.step.value, dp.anatomy.new_threads_cost
     if is_cost(cost):
@@ -123,6 +132,7 @@ def _why_dp(dp: Row, other: Row | None) -> Finding | None:
                 step=dp.step.value,
                 replicas=finding("why.replicas", cost=replicas) if is_cost(replicas) else finding("nothing"),
                 bytes=finding("why.bytes", seconds=over_link) if over_link else finding("nothing"),
+                launches=_launches(dp, books),
                 idle=idle or 0.0,
             )
     if other is None:

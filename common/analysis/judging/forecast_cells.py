@@ -82,9 +82,10 @@ def _advice(found: GroupForecast) -> list[Advice]:
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
     last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
+    reaches = "reach_not_two" if follows.below_90 == 2 else "reach"
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     return [
         Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link)),
-        Advice(finding("advice.reach", **values, **reach), finding("because.reach", **values)),
+        Advice(finding(f"advice.{reaches}", **values, **reach), finding("because.reach", **values)),
         Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values)),
     ]

@@ -14,6 +14,9 @@ from common.records import PhaseName
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
 """Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
 
+LEAST_SHOWN = 0.005
+"""Shares below this are written as 0 %."""
+
 MIN_SLOWER = 5
 """A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
 
@@ -111,7 +114,9 @@ def bound(row: Row) -> Finding:
         return finding("bound.data", **values)
     if row.method == "ddp" and anatomy.exposed_share > MAX_IDLE:
         return finding("bound.exchange", **values)
-    return finding("bound.launches" if anatomy.idle_share > MAX_IDLE else "bound.device", **values)
+    if anatomy.idle_share > MAX_IDLE:
+        return finding("bound.launches", **values)
+    return finding("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
 
 
 def data_path_cost(row: Row) -> Finding:

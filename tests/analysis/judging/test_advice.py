@@ -102,19 +102,15 @@ def test_larger_buckets():
 
 def test_dp_moves_the_model():
     """2 + 60 + 3 + 40 of 457 ms."""
-    (line,) = fired("dp_moves_the_model", *lab(dp=make_anatomy("dp")))
-    assert "DP × 2 spends 105 ms of a step (23 %)" in line
-    assert line.startswith("Leave DP for DDP,")
     (line,) = fired("dp_moves_the_model", *lab(dp=make_anatomy("dp"))[:2])
     assert line.startswith("Try DDP (04_ddp_training.py),")
+    assert "DP × 2 spends 105 ms of a step (23 %)" in line
     light = make_anatomy("dp", make_rank("dp", replicate=5, reduce=5))
-    assert fired("dp_moves_the_model", *lab(dp=light)) == []
+    assert fired("dp_moves_the_model", *lab(dp=light)[:2]) == []
 
 
-def test_dp_is_not_talked_out_of_its_win():
-    records = lab(0.5, 0.6, 0.8)
-    records[1].anatomy = make_anatomy("dp")
-    assert fired("dp_moves_the_model", *records) == []
+def test_where_ddp_was_measured_the_comparison_says_more():
+    assert fired("dp_moves_the_model", *lab(dp=make_anatomy("dp"))) == []
 
 
 def test_straggler():
@@ -181,7 +177,7 @@ def test_advice_comes_in_the_order_of_the_rules():
     texts = [WORDS.text(line.what) for line in advise(group)]
     assert texts[0] == "Use DDP."
     assert texts[-1] == "Try --precision bf16."
-    assert len(texts) == 3
+    assert len(texts) == 2
 
 
 def test_rules_and_thresholds_are_those_of_the_document():

@@ -97,6 +97,8 @@ def test_one_process_that_launches_for_four_devices_has_its_price():
     dp = said([told(books_of("h200x4")[0])])[0]
     assert "launching for all devices 26.8 ms (12.6–41.0 ms)" in dp
     assert "It is the host and not the bytes" in dp
+    why = said(judge(read_folder(EXAMPLES / "h200x4")).answer.why)
+    assert ", and launches the work of all devices from one process, 26.8 ms" in why[0]
 
 
 def test_with_large_batches_the_hosts_work_is_hidden():

@@ -32,7 +32,8 @@ SAYING = {"finding", "Finding", "say", "text", "answer"}
 
 
 def sources() -> list[Path]:
-    return [*(path for folder in SPEAKING for path in folder.rglob("*.py")), ROOT / "01_environment_check.py"]
+    single = [ROOT / "01_environment_check.py", ROOT / "common" / "requirements.py"]
+    return [*(path for folder in SPEAKING for path in folder.rglob("*.py")), *single]
 
 
 def patterns() -> set[str]:
