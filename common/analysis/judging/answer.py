@@ -112,10 +112,11 @@ def _why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
 
 def _launches(dp: Row, books: list[Ledger]) -> Finding:
     """What it costs that one process launches the work of all devices, where that is much."""
-    items = [item for book in books if book.row is dp for item in book.items if item.id == "launches"]
-    worth = [item for item in items if item.interval and item.interval[0] > 0]
-    large = [item for item in worth if item.seconds > WORTH_SAYING * dp.step.value]
-    return finding("why.launches", cost=large[0].seconds) if large else finding("nothing")
+    for item in (item for book in books if book.row is dp for item in book.items):
+        certain = item.interval and item.interval[0] > 0
+        if item.id == "launches" and certain and item.seconds > WORTH_SAYING * dp.step.value:
+            return finding("why.launches", cost=item.seconds)
+    return finding("nothing")
 
 
 def _why_dp(dp: Row, other: Row | None, books: list[Ledger]) -> Finding | None:

@@ -59,12 +59,9 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
     measured = row.step
-    items = [
-        _smaller_batch(row, ddp, ideal),
-        _data_path(row),
-        *(_dp_items(row, ideal) if row.method == "dp" else _ddp_items(row)),
-    ]
-    known = [item for item in items if item]
+    smaller = _smaller_batch(row, ddp, ideal)
+    of_method = _dp_items(row, ideal, smaller) if row.method == "dp" else _ddp_items(row)
+    known = [item for item in (smaller, _data_path(row), *of_method) if item]
     rest = measured.value - ideal.value - sum(item.seconds for item in known)
     # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
     reach = hypot(*(_half(part.interval) for part in (ideal, measured, *known)))
@@ -82,9 +79,12 @@ def _item(id: str, cost: Median | None) -> Item | None:
     return Item(id, cost.value, cost.interval) if cost else None
 
 
-def _dp_items(row: Row, ideal: Estimate) -> list[Item | None]:
+def _dp_items(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | None]:
     """The price of new threads and of new replicas; the phases in which the batch, logits and gradients move; and what
-    one process takes longer than that, with threads that are kept, since it launches the work of all devices."""
+    one process takes longer than that, with threads that are kept, since it launches the work of all devices.
+
+    That last one is not known where a device's batch is smaller than one device's was and nobody knows what that costs.
+    """
     found = row.anatomy
     phases = [found.slowest.phases[name] for name in COPIES_OF_DP if name in found.slowest.phases]
     halves = [_half(phase.interval) for phase in phases]
@@ -94,9 +94,10 @@ def _dp_items(row: Row, ideal: Estimate) -> list[Item | None]:
     replicas = _item("new_replicas", found.new_replicas_cost)
     items = [_item("new_threads", found.new_threads_cost), replicas, copies]
     kept = found.kinds_of_step.get("kept_threads_seconds")
-    if row.on_gpu and kept and replicas and copies:
-        more = kept.value - ideal.value - replicas.seconds - moved
-        reach = hypot(*(_half(part.interval) for part in (kept, ideal, replicas, copies)))
+    if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
+        parts = [part for part in (smaller, replicas, copies) if part]
+        more = kept.value - ideal.value - sum(part.seconds for part in parts)
+        reach = hypot(*(_half(part.interval) for part in (kept, ideal, *parts)))
         if more > 0:  # else the devices set the pace
             items.append(Item("launches", more, None if isnan(reach) else (more - reach, more + reach)))
     return items
@@ -122,7 +123,7 @@ def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
     DDP's step without exchange is one device's work on that share; where DDP was not run beside DP, nobody knows.
     """
     share = row.record.config.per_device_batch_size
-    if row.baseline.record.config.per_device_batch_size == share:
+    if _has_the_same_batch(row):
         return None
     if ddp is None or not ddp.anatomy or ddp.record.config.per_device_batch_size != share:
         return None
@@ -131,6 +132,11 @@ def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
         return None
     ends = alone.interval and tuple(end - ideal.value for end in alone.interval)
     return Item("smaller_batch", alone.value - ideal.value, ends)
+
+
+def _has_the_same_batch(row: Row) -> bool:
+    """Whether each device has as many samples as one device had."""
+    return row.baseline.record.config.per_device_batch_size == row.record.config.per_device_batch_size
 
 
 def told(book: Ledger) -> Finding:

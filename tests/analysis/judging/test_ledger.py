@@ -101,6 +101,26 @@ def test_one_process_that_launches_for_four_devices_has_its_price():
     assert ", and launches the work of all devices from one process, 26.8 ms" in why[0]
 
 
+def test_a_smaller_batch_is_not_charged_to_launches_too(tmp_path):
+    """The same records, had one device taken the whole batch in one."""
+    for path in (EXAMPLES / "h200x4").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record.get("method") == "single":
+            record["config"] |= {"per_device_batch_size": 256, "global_batch_size": 256}
+            for epoch in record["epochs"]:
+                epoch["steps"] //= 4
+            for rank in record["ranks"]:
+                for name in ("step_seconds", "data_wait_seconds"):
+                    rank[name] = [sum(rank[name][at : at + 4]) for at in range(0, len(rank[name]), 4)]
+        (tmp_path / path.name).write_text(json.dumps(record))
+    dp = next(book for book in books_of(tmp_path) if book.row.method == "dp")
+    by_id = {item.id: item.seconds for item in dp.items}
+    assert by_id["smaller_batch"] != 0
+    kept = dp.row.anatomy.kinds_of_step["kept_threads_seconds"].value
+    known = sum(by_id[id] for id in ("smaller_batch", "new_replicas", "copies", "launches"))
+    assert dp.ideal.value + known == pytest.approx(kept)
+
+
 def test_with_large_batches_the_hosts_work_is_hidden():
     dp = books_of("h200x2-batch256")[0]
     assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
