@@ -35,7 +35,7 @@ class Fault:
     act: Act | None = None
     cured_act: Act | None = None
     needs: tuple[FaultNeed, ...] = ()
-    on_gpus: str = ""
-    """In place of `start` where there are GPUs."""
+    on_gpus: tuple[str, str] | None = None
+    """In place of `start` and `cured` where there are GPUs."""
     limit: float = 120
     """Seconds after which either command is ended."""

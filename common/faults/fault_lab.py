@@ -56,7 +56,7 @@ class FaultLab:
 
     def _caused(self, fault: Fault) -> FaultRecord:
         now, lacking = datetime.now(UTC), missing(fault)
-        command = fault.on_gpus if fault.on_gpus and not lacking and gpus() else fault.start
+        start, cured = fault.on_gpus if fault.on_gpus and not lacking and gpus() else (fault.start, fault.cured)
         record = FaultRecord(
             run_id=f"fault_{fault.id}_{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
             fault=fault.id,
@@ -64,8 +64,8 @@ class FaultLab:
             hostname=socket.gethostname(),
             torch=version("torch"),
             missing=lacking,
-            command=command,
-            cure_command=fault.cured,
+            command=start,
+            cure_command=cured,
         )
         if lacking:
             self._say("faults.skipped", need=lacking, style="yellow")
@@ -74,8 +74,8 @@ class FaultLab:
             scratch = Path(name)
             if fault.prepare:
                 fault.prepare(scratch)
-            self._console.out(f"$ {command}")
-            ended = run(command, scratch, fault.act, fault.limit)
+            self._console.out(f"$ {start}")
+            ended = run(start, scratch, fault.act, fault.limit)
             found = sentence(fault.named, ended.output, scratch / "results")
             record.seconds, record.processes_left = ended.seconds, ended.left
             record.seen = last_lines(ended.output)
@@ -87,15 +87,17 @@ class FaultLab:
 
     def _cure(self, record: FaultRecord, fault: Fault, scratch: Path) -> None:
         """Run the cure, unless another fault's cure was the same command with nothing prepared for it."""
-        self._console.out(f"$ {fault.cured}")
+        command = record.cure_command
+        self._console.out(f"$ {command}")
         is_shared = not (fault.prepare or fault.cured_act)
-        ended, is_complete = self._cured.get(fault.cured, (None, False)) if is_shared else (None, False)
+        ended, is_complete = self._cured.get(command, (None, False)) if is_shared else (None, False)
         if ended is None:
-            ended = run(fault.cured, scratch, fault.cured_act, fault.limit)
+            ended = run(command, scratch, fault.cured_act, fault.limit)
             record.processes_left += ended.left
-            is_complete = all(one.status == "completed" for one in records_in(scratch / "results")[-1:])
+            left = [*records_in(scratch / "results"), *records_in(scratch / "cured")]
+            is_complete = all(one.status == "completed" for one in left[-1:])
         if is_shared:
-            self._cured[fault.cured] = ended, is_complete
+            self._cured[command] = ended, is_complete
         # Where the fault is caused again, and cured by what survives it, the sentence belongs there.
         still_named = not fault.cured_act and sentence(fault.named, ended.output, scratch / "nothing")
         record.cure_seconds, record.cured = ended.seconds, bool(ended.code == 0 and is_complete and not still_named)

@@ -9,6 +9,8 @@ from common.faults.fault import Fault
 from common.faults.words import REPORT, SINGLE
 
 PER_CLASS = 16
+ON_A_GPU = "--model resnet152 --workers 0"
+"""A step that takes a GPU long enough to load eight small images beside it."""
 
 
 def images(scratch: Path) -> None:
@@ -63,7 +65,12 @@ FAULTS = (
         f"{SINGLE} --image-size 96 --data-dir $SCRATCH/bad && {REPORT}",
         f"{SINGLE} --image-size 96 --data-dir $SCRATCH/good --results-dir $SCRATCH/cured && "
         f"{REPORT} --results-dir $SCRATCH/cured",
-        r"waits for data",
+        r"waits for data (?!\d %)",
         prepare=large_images,
+        on_gpus=(
+            f"{SINGLE} {ON_A_GPU} --image-size 96 --data-dir $SCRATCH/bad && {REPORT}",
+            f"{SINGLE} {ON_A_GPU} --image-size 96 --data-dir $SCRATCH/good --results-dir $SCRATCH/cured && "
+            f"{REPORT} --results-dir $SCRATCH/cured",
+        ),
     ),
 )

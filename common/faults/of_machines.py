@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from common.faults.acts import CROWD, THROTTLE_RANK
 from common.faults.fault import Fault
-from common.faults.words import DDP, REPORT, SCRIPT, SINGLE, SMALL, TORCHRUN
+from common.faults.words import DDP, LONGER, REPORT, SCRIPT, SINGLE, SMALL, TORCHRUN
 
 WITH_ANATOMY = "--samples-per-epoch 160 --epochs 1 --anatomy-steps 6"
+DEEP = f"{WITH_ANATOMY} --model resnet152"
+"""For GPUs: a step takes longer than a slice of `THROTTLE_RANK`."""
 LIGHT = "--model shufflenet_v2_x0_5 --samples-per-epoch 160 --epochs 1 --anatomy-steps 6"
 OWN_NETWORK = (
     "unshare --map-root-user --net sh -c 'ip link set lo up && {limit}GLOO_SOCKET_IFNAME=lo {run}' && {report}"
 )
-LIMIT = "tc qdisc add dev lo root tbf rate 200mbit burst 256kb latency 50ms && "
+LIMIT = "tc qdisc add dev lo root tbf rate {rate} burst {burst} latency 50ms && "
+CORES_LIMIT, GPUS_LIMIT = LIMIT.format(rate="200mbit", burst="256kb"), LIMIT.format(rate="1gbit", burst="1mb")
+BY_NETWORK = "NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=lo "
+"""GPUs of one host have quicker ways to each other."""
 SMALL_SHM = "unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=64k tmpfs /dev/shm && {run}'"
-RESNET50 = f"{TORCHRUN} {SCRIPT} {SMALL} --model resnet50 --samples-per-epoch 3200 --batch-size 16"
+FILLED = "--image-size 224 --batch-size 64 --samples-per-epoch 1280 --epochs 1 --anatomy-steps 6"
+"""Steps that are bound by a GPU, and not by launches."""
+VGG = f"{TORCHRUN} {SCRIPT} {SMALL} --model vgg11 --samples-per-epoch 1600 --batch-size 16"
+"""Gradients of 0.5 GB after little work."""
 FAULTS = (
     Fault(
         "slow_rank",
@@ -22,13 +30,19 @@ FAULTS = (
         r"Find out what slows rank 1",
         act=THROTTLE_RANK,
         needs=("linux",),
+        on_gpus=(f"{DDP} {DEEP} && {REPORT}", f"{DDP} {DEEP} && {REPORT}"),
     ),
     Fault(
         "slow_link",
-        OWN_NETWORK.format(limit=LIMIT, run=f"{DDP} {LIGHT}", report=REPORT),
+        OWN_NETWORK.format(limit=CORES_LIMIT, run=f"{DDP} {LIGHT}", report=REPORT),
         OWN_NETWORK.format(limit="", run=f"{DDP} {LIGHT}", report=REPORT),
         r"Exchange gradients less often",
         needs=("traffic_control",),
+        on_gpus=(
+            OWN_NETWORK.format(limit=GPUS_LIMIT, run=f"{BY_NETWORK}{DDP} {FILLED}", report=REPORT),
+            OWN_NETWORK.format(limit="", run=f"{DDP} {FILLED} --results-dir $SCRATCH/cured", report=REPORT)
+            + " --results-dir $SCRATCH/cured",
+        ),
     ),
     Fault(
         "busy_neighbour",
@@ -37,6 +51,7 @@ FAULTS = (
         r"waited for a core ([789]\d|100)%",
         act=CROWD,
         needs=("linux",),
+        on_gpus=(f"{SINGLE} {LONGER} --epochs 8", f"{SINGLE} {LONGER} --epochs 8"),
     ),
     Fault(
         "shm_too_small",
@@ -54,9 +69,9 @@ FAULTS = (
     ),
     Fault(
         "no_peer_access",
-        f"NCCL_P2P_DISABLE=1 {RESNET50} && {RESNET50} && {REPORT}",
-        f"{RESNET50} && {REPORT}",
-        r"(?i)transport.*NCCL_P2P_DISABLE",
+        f"NCCL_P2P_DISABLE=1 {VGG} && {VGG} && {REPORT}",
+        f"{VGG} --results-dir $SCRATCH/cured && {REPORT} --results-dir $SCRATCH/cured",
+        r"(?i)transport.*NCCL_P2P_DISABLE.* times as fast",
         needs=("two_gpus",),
     ),
 )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from common.faults.acts import KILL_RANK, KILL_WORKER, PAUSE_RANK, STOP_RANK
 from common.faults.fault import Fault
-from common.faults.words import DDP, SCRIPT, SINGLE, SMALL
+from common.faults.words import DDP, LONGER, SCRIPT, SINGLE, SMALL
 
 RESTARTS = f"torchrun --standalone --nproc_per_node=2 --max-restarts=1 {SCRIPT} {SMALL} --batch-size 8"
+RESTARTS += " --checkpoint-dir $SCRATCH/checkpoints --resume auto"
 FAULTS = (
     Fault(
         "rank_killed",
         DDP,
-        RESTARTS + " --checkpoint-dir $SCRATCH/checkpoints --resume auto",
+        RESTARTS,
         r"rank 1 .*SIGKILL",
         act=KILL_RANK,
         cured_act=KILL_RANK,
         needs=("linux",),
+        on_gpus=(f"{DDP} {LONGER}", f"{RESTARTS} {LONGER}"),
     ),
     Fault(
         "rank_stopped",
@@ -25,13 +27,15 @@ FAULTS = (
         act=STOP_RANK,
         cured_act=PAUSE_RANK,
         needs=("linux",),
+        on_gpus=(f"{DDP} {LONGER} --timeout 8", f"{DDP} {LONGER} --timeout 60"),
     ),
     Fault(
         "loader_worker_killed",
         f"{SINGLE} --workers 1",
         f"{SINGLE} --workers 0",
-        r"DataLoader worker .* killed.*loader process has died",
+        r"DataLoader worker .*loader process has died",
         act=KILL_WORKER,
         needs=("linux",),
+        on_gpus=(f"{SINGLE} {LONGER} --workers 1", f"{SINGLE} --workers 0"),
     ),
 )

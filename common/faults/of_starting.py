@@ -61,7 +61,7 @@ FAULTS = (
         f"{LIMITED} {SINGLE}",
         r"did not fit \(peak .*--accumulation-steps",
         needs=("prlimit",),
-        on_gpus=f"{SINGLE} --batch-size 65536 --samples-per-epoch 65536 --image-size 224",
+        on_gpus=(f"{SINGLE} --batch-size 65536 --samples-per-epoch 65536 --image-size 224", SINGLE),
     ),
     Fault(
         "dp_out_of_memory",
@@ -69,6 +69,6 @@ FAULTS = (
         f"{LIMITED} {DP} --batch-size 16",
         r"did not fit \(peak .*--accumulation-steps",
         needs=("prlimit",),
-        on_gpus=f"{DP} --batch-size 131072 --samples-per-epoch 131072 --image-size 224",
+        on_gpus=(f"{DP} --batch-size 131072 --samples-per-epoch 131072 --image-size 224", f"{DP} --batch-size 16"),
     ),
 )

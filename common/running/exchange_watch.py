@@ -1,8 +1,11 @@
-"""Over NCCL no exchange that takes too long raises where the host waits for it: a thread looks for one.
+"""Over NCCL no exchange that will not end raises where the host waits for it: a thread looks for one.
 
 It counts the exchanges that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it asks
 nothing: torch's flight recorder would ask it about its events, and such a call may itself have to wait while the host
 waits in a full queue of launches (not measured; this way the question does not arise).
+
+Nor does the main thread, where it waits for the GPU, hear the SIGTERM with which torchrun ends the ranks that are left
+of a job: for a rank that was killed it is this thread, too, that looks.
 """
 
 from __future__ import annotations
@@ -23,11 +26,18 @@ POLL_SECONDS = 1.0
 
 
 class ExchangeWatch:
-    """Calls `on_hang` in a thread of its own once this rank has begun no exchange for `seconds` and others of this host
-    have begun fewer: with those ranks, and with what this one waits in, since when and where."""
+    """Calls one of two functions, once, in a thread of its own: `on_killed` with the number of a rank that was ended
+    without a word; `on_hang` once this rank has begun no exchange for `seconds` and others of this host have begun
+    fewer, with those ranks, and with what this one waits in, since when and where."""
 
-    def __init__(self, seconds: float, hangs: HangWatch, on_hang: Callable[[list[int], str], None]) -> None:
-        self._seconds, self._hangs, self._on_hang = seconds, hangs, on_hang
+    def __init__(
+        self,
+        seconds: float,
+        hangs: HangWatch,
+        on_hang: Callable[[list[int], str], None],
+        on_killed: Callable[[int], None],
+    ) -> None:
+        self._seconds, self._hangs, self._on_hang, self._on_killed = seconds, hangs, on_hang, on_killed
         self._begun: deque[tuple[float, int]] = deque([(time(), 0)], maxlen=100)
         """When (seconds since 1970) this rank had begun how many exchanges."""
         self._stopped = threading.Event()
@@ -35,13 +45,16 @@ class ExchangeWatch:
         threading.Thread(target=self._watch, name="exchange watch", daemon=True).start()
 
     def stop(self) -> None:
-        """From here on nothing is called. Does not return to another thread while `on_hang` is at work: the main one,
-        which may wake when the guilty rank ends, would tell another reason."""
+        """From here on nothing is called. Does not return to another thread while one of the two is at work: the main
+        one, which may wake when the guilty rank ends, would tell another reason."""
         with self._speaks:
             self._stopped.set()
 
     def _watch(self) -> None:
         while not self._stopped.wait(POLL_SECONDS):
+            killed = self._hangs.killed()
+            if killed is not None:
+                return self._unless_stopped(lambda: self._on_killed(killed))
             since, number = self._begun[-1]
             now_begun = dist.group.WORLD._get_sequence_number_for_group()
             if now_begun != number:
@@ -49,10 +62,14 @@ class ExchangeWatch:
                 self._hangs.note_exchanges(now_begun)
             elif time() - since > self._seconds:
                 behind = self._hangs.ranks_behind(number)
-                with self._speaks:
-                    if behind and not self._stopped.is_set():
-                        return self._on_hang(list(behind), self._told(min(behind.values())))
+                if behind:
+                    return self._unless_stopped(lambda: self._on_hang(list(behind), self._told(min(behind.values()))))
         return None
+
+    def _unless_stopped(self, tell: Callable[[], None]) -> None:
+        with self._speaks:
+            if not self._stopped.is_set():
+                tell()
 
     def _told(self, others_began: int) -> str:
         """Where this rank waits, and since when: since it began an exchange that another rank did not."""

@@ -102,16 +102,15 @@ def _is_allocation_failure(text: str) -> bool:
     return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
-def killed_rank(failure: Failure, rank: int) -> Failure:
-    """What went wrong where a rank was ended without a word: that one, whatever this rank has noticed of it."""
-    return failure.model_copy(
-        update={
-            "kind": "communication",
-            "rank": rank,
-            "message": f"rank {rank} was killed: it has ended without a word, as after SIGKILL",
-            "advice": "By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with "
-            "--checkpoint-dir DIR --resume auto goes on after such an end.",
-        }
+def killed_rank(rank: int, traceback: str = "") -> Failure:
+    """What went wrong where a rank was ended without a word; `traceback` is what this rank has noticed of it."""
+    return Failure(
+        kind="communication",
+        rank=rank,
+        message=f"rank {rank} was killed: it has ended without a word, as after SIGKILL",
+        advice="By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with "
+        "--checkpoint-dir DIR --resume auto goes on after such an end.",
+        traceback=traceback,
     )
 
 

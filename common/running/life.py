@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 from common.command_line.commands import next_command
@@ -35,7 +36,9 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     """
     run = MeasuredRun(options, place)
     if place.world.backend in distributed.SILENT_BACKENDS and options.ddp:
-        run.watch = ExchangeWatch(options.ddp.timeout_seconds, run.hangs, lambda *found: _hung(run, *found))
+        run.watch = ExchangeWatch(
+            options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
+        )
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
@@ -71,6 +74,7 @@ def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
     if path:
         tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
         screen.show_summary(run.console, record, path, next_command(record), run.words)
+    run.hangs.close()  # it has not been killed
     sys.exit(0)
 
 
@@ -88,7 +92,7 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))
     lost = None if failure.kind == "hang" else run.hangs.killed()
     if lost is not None:  # the connection broke, or torchrun ended this rank: for that reason
-        failure = killed_rank(failure, lost)
+        failure = killed_rank(lost, failure.traceback)
     if failure.kind == "interrupted" and run.place.rank != 0:
         run.hangs.close()
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
@@ -100,13 +104,28 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
 
 
 def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
-    """What the watch's thread does while the main one waits for an exchange that will not end."""
+    """What the watch's thread does while the main one waits for an exchange to which a rank does not come."""
+    with _last_words(run):
+        message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
+        try:
+            _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
+        finally:
+            run.hangs.end(guilty)
+
+
+def _left_alone(run: MeasuredRun, killed: int) -> None:
+    """What the watch's thread does when a rank was killed, for which the main one may wait without end."""
+    with _last_words(run):
+        _leave_record(run, killed_rank(killed), is_told_last=True)
+
+
+@contextmanager
+def _last_words(run: MeasuredRun) -> Iterator[None]:
+    """For the watch's thread: the process ends with the `with`, whatever its main thread waits for."""
     try:
         run.close()
-        message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
-        _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
+        yield
     finally:
-        run.hangs.end(guilty)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

@@ -14,6 +14,7 @@ from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
 from common.running.failures import AFTER_A_HANG, advice_for, is_communication
 from common.running.hangs import HangWatch, say_last, waiting_line
+from common.running.interruptions import ignore_signals
 from common.training.distributed import process_group
 
 
@@ -35,6 +36,7 @@ def watched_ranks(timeout_seconds: float) -> Iterator[int]:
 
 def _explain(hangs: HangWatch, error: Exception) -> None:
     """One rank speaks; the others, whose connection breaks when it ends, have nothing to add."""
+    ignore_signals()  # of torchrun's, once another rank has ended: by telling its stack, say
     message, advice = str(error).splitlines()[0].split(". ")[0], advice_for(str(error))
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
     is_lost = is_communication(str(error))

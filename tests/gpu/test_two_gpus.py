@@ -90,6 +90,28 @@ epoch.training_step = planted
     assert str(tmp_path) not in _processes()
 
 
+def test_a_killed_rank_over_nccl_is_named(tmp_path):
+    code = """
+import os, signal
+from common.training import epoch
+usual, done = epoch.training_step, []
+def planted(training, batches):
+    done.append(1)
+    if os.environ["RANK"] == "1" and len(done) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return usual(training, batches)
+epoch.training_step = planted
+"""
+    script = planted(tmp_path, "04_ddp_training.py", code)
+    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
+    process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
+    assert process.returncode == 1
+    assert process.stderr.rstrip().splitlines()[-1].startswith("failed: rank 1 was killed"), process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["kind"], record["failure"]["rank"]) == ("communication", 1)
+
+
 def _processes() -> str:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 

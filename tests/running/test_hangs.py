@@ -86,6 +86,33 @@ def test_where_an_exchange_does_not_raise_a_thread_names_the_rank(tmp_path):
     ), record["failure"]["message"]
 
 
+def test_a_killed_rank_is_named_by_one_that_hears_no_signal(tmp_path):
+    """As a rank over NCCL whose main thread waits for a GPU: SIGTERM, which ends it as the others, is not for it."""
+    code = """
+from common.training import distributed
+distributed.SILENT_BACKENDS = ('gloo',)
+import os, signal, time
+from common.training import epoch
+usual, done = epoch.training_step, []
+def planted(training, batches):
+    done.append(1)
+    if len(done) == 6:
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        time.sleep(100)
+    return usual(training, batches)
+epoch.training_step = planted
+"""
+    script = planted(tmp_path, DDP, code)
+    flags = [*SMALL, "--batch-size", 8, "--results-dir", tmp_path / "results"]
+    process = run_script(script, *flags, ranks=2, timeout=90)
+    assert process.returncode != 0
+    (record,) = records_in(tmp_path / "results")
+    assert (record["failure"]["kind"], record["failure"]["rank"], len(record["epochs"])) == ("communication", 1, 1)
+    assert record["failure"]["message"].startswith("rank 1 was killed")
+
+
 def test_a_rank_that_fails_alone_in_an_experiment_costs_no_other_number(tmp_path):
     """The time limit is ten minutes: who waited for it would run into this test's."""
     code = """

@@ -130,11 +130,10 @@ def straggler(here: Situation) -> Iterator[Advice]:
     row = here.rows.get("ddp")
     if not row or not row.anatomy or len(row.anatomy.ranks) < 2:
         return
-    slow = row.anatomy.slowest
-    quick = min(row.anatomy.ranks, key=lambda rank: rank.own.value)
-    if slow.own.is_apart_from(quick.own) and slow.own.value > (1 + STRAGGLER_LIMIT) * quick.own.value:
-        yield _advice("straggler", row=row.name, slow_rank=slow.rank, slow_seconds=slow.own.value,
-                      quick_rank=quick.rank, quick_seconds=quick.own.value)  # fmt: skip
+    quick, *_, slow = sorted(row.anatomy.ranks, key=lambda rank: rank.work.value)
+    if slow.work.is_apart_from(quick.work) and slow.work.value > (1 + STRAGGLER_LIMIT) * quick.work.value:
+        yield _advice("straggler", row=row.name, slow_rank=slow.rank, slow_seconds=slow.work.value,
+                      quick_rank=quick.rank, quick_seconds=quick.work.value)  # fmt: skip
 
 
 def device_0_is_full(here: Situation) -> Iterator[Advice]:

@@ -30,6 +30,14 @@ class RankSteps:
     """The step less `exchange`, in which a DDP rank waits for the others and for the link."""
     phases: dict[PhaseName, Median]
     """In the order of a step."""
+    host: Median | None = None
+    """GPUs: the host's time to launch a step."""
+
+    @property
+    def work(self) -> Median:
+        """What keeps the rank from the next step by itself: its own part of a step, or its host, where that takes
+        longer. A rank whose host is a little ahead has kernels in store, and its device seems to work for less."""
+        return max((one for one in (self.own, self.host) if one), key=lambda one: one.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ def _rank_steps(rank: RankAnatomy) -> RankSteps:
         step=median_of(rank.step_seconds),
         own=median_of([step - wait for step, wait in zip(rank.step_seconds, exchange, strict=False)]),
         phases={name: median_of(rank.phases[name]) for name in PHASES if rank.phases.get(name)},
+        host=median_of(rank.host_seconds.get("step", ())),
     )
 
 

@@ -121,6 +121,14 @@ def test_straggler():
     assert fired("straggler", *lab(ddp=make_anatomy("ddp"))) == []
 
 
+def test_no_straggler_where_the_host_of_each_takes_as_long():
+    """A device that has kernels in store works for less, and waits for the other in the exchange."""
+    ranks = [make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310)]
+    for rank in ranks:
+        rank.host_seconds = {"step": [0.420] * len(rank.step_seconds)}
+    assert fired("straggler", *lab(ddp=make_anatomy("ddp", *ranks))) == []
+
+
 @pytest.mark.parametrize(("capacity_gib", "heavy", "fires"), [(2.4, 2, True), (4, 2, False), (1.2, 1, False)])
 def test_device_0_is_full(capacity_gib, heavy, fires):
     """make_devices: 2,200 MiB reserved on device 0, 1,100 on the other; 1,800 and 900 in tensors."""
