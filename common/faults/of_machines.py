@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from common.faults.acts import CROWD, THROTTLE_RANK
 from common.faults.fault import Fault
 from common.faults.words import DDP, LONGER, REPORT, SCRIPT, SINGLE, SMALL, TORCHRUN
 
 WITH_ANATOMY = "--samples-per-epoch 160 --epochs 1 --anatomy-steps 6"
+ONE_CORE = f"taskset -c {min(getattr(os, 'sched_getaffinity', lambda pid: [0])(0))}"
+"""For GPUs: a host has so many cores that four times as many programs still leave one free now and then."""
 DEEP = f"{WITH_ANATOMY} --model resnet152"
 """For GPUs: a step takes longer than a slice of `THROTTLE_RANK`."""
 LIGHT = "--model shufflenet_v2_x0_5 --samples-per-epoch 160 --epochs 1 --anatomy-steps 6"
@@ -20,7 +24,7 @@ BY_NETWORK = "NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_IB_DISABLE=1 NCCL_SOCKE
 SMALL_SHM = "unshare --map-root-user --mount sh -c 'mount -t tmpfs -o size=64k tmpfs /dev/shm && {run}'"
 FILLED = "--image-size 224 --batch-size 64 --samples-per-epoch 1280 --epochs 1 --anatomy-steps 6"
 """Steps that are bound by a GPU, and not by launches."""
-VGG = f"{TORCHRUN} {SCRIPT} {SMALL} --model vgg11 --samples-per-epoch 1600 --batch-size 16"
+VGG = f"{TORCHRUN} {SCRIPT} {SMALL} --model vgg11 --samples-per-epoch 1600 --batch-size 16 --workers 0 --warmup-steps 3"
 """Gradients of 0.5 GB after little work."""
 FAULTS = (
     Fault(
@@ -51,7 +55,7 @@ FAULTS = (
         r"waited for a core ([789]\d|100)%",
         act=CROWD,
         needs=("linux",),
-        on_gpus=(f"{SINGLE} {LONGER} --epochs 8", f"{SINGLE} {LONGER} --epochs 8"),
+        on_gpus=(f"{ONE_CORE} {SINGLE} {LONGER} --workers 0", f"{ONE_CORE} {SINGLE} {LONGER} --workers 0"),
     ),
     Fault(
         "shm_too_small",

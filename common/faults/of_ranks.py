@@ -33,7 +33,7 @@ FAULTS = (
         "loader_worker_killed",
         f"{SINGLE} --workers 1",
         f"{SINGLE} --workers 0",
-        r"DataLoader worker .*loader process has died",
+        r"(DataLoader worker|Pin memory thread) .*loader process has died",
         act=KILL_WORKER,
         needs=("linux",),
         on_gpus=(f"{SINGLE} {LONGER} --workers 1", f"{SINGLE} --workers 0"),

@@ -16,7 +16,8 @@ def fault_table(records: Sequence[FaultRecord], words: Wording) -> Table:
     """Was it named, was it cured, and how long did both take; or why it was not caused."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("fault", "named", "cured_column", "seconds"):
-        table.add_column(words.say(f"faults.{name}"), justify="right" if name == "seconds" else "left", no_wrap=True)
+        table.add_column(words.say(f"faults.{name}"), justify="right" if name == "seconds" else "left",
+                         no_wrap=name != "named")  # fmt: skip
     for record in records:
         if record.missing:
             table.add_row(record.fault, words.say("faults.skipped", need=record.missing))

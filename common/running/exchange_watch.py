@@ -54,7 +54,7 @@ class ExchangeWatch:
         while not self._stopped.wait(POLL_SECONDS):
             killed = self._hangs.killed()
             if killed is not None:
-                return self._unless_stopped(lambda: self._on_killed(killed))
+                return self._unless_stopped(self._on_killed, killed)
             since, number = self._begun[-1]
             now_begun = dist.group.WORLD._get_sequence_number_for_group()
             if now_begun != number:
@@ -63,13 +63,13 @@ class ExchangeWatch:
             elif time() - since > self._seconds:
                 behind = self._hangs.ranks_behind(number)
                 if behind:
-                    return self._unless_stopped(lambda: self._on_hang(list(behind), self._told(min(behind.values()))))
+                    return self._unless_stopped(self._on_hang, list(behind), self._told(min(behind.values())))
         return None
 
-    def _unless_stopped(self, tell: Callable[[], None]) -> None:
+    def _unless_stopped(self, tell: Callable[..., None], *found: object) -> None:
         with self._speaks:
             if not self._stopped.is_set():
-                tell()
+                tell(*found)
 
     def _told(self, others_began: int) -> str:
         """Where this rank waits, and since when: since it began an exchange that another rank did not."""

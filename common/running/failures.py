@@ -13,12 +13,16 @@ from common.measuring import memory
 from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
 
+LOADER_DIED = (
+    "A loader process has died: the kernel ends processes where the memory is full (see dmesg), and a bus error means "
+    "that /dev/shm is. Lower --workers, or --workers 0."
+)
 KNOWN = {
     "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
     "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
     "--batch-size to at least two for each device and micro-batch, or --image-size.",
-    "DataLoader worker": "A loader process has died: the kernel ends processes where the memory is full (see dmesg), "
-    "and a bus error means that /dev/shm is. Lower --workers, or --workers 0.",
+    "DataLoader worker": LOADER_DIED,
+    "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
     "Expected to have finished reduction": "Some parameters had no part in the loss, and DDP waits for them: "
     "find_unused_parameters=True (--find-unused-parameters), or let all of them take part.",
     "images in a row cannot be decoded": "Most of --data-dir is damaged, or no images: copy it again.",
@@ -102,7 +106,7 @@ def _is_allocation_failure(text: str) -> bool:
     return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
-def killed_rank(rank: int, traceback: str = "") -> Failure:
+def killed_rank(rank: int, traceback: str | None = None) -> Failure:
     """What went wrong where a rank was ended without a word; `traceback` is what this rank has noticed of it."""
     return Failure(
         kind="communication",

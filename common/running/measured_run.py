@@ -102,7 +102,8 @@ class MeasuredRun:
 
     def epochs(self, training: Training) -> Iterator[int]:
         """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw."""
-        memory.reset_peaks(self.place)
+        if self.place.kind == "cpu" or self.config.compile_mode == "default":
+            memory.reset_peaks(self.place)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
         self._checkpoints = Checkpoints(self.options, self.place)
         self._validation: DataLoader | None = validation_loader(self.config, self.place)
