@@ -42,6 +42,7 @@ CASES = {
     "4 H200s": ("h200x4", "h200x4", "h200x4"),
     "2 H200s": ("h200x2-batch256", "h200x2-batch256", "h200x2-batch256"),
     "2 H200s, four batches": ("h200x2-batch256", "h200x2-crossover", "h200x2-crossover"),
+    "2 H100s, launch-bound": ("h100x2-launch-bound", "h100x2-launch-bound", "h100x2-launch-bound"),
     "2 CPU cores": ("cpu", "cpu", "cpu"),
 }
 """The folders that step 01, step 02, and what was measured come from."""

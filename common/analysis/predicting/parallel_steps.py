@@ -55,23 +55,25 @@ def ddp_step(
     for bucket, seconds in zip(basis.buckets, messages, strict=True):
         end = max(computed * bucket.ready, end) + seconds
     device = (basis.step - basis.backward) * slower + max(computed, end)
-    host, own_launches = _host_step(basis)
+    host, own_launches, crowded = _host_step(basis)
     seconds = max(device, host)
     exposed = max(0.0, max(computed, end) - basis.backward * slower)
     share = TABLE_DOUBT if model.is_measured(devices) else LINK_DOUBT
     doubt = share * max(exposed, min(sum(messages), HIDDEN * seconds))
     if host > device:
         doubt += LAUNCHES_DOUBT * own_launches
-    return _with_range(basis, devices, seconds, doubt, sum(messages), exposed)
+    return _with_range(basis, devices, seconds, doubt, sum(messages), exposed, above=max(0.0, crowded - seconds))
 
 
-def _host_step(basis: Basis) -> tuple[float, float]:
-    """GPUs: what the host needs to launch a step under DDP, and the part that DDP adds; zeros where it is not known."""
+def _host_step(basis: Basis) -> tuple[float, float, float]:
+    """GPUs: what the host needs to launch a step under DDP; the part of it that DDP adds; what it may need where
+    processes that launch at once slow each other as in step 01. Zeros where it is not known."""
     launching, launches = basis.row.anatomy.host_step, basis.probes.launches if basis.probes else None
     if basis.is_cpu or launching is None or launches is None:
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
     more = basis.parameters * LAUNCHES_A_TENSOR * launches.alone_seconds
-    return min(launching.value, basis.step) + more, more
+    host = min(launching.value, basis.step) + more
+    return host, more, host * max(1.0, launches.processes_seconds / launches.alone_seconds)
 
 
 def _carried(basis: Basis, model: AllReduceModel, devices: int, size: float) -> float:
@@ -147,12 +149,13 @@ def _moved(basis: Basis, devices: int) -> float | None:
 
 
 def _with_range(
-    basis: Basis, devices: int, seconds: float, doubt: float, exchange: float, exposed: float
+    basis: Basis, devices: int, seconds: float, doubt: float, exchange: float, exposed: float, *, above: float = 0.0
 ) -> PredictedStep:
+    """`doubt` goes both ways, `above` only upwards."""
     known = basis.probes is not None and basis.probes.together is not None
     more = basis.slowdown(devices) - 1
     slack = KNOWN_SLOWDOWN_DOUBT * more * basis.step
     own = basis.step_error * basis.step
     unknown = 0.0 if known or devices == 1 else UNKNOWN_SLOWDOWN["cpu" if basis.is_cpu else "cuda"] * basis.step
     low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
-    return PredictedStep(seconds, low, seconds + own + doubt + slack + unknown, exchange, exposed)
+    return PredictedStep(seconds, low, seconds + own + doubt + slack + unknown + above, exchange, exposed)
