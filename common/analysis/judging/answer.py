@@ -86,7 +86,8 @@ def _memory(row: Row, one: Row | None) -> Cell:
         return Cell(most, "GiB")
     differ = most > 1.01 * min(peaks)
     size = finding("note.sizes", range=(min(peaks), most)) if differ else finding("note.size", bytes=most)
-    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
+    in_all = (finding("note.in_all", bytes=sum(peaks)),) if len(peaks) > 1 and not row.on_gpu else ()
+    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size, *in_all))
 
 
 def _energy(row: Row, one: Row | None) -> Cell:
@@ -102,7 +103,8 @@ def _energy(row: Row, one: Row | None) -> Cell:
 def _why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     by_method = {row.method: row for row in rows if row.anatomy}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
-    found = [_why_dp(dp, one or ddp, books)] if dp else []
+    found = [_slowed(books)]
+    found += [_why_dp(dp, one or ddp, books)] if dp else []
     if ddp and ddp.anatomy.exposed:
         exposed = ddp.anatomy.exposed
         id = "why.exchange" if exposed.is_above_zero else "why.no_exchange"
@@ -110,13 +112,25 @@ def _why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     return [part for part in found if part]
 
 
+def _slowed(books: list[Ledger]) -> Finding | None:
+    """What it costs CPU cores to work at the same time, where that is much; the same for both methods."""
+    book = books[-1] if books else None
+    cost = book and _certain("slowed", book.row, books)
+    return finding("why.slowed", cost=cost, step=book.measured.value, method=short_method(book.row)) if cost else None
+
+
 def _launches(dp: Row, books: list[Ledger]) -> Finding:
     """What it costs that one process launches the work of all devices, where that is much."""
-    for item in (item for book in books if book.row is dp for item in book.items):
-        certain = item.interval and item.interval[0] > 0
-        if item.id == "launches" and certain and item.seconds > WORTH_SAYING * dp.step.value:
-            return finding("why.launches", cost=item.seconds)
-    return finding("nothing")
+    cost = _certain("launches", dp, books)
+    return finding("why.launches", cost=cost) if cost else finding("nothing")
+
+
+def _certain(id: str, row: Row, books: list[Ledger]) -> float | None:
+    """Seconds of an item in the row's ledger that is above zero for certain, and large enough to be said first."""
+    for item in (item for book in books if book.row is row for item in book.items):
+        if item.id == id and item.interval and item.interval[0] > 0 and item.seconds > WORTH_SAYING * row.step.value:
+            return item.seconds
+    return None
 
 
 def _why_dp(dp: Row, other: Row | None, books: list[Ledger]) -> Finding | None:

@@ -36,13 +36,18 @@ def _table(found: GroupForecast) -> Table:
     shown = columns(("row", "method"), ("predicted_step", "prediction"), ("throughput", "throughput"),
                     ("scaling_efficiency", "scaling-efficiency"), ("predicted_memory", "prediction"),
                     ("measured_step", "prediction"), ("prediction_error", "prediction"))  # fmt: skip
-    return Table("forecast", shown, [_line(one) for one in found.forecasts], hint=finding("hint.forecast"))
+    return Table(
+        "forecast", shown, [_line(one, found.basis.step) for one in found.forecasts], hint=finding("hint.forecast")
+    )
 
 
-def _line(one: Forecast) -> Line:
+def _line(one: Forecast, step: float) -> Line:
+    """`step`: one device's, in seconds."""
     extrapolated = () if one.is_measured_link else (finding("note.extrapolated"),)
     memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
-    measured = Cell(one.measured_step, "ms") if one.measured_step else NOTHING
+    measured = NOTHING
+    if one.measured_step:
+        measured = Cell(one.measured_step, "ms", notes=(finding("note.efficiency", share=step / one.measured_step),))
     error = NOTHING
     if one.error is not None:
         error = Cell(one.error, "±%.1", notes=(finding("note.in_range" if one.is_covered else "note.out_of_range"),))
@@ -82,10 +87,11 @@ def _advice(found: GroupForecast) -> list[Advice]:
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
     last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
-    reaches = "reach_not_two" if follows.below_90 == 2 else "reach"
+    reaches = "reach_none" if follows.below_50 == 2 else "reach_not_two" if follows.below_90 == 2 else "reach"
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
+    of_link = Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link))
     return [
-        Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link)),
+        *([of_link] if follows.half_gain_bytes_per_second else []),
         Advice(finding(f"advice.{reaches}", **values, **reach), finding("because.reach", **values)),
         Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values)),
     ]

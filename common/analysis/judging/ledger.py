@@ -59,7 +59,7 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
     measured = row.step
-    smaller = _smaller_batch(row, ddp, ideal)
+    smaller = _smaller_batch(row, ddp, ideal) or _slowed(row, ddp, ideal)
     of_method = _dp_items(row, ideal, smaller) if row.method == "dp" else _ddp_items(row)
     known = [item for item in (smaller, _data_path(row), *of_method) if item]
     rest = measured.value - ideal.value - sum(item.seconds for item in known)
@@ -118,20 +118,27 @@ def _data_path(row: Row) -> Item | None:
 
 
 def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
-    """Strong scaling: what a device loses because its share of the batch is smaller than one device's batch was.
+    """Strong scaling: what a device loses because its share of the batch is smaller than one device's batch was."""
+    return None if _has_the_same_batch(row) else _beyond_ideal("smaller_batch", row, ddp, ideal)
 
-    DDP's step without exchange is one device's work on that share; where DDP was not run beside DP, nobody knows.
-    """
+
+def _slowed(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
+    """CPU cores: what each loses because the others work at the same time. On GPUs the steps that would show it begin
+    with idle devices, and those of the ideal do not."""
+    return None if row.on_gpu or not _has_the_same_batch(row) else _beyond_ideal("slowed", row, ddp, ideal)
+
+
+def _beyond_ideal(id: str, row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
+    """DDP's step without exchange, less the ideal: one device's own work on its share of the batch, while all work.
+    Where DDP was not run beside DP, nobody knows."""
     share = row.record.config.per_device_batch_size
-    if _has_the_same_batch(row):
-        return None
     if ddp is None or not ddp.anatomy or ddp.record.config.per_device_batch_size != share:
         return None
-    alone = ddp.anatomy.step_without_exchange
-    if alone is None:
+    own = ddp.anatomy.step_without_exchange
+    if own is None:
         return None
-    ends = alone.interval and tuple(end - ideal.value for end in alone.interval)
-    return Item("smaller_batch", alone.value - ideal.value, ends)
+    ends = own.interval and (own.interval[0] - ideal.value, own.interval[1] - ideal.value)
+    return Item(id, own.value - ideal.value, ends)
 
 
 def _has_the_same_batch(row: Row) -> bool:

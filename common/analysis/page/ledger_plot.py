@@ -13,6 +13,7 @@ from common.formats import FORMS
 ITEM_COLOURS = {
     "ideal": PHASE_COLOURS["forward"],
     "smaller_batch": PHASE_COLOURS["backward"],
+    "slowed": PHASE_COLOURS["backward"],
     "new_threads": PHASE_COLOURS["scatter"],
     "new_replicas": PHASE_COLOURS["replicate"],
     "launches": PHASE_COLOURS["reduce"],
@@ -78,5 +79,5 @@ def _total(axes, height: float, seconds: float, beyond: float = 0.0) -> None:
 
 
 def _style(id: str) -> dict:
-    hatch = None if id in ("ideal", "smaller_batch") else "////"
+    hatch = None if id in ("ideal", "smaller_batch", "slowed") else "////"
     return {"color": ITEM_COLOURS[id], "hatch": hatch, "edgecolor": CARD, "linewidth": 0.6}

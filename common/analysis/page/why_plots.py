@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.ticker import NullFormatter
 
 from common.analysis.comparing.groups import Group
-from common.analysis.page.drawing import CARD, COLOURS, INK, MARKERS, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
+from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_BARS, flagged, label_bar, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
@@ -63,17 +63,16 @@ def draw_all_reduce(curve: AllReduce, words: Wording) -> Plot | None:
         sizes = [time.bytes / 2**20 for time in times]
         lines = {
             words.say("figure.bus_bandwidth"): (
-                "dp",
+                PHASE_COLOURS["exchange"],
                 "-",
                 [time.bus_bandwidth_bytes_per_second / 1e9 for time in times],
             )
         }
         if curve.ranks > 2:  # with two ranks both are the same
             speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
-            lines[words.say("figure.algorithm_bandwidth")] = ("ddp", "--", speeds)
-        for label, (look, line, speeds) in lines.items():
-            axes.loglog(sizes, speeds, line, label=label, color=COLOURS[look],
-                        marker=MARKERS[look], markersize=4.5, linewidth=1.6)  # fmt: skip
+            lines[words.say("figure.algorithm_bandwidth")] = (COLOURS["single"], "--", speeds)
+        for label, (colour, line, speeds) in lines.items():
+            axes.loglog(sizes, speeds, line, label=label, color=colour, marker=".", markersize=7, linewidth=1.6)
         axes.set_xlabel(words.say("figure.message"))
         axes.set_ylabel(words.say("figure.bandwidth"))
         for axis, values in ((axes.xaxis, sizes), (axes.yaxis, [speed for *_, own in lines.values() for speed in own])):

@@ -20,8 +20,9 @@ class Consequences:
 
     devices: int
     """The first and the last are about so many."""
-    half_gain_bytes_per_second: float
-    """Over a slower link, without latency, DDP loses more than half of what it gains over one device."""
+    half_gain_bytes_per_second: float | None
+    """Over a slower link, without latency, DDP loses more than half of what it gains over one device; None where it is
+    predicted to gain nothing over any."""
     below_90: int | None
     """The fewest devices on which efficiency is below 90 %; None if it is not on 1,024."""
     below_50: int | None
@@ -52,10 +53,12 @@ def consequences(found: GroupForecast) -> Consequences | None:
     )
 
 
-def _slowest_link(gain) -> float:
+def _slowest_link(gain) -> float | None:
     """Bytes a second over which half is left of the gain that an instant exchange would give; by bisection."""
     low, high = SLOWEST, FASTEST
     whole = gain(Link(high))
+    if whole <= 0:
+        return None
     while high / low > 1.001:
         middle = sqrt(low * high)
         low, high = (low, middle) if gain(Link(middle)) > whole / 2 else (middle, high)

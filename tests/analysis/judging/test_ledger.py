@@ -14,8 +14,10 @@ from analysis.judging.test_reasons import lab_with_kinds
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
+from common.analysis.judging.answer import answer_of
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import ledgers, told
+from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.reading.folder import read_folder
 from common.formats import FORMS
 
@@ -64,7 +66,24 @@ def test_what_no_experiment_explains_is_named():
     dp = next(book for book in ledgers(group) if book.row.method == "dp")
     by_id = {item.id: item.seconds for item in dp.items}
     assert by_id["new_threads"] == pytest.approx(0, abs=1e-3)
-    assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"], abs=1e-3)
+    assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"] - by_id["slowed"], abs=1e-3)
+
+
+def test_cores_that_slow_each_other_are_a_reason_of_their_own():
+    """What DDP's steps without exchange take longer than one core's step, for both methods; 350 ms against 200."""
+    records = [
+        make_record("single", 1, 0.2),
+        *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
+    ]
+    (group,) = groups_of(*records)
+    slowed = [item.seconds for book in ledgers(group) for item in book.items if item.id == "slowed"]
+    assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
+    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
+    assert why[0].startswith("CPU cores that work at the same time slow each other, by 150 ms of DDP's step")
+    on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
+    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
+    (group,) = groups_of(*on_gpus)
+    assert not [item for book in ledgers(group) for item in book.items if item.id == "slowed"]
 
 
 @pytest.mark.parametrize(("share", "outcome_of_it"), [(1.0, "passed"), (1.29, "warning"), (0.9, "warning")])
