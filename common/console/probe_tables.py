@@ -133,9 +133,11 @@ def _message_size(size: int) -> str:
 
 
 def _missing(measured: Probes, words: Sentences) -> Iterator[Text]:
-    for reasons, style in ((measured.failed, "yellow"), (measured.not_applicable, "dim")):
-        for name, reason in reasons.items():
-            yield Text(words.say("part.missing", part=words.say(f"part.{name}"), reason=reason), style=style)
+    for name, reason in measured.failed.items():
+        yield Text(words.say("part.missing", part=words.say(f"part.{name}"), reason=reason), style="yellow")
+    for name in measured.not_applicable:
+        reason = words.say(f"not_applicable.{name}")
+        yield Text(words.say("part.needless", part=words.say(f"part.{name}"), reason=reason), style="dim")
 
 
 def _use(text: str) -> Text:

@@ -11,6 +11,7 @@ import torch
 from common.probes import all_reduce, compute, launch_times, together
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
+from common.sentences import sentences
 
 LIMIT_SECONDS = 60.0
 """A probe that takes longer hangs, and is ended."""
@@ -29,13 +30,10 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "launches": partial(launch_times.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
-    not_applicable: dict[ProbeName, str] = {}
-    if not gpus:
-        not_applicable["copies"] = "CPU cores share one memory: there is nothing to copy between them"
-    if ranks < 2:
-        not_applicable["all_reduce"] = "one device has nobody to exchange gradients with"
-        not_applicable["together"] = "one device has no others that could slow it down"
-    return {name: action for name, action in actions.items() if name not in not_applicable}, not_applicable
+    needs_several: tuple[ProbeName, ...] = ("all_reduce", "together")
+    needless: list[ProbeName] = [*([] if gpus else ["copies"]), *(needs_several if ranks < 2 else ())]
+    not_applicable = {name: sentences()[f"not_applicable.{name}"] for name in needless}
+    return {name: action for name, action in actions.items() if name not in needless}, not_applicable
 
 
 def measure(

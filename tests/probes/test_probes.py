@@ -172,7 +172,7 @@ def test_a_probe_that_fails_loses_only_its_own_rows():
     assert probes.failed == {"matmul": "ValueError: rank 0 cannot"}
     assert announced == ["matmul", "memory", "all_reduce"]
     assert "Matrix products: ValueError: rank 0 cannot" in shown(probes)
-    assert "Copies to the GPUs: no GPU" in shown(probes)
+    assert "Copies to the GPUs: CPU cores share one memory" in shown(probes)
 
 
 def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():

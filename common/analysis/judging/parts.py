@@ -28,9 +28,13 @@ def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
     probes = record.probes
     found = (_copies(probes.copies), _rates(probes), _launches(probes.launches), _together(probes.together))
     tables = [table for table in found if table.lines]
-    reasons = {**probes.failed, **probes.not_applicable}
     missing = [
-        finding("probe.missing", probe=finding(f"probe.{name}"), reason=reason) for name, reason in reasons.items()
+        finding("probe.missing", probe=finding(f"probe.{name}"), reason=reason)
+        for name, reason in probes.failed.items()
+    ]
+    missing += [
+        finding("probe.needless", probe=finding(f"probe.{name}"), reason=finding(f"not_applicable.{name}"))
+        for name in probes.not_applicable
     ]
     curve = _all_reduce(probes.all_reduce) if probes.all_reduce else None
     return MeasuredParts(record.environment.hostname, tables, probes.all_reduce, curve, missing)

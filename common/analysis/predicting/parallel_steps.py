@@ -21,7 +21,8 @@ HIDDEN = 0.02
 """An exchange that is hidden may still slow the backward pass beside it: doubt is never less than that of such a share
 of the step, or of the exchange where that is shorter."""
 KNOWN_SLOWDOWN_DOUBT = 0.5
-"""Share of the slowdown that step 01's small layers may get wrong for another model."""
+"""Share of the slowdown that step 01's small layers may get wrong for another model, upwards. Downwards it is all of
+it: a program that ran beside step 01 alone slows its devices in the same way."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,9 @@ def _with_range(
     """`doubt` goes both ways, `above` only upwards."""
     known = basis.probes is not None and basis.probes.together is not None
     more = basis.slowdown(devices) - 1
-    slack = KNOWN_SLOWDOWN_DOUBT * more * basis.step
+    slack = more * basis.step
     own = basis.step_error * basis.step
     unknown = 0.0 if known or devices == 1 else UNKNOWN_SLOWDOWN["cpu" if basis.is_cpu else "cuda"] * basis.step
     low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
-    return PredictedStep(seconds, low, seconds + own + doubt + slack + unknown + above, exchange, exposed)
+    high = seconds + own + doubt + KNOWN_SLOWDOWN_DOUBT * slack + unknown + above
+    return PredictedStep(seconds, low, high, exchange, exposed)
