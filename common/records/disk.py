@@ -58,7 +58,7 @@ def keep_unfinished(folder: Path, record: Record) -> None:
     content = _encoded(record)
     with suppress(OSError):
         if not is_final(path):  # of a rank that failed alone
-            write_whole(path, lambda file: file.write(content))
+            write_bytes(path, content)
 
 
 def write_record(folder: Path, record: AnyRecord) -> Path | None:
@@ -71,11 +71,11 @@ def write_record(folder: Path, record: AnyRecord) -> Path | None:
     if is_final(path):
         return None
     try:
-        write_whole(path, lambda file: file.write(content))
+        write_bytes(path, content)
     except OSError as error:
         spare = Path(tempfile.gettempdir()) / path.name
         try:
-            write_whole(spare, lambda file: file.write(content))
+            write_bytes(spare, content)
         except OSError:
             raise UsageError(f"cannot write {path} ({error.strerror}), nor {spare}: make room and run again") from None
         raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
@@ -96,6 +96,11 @@ def _encoded(record: AnyRecord) -> bytes:
         return record.model_dump_json(indent=1).encode()
     except PydanticSerializationError:
         return json.dumps(record.model_dump(), indent=1, ensure_ascii=False).encode(errors="replace")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Let a file of this content take its place at `path`, as `write_whole` does. Raises OSError."""
+    write_whole(path, lambda file: file.write(content))
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -19,7 +19,7 @@ from common.analysis.comparing.tables import Line, ends, table_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
-from common.records.disk import write_whole
+from common.records.disk import write_bytes
 
 
 def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -74,8 +74,8 @@ def _anatomy(row: Row) -> Line:
     line = _with_ends("step_seconds", slowest.step if slowest else None)
     for name in PHASES:
         line |= _with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
-    for name in ("exposed", "overlap_gain", "whole_exchange"):
-        line |= _with_ends(f"{name}_seconds", getattr(found, name) if found else None)
+    for cost in ("exposed", "overlap_gain", "whole_exchange"):
+        line |= _with_ends(f"{cost}_seconds", getattr(found, cost) if found else None)
     return line
 
 
@@ -92,6 +92,5 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]
     for path in {folder / name for name in tables} - set(written):
         path.unlink(missing_ok=True)
     for path, table in written.items():
-        content = table.to_csv(index=False).encode(errors="replace")
-        write_whole(path, lambda file, content=content: file.write(content))
+        write_bytes(path, table.to_csv(index=False).encode(errors="replace"))
     return list(written)

@@ -22,7 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import PhaseName
-from common.records.disk import write_whole
+from common.records.disk import write_bytes
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
 COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
@@ -161,4 +161,4 @@ def _png(figure: Figure) -> bytes:
 def write_drawn(drawn: Drawn, folder: Path) -> None:
     """Write a figure as SVG and PNG. OSError where that is not possible."""
     for ending, content in (("svg", drawn.svg.encode()), ("png", drawn.png)):
-        write_whole(folder / f"{drawn.name}.{ending}", lambda file, content=content: file.write(content))
+        write_bytes(folder / f"{drawn.name}.{ending}", content)

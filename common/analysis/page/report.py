@@ -22,7 +22,7 @@ from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
-from common.records.disk import write_whole
+from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES
 
@@ -88,7 +88,7 @@ def write_report(
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and not _is_page(path):  # a record, say
             raise FileExistsError(errno.EEXIST, "it is there and no page")
-        write_whole(path, lambda file: file.write(page.encode(errors="replace")))
+        write_bytes(path, page.encode(errors="replace"))
     except OSError as error:
         raise UsageError(
             f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"
