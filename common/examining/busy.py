@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from common.examining.traces import profiled_steps
 from common.machine.devices import Place
-from common.records import PhaseName
+from common.records import PhaseName, PhaseOrStep
 from common.training.step import Training
 
 PROFILED_STEPS = 4
@@ -28,7 +28,7 @@ OWN_NCCL = {"replicate", "reduce", "scatter", "gather"}
 Interval = tuple[float, float]
 
 
-def busy_seconds(training: Training, place: Place) -> dict[str, list[float]]:
+def busy_seconds(training: Training, place: Place) -> dict[PhaseOrStep, list[float]]:
     """By phase, and for the whole `step`: seconds of each profiled step in which the first device of `place` was busy.
 
     It must be a GPU. Under DDP the exchange is kept out of the step: its kernels wait for other ranks.
@@ -41,7 +41,7 @@ def busy_seconds(training: Training, place: Place) -> dict[str, list[float]]:
     return busy_by_phase(events, place.indices[0])
 
 
-def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[str, list[float]]:
+def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[PhaseOrStep, list[float]]:
     """The same of a trace's events (times in µs). What a device does belongs to the phase in which it was launched."""
     events = [event for event in events if event.get("ph") == "X"]
     marked = (e for e in events if e.get("cat") == "user_annotation" and e["name"] in RANGES)  # torch marks more
@@ -49,7 +49,7 @@ def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[str,
     steps = sorted((began, ended) for began, ended, name in ranges if name == "step")
     phases = sorted((ended - began, began, ended, name) for began, ended, name in ranges if name != "step")
     launched = {e["args"].get("correlation"): e["ts"] for e in events if e.get("cat") in LAUNCHES}
-    work: list[dict[str, list[Interval]]] = [{} for _ in steps]
+    work: list[dict[PhaseOrStep, list[Interval]]] = [{} for _ in steps]
     for event in events:
         moment = launched.get(event["args"].get("correlation")) if event.get("cat") in WORK else None
         if moment is None or event["args"].get("device") != device:

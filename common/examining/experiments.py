@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining import data_path
@@ -20,7 +20,7 @@ from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
 from common.machine.devices import Place
 from common.machine.ranks import barrier, gathered
-from common.records import Anatomy, RankAnatomy
+from common.records import Anatomy, PhaseOrStep, RankAnatomy
 from common.training.batch import Batch
 from common.training.distributed import in_one_bucket
 from common.training.models import bare, has_exchange
@@ -52,7 +52,8 @@ def dissect(
     """
     model, upcoming = training.model, training.whole_steps()
     barrier()
-    with readiness(model) if has_exchange(model) else nullcontext([]) as order:
+    watching: AbstractContextManager[list[Tensor]] = readiness(model) if has_exchange(model) else nullcontext([])
+    with watching as order:
         batches = next(upcoming)
         training_step(training, batches)
     clock = PhaseClock(place)
@@ -92,7 +93,8 @@ def _experiments(
     training: Training, place: Place, batches: Sequence[Batch], steps: int, anatomy: Anatomy, progress: Callable
 ) -> dict[str, Callable[[RankAnatomy], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
-    model, found = training.model, {}
+    model = training.model
+    found: dict[str, Callable[[RankAnatomy], object]] = {}
 
     def launches(mine: RankAnatomy) -> None:
         mine.host_seconds = _launching(training, place, steps)
@@ -119,7 +121,7 @@ def _experiments(
     return found
 
 
-def _launching(training: Training, place: Place, steps: int) -> dict[str, list[float]]:
+def _launching(training: Training, place: Place, steps: int) -> dict[PhaseOrStep, list[float]]:
     """The host's time for each phase of steps that begin with an idle device."""
     upcoming, clock = training.whole_steps(), PhaseClock(place)
     barrier()

@@ -72,18 +72,21 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock) -> Iterator
         model.module.register_forward_pre_hook(forward_begins),
         model.module.register_forward_hook(forward_ends),
     ]
-    model.scatter = clock.timed("scatter", model.scatter)
-    model.replicate = clock.timed("replicate", replicate)
-    model.gather = clock.timed("gather", model.gather)
+    stages = {
+        "scatter": clock.timed("scatter", model.scatter),
+        "replicate": clock.timed("replicate", replicate),
+        "gather": clock.timed("gather", model.gather),
+    }
     if isinstance(model, EmulatedDataParallel):
-        model.replica_backward, model.reduce = replica_backward, clock.timed("reduce", model.reduce)
+        stages |= {"replica_backward": replica_backward, "reduce": clock.timed("reduce", model.reduce)}
     else:
         comm.reduce_add_coalesced = clock.timed("reduce", reduce_add)  # what torch calls to sum the gradients
+    model.__dict__.update(stages)
     try:
         yield
     finally:
-        for name in ("scatter", "replicate", "gather", "replica_backward", "reduce"):
-            model.__dict__.pop(name, None)
+        for name in stages:
+            del model.__dict__[name]
         comm.reduce_add_coalesced = reduce_add
         for hook in hooks:
             hook.remove()

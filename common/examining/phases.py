@@ -12,10 +12,10 @@ from torch.profiler import record_function
 
 from common.machine.devices import Place
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import RankAnatomy
+from common.records import PhaseName, PhaseOrStep, RankAnatomy
 
 # Phases that happen inside another one, whose own time is what they leave of it.
-INSIDE = {
+INSIDE: dict[PhaseOrStep, PhaseName] = {
     "scatter": "forward",
     "replicate": "forward",
     "gather": "forward",
@@ -32,9 +32,9 @@ class Moment(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A phase of one step."""
+    """A phase of one step, or the whole of it."""
 
-    name: str
+    name: PhaseOrStep
     began: Moment
     ended: Moment
 
@@ -50,7 +50,7 @@ class PhaseClock:
         self._place = place
         self._steps: list[list[Span]] = []
         self._replicas: list[list[tuple[int, Mark, Mark]]] = []
-        self._open: tuple[str, Moment, record_function] | None = None
+        self._open: tuple[PhaseName, Moment, record_function] | None = None
         self._last_gradient: Mark | None = None
 
     @contextmanager
@@ -65,14 +65,14 @@ class PhaseClock:
             ended = self._close() or self._now()
         self._steps[-1].append(Span("step", began, ended))
 
-    def phase(self, name: str) -> None:
+    def phase(self, name: PhaseName) -> None:
         """The phase `name` of the step that is under way begins, and the one before it ends."""
         now = self._close() or self._now()
         open_range = record_function(name)
         open_range.__enter__()
         self._open = (name, now, open_range)
 
-    def timed(self, name: str, function: Callable) -> Callable:
+    def timed(self, name: PhaseName, function: Callable) -> Callable:
         """`function`, as a phase within another one."""
 
         def call(*args, **kwargs):
@@ -99,19 +99,19 @@ class PhaseClock:
             self._own_times(step, lambda span: seconds_between(span.began.mark, span.ended.mark))
             for step in self._steps
         ]
-        phases = _by_phase(on_device[1:])
+        seconds = _by_phase(on_device[1:])
         replicas = sorted({number for step in self._replicas for number, _, _ in step})
         return RankAnatomy(
             rank=rank,
-            step_seconds=phases.pop("step"),
-            phases=phases,
+            step_seconds=seconds["step"],
+            phases={name: times for name, times in seconds.items() if name != "step"},
             replica_seconds=[
                 [round(sum(seconds_between(b, a) for n, b, a in step if n == number), 7) for step in self._replicas[1:]]
                 for number in replicas
             ],
         )
 
-    def host_seconds(self) -> dict[str, list[float]]:
+    def host_seconds(self) -> dict[PhaseOrStep, list[float]]:
         """By phase, and for the whole `step`: the time that the host was in it, of all steps but the first."""
         on_host = [self._own_times(step, lambda span: span.ended.host - span.began.host) for step in self._steps]
         return _by_phase(on_host[1:])
@@ -133,9 +133,9 @@ class PhaseClock:
         return ended
 
     @staticmethod
-    def _own_times(step: list[Span], seconds: Callable[[Span], float]) -> dict[str, float]:
+    def _own_times(step: list[Span], seconds: Callable[[Span], float]) -> dict[PhaseOrStep, float]:
         """Seconds of each phase of a step, without those of the phases inside it."""
-        own: dict[str, float] = {}
+        own: dict[PhaseOrStep, float] = {}
         for span in step:
             own[span.name] = own.get(span.name, 0.0) + seconds(span)
             if span.name in INSIDE:
@@ -144,8 +144,8 @@ class PhaseClock:
         return own
 
 
-def _by_phase(steps: list[dict[str, float]]) -> dict[str, list[float]]:
-    phases: dict[str, list[float]] = {}
+def _by_phase(steps: list[dict[PhaseOrStep, float]]) -> dict[PhaseOrStep, list[float]]:
+    phases: dict[PhaseOrStep, list[float]] = {}
     for own in steps:
         for name, seconds in own.items():
             phases.setdefault(name, []).append(round(max(seconds, 0.0), 7))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from common.records import DdpOptions
+from common.records import DdpOptions, PhaseName
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
@@ -15,7 +15,7 @@ from common.training.models import has_exchange
 
 def bytes_moved(
     model: nn.Module, batches: Sequence[Batch], logits_bytes: int, ddp: DdpOptions | None
-) -> dict[str, int]:
+) -> dict[PhaseName, int]:
     """Bytes that a step moves between devices, by phase (`Anatomy.bytes_moved` in the record)."""
     module = getattr(model, "module", model)
     gradients = gradient_bytes(module)

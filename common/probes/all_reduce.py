@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.machine.devices import cpu_cores, listed_devices, one_device
 from common.probes.processes import run_in_processes
-from common.records import AllReduce, AllReduceTime
+from common.records import AllReduce, AllReduceTime, Backend
 
 SIZES = tuple(4 * 2**10 * 2**power for power in range(17))
 """4 KiB to 256 MiB, in bytes."""
@@ -53,7 +53,7 @@ def measure_all_reduce(
 
     Raises `ProbeError` if a rank fails or if they are not done after `limit_seconds`.
     """
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend: Backend = "nccl" if torch.cuda.is_available() else "gloo"
     with TemporaryDirectory() as folder:
         # The ranks meet in a file: a port could be taken, or be taken between looking for it and using it.
         rank_times = partial(
@@ -65,7 +65,7 @@ def measure_all_reduce(
 
 
 def _rank_times(
-    rank: int, ranks: int, backend: str, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
+    rank: int, ranks: int, backend: Backend, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
 ) -> list[AllReduceTime]:
     place = listed_devices("cuda", str(rank)) if backend == "nccl" else one_device("cpu")
     dist.init_process_group(

@@ -34,11 +34,12 @@ from common.records.probe_results import (
 )
 from common.records.record import EnvironmentRecord, Record
 from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig, has_option
-from common.records.step_phases import Anatomy, Gradients, PhaseName, RankAnatomy
+from common.records.step_phases import Anatomy, Gradients, PhaseName, PhaseOrStep, RankAnatomy
 from common.records.values import (
     MAX_FINITE,
     MAX_TEXTS,
     SCHEMA_VERSION,
+    Backend,
     Bytes,
     Checksum,
     Count,
@@ -62,6 +63,7 @@ __all__ = [
     "AllReduce",
     "AllReduceTime",
     "Anatomy",
+    "Backend",
     "Bytes",
     "Checksum",
     "CommHook",
@@ -93,6 +95,7 @@ __all__ = [
     "Parity",
     "Part",
     "PhaseName",
+    "PhaseOrStep",
     "PositiveCount",
     "PositiveSeconds",
     "Precision",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import Bytes, Count, DeviceKind, Many, Part, PositiveCount, Seconds, Whole
+from common.records.values import Backend, Bytes, Count, DeviceKind, Many, Part, PositiveCount, Seconds, Whole
 
 
 class Gpu(Part):
@@ -56,7 +56,7 @@ class World(Part):
     nodes: PositiveCount = 1
     restarts: Count = 0
     """How often torchrun had started the ranks anew (`--max-restarts`) before these, as rank 0's node has counted."""
-    backend: Literal["nccl", "gloo"] | None = None
+    backend: Backend | None = None
     transport: str = ""
     """Variables that steer how NCCL or gloo sends, as they were set: `NCCL_P2P_DISABLE=1`."""
     threads_per_device: PositiveCount = 1

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.values import Count, Many, Part, PositiveCount, PositiveSeconds, Precision, Seconds
+from common.records.values import Backend, Count, Many, Part, PositiveCount, PositiveSeconds, Precision, Seconds
 
 ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches", "together"]
 
@@ -86,7 +86,7 @@ class AllReduceTime(Part):
 class AllReduce(Part):
     """The exchange of step 04 between the devices of one host, from small messages to large ones."""
 
-    backend: Literal["nccl", "gloo"]
+    backend: Backend
     ranks: Annotated[int, Field(ge=2)]
     """One per device."""
     times: Many[AllReduceTime]
@@ -144,3 +144,8 @@ class Probes(Part):
     """Probes that mean nothing on this machine, and why."""
     failed: dict[ProbeName, str] = {}
     """Probes that did not work, and what happened."""
+
+    @property
+    def device_models(self) -> set[str]:
+        """Those that some rate was measured of."""
+        return {rate.device_model for rate in self.matmul} | {rate.device_model for rate in self.memory}

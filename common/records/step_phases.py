@@ -21,6 +21,8 @@ PhaseName = Literal[
 ]
 """Where a step goes, in order. DataParallel alone scatters, replicates, gathers and reduces; `exchange` is what a DDP
 rank still waits for when its own backward is done."""
+PhaseOrStep = PhaseName | Literal["step"]
+"""A phase, or the whole step."""
 
 
 class RankAnatomy(Part):
@@ -30,10 +32,10 @@ class RankAnatomy(Part):
     step_seconds: Times
     phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
-    host_seconds: dict[PhaseName | Literal["step"], Times] = {}
+    host_seconds: dict[PhaseOrStep, Times] = {}
     """GPUs: what the host needs for each phase, in further steps that begin with an idle device, so that it never waits
     for room in the queue: the time to launch the work. On CPU devices host and device are one."""
-    busy_seconds: dict[PhaseName | Literal["step"], Times] = {}
+    busy_seconds: dict[PhaseOrStep, Times] = {}
     """GPUs: what the device that holds the model is busy with in each phase, in a few profiled steps; the `step` is
     without DDP's exchange, whose kernels wait for other ranks."""
     loaded_seconds: Times = []

@@ -12,6 +12,7 @@ SCHEMA_VERSION: Final = 1
 
 Method = Literal["single", "dp", "ddp"]
 DeviceKind = Literal["cuda", "cpu"]
+Backend = Literal["nccl", "gloo"]
 Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]
 FlopKind = Literal["convolution", "matmul"]
 """What torch counts; in precision tf32 the two run in different ones."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from common.records import RunConfig
+from common.records import PhaseName, RunConfig
 from common.training.batch import Batch
 from common.training.data import in_groups
 from common.training.models import bare, has_exchange
@@ -41,7 +41,7 @@ class Training:
 
 
 def training_step(
-    training: Training, batches: Sequence[Batch], phase: Callable[[str], object] = lambda name: None
+    training: Training, batches: Sequence[Batch], phase: Callable[[PhaseName], object] = lambda name: None
 ) -> list[Tensor]:
     """One optimizer step; returns each micro-batch's mean loss, on the device: reading it here would stop the GPU.
 

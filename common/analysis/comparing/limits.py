@@ -14,7 +14,7 @@ import pandas as pd
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate
-from common.records import AllReduceTime, Precision
+from common.records import AllReduceTime, PhaseName, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")
 """Models whose work is mostly matrix products, by how torchvision's names begin."""
@@ -105,7 +105,7 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
         curve = record.probes.all_reduce
         if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
             continue
-        if world.device_model not in {rate.device_model for rate in (*record.probes.matmul, *record.probes.memory)}:
+        if world.device_model not in record.probes.device_models:
             continue
         parts = [all_reduce_seconds(curve.times, message) for message in messages]
         if not parts or None in parts:
@@ -129,7 +129,7 @@ def copy_seconds(row: Row) -> float | None:
     return None
 
 
-def phase_rate(row: Row, name: str) -> float | None:
+def phase_rate(row: Row, name: PhaseName) -> float | None:
     """Bytes that a phase moves / its seconds.
 
     None for DDP's exchange, most of which ran beside the backward pass, and where replicas share a device, for then

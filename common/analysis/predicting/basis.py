@@ -127,7 +127,6 @@ def _evenly(total: int) -> list[Bucket]:
 def _probes(row: Row, probed: Sequence[EnvironmentRecord]) -> Probes | None:
     """The newest that were measured on this device model."""
     for record in reversed(probed):
-        rates = (*record.probes.matmul, *record.probes.memory)
-        if row.record.world.device_model in {rate.device_model for rate in rates}:
+        if row.record.world.device_model in record.probes.device_models:
             return record.probes
     return None
