@@ -8,7 +8,7 @@ from time import monotonic
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from common.console.beside import ratios_to_earlier
@@ -40,7 +40,7 @@ class TrainingProgress:
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
         self._drawn = 0.0
-        self._task = None
+        self._task: TaskID | None = None
         self._drawable = console.is_terminal and not console.quiet
         if self._drawable:
             self._bar.start()

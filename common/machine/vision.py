@@ -7,6 +7,9 @@ from types import ModuleType
 
 import torch
 
+_declared: list[torch.library.Library] = []
+"""What was declared to torch, for it ends with the object that declared it."""
+
 
 @cache
 def import_torchvision() -> ModuleType:
@@ -23,7 +26,7 @@ def import_torchvision() -> ModuleType:
         library = torch.library.Library("torchvision", "FRAGMENT")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import_torchvision.keep = library  # the declarations end with the object
+        _declared.append(library)
         import torchvision
     import torchvision.models
     import torchvision.ops

@@ -30,9 +30,10 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "launches": partial(launch_times.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
-    needs_several: tuple[ProbeName, ...] = ("all_reduce", "together")
-    needless: list[ProbeName] = [*([] if gpus else ["copies"]), *(needs_several if ranks < 2 else ())]
-    not_applicable = {name: sentences()[f"not_applicable.{name}"] for name in needless}
+    needless: set[ProbeName] = set() if gpus else {"copies"}
+    if ranks < 2:
+        needless |= {"all_reduce", "together"}
+    not_applicable = {name: sentences()[f"not_applicable.{name}"] for name in actions if name in needless}
     return {name: action for name, action in actions.items() if name not in needless}, not_applicable
 
 
@@ -41,7 +42,8 @@ def measure(
 ) -> Probes:
     """Run the probes of a `plan`, each announced as it starts. Nothing that one raises comes out, nor Ctrl-C."""
     started = perf_counter()
-    results, failed = {}, {}
+    results: dict[ProbeName, object] = {}
+    failed: dict[ProbeName, str] = {}
     try:
         for name, action in actions.items():
             announce(name)
@@ -51,7 +53,8 @@ def measure(
                 failed[name] = str(error) or type(error).__name__
     except KeyboardInterrupt:  # Ctrl-C ends the measurements, and what there is still gets into the record
         failed |= {name: "interrupted" for name in actions if name not in results | failed}
-    return Probes(seconds=perf_counter() - started, **results, not_applicable=not_applicable, failed=failed)
+    seconds = perf_counter() - started
+    return Probes.model_validate({"seconds": seconds, **results, "not_applicable": not_applicable, "failed": failed})
 
 
 def _alone(probe: Callable[[int], object]) -> object:

@@ -45,13 +45,13 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
 
 
 def _results(ranks_of: dict[Connection, int], processes: list, deadline: float, limit_seconds: float) -> list[Any]:
-    results = [None] * len(ranks_of)
+    results: list[Any] = [None] * len(ranks_of)
     waiting = set(ranks_of)
     while waiting:
         ready = connection.wait(waiting, timeout=max(0.0, deadline - monotonic()))
         if not ready:
             raise ProbeError(f"not finished after {limit_seconds:.0f} s")
-        for receiver in ready:
+        for receiver in waiting.intersection(ready):
             rank = ranks_of[receiver]
             try:
                 results[rank], error = receiver.recv()

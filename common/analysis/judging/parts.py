@@ -42,16 +42,15 @@ def measured_parts(record: EnvironmentRecord) -> MeasuredParts:
 
 def _rates(probes: Probes) -> Table:
     lines = []
-    for rate in probes.matmul:
-        head = Cell(
-            finding("name.matmul", precision=rate.precision), notes=(finding("note.device", model=rate.device_model),)
-        )
-        size = finding("note.matrix", size=rate.size)
-        lines.append(Line([head, Cell(rate.flops_per_second, "FLOP/s", notes=(size,))]))
-    for rate in probes.memory:
-        head = Cell(finding("name.memory"), notes=(finding("note.device", model=rate.device_model),))
-        size = finding("note.copy_of", bytes=rate.bytes)
-        lines.append(Line([head, Cell(rate.bytes_per_second, "B/s", notes=(size,))]))
+    for product in probes.matmul:
+        device = finding("note.device", model=product.device_model)
+        head = Cell(finding("name.matmul", precision=product.precision), notes=(device,))
+        size = finding("note.matrix", size=product.size)
+        lines.append(Line([head, Cell(product.flops_per_second, "FLOP/s", notes=(size,))]))
+    for copy in probes.memory:
+        head = Cell(finding("name.memory"), notes=(finding("note.device", model=copy.device_model),))
+        size = finding("note.copy_of", bytes=copy.bytes)
+        lines.append(Line([head, Cell(copy.bytes_per_second, "B/s", notes=(size,))]))
     return Table("one_device", columns(("part", "probes"), ("rate", "probes")), lines)
 
 
