@@ -51,8 +51,14 @@ def predicted_crossing(series: BatchSeries) -> Predicted | None:
         return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
 
     low, high = of_dp[0].interval or (of_dp[0].value, of_dp[0].value)
-    batches = map(crossing, (of_dp[0].value, low, high))
-    return Predicted(*batches, host=of_dp[0], host_of_one=hosts[0].value, seconds_per_sample=slope)
+    return Predicted(
+        batch=crossing(of_dp[0].value),
+        low=crossing(low),
+        high=crossing(high),
+        host=of_dp[0],
+        host_of_one=hosts[0].value,
+        seconds_per_sample=slope,
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Literal, TypeVar
 from common.records import DdpOptions, Record
 
 Scaling = Literal["weak", "strong"]
-Facts = Mapping[str, str | int | float]
+Fact = str | int | float
+Facts = Mapping[str, Fact]
 T = TypeVar("T")
 
 KEY = ("model", "num_classes", "image_size_px", "precision", "memory_format", "compile", "compile_mode",
@@ -60,7 +61,7 @@ def group_facts(record: Record) -> Facts:
 def other_facts(record: Record) -> Facts:
     """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
     config, world, host = record.config, record.world, record.environment
-    known = {
+    known: dict[str, Fact | None] = {
         "torch": host.torch,
         "torchvision": host.torchvision,
         "cuda": host.cuda,

@@ -40,7 +40,7 @@ class OneChange:
     @property
     def values(self) -> tuple:
         """The fact's value before and after."""
-        return tuple((group_facts(row.record) | row.facts)[self.fact] for row in (self.before, self.after))
+        return tuple({**group_facts(row.record), **row.facts}[self.fact] for row in (self.before, self.after))
 
 
 def one_changes(rows: Sequence[Row]) -> list[OneChange]:
@@ -54,7 +54,8 @@ def _facts(row: Row) -> dict:
     """What tells configurations apart, each of DDP's options as a fact of its own."""
     config, world = row.record.config, row.record.world
     left_out = ("global_batch_size", OPTIONS, *LENGTH)  # the global batch follows from the batch per device
-    facts = {name: value for name, value in (group_facts(row.record) | row.facts).items() if name not in left_out}
+    every = {**group_facts(row.record), **row.facts}
+    facts = {name: value for name, value in every.items() if name not in left_out}
     options = config.ddp.model_dump(exclude={"timeout_seconds"}) if config.ddp else {}
     place = (row.method, world.devices, world.processes, world.emulated, world.shared, world.oversubscribed)
     return {"model": (facts.pop("model"), *place), **facts, **{(OPTIONS, name): options[name] for name in options}}

@@ -63,5 +63,5 @@ def _static(line: dict, method: Method, is_first: bool) -> dict[StaticPart, int]
     return {part: int(line[f"{part}_bytes"]) for part in parts}
 
 
-def _whole(size: object) -> int | None:
+def _whole(size: float | None) -> int | None:
     return None if pd.isna(size) else int(size)

@@ -84,10 +84,9 @@ def _climb(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
     tries: list[tuple[str, Row | Run]] = [(row.runs[0].record.started_at, row) for row in rows]
     done = {tuple(_switches(row.record).values()) for row in rows}
     tries += [(run.record.started_at, run) for run in failed if tuple(_switches(run.record).values()) not in done]
-    (_, first), *later = sorted(((at, one) for at, one in tries if isinstance(one, Row)), key=lambda pair: pair[0])
-    later += [(at, one) for at, one in tries if isinstance(one, Run)]
+    first = min(rows, key=lambda row: row.runs[0].record.started_at)
     standing, rungs = first, list[Rung]()
-    for _, one in sorted(later, key=lambda pair: pair[0]):
+    for _, one in sorted(tries, key=lambda pair: pair[0]):  # `first` among them, which is no rung above itself
         rung = _rung(standing, one)
         again = rung and rung.failed and any((rung.fact, rung.values) == (other.fact, other.values) for other in rungs)
         if rung and not again:

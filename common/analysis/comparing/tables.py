@@ -92,7 +92,7 @@ def _run(run: Run) -> Line:
         "steps": times.steps if times else None,
         "measured_seconds": float(sum(run.epoch_seconds)),
         "throughput_samples_per_second": 1 / speed.value if speed else None,
-        **ends("throughput_samples_per_second", speed and speed.inverse().interval),
+        **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
         "data_wait_share": times.data_wait_share if times else None,
         "clock_difference_share": times.clock_difference_share if times else None,
         "load_average_1min": record.environment.load_average_1min,
@@ -144,7 +144,7 @@ def _epochs(place: int, run: Run) -> Iterator[Line]:
 def _phases(place: int, run: Run) -> Iterator[Line]:
     for rank in run.anatomy.ranks if run.anatomy else ():
         slowest = rank is run.anatomy.slowest
-        for name, phase in {"step": rank.step, **rank.phases}.items():
+        for name, phase in (("step", rank.step), *rank.phases.items()):
             at = {"run": place, "rank": rank.rank, "is_slowest": slowest, "phase": name, "seconds": phase.value}
             yield at | ends("seconds", phase.interval) | {"extra_steps": phase.count}
 
@@ -152,9 +152,9 @@ def _phases(place: int, run: Run) -> Iterator[Line]:
 def _probes(record: EnvironmentRecord) -> Iterator[Line]:
     probes = record.probes
     at = {"started_at": record.started_at, "host": record.environment.hostname}
-    for rate in probes.matmul:
-        yield at | {"probe": "matmul", "device_model": rate.device_model, "precision": rate.precision,
-                    "flops_per_second": rate.flops_per_second}  # fmt: skip
+    for product in probes.matmul:
+        yield at | {"probe": "matmul", "device_model": product.device_model, "precision": product.precision,
+                    "flops_per_second": product.flops_per_second}  # fmt: skip
     for rate in probes.memory:
         yield at | {"probe": "memory", "device_model": rate.device_model, "bytes_per_second": rate.bytes_per_second}
     for copy in probes.copies:

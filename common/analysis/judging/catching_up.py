@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.batches import BatchSeries
 from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell
@@ -19,6 +19,8 @@ from common.records import Method
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
 ONE = RowName("single", 1)
+QUOTIENTS: tuple[tuple[Method, Method], ...] = (("dp", "single"), ("ddp", "single"), ("dp", "ddp"))
+"""Whose throughput over whose."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,8 @@ def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> F
 
 def _table(series: BatchSeries) -> Table:
     """A line for each batch. Throughput is that of one device."""
-    methods = [method for method in ("single", "dp", "ddp") if method in series.rows]
-    quotients = [(over, under) for over, under in (("dp", "single"), ("ddp", "single"), ("dp", "ddp"))
-                 if series.ratios(over, under)]  # fmt: skip
+    methods = [method for method in METHOD_ORDER if method in series.rows]
+    quotients = [(over, under) for over, under in QUOTIENTS if series.ratios(over, under)]
     ratios = [series.ratios(over, under) for over, under in quotients]
     shown: list[Column] = columns(
         ("per_device_batch", "global-batch"),

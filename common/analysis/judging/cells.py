@@ -33,7 +33,7 @@ class Cell:
     @property
     def number(self) -> float | None:
         """The number, unrounded; None where something else stands here."""
-        return self.value if self.form else None
+        return self.value if isinstance(self.value, float | int) else None
 
 
 @dataclass(frozen=True)

@@ -67,4 +67,4 @@ def efficiency(row: Row) -> Check:
         return answer("efficiency", "not applicable", "no_baseline" if row.speed_up is None else "devices_not_its_own")
     values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
-    return answer("efficiency", *(("warning", "too_good") if too_good else ("passed", "possible")), **values)
+    return answer("efficiency", "warning" if too_good else "passed", "too_good" if too_good else "possible", **values)

@@ -62,8 +62,8 @@ def _samples(run: Run) -> Check:
 def _clock(run: Run) -> Check:
     """The host's clock compared with the devices', epoch by epoch."""
     share = run.times.clock_difference_share
-    outcome = "passed" if share <= CLOCK_TOLERANCE else "failed"
-    return answer("clock", outcome, "differs", share=share, limit=CLOCK_TOLERANCE)
+    exact = share <= CLOCK_TOLERANCE
+    return answer("clock", "passed" if exact else "failed", "differs", share=share, limit=CLOCK_TOLERANCE)
 
 
 def _warm_up(run: Run) -> Check:
@@ -92,8 +92,8 @@ def _standstill(run: Run) -> Check:
 def _data_wait(run: Run) -> Check:
     share = run.times.data_wait_share
     long = share > DATA_WAIT_LIMIT
-    outcome, reason = ("warning", "long") if long else ("passed", "short")
-    return answer("data_wait", outcome, reason, share=share, limit=DATA_WAIT_LIMIT)
+    values = {"share": share, "limit": DATA_WAIT_LIMIT}
+    return answer("data_wait", "warning" if long else "passed", "long" if long else "short", **values)
 
 
 def _loss(run: Run) -> Check:

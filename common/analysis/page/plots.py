@@ -163,8 +163,8 @@ def _memory(group: Group, words: Wording) -> Plot | None:
             left += size / 2**30
         axes.barh(height, max(0.0, peak.peak_bytes / 2**30 - left), 0.62, left=left, color=colour, alpha=REST_SHADE)
         label_bar(axes, peak.peak_bytes / 2**30, height, number(peak.peak_bytes / 2**30), most)
-    for part, shade in (STATIC_SHADES | {f"rest{kind}": REST_SHADE}).items():
-        axes.barh(0, 0, color=INK, alpha=shade, label=words.say(f"figure.{part}"))
+    for name, shade in (STATIC_SHADES | {f"rest{kind}": REST_SHADE}).items():
+        axes.barh(0, 0, color=INK, alpha=shade, label=words.say(f"figure.{name}"))
     names = [words.say("name.device" if peak.kind == "device" else "name.rank_of", row=row.name, number=peak.number)
              if row.devices > 1 else words.text(row.name) for row, peak in bars]  # fmt: skip
     name_bars(axes, names, words.say("figure.gib"))
@@ -185,7 +185,7 @@ def _loss(group: Group, words: Wording) -> Plot | None:
         losses = epochs["mean_loss"].astype(float)
         axes.plot(epochs["epoch"], losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
                   linestyle="-" if row.is_valid else ":", label=words.text(row.name))  # fmt: skip
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(words.say("figure.epoch"))
     axes.set_ylabel(words.say("figure.mean_loss"))
     axes.grid(axis="y", color=MUTED, linewidth=0.6, alpha=0.5)

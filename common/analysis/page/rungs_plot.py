@@ -20,8 +20,8 @@ def draw_rungs(found: Climb, words: Wording) -> Plot:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(1.15 * len(bars))
         for height, (row, _, outcome) in enumerate(bars):
-            look = {"color": COLOURS["ddp"]} if outcome == "kept" else {"color": CARD, "hatch": "////"}
-            axes.barh(height, row.throughput.value, 0.62, edgecolor=COLOURS["ddp"], **look)
+            colour, hatch = (COLOURS["ddp"], None) if outcome == "kept" else (CARD, "////")
+            axes.barh(height, row.throughput.value, 0.62, color=colour, hatch=hatch, edgecolor=COLOURS["ddp"])
             low, high = row.throughput.interval or (row.throughput.value,) * 2
             axes.plot([low, high], [height, height], color=INK, linewidth=1.4)
             memory = gib(row.memory[0].peak_bytes) if row.memory else ""

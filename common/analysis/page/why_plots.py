@@ -13,7 +13,7 @@ from common.analysis.page.plots import MAX_BARS, flagged, label_bar, name_bars, 
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
 from common.formats import FORMS
-from common.records import AllReduce
+from common.records import AllReduce, PhaseName
 
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
@@ -48,7 +48,7 @@ LEAST_SEEN = 0.01
 """Share of the longest step below which a phase is narrower than its own edge."""
 
 
-def _style(name: str) -> dict:
+def _style(name: PhaseName) -> dict:
     hatch = "////" if name in BETWEEN_DEVICES else None
     return {"color": PHASE_COLOURS[name], "hatch": hatch, "edgecolor": CARD, "linewidth": 0.6}
 

@@ -63,9 +63,9 @@ class Wording(Sentences):
 
     def cell(self, cell: Cell) -> str:
         """What stands in a cell, without its interval and notes."""
-        if not cell.form:
+        if cell.number is None:
             return self.text(cell.value)
-        values = [cell.value] if cell.beside is None else [cell.value, cell.beside]
+        values = [cell.number] if cell.beside is None else [cell.number, cell.beside]
         return " / ".join(self.written(cell.form, value) for value in values)
 
     def interval(self, cell: Cell) -> str:
@@ -73,7 +73,7 @@ class Wording(Sentences):
         if cell.interval is None:
             return ""
         ends = self._ends(cell.form, cell.interval)
-        return ends.number if ends.unit == self.written(cell.form, cell.value).unit else ends
+        return ends.number if ends.unit == self.written(cell.form, cell.number).unit else ends
 
     def _ends(self, form: str, ends: tuple[float, float]) -> Written:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""

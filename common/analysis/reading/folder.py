@@ -64,7 +64,9 @@ def read_folder(folder: Path) -> Folder:
         raise UsageError(
             f"cannot read --results-dir {folder} ({reason}): give the folder that 02, 03 and 04 wrote"
         ) from None
-    found, checked, seen, shared_parts = Folder(), [], {}, {}
+    found, checked = Folder(), []
+    seen: dict[str, str] = {}
+    shared_parts: dict[str, BaseModel] = {}
     for path in paths:
         name = path.name.encode(errors="replace").decode()  # a name may be no text at all
         try:
