@@ -6,6 +6,7 @@ from bisect import bisect
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from statistics import fmean
 
 import pandas as pd
 
@@ -81,6 +82,11 @@ class Row:
     def step(self) -> Estimate | None:
         """Seconds of a step: the mean over the measured epochs. Steps of experiments are others, and not as long."""
         return self.seconds_per_sample and self.seconds_per_sample.times(self.record.config.global_batch_size)
+
+    @cached_property
+    def typical_step(self) -> float:
+        """Seconds of a step, the mean of the runs' medians: without the wait for an epoch's first batch."""
+        return fmean(run.times.typical_step.value for run in self.runs)
 
     @cached_property
     def epoch_samples(self) -> int:

@@ -11,14 +11,14 @@ from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
-from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
+from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
 from common.analysis.judging.headline import short_method
 from common.analysis.judging.ledger import Ledger, ledgers
-from common.analysis.judging.reasons import MAX_IDLE
-from common.analysis.judging.row_checks import troubles
+from common.analysis.judging.reasons import MAX_IDLE, what_a_new_thread_lacks
 from common.analysis.statistics.medians import is_cost
 from common.records import PhaseName
 
+WAITS_WORTH_SAYING = 0.05
 WORTH_SAYING = 0.1
 """Share of a step from which new threads, or a phase that grew, is given as the reason."""
 
@@ -33,6 +33,11 @@ class Answer:
     why: list[Finding]
     """Parts of one sentence; empty without steps that were taken apart. A step is as long in it as the measured ones,
     in which the ledger finds the same prices."""
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a mark in the table wants an explanation."""
+        return any(cell.warnings for line in self.table.lines for cell in line.cells)
 
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
@@ -68,7 +73,7 @@ def name_cell(row: Row) -> Cell:
 
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
-    doubts = tuple(check for check in troubles(checks[row], "speed") if check.id != "devices")  # its name says it
+    doubts = speed_doubts(checks[row])
     if row is one:
         return Cell(1.0, "×", notes=(finding("note.speed", speed=row.throughput),), warnings=doubts)
     if row.speed_up is None:
@@ -77,17 +82,27 @@ def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
 
 
 def _memory(row: Row, one: Row | None) -> Cell:
-    """The fullest device (or process), and what all of them hold."""
+    """On GPUs the fullest device, and what the others hold; on cores all processes."""
     peaks = [peak.peak_bytes for peak in row.memory]
     if not peaks:
         return not_available(finding("note.not_measured"))
+    if not row.on_gpu:
+        return _process_memory(sum(peaks), one)
     most = max(peaks)
     if one is None or not one.memory:
         return Cell(most, "GiB")
     differ = most > 1.01 * min(peaks)
     size = finding("note.sizes", range=(min(peaks), most)) if differ else finding("note.size", bytes=most)
-    in_all = (finding("note.in_all", bytes=sum(peaks)),) if len(peaks) > 1 and not row.on_gpu else ()
-    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size, *in_all))
+    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
+
+
+def _process_memory(total: int, one: Row | None) -> Cell:
+    """All processes together: an emulated DataParallel has its replicas in one."""
+    if one is None or not one.memory:
+        return Cell(total, "GiB")
+    return Cell(
+        total / sum(peak.peak_bytes for peak in one.memory), "times", notes=(finding("note.size", bytes=total),)
+    )
 
 
 def _energy(row: Row, one: Row | None) -> Cell:
@@ -106,10 +121,26 @@ def _why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     found = [_slowed(books)]
     found += [_why_dp(dp, one or ddp, books)] if dp else []
     if ddp and ddp.anatomy.exposed:
-        exposed = ddp.anatomy.exposed
-        id = "why.exchange" if exposed.is_above_zero else "why.no_exchange"
-        found.append(finding(id, method=short_method(ddp), exposed=exposed, step=ddp.step.value))
+        found.append(_why_ddp(ddp, books))
     return [part for part in found if part]
+
+
+def _why_ddp(ddp: Row, books: list[Ledger]) -> Finding:
+    """What the exchange adds, as the ledger has it, where there is one."""
+    exposed = ddp.anatomy.exposed
+    item = next((item for book in books if book.row is ddp for item in book.items if item.id == "exchange"), None)
+    if any(book.row is ddp for book in books):
+        adds = item.seconds if item and item.interval and item.interval[0] > 0 else None
+    else:
+        adds = exposed.value if exposed.is_above_zero else None
+    values = {"method": short_method(ddp), "step": ddp.step.value, "waits": _waits(ddp, books)}
+    return finding("why.no_exchange", **values) if adds is None else finding("why.exchange", exposed=adds, **values)
+
+
+def _waits(row: Row, books: list[Ledger]) -> Finding:
+    """What waits and rare long steps add to an average step, where that is much."""
+    cost = _certain("waits", row, books, WAITS_WORTH_SAYING)
+    return finding("why.waits", cost=cost) if cost else finding("nothing")
 
 
 def _slowed(books: list[Ledger]) -> Finding | None:
@@ -125,10 +156,10 @@ def _launches(dp: Row, books: list[Ledger]) -> Finding:
     return finding("why.launches", cost=cost) if cost else finding("nothing")
 
 
-def _certain(id: str, row: Row, books: list[Ledger]) -> float | None:
-    """Seconds of an item in the row's ledger that is above zero for certain, and large enough to be said first."""
+def _certain(id: str, row: Row, books: list[Ledger], least: float = WORTH_SAYING) -> float | None:
+    """Seconds of an item in the row's ledger that is above zero for certain, and at least such a share of a step."""
     for item in (item for book in books if book.row is row for item in book.items):
-        if item.id == id and item.interval and item.interval[0] > 0 and item.seconds > WORTH_SAYING * row.step.value:
+        if item.id == id and item.interval and item.interval[0] > 0 and item.seconds > least * row.step.value:
             return item.seconds
     return None
 
@@ -148,6 +179,8 @@ def _why_dp(dp: Row, other: Row | None, books: list[Ledger]) -> Finding | None:
                 replicas=finding("why.replicas", cost=replicas) if is_cost(replicas) else finding("nothing"),
                 bytes=finding("why.bytes", seconds=over_link) if over_link else finding("nothing"),
                 launches=_launches(dp, books),
+                waits=_waits(dp, books),
+                because=finding("why.plans") if what_a_new_thread_lacks(dp).id != "nothing" else finding("nothing"),
                 idle=idle or 0.0,
             )
     if other is None:

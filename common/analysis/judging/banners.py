@@ -40,6 +40,14 @@ def scaling_meaning(group: Group) -> Finding:
     return finding(f"scaling.{group.scaling}" if group.scales else "nothing")
 
 
+def images_of(group: Group) -> Finding:
+    """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
+    config = group.rows[0].record.config
+    id = "images.synthetic" if config.data_source == "synthetic" else "images.folder"
+    samples = max(row.record.config.samples_per_epoch for row in group.rows)
+    return finding(id, source=config.data_source, samples=samples)
+
+
 def banners(groups: Sequence[Group]) -> list[Finding]:
     """For every run that was emulated, shared or oversubscribed."""
     rows = [row for group in groups for row in group.rows]

@@ -18,6 +18,7 @@ from common.analysis.judging.cells import (
     estimate_cell,
     not_available,
 )
+from common.analysis.judging.checking import Check
 from common.analysis.judging.row_checks import PooledCheck, troubles
 from common.analysis.statistics.estimates import Estimate
 
@@ -46,7 +47,7 @@ def comparison_cells(group: Group, checks: Checks) -> Table:
 
 
 def _cells(row: Row, checks: list[PooledCheck], has_energy: bool) -> list[Cell]:
-    config, doubts = row.record.config, troubles(checks, "speed")
+    config, doubts = row.record.config, speed_doubts(checks)
     each = finding("note.each", count=config.per_device_batch_size)
     return [
         _method(row),
@@ -59,6 +60,11 @@ def _cells(row: Row, checks: list[PooledCheck], has_energy: bool) -> list[Cell]:
         _efficiency(row),
         *([_energy(row)] if has_energy else []),
     ]
+
+
+def speed_doubts(checks: list[PooledCheck]) -> tuple[Check, ...]:
+    """The checks that spoil a row's speed, but for the one that its name words already: emulated, shared."""
+    return tuple(check for check in troubles(checks, "speed") if check.id != "devices")
 
 
 def _method(row: Row) -> Cell:

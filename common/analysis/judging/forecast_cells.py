@@ -81,8 +81,8 @@ def _advice(found: GroupForecast) -> list[Advice]:
     follows = consequences(found)
     if follows is None:
         return []
-    values = {"devices": follows.devices, "most": MAX_DEVICES, "rests_on": found.exchange.rests_on()}
-    reach = {limit: finding("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=MAX_DEVICES)
+    values = {"devices": follows.devices, "most": found.most, "rests_on": found.exchange.rests_on()}
+    reach = {limit: finding("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=found.most)
              for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
@@ -90,8 +90,11 @@ def _advice(found: GroupForecast) -> list[Advice]:
     reaches = "reach_none" if follows.below_50 == 2 else "reach_not_two" if follows.below_90 == 2 else "reach"
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     of_link = Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link))
+    because = "because.reach" if found.most == MAX_DEVICES else "because.reach_of_one_machine"
+    of_reach = Advice(finding(f"advice.{reaches}", **values, **reach), finding(because, **values))
+    has_a_link = found.most > follows.devices  # all cores of a machine are joined already
     return [
-        *([of_link] if follows.half_gain_bytes_per_second else []),
-        Advice(finding(f"advice.{reaches}", **values, **reach), finding("because.reach", **values)),
-        Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values)),
+        *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
+        *([of_reach] if has_a_link else []),
+        Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values, **shares)),
     ]

@@ -50,6 +50,8 @@ class GroupJudgement:
     short: Finding
     """A title for the contents."""
     scaling: Finding
+    images: Finding
+    """What was trained on."""
     checks: dict[Row, list[PooledCheck]]
     comparison: Table
     verdicts: list[Finding]
@@ -173,6 +175,7 @@ def _judge_group(number: int, group: Group, question: Question, in_full: bool, i
         title=banners.group_title(group),
         short=banners.group_short(group),
         scaling=banners.scaling_meaning(group),
+        images=banners.images_of(group),
         checks={row: checks[row] for row in rows},
         comparison=comparison_cells(group, checks),
         verdicts=group_verdicts(group),

@@ -61,14 +61,34 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     measured = row.step
     smaller = _smaller_batch(row, ddp, ideal) or _slowed(row, ddp, ideal)
     of_method = _dp_items(row, ideal, smaller) if row.method == "dp" else _ddp_items(row)
-    known = [item for item in (smaller, _data_path(row), *of_method) if item]
-    rest = measured.value - ideal.value - sum(item.seconds for item in known)
-    # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
-    reach = hypot(*(_half(part.interval) for part in (ideal, measured, *known)))
+    waits = _waits(row, ideal, measured)
+    # What cannot be told from nothing is no part of the loss that anybody could name.
+    known = [item for item in (smaller, _data_path(row), *of_method) if item and not _may_be_nothing(item)]
+    beside = [waits] if waits and not _may_be_nothing(waits) else []
+    rest = measured.value - ideal.value - sum(item.seconds for item in (*known, *beside))
+    # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's. The waits
+    # have the errors of both means: beside them the rest is a difference of typical steps.
+    reach = hypot(
+        *(_half(part.interval) for part in known), *(() if beside else map(_half, (ideal.interval, measured.interval)))
+    )
     ends = None if isnan(reach) else (rest - reach, rest + reach)
     # Prices are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
     id = "hidden" if row.method == "dp" and row.on_gpu and ends and ends[1] < 0 else "rest"
-    return Ledger(row, ideal, measured, (*known, Item(id, rest, ends)))
+    return Ledger(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
+
+
+def _may_be_nothing(item: Item) -> bool:
+    return item.interval is not None and item.interval[0] <= 0 <= item.interval[1]
+
+
+def _waits(row: Row, ideal: Estimate, measured: Estimate) -> Item:
+    """What an average step takes beyond a typical one, less the same of one device: the wait for an epoch's first
+    batch, and rare long steps."""
+    one = row.baseline
+    share = ideal.value / one.step.value
+    more = (measured.value - row.typical_step) - (ideal.value - share * one.typical_step)
+    reach = hypot(_half(ideal.interval), _half(measured.interval))
+    return Item("waits", more, None if isnan(reach) else (more - reach, more + reach))
 
 
 def _half(interval: tuple[float, float] | None) -> float:
@@ -104,7 +124,16 @@ def _dp_items(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | No
 
 
 def _ddp_items(row: Row) -> list[Item | None]:
-    return [_item("exchange", row.anatomy.exposed)]
+    """What the exchange adds, by experiment. On GPUs the steps of that begin with idle devices, which wait for launches
+    that a host far ahead has done before: there it is no more than what a typical step is longer than one device's."""
+    exchange = _item("exchange", row.anatomy.exposed)
+    if not exchange or not row.on_gpu or not _has_the_same_batch(row):
+        return [exchange]
+    longer = row.typical_step - row.baseline.typical_step
+    if longer >= exchange.seconds:
+        return [exchange]
+    reach = hypot(*(_half(one.runs[-1].times.typical_step.interval) for one in (row, row.baseline)))
+    return [Item("exchange", longer, None if isnan(reach) else (longer - reach, longer + reach))]
 
 
 def _data_path(row: Row) -> Item | None:

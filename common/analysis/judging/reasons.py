@@ -84,13 +84,13 @@ def thread_cost(row: Row) -> Finding:
         row=row.name,
         cost=cost,
         interval=median_interval(cost),
-        because=_what_a_new_thread_lacks(row),
+        because=what_a_new_thread_lacks(row),
         replicas=_replica_cost(row.anatomy.new_replicas_cost),
         bytes=finding("bytes.need", seconds=seconds) if seconds else finding("bytes.unknown"),
     )
 
 
-def _what_a_new_thread_lacks(row: Row) -> Finding:
+def what_a_new_thread_lacks(row: Row) -> Finding:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
     for record in reversed(row.tables.probed):
         times = record.probes.launches

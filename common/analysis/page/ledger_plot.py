@@ -5,22 +5,23 @@ from __future__ import annotations
 import matplotlib as mpl
 
 from common.analysis.judging.ledger import Ledger
-from common.analysis.page.drawing import CARD, COLOURS, INK, PHASE_COLOURS, STYLE, Plot, new_figure
+from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import flagged, name_bars, titled
 from common.analysis.page.wording import Wording
 from common.formats import FORMS
 
 ITEM_COLOURS = {
-    "ideal": PHASE_COLOURS["forward"],
-    "smaller_batch": PHASE_COLOURS["backward"],
-    "slowed": PHASE_COLOURS["backward"],
+    "ideal": COLOURS["single"],
+    "smaller_batch": PHASE_COLOURS["optimizer"],
+    "slowed": PHASE_COLOURS["optimizer"],
     "new_threads": PHASE_COLOURS["scatter"],
     "new_replicas": PHASE_COLOURS["replicate"],
-    "launches": PHASE_COLOURS["reduce"],
+    "launches": PHASE_COLOURS["loss"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
     "data_path": PHASE_COLOURS["copy"],
-    "rest": PHASE_COLOURS["data wait"],
+    "waits": PHASE_COLOURS["data wait"],
+    "rest": CARD,
 }
 MIN_LABELLED = 0.09
 """A segment below this share of the longest bar has no room for its number; the table has it."""
@@ -64,7 +65,8 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
         name_bars(axes, labels, words.say("figure.ms_for_samples", samples=samples))
         figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     said = zip(labels, (FORMS["ms"](seconds) for _, seconds, _ in bars), strict=True)
-    return titled("ledger", figure, words, alt="; ".join(map(" ".join, said)), samples=samples)
+    caption = "ledger_hidden" if any(book.items[-1].id == "hidden" for book in books) else "ledger"
+    return titled("ledger", figure, words, caption=caption, alt="; ".join(map(" ".join, said)), samples=samples)
 
 
 def _number(axes, height: float, left: float, seconds: float) -> None:
@@ -80,4 +82,9 @@ def _total(axes, height: float, seconds: float, beyond: float = 0.0) -> None:
 
 def _style(id: str) -> dict:
     hatch = None if id in ("ideal", "smaller_batch", "slowed") else "////"
-    return {"color": ITEM_COLOURS[id], "hatch": hatch, "edgecolor": CARD, "linewidth": 0.6}
+    return {
+        "facecolor": ITEM_COLOURS[id],
+        "hatch": hatch,
+        "edgecolor": MUTED if id == "rest" else CARD,
+        "linewidth": 0.6,
+    }

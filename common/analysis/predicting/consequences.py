@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.predicting.links import MAX_DEVICES, Link
+from common.analysis.predicting.links import Link
 from common.analysis.predicting.parallel_steps import ddp_step
 from common.analysis.predicting.ring import AllReduceModel, Ring
 
@@ -24,7 +24,7 @@ class Consequences:
     """Over a slower link, without latency, DDP loses more than half of what it gains over one device; None where it is
     predicted to gain nothing over any."""
     below_90: int | None
-    """The fewest devices on which efficiency is below 90 %; None if it is not on 1,024."""
+    """The fewest devices on which efficiency is below 90 %; None if it is not on as many as the link may carry."""
     below_50: int | None
     efficiency: float
     with_double_batch: float
@@ -45,8 +45,8 @@ def consequences(found: GroupForecast) -> Consequences | None:
     return Consequences(
         devices=devices,
         half_gain_bytes_per_second=_slowest_link(lambda link: devices * efficiency(Ring(link), devices) - 1),
-        below_90=_first_below(0.9, lambda count: efficiency(exchange, count)),
-        below_50=_first_below(0.5, lambda count: efficiency(exchange, count)),
+        below_90=_first_below(0.9, found.most, lambda count: efficiency(exchange, count)),
+        below_50=_first_below(0.5, found.most, lambda count: efficiency(exchange, count)),
         efficiency=efficiency(exchange, devices),
         with_double_batch=efficiency(exchange, devices, work=2.0),
         with_half_bytes=efficiency(exchange, devices, size=0.5),
@@ -65,11 +65,11 @@ def _slowest_link(gain) -> float | None:
     return high
 
 
-def _first_below(limit: float, efficiency) -> int | None:
+def _first_below(limit: float, most: int, efficiency) -> int | None:
     """The fewest devices with an efficiency below the limit: it falls with their number, so that bisection finds it."""
-    if efficiency(MAX_DEVICES) >= limit:
+    if efficiency(most) >= limit:
         return None
-    low, high = 1, MAX_DEVICES
+    low, high = 1, most
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if efficiency(middle) < limit else (middle, high)

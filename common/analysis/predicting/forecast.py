@@ -13,7 +13,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Line, table_of
 from common.analysis.findings import Finding, finding
 from common.analysis.predicting.basis import Basis, basis_of, typical_step
-from common.analysis.predicting.links import Link
+from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE, Link
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
 from common.records import Method
@@ -80,6 +80,8 @@ class GroupForecast:
 
     basis: Basis
     exchange: AllReduceModel | None
+    most: int
+    """So many devices the link may carry: those of one machine, unless the links were given."""
     forecasts: list[Forecast] = field(default_factory=list)
 
 
@@ -89,7 +91,8 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     if basis is None:
         return None
     exchange = _exchange(basis, question)
-    found = GroupForecast(basis, exchange)
+    in_one_machine = basis.row.record.environment.cpu_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
+    found = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
     for devices in question.counts or _counts(group, basis):
         if devices > 1 and exchange:
             found.forecasts.append(_ddp(group, basis, exchange, devices, question))

@@ -62,4 +62,5 @@ def read_counts(text: str, flag: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
+MAX_GPUS_IN_A_MACHINE = 8
 MAX_DEVICES = 1024

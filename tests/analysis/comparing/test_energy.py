@@ -57,6 +57,6 @@ def test_idle_power_may_be_unknown():
 def test_the_column_is_there_only_where_something_was_counted():
     cells = table_of(make("single", 1, 1280.0), make("ddp", 2, None, None))
     assert cells["One device"]["energy"].text == "2.00 kJ"
-    assert cells["One device"]["energy"].notes[0].startswith("idle ")
+    assert cells["One device"]["energy"].notes[0].startswith("of it idle power ")
     assert (cells["DDP × 2"]["energy"].text, cells["DDP × 2"]["energy"].notes) == ("n/a", ["not counted"])
     assert "energy" not in table_of(make("single", 1, None))["One device"]

@@ -75,7 +75,7 @@ def test_data_bound():
 def test_exposed_communication():
     (line,) = fired("exposed_communication", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=420, off=350))))
     assert "adds 70.0 ms of a step (19 %)" in line
-    assert re.search(r"96.1 % interval .*, 9 steps", line)
+    assert re.search(r"95 % interval .*, 9 steps", line)
     assert "--accumulation-steps" in line
     assert "--comm-hook fp16" in line
     on_gpus = [make_record(m, d, kind="cuda") for m, d in (("single", 1), ("dp", 2))]
@@ -96,8 +96,16 @@ def test_exposed_communication_that_may_be_chance_is_no_reason():
 def test_larger_buckets():
     (line,) = fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=360))))
     assert "--one-bucket" in line
-    assert "20.0 ms quicker (96.1 % interval 19.8–20.2 ms," in line
+    assert "20.0 ms quicker (95 % interval 19.8–20.2 ms," in line
     assert fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=400)))) == []
+
+
+def test_no_bucket_gains_on_gpus_what_training_has_not_lost():
+    """Steps of the experiment begin with idle devices; those of the training are 20 ms longer than one device's."""
+    anatomy = make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=330))
+    for step, lines in ((0.52, 0), (0.60, 1)):
+        records = [make_record(kind="cuda"), make_record("ddp", 2, step, kind="cuda", anatomy=anatomy)]
+        assert len(fired("larger_buckets", *records)) == lines
 
 
 def test_dp_moves_the_model():
@@ -117,7 +125,7 @@ def test_straggler():
     slow = make_anatomy("ddp", make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310))
     (line,) = fired("straggler", *lab(ddp=slow))
     assert "what slows rank 1" in line
-    assert "it works 432 ms, rank 0 332 ms" in line
+    assert "It works 432 ms of a step of DDP × 2; rank 0 works 332 ms" in line
     assert fired("straggler", *lab(ddp=make_anatomy("ddp"))) == []
 
 
@@ -164,7 +172,7 @@ def test_least_energy():
     frugal, hungry = drawing("single", 1, 1000.0, step_seconds=0.5), drawing("ddp", 2, 1500.0, 1500.0, step_seconds=0.5)
     (line,) = fired("least_energy", frugal, hungry)
     assert "use one device" in line
-    assert "draws 1.56 kJ for a thousand samples, DDP × 2 2.34 kJ" in line
+    assert "A thousand samples take 1.56 kJ there, and 2.34 kJ with DDP × 2" in line
     assert fired("least_energy", drawing("single", 1, 1560.0), drawing("ddp", 2, 1500.0, 1500.0)) == []
     assert fired("least_energy", *typical_lab()) == []
 
@@ -206,4 +214,5 @@ def test_every_flag_that_is_advised_exists(run_help):
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
     assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
     of_others = {"--standalone", "--nproc", "--max-restarts", "--rdzv-endpoint", "--shm-size"}  # torchrun's, docker's
+    of_others |= {"--link", "--inter-node"}  # step 05's
     assert advised - known - {"--gpus"} - of_others == set()

@@ -52,7 +52,7 @@ def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
     assert dp.endswith(
         "It is the host and not the bytes, which would need 0.608 ms over the link that step 01 measured."
     )
-    assert "exchange not hidden 1.33 ms" in ddp
+    assert "exchange not hidden 0.750 ms" in ddp  # 1.33 from idle devices on: more than the whole step is longer
     assert "host" not in ddp
 
 
@@ -65,7 +65,7 @@ def test_what_no_experiment_explains_is_named():
     (group,) = groups_of(*lab_with_kinds(kept_threads=120, kept_replicas=120))
     dp = next(book for book in ledgers(group) if book.row.method == "dp")
     by_id = {item.id: item.seconds for item in dp.items}
-    assert by_id["new_threads"] == pytest.approx(0, abs=1e-3)
+    assert not {"new_threads", "new_replicas"} & set(by_id)  # they may be nothing
     assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"] - by_id["slowed"], abs=1e-3)
 
 
@@ -79,7 +79,7 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
     slowed = [item.seconds for book in ledgers(group) for item in book.items if item.id == "slowed"]
     assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
     why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
-    assert why[0].startswith("CPU cores that work at the same time slow each other, by 150 ms of DDP's step")
+    assert why[0].startswith("CPU cores that work at the same time slow each other: 150 ms of DDP's step")
     on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
     on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
     (group,) = groups_of(*on_gpus)
@@ -98,7 +98,7 @@ def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outco
 def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
     why = said(judge(read_folder(EXAMPLES / "h100x2-lab")).answer.why)
     assert why[0].endswith(
-        "61.7 ms of a step of 131 ms, and makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
+        "61.7 ms of a step of 131 ms; it makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_smaller_batch_is_not_charged_to_launches_too(tmp_path):
 def test_with_large_batches_the_hosts_work_is_hidden():
     dp = books_of("h200x2-batch256")[0]
     assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
-    assert "hidden behind the devices' work −33.2 ms (−58.8 to −7.62 ms). In training most of it" in said([told(dp)])[0]
+    assert "hidden behind the devices' work −32.4 ms (−45.1 to −19.8 ms). In training most of it" in said([told(dp)])[0]
     why = said(judge(read_folder(EXAMPLES / "h200x2-batch256")).answer.why)
     assert why[0].endswith("mostly hidden here: the device has nothing to do for 1 % of a step only")
 

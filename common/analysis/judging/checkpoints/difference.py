@@ -53,4 +53,5 @@ def _moved(row: Row) -> Finding:
     size = sum(found.bytes_moved.values())
     if row.method == "ddp":
         return finding("own.exchanged", row=row.name, bytes=size, count=len(found.bucket_bytes), host=host)
-    return finding("own.moved", row=row.name, bytes=size, parts=parts, host=host)
+    id = "own.moved" if row.on_gpu else "own.moved_in_memory"
+    return finding(id, row=row.name, bytes=size, parts=parts, host=host)

@@ -71,9 +71,16 @@ class Checkpoint:
         return finding(f"checkpoint.{self.id}")
 
     @property
-    def to_run(self) -> list[str]:
-        """The commands for all that is missing, each once."""
-        return list(dict.fromkeys(command for proof in self.proofs if not proof.is_there for command in proof.commands))
+    def to_run(self) -> list[tuple[Finding, list[str]]]:
+        """What is missing, and the commands for it; each command once."""
+        found: list[tuple[Finding, list[str]]] = []
+        seen: set[str] = set()
+        for proof in self.proofs:
+            commands = [command for command in proof.commands if command not in seen]
+            if commands and not proof.is_there:
+                found.append((proof.told, commands))
+                seen.update(commands)
+        return found
 
     @property
     def progress(self) -> Finding:
