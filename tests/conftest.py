@@ -4,20 +4,24 @@ import fcntl
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, wherever they are run
 
 ROOT = Path(__file__).parents[1]
+TEST_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))  # the same in all of pytest's processes
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+RESTARTING = ["--standalone", "--nproc_per_node=2", "--max-restarts=3"]  # for `torchrun`
 
 # A tenth of resnet18's weights: most of a step of eight small images is the update of all of them.
 SMALL = ["--model", "squeezenet1_1", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
@@ -38,7 +42,8 @@ def run_script(
     env: dict[str, str] | None = None,
     fresh: bool = False,
     own_exit: bool = False,
-    torchrun: bool = False,
+    torchrun: Sequence[str] = (),
+    node: Sequence[str] = (),
     timeout: int = 240,
     **more,
 ) -> subprocess.CompletedProcess:
@@ -47,8 +52,8 @@ def run_script(
     It is forked from a process that has imported torch already (`script_server.py`), for speed, and finds what torchrun
     would have given it. Where the start itself matters, Python, or torchrun with `ranks`, is started: where `fresh` or
     options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
-    matters, `own_exit` lets the interpreter finish in its own way, which takes longer. With `torchrun` the ranks are
-    torchrun's, forked from it: it starts them again where they fail.
+    matters, `own_exit` lets the interpreter finish in its own way, which takes longer. With `torchrun`, its
+    options, the ranks are torchrun's, forked from it; `node` is the network namespace and the host name to do it under.
     """
     env = env or environment()
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
@@ -56,8 +61,8 @@ def run_script(
         starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    options = [*TORCHRUN[3:], f"--nproc_per_node={ranks}", "--max-restarts=3"] if torchrun else []
-    return _forked("training", command, env=env, timeout=timeout, ranks=ranks, own_exit=own_exit, torchrun=options)
+    how = {"ranks": ranks, "own_exit": own_exit, "torchrun": torchrun, "node": node}
+    return _forked("training", command, env=env, timeout=timeout, **how)
 
 
 def run_worker(name: str, *arguments: object, ranks: int, own_exit: bool = False) -> subprocess.CompletedProcess:
@@ -94,16 +99,17 @@ def _forked(
     ranks: int = 0,
     own_exit: bool = False,
     torchrun: Sequence[str] = (),
+    node: Sequence[str] = (),
 ) -> subprocess.CompletedProcess:
-    server = _script_server(kind)
+    server = _script_server(kind, threading.get_ident())
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
         order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
-        order |= {"torchrun": torchrun, "stdout": stdout.name, "stderr": stderr.name}
-        print(json.dumps(order), file=server.stdin, flush=True)
+        order |= {"torchrun": torchrun, "node": node, "stdout": stdout.name, "stderr": stderr.name}
+        print(json.dumps(order), file=server, flush=True)
         try:
-            codes = json.loads(server.stdout.readline())
+            codes = json.loads(server.readline())
         except BaseException:  # Ctrl-C, or pytest's own time limit: the next script gets a server that is not busy
-            server.kill()
+            server.close()
             _script_server.cache_clear()
             raise
         code = next((code for code in codes if code), 0)
@@ -111,10 +117,26 @@ def _forked(
 
 
 @cache
-def _script_server(kind: str) -> subprocess.Popen:
-    """One of a kind for the whole session; it ends with it, since its stdin does."""
-    command = [sys.executable, str(ROOT / "tests" / "script_server.py"), kind]
-    return subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _script_server(kind: str, thread: int) -> TextIO:
+    """A connection to the one server of a kind that all of pytest's processes share; it ends when the last has gone.
+
+    Whoever needs it first starts it, and need not wait: a socket takes connections before its program accepts them.
+    """
+    program = ROOT / "tests" / "script_server.py"
+    address = f"{tempfile.gettempdir()}/lab-{TEST_RUN[:8]}-{kind}"
+    connection = socket.socket(socket.AF_UNIX)
+    with open(program) as lock, connection, socket.socket(socket.AF_UNIX) as listening:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):  # refused: left by a server that was killed
+            Path(address).unlink(missing_ok=True)
+            listening.bind(address)
+            listening.listen(64)
+            connection.connect(address)
+            command = [sys.executable, str(program), kind, str(listening.fileno())]
+            subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, pass_fds=[listening.fileno()])
+        return connection.makefile("rw")
 
 
 def planted(folder: Path, script: str, code: str) -> Path:
@@ -149,7 +171,7 @@ def once(tmp_path_factory):
 
     Whichever of them needs it first makes it; nobody changes what lies in the folder.
     """
-    run = tmp_path_factory.getbasetemp().parent / f"once-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    run = tmp_path_factory.getbasetemp().parent / f"once-{TEST_RUN}"
 
     def made_once(name: str, make: Callable[[Path], Any]) -> Any:
         folder = run / name

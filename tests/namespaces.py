@@ -60,18 +60,27 @@ def run(*command: str) -> None:
     subprocess.run(command, capture_output=True, text=True, check=True)
 
 
-def start(names: tuple[str, ...], number: int, script: str, *arguments: str, port: int = 29511) -> subprocess.Popen:
-    """A script under torchrun on one of the nodes, which meet by c10d's rendezvous on the first of them.
+def torchrun_options(nodes: int, number: int, port: int = 29511) -> list[str]:
+    """For one of the nodes, which meet by c10d's rendezvous on the first of them.
 
     Their host names are theirs alone, and no name service knows them: hence `is_host` and `--local-addr`.
     """
+    options = [f"--nnodes={nodes}", "--nproc_per_node=1", "--rdzv-id=lab", "--rdzv-backend=c10d"]
+    options += [f"--rdzv-endpoint={node_address(0)}:{port}", f"--rdzv-conf=is_host={int(number == 0)}"]
+    return [*options, f"--local-addr={node_address(number)}"]
+
+
+def node_environment(number: int) -> dict[str, str]:
+    return environment(GLOO_SOCKET_IFNAME=f"veth{number}")
+
+
+def start(names: tuple[str, ...], number: int, script: str, *arguments: str, port: int = 29511) -> subprocess.Popen:
+    """A script under torchrun on one of the nodes."""
     named = ["unshare", "--uts", "sh", "-c", f'hostname {node_name(number)}; exec "$@"', "sh"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={len(names)}", "--nproc_per_node=1"]
-    torchrun += ["--rdzv-id=lab", "--rdzv-backend=c10d", f"--rdzv-endpoint={node_address(0)}:{port}"]
-    torchrun += [f"--local-addr={node_address(number)}", f"--rdzv-conf=is_host={int(number == 0)}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *torchrun_options(len(names), number, port)]
     return subprocess.Popen(
         ["ip", "netns", "exec", names[number], *named, *torchrun, str(ROOT / script), *arguments],
-        env=environment(GLOO_SOCKET_IFNAME=f"veth{number}"),
+        env=node_environment(number),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

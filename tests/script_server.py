@@ -5,14 +5,19 @@ and forks for every order that it reads (JSON, one a line): one child, or one fo
 around them what torchrun would have given them; or, with options for it, torchrun itself, which forks its ranks. A
 child becomes the script, down to its exit; the answer, a line again, is the list of exit codes, that of the first to
 end first. Of what trains little is imported before the fork, so that a test can plant a fault in the rest.
+
+    script_server.py KIND       orders come from stdin, answers go to stdout
+    script_server.py KIND FD    orders come from all who connect to this listening socket; ends after the last of them
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -20,6 +25,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import TextIO
 
 PRELOADED = {
     "training": ["rich.progress", "torch.distributed", "torch.profiler", "common.records", "common.machine.vision"],
@@ -37,6 +43,25 @@ if kind == "training":
     sys.modules["common.machine.vision"].import_torchvision()
 
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
+
+
+def next_client(listening: socket.socket) -> TextIO:
+    """A client's connection, in a fork that serves it alone. The process that forks ends here, with the last of them."""
+    while True:
+        if select.select([listening], [], [], 1)[0]:
+            connection, _ = listening.accept()
+            if not os.fork():
+                listening.close()
+                with connection:
+                    return connection.makefile("rw")
+            connection.close()
+            continue
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # a client has gone
+        except ChildProcessError:
+            os.unlink(listening.getsockname())
+            os._exit(0)
 
 
 def meeting_point(port: int):
@@ -107,6 +132,15 @@ def become_torchrun(options: list[str], script: str, arguments: list[str], env: 
     become(importlib.import_module("torch.distributed.run").__file__, [*options, script, *arguments], env)
 
 
+def enter(namespace: str, host: str):
+    """Move this process into a network namespace, under a host name of its own."""
+    libc = ctypes.CDLL(None, use_errno=True)  # from Python 3.12 on, os has both calls
+    with open(f"/run/netns/{namespace}") as file:
+        if libc.setns(file.fileno(), 0) or libc.unshare(0x04000000):  # CLONE_NEWUTS
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
+    socket.sethostname(host)
+
+
 def become(script: str, arguments: list[str], env: dict[str, str], own_exit: bool = False):
     """Run a script in this process, which ends with it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what started the tests may ignore both: nohup, `&`
@@ -136,7 +170,11 @@ def become(script: str, arguments: list[str], env: dict[str, str], own_exit: boo
     os._exit(code)  # Python's own way out takes as long as the import of torch did
 
 
-for line in sys.stdin:
+orders, answers = sys.stdin, sys.stdout
+if len(sys.argv) > 2:
+    orders = answers = next_client(socket.socket(fileno=int(sys.argv[2])))
+
+for line in orders:
     order = json.loads(line)
     torchrun = order.get("torchrun")
     ranks = 0 if torchrun else order["ranks"]
@@ -148,18 +186,22 @@ for line in sys.stdin:
     if not children[-1]:
         break
     store = meeting_point(port) if ranks else None
-    print(json.dumps(ends(children)), flush=True)
+    print(json.dumps(ends(children)), file=answers, flush=True)
     del store
 else:
-    sys.exit()
+    os._exit(0)
 
 # Only children come here.
+if orders is not sys.stdin:
+    orders.close()
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
 for number, path in enumerate([order["stdout"], order["stderr"]], start=1):
     os.dup2(os.open(path, os.O_RDWR | os.O_APPEND), number)
 os.chdir(order["cwd"])
 signal.alarm(order["timeout"])  # ends the child, or the program that it may turn itself into
 script, *arguments = order["command"]
+if order.get("node"):
+    enter(*order["node"])
 if torchrun:
     become_torchrun(torchrun, script, arguments, order["env"])
 env = ({"OMP_NUM_THREADS": "1"} if ranks > 1 else {}) | order["env"]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from conftest import SMALL, planted, records_in, run_script
+from conftest import RESTARTING, SMALL, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 # Small, with batch norm and without dropout; a loss that falls at once.
@@ -154,7 +154,7 @@ epoch.training_step = killed
 """
     arguments = [*SMALL, "--batch-size", 8, "--warmup-steps", 1, "--results-dir", tmp_path / "results"]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 2, "--resume", "auto"]
-    process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=True)
+    process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=RESTARTING)
     assert process.returncode == 0, process.stderr
     lost, finished = records_in(tmp_path / "results")
     assert lost["status"] in ("failed", "interrupted")  # whichever reached rank 0 first

@@ -1,14 +1,14 @@
 """Two nodes on one machine: network namespaces joined by a link of known bandwidth. Needs root and iproute2."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
-from threading import Timer
 
 import pytest
-from conftest import records_in
-from namespaces import link, missing_here, node_name, start
+from conftest import records_in, run_script
+from namespaces import link, missing_here, node_environment, node_name, torchrun_options
 
 BITS_PER_SECOND = (100_000_000, 60_000_000)
 # Few gradients over slow links: the time is the links', and not that of the cores, which send, receive and train.
@@ -28,16 +28,14 @@ def records(tmp_path_factory) -> dict[int, dict]:
         except subprocess.CalledProcessError as error:
             pytest.skip(f"this kernel does not let namespaces be made and joined: {error.stderr.strip()}")
         training = ["04_ddp_training.py", *TRAINING.split(), "--anatomy-steps", "3", "--results-dir"]
-        processes = [
-            start(namespaces[rate], number, *training, str(folders[rate]))
-            for rate in BITS_PER_SECOND
-            for number in range(2)
-        ]
-        alarm = Timer(180, lambda: [process.terminate() for process in processes])  # torchrun then ends its rank, too
-        alarm.start()
-        output = [process.communicate()[0] for process in processes]
-        alarm.cancel()
-    assert [process.returncode for process in processes] == [0] * 4, "\n".join(output)
+
+        def node(rate: int, number: int) -> subprocess.CompletedProcess:
+            how = {"torchrun": torchrun_options(2, number), "node": (namespaces[rate][number], node_name(number))}
+            return run_script(*training, folders[rate], env=node_environment(number), timeout=180, **how)
+
+        with ThreadPoolExecutor(4) as threads:
+            processes = list(threads.map(node, *zip(*product(BITS_PER_SECOND, range(2)), strict=True)))
+    assert [process.returncode for process in processes] == [0] * 4, "\n".join(each.stderr for each in processes)
     return {rate: one_record(folder) for rate, folder in folders.items()}
 
 
