@@ -46,7 +46,7 @@ gc.freeze()  # a collection in a child would touch, and so copy, every page that
 
 
 def next_client(listening: socket.socket) -> TextIO:
-    """A client's connection, in a fork that serves it alone. The process that forks ends here, with the last of them."""
+    """A client's connection, in a fork that serves it alone. The process that forks ends here, after the last."""
     while True:
         if select.select([listening], [], [], 1)[0]:
             connection, _ = listening.accept()

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from conftest import RESNET, environment, records_in, run_script
+from conftest import SMALL, environment, records_in, run_script
 
 GPU = environment()
 del GPU["CUDA_VISIBLE_DEVICES"]
@@ -13,6 +13,17 @@ GPU |= {name: value for name, value in os.environ.items() if name == "CUDA_VISIB
 def run(script: str, folder: Path, *arguments: object, ranks: int = 0, **variables: str) -> dict:
     """A small run on the GPUs; its record."""
     quick = ["--anatomy-steps", 2, "--workers", 1]
-    process = run_script(script, *RESNET, *quick, *arguments, "--results-dir", folder, ranks=ranks, env=GPU | variables)
+    process = run_script(
+        script,
+        *SMALL,
+        "--model",
+        "resnet18",
+        *quick,
+        *arguments,
+        "--results-dir",
+        folder,
+        ranks=ranks,
+        env=GPU | variables,
+    )
     assert process.returncode == 0, process.stderr
     return records_in(folder)[-1]

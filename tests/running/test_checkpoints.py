@@ -4,11 +4,9 @@ import os
 
 import pytest
 import torch
-from conftest import RESTARTING, SMALL, planted, records_in, run_script
+from conftest import LEARNING, RESTARTING, SMALL, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
-# Small, with batch norm and without dropout; a loss that falls at once.
-LEARNING = [*SMALL, "--model", "shufflenet_v2_x0_5", "--lr", 0.02]
 STARTS = {
     SINGLE: (["--batch-size", 16], 0),
     DP: (["--batch-size", 16, "--gpus", "0,1"], 0),
