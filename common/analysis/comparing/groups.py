@@ -17,8 +17,8 @@ from common.analysis.comparing.facts import (
     BATCH,
     CONFIGURATION,
     KEY,
-    OPTIONS,
     TERMS,
+    Fact,
     Facts,
     Scaling,
     closest,
@@ -54,7 +54,7 @@ class Group:
         return len({row.devices for row in self.rows}) > 1
 
     @cached_property
-    def differences(self) -> dict[str, dict[str | int | float, list[Row]]]:
+    def differences(self) -> dict[str, dict[Fact, list[Row]]]:
         """What differs between the rows although they are compared; options of DDP that were tried are not among it."""
         rows = self.main_rows
         varying = varying_facts(facts_table(row.facts for row in rows))
@@ -93,8 +93,8 @@ def configurations(tables: Tables) -> list[Row]:
     every = comparable.groupby([*KEY, *CONFIGURATION], dropna=False, sort=False)
     rows = [_row(tables, of_row) for _, of_row in every]
     for row in rows:
-        world, options = row.record.world, row.facts.get(OPTIONS, "")
-        row.name = RowName(row.method, world.devices, world.nodes, options=options, is_valid=row.is_valid)
+        world = row.record.world
+        row.name = RowName(row.method, world.devices, world.nodes, options=row.options, is_valid=row.is_valid)
     return rows
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from common.analysis.comparing.facts import OPTIONS, Facts
+from common.analysis.comparing.facts import OPTIONS, Fact, Facts
 from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 
@@ -28,11 +28,11 @@ def name_rows(rows: Iterable[Row]) -> None:
     for row in rows:
         if row.standard is not None:
             # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
-            row.name = replace(row.standard.name, options=row.facts[OPTIONS], is_valid=row.is_valid)
-            row.variant = {OPTIONS: row.facts[OPTIONS]}
+            row.name = replace(row.standard.name, options=row.options, is_valid=row.is_valid)
+            row.variant = {OPTIONS: row.options}
 
 
-def varying_facts(facts: pd.DataFrame) -> dict[str, dict[str | int | float, list]]:
+def varying_facts(facts: pd.DataFrame) -> dict[str, dict[Fact, list]]:
     """Every fact (a column) on which the rows of a table disagree: fact -> value -> the rows that have it.
 
     A fact that one of them lacks (NCCL, for a run without it) is no difference.

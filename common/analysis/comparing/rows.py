@@ -11,7 +11,7 @@ from statistics import fmean
 import pandas as pd
 
 from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
-from common.analysis.comparing.facts import OPTIONS, Facts, other_facts
+from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
 from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
 from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.tables import Tables
@@ -168,10 +168,15 @@ class Row:
         """Runs, as far as more of them make a row better measured."""
         return min(len(self.runs), ENOUGH_RUNS)
 
+    @cached_property
+    def options(self) -> str:
+        """The flags of DDP that are not its default ones; nothing for other methods."""
+        return ddp_flags(self.record.config.ddp)
+
     @property
     def has_default_options(self) -> bool:
         """Whether this is DDP as it is without any of its flags."""
-        return self.method == "ddp" and not self.facts[OPTIONS]
+        return self.method == "ddp" and not self.options
 
     @cached_property
     def facts(self) -> Facts:
