@@ -7,7 +7,7 @@ are prices that experiments found within the same run (docs/measurement.md, "The
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import hypot, isnan, nan
+from math import hypot
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
@@ -19,6 +19,8 @@ from common.analysis.reading.step_anatomy import COPIES_OF_DP
 from common.analysis.statistics.estimates import Estimate, distinguishable, ratio
 from common.analysis.statistics.medians import Median
 
+Interval = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Item:
@@ -27,7 +29,7 @@ class Item:
     id: str
     """Names the word `ledger_item.<id>`."""
     seconds: float
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,9 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     known = [item for item in (smaller, _data_path(row), *of_method) if item and not _may_be_nothing(item)]
     beside = [waits] if waits and not _may_be_nothing(waits) else []
     rest = measured.value - ideal.value - sum(item.seconds for item in (*known, *beside))
-    # Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's. The waits
-    # have the errors of both means: beside them the rest is a difference of typical steps.
-    reach = hypot(
-        *(_half(part.interval) for part in known), *(() if beside else map(_half, (ideal.interval, measured.interval)))
-    )
-    ends = None if isnan(reach) else (rest - reach, rest + reach)
+    # The waits have the errors of both means: beside them the rest is a difference of typical steps.
+    of_means = [] if beside else [ideal.interval, measured.interval]
+    ends = _ends(rest, *of_means, *(item.interval for item in known))
     # Prices are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
     id = "hidden" if row.method == "dp" and row.on_gpu and ends and ends[1] < 0 else "rest"
     return Ledger(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
@@ -87,12 +86,18 @@ def _waits(row: Row, ideal: Estimate, measured: Estimate) -> Item:
     one = row.baseline
     share = ideal.value / one.step.value
     more = (measured.value - row.typical_step) - (ideal.value - share * one.typical_step)
-    reach = hypot(_half(ideal.interval), _half(measured.interval))
-    return Item("waits", more, None if isnan(reach) else (more - reach, more + reach))
+    return Item("waits", more, _ends(more, ideal.interval, measured.interval))
 
 
-def _half(interval: tuple[float, float] | None) -> float:
-    return (interval[1] - interval[0]) / 2 if interval else nan
+def _ends(total: float, *parts: Interval | None) -> Interval | None:
+    """Both ends of a sum or difference by the intervals of its parts; None where one of them has none.
+
+    Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
+    """
+    if None in parts:
+        return None
+    reach = hypot(*((high - low) / 2 for low, high in parts))
+    return total - reach, total + reach
 
 
 def _item(id: str, cost: Median | None) -> Item | None:
@@ -107,19 +112,17 @@ def _dp_items(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | No
     """
     found = row.anatomy
     phases = [found.slowest.phases[name] for name in COPIES_OF_DP if name in found.slowest.phases]
-    halves = [_half(phase.interval) for phase in phases]
     moved = sum(phase.value for phase in phases)
-    ends = None if isnan(hypot(*halves)) else (moved - hypot(*halves), moved + hypot(*halves))
-    copies = Item("copies", moved, ends) if phases else None
+    copies = Item("copies", moved, _ends(moved, *(phase.interval for phase in phases))) if phases else None
     replicas = _item("new_replicas", found.new_replicas_cost)
     items = [_item("new_threads", found.new_threads_cost), replicas, copies]
     kept = found.kinds_of_step.get("kept_threads_seconds")
     if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
         parts = [part for part in (smaller, replicas, copies) if part]
         more = kept.value - ideal.value - sum(part.seconds for part in parts)
-        reach = hypot(*(_half(part.interval) for part in (kept, ideal, *parts)))
+        ends = _ends(more, kept.interval, ideal.interval, *(part.interval for part in parts))
         if more > 0:  # else the devices set the pace
-            items.append(Item("launches", more, None if isnan(reach) else (more - reach, more + reach)))
+            items.append(Item("launches", more, ends))
     return items
 
 
@@ -132,8 +135,8 @@ def _ddp_items(row: Row) -> list[Item | None]:
     longer = row.typical_step - row.baseline.typical_step
     if longer >= exchange.seconds:
         return [exchange]
-    reach = hypot(*(_half(one.runs[-1].times.typical_step.interval) for one in (row, row.baseline)))
-    return [Item("exchange", longer, None if isnan(reach) else (longer - reach, longer + reach))]
+    typical = [one.runs[-1].times.typical_step for one in (row, row.baseline)]
+    return [Item("exchange", longer, _ends(longer, *(step.interval for step in typical)))]
 
 
 def _data_path(row: Row) -> Item | None:
@@ -142,8 +145,8 @@ def _data_path(row: Row) -> Item | None:
     own = row.anatomy.data_path_cost
     if not one or not own:
         return None
-    more, reach = own.value - one.value, hypot(_half(own.interval), _half(one.interval))
-    return Item("data_path", more, None if isnan(reach) else (more - reach, more + reach))
+    more = own.value - one.value
+    return Item("data_path", more, _ends(more, own.interval, one.interval))
 
 
 def _smaller_batch(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:

@@ -34,7 +34,7 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
         return None
     samples = books[0].row.record.config.global_batch_size
     alone = books[0].row.baseline.seconds_per_sample.value * samples
-    bars = [("", alone, [])]
+    bars: list[tuple[str, float, list[tuple[str, float]]]] = [("", alone, [])]
     for book in books:
         scale = samples / book.row.record.config.global_batch_size
         parts = [(item.id, item.seconds * scale) for item in book.items]
