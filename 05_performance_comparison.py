@@ -57,17 +57,17 @@ def main() -> None:
     if "zh-TW" in files and not has_chinese_font():
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    console.out(f"\nReport: {', '.join(map(str, files.values()))}")
+    console.out("\n" + words.say("console.report", files=", ".join(map(str, files.values()))))
     try:
         tables = write_tables(options.results_dir, judgement.csv_tables)
     except OSError as error:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
     else:
-        console.out(f"Tables: {', '.join(map(str, tables))}")
+        console.out(words.say("console.tables", files=", ".join(map(str, tables))))
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures)
-        console.out(f"Plots:  {options.results_dir / 'plots'} ({plots} figures, each as SVG and PNG)")
+        console.out(words.say("console.plots", folder=options.results_dir / "plots", count=plots))
 
 
 def _first(skipped: list) -> str:

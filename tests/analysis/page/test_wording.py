@@ -32,8 +32,8 @@ SAYING = {"finding", "Finding", "say", "text", "answer"}
 
 
 def sources() -> list[Path]:
-    single = [ROOT / "01_environment_check.py", ROOT / "common" / "requirements.py"]
-    return [*(path for folder in SPEAKING for path in folder.rglob("*.py")), *single]
+    single = ("01_environment_check.py", "05_performance_comparison.py", "common/requirements.py")
+    return [*(path for folder in SPEAKING for path in folder.rglob("*.py")), *(ROOT / name for name in single)]
 
 
 def patterns() -> set[str]:
