@@ -106,8 +106,8 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
 def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
     """What the watch's thread does while the main one waits for an exchange to which a rank does not come."""
     with _last_words(run):
-        message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
         try:
+            message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
             _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
         finally:
             run.hangs.end(guilty)
