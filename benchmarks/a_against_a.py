@@ -1,20 +1,27 @@
 """One method against itself: the lab must not find a winner.
 
-Runs one step of the lab in turns under two names, A and B, each time in a fresh process, and compares the two by the
-same functions as the report; so many times over. With 95 % intervals one trial in twenty may name a winner although
-there is none.
+Runs one step of the lab in turns under two names, A and B, each time in a process of its own (forked from one that has
+imported torch, `tests/script_server.py`), and compares the two by the same functions as the report; so many times over.
+With 95 % intervals one trial in twenty may name a winner although there is none. With `--busy`, so many endless loops
+come and go meanwhile, each for 5 to 40 seconds: a neighbour that one of a pair may meet and the other not.
 
     python benchmarks/a_against_a.py --repeats 5                           # 02 against itself, five runs each, once
     python benchmarks/a_against_a.py --repeats 5 --step 03 --trials 10     # ten such trials of 03
     python benchmarks/a_against_a.py --step 04 --device cuda
+    python benchmarks/a_against_a.py --busy 2 --results-dir /tmp/busy      # beside a load; the records stay there
 
 Ends with 1 if so many trials named a winner as happens once in a hundred times where one in twenty does.
 """
 
 import argparse
+import json
+import multiprocessing
+import os
+import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -32,11 +39,10 @@ SIZES = {
     "cuda": (64, ["--model", "resnet50", "--epochs", "2", "--samples-per-epoch", "2560"]),
 }
 """Samples per device, and what else is trained."""
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 STEPS = {
-    "02": [sys.executable, "02_baseline_single_gpu.py", "--batch-size", "{batch}"],
-    "03": [sys.executable, "03_dataparallel_training.py", "--gpus", "0,1", "--batch-size", "{global_batch}"],
-    "04": [*TORCHRUN, "04_ddp_training.py", "--batch-size", "{batch}"],
+    "02": ["02_baseline_single_gpu.py", "--batch-size", "{batch}"],
+    "03": ["03_dataparallel_training.py", "--gpus", "0,1", "--batch-size", "{global_batch}"],
+    "04": ["04_ddp_training.py", "--batch-size", "{batch}"],
 }
 
 
@@ -46,10 +52,20 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=1, help="how many times over (default: 1)")
     parser.add_argument("--step", choices=STEPS, default="02", help="which step (default: 02)")
     parser.add_argument("--device", choices=SIZES, default="cpu", help="cores or GPUs (default: cpu)")
+    parser.add_argument("--busy", type=int, default=0, help="endless loops that come and go beside it (default: 0)")
+    parser.add_argument("--results-dir", type=Path, help="keep the records there (default: nowhere)")
     args = parser.parse_args()
+    if args.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    for seed in range(args.busy):
+        multiprocessing.Process(target=come_and_go, args=(seed,), daemon=True).start()
+    command = [sys.executable, str(ROOT / "tests" / "script_server.py"), "training"]
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     winners = 0
     for number in range(1, args.trials + 1):
-        quotient = trial(args.step, args.device, max(3, args.repeats))
+        with tempfile.TemporaryDirectory() as folder:
+            kept = args.results_dir / str(number) if args.results_dir else Path(folder)
+            quotient = trial(server, args.step, args.device, max(3, args.repeats), kept)
         found, (low, high) = distinguishable(quotient), quotient.interval
         winners += bool(found)
         said = "a WINNER" if found else "no winner"
@@ -58,16 +74,35 @@ def main() -> int:
     return int(winners > binom.ppf(0.99, args.trials, 0.05))
 
 
-def trial(step: str, device: str, repeats: int) -> Estimate:
+def trial(server: subprocess.Popen, step: str, device: str, repeats: int, folder: Path) -> Estimate:
     """A's speed over B's, after so many runs of each in turns."""
     batch, sizes = SIZES[device]
-    command = [word.format(batch=batch, global_batch=2 * batch) for word in STEPS[step]]
-    command += [*sizes, "--device", device, "--anatomy-steps", "0", "--quiet"]
-    with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(repeats):
-            for name in "AB" if repeat % 2 else "BA":
-                subprocess.run([*command, "--results-dir", f"{folder}/{name}"], cwd=ROOT, check=True)
-        return times_as_fast(*(Row(read_folder(Path(folder, name)).runs) for name in "AB"))
+    script, *flags = [word.format(batch=batch, global_batch=2 * batch) for word in STEPS[step]]
+    command = [str(ROOT / script), *flags, *sizes, "--device", device, "--anatomy-steps", "0", "--quiet"]
+    for repeat in range(repeats):
+        for name in "AB" if repeat % 2 else "BA":
+            launch(server, [*command, "--results-dir", str(folder / name)], ranks=2 if step == "04" else 0)
+    return times_as_fast(*(Row(read_folder(folder / name).runs) for name in "AB"))
+
+
+def launch(server: subprocess.Popen, command: list[str], ranks: int) -> None:
+    """Run a script to its end. RuntimeError, with what it wrote, where it fails."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        order = {"command": command, "env": dict(os.environ), "cwd": str(ROOT), "timeout": 600, "own_exit": False}
+        order |= {"ranks": ranks, "stdout": output.name, "stderr": output.name}
+        print(json.dumps(order), file=server.stdin, flush=True)
+        if any(json.loads(server.stdout.readline())):
+            raise RuntimeError(output.read())
+
+
+def come_and_go(seed: int) -> None:
+    """Keep a core busy for 5 to 40 seconds, then leave it for as long; and so on."""
+    chance = random.Random(seed)
+    while True:
+        end = time.monotonic() + chance.uniform(5, 40)
+        while time.monotonic() < end:
+            pass
+        time.sleep(chance.uniform(5, 40))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a thread was ready to run while other programs had the cores: a neighbour that no clock of ours can see."""
+"""How long a thread was ready to run while others had the cores: a neighbour that no clock of ours can see."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ WORTH_TELLING = 0.25
 """Share of an epoch. On a machine of its own a thread waits for a core less than 2 % of the time."""
 
 
-def core_wait_seconds() -> float | None:
+class CoreWait:
+    """A stopwatch of that time, for the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._before = _counted()
+
+    def seconds(self) -> float | None:
+        """Seconds since the stopwatch was made; None where the system does not count them."""
+        now = _counted()
+        return None if now is None or self._before is None else now - self._before
+
+
+def _counted() -> float | None:
     """What Linux has counted for this thread since it began; None elsewhere."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9

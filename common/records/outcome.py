@@ -113,6 +113,9 @@ class RankTrace(Part):
     """The part of each step in which the host waited for the loader."""
     host_epoch_seconds: Many[Seconds]
     """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
+    core_wait_seconds: Many[Seconds] = []
+    """The part of each epoch in which this rank's main thread could have run, but others had the cores; nothing where
+    the system does not count it, and in older records."""
     samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
     checksums: Many[Checksum]

@@ -20,7 +20,7 @@ from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
-from common.measuring.core_wait import WORTH_TELLING, core_wait_seconds
+from common.measuring.core_wait import WORTH_TELLING, CoreWait
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
 from common.records import MAX_FINITE, Anatomy, Epoch, Record
@@ -124,13 +124,13 @@ class MeasuredRun:
         self.progress.phase(name, training.steps_per_epoch - done)
         clock, energy = StepClock(self.place), EnergyMeter(self._gpus)
         barrier()  # the ranks' clocks start together
-        waited = core_wait_seconds()
+        core_wait = CoreWait()
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
-        self._tell_neighbours(waited, result.times.host)
+        waited = core_wait.seconds()
         training.loader.sampler.start = 0
         self._joules.update(energy.joules())
         self._step_seconds = median(result.times.steps)
-        self._enter(number, done, result)
+        self._enter(number, done, result, waited)
         if self._validation:
             found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
             self.recorder.validated(found)
@@ -198,7 +198,7 @@ class MeasuredRun:
 
         return after_step
 
-    def _enter(self, number: int, done: int, result: EpochResult) -> None:
+    def _enter(self, number: int, done: int, result: EpochResult, core_wait: float | None) -> None:
         samples = result.micro_batches * self.config.micro_batch_size
         expected = expected_indices(self.config, number, done * self.config.global_batch_size, samples)
         epoch = Epoch(
@@ -209,21 +209,16 @@ class MeasuredRun:
             expected_checksum=f"{checksum(expected):016x}",
             checkpoint_seconds=result.checkpoint_seconds,
         )
-        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
+        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}", core_wait)
         is_synthetic = self.config.data_source == "synthetic"
         seconds = sum(result.times.steps)
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
+        share = (core_wait or 0.0) / max(result.times.host, 1e-9)
+        if share > WORTH_TELLING and not self.place.world.oversubscribed:
+            self._warn("progress.core_wait", share=share)
         self._tell_unreadable(result.unreadable)
-
-    def _tell_neighbours(self, waited_before: float | None, seconds: float) -> None:
-        """A warning where this thread had to wait for a core for a good part of an epoch of so many seconds."""
-        waited = core_wait_seconds()
-        if waited is not None and waited_before is not None and seconds:
-            share = (waited - waited_before) / seconds
-            if share > WORTH_TELLING:
-                self._warn("progress.core_wait", share=share)
 
     def _tell_unreadable(self, files: list[str]) -> None:
         for name in self.recorder.new_unreadable(files):

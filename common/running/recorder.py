@@ -57,13 +57,14 @@ class Recorder:
             host_epoch_seconds=[],
             samples=[],
             checksums=[],
+            core_wait_seconds=[],
         )
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
         self.static_memory: StaticMemory | None = None
         self.anatomy: Anatomy | None = None
 
-    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str) -> None:
+    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str, core_wait: float | None) -> None:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
         self.epochs.append(epoch)
         self.trace.step_seconds += [
@@ -73,6 +74,8 @@ class Recorder:
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
         self.trace.checksums.append(checksum)
+        if core_wait is not None:
+            self.trace.core_wait_seconds.append(core_wait)
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""

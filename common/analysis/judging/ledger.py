@@ -49,6 +49,11 @@ class Ledger:
         """Seconds of a step beyond the ideal; below zero where a step is better than that."""
         return self.measured.value - self.ideal.value
 
+    @property
+    def says_something(self) -> bool:
+        """Whether anything was lost for certain."""
+        return self.lost > 0 and distinguishable(ratio(self.measured, self.ideal)) is not False
+
 
 def ledgers(group: Group) -> list[Ledger]:
     """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
@@ -189,7 +194,7 @@ def told(book: Ledger) -> Finding:
         "ideal": book.ideal.value,
         "lost": book.lost,
     }
-    if book.lost <= 0 or distinguishable(ratio(book.measured, book.ideal)) is False:
+    if not book.says_something:
         return finding("ledger.nothing_lost", **values)
     *known, rest = book.items
     shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]

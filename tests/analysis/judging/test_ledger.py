@@ -14,12 +14,8 @@ from analysis.judging.test_reasons import lab_with_kinds
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
-from common.analysis.judging.answer import answer_of
-from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import ledgers, told
-from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.reading.folder import read_folder
-from common.formats import FORMS
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
@@ -69,23 +65,6 @@ def test_what_no_experiment_explains_is_named():
     assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"] - by_id["slowed"], abs=1e-3)
 
 
-def test_cores_that_slow_each_other_are_a_reason_of_their_own():
-    """What DDP's steps without exchange take longer than one core's step, for both methods; 350 ms against 200."""
-    records = [
-        make_record("single", 1, 0.2),
-        *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
-    ]
-    (group,) = groups_of(*records)
-    slowed = [item.seconds for book in ledgers(group) for item in book.items if item.id == "slowed"]
-    assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
-    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
-    assert why[0].startswith("CPU cores that work at the same time slow each other: 150 ms of DDP's step")
-    on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
-    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
-    (group,) = groups_of(*on_gpus)
-    assert not [item for book in ledgers(group) for item in book.items if item.id == "slowed"]
-
-
 @pytest.mark.parametrize(("share", "outcome_of_it"), [(1.0, "passed"), (1.29, "warning"), (0.9, "warning")])
 def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outcome_of_it):
     record = make_record("ddp", 2, 0.4)
@@ -95,29 +74,10 @@ def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outco
     assert outcome(record, "anatomy") == outcome_of_it
 
 
-def test_the_reason_on_the_first_screen_has_threads_replicas_and_bytes():
-    why = said(judge(read_folder(EXAMPLES / "h100x2-lab")).answer.why)
-    assert why[0].endswith(
-        "61.7 ms of a step of 131 ms; it makes new replicas, 14.8 ms, while the bytes that it moves need 0.608 ms"
-    )
-
-
-@pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])
-def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
-    """Steps of experiments are others, and of another length; where they are shown it is said so (captions, hints)."""
-    judged = judge(read_folder(EXAMPLES / example))
-    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].why.ledgers}
-    steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
-    assert steps
-    assert steps <= measured
-
-
 def test_one_process_that_launches_for_four_devices_has_its_price():
     dp = said([told(books_of("h200x4")[0])])[0]
     assert "launching for all devices 26.8 ms (12.6–41.0 ms)" in dp
     assert "It is the host and not the bytes" in dp
-    why = said(judge(read_folder(EXAMPLES / "h200x4")).answer.why)
-    assert ", and launches the work of all devices from one process, 26.8 ms" in why[0]
 
 
 def test_a_smaller_batch_is_not_charged_to_launches_too(tmp_path):
@@ -144,8 +104,6 @@ def test_with_large_batches_the_hosts_work_is_hidden():
     dp = books_of("h200x2-batch256")[0]
     assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
     assert "hidden behind the devices' work −32.4 ms (−45.1 to −19.8 ms). In training most of it" in said([told(dp)])[0]
-    why = said(judge(read_folder(EXAMPLES / "h200x2-batch256")).answer.why)
-    assert why[0].endswith("mostly hidden here: the device has nothing to do for 1 % of a step only")
 
 
 def test_over_a_slow_link_it_is_the_bytes(tmp_path):

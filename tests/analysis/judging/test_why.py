@@ -1,0 +1,93 @@
+"""Why, in a sentence for each method: from the ledgers, from experiments alone, or from the phase that grew."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.anatomy_factories import make_anatomy
+from analysis.factories import make_record
+from analysis.views import groups_of, said
+from common.analysis.judging.answer import answer_of
+from common.analysis.judging.judgement import judge
+from common.analysis.judging.ledger import ledgers
+from common.analysis.judging.row_checks import pooled_checks
+from common.analysis.reading.folder import read_folder
+from common.formats import FORMS
+
+EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
+
+
+def why_of(example):
+    return said(judge(read_folder(EXAMPLES / example)).answer.why)
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        ("h100x2-lab",
+         "DP takes 131 ms: new threads in every step, each of which plans its convolutions anew (61.7 ms); new "
+         "replicas of the model (14.8 ms), while the bytes that it moves need 0.608 ms; the other 13.3 ms may be chance"),
+        ("h200x4", "; one process that launches the work of all devices (26.8 ms); "),
+        ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
+        ("h100x2", "DP takes 122 ms: 82.7 ms in the forward pass (one device: 12.6 ms), while the bytes"),
+        ("h200", "DP takes 32.5 ms: no measurable loss"),
+        ("cpu", "DP takes 392 ms: batch and gradients that move between devices (8.63 ms)"),
+    ],
+)  # fmt: skip
+def test_what_dataparallel_loses_its_time_with(example, words):
+    ideal, dp, _ = why_of(example)
+    assert ideal.startswith("Ideally a step takes ")
+    assert words in dp
+
+
+@pytest.mark.parametrize(
+    ("example", "end"),
+    [
+        ("h200x4", "only exchange gradients (0.837 ms after overlap); waits for data and rare long steps (2.41 ms)"),
+        ("h100x2-launch-bound", "which only exchange gradients (5.95 ms after overlap); 4.63 ms are not explained"),
+        ("h200", "one process and one model for each device, which only exchange gradients (no measurable cost)"),
+        ("h100x2-no-peer",
+         "DDP takes 40.4 ms: one process and one model for each device, which only exchange gradients (1.65 ms after "
+         "overlap)"),
+        ("cpu", "(44.3 ms after overlap). Each cause is measured by itself: together they are more than the loss"),
+    ],
+)  # fmt: skip
+def test_what_ddp_loses_its_time_with(example, end):
+    assert why_of(example)[-1].endswith(end)
+
+
+def test_under_strong_scaling_the_ideal_is_one_devices_time_divided():
+    one, halves = make_record("single", 1, 0.4, per_device_batch=32), make_record("ddp", 2, 0.3, per_device_batch=16)
+    halves.anatomy = make_anatomy("ddp")
+    (group,) = groups_of(one, halves)
+    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
+    assert why[0].startswith("Ideally a step takes 200 ms, the time of one CPU core / 2")
+
+
+def test_cores_that_slow_each_other_are_a_reason_of_their_own():
+    """What DDP's steps without exchange take longer than one core's step, for both methods; 350 ms against 200."""
+    records = [
+        make_record("single", 1, 0.2),
+        *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
+    ]
+    (group,) = groups_of(*records)
+    slowed = [item.seconds for book in ledgers(group) for item in book.items if item.id == "slowed"]
+    assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
+    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
+    assert why[0].startswith("Ideally a step takes 200 ms, as on one CPU core; but CPU cores that ")
+    assert why[0].endswith("slow each other (150 ms)")
+    assert not any("slow each other" in part for part in why[1:])
+    on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
+    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
+    (group,) = groups_of(*on_gpus)
+    assert not [item for book in ledgers(group) for item in book.items if item.id == "slowed"]
+
+
+@pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])
+def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
+    """Steps of experiments are others, and of another length; where they are shown it is said so (captions, hints)."""
+    judged = judge(read_folder(EXAMPLES / example))
+    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].why.ledgers}
+    steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
+    assert steps
+    assert steps <= measured
