@@ -85,10 +85,30 @@ def _report(folder: Path, *records) -> Path:
     return page
 
 
+AS_IT_CAME = """() => {
+    const parts = [...document.querySelectorAll('details')];
+    window.open_at_first ??= parts.filter(part => part.open);
+    parts.forEach(part => part.open = window.open_at_first.includes(part));
+    document.activeElement.blur();
+    getSelection().removeAllRanges();
+}"""
+"""Folds and unfolds a page's parts as they were when this was called first, and takes back focus and selection."""
+
+
+@pytest.fixture(scope="session")
+def tabs(browser):
+    """Open tabs, by what they show: to load a page takes more than a second of a core, to show it in another way
+    next to nothing."""
+    return {}
+
+
 @pytest.fixture
-def open_page(tmp_path, compare, browser):
-    """Open a report, or write one of the given records first; requests and console messages are kept."""
-    pages = []
+def open_page(tmp_path, compare, browser, tabs):
+    """Open a report, or write one of the given records first; requests and console messages are kept.
+
+    Tests that look at the same report share its tab, so they change nothing on it but what `AS_IT_CAME` takes back.
+    What lies in `tmp_path` is a test's own.
+    """
 
     def open_(what, width=1280, scheme="light"):
         report = what
@@ -96,19 +116,26 @@ def open_page(tmp_path, compare, browser):
             report = tmp_path / "report.html"
             done = compare(write(tmp_path / "results", *what))
             assert done.returncode == 0, done.stderr
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.requests, page.messages = [], []
-        page.on("request", lambda request: page.requests.append(request.url))
-        page.on("console", lambda message: page.messages.append(message.text))
-        page.on("pageerror", lambda error: page.messages.append(str(error)))
-        page.on("dialog", lambda dialog: (page.messages.append(dialog.message), dialog.dismiss()))
-        page.goto(report.as_uri())
-        pages.append(page)
-        return page
+        name = "own" if report.parent == tmp_path else report
+        tab = tabs.get(name) or tabs.setdefault(name, _new_tab(browser))
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(media="null", color_scheme=scheme)
+        if tab.url != report.as_uri():
+            tab.requests, tab.messages = [], []
+            tab.goto(report.as_uri())
+        tab.evaluate(AS_IT_CAME)
+        return tab
 
-    yield open_
-    for page in pages:
-        page.close()
+    return open_
+
+
+def _new_tab(browser):
+    tab = browser.new_page()
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    tab.on("console", lambda message: tab.messages.append(message.text))
+    tab.on("pageerror", lambda error: tab.messages.append(str(error)))
+    tab.on("dialog", lambda dialog: (tab.messages.append(dialog.message), dialog.dismiss()))
+    return tab
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -24,16 +27,31 @@ def test_each_group_stands_once_and_the_contents_lead_to_all(open_page, h100_pag
     assert len(links) >= 6
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_against_accessibility(open_page, h100_page, scheme):
-    page = open_page(h100_page, scheme=scheme)
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    # Of what passes, it lists one place a rule: to list them all takes longer than to look.
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response
-    passed = {rule["id"] for rule in found["passes"]}
-    assert len(passed) > 20  # it has looked
-    assert "color-contrast" in passed
-    assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == []
+ONCE_EACH = """() => {
+    const known = new Set();
+    document.querySelectorAll('details').forEach(part => part.open = true);
+    document.querySelectorAll('tbody tr').forEach(row => {
+        const parts = [row.closest('table'), row, ...row.querySelectorAll('*')];
+        const look = parts.map(part => part.tagName + '.' + part.className).join();
+        if (known.has(look)) row.remove();
+        known.add(look);
+    });
+    return known.size;
+}"""
+"""Unfolds everything, and takes out of the tables what looks like a row before it: axe takes long for each cell."""
+
+
+def test_axe_finds_nothing_against_accessibility_in_light_and_dark(open_page, h100_page, tmp_path):
+    page = open_page(Path(shutil.copy(h100_page, tmp_path)))
+    assert page.evaluate(ONCE_EACH) > 30  # rows are left
+    for scheme, asked in (("light", {}), ("dark", {"runOnly": ["cat.color"]})):
+        page.emulate_media(color_scheme=scheme)
+        # Of what passes, it lists one place a rule: to list them all takes longer than to look.
+        found = Axe().run(page, options={"resultTypes": ["violations"], **asked}).response
+        passed = {rule["id"] for rule in found["passes"]}
+        assert len(passed) > 20 or asked  # it has looked
+        assert "color-contrast" in passed
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in found["violations"]] == [], scheme
 
 
 BEYOND_AXE = """() => {

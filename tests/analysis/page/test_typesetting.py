@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 import pytest
 from conftest import ROOT
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from common.analysis.findings import finding
 from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
@@ -159,8 +158,8 @@ BROKEN = """() => {
 
 
 @pytest.mark.parametrize("width", [390, 1200])
-def test_words_of_commands_stay_whole_and_can_be_copied(open_page, width):
-    page = open_page([*anatomy_lab(), make_probed()], width)
+def test_words_of_commands_stay_whole_and_can_be_copied(open_page, lab_page, width):
+    page = open_page(lab_page, width)
     assert page.evaluate(BROKEN) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     commands = page.locator(".commands span:not(.word)").first
