@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +22,8 @@ os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, wherever they are ru
 ROOT = Path(__file__).parents[1]
 TEST_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))  # the same in all of pytest's processes
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-RESTARTING = ["--standalone", "--nproc_per_node=2", "--max-restarts=3"]  # for `torchrun`
+RANKS_OF_TORCHRUN = ["--standalone", "--nproc_per_node=2"]  # for `torchrun`
+RESTARTING = [*RANKS_OF_TORCHRUN, "--max-restarts=3"]
 
 # A tenth of resnet18's weights: most of a step of eight small images is the update of all of them.
 SMALL = ["--model", "squeezenet1_1", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
@@ -45,6 +47,7 @@ def run_script(
     own_exit: bool = False,
     torchrun: Sequence[str] = (),
     node: Sequence[str] = (),
+    interrupt_after: str = "",
     timeout: int = 240,
     **more,
 ) -> subprocess.CompletedProcess:
@@ -55,6 +58,7 @@ def run_script(
     options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
     matters, `own_exit` lets the interpreter finish in its own way, which takes longer. With `torchrun`, its
     options, the ranks are torchrun's, forked from it; `node` is the network namespace and the host name to do it under.
+    Ctrl-C comes where its output says `interrupt_after`.
     """
     env = env or environment()
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
@@ -63,6 +67,7 @@ def run_script(
         command = [*starter, *command]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
     how = {"ranks": ranks, "own_exit": own_exit, "torchrun": torchrun, "node": node}
+    how["interrupt_after"] = interrupt_after
     return _forked("training", command, env=env, timeout=timeout, **how)
 
 
@@ -101,11 +106,13 @@ def _forked(
     own_exit: bool = False,
     torchrun: Sequence[str] = (),
     node: Sequence[str] = (),
+    interrupt_after: str = "",
 ) -> subprocess.CompletedProcess:
     server = _script_server(kind, threading.get_ident())
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
         order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
-        order |= {"torchrun": torchrun, "node": node, "stdout": stdout.name, "stderr": stderr.name}
+        order |= {"torchrun": torchrun, "node": node, "interrupt_after": interrupt_after}
+        order |= {"stdout": stdout.name, "stderr": stderr.name}
         print(json.dumps(order), file=server, flush=True)
         try:
             codes = json.loads(server.readline())
@@ -114,7 +121,30 @@ def _forked(
             _script_server.cache_clear()
             raise
         code = next((code for code in codes if code), 0)
-        return subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
+        left = _left_by(stderr.name)
+        process = subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
+        process.left = left
+        return process
+
+
+def _left_by(output: str, patience: float = 5.0) -> list[int]:
+    """Processes that still write to this file, once those that are about to end have ended.
+
+    Forked as they are, they have the command line and the environment of the server, whatever they run.
+    """
+    until = time.monotonic() + patience
+    while left := [int(link.parts[2]) for link in Path("/proc").glob("[0-9]*/fd/2") if _target(link) == output]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # the process has ended meanwhile
+        return ""
 
 
 @cache

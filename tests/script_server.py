@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import TextIO
@@ -69,6 +70,15 @@ def meeting_point(port: int):
     from torch.distributed import TCPStore
 
     return TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+
+
+def interrupt(child: int, output: str, after: str):
+    """Ctrl-C once `after` stands in the output: to every process of the child's group, as a terminal does."""
+    while after not in Path(output).read_text():
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return  # it has ended too early, which is for the test to find out
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGINT)
 
 
 def free_port() -> int:
@@ -186,12 +196,16 @@ for line in orders:
     if not children[-1]:
         break
     store = meeting_point(port) if ranks else None
+    if order.get("interrupt_after"):
+        interrupt(children[0], order["stdout"], order["interrupt_after"])
     print(json.dumps(ends(children)), file=answers, flush=True)
     del store
 else:
     os._exit(0)
 
 # Only children come here.
+if order.get("interrupt_after"):
+    os.setpgid(0, 0)
 if orders is not sys.stdin:
     orders.close()
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)

@@ -1,13 +1,9 @@
 """What goes wrong, and what it leaves: one line for bad input, a record for a run that did not complete."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -97,60 +93,26 @@ def failing(training, batches):
     return step(training, batches)
 epoch.training_step = failing
 """
-    worker = planted(tmp_path, DDP, code)
-    arguments = [*SMALL, "--batch-size", "8", "--results-dir", str(tmp_path / "results")]
-    command = [*TORCHRUN, "--nproc_per_node=2", str(worker), *arguments]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=120)
+    script = planted(tmp_path, DDP, code)
+    arguments = [*SMALL, "--batch-size", 8, "--results-dir", tmp_path / "results"]
+    process = run_script(script, *arguments, ranks=2, torchrun=RANKS_OF_TORCHRUN)
     assert process.returncode != 0
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "exception", 1)
     assert record["failure"]["message"] == "planted"
     assert "planted" in record["failure"]["traceback"]
     assert len(record["epochs"]) == 1
-    assert _processes_with(tmp_path) == []
+    assert process.left == []
 
 
 @pytest.mark.parametrize("script", [SINGLE, DP, DDP])
 def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
-    starter = [*TORCHRUN, "--nproc_per_node=2"] if script == DDP else [sys.executable]
-    arguments = [
-        *SMALL,
-        "--samples-per-epoch",
-        "16",
-        "--epochs",
-        "1000",
-        "--batch-size",
-        "8",
-        "--results-dir",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(
-        [*starter, str(ROOT / script), *arguments],
-        cwd=ROOT,
-        env=environment(PYTHONUNBUFFERED="1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A shell that runs these tests in the background has them ignore Ctrl-C, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert any("epoch 2/" in line for line in process.stdout)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
-    _, errors = process.communicate(timeout=60)
+    arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1000, "--batch-size", 8, "--results-dir", tmp_path]
+    how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"own_exit": True}
+    process = run_script(script, *arguments, interrupt_after="epoch 2/", **how)
     assert process.returncode != 0
     (record,) = records_in(tmp_path)
     assert (record["status"], record["failure"]["kind"]) == ("interrupted", "interrupted")
     assert len(record["epochs"]) >= 2
-    assert str(next(tmp_path.glob("*.json"))) in errors
-    for _ in range(50):
-        if not _processes_with(tmp_path):
-            break
-        time.sleep(0.1)
-    assert _processes_with(tmp_path) == []
-
-
-def _processes_with(argument) -> list[str]:
-    """Living processes that have this path on their command line."""
-    found = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in found if str(argument) in line and not line.startswith("Z")]
+    assert str(next(tmp_path.glob("*.json"))) in process.stderr
+    assert process.left == []

@@ -5,7 +5,7 @@ import re
 import subprocess
 from dataclasses import replace
 
-from conftest import ROOT, SMALL, TORCHRUN, environment, planted, records_in, run_script
+from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
 from factories import make_place
 
 from common.running import hangs
@@ -37,12 +37,9 @@ def act():
 def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     """Under torchrun itself: the sentence is the last line on the console."""
     script = planted(tmp_path, DDP, AT_STEP_6 + STOPS)
-    command = [*TORCHRUN, "--nproc_per_node=2", script, *SMALL, "--batch-size", 8, "--timeout", 10]
-    command += ["--results-dir", tmp_path / "results"]
-    process = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=environment(TMPDIR=str(tmp_path)), capture_output=True, text=True,
-        timeout=120,
-    )  # fmt: skip
+    arguments = [*SMALL, "--batch-size", 8, "--timeout", 10, "--results-dir", tmp_path / "results"]
+    env = environment(TMPDIR=str(tmp_path))
+    process = run_script(script, *arguments, env=env, ranks=2, torchrun=RANKS_OF_TORCHRUN)
     assert process.returncode == 1
     last = process.stderr.rstrip().splitlines()[-1]
     assert re.search(
@@ -53,8 +50,7 @@ def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "hang", 1)
     assert record["failure"]["message"] in last
     assert len(record["epochs"]) == 1
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(tmp_path) not in found
+    assert process.left == []
     assert not list(tmp_path.glob("lab-*"))
 
 
