@@ -173,7 +173,8 @@ def _script_server(kind: str, thread: int) -> TextIO:
 def planted(folder: Path, script: str, code: str) -> Path:
     """A copy of a script in `folder` that runs `code` first: to plant a fault."""
     copy = folder / script
-    copy.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\n" + (ROOT / script).read_text())
+    *before, usual = (ROOT / script).read_text().rpartition("from __future__ import annotations\n")
+    copy.write_text(f"{''.join(before)}import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\n{usual}")
     return copy
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import run_script
+from conftest import planted, run_script
 from rich.console import Console
 from workers import exchange_faults, shared_work
 
@@ -208,9 +208,18 @@ def test_damaged_copies_are_shown():
 
 
 def test_step_01_measures_and_records(tmp_path):
-    process = run_script("01_environment_check.py", "--results-dir", tmp_path, fresh=True)
+    """All that it measures; exchanges up to those of a second, and small images for what cores cost each other."""
+    code = """
+from functools import partial
+from common.probes import all_reduce, together
+all_reduce.measure_all_reduce = partial(all_reduce.measure_all_reduce, budget_seconds=1)
+together.SAMPLES = {"cpu": (2, 14)}  # its processes import this script, too
+"""
+    results = tmp_path / "results"
+    script = planted(tmp_path, "01_environment_check.py", code)
+    process = run_script(script, "--results-dir", results, fresh=True)
     assert (process.returncode, process.stderr) == (0, "")
-    [path] = tmp_path.iterdir()
+    [path] = results.iterdir()
     probes = EnvironmentRecord.model_validate_json(path.read_text()).probes
     assert probes.failed == {}
     assert "copies" in probes.not_applicable
@@ -219,7 +228,7 @@ def test_step_01_measures_and_records(tmp_path):
     if probes.all_reduce:
         assert all(each.seconds for each in probes.all_reduce.times)
     assert "GFLOP/s" in process.stdout
-    assert f"next: python 02_baseline_single_gpu.py --results-dir {tmp_path}\n" in process.stdout
+    assert f"next: python 02_baseline_single_gpu.py --results-dir {results}\n" in process.stdout
 
 
 @pytest.mark.gpu
