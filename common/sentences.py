@@ -107,6 +107,9 @@ class Sentences(string.Formatter):
             return self.written(spec, getattr(value, "value", value))
         if spec == "device":
             return self.device(value)
+        if spec == "devices":
+            cpu = value.removeprefix(CORE_OF)
+            return value if cpu == value else self.say("device.cores", cpu=cpu)
         how, _, what = spec.partition(" ")
         if how == "of":
             return self._sentences[f"{what}.{value}"]

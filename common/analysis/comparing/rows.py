@@ -23,6 +23,9 @@ from common.records import Method, Record
 ENOUGH_RUNS = 3
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
 
+BESIDE_OTHER_WORK = 2.0
+"""By how much the error of a comparison grows where other programs had the cores: docs/reliability.md."""
+
 
 @dataclass(eq=False)
 class Row:
@@ -186,11 +189,16 @@ class Row:
 def times_as_fast(one: Row, other: Row) -> Estimate:
     """Throughput of `one` over that of `other`; neither may be withheld.
 
-    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair.
+    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair. Where
+    one of them ran beside other work the error counts double: what comes and goes meets one of a pair and not the
+    other, and so few runs do not show how much that is.
     """
     if in_turn(one, other):
-        return paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
-    return ratio(one.throughput, other.throughput)
+        quotient = paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
+    else:
+        quotient = ratio(one.throughput, other.throughput)
+    disturbed = any(run.beside_other_work for row in (one, other) for run in row.runs)
+    return quotient.with_error_times(BESIDE_OTHER_WORK) if disturbed else quotient
 
 
 def times_as_fast_beside(row: Row, other: Row) -> Estimate:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
 from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.why import why
+from common.analysis.reading.raw_times import TENTHS
+
+SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
+"""Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,9 @@ class Answer:
     table: Table
     why: list[Finding]
     """A sentence each; empty without steps that were taken apart."""
+
+    order_stands: bool
+    """Whether the methods would rank the same without what the marks name."""
 
     @property
     def has_doubts(self) -> bool:
@@ -38,7 +46,22 @@ def answer_of(group: Group, checks: Checks) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if row.method == "single"), *takers]
     rows = sorted((row for row in rows if row in checks), key=lambda row: METHOD_ORDER[row.method])
-    return Answer(rows, _table(rows, checks), why(rows, ledgers(group))) if rows else None
+    if not rows:
+        return None
+    return Answer(rows, _table(rows, checks), why(rows, ledgers(group)), _order_stands(rows, checks))
+
+
+def _order_stands(rows: list[Row], checks: Checks) -> bool:
+    """Whether each row would still be faster than the next, were that one free of all the time that its marks name."""
+    fastest_first = sorted((row for row in rows if row.throughput), key=lambda row: row.seconds_per_sample.value)
+    for faster, slower in pairwise(fastest_first):
+        doubts, interval = speed_doubts(checks[slower]), times_as_fast(faster, slower).interval
+        if interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
+            return False
+        marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
+        if interval[0] * (1 - marked) <= 1:
+            return False
+    return len(fastest_first) > 1
 
 
 def _table(rows: list[Row], checks: Checks) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check, answer
-from common.analysis.reading.runs import Run
+from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
 from common.records import DeviceUse
 
 CLOCK_DROP = 0.9
@@ -68,11 +68,14 @@ def check_other_processes(run: Run) -> Check:
 
 
 def check_load(run: Run) -> Check:
-    """Was the host free? What the lab's own run just before explains is not other work."""
+    """Was the host free? By what the run waited for a core; else by the load that it met, less the lab's own run."""
+    waited = run.core_wait_share or 0.0
+    if waited > CORE_WAIT_LIMIT:
+        return answer("load", "warning", "waited", share=waited, limit=CORE_WAIT_LIMIT)
     average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores
     if average is None:
         return answer("load", "not measured", "no_average")
     own = run.devices_before
-    busy = average - own > cores
+    busy = run.met_a_load
     reason = ("busy" if busy else "free") + ("_after_own_run" if own else "")
     return answer("load", "warning" if busy else "passed", reason, average=average, cores=cores, own=own)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
+from common.analysis.comparing.rows import Row
 from common.analysis.judging.answer import Answer
 from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
-from common.analysis.page.plots import MAX_POINTS, flagged, label_bar, name_bars, said_of, titled
+from common.analysis.page.plots import MAX_POINTS, flagged, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
 from common.formats import FORMS
 
@@ -35,15 +36,16 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
                 axes.plot([row.devices] * 2, [height - 0.42, height + 0.42], "--", color=INK, linewidth=1.2)
         most = max([1.0, *(mark for mark, _ in marks), *((row.speed_up.interval or (0, row.speed_up.value))[1]
                                                          for row in rows if row.speed_up)])  # fmt: skip
-        for height, row in enumerate(rows):
-            ends = [1.0] if not row.speed_up else [row.speed_up.value, *(row.speed_up.interval or ())]
-            ends += [row.devices] if row.speed_up and row.true_devices and max(ends) > 0.75 * row.devices else []
-            label_bar(axes, max(ends), height, FORMS["×"](row.speed_up.value if row.speed_up else 1.0), most)
         unit = words.say("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
-        name_bars(axes, [flagged(words, row, "\n") for row in rows], unit)
-        axes.set_xlim(0, 1.2 * most)
+        # The number stands with the name, where no interval, dot or dashed mark crosses it.
+        name_bars(axes, [flagged(words, row, "\n") + "\n" + _times(row) for row in rows], unit)
+        axes.set_xlim(0, 1.06 * most)
         if marks:
             axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
-    speeds = said_of(words, rows, lambda row: FORMS["×"](row.speed_up.value if row.speed_up else 1.0))
+    speeds = said_of(words, rows, _times)
     caption = "answer" if marks else "answer_turns"
     return titled("answer", figure, words, caption=caption, alt=speeds)
+
+
+def _times(row: Row) -> str:
+    return FORMS["×"](row.speed_up.value if row.speed_up else 1.0)

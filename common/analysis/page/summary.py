@@ -17,6 +17,7 @@ from common.analysis.judging.cells import Cell, Table
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.judging.options_effect import by_standard
 from common.analysis.judging.row_checks import troubles
+from common.analysis.page.folding import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
@@ -65,12 +66,13 @@ def print_summary(
         skipped = [item for item in folder.skipped if item.is_our_fault is ours]
         say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
     outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
-    console.print(f"\n[bold]{_safe(outcome)}[/bold]")
+    console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
     if judgement.answer and judgement.answer.why:
-        why = words.say("why.sentence", parts=judgement.answer.why)
-        console.print(f"[bold]{words.say('page.why')}[/bold]{words.say('list.gap')}{_safe(why)}")
+        console.print(f"[bold]{words.say('page.why')}[/bold]")
+        for reason in judgement.answer.why:
+            console.print(_paragraph(words.say("why.sentence", part=reason), console))
     if details:
-        console.print(_safe(details))
+        console.print(_paragraph(details, console))
     if judgement.has_few_runs:
         console.print(f"[dim]{words.say('console.few_runs')}[/dim]")
     advice = judgement.groups[0].why.advice if judgement.groups else []
@@ -87,6 +89,11 @@ def _advice(line: Advice) -> Finding:
 def _safe(text: str) -> str:
     """Text from a record, safe for a terminal: no markup of rich, no control characters."""
     return escape(printable(text))
+
+
+def _paragraph(text: str, console: Console) -> str:
+    """The same in lines that end between words, or Chinese characters."""
+    return escape(folded(printable(text), console.width))
 
 
 def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None:
@@ -163,6 +170,7 @@ class _Lines:
 
     def __call__(self, lines: Sequence, colour: str = "default", most: int = MAX_LINES) -> None:
         for line in lines[:most]:
-            self._console.print(f"[{colour}]• {_safe(self._words.text(line))}[/{colour}]")
+            text = _paragraph(f"• {self._words.text(line)}", self._console)
+            self._console.print(f"[{colour}]{text}[/{colour}]")
         if len(lines) > most:
             self._console.print(f"• {self._words.say('console.more_lines', count=len(lines) - most)}")

@@ -46,6 +46,9 @@ class RawTimes:
     """Seconds."""
     data_wait_share: float
     """Of the measured time, on the rank that waited longest for its loader."""
+    core_wait_share: float | None
+    """Of the measured time, in which the rank that waited longest could have run but others had the cores; None where
+    the system does not count it."""
     clock_difference_share: float
     """Largest difference between an epoch by the host's clock and the sum of its steps, over all ranks."""
     unexpected_samples: UnexpectedSamples | None
@@ -61,6 +64,14 @@ def reduce_times(record: Record) -> RawTimes:
         typical_step=median_of(steps),
         longest_step=max(steps),
         data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
+        core_wait_share=max(
+            (
+                _share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds))
+                for rank in record.ranks
+                if rank.core_wait_seconds
+            ),
+            default=None,
+        ),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
         first_steps=_first_steps(np.maximum(0.0, np.asarray(steps) - _waits(record))),

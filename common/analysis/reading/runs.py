@@ -10,6 +10,9 @@ from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import Record, epoch_seconds, step_seconds, throughput
 
+CORE_WAIT_LIMIT = 0.1
+"""Share of the time. On a machine of its own a rank waits for a core less than 5 % of it, two on two cores included."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -32,6 +35,22 @@ class Run:
     def failed_parity(self) -> bool:
         """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
         return self.record.parity is not None and self.record.parity.outcome == "failed"
+
+    @property
+    def core_wait_share(self) -> float | None:
+        """Share of the time in which others had the cores; None where it was not counted, or they may be its own."""
+        return self.times.core_wait_share if self.times and not self.record.world.oversubscribed else None
+
+    @property
+    def met_a_load(self) -> bool:
+        """Whether more was running in the minute before than there are cores and the lab itself explains."""
+        average = self.record.environment.load_average_1min
+        return average is not None and average - self.devices_before > self.record.environment.cpu_cores
+
+    @property
+    def beside_other_work(self) -> bool:
+        """Whether other programs had cores that this run may have needed; GPUs wait for the host that serves them."""
+        return self.met_a_load or (self.core_wait_share or 0.0) > CORE_WAIT_LIMIT
 
     @property
     def is_comparable(self) -> bool:

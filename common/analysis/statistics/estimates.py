@@ -43,6 +43,10 @@ class Estimate:
         """The same estimate in another unit; `factor` is a positive constant without error."""
         return replace(self, value=self.value * factor)
 
+    def with_error_times(self, factor: float) -> Estimate:
+        """The same value, known less well."""
+        return self if self.relative_error is None else replace(self, relative_error=factor * self.relative_error)
+
     def inverse(self) -> Estimate:
         """1 / the estimate: seconds per sample become samples per second."""
         return replace(self, value=1 / self.value)

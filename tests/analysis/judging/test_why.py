@@ -26,7 +26,8 @@ def why_of(example):
     [
         ("h100x2-lab",
          "DP takes 131 ms: new threads in every step, each of which plans its convolutions anew (61.7 ms); new "
-         "replicas of the model (14.8 ms), while the bytes that it moves need 0.608 ms; the other 13.3 ms may be chance"),
+         "replicas of the model (14.8 ms), while the bytes that it moves need 0.608 ms; the other 13.3 ms may be "
+         "chance"),
         ("h200x4", "; one process that launches the work of all devices (26.8 ms); "),
         ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
         ("h100x2", "DP takes 122 ms: 82.7 ms in the forward pass (one device: 12.6 ms), while the bytes"),
