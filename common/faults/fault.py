@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from common.faults.marked_processes import Processes
 from common.records import FaultName, FaultNeed
@@ -17,6 +18,15 @@ class Act:
     after: str
     """A pattern: it is done once the output has a line with it."""
     do: Callable[[Processes], None]
+
+
+class Changes(NamedTuple):
+    """What is another where there are GPUs."""
+
+    start: str
+    cured: str
+    named: str = ""
+    """Nothing where it is the same."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,6 @@ class Fault:
     act: Act | None = None
     cured_act: Act | None = None
     needs: tuple[FaultNeed, ...] = ()
-    on_gpus: tuple[str, str] | None = None
-    """In place of `start` and `cured` where there are GPUs."""
+    on_gpus: Changes | None = None
     limit: float = 120
     """Seconds after which either command is ended."""

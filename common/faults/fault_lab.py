@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -56,7 +57,8 @@ class FaultLab:
 
     def _caused(self, fault: Fault) -> FaultRecord:
         now, lacking = datetime.now(UTC), missing(fault)
-        start, cured = fault.on_gpus if fault.on_gpus and not lacking and gpus() else (fault.start, fault.cured)
+        if fault.on_gpus and not lacking and gpus():
+            fault = replace(fault, **{name: value for name, value in fault.on_gpus._asdict().items() if value})
         record = FaultRecord(
             run_id=f"fault_{fault.id}_{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
             fault=fault.id,
@@ -64,8 +66,8 @@ class FaultLab:
             hostname=socket.gethostname(),
             torch=version("torch"),
             missing=lacking,
-            command=start,
-            cure_command=cured,
+            command=fault.start,
+            cure_command=fault.cured,
         )
         if lacking:
             self._say("faults.skipped", need=lacking, style="yellow")
@@ -74,8 +76,8 @@ class FaultLab:
             scratch = Path(name)
             if fault.prepare:
                 fault.prepare(scratch)
-            self._console.out(f"$ {start}")
-            ended = run(start, scratch, fault.act, fault.limit)
+            self._console.out(f"$ {fault.start}")
+            ended = run(fault.start, scratch, fault.act, fault.limit)
             found = sentence(fault.named, ended.output, scratch / "results")
             record.seconds, record.processes_left = ended.seconds, ended.left
             record.seen = last_lines(ended.output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from common.faults.fault import Fault
+from common.faults.fault import Changes, Fault
 from common.faults.words import REPORT, SINGLE
 
 PER_CLASS = 16
@@ -67,7 +67,7 @@ FAULTS = (
         f"{REPORT} --results-dir $SCRATCH/cured",
         r"waits for data (?!\d %)",
         prepare=large_images,
-        on_gpus=(
+        on_gpus=Changes(
             f"{SINGLE} {ON_A_GPU} --image-size 96 --data-dir $SCRATCH/bad && {REPORT}",
             f"{SINGLE} {ON_A_GPU} --image-size 96 --data-dir $SCRATCH/good --results-dir $SCRATCH/cured && "
             f"{REPORT} --results-dir $SCRATCH/cured",

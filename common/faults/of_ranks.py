@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.faults.acts import KILL_RANK, KILL_WORKER, PAUSE_RANK, STOP_RANK
-from common.faults.fault import Fault
+from common.faults.fault import Changes, Fault
 from common.faults.words import DDP, LONGER, SCRIPT, SINGLE, SMALL
 
 RESTARTS = f"torchrun --standalone --nproc_per_node=2 --max-restarts=1 {SCRIPT} {SMALL} --batch-size 8"
@@ -17,7 +17,7 @@ FAULTS = (
         act=KILL_RANK,
         cured_act=KILL_RANK,
         needs=("linux",),
-        on_gpus=(f"{DDP} {LONGER}", f"{RESTARTS} {LONGER}"),
+        on_gpus=Changes(f"{DDP} {LONGER}", f"{RESTARTS} {LONGER}"),
     ),
     Fault(
         "rank_stopped",
@@ -27,7 +27,7 @@ FAULTS = (
         act=STOP_RANK,
         cured_act=PAUSE_RANK,
         needs=("linux",),
-        on_gpus=(f"{DDP} {LONGER} --timeout 8", f"{DDP} {LONGER} --timeout 60"),
+        on_gpus=Changes(f"{DDP} {LONGER} --timeout 8", f"{DDP} {LONGER} --timeout 60"),
     ),
     Fault(
         "loader_worker_killed",
@@ -36,6 +36,6 @@ FAULTS = (
         r"(DataLoader worker|Pin memory thread) .*loader process has died",
         act=KILL_WORKER,
         needs=("linux",),
-        on_gpus=(f"{SINGLE} {LONGER} --workers 1", f"{SINGLE} --workers 0"),
+        on_gpus=Changes(f"{SINGLE} {LONGER} --workers 1", f"{SINGLE} --workers 0"),
     ),
 )

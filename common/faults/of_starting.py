@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.faults.fault import Fault
+from common.faults.fault import Changes, Fault
 from common.faults.words import DDP, DP, SCRIPT, SINGLE, SMALL, TORCHRUN
 
 BY_HAND = "MASTER_ADDR={address} MASTER_PORT={port} WORLD_SIZE={ranks} LOCAL_WORLD_SIZE=2 RANK={rank} LOCAL_RANK={rank}"
@@ -61,7 +61,7 @@ FAULTS = (
         f"{LIMITED} {SINGLE}",
         r"did not fit \(peak .*--accumulation-steps",
         needs=("prlimit",),
-        on_gpus=(f"{SINGLE} --batch-size 65536 --samples-per-epoch 65536 --image-size 224", SINGLE),
+        on_gpus=Changes(f"{SINGLE} --batch-size 65536 --samples-per-epoch 65536 --image-size 224", SINGLE),
     ),
     Fault(
         "dp_out_of_memory",
@@ -69,6 +69,8 @@ FAULTS = (
         f"{LIMITED} {DP} --batch-size 16",
         r"did not fit \(peak .*--accumulation-steps",
         needs=("prlimit",),
-        on_gpus=(f"{DP} --batch-size 131072 --samples-per-epoch 131072 --image-size 224", f"{DP} --batch-size 16"),
+        on_gpus=Changes(
+            f"{DP} --batch-size 131072 --samples-per-epoch 131072 --image-size 224", f"{DP} --batch-size 16"
+        ),
     ),
 )

@@ -94,6 +94,7 @@ def _run(run: Run) -> Line:
         "throughput_samples_per_second": 1 / speed.value if speed else None,
         **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
         "data_wait_share": times.data_wait_share if times else None,
+        "core_wait_share": run.core_wait_share,
         "clock_difference_share": times.clock_difference_share if times else None,
         "load_average_1min": record.environment.load_average_1min,
         "flops_per_sample": record.flops_per_sample,

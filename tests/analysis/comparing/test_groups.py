@@ -221,3 +221,12 @@ def test_runs_that_were_not_taken_in_turn_are_independent():
     later = [record.model_copy(update={"started_at": f"2026-01-02T00:00:0{k}+00:00"}) for k, record in enumerate(ddps)]
     assert rows_of(*singles, *later)["DDP × 2"].speed_up.relative_error > 0.1
     assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error > 0.1
+
+
+@pytest.mark.parametrize("paces", [[1.0], [1.0, 1.5, 0.7]])
+def test_beside_other_work_the_error_counts_double(paces):
+    alone, beside = rounds(paces), rounds(paces)
+    beside[1].environment.load_average_1min = 5.0  # on two cores
+    sure, doubtful = (rows_of(*records)["DDP × 2"].speed_up for records in (alone, beside))
+    assert doubtful.value == pytest.approx(sure.value)
+    assert doubtful.relative_error == pytest.approx(2 * sure.relative_error)

@@ -127,3 +127,16 @@ def test_other_processes():
 def test_load():
     assert outcome(make_record(environment={"load_average_1min": 2.5}), "load") == "warning"
     assert outcome(make_record(environment={"load_average_1min": None}), "load") == "not measured"
+
+
+@pytest.mark.parametrize(("waited", "said"), [(0.04, "passed"), (0.2, "warning")])
+def test_a_wait_for_cores_is_other_work(waited, said):
+    record = make_record("ddp", 2)
+    record.ranks[1].core_wait_seconds = [waited * seconds for seconds in record.ranks[1].host_epoch_seconds]
+    assert outcome(record, "load") == said
+
+
+def test_ranks_that_share_a_core_wait_for_each_other():
+    record = make_record("ddp", 4)  # on two cores
+    record.ranks[0].core_wait_seconds = [0.5 * seconds for seconds in record.ranks[0].host_epoch_seconds]
+    assert outcome(record, "load") == "passed"

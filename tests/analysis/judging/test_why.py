@@ -92,3 +92,17 @@ def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
     steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
     assert steps
     assert steps <= measured
+
+
+@pytest.mark.parametrize(("example", "stands"), [("h100x2-lab", True), ("h200x4", False), ("cpu", False)])
+def test_whether_the_order_stands_without_what_the_marks_name(example, stands):
+    """h200x4: DP is 6 % slower than one device, and waits for data for 9 % of the time. cpu: DP and DDP tie."""
+    assert judge(read_folder(EXAMPLES / example)).answer.order_stands is stands
+
+
+def test_a_mark_of_unknown_size_leaves_the_order_open():
+    records = [make_record("single", 1, 0.2), make_record("ddp", 2, 0.22)]
+    for load, stands in ((0.2, True), (5.0, False)):
+        records[0].environment.load_average_1min = load
+        (group,) = groups_of(*records)
+        assert answer_of(group, {row: pooled_checks(row) for row in group.rows}).order_stands is stands
