@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from analysis.factories import make_record, write
 from common.records import DdpOptions
 
 ROOT = Path(__file__).parents[2]
+PAGES = {"en": "report.html", "zh-TW": "report.zh-TW.html"}
 NETWORK_OFF = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
 
@@ -75,6 +77,24 @@ def h100_page(once):
     """The page of two H100s."""
     examples = ROOT / "results" / "examples" / "h100x2"
     return once("h100_page", lambda folder: _report(shutil.copytree(examples, folder, dirs_exist_ok=True)))
+
+
+@pytest.fixture(scope="session")
+def example_pages(once):
+    """An example's pages by language, `example_pages("cpu")["en"]`: as step 05 writes both at once."""
+
+    def made(example: str) -> dict[str, str]:
+        folder = once(f"pages-{example}", partial(_both_pages, example))
+        return {language: (folder / file).read_text(encoding="utf-8") for language, file in PAGES.items()}
+
+    return made
+
+
+def _both_pages(example: str, folder: Path) -> Path:
+    results = shutil.copytree(ROOT / "results" / "examples" / example, folder / "results")
+    done = run_step_05(folder, "--results-dir", results, "--output-report", "report.html", "--lang", "both", "--quiet")
+    assert (done.returncode, done.stdout) == (0, "")
+    return folder
 
 
 def _report(folder: Path, *records) -> Path:

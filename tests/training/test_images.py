@@ -17,8 +17,8 @@ from common.training.validation import validate
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "dog": (190, 190, 60)}
 
-LEARNING = ["--model", "resnet18", "--image-size", 32, "--epochs", 8, "--lr", 0.001, "--anatomy-steps", 0]
-MAX_LOSS_RATIO, MIN_TOP1 = 0.5, 0.7
+LEARNING = ["--model", "resnet18", "--image-size", 32, "--epochs", 5, "--lr", 0.001, "--anatomy-steps", 0]
+MAX_LOSS_RATIO, MIN_TOP1 = 0.65, 0.7
 """A rate so small that the loss falls whatever the seed and the rounding, and limits for the last epoch (top-1 by
 chance: 0.25). `benchmarks/learning_margins.py` says how far from them right and broken exchanges end."""
 

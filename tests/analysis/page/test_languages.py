@@ -8,7 +8,6 @@ import string
 from collections import Counter
 
 import pytest
-from conftest import ROOT
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, write
@@ -58,17 +57,9 @@ def shown(page: str) -> str:
     return html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", body, flags=re.DOTALL))
 
 
-def both_pages(tmp_path, compare, folder):
-    done = compare(folder, "--lang", "both", "--quiet")
-    assert (done.returncode, done.stdout) == (0, "")
-    return [(tmp_path / name).read_text(encoding="utf-8") for name in ("report.html", "report.zh-TW.html")]
-
-
 @pytest.mark.parametrize("example", ["cpu", "h100x2-lab"])
-def test_both_pages_have_the_same_numbers_and_lead_to_each_other(tmp_path, compare, example):
-    folder = tmp_path / "results"
-    folder.symlink_to(ROOT / "results" / "examples" / example)
-    english, chinese = both_pages(tmp_path, compare, folder)
+def test_both_pages_have_the_same_numbers_and_lead_to_each_other(example_pages, example):
+    english, chinese = example_pages(example).values()
     assert numbers(shown(english)) == numbers(shown(chinese))
     assert 'lang="zh-Hant-TW"' in chinese
     assert '<html lang="en"' in english
@@ -79,7 +70,8 @@ def test_both_pages_have_the_same_numbers_and_lead_to_each_other(tmp_path, compa
 def test_no_english_sentence_is_left_on_the_chinese_page(tmp_path, compare):
     records = [*anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1}), make_record("ddp", 4, 1.0)]
     folder = write(tmp_path / "results", *records)
-    _, chinese = both_pages(tmp_path, compare, folder)
+    assert compare(folder, "--lang", "zh-TW", "--quiet").returncode == 0
+    chinese = (tmp_path / "report.html").read_text(encoding="utf-8")
     text = re.sub(r"<(code|pre|style|svg)\b.*?</\1>|<span lang=\"en\">.*?</span>", " ", chinese, flags=re.DOTALL)
     # Five English words in a row are a sentence; names and terms are shorter.
     found = re.findall(r"(?:\b[A-Za-z]{2,}\b[ ,]+){4}\b[A-Za-z]{2,}\b", re.sub("<[^>]+>", "|", text))

@@ -8,16 +8,11 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
-from conftest import ROOT
 
 from common.analysis.findings import finding
-from common.analysis.judging.judgement import judge
-from common.analysis.page.figures import draw_figures
-from common.analysis.page.report import render_page
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
-from common.analysis.reading.folder import read_folder
-from common.sentences import FULL_WIDTH, LANGUAGES, sentences
+from common.sentences import FULL_WIDTH, sentences
 
 EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]
 INLINE = {"a", "strong", "em", "span", "code", "b", "g"}
@@ -54,19 +49,6 @@ def blocks(page: str, *left_out: str) -> list[str]:
     return [" ".join(text.removeprefix("! ").split()) for text in map(str.strip, parser.found) if text]
 
 
-@pytest.fixture(scope="module")
-def pages():
-    """Each example's page in both languages."""
-    found = {}
-    for example in EXAMPLES:
-        folder = read_folder(ROOT / "results" / "examples" / example)
-        judged = judge(folder)
-        for language in LANGUAGES:
-            words = Wording(language)
-            found[example, language] = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
-    return found
-
-
 WRONG = re.compile(
     "[,:;!?](?=\\s|$)|(?<=[\u3400-\u9fff])[,:;!?.]|[,:;!?](?=[\u3400-\u9fff])"  # half-width
     "|[\u3400-\u9fff] ?\\(|\\((?=[^()]*[\u3400-\u9fff])|(?<=[\u3400-\u9fff])\\)"
@@ -82,8 +64,8 @@ def wrong(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_chinese_pages_have_chinese_punctuation(pages, example):
-    texts = blocks(pages[example, "zh-TW"], "thead")
+def test_chinese_pages_have_chinese_punctuation(example_pages, example):
+    texts = blocks(example_pages(example)["zh-TW"], "thead")
     assert len(texts) > 300
     assert [place for text in texts for place in wrong(text)] == []
 
@@ -101,9 +83,9 @@ def test_chinese_sentences_have_chinese_punctuation():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_ratios_have_words_in_sentences_and_a_sign_in_tables_and_figures(pages, example):
+def test_ratios_have_words_in_sentences_and_a_sign_in_tables_and_figures(example_pages, example):
     for language, word in (("en", "times"), ("zh-TW", "倍")):
-        page = pages[example, language]
+        page = example_pages(example)[language]
         told = blocks(page, "table", "svg")
         ratio = re.compile(r"\d\.\d\d (×|times|倍)")
         assert {sign for text in told for sign in ratio.findall(text)} == {word}
@@ -112,8 +94,8 @@ def test_ratios_have_words_in_sentences_and_a_sign_in_tables_and_figures(pages, 
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_units_and_cores_stand_in_the_pages_language(pages, example):
-    english, chinese = (" ".join(blocks(pages[example, language])) for language in LANGUAGES)
+def test_units_and_cores_stand_in_the_pages_language(example_pages, example):
+    english, chinese = (" ".join(blocks(page)) for page in example_pages(example).values())
     assert len(re.findall("samples/s", english)) == len(re.findall("樣本/秒", chinese)) > 10
     assert "samples/s" not in chinese
     assert not re.search(r"\bcores?\b", chinese)
