@@ -2,8 +2,9 @@
 
 Runs one step of the lab in turns under two names, A and B, each time in a process of its own (forked from one that has
 imported torch, `tests/script_server.py`), and compares the two by the same functions as the report; so many times over.
-With 95 % intervals one trial in twenty may name a winner although there is none. With `--busy`, so many endless loops
-come and go meanwhile, each for 5 to 40 seconds: a neighbour that one of a pair may meet and the other not.
+With 95 % intervals one trial in twenty may name a winner although there is none. With `--busy`, so many neighbours come
+and go meanwhile, each for 5 to 40 seconds, so that one of a pair may meet them and the other not: endless loops on the
+cores, or matrix products on the first GPU.
 
     python benchmarks/a_against_a.py --repeats 5                           # 02 against itself, five runs each, once
     python benchmarks/a_against_a.py --repeats 5 --step 03 --trials 10     # ten such trials of 03
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -52,13 +54,13 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=1, help="how many times over (default: 1)")
     parser.add_argument("--step", choices=STEPS, default="02", help="which step (default: 02)")
     parser.add_argument("--device", choices=SIZES, default="cpu", help="cores or GPUs (default: cpu)")
-    parser.add_argument("--busy", type=int, default=0, help="endless loops that come and go beside it (default: 0)")
+    parser.add_argument("--busy", type=int, default=0, help="neighbours that come and go beside it (default: 0)")
     parser.add_argument("--results-dir", type=Path, help="keep the records there (default: nowhere)")
     args = parser.parse_args()
     if args.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for seed in range(args.busy):
-        multiprocessing.Process(target=come_and_go, args=(seed,), daemon=True).start()
+        multiprocessing.Process(target=come_and_go, args=(seed, args.device), daemon=True).start()
     command = [sys.executable, str(ROOT / "tests" / "script_server.py"), "training"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     winners = 0
@@ -95,14 +97,27 @@ def launch(server: subprocess.Popen, command: list[str], ranks: int) -> None:
             raise RuntimeError(output.read())
 
 
-def come_and_go(seed: int) -> None:
-    """Keep a core busy for 5 to 40 seconds, then leave it for as long; and so on."""
-    chance = random.Random(seed)
+def come_and_go(seed: int, device: str) -> None:
+    """Keep a core or a GPU busy for 5 to 40 seconds, then leave it for as long; and so on."""
+    chance, work = random.Random(seed), matrix_product() if device == "cuda" else lambda: None
     while True:
         end = time.monotonic() + chance.uniform(5, 40)
         while time.monotonic() < end:
-            pass
+            work()
         time.sleep(chance.uniform(5, 40))
+
+
+def matrix_product() -> Callable[[], None]:
+    """A piece of work for a GPU that heats it."""
+    import torch
+
+    square, product = (torch.rand(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def work() -> None:
+        torch.mm(square, square, out=product)
+        torch.cuda.synchronize()
+
+    return work
 
 
 if __name__ == "__main__":

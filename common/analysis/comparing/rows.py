@@ -23,8 +23,8 @@ from common.records import Method, Record
 ENOUGH_RUNS = 3
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
 
-BESIDE_OTHER_WORK = 2.0
-"""By how much the error of a comparison grows where other programs had the cores: docs/reliability.md."""
+WHERE_DISTURBED = 2.0
+"""By how much the error of a comparison grows where a run had not the machine to itself: docs/reliability.md."""
 
 
 @dataclass(eq=False)
@@ -190,15 +190,15 @@ def times_as_fast(one: Row, other: Row) -> Estimate:
     """Throughput of `one` over that of `other`; neither may be withheld.
 
     Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair. Where
-    one of them ran beside other work the error counts double: what comes and goes meets one of a pair and not the
-    other, and so few runs do not show how much that is.
+    one of them was disturbed the error counts double: what comes and goes meets one of a pair and not the other, and so
+    few runs do not show how much that is.
     """
     if in_turn(one, other):
         quotient = paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
     else:
         quotient = ratio(one.throughput, other.throughput)
-    disturbed = any(run.beside_other_work for row in (one, other) for run in row.runs)
-    return quotient.with_error_times(BESIDE_OTHER_WORK) if disturbed else quotient
+    disturbed = any(run.was_disturbed for row in (one, other) for run in row.runs)
+    return quotient.with_error_times(WHERE_DISTURBED) if disturbed else quotient
 
 
 def times_as_fast_beside(row: Row, other: Row) -> Estimate:

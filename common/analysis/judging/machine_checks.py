@@ -7,9 +7,6 @@ from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
 from common.records import DeviceUse
 
-CLOCK_DROP = 0.9
-"""A GPU whose lowest SM clock falls below this share of its median slowed down during the run."""
-
 
 def check_devices(run: Run) -> Check:
     world, cores = run.record.world, run.record.environment.cpu_cores
@@ -26,21 +23,13 @@ def check_throttling(run: Run) -> Check:
     readings = [(device, device.health) for device in run.record.devices if device.health]
     if not readings:
         return answer("throttling", "not measured", "no_readings")
-    slow = [_slowed(device) for device, health in readings if health.throttle_reasons or _clock_fell(device)]
-    if slow:
-        return answer("throttling", "warning", "parts", parts=slow)
+    if run.slowed_gpus:
+        return answer("throttling", "warning", "parts", parts=[_slowed(device) for device in run.slowed_gpus])
     clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
     heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
     parts = [finding("clocks.range", low=min(clocks), high=max(clocks)) if clocks else finding("clocks.none")]
     parts += [finding("heat.most", celsius=max(heat))] if heat else []
     return answer("throttling", "passed", "parts", parts=parts)
-
-
-def _clock_fell(device: DeviceUse) -> bool:
-    health = device.health
-    if health is None or health.sm_clock_mhz_min is None or health.sm_clock_mhz_median is None:
-        return False
-    return health.sm_clock_mhz_min < CLOCK_DROP * health.sm_clock_mhz_median
 
 
 def _slowed(device: DeviceUse) -> Finding:
@@ -58,13 +47,14 @@ def _slowed(device: DeviceUse) -> Finding:
 def check_other_processes(run: Run) -> Check:
     if run.record.world.device_kind == "cpu":
         return answer("other_processes", "not applicable", "cpu")
-    health = [device.health for device in run.record.devices if device.health]
-    counts = [reading.other_processes for reading in health if reading.other_processes is not None]
-    if not counts:
+    count = run.other_processes
+    if count is None:
         return answer("other_processes", "not measured", "no_list")
-    if max(counts):
-        return answer("other_processes", "warning", "some", count=max(counts))
-    return answer("other_processes", "passed", "none")
+    return (
+        answer("other_processes", "warning", "some", count=count)
+        if count
+        else answer("other_processes", "passed", "none")
+    )
 
 
 def check_load(run: Run) -> Check:

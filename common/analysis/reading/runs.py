@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from common.analysis.reading.raw_times import RawTimes, reduce_times
 from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
-from common.records import Record, epoch_seconds, step_seconds, throughput
+from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, step_seconds, throughput
 
 CORE_WAIT_LIMIT = 0.1
 """Share of the time. On a machine of its own a rank waits for a core less than 5 % of it, two on two cores included."""
+
+CLOCK_DROP = 0.9
+"""Share of the median SM clock below which the lowest one is a fall."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,32 @@ class Run:
         return average is not None and average - self.devices_before > self.record.environment.cpu_cores
 
     @property
-    def beside_other_work(self) -> bool:
-        """Whether other programs had cores that this run may have needed; GPUs wait for the host that serves them."""
-        return self.met_a_load or (self.core_wait_share or 0.0) > CORE_WAIT_LIMIT
+    def slowed_gpus(self) -> list[DeviceUse]:
+        """Those whose clock was held back, or fell."""
+        return [device for device in self.record.devices if device.health and _is_slowed(device.health)]
+
+    @property
+    def other_processes(self) -> int | None:
+        """The most that another program's processes were on a GPU of the run; None where nobody looked."""
+        health = [device.health for device in self.record.devices if device.health]
+        return max((one.other_processes for one in health if one.other_processes is not None), default=None)
+
+    @property
+    def was_disturbed(self) -> bool:
+        """Whether the run had its cores, its GPUs and their clocks not to itself: part of its time is not its own."""
+        waited = (self.core_wait_share or 0.0) > CORE_WAIT_LIMIT
+        return waited or self.met_a_load or bool(self.other_processes) or bool(self.slowed_gpus)
 
     @property
     def is_comparable(self) -> bool:
         """Completed, and with a speed."""
         return self.record.status == "completed" and self.seconds_per_sample is not None
+
+
+def _is_slowed(health: GpuHealth) -> bool:
+    low, typical = health.sm_clock_mhz_min, health.sm_clock_mhz_median
+    fell = low is not None and typical is not None and low < CLOCK_DROP * typical
+    return fell or bool(health.throttle_reasons)
 
 
 def summarise(file: str, record: Record) -> Run:

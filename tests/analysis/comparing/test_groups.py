@@ -13,7 +13,7 @@ from common.analysis.judging.banners import banners, unequal_terms, why_separate
 from common.analysis.judging.headline import headline
 from common.analysis.judging.row_checks import efficiency, repeats
 from common.analysis.judging.verdicts import group_verdicts
-from common.records import throughput
+from common.records import GpuHealth, throughput
 
 
 def outcome_of(groups):
@@ -223,10 +223,23 @@ def test_runs_that_were_not_taken_in_turn_are_independent():
     assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error > 0.1
 
 
+def disturb_by_load(record):
+    record.environment.load_average_1min = 5.0  # on two cores
+
+
+def disturb_by_clock(record):
+    record.devices[0].health = GpuHealth(samples=1, throttle_reasons=["power cap"])
+
+
+def disturb_by_neighbour(record):
+    record.devices[0].health = GpuHealth(samples=1, other_processes=1)
+
+
+@pytest.mark.parametrize("disturb", [disturb_by_load, disturb_by_clock, disturb_by_neighbour])
 @pytest.mark.parametrize("paces", [[1.0], [1.0, 1.5, 0.7]])
-def test_beside_other_work_the_error_counts_double(paces):
-    alone, beside = rounds(paces), rounds(paces)
-    beside[1].environment.load_average_1min = 5.0  # on two cores
-    sure, doubtful = (rows_of(*records)["DDP × 2"].speed_up for records in (alone, beside))
+def test_where_a_run_was_disturbed_the_error_counts_double(paces, disturb):
+    alone, disturbed = rounds(paces), rounds(paces)
+    disturb(disturbed[1])
+    sure, doubtful = (rows_of(*records)["DDP × 2"].speed_up for records in (alone, disturbed))
     assert doubtful.value == pytest.approx(sure.value)
     assert doubtful.relative_error == pytest.approx(2 * sure.relative_error)
