@@ -7,11 +7,12 @@ from itertools import pairwise
 
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import METHOD_ORDER
+from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
+from common.analysis.judging.headline import device_here
 from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
@@ -80,10 +81,15 @@ def _table(rows: list[Row], checks: Checks) -> Table:
     return Table("answer", shown, lines)
 
 
+def name_here(row: Row) -> RowName | Finding | None:
+    """A row's name; of one device what it is here, as the headline says it."""
+    return finding("one.capital", one=device_here(row)) if row.method == "single" else row.name
+
+
 def name_cell(row: Row) -> Cell:
     """A row's name, its runs, and what keeps it from being scaling."""
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return Cell(row.name, notes=(runs_note(row), *(finding(f"flag.{flag}") for flag in flags)))
+    return Cell(name_here(row), notes=(runs_note(row), *(finding(f"flag.{flag}") for flag in flags)))
 
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:

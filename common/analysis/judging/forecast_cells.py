@@ -88,6 +88,8 @@ def _advice(found: GroupForecast) -> list[Advice]:
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
     last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
     reaches = "reach_none" if follows.below_50 == 2 else "reach_not_two" if follows.below_90 == 2 else "reach"
+    if follows.below_90 is None:
+        reaches = "reach_far"  # so is 50 %
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     of_link = Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link))
     because = "because.reach" if found.most == MAX_DEVICES else "because.reach_of_one_machine"

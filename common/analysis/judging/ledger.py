@@ -120,6 +120,8 @@ def _dp_items(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | No
     moved = sum(phase.value for phase in phases)
     copies = Item("copies", moved, _ends(moved, *(phase.interval for phase in phases))) if phases else None
     replicas = _item("new_replicas", found.new_replicas_cost)
+    if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
+        replicas = _item("new_replicas", found.slowest.phases.get("replicate"))
     items = [_item("new_threads", found.new_threads_cost), replicas, copies]
     kept = found.kinds_of_step.get("kept_threads_seconds")
     if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
@@ -198,7 +200,7 @@ def told(book: Ledger) -> Finding:
         return finding("ledger.nothing_lost", **values)
     *known, rest = book.items
     shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]
-    return finding("ledger.lost", items=shown, rest=_priced(rest), verdict=_verdict(book), **values)
+    return finding("ledger.lost", items=shown, rest=_priced(rest), verdict=verdict(book), **values)
 
 
 def _priced(item: Item) -> Finding:
@@ -206,7 +208,7 @@ def _priced(item: Item) -> Finding:
     return finding("ledger.item" if item.interval else "ledger.item_without_interval", **values)
 
 
-def _verdict(book: Ledger) -> Finding:
+def verdict(book: Ledger) -> Finding:
     """What more than half of the loss is: the host's work, the bytes over the link, or neither."""
     if book.row.method != "dp":
         return finding("nothing")

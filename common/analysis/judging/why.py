@@ -5,11 +5,12 @@ from __future__ import annotations
 from math import inf
 
 from common.analysis.comparing.limits import copy_seconds
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.headline import device_here
-from common.analysis.judging.ledger import Item, Ledger
+from common.analysis.judging.ledger import Item, Ledger, verdict
 from common.analysis.judging.reasons import MAX_IDLE, what_a_new_thread_lacks
+from common.analysis.statistics.estimates import distinguishable
 from common.analysis.statistics.medians import is_cost
 from common.records import PhaseName
 
@@ -37,6 +38,13 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
         causes = _causes(ddp, book_of.get(ddp), slowed)
         exchanges = any(cause.id == "why.cause.exchange" for cause in causes)
         found.append(_takes(ddp, book_of.get(ddp), causes if exchanges else [finding("why.no_exchange"), *causes]))
+    if any(
+        book.says_something and book.items[-1].seconds < -WORTH_SAYING * book.lost and book.items[-1].id == "rest"
+        for book in books
+    ):
+        found.append(finding("why.apart"))
+    if dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False:
+        found.append(finding("why.tie"))
     return [part for part in found if part]
 
 
@@ -60,15 +68,18 @@ def _takes(row: Row, book: Ledger | None, causes: list[Finding]) -> Finding:
     values = {
         "method": finding(f"short.{row.method}"),
         "step": row.step.value,
-        "causes": finding("why.causes", causes=causes or [finding("why.no_loss")]),
+        "causes": causes or [finding("why.no_loss")],
     }
     idle = row.anatomy.idle_share or 0.0
     if causes and book and book.items[-1].id == "hidden" and idle <= MAX_IDLE:
         return finding("why.hidden", idle=idle, **values)
     over_link = copy_seconds(row) if row.method == "dp" and causes else None
+    says_why = verdict(book).id if book and book.says_something else ""
+    main = {"ledger.host": "why.host", "ledger.bytes": "why.over_link"}.get(says_why)
     return finding(
         "why.takes",
-        bytes=finding("why.bytes", seconds=over_link) if over_link else NOTHING,
+        main=finding(main, devices=row.devices, seconds=over_link) if main else NOTHING,
+        bytes=finding("why.bytes", seconds=over_link) if over_link and not main else NOTHING,
         rest=_rest(book) if book and book.says_something else NOTHING,
         **values,
     )
@@ -89,12 +100,10 @@ def _causes(row: Row, book: Ledger | None, said: Item | None) -> list[Finding]:
 
 
 def _rest(book: Ledger) -> Finding:
-    """What the causes leave of the loss, or exceed it by, where that is much of it."""
+    """What the causes leave of the loss, where that is much of it."""
     rest = book.items[-1]
-    if abs(rest.seconds) < WORTH_SAYING * book.lost:
+    if rest.seconds < WORTH_SAYING * book.lost:
         return NOTHING
-    if rest.seconds < 0:
-        return finding("why.rest.exceeded")
     may_be_chance = rest.interval is not None and rest.interval[0] <= 0
     return finding("why.rest.chance" if may_be_chance else "why.rest.unexplained", rest=rest.seconds)
 

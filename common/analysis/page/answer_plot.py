@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib as mpl
 
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.answer import Answer
+from common.analysis.judging.answer import Answer, name_here
 from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_POINTS, flagged, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
@@ -38,7 +38,9 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
                                                          for row in rows if row.speed_up)])  # fmt: skip
         unit = words.say("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
         # The number stands with the name, where no interval, dot or dashed mark crosses it.
-        name_bars(axes, [flagged(words, row, "\n") + "\n" + _times(row) for row in rows], unit)
+        name_bars(
+            axes, [flagged(words, row, "\n", words.text(name_here(row))) + "\n" + _times(row) for row in rows], unit
+        )
         axes.set_xlim(0, 1.06 * most)
         if marks:
             axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")

@@ -28,7 +28,7 @@ def test_of_two_h100s_weak_scaling_in_three_rounds_is_the_headline():
     groups = build_groups(tidy(read_folder(EXAMPLES / "h100x2").runs))
     outcome, details = outcome_of(groups), details_of(groups)
     assert outcome == (
-        "On 2 × H100, resnet50, 64 images per GPU: DDP is 1.94 times as fast as one GPU (1.93–1.95), "
+        "On 2 × H100, training resnet50, 64 images per GPU: DDP is 1.94 times as fast as one GPU (1.93–1.95), "
         "DP 0.62 times (0.54–0.71), slower than one GPU."
     )
     assert "global batch of 64 throughout: DDP is 1.30 times as fast as one GPU (1.25–1.34), DP 0.35" in details
