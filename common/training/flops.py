@@ -39,7 +39,10 @@ def _forward_of_shapes(model: nn.Module, config: RunConfig) -> Tensor:
     }
     shape = (config.per_device_micro_batch_size, 3, config.image_size, config.image_size)
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
+    # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
+    batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
     try:
         return functional_call(model, state, (torch.empty(shape, dtype=torch.uint8, device="meta"),))
     finally:
+        torch.batch_norm = batch_norm
         model.autocast_dtype = dtype
