@@ -36,12 +36,25 @@ PRELOADED = {
     "analysis": ["common.analysis.comparing.comparison", "common.analysis.page.report", "common.analysis.page.summary"],
 }
 
+
+def compile_templates():
+    """A process of step 05 does it once; here it is done for all of them."""
+    from common.analysis.page.report import engine_of
+    from common.analysis.page.wording import Wording
+
+    engine = engine_of(Wording("en"))
+    for name in engine.list_templates(extensions=["j2"]):
+        engine.get_template(name)
+
+
 sys.path[0] = str(Path(__file__).parents[1])
 kind = sys.argv[1]
 for name in PRELOADED[kind]:
     importlib.import_module(name)
 if kind == "training":
     sys.modules["common.machine.vision"].import_torchvision()
+if kind == "analysis":
+    compile_templates()
 
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
 

@@ -112,13 +112,8 @@ def _is_page(path: Path) -> bool:
     return not start or start.lower().startswith(b"<!doctype html>")
 
 
-def render_page(
-    folder: Folder, judgement: Judgement, figures: Figures, words: Wording, others: Mapping[str, str] | None = None
-) -> str:
-    """The page as text. Everything that comes from a record is escaped by the template engine.
-
-    `others`: the same page in other languages, their addresses by language.
-    """
+def engine_of(words: Wording) -> Environment:
+    """The template engine with everything that a template calls."""
     engine = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -142,7 +137,18 @@ def render_page(
         "svg": lambda drawn: Markup(drawn.on_page),
     }
     engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
-    page = engine.get_template("report.html.j2").render(
+    return engine
+
+
+def render_page(
+    folder: Folder, judgement: Judgement, figures: Figures, words: Wording, others: Mapping[str, str] | None = None
+) -> str:
+    """The page as text. Everything that comes from a record is escaped by the template engine.
+
+    `others`: the same page in other languages, their addresses by language.
+    """
+    template = engine_of(words).get_template("report.html.j2")
+    page = template.render(
         contents=[],
         requirements=as_recorded(folder.environment, words) if folder.environment else [],
         language=words.language,
