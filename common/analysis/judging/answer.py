@@ -11,11 +11,13 @@ from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
 from common.analysis.judging.headline import device_here
 from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
+from common.analysis.statistics.estimates import Estimate
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -31,8 +33,8 @@ class Answer:
     why: list[Finding]
     """A sentence each; empty without steps that were taken apart."""
 
-    order_stands: bool
-    """Whether the methods would rank the same without what the marks name."""
+    unsure: list[Finding]
+    """Pairs that could change places without what the marks name."""
 
     @property
     def has_doubts(self) -> bool:
@@ -49,20 +51,24 @@ def answer_of(group: Group, checks: Checks) -> Answer | None:
     rows = sorted((row for row in rows if row in checks), key=lambda row: METHOD_ORDER[row.method])
     if not rows:
         return None
-    return Answer(rows, _table(rows, checks), why(rows, ledgers(group)), _order_stands(rows, checks))
+    return Answer(rows, _table(rows, checks), why(rows, ledgers(group)), _unsure(rows, checks))
 
 
-def _order_stands(rows: list[Row], checks: Checks) -> bool:
-    """Whether each row would still be faster than the next, were that one free of all the time that its marks name."""
+def _unsure(rows: list[Row], checks: Checks) -> list[Finding]:
+    """Rows and the next faster ones that they might overtake, were they free of all the time that their marks name."""
     fastest_first = sorted((row for row in rows if row.throughput), key=lambda row: row.seconds_per_sample.value)
-    for faster, slower in pairwise(fastest_first):
-        doubts, interval = speed_doubts(checks[slower]), times_as_fast(faster, slower).interval
-        if interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
-            return False
-        marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
-        if interval[0] * (1 - marked) <= 1:
-            return False
-    return len(fastest_first) > 1
+    return [
+        finding("answer.pair", one=name_here(faster), other=name_here(slower))
+        for faster, slower in pairwise(fastest_first)
+        if not _stays_ahead(times_as_fast(faster, slower), speed_doubts(checks[slower]))
+    ]
+
+
+def _stays_ahead(quotient: Estimate, doubts: tuple[Check, ...]) -> bool:
+    if quotient.interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
+        return False
+    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
+    return quotient.interval[0] * (1 - marked) > 1
 
 
 def _table(rows: list[Row], checks: Checks) -> Table:

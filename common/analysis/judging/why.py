@@ -27,7 +27,9 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     common = [item for item in books[0].items if all(item in book.items for book in books)] if books else []
     slowed = next((item for item in common if item.id == "slowed" and item.seconds > 0), None)
-    found = [_ideal(books, slowed)] if books else []
+    tied = dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False
+    found = [finding("why.tie")] if tied else []
+    found += [_ideal(books, slowed)] if books else []
     if dp:
         book = book_of.get(dp)
         if grown := _grown_phase(dp, one or ddp):
@@ -38,13 +40,8 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
         causes = _causes(ddp, book_of.get(ddp), slowed)
         exchanges = any(cause.id == "why.cause.exchange" for cause in causes)
         found.append(_takes(ddp, book_of.get(ddp), causes if exchanges else [finding("why.no_exchange"), *causes]))
-    if any(
-        book.says_something and book.items[-1].seconds < -WORTH_SAYING * book.lost and book.items[-1].id == "rest"
-        for book in books
-    ):
+    if any(_exceeded(book) for book in books):
         found.append(finding("why.apart"))
-    if dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False:
-        found.append(finding("why.tie"))
     return [part for part in found if part]
 
 
@@ -53,9 +50,10 @@ def _ideal(books: list[Ledger], slowed: Item | None) -> Finding | None:
     first, record = books[0], books[0].row.record
     if any(book.ideal != first.ideal for book in books):
         return None
-    of_one = first.row.baseline.record.config.global_batch_size
+    batch = first.row.baseline.record.config.global_batch_size
     return finding(
-        "why.ideal_weak" if of_one * first.row.devices == record.config.global_batch_size else "why.ideal_strong",
+        "why.ideal_weak" if batch * first.row.devices == record.config.global_batch_size else "why.ideal_strong",
+        batch=batch,
         ideal=first.ideal.value,
         one=device_here(first.row),
         devices=first.row.devices,
@@ -79,10 +77,14 @@ def _takes(row: Row, book: Ledger | None, causes: list[Finding]) -> Finding:
     return finding(
         "why.takes",
         main=finding(main, devices=row.devices, seconds=over_link) if main else NOTHING,
-        bytes=finding("why.bytes", seconds=over_link) if over_link and not main else NOTHING,
+        bytes=_moving(row, over_link) if over_link and main != "why.over_link" else NOTHING,
         rest=_rest(book) if book and book.says_something else NOTHING,
         **values,
     )
+
+
+def _moving(row: Row, seconds: float) -> Finding:
+    return finding("why.few_bytes" if seconds < WORTH_SAYING * row.step.value else "why.bytes", seconds=seconds)
 
 
 def _causes(row: Row, book: Ledger | None, said: Item | None) -> list[Finding]:
@@ -97,6 +99,12 @@ def _causes(row: Row, book: Ledger | None, said: Item | None) -> list[Finding]:
     items.sort(key=lambda item: (item.id != "exchange", -item.seconds))
     plans = finding("why.plans") if what_a_new_thread_lacks(row).id != "nothing" else NOTHING
     return [finding(f"why.cause.{item.id}", cost=item.seconds, plans=plans) for item in items]
+
+
+def _exceeded(book: Ledger) -> bool:
+    """Whether the causes are more than the loss by much of it, and not because something hides them."""
+    rest = book.items[-1]
+    return book.says_something and rest.id == "rest" and rest.seconds < -WORTH_SAYING * book.lost
 
 
 def _rest(book: Ledger) -> Finding:
