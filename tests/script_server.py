@@ -56,6 +56,9 @@ if kind == "training":
 if kind == "analysis":
     compile_templates()
 
+# What children import is compiled once for all of them, also where Python is told to leave no `__pycache__`.
+sys.pycache_prefix, sys.dont_write_bytecode = f"{sys.path[0]}/.pytest_cache/compiled", False
+
 gc.freeze()  # a collection in a child would touch, and so copy, every page that it shares with this process
 
 

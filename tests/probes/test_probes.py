@@ -208,10 +208,13 @@ def test_damaged_copies_are_shown():
 
 
 def test_step_01_measures_and_records(tmp_path):
-    """All that it measures; exchanges up to those of a second, and small images for what cores cost each other."""
+    """All that it measures; small products and arrays, exchanges up to those of a second, and small images for what
+    cores cost each other."""
     code = """
 from functools import partial
-from common.probes import all_reduce, together
+from common.probes import all_reduce, compute, together
+compute.MATMUL_SIZES = {"cpu": (256,)}
+compute.memory_rates.__defaults__ = 0, 2**22
 all_reduce.measure_all_reduce = partial(all_reduce.measure_all_reduce, budget_seconds=1)
 together.SAMPLES = {"cpu": (2, 14)}  # its processes import this script, too
 """
@@ -223,8 +226,8 @@ together.SAMPLES = {"cpu": (2, 14)}  # its processes import this script, too
     probes = EnvironmentRecord.model_validate_json(path.read_text()).probes
     assert probes.failed == {}
     assert "copies" in probes.not_applicable
-    assert len(probes.matmul) == 2
-    assert len(probes.memory) == 1
+    assert [(rate.precision, rate.size) for rate in probes.matmul] == [("ieee-fp32", 256), ("bf16", 256)]
+    assert [rate.bytes for rate in probes.memory] == [2**22]
     if probes.all_reduce:
         assert all(each.seconds for each in probes.all_reduce.times)
     assert "GFLOP/s" in process.stdout

@@ -109,9 +109,18 @@ def test_deterministic_runs_of_one_seed_have_identical_losses(tmp_path):
 
 
 def test_a_compiled_model_trains(tmp_path):
-    """Up to the graphs that torch cuts where DDP's buckets end. Code for them is not made: that takes minutes here."""
+    """Up to the graphs that torch cuts where DDP's buckets end. Code for them is not made: that takes minutes here.
+
+    A model of few layers, for each takes its time; the second bucket begins after the first MiB.
+    """
     code = """
 import torch
+from torch import nn
+from common.training import models
+def few_layers(weights, num_classes):
+    wide = nn.Sequential(nn.Linear(3 * 16, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU())
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), wide, nn.Linear(512, num_classes))
+models._builder = lambda name: few_layers
 make = torch.nn.Module.compile
 def compiled(self, mode):
     print("compiles", type(self).__name__, mode)
