@@ -26,8 +26,8 @@ def why_of(example):
     [
         ("h100x2-lab",
          "DP takes 131 ms, because one process cannot keep 2 GPUs busy: new threads in every step, each of which "
-         "chooses its convolution algorithms again (61.7 ms); new copies of the model in every step (14.8 ms); 13.3 ms are "
-         "not explained, which is within the uncertainty. Moving the data takes only 0.608 ms"),
+         "chooses its convolution algorithms again (61.7 ms); new copies of the model in every step (14.8 ms); 13.3 ms "
+         "are not explained, which is within the uncertainty. Moving the data takes only 0.608 ms"),
         ("h200x4", "; work that it launches for one device after another (26.8 ms); "),
         ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
         ("h100x2", "DP takes 122 ms: 82.7 ms in the forward pass (one device: 12.6 ms). Moving the data takes only 0."),
