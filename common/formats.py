@@ -7,6 +7,7 @@ and unit can be had apart; `FORMS["ms"].interval(0.0152, 0.0161)` writes both en
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 
@@ -30,6 +31,11 @@ CORE_OF = "1 core of "
 def printable(text: str) -> str:
     """Text from elsewhere as one line that is safe for a terminal: no control characters, nothing that is no letter."""
     return "".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text)
+
+
+def without_controls(text: str) -> str:
+    """Lines of text as they are, but for characters that steer a terminal."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", text)
 
 
 def number(value: float) -> str:

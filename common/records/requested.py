@@ -106,3 +106,8 @@ class RunConfig(Part):
     def per_device_micro_batch_size(self) -> int:
         """Samples that a device holds at once."""
         return ceil(self.per_device_batch_size / self.accumulation_steps)
+
+    @property
+    def smallest_micro_batch_size(self) -> int:
+        """The same of the device that gets least: DataParallel leaves the last one what the others do not take."""
+        return (self.micro_batch_size - 1) % self.per_device_micro_batch_size + 1

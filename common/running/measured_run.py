@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
+from common.command_line.streams import tell
 from common.console import screen
 from common.console.plan import show_plan
 from common.examining import experiments, parity, traces
@@ -195,6 +196,8 @@ class MeasuredRun:
                 if problem:
                     text = self.words.say("progress.no_checkpoint", problem=printable(problem))
                     self.progress.line(f"[yellow]{escape(text)}")
+                    if self.options.quiet:
+                        tell(text)
 
         return after_step
 

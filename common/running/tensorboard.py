@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ class ScalarLog:
         if rank == 0:
             from torch.utils.tensorboard import SummaryWriter
 
+            threading.excepthook = _without_the_logs(threading.excepthook)
             try:
                 self._writer = SummaryWriter(folder / run_id)
             except OSError as error:
@@ -72,3 +74,13 @@ class ScalarLog:
         writer, self._writer = self._writer, None
         with suppress(OSError, RuntimeError, ValueError):
             writer.close()
+
+
+def _without_the_logs(hook: Callable) -> Callable:
+    """The hook, but for TensorBoard's own thread, whose error comes back in the next call of the log, and is told."""
+
+    def silent(failed: threading.ExceptHookArgs) -> None:
+        if not type(failed.thread).__module__.startswith("tensorboard"):
+            hook(failed)
+
+    return silent

@@ -27,7 +27,7 @@ def count_flops(model: nn.Module, config: RunConfig) -> dict[FlopKind, int] | No
     found: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
         kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"
-        found[kind] += flops // config.per_device_micro_batch_size
+        found[kind] += flops // config.smallest_micro_batch_size
     return found
 
 
@@ -37,7 +37,7 @@ def _forward_of_shapes(model: nn.Module, config: RunConfig) -> Tensor:
         name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
     }
-    shape = (config.per_device_micro_batch_size, 3, config.image_size, config.image_size)
+    shape = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
     batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features

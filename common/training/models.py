@@ -82,9 +82,11 @@ def create_model(config: RunConfig, place: Place) -> Classifier:
         model.flops_by_kind = count_flops(model, config)
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0] or "shapes do not fit"
+        is_memory = "allocate" in reason
+        advice = "lower --num-classes" if is_memory else f"try --image-size {_published_size(config.model)}"
         raise UsageError(
-            f"{config.model} cannot train on {config.per_device_micro_batch_size} images of {config.image_size} px "
-            f"at a time ({reason}); try --image-size {_published_size(config.model)}"
+            f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
+            f"and {config.num_classes} classes at a time ({reason}); {advice}"
         ) from None
     seed_devices(place, config.seed)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.

@@ -81,12 +81,16 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(full_disk, tmp_path):
     assert process.stdout.count("checkpoint not written: No space left on device") == 2
     assert os.listdir(full_disk) == []
     assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
+    silent = run(tmp_path, "", "--checkpoint-dir", full_disk, "--quiet")
+    assert (silent.returncode, silent.stdout) == (0, "")
+    assert silent.stderr.count("checkpoint not written: No space left on device") == 2
 
 
 def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
     process = run(tmp_path, "", "--tensorboard", full_disk, "--batch-size", 4, "--epochs", 4)
     assert process.returncode == 0, process.stderr
     assert "TensorBoard's log is not written any more (No space left on device)" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_a_full_disk_does_not_hide_what_came_before(full_disk, tmp_path):

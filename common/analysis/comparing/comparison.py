@@ -19,6 +19,7 @@ from common.analysis.comparing.tables import Line, ends, table_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
+from common.formats import without_controls
 from common.records.disk import write_bytes
 
 
@@ -92,5 +93,5 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]
     for path in {folder / name for name in tables} - set(written):
         path.unlink(missing_ok=True)
     for path, table in written.items():
-        write_bytes(path, table.to_csv(index=False).encode(errors="replace"))
+        write_bytes(path, without_controls(table.to_csv(index=False)).encode(errors="replace"))
     return list(written)

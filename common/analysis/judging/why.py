@@ -29,6 +29,8 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     slowed = next((item for item in common if item.id == "slowed" and item.seconds > 0), None)
     tied = dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False
     found = [finding("why.tie")] if tied else []
+    if dp and _main_reason(book_of.get(dp)) == "ledger.host":
+        found.append(finding("why.host", devices=dp.devices))
     found += [_ideal(books, slowed)] if books else []
     if dp:
         book = book_of.get(dp)
@@ -61,6 +63,10 @@ def _ideal(books: list[Ledger], slowed: Item | None) -> Finding | None:
     )
 
 
+def _main_reason(book: Ledger | None) -> str:
+    return verdict(book).id if book and book.says_something else ""
+
+
 def _takes(row: Row, book: Ledger | None, causes: list[Finding]) -> Finding:
     """A method's step, and its causes."""
     values = {
@@ -72,12 +78,11 @@ def _takes(row: Row, book: Ledger | None, causes: list[Finding]) -> Finding:
     if causes and book and book.items[-1].id == "hidden" and idle <= MAX_IDLE:
         return finding("why.hidden", idle=idle, **values)
     over_link = copy_seconds(row) if row.method == "dp" and causes else None
-    says_why = verdict(book).id if book and book.says_something else ""
-    main = {"ledger.host": "why.host", "ledger.bytes": "why.over_link"}.get(says_why)
+    is_over_link = _main_reason(book) == "ledger.bytes"
     return finding(
         "why.takes",
-        main=finding(main, devices=row.devices, seconds=over_link) if main else NOTHING,
-        bytes=_moving(row, over_link) if over_link and main != "why.over_link" else NOTHING,
+        main=finding("why.over_link", seconds=over_link) if is_over_link else NOTHING,
+        bytes=_moving(row, over_link) if over_link and not is_over_link else NOTHING,
         rest=_rest(book) if book and book.says_something else NOTHING,
         **values,
     )

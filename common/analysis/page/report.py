@@ -22,6 +22,7 @@ from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
+from common.formats import without_controls
 from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES
@@ -83,7 +84,7 @@ def write_report(
     others: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page, whole or not at all. UsageError where `path` cannot be written, or holds anything but a page."""
-    page = render_page(folder, judgement, figures, words, others)
+    page = without_controls(render_page(folder, judgement, figures, words, others))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and not _is_page(path):  # a record, say

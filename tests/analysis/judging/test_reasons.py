@@ -134,7 +134,7 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     for text in (
         "Why: A step trains 2 × 16 images. ",
         "60.0 ms copying the model",
-        "only exchange gradients (30.0 ms",
+        "not overlap the backward pass: 30.0 ms",
     ):
         assert text in console
     assert "Recommendations • Use DDP." in console

@@ -74,7 +74,7 @@ def test_unknown_flag(tmp_path, compare):
     assert "--frobnicate" in one_line_error(compare(tmp_path, "--frobnicate"))
 
 
-@pytest.mark.parametrize("target", ["file/report.html", "folder", "pipe", "results/single.json"])
+@pytest.mark.parametrize("target", ["file/report.html", "folder", "pipe", "results/single.json", "results/runs.csv"])
 def test_a_page_that_cannot_be_written(tmp_path, compare, target):
     """A record is not overwritten, nor is what is no file (/dev/null, say) replaced."""
     folder = write(tmp_path / "results", *typical_lab())
@@ -158,6 +158,7 @@ def test_markup_in_names_is_text(tmp_path, compare):
     assert "<script" not in page
     assert "<img" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;[/bold]$x_1${{ 7*7 }}" in page
+    assert "\x1b" not in page + "".join(path.read_text() for path in (tmp_path / "results").glob("*.csv"))
 
 
 def test_only_unfinished_runs_still_make_a_page(tmp_path, compare):
