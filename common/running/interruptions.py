@@ -13,11 +13,23 @@ REASONS = {
 SIGNALS = (signal.SIGINT, *REASONS)
 
 
+_heard: list[int] = []
+"""Signals that came."""
+
+
 def interrupt_on_signals() -> None:
-    """From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does. What nohup has ignored stays ignored."""
-    for number in REASONS:
+    """From here on all of them raise KeyboardInterrupt. What nohup has ignored stays ignored."""
+    _heard.clear()
+    for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
+
+
+def interrupt_if_unheard() -> None:
+    """Raise again what was lost: an exception that comes out of a signal may be swallowed by C code that was looking
+    something up at that moment, and the run would go on. For between two steps."""
+    if _heard:
+        _interrupt(_heard[0], None)
 
 
 def ignore_signals() -> None:
@@ -44,4 +56,6 @@ def signals_wait() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt(REASONS[signal.Signals(number)])
+    _heard.append(number)
+    reason = REASONS.get(signal.Signals(number))
+    raise KeyboardInterrupt(reason) if reason else KeyboardInterrupt

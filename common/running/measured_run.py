@@ -31,6 +31,7 @@ from common.running.checkpoints import Checkpoints
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import unfinished
 from common.running.hangs import HangWatch
+from common.running.interruptions import interrupt_if_unheard
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
@@ -187,6 +188,7 @@ class MeasuredRun:
         """For `measured_epoch`: moves the bar, and writes a checkpoint where one is due, off the clock."""
 
         def after_step(steps: int) -> None:
+            interrupt_if_unheard()
             self.progress.advance()
             last = done + steps == training.steps_per_epoch
             if self._checkpoints.is_due(done + steps, last):

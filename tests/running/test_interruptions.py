@@ -42,6 +42,22 @@ def test_ctrl_c_in_a_checkpoint_lets_it_end_and_is_called_an_interruption(tmp_pa
     assert "Traceback" not in process.stderr
 
 
+def test_ctrl_c_that_other_code_swallows_ends_the_run_all_the_same(tmp_path):
+    moment = """
+from common.training import epoch
+def lost():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+first(epoch, 'training_step', lost)
+"""
+    process = run(tmp_path, moment)
+    assert process.returncode == 130, process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
+
+
 def test_a_closed_terminal_leaves_a_record(tmp_path):
     process = run(tmp_path, "from common.training import epoch; first(epoch, 'training_step', send(signal.SIGHUP))")
     assert process.returncode == 130
