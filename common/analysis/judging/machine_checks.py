@@ -50,11 +50,9 @@ def check_other_processes(run: Run) -> Check:
     count = run.other_processes
     if count is None:
         return answer("other_processes", "not measured", "no_list")
-    return (
-        answer("other_processes", "warning", "some", count=count)
-        if count
-        else answer("other_processes", "passed", "none")
-    )
+    if count:
+        return answer("other_processes", "warning", "some", count=count)
+    return answer("other_processes", "passed", "none")
 
 
 def check_load(run: Run) -> Check:
