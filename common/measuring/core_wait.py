@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 WORTH_TELLING = 0.25
-"""Share of an epoch. On two cores of their own two ranks were seen to wait for 3 to 7 % of it, for their own loaders."""
+"""Share of an epoch. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
 
 
 class CoreWait:

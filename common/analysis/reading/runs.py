@@ -11,7 +11,7 @@ from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, step_seconds, throughput
 
 CORE_WAIT_LIMIT = 0.15
-"""Share of the time. On two cores of their own two ranks were seen to wait for 3 to 7 % of it, for their own loaders."""
+"""Share of the time. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
 
