@@ -51,16 +51,22 @@ class Processes:
     def kill(self, patience: float = 0.0) -> int:
         """End all that are still there after so many seconds; returns how many that were."""
         until = monotonic() + patience
-        while (pids := self.all()) and monotonic() < until:
+        while (pids := self._at_the_second_look()) and monotonic() < until:
             sleep(0.1)
         rest = pids
         while rest:  # one of them may just be starting another
             for pid in rest:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            sleep(0.05)
-            rest = self.all()
+            rest = self._at_the_second_look()
         return len(pids)
+
+    def _at_the_second_look(self) -> dict[int, dict[bytes, bytes]]:
+        """All of them; a process that is just becoming another program has no environment for a moment."""
+        if found := self.all():
+            return found
+        sleep(0.05)
+        return self.all()
 
 
 def _parent(pid: int) -> int:

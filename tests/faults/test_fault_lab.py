@@ -1,6 +1,7 @@
 """What causes a fault, from outside: what is shown, recorded, killed, and left. Only one test here starts torch."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from common.faults import command, fault_lab
 from common.faults.acts import KILL_RANK
 from common.faults.fault import Fault
 from common.faults.fault_lab import FaultLab
+from common.faults.marked_processes import MARK, Processes
 from common.records import FaultRecord
 
 # Two "ranks" without torch, and who waits for them.
@@ -74,6 +76,14 @@ def test_what_is_left_behind_is_killed_and_counted(caused, tmp_path):
     assert "(1 processes left)" in printed.out
     stat = Path("/proc") / (tmp_path / "pid").read_text().strip() / "stat"
     assert not stat.exists() or ") Z " in stat.read_text()  # dead, whether or not anybody has noticed
+
+
+def test_what_is_just_becoming_another_program_is_not_overlooked(monkeypatch):
+    with subprocess.Popen(["sleep", "60"], env={MARK: "becoming"}) as process:
+        usual, looks = Processes.all, []
+        monkeypatch.setattr(Processes, "all", lambda self: usual(self) if looks else looks.append(1) or {})
+        assert Processes("becoming").kill() == 1
+        assert process.wait() == -signal.SIGKILL
 
 
 def test_a_command_that_does_not_end_is_ended(caused):
