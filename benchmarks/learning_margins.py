@@ -2,8 +2,8 @@
 
 Step 04 with two ranks trains on the small image tree of `tests/training/test_images.py`, as that test does, with the
 exchange as it is and with one that loses all gradients. Prints, for each seed, the last epoch's loss over the first
-one's and top-1 on the validation images; ends with 1 if a right exchange comes near the test's limits or a broken one
-passes them.
+one's and top-1 on the validation images; ends with 1 if a right exchange misses one of the test's limits, or if the
+loss of a broken one falls as far as they ask for.
 
     python benchmarks/learning_margins.py --seeds 10
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training"))
 
 from conftest import planted, records_in, run_script
-from test_images import DDP, LEARNING, MAX_LOSS_RATIO, MIN_TOP1, fill_tree
+from test_images import COLOUR_NETWORK, DDP, LEARNING, MAX_LOSS_RATIO, MIN_TOP1, fill_tree
 
 LOST = """
 from common.training import distributed
@@ -41,11 +41,14 @@ def main() -> int:
     held = True
     with tempfile.TemporaryDirectory() as folder:
         tree = fill_tree(Path(folder))
-        broken = planted(Path(folder), DDP, LOST)
+        scripts = []
+        for name, exchange in (("right", ""), ("broken", LOST)):
+            (Path(folder) / name).mkdir()
+            scripts.append(planted(Path(folder) / name, DDP, COLOUR_NETWORK + exchange))
         for seed in range(args.first, args.first + args.seeds):
-            right, lost = (learned(script, tree, seed) for script in (DDP, broken))
+            right, lost = (learned(script, tree, seed) for script in scripts)
             held &= right[0] < MAX_LOSS_RATIO and right[1] > MIN_TOP1
-            held &= lost[0] > MAX_LOSS_RATIO and lost[1] < MIN_TOP1
+            held &= lost[0] > MAX_LOSS_RATIO
             print(
                 f"seed {seed}: as it is {right[0]:.2f}, top-1 {right[1]:.2f}; lost {lost[0]:.2f}, {lost[1]:.2f}",
                 flush=True,
@@ -54,7 +57,7 @@ def main() -> int:
     return int(not held)
 
 
-def learned(script: str | Path, tree: Path, seed: int) -> tuple[float, float]:
+def learned(script: Path, tree: Path, seed: int) -> tuple[float, float]:
     """Last loss over first loss, and top-1 after the last epoch."""
     with tempfile.TemporaryDirectory() as results:
         arguments = ["--data-dir", tree, *LEARNING, "--batch-size", 8, "--seed", seed, "--results-dir", results]

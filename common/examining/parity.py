@@ -36,6 +36,7 @@ NOISE_FLOOR = 1e-4
 # What a gradient loses on its way through 16 bits: fp16 rounds to 2**-11 and loses what is below 6e-8, bf16 rounds to
 # 2**-9, each rank's gradient and every sum. A fault smaller than that, on some fifty ranks, would hide behind it.
 COMPRESSED_TOLERANCE = {"fp16": 1e-2, "bf16": 2e-2}
+FP16_STEP = 2**-24  # the smallest number above zero
 
 # BatchNorm that is synchronised sums in another order, and a ReLU that switches for it carries the difference on: 2 %
 # with resnet50, which is as far as fp32 itself is from fp64 there. So its tolerance is measured; what varies between
@@ -68,6 +69,7 @@ def check_parity(
     batch = dataset.__getitems__([(0, index) for index in range(per_shard * devices)])
     options = ddp or DdpOptions()
     tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
+    least = FP16_STEP / tolerance if options.comm_hook == "fp16" else 0.0
     errors = []
     with exact(classifier):
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
@@ -75,7 +77,7 @@ def check_parity(
         if options.sync_bn:
             tolerance = max(tolerance, ROUNDING_MARGIN * rounding_error(classifier, batch, place.first, reference))
         for _ in range(PASSES):
-            errors.append(largest_error(parallel_gradient(model, classifier, batch, place), reference))
+            errors.append(largest_error(parallel_gradient(model, classifier, batch, place), reference, least))
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
     return Parity(
@@ -114,13 +116,16 @@ def parallel_gradient(model: nn.Module, classifier: Classifier, batch: Batch, pl
     return _take_gradients(classifier)
 
 
-def largest_error(gradient: dict[str, Tensor], reference: dict[str, Tensor]) -> tuple[float, str]:
-    """Largest ‖g − ref‖ / ‖ref‖ over the parameters, and the parameter's name; infinite where not finite."""
+def largest_error(gradient: dict[str, Tensor], reference: dict[str, Tensor], least: float = 0.0) -> tuple[float, str]:
+    """Largest ‖g − ref‖ / ‖ref‖ over the parameters, and the parameter's name; infinite where not finite.
+
+    A parameter whose gradient has less than `least` per element is compared as if it had that.
+    """
     elements = sum(g.numel() for g in reference.values())
     typical = sum(g.double().square().sum().item() for g in reference.values()) ** 0.5 / elements**0.5
     errors = {}
     for name, expected in reference.items():
-        scale = max(expected.norm().item(), NOISE_FLOOR * typical * expected.numel() ** 0.5)
+        scale = max(expected.norm().item(), max(NOISE_FLOOR * typical, least) * expected.numel() ** 0.5)
         difference = (gradient[name] - expected).norm().item() if name in gradient else inf
         error = difference / scale if scale else difference
         errors[name] = error if isfinite(error) else inf

@@ -220,7 +220,7 @@ together.SAMPLES = {"cpu": (2, 14)}  # its processes import this script, too
 """
     results = tmp_path / "results"
     script = planted(tmp_path, "01_environment_check.py", code)
-    process = run_script(script, "--results-dir", results, fresh=True)
+    process = run_script(script, "--results-dir", results)
     assert (process.returncode, process.stderr) == (0, "")
     [path] = results.iterdir()
     probes = EnvironmentRecord.model_validate_json(path.read_text()).probes

@@ -112,7 +112,7 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before_it(written, tmp_path):
     [
         ([], "add --resume auto"),
         (["--resume", "auto"], "more --epochs"),
-        (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model shufflenet_v2_x0_5"),
+        (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model few_layers"),
         (["--resume", "auto", "--epochs", 3, "--num-classes", 5], "num_classes 1000"),
         (["--resume", "nowhere.pt"], "no such file"),
         (["--resume", "README.md"], "cannot be read"),

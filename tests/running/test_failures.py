@@ -98,7 +98,7 @@ def failing(training, batches):
 epoch.training_step = failing
 """
     script = planted(tmp_path, DDP, code)
-    arguments = [*SMALL, "--batch-size", 8, "--results-dir", tmp_path / "results"]
+    arguments = [*SMALL, "--model", "squeezenet1_1", "--batch-size", 8, "--results-dir", tmp_path / "results"]
     process = run_script(script, *arguments, ranks=2, fresh=True, timeout=120)
     assert process.returncode != 0
     (record,) = records_in(tmp_path / "results")

@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from conftest import ROOT, SMALL, environment, records_in, run_script
+from conftest import FEW_LAYERS_PARAMETERS, ROOT, SMALL, environment, records_in, run_script
 
 from common.machine.devices import cpu_cores, listed_devices
 from common.records import Record, epoch_seconds, step_seconds, throughput
@@ -105,8 +105,8 @@ def test_memory_of_every_process_is_recorded(by_step):
 def test_static_memory_is_that_of_the_model(by_step):
     for record in by_step.values():
         static = record.static_memory
-        assert static.parameters == 1_366_792  # torchvision's documentation of shufflenet_v2_x0_5
-        assert static.parameter_bytes == static.gradient_bytes == static.optimizer_state_bytes == 4 * 1_366_792
+        assert static.parameters == FEW_LAYERS_PARAMETERS
+        assert static.parameter_bytes == static.gradient_bytes == static.optimizer_state_bytes == 4 * static.parameters
 
 
 def test_summary_names_the_figures_the_record_and_the_next_step(small_lab, by_step):

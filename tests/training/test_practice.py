@@ -164,11 +164,11 @@ def test_ddp_options_train_and_pass_parity(tmp_path):
         ["--comm-hook", "fp16", "--find-unused-parameters", "--bucket-cap-mb", "5", "--anatomy-steps", 1],
         ["--comm-hook", "powersgd", "--one-bucket"],
     ):
-        arguments = [*SHORT, "--model", "shufflenet_v2_x0_5", "--batch-size", 8, *options, "--results-dir", tmp_path]
+        arguments = [*SHORT, "--lr", 0.1, "--batch-size", 8, *options, "--results-dir", tmp_path]
         process = run_script(DDP, *arguments, ranks=2)
         assert process.returncode == 0, process.stderr
         assert "FutureWarning" not in process.stderr
-        assert ("not exact" in process.stdout) == ("--comm-hook" in options)
+        assert ("not exact" in " ".join(process.stdout.split())) == ("--comm-hook" in options)
     usual, static, rounded, approximated = records_in(tmp_path)
     assert all(record["parity"]["outcome"] == "passed" for record in records_in(tmp_path))
     assert len(usual["anatomy"]["bucket_bytes"]) == 1
