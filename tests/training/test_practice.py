@@ -101,7 +101,7 @@ def test_amp_is_bf16_on_cores_and_every_switch_is_in_the_record(tmp_path):
 
 def test_deterministic_runs_of_one_seed_have_identical_losses(tmp_path):
     # With dropout, whose random numbers must be the same, too.
-    arguments = [*SHORT, "--model", "mobilenet_v3_small", "--batch-size", 8, "--deterministic"]
+    arguments = [*SHORT, "--model", "squeezenet1_1", "--batch-size", 8, "--deterministic"]
     for seed in (1, 1, 2):
         assert run_script(SINGLE, *arguments, "--seed", seed, "--results-dir", tmp_path).returncode == 0
     one, again, other = ([epoch["mean_loss"] for epoch in record["epochs"]] for record in records_in(tmp_path))

@@ -83,7 +83,7 @@ def test_a_gpu_that_replicas_share_is_listed_once():
 
 
 def test_very_many_values_are_counted_instead_of_listed():
-    groups = groups_of(*(make_record(config={"momentum": 0.001 * value}) for value in range(1000)))
+    groups = groups_of(*(make_record(config={"momentum": 0.001 * value}) for value in range(200)))
     (text,) = said(unequal_terms(groups[0]))
-    assert text.endswith("and 995 more values")
+    assert text.endswith("and 195 more values")
     assert len(text) < 200
