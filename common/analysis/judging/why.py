@@ -8,7 +8,8 @@ from common.analysis.comparing.limits import copy_seconds
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.headline import device_here
-from common.analysis.judging.ledger import Item, Ledger, verdict
+from common.analysis.judging.ledger import Ledger, verdict
+from common.analysis.judging.ledger_items import Item
 from common.analysis.judging.reasons import MAX_IDLE, what_a_new_thread_lacks
 from common.analysis.statistics.estimates import distinguishable
 from common.analysis.statistics.medians import is_cost
