@@ -26,7 +26,7 @@ BASIS = (
 def main() -> None:
     options = parse_arguments()
     # Imported after parsing, so that --help answers at once.
-    from common.analysis.comparing.comparison import write_tables
+    from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import has_chinese_font
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.report import compose, write_report

@@ -1,7 +1,7 @@
 """By how far a right exchange passes the tests of learning, and a broken one fails them: over ten seeds.
 
-Step 04 with two ranks trains on the small image tree of `tests/training/test_images.py`, as that test does, with the
-exchange as it is and with one that loses all gradients. Prints, for each seed, the last epoch's loss over the first
+Step 04 with two ranks trains on the small image tree of `tests/training/test_image_folder.py`, as that test does, with
+the exchange as it is and with one that loses all gradients. Prints, for each seed, the last epoch's loss over the first
 one's and top-1 on the validation images; ends with 1 if a right exchange misses one of the test's limits, or if the
 loss of a broken one falls as far as they ask for.
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "training"))
 
 from conftest import planted, records_in, run_script
-from test_images import COLOUR_NETWORK, DDP, LEARNING, MAX_LOSS_RATIO, MIN_TOP1, fill_tree
+from test_image_folder import COLOUR_NETWORK, DDP, LEARNING, MAX_LOSS_RATIO, MIN_TOP1, fill_tree
 
 LOST = """
 from common.training import distributed

@@ -33,7 +33,11 @@ PRELOADED = {
     # No torchvision: it imports what a rank of step 04 imports once the ranks have met, and that order may matter.
     "torch": ["rich.progress", "torch.distributed"],
     # No test plants a fault in step 05: all of it.
-    "analysis": ["common.analysis.comparing.comparison", "common.analysis.page.report", "common.analysis.page.summary"],
+    "analysis": [
+        "common.analysis.comparing.comparison_csv",
+        "common.analysis.page.report",
+        "common.analysis.page.summary",
+    ],
 }
 
 

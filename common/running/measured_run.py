@@ -23,7 +23,8 @@ from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import WORTH_TELLING, CoreWait
 from common.measuring.device_use import device_uses
-from common.measuring.gpu_sampler import EnergyMeter, GpuSampler, idle_watts
+from common.measuring.energy_meter import EnergyMeter, idle_watts
+from common.measuring.gpu_sampler import GpuSampler
 from common.records import MAX_FINITE, Anatomy, Epoch, Record
 from common.records.disk import keep_unfinished
 from common.running import retry
@@ -36,7 +37,7 @@ from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
-from common.training import images
+from common.training import image_folder
 from common.training.data import checksum, expected_indices, validation_loader
 from common.training.epoch import EpochResult, measured_epoch
 from common.training.step import Training, training_step
@@ -61,7 +62,7 @@ class MeasuredRun:
             place.world,
             precision=devices.default_precision(place.kind),
             loader_workers=devices.default_workers(place.kind),
-            found=images.find(options.data_dir) if options.data_dir else None,
+            found=image_folder.find(options.data_dir) if options.data_dir else None,
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, place)

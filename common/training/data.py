@@ -19,7 +19,7 @@ from common.formats import gib
 from common.machine.devices import Place
 from common.machine.workers import end_with_parent
 from common.records import RunConfig
-from common.training import images
+from common.training import image_folder
 from common.training.batch import Batch, Sample
 from common.training.prefetch import PrefetchingLoader
 
@@ -75,7 +75,7 @@ class SyntheticImageNet(Dataset):
 def create_dataset(config: RunConfig) -> Dataset:
     """The training images: those of `--data-dir`, or synthetic ones."""
     if config.data_dir:
-        return images.TrainingImages(config)
+        return image_folder.TrainingImages(config)
     return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
 
 
@@ -91,7 +91,7 @@ def create_loader(dataset: Dataset, sampler: EpochSampler, config: RunConfig, pl
 
 def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
     """This rank's share of the validation images, each on one rank only; None where there are none."""
-    dataset = images.validation_images(config)
+    dataset = image_folder.validation_images(config)
     if dataset is None:
         return None
     mine = range(place.rank, len(dataset), place.world.processes)

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from analysis.views import WORDS, label
-from common.analysis.comparing.comparison import write_tables
-from common.analysis.comparing.limits import mfu_of
+from common.analysis.comparing.comparison_csv import write_tables
+from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.judging.judgement import judge
 from common.analysis.reading.folder import read_folder
 

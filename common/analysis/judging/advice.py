@@ -12,8 +12,8 @@ from functools import cached_property
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import matmul_rate, mfu_of
 from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT

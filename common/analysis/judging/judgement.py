@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from common.analysis.comparing.comparison import comparison_table
+from common.analysis.comparing.comparison_csv import comparison_table
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row

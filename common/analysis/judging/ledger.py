@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import copy_seconds
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns
 from common.analysis.judging.ledger_items import (

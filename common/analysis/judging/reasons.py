@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import copy_seconds, phase_rate
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.utilisation import copy_seconds, phase_rate
 from common.analysis.findings import Finding, finding
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost

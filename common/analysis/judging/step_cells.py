@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import (
     NOTHING,

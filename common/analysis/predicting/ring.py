@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.analysis.comparing.limits import all_reduce_seconds
+from common.analysis.comparing.utilisation import all_reduce_seconds
 from common.analysis.findings import Finding, finding
 from common.analysis.predicting.links import Link
 from common.records import AllReduce

@@ -13,8 +13,8 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.limits import phase_rate
 from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.utilisation import phase_rate
 from common.analysis.judging.reasons import reasons
 from common.analysis.judging.wrapper_price import wrapper_price
 from common.analysis.page.drawing import PHASE_COLOURS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.analysis.comparing.limits import copy_seconds
+from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.ledger import Ledger, told

@@ -10,7 +10,7 @@ from factories import make_config, make_place
 from PIL import Image
 from trainers import make_loader
 
-from common.training import images
+from common.training import image_folder
 from common.training.data import validation_loader
 from common.training.validation import validate
 
@@ -82,15 +82,15 @@ def test_it_learns_to_tell_the_classes(tree, tmp_path, script, batch, ranks):
 def test_every_usual_format_is_decoded_and_only_what_is_broken_is_not(tmp_path, format):
     path, unreadable = tmp_path / "image.jpg", []
     Image.new("RGB", (9, 9)).save(path, format)
-    assert images._decoded(str(path), unreadable).size == (9, 9)
+    assert image_folder._decoded(str(path), unreadable).size == (9, 9)
     path.write_text("no image")
-    assert images._decoded(str(path), unreadable) is None
+    assert image_folder._decoded(str(path), unreadable) is None
     assert len(unreadable) == 1
     assert "cannot identify" in unreadable[0]
 
 
 def test_labels_of_validation_are_those_of_training(tree):
-    found = images.image_tree(tree)
+    found = image_folder.image_tree(tree)
     numbers = found.training.class_to_idx
     assert all(
         f"/{name}/" in path for path, label in found.validation.samples for name in numbers if numbers[name] == label
@@ -123,7 +123,7 @@ def test_the_random_numbers_of_the_training_stay_its_own(tree):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    images.TrainingImages(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
+    image_folder.TrainingImages(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
     assert torch.equal(torch.rand(1), expected)
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from common.analysis.comparing.facts import OTHER_FACTS, other_facts
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.limits import mfu_of
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Line, ends, table_of
+from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median

@@ -9,7 +9,7 @@ import pytest
 from analysis.anatomy_factories import make_probes
 from analysis.factories import make_record
 from analysis.views import WORDS, rows_of, tables_of
-from common.analysis.comparing.limits import (
+from common.analysis.comparing.utilisation import (
     all_reduce_seconds,
     attainable_rate,
     exchange_seconds,
