@@ -58,7 +58,7 @@ def _unsure(rows: list[Row], checks: Checks) -> list[Finding]:
     """Rows and the next faster ones that they might overtake, were they free of all the time that their marks name."""
     fastest_first = sorted((row for row in rows if row.throughput), key=lambda row: row.seconds_per_sample.value)
     return [
-        finding("answer.pair", one=name_here(faster), other=name_here(slower))
+        finding("answer.pair", one=_name_within(faster), other=_name_within(slower))
         for faster, slower in pairwise(fastest_first)
         if not _stays_ahead(times_as_fast(faster, slower), speed_doubts(checks[slower]))
     ]
@@ -90,6 +90,10 @@ def _table(rows: list[Row], checks: Checks) -> Table:
 def name_here(row: Row) -> RowName | Finding | None:
     """A row's name; of one device what it is here, as the headline says it."""
     return finding("one.capital", one=device_here(row)) if row.method == "single" else row.name
+
+
+def _name_within(row: Row) -> RowName | Finding | None:
+    return device_here(row) if row.method == "single" else row.name
 
 
 def name_cell(row: Row) -> Cell:

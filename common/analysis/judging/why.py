@@ -31,7 +31,8 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     tied = dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False
     found = [finding("why.tie")] if tied else []
     if dp and _main_reason(book_of.get(dp)) == "ledger.host":
-        found.append(finding("why.host", devices=dp.devices))
+        is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
+        found.append(finding("why.host", slower=finding("why.slower") if is_slower else NOTHING))
     found += [_ideal(books, slowed)] if books else []
     if dp:
         book = book_of.get(dp)

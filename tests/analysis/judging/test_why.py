@@ -28,7 +28,7 @@ def why_of(example):
          "DP takes 131 ms: new threads in every step, each of which chooses its convolution algorithms again (61.7 "
          "ms); new copies of the model in every step (14.8 ms); 13.3 ms are not explained, which is within the "
          "uncertainty. Moving the data takes only 0.608 ms"),
-        ("h200x4", "; work that it launches for one device after another (26.8 ms); "),
+        ("h200x4", "; one process that launches the work of all devices, one after another (26.8 ms); "),
         ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
         ("h100x2", "DP takes 122 ms: 82.7 ms in the forward pass (one device: 12.6 ms). Moving the data takes only 0."),
         ("h200", "DP takes 32.5 ms: no measurable loss"),
@@ -55,9 +55,16 @@ def test_what_ddp_loses_its_time_with(example, words):
     assert next(part for part in why_of(example) if part.startswith("DDP takes")).endswith(words)
 
 
-@pytest.mark.parametrize(("example", "devices"), [("h100x2-lab", 2), ("h200x4", 4)])
-def test_the_main_reason_stands_first(example, devices):
-    assert why_of(example)[0] == f"DP drives all {devices} GPUs from one process, which cannot keep them busy"
+@pytest.mark.parametrize(
+    ("example", "slower"),
+    [("h100x2-lab", ", and that takes longer than the other GPUs save"), ("h100x2-ledger", "")],
+)
+def test_the_main_reason_stands_first(example, slower):
+    """Of the second one nobody knows whether DP is slower than one GPU."""
+    assert why_of(example)[0] == (
+        f"DP trains from one process, which makes new threads and new copies of the model in every step{slower}. "
+        "DDP keeps one process and one model for each GPU"
+    )
 
 
 def test_what_a_step_is():
@@ -68,7 +75,7 @@ def test_what_a_step_is():
 def test_what_the_sums_and_the_tie_mean_is_said():
     sums, tie = (
         "The causes were measured one by one, so their sum can be",
-        "No clear winner: DP and DDP differ",
+        "No clear winner: the difference between",
     )
     assert why_of("cpu")[-1].startswith(sums)
     assert not why_of("h100x2-lab")[-1].startswith(sums)
@@ -115,7 +122,7 @@ def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
 
 @pytest.mark.parametrize(
     ("example", "unsure"),
-    [("h100x2-lab", []), ("h200x4", ["One GPU and DP × 4"]), ("cpu", ["DP × 2 and DDP × 2"])],
+    [("h100x2-lab", []), ("h200x4", ["one GPU or DP × 4"]), ("cpu", ["DP × 2 or DDP × 2"])],
 )
 def test_which_methods_could_change_places_without_what_the_marks_name(example, unsure):
     """h200x4: DP is 6 % slower than one device, and waits for data for 9 % of the time. cpu: DP and DDP tie."""
@@ -124,7 +131,7 @@ def test_which_methods_could_change_places_without_what_the_marks_name(example, 
 
 def test_a_mark_of_unknown_size_leaves_the_order_open():
     records = [make_record("single", 1, 0.2), make_record("ddp", 2, 0.22)]
-    for load, unsure in ((0.2, []), (5.0, ["DDP × 2 and One CPU core"])):
+    for load, unsure in ((0.2, []), (5.0, ["DDP × 2 or one CPU core"])):
         records[0].environment.load_average_1min = load
         (group,) = groups_of(*records)
         assert said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).unsure) == unsure
