@@ -18,6 +18,7 @@ STEERED = {
 
 
 def main() -> int:
+    """Run, or only show, what the command line asks for; returns the exit code."""
     args = vars(_parser().parse_args())
     name, dry = args.pop("campaign"), args.pop("dry_run")
     chosen = Chosen(**args)

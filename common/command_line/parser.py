@@ -68,6 +68,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **more)
 
     def error(self, message: str) -> NoReturn:
+        """As argparse calls it for a wrong command line: raises `UsageError`."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 

@@ -35,12 +35,15 @@ class NvmlGpu:
         return _first_answer(self._nvml, functions, (self._handle, *arguments))
 
     def name(self) -> str | None:
+        """Of the model."""
         return _text(self._ask("nvmlDeviceGetName"))
 
     def uuid(self) -> str | None:
+        """The GPU's own, the same under every driver."""
         return _text(self._ask("nvmlDeviceGetUUID"))
 
     def free_bytes(self) -> int | None:
+        """Memory that nobody uses."""
         memory = self._ask("nvmlDeviceGetMemoryInfo")
         return None if memory is None else memory.free
 
@@ -63,9 +66,11 @@ class NvmlGpu:
         return sum(state == 1 for state in states) if states else None
 
     def sm_clock_mhz(self) -> int | None:
+        """Of the multiprocessors, now."""
         return self._ask("nvmlDeviceGetClockInfo", arguments=(self._nvml.NVML_CLOCK_SM,))
 
     def temperature_celsius(self) -> int | None:
+        """Of the chip."""
         # The first name goes with CUDA 14, the second came with CUDA 12.8.
         functions = ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV")
         return self._ask(*functions, arguments=(self._nvml.NVML_TEMPERATURE_GPU,))
@@ -103,6 +108,7 @@ class Nvml:
         return _first_answer(self._nvml, (function,), arguments)
 
     def driver(self) -> str | None:
+        """Its version."""
         return _text(self._ask("nvmlSystemGetDriverVersion"))
 
     def gpus(self) -> list[NvmlGpu]:

@@ -35,6 +35,7 @@ class OwnExchange(nn.Module):
             dist.broadcast(tensor.detach(), src=0)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images -> logits, as the module gives them; the backward pass will exchange gradients."""
         logits = self.module(images)
         if self.exchanging and logits.requires_grad:
             # This hook is called as a backward pass begins, and what is queued there when the pass ends.
@@ -98,6 +99,7 @@ class Overlapped(OwnExchange):
                 self.start_next()
 
     def start_next(self) -> None:
+        """Exchange the first bucket that is not yet on its way."""
         gradients = gradients_of(self.buckets[len(self.started)])
         row = in_a_row(gradients)
         self.started.append((gradients, row, dist.all_reduce(row, async_op=True)))

@@ -23,10 +23,12 @@ class Energy:
 
     @property
     def joules_per_epoch(self) -> float:
+        """Of all its devices together."""
         return self.joules / self.epochs
 
     @property
     def joules_per_thousand_samples(self) -> float:
+        """Of all its devices together."""
         return 1000 * self.joules / self.samples
 
     @property

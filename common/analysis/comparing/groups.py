@@ -46,6 +46,7 @@ class Group:
 
     @property
     def on_gpu(self) -> bool:
+        """Whether its devices are GPUs; else CPU cores."""
         return self.rows[0].on_gpu
 
     @property

@@ -56,14 +56,17 @@ class Row:
 
     @property
     def method(self) -> Method:
+        """Single, DP or DDP."""
         return self.record.method
 
     @property
     def devices(self) -> int:
+        """How many trained together."""
         return self.record.world.devices
 
     @property
     def on_gpu(self) -> bool:
+        """Whether its devices are GPUs; else CPU cores."""
         return self.record.world.device_kind == "cuda"
 
     @property
@@ -183,6 +186,7 @@ class Row:
 
     @cached_property
     def facts(self) -> Facts:
+        """What rows of one group may differ in."""
         return other_facts(self.record)
 
 

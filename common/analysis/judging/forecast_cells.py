@@ -9,8 +9,9 @@ from common.analysis.findings import Finding, finding
 from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
 from common.analysis.predicting.consequences import consequences
-from common.analysis.predicting.forecast import Forecast, GroupForecast, Question, forecast
+from common.analysis.predicting.forecast import Forecast, GroupForecast, forecast
 from common.analysis.predicting.links import MAX_DEVICES
+from common.analysis.predicting.question import Question
 
 WORTH_SAYING = 0.01
 """What a larger batch or fewer bytes must add to the efficiency."""

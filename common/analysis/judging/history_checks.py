@@ -20,6 +20,7 @@ def check_start(run: Run) -> Check:
 
 
 def check_images(run: Run) -> Check:
+    """Files of `--data-dir` that could not be read."""
     if run.record.config.data_dir is None:
         return answer("images", "not applicable", "synthetic")
     names = run.record.unreadable_files

@@ -30,7 +30,8 @@ from common.analysis.judging.published import PublishedComparison, published_bes
 from common.analysis.judging.row_checks import PooledCheck, pooled_checks
 from common.analysis.judging.row_tables import accuracy_table, memory_table, options_table
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.predicting.forecast import GroupForecast, Question, forecast_table
+from common.analysis.predicting.forecast import GroupForecast, forecast_table
+from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 

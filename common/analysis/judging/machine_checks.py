@@ -9,6 +9,7 @@ from common.records import DeviceUse
 
 
 def check_devices(run: Run) -> Check:
+    """Whether the devices were real ones, each for itself and enough of them."""
     world, cores = run.record.world, run.record.environment.cpu_cores
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
     parts = [finding(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
@@ -18,6 +19,7 @@ def check_devices(run: Run) -> Check:
 
 
 def check_throttling(run: Run) -> Check:
+    """Whether power or heat held a GPU back."""
     if run.record.world.device_kind == "cpu":
         return answer("throttling", "not applicable", "cpu")
     readings = [(device, device.health) for device in run.record.devices if device.health]
@@ -45,6 +47,7 @@ def _slowed(device: DeviceUse) -> Finding:
 
 
 def check_other_processes(run: Run) -> Check:
+    """Whether other programs used the GPUs of the run."""
     if run.record.world.device_kind == "cpu":
         return answer("other_processes", "not applicable", "cpu")
     count = run.other_processes

@@ -101,6 +101,7 @@ def flagged(words: Wording, row: Row, separator: str, name: str | None = None) -
 
 
 def name_bars(axes, labels: list[str], unit: str) -> None:
+    """The bars' names from top to bottom, and what their length counts."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(left=0)

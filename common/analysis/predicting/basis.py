@@ -46,6 +46,7 @@ class Basis:
 
     @property
     def is_cpu(self) -> bool:
+        """Whether CPU cores stand in for devices."""
         return not self.row.on_gpu
 
     def slowdown(self, devices: int) -> float:
@@ -63,6 +64,7 @@ class Basis:
 
     @property
     def model(self) -> str:
+        """What its devices are, such as `NVIDIA H100`."""
         return self.row.record.world.device_model
 
 

@@ -13,27 +13,13 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Line, table_of
 from common.analysis.findings import Finding, finding
 from common.analysis.predicting.basis import Basis, basis_of, typical_step
-from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE, Link
+from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
+from common.analysis.predicting.question import Question
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
 from common.records import Method
 
 DEFAULT_COUNTS = (2, 4, 8)
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the command line asks for; by default, what the machine and the measured rows suggest."""
-
-    counts: tuple[int, ...] = ()
-    link: Link | None = None
-    between: Link | None = None
-    per_node: int | None = None
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether the command line asks anything at all."""
-        return self != Question()
 
 
 @dataclass(frozen=True)
@@ -56,6 +42,7 @@ class Forecast:
 
     @property
     def name(self) -> RowName:
+        """As the row that would be measured."""
         return RowName(self.method, self.devices, self.nodes)
 
     @property

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from common.analysis.predicting.forecast import Question
-from common.analysis.predicting.links import read_counts, read_link
+from dataclasses import dataclass
+
+from common.analysis.predicting.links import Link, read_counts, read_link
 from common.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the command line asks for; by default, what the machine and the measured rows suggest."""
+
+    counts: tuple[int, ...] = ()
+    link: Link | None = None
+    between: Link | None = None
+    per_node: int | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the command line asks anything at all."""
+        return self != Question()
 
 
 def read_question(counts: str | None, link: str | None, between: str | None, per_node: int | None) -> Question:
