@@ -29,7 +29,7 @@ def main() -> None:
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import has_chinese_font
     from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.report import compose, write_report
+    from common.analysis.page.report import compose, render_page, write_report
     from common.analysis.page.summary import print_summary
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
@@ -46,13 +46,15 @@ def main() -> None:
         skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
         raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
-        judgement, figures = compose(folder, words, options.generate_plots, question)
+        own_links = links(files[spoken], files)
+        judgement, figures, page = compose(folder, words, options.generate_plots, question, own_links)
         if question.is_asked and not judgement.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
-        for language, path in files.items():
-            said = words if language == spoken else Wording(language)
-            drawn = figures if language == spoken else draw_figures(judgement, said, with_png=False)
-            write_report(path, folder, judgement, drawn, said, links(path, files))
+        write_report(files[spoken], page)
+        for language in files.keys() - {spoken}:
+            path, said = files[language], Wording(language)
+            drawn = draw_figures(judgement, said, with_png=False)
+            write_report(path, render_page(folder, judgement, drawn, said, links(path, files)))
     print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not has_chinese_font():
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "

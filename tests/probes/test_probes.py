@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import time
 from functools import partial
 
@@ -267,14 +268,16 @@ def test_devices_that_share_something_take_longer_together(tmp_path):
 
 
 def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):
-    """An addition that is all Python: four threads take turns at it, each takes four times as long."""
+    """An addition that only one thread at a time can do: four take turns at it, for 20 ms in place of 6."""
+    lock = threading.Lock()
 
     def slow(self, other):
-        for _ in range(20_000):
-            pass
+        with lock:
+            time.sleep(0.005)
+        time.sleep(0.001)  # or nobody else would get it
 
     monkeypatch.setattr(torch.Tensor, "add_", slow)
-    monkeypatch.setattr(launch_times, "LAUNCHES", 100)
+    monkeypatch.setattr(launch_times, "LAUNCHES", 10)
     monkeypatch.setattr(launch_times, "CHUNKS", 3)
     assert launch_times._in_threads(4) > 1.5 * launch_times._launch_seconds(0)
 

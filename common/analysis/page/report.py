@@ -43,27 +43,34 @@ class _Compiled(BytecodeCache):
 
 
 def compose(
-    folder: Folder, words: Wording, with_png: bool, question: Question | None = None
-) -> tuple[Judgement, Figures]:
-    """Judge and draw. Runs that a mistake of ours stumbles over are moved to `folder.skipped`, and named."""
+    folder: Folder,
+    words: Wording,
+    with_png: bool,
+    question: Question | None = None,
+    others: Mapping[str, str] | None = None,
+) -> tuple[Judgement, Figures, str]:
+    """Judge, draw, and render the page. Runs that a mistake of ours stumbles over are moved to `folder.skipped`."""
     try:
-        return _compose(folder, words, with_png, question)
+        return _compose(folder, words, with_png, question, others)
     except Exception:
         found = {run.file: _mistake(run, folder, words) for run in folder.runs}
         if not any(found.values()):
             raise
     folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
     folder.runs = [run for run in folder.runs if not found[run.file]]
-    return _compose(folder, words, with_png, question)
+    return _compose(folder, words, with_png, question, others)
 
 
 def _compose(
-    folder: Folder, words: Wording, with_png: bool, question: Question | None = None
-) -> tuple[Judgement, Figures]:
+    folder: Folder,
+    words: Wording,
+    with_png: bool,
+    question: Question | None = None,
+    others: Mapping[str, str] | None = None,
+) -> tuple[Judgement, Figures, str]:
     judgement = judge(folder, question)
     figures = draw_figures(judgement, words, with_png)
-    render_page(folder, judgement, figures, words)  # a mistake in the page, too, shall cost one run only
-    return judgement, figures
+    return judgement, figures, render_page(folder, judgement, figures, words, others)
 
 
 def _mistake(run: Run, folder: Folder, words: Wording) -> Exception | None:
@@ -75,21 +82,13 @@ def _mistake(run: Run, folder: Folder, words: Wording) -> Exception | None:
     return None
 
 
-def write_report(
-    path: Path,
-    folder: Folder,
-    judgement: Judgement,
-    figures: Figures,
-    words: Wording,
-    others: Mapping[str, str] | None = None,
-) -> None:
+def write_report(path: Path, page: str) -> None:
     """Write the page, whole or not at all. UsageError where `path` cannot be written, or holds anything but a page."""
-    page = without_controls(render_page(folder, judgement, figures, words, others))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and not _is_page(path):  # a record, say
             raise FileExistsError(errno.EEXIST, "it is there and no page")
-        write_bytes(path, page.encode(errors="replace"))
+        write_bytes(path, without_controls(page).encode(errors="replace"))
     except OSError as error:
         raise UsageError(
             f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"

@@ -110,7 +110,7 @@ def test_a_run_that_we_stumble_over_is_named_and_the_rest_is_compared(tmp_path, 
         return usual(folder, *more)
 
     monkeypatch.setattr(report, "judge", stumbling)
-    judgement, figures = report.compose(found, Wording(), with_png=False)
+    judgement, figures, _ = report.compose(found, Wording(), with_png=False)
     page = report.render_page(found, judgement, figures, Wording())
     (skipped,) = [item for item in found.skipped if item.is_our_fault]
     assert (skipped.file, "OverflowError: too large" in skipped.reason) == ("bad.json", True)
