@@ -30,7 +30,7 @@ from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
-STACK_SECONDS = 2.0
+STACK_SECONDS = 5.0
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 
@@ -120,12 +120,10 @@ class HangWatch:
         if letter in ("", "Z"):
             return "has ended"
         stack, until = "", monotonic() + STACK_SECONDS
-        with suppress(OSError), open(self._file(rank, "stack")) as file:
-            more = ""
-            while monotonic() < until and (more or not FRAME.search(stack)):  # it comes in pieces
-                sleep(0.05)
-                more = file.read()
-                stack += more
+        while monotonic() < until and _state_letter(self._pids[rank]) not in ("", "Z"):
+            sleep(0.05)  # it writes in pieces, and ends once it has written the last
+        with suppress(OSError):
+            stack = self._file(rank, "stack").read_text()
         what = "is stopped (SIGSTOP, or a debugger)" if letter == "T" else "does not come to the exchange"
         return f"{what}, at {own_line(stack.rpartition('hread 0x')[2])}"  # the main thread comes last
 

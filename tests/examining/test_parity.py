@@ -122,6 +122,27 @@ def test_a_gradient_of_pure_rounding_noise_does_not_count():
     assert (error > parity.TOLERANCE, worst) == (True, "bias")
 
 
+class ComputesBiasesOtherwise(EmulatedDataParallel):
+    """As kernels of a GPU do for the convolution before a batch norm, in whose gradient only rounding is left."""
+
+    def parallel_apply(self, replicas, inputs, kwargs):
+        shards = super().parallel_apply(replicas, inputs, kwargs)
+        for shard in shards:
+            shard.replica.backbone[0].bias.register_hook(lambda gradient: gradient + self.off_by)
+        return shards
+
+
+@pytest.mark.parametrize(("off_by", "outcome"), [(1e-6, "passed"), (1e-2, "failed")])
+def test_what_fp64_calls_noise_may_differ_but_not_by_much(off_by, outcome):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    classifier = models.Classifier(nn.Sequential(*layers, nn.Linear(4, 10)), make_config())
+    model = ComputesBiasesOtherwise(classifier, range(2))
+    model.off_by = off_by
+    found = check(classifier, model)
+    assert (found.outcome, found.worst_parameter) == (outcome, "backbone.0.bias")
+
+
 def test_error_is_relative_to_the_reference():
     reference = {"a": torch.full((4,), 2.0), "b": torch.full((4,), 2.0)}
     error, worst = parity.largest_error({"a": torch.full((4,), 2.2), "b": torch.full((4,), 2.0)}, reference)

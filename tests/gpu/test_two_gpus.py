@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 import torch
-from conftest import SMALL, TORCHRUN, planted, records_in, run_script
+from conftest import AFRESH, TORCHRUN, planted, records_in, run_script
 from gpu_runs import GPU, run
 
 from common.machine.devices import listed_devices
@@ -38,6 +38,13 @@ def test_ddp_over_nccl_on_two_gpus_parts_cleanly(tmp_path):
     assert all(rank["busy_seconds"]["exchange"] for rank in record["anatomy"]["ranks"])
 
 
+@pytest.mark.parametrize("more", [[], ["--comm-hook", "fp16"], ["--comm-hook", "bf16"]])
+def test_noise_in_biases_before_a_batch_norm_is_no_wrong_gradient(tmp_path, more):
+    """No two computations of it are alike here: a sum over every pixel, of which rounding is all that is left."""
+    arguments = ["--model", "vgg11_bn", "--image-size", 64, "--batch-size", 8, *more]
+    assert run("04_ddp_training.py", tmp_path, *arguments, ranks=2)["parity"]["outcome"] == "passed"
+
+
 def test_a_rank_that_fails_alone_over_nccl_ends_the_job_with_its_reason(tmp_path):
     code = """
 import os
@@ -50,7 +57,7 @@ def failing(training, batches):
 epoch.training_step = failing
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
     process = run_script(script, *arguments, ranks=2, env=GPU, timeout=120)
     assert process.returncode == 1
     (record,) = records_in(tmp_path / "results")
@@ -75,7 +82,7 @@ def planted(training, batches):
 epoch.training_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
+    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
     command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
     process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
@@ -103,7 +110,7 @@ def planted(training, batches):
 epoch.training_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
     command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
     process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
@@ -148,7 +155,7 @@ epoch.training_step = dying
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
-    arguments = [*SMALL, "--batch-size", 4, "--workers", 1, "--checkpoint-dir", tmp_path / "c", "--resume", "auto"]
+    arguments = [*AFRESH, "--batch-size", 4, "--workers", 1, "--checkpoint-dir", tmp_path / "c", "--resume", "auto"]
     command = [*torchrun, script, *arguments, "--results-dir", tmp_path / "results"]
     process = subprocess.run(list(map(str, command)), env=GPU, capture_output=True, text=True, timeout=200)
     assert process.returncode == 0, process.stderr

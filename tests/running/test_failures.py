@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
+from conftest import AFRESH, RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -98,7 +98,7 @@ def failing(training, batches):
 epoch.training_step = failing
 """
     script = planted(tmp_path, DDP, code)
-    arguments = [*SMALL, "--model", "squeezenet1_1", "--batch-size", 8, "--results-dir", tmp_path / "results"]
+    arguments = [*AFRESH, "--batch-size", 8, "--results-dir", tmp_path / "results"]
     process = run_script(script, *arguments, ranks=2, fresh=True, timeout=120)
     assert process.returncode != 0
     (record,) = records_in(tmp_path / "results")

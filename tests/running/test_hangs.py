@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from dataclasses import replace
 
 from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
@@ -147,3 +148,33 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     (watch.folder / "1.stack").unlink()
     watch.close()
     assert not watch.folder.exists()
+
+
+IN_PIECES = """
+import signal, sys, time
+def answer(*_):
+    with open(sys.argv[1], "w") as stack:
+        print('Thread 0x1:\\n  File "/lib/python3/pathlib.py", line 1044 in open', file=stack, flush=True)
+        time.sleep(0.5)
+        print('Thread 0x2:\\n  File "mine.py", line 7 in act', file=stack, flush=True)
+    sys.exit()
+signal.signal(signal.SIGUSR2, answer)
+print("listens", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+def test_a_stack_that_comes_in_pieces_is_read_to_its_end(tmp_path, monkeypatch):
+    """The main thread comes last: before it, another one's line would be told."""
+    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
+    place = make_place()
+    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
+    command = [sys.executable, "-c", IN_PIECES, str(tmp_path / "lab-run" / "1.stack")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
+        rank_1.stdout.readline()
+        watch = hangs.HangWatch("run", place, [os.getpid(), rank_1.pid])
+        told = watch.sentence([1], "rank 0 waits")
+    assert told == "rank 1 does not come to the exchange, at mine.py:7 in act; rank 0 waits"
+    watch.close()

@@ -1,7 +1,7 @@
 """--auto-accumulate: out of memory, a run starts anew in a fresh process with the same batch in smaller pieces."""
 
 import pytest
-from conftest import RESTARTING, SMALL, planted, records_in, run_script
+from conftest import AFRESH, RESTARTING, SMALL, planted, records_in, run_script
 from factories import make_place
 
 from common.command_line.resolve import next_accumulation
@@ -25,7 +25,7 @@ Classifier.forward = limited
 @pytest.mark.parametrize(("script", "ranks"), [(SINGLE, 0), (DDP, 2)])
 def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, ranks):
     """02 puts a new process in its place, which knows no model of the tests; of 04's ranks torchrun starts new ones."""
-    arguments = [*SMALL, "--model", "squeezenet1_1", "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
+    arguments = [*AFRESH, "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
     arguments += ["--results-dir", tmp_path / "results"]
     limited = planted(tmp_path, script, LITTLE_MEMORY)
     process = run_script(limited, *arguments, ranks=ranks, torchrun=RESTARTING if script == DDP else ())
