@@ -32,6 +32,12 @@ def interrupt_if_unheard() -> None:
         _interrupt(_heard[0], None)
 
 
+def reason_of(error: BaseException) -> BaseException:
+    """`error`, or the Ctrl-C that came before it: C code that an exception falls into may raise any other, and an
+    exchange breaks when another rank has heard it first."""
+    return KeyboardInterrupt() if signal.SIGINT in _heard else error
+
+
 def ignore_signals() -> None:
     """For the last record: a second Ctrl-C must not tear it."""
     for number in SIGNALS:

@@ -22,7 +22,7 @@ from common.running import retry
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout, killed_rank
 from common.running.hangs import say_last, waiting_line
-from common.running.interruptions import ignore_signals, interrupt_on_signals
+from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
 from common.running.measured_run import AnatomyError, MeasuredRun
 from common.training import distributed
 
@@ -82,7 +82,7 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
     ignore_signals()
     run.close()
-    failure = explain(error, run.config, run.place, len(run.recorder.epochs))
+    failure = explain(reason_of(error), run.config, run.place, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
         found = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if found:

@@ -58,6 +58,22 @@ first(epoch, 'training_step', lost)
     assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
 
 
+def test_ctrl_c_that_other_code_turns_into_an_error_of_its_own_is_told_as_what_it_was(tmp_path):
+    moment = """
+from common.training import epoch
+def turned():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("planted: connection closed by peer") from None
+first(epoch, 'training_step', turned)
+"""
+    process = run(tmp_path, moment)
+    assert process.returncode == 130, process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
+
+
 def test_a_closed_terminal_leaves_a_record(tmp_path):
     process = run(tmp_path, "from common.training import epoch; first(epoch, 'training_step', send(signal.SIGHUP))")
     assert process.returncode == 130

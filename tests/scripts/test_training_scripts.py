@@ -91,7 +91,8 @@ def test_steps_add_up_to_the_host_clock(by_step):
         for seconds, rank_seconds in zip(
             epoch_seconds(record), zip(*(r.host_epoch_seconds for r in record.ranks), strict=True), strict=True
         ):
-            assert seconds == pytest.approx(max(rank_seconds), rel=0.01)
+            # Less than a step of these; between a step and the clock another program may have the core for a while.
+            assert seconds == pytest.approx(max(rank_seconds), rel=0.01, abs=0.025)
         assert sum(step_seconds(record)) == pytest.approx(sum(epoch_seconds(record)))
 
 

@@ -7,16 +7,11 @@ its text is real text in the page's font. Files carry the light colours on white
 from __future__ import annotations
 
 import io
-import os
 import re
-import sys
 import warnings
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib as mpl
@@ -134,25 +129,6 @@ class Drawn:
         for colour, css_name in CSS_NAMES.items():
             svg = svg.replace(colour, f"var(--{css_name})")
         return svg
-
-
-_waiting: list[tuple[Plot, str, bool]] = []
-"""What forked processes find to draw: handed over as arguments, figures would be pickled."""
-
-
-def draw_each(plots: Sequence[tuple[Plot, str]], with_png: bool) -> list[Drawn]:
-    """`draw` each of these figures for its place. With PNG files, on all cores at once."""
-    jobs = [(*plot, with_png) for plot in plots]
-    processes = min(len(jobs), len(os.sched_getaffinity(0))) if with_png and sys.platform == "linux" else 1
-    if processes < 2:  # or another system, where a new process would import everything anew
-        return [draw(*job) for job in jobs]
-    _waiting[:] = jobs
-    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
-        return list(pool.map(_draw_waiting, range(len(jobs))))
-
-
-def _draw_waiting(number: int) -> Drawn:
-    return draw(*_waiting[number])
 
 
 def draw(plot: Plot, place: str, with_png: bool) -> Drawn:

@@ -8,7 +8,7 @@ from pathlib import Path
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.page.answer_plot import draw_answer
 from common.analysis.page.batches_plot import draw_batches
-from common.analysis.page.drawing import Drawn, Plot, draw_each, write_drawn
+from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
 from common.analysis.page.ledger_plot import draw_ledgers
 from common.analysis.page.options_plot import draw_options
 from common.analysis.page.plots import draw_all
@@ -51,28 +51,31 @@ class Figures:
 
 def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figures:
     """Draw every figure of the groups that are told in full."""
-    shown = [part for part in judgement.groups if part.why]
-    curve, climb = judgement.parts and judgement.parts.all_reduce, judgement.across.climb
-    plots: list[tuple[str, list[Plot | None]]] = [
-        *((f"group{part.number}", _of_group(part, words)) for part in shown),
-        ("group1", [draw_answer(judgement.answer, words)]),
-        ("machine", [draw_all_reduce(curve, words) if curve else None]),
-        ("all", [draw_rungs(climb, words) if climb else None]),
-        *((f"batches{number}", draw_batches(found, words)) for number, found in enumerate(judgement.across.batches, 1)),
+    groups = {part.number: _of_group(part, words, with_png) for part in judgement.groups if part.why}
+    curve = judgement.parts and judgement.parts.all_reduce
+    batches = [
+        [draw(plot, f"batches{number}", with_png) for plot in draw_batches(found, words)]
+        for number, found in enumerate(judgement.across.batches, start=1)
     ]
-    drawn = iter(draw_each([(plot, place) for place, some in plots for plot in some if plot], with_png))
-    found = [[next(drawn) if plot else None for plot in some] for _, some in plots]
-    groups = {
-        part.number: GroupFigures(ledger, steps, options, others)
-        for part, (ledger, steps, options, *others) in zip(shown, found, strict=False)
-    }
-    (answer,), (all_reduce,), (ladder,), *batches = found[len(shown) :]
+    answer = _drawn(draw_answer(judgement.answer, words), "group1", with_png)
+    all_reduce = _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png)
+    climb = judgement.across.climb
+    ladder = _drawn(draw_rungs(climb, words) if climb else None, "all", with_png)
     return Figures(groups, answer, all_reduce, batches, ladder)
 
 
-def _of_group(part: GroupJudgement, words: Wording) -> list[Plot | None]:
-    ledger, steps = draw_ledgers(part.why.ledgers, words), draw_steps(part.group, words)
-    return [ledger, steps, draw_options(part.effects, words), *draw_all(part.group, words)]
+def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:
+    place = f"group{part.number}"
+    return GroupFigures(
+        _drawn(draw_ledgers(part.why.ledgers, words), place, with_png),
+        _drawn(draw_steps(part.group, words), place, with_png),
+        _drawn(draw_options(part.effects, words), place, with_png),
+        [draw(plot, place, with_png) for plot in draw_all(part.group, words)],
+    )
+
+
+def _drawn(plot: Plot | None, place: str, with_png: bool) -> Drawn | None:
+    return draw(plot, place, with_png) if plot else None
 
 
 def write_figures(folder: Path, figures: Figures) -> int:

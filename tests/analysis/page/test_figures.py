@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,6 @@ def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
 
 
 def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})  # where they can be counted
     drawn, usual = [], drawing.FigureCanvasSVG.print_svg
     monkeypatch.setattr(
         drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
@@ -54,14 +52,6 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
         assert "var(--" in figure.on_page
         assert "var(--" not in figure.svg
         assert figure.png.startswith(b"\x89PNG")
-
-
-def test_several_processes_draw_what_one_draws(tmp_path, monkeypatch):
-    results = write(tmp_path, *anatomy_lab(), make_probed())
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2})
-    together = list(figures_of(results))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
-    assert together == list(figures_of(results))
 
 
 @pytest.mark.parametrize("example", ["h100x2", "h100x2-ledger", "h100x2-crossover"])
