@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from common.analysis.page.languages import links, pages
+from common.analysis.page.second_drawer import SecondDrawer
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
 from common.sentences import LANGUAGES, language_of
@@ -25,6 +26,7 @@ BASIS = (
 
 def main() -> None:
     options = parse_arguments()
+    second = SecondDrawer.start()
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import has_chinese_font
@@ -47,13 +49,13 @@ def main() -> None:
         raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
         own_links = links(files[spoken], files)
-        judgement, figures, page = compose(folder, words, options.generate_plots, question, own_links)
+        judgement, figures, page = compose(folder, words, options.generate_plots, question, own_links, second)
         if question.is_asked and not judgement.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         write_report(files[spoken], page)
         for language in files.keys() - {spoken}:
             path, said = files[language], Wording(language)
-            drawn = draw_figures(judgement, said, with_png=False)
+            drawn = draw_figures(judgement, said, with_png=False, second=second)
             write_report(path, render_page(folder, judgement, drawn, said, links(path, files)))
     print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not has_chinese_font():

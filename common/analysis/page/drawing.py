@@ -93,9 +93,9 @@ def new_figure(bars: float) -> tuple[Figure, Axes]:
         return figure, figure.subplots()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plot:
-    """A figure with the words that belong to it."""
+    """A figure with the words that belong to it; SVG and PNG come of it once, for page and files."""
 
     name: str
     title: str
@@ -103,20 +103,10 @@ class Plot:
     figure: Figure
     alt: str = ""
     """What it shows as text: names and numbers."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure that has been drawn: once, for the page and for its files."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
+    svg: str = ""
     """A file of its own, with light colours on white."""
-    png: bytes | None
+    png: bytes | None = None
     """200 dpi; None where nobody asked for it."""
-    alt: str = ""
 
     @property
     def on_page(self) -> str:
@@ -131,10 +121,8 @@ class Drawn:
         return svg
 
 
-def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
-    """Draw a figure; `place`, with the plot's name unique on the page, keeps its ids apart from other figures'."""
-    name = f"{place}_{plot.name}"
-    figure = plot.figure
+def draw(figure: Figure, name: str, with_png: bool) -> tuple[str, bytes | None]:
+    """A figure as SVG and, if wanted, PNG; a `name` that is unique on the page keeps its ids apart from others'."""
     with mpl.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # step 05 says it once
         # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
@@ -147,7 +135,7 @@ def draw(plot: Plot, place: str, with_png: bool) -> Drawn:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
-    return Drawn(name, plot.title, plot.caption, svg, png, plot.alt)
+    return svg, png
 
 
 def _png(figure: Figure) -> bytes:
@@ -158,7 +146,7 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write_drawn(drawn: Drawn, folder: Path) -> None:
+def write_plot(plot: Plot, folder: Path) -> None:
     """Write a figure as SVG and PNG. OSError where that is not possible."""
-    for ending, content in (("svg", drawn.svg.encode()), ("png", drawn.png)):
-        write_bytes(folder / f"{drawn.name}.{ending}", content)
+    for ending, content in (("svg", plot.svg.encode()), ("png", plot.png)):
+        write_bytes(folder / f"{plot.name}.{ending}", content)

@@ -8,11 +8,12 @@ from pathlib import Path
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.page.answer_plot import draw_answer
 from common.analysis.page.batches_plot import draw_batches
-from common.analysis.page.drawing import Drawn, Plot, draw, write_drawn
+from common.analysis.page.drawing import Plot, draw, write_plot
 from common.analysis.page.ledger_plot import draw_ledgers
 from common.analysis.page.options_plot import draw_options
 from common.analysis.page.plots import draw_all
 from common.analysis.page.rungs_plot import draw_rungs
+from common.analysis.page.second_drawer import SecondDrawer
 from common.analysis.page.why_plots import draw_all_reduce, draw_steps
 from common.analysis.page.wording import Wording
 from common.errors import UsageError
@@ -22,10 +23,10 @@ from common.errors import UsageError
 class GroupFigures:
     """The figures of one group."""
 
-    ledger: Drawn | None = None
-    steps: Drawn | None = None
-    options: Drawn | None = None
-    others: list[Drawn] = field(default_factory=list)
+    ledger: Plot | None = None
+    steps: Plot | None = None
+    options: Plot | None = None
+    others: list[Plot] = field(default_factory=list)
 
 
 @dataclass
@@ -33,11 +34,11 @@ class Figures:
     """The figures of a page: by the number of their group, and the machine's."""
 
     groups: dict[int, GroupFigures]
-    answer: Drawn | None = None
-    all_reduce: Drawn | None = None
-    batches: list[list[Drawn]] = field(default_factory=list)
+    answer: Plot | None = None
+    all_reduce: Plot | None = None
+    batches: list[list[Plot]] = field(default_factory=list)
     """Two for each series of batches."""
-    ladder: Drawn | None = None
+    ladder: Plot | None = None
 
     def __iter__(self):
         yield from filter(None, [self.answer])
@@ -49,33 +50,74 @@ class Figures:
             yield from of_series
 
 
-def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> Figures:
-    """Draw every figure of the groups that are told in full."""
-    groups = {part.number: _of_group(part, words, with_png) for part in judgement.groups if part.why}
-    curve = judgement.parts and judgement.parts.all_reduce
-    batches = [
-        [draw(plot, f"batches{number}", with_png) for plot in draw_batches(found, words)]
-        for number, found in enumerate(judgement.across.batches, start=1)
-    ]
-    answer = _drawn(draw_answer(judgement.answer, words), "group1", with_png)
-    all_reduce = _drawn(draw_all_reduce(curve, words) if curve else None, "machine", with_png)
-    climb = judgement.across.climb
-    ladder = _drawn(draw_rungs(climb, words) if climb else None, "all", with_png)
-    return Figures(groups, answer, all_reduce, batches, ladder)
+def draw_figures(judgement: Judgement, words: Wording, with_png: bool, second: SecondDrawer | None = None) -> Figures:
+    """Draw every figure of the groups that are told in full; `second` helps."""
+    with _Drawing(with_png, second) as drawing:
+        curve, climb = judgement.parts and judgement.parts.all_reduce, judgement.across.climb
+        return Figures(
+            groups={part.number: _of_group(part, words, drawing) for part in judgement.groups if part.why},
+            answer=drawing.of(draw_answer(judgement.answer, words), "group1"),
+            all_reduce=drawing.of(draw_all_reduce(curve, words) if curve else None, "machine"),
+            batches=[
+                [drawing.of(plot, f"batches{number}") for plot in draw_batches(found, words)]
+                for number, found in enumerate(judgement.across.batches, start=1)
+            ],
+            ladder=drawing.of(draw_rungs(climb, words) if climb else None, "all"),
+        )
 
 
-def _of_group(part: GroupJudgement, words: Wording, with_png: bool) -> GroupFigures:
+def _of_group(part: GroupJudgement, words: Wording, drawing: _Drawing) -> GroupFigures:
     place = f"group{part.number}"
     return GroupFigures(
-        _drawn(draw_ledgers(part.why.ledgers, words), place, with_png),
-        _drawn(draw_steps(part.group, words), place, with_png),
-        _drawn(draw_options(part.effects, words), place, with_png),
-        [draw(plot, place, with_png) for plot in draw_all(part.group, words)],
+        drawing.of(draw_ledgers(part.why.ledgers, words), place),
+        drawing.of(draw_steps(part.group, words), place),
+        drawing.of(draw_options(part.effects, words), place),
+        [drawing.of(plot, place) for plot in draw_all(part.group, words)],
     )
 
 
-def _drawn(plot: Plot | None, place: str, with_png: bool) -> Drawn | None:
-    return draw(plot, place, with_png) if plot else None
+class _Drawing:
+    """Takes plots as they are made; all are drawn when the block ends. The second process begins while it lasts."""
+
+    def __init__(self, with_png: bool, second: SecondDrawer | None) -> None:
+        self._with_png, self._second = with_png, second
+        self._waiting: list[Plot] = []
+        self._there: Plot | None = None
+        """What the second process is at."""
+
+    def __enter__(self) -> _Drawing:
+        return self
+
+    def of(self, plot: Plot | None, place: str) -> Plot | None:
+        """The plot under its name on the page; not yet drawn."""
+        if plot:
+            plot.name = f"{place}_{plot.name}"
+            self._waiting.append(plot)
+            self._hand_over()
+        return plot
+
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        try:
+            while self._waiting and not kind:
+                self._draw(self._waiting.pop(0))
+                self._hand_over()
+        finally:  # after a mistake too, or its drawing would be taken for that of the next order
+            self._fetch()
+
+    def _draw(self, plot: Plot) -> None:
+        plot.svg, plot.png = draw(plot.figure, plot.name, self._with_png)
+
+    def _hand_over(self) -> None:
+        if self._second and self._waiting and not (self._there and not self._second.is_done):
+            self._fetch()
+            self._there = self._waiting.pop(0)
+            self._second.order(self._there.figure, self._there.name, self._with_png)
+
+    def _fetch(self) -> None:
+        plot, self._there = self._there, None
+        if plot:
+            drawn = self._second.collect()
+            plot.svg, plot.png = drawn or draw(plot.figure, plot.name, self._with_png)
 
 
 def write_figures(folder: Path, figures: Figures) -> int:
@@ -88,7 +130,7 @@ def write_figures(folder: Path, figures: Figures) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for figure in drawn:
-            write_drawn(figure, folder)
+            write_plot(figure, folder)
         for path in folder.iterdir():
             ours = path.stem.startswith(("group", "machine_", "batches", "all_")) and path.suffix in (".svg", ".png")
             if ours and path.stem not in names:

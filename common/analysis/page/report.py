@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
 from common.analysis.page.figures import Figures, draw_figures
+from common.analysis.page.second_drawer import SecondDrawer
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.question import Question
@@ -48,17 +49,18 @@ def compose(
     with_png: bool,
     question: Question | None = None,
     others: Mapping[str, str] | None = None,
+    second: SecondDrawer | None = None,
 ) -> tuple[Judgement, Figures, str]:
     """Judge, draw, and render the page. Runs that a mistake of ours stumbles over are moved to `folder.skipped`."""
     try:
-        return _compose(folder, words, with_png, question, others)
+        return _compose(folder, words, with_png, question, others, second)
     except Exception:
         found = {run.file: _mistake(run, folder, words) for run in folder.runs}
         if not any(found.values()):
             raise
     folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
     folder.runs = [run for run in folder.runs if not found[run.file]]
-    return _compose(folder, words, with_png, question, others)
+    return _compose(folder, words, with_png, question, others, second)
 
 
 def _compose(
@@ -67,9 +69,10 @@ def _compose(
     with_png: bool,
     question: Question | None = None,
     others: Mapping[str, str] | None = None,
+    second: SecondDrawer | None = None,
 ) -> tuple[Judgement, Figures, str]:
     judgement = judge(folder, question)
-    figures = draw_figures(judgement, words, with_png)
+    figures = draw_figures(judgement, words, with_png, second)
     return judgement, figures, render_page(folder, judgement, figures, words, others)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import matplotlib as mpl
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
 from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
@@ -90,4 +90,4 @@ def _whole_decades(axis, values: list[float]) -> None:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     axis.set_view_interval(10.0**low, 10.0 ** max(high, low + 1), ignore=True)
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
 from common.analysis.judging.judgement import judge
-from common.analysis.page import drawing
+from common.analysis.page import drawing, second_drawer
 from common.analysis.page.figures import draw_figures, write_figures
+from common.analysis.page.second_drawer import SecondDrawer
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.sentences import LANGUAGES
 
+DRAW = "common.analysis.page.figures.draw"
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
@@ -87,3 +91,54 @@ def test_a_svg_file_needs_no_page(tmp_path):
         text = (tmp_path / "plots" / f"{name}.svg").read_text()
         assert text.startswith("<svg")
         assert "DejaVu Sans" in text
+
+
+@pytest.fixture
+def second(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    # As on macOS and Windows; and pytest's workers have threads, beside which no process should be forked.
+    monkeypatch.setattr(second_drawer, "Process", multiprocessing.get_context("spawn").Process)
+    drawer = SecondDrawer.start()
+    yield drawer
+    drawer.process.kill()
+    drawer.process.join()
+
+
+def test_a_second_process_draws_some_of_the_figures_and_draws_the_same(second, tmp_path, monkeypatch):
+    judgement = judge(read_folder(write(tmp_path, *typical_lab())))
+    alone = list(draw_figures(judgement, WORDS, with_png=True))
+    here, usual = [], drawing.draw
+    monkeypatch.setattr(DRAW, lambda *order: (here.append(order[1]), usual(*order))[1])
+    for _ in range(2):  # each language asks it anew
+        together = list(draw_figures(judgement, WORDS, with_png=True, second=second))
+        assert [(plot.name, plot.svg, plot.png) for plot in together] == [
+            (plot.name, plot.svg, plot.png) for plot in alone
+        ]
+    assert len(here) < 2 * len(alone)
+
+
+def test_where_the_second_process_is_gone_all_figures_are_drawn_here(second, tmp_path):
+    second.process.kill()
+    second.process.join()
+    figures = list(
+        draw_figures(judge(read_folder(write(tmp_path, *typical_lab()))), WORDS, with_png=False, second=second)
+    )
+    assert all(plot.svg.startswith("<svg") for plot in figures)
+
+
+def test_after_a_mistake_here_the_drawing_of_the_second_process_is_not_taken_for_the_next(
+    second, tmp_path, monkeypatch
+):
+    judgement, usual = judge(read_folder(write(tmp_path, *typical_lab()))), drawing.draw
+    alone = list(draw_figures(judgement, WORDS, with_png=False))
+    monkeypatch.setattr(DRAW, lambda *order: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        draw_figures(judgement, Wording("zh-TW"), with_png=False, second=second)
+    monkeypatch.setattr(DRAW, usual)
+    again = draw_figures(judgement, WORDS, with_png=False, second=second)
+    assert [plot.svg for plot in again] == [plot.svg for plot in alone]
+
+
+def test_on_one_core_there_is_no_second_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    assert SecondDrawer.start() is None
