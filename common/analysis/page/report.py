@@ -52,34 +52,29 @@ def compose(
     second: SecondDrawer | None = None,
 ) -> tuple[Judgement, Figures, str]:
     """Judge, draw, and render the page. Runs that a mistake of ours stumbles over are moved to `folder.skipped`."""
+
+    def attempt() -> tuple[Judgement, Figures, str]:
+        judgement = judge(folder, question)
+        figures = draw_figures(judgement, words, with_png, second)
+        return judgement, figures, render_page(folder, judgement, figures, words, others)
+
     try:
-        return _compose(folder, words, with_png, question, others, second)
+        return attempt()
     except Exception:
         found = {run.file: _mistake(run, folder, words) for run in folder.runs}
         if not any(found.values()):
             raise
     folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
     folder.runs = [run for run in folder.runs if not found[run.file]]
-    return _compose(folder, words, with_png, question, others, second)
-
-
-def _compose(
-    folder: Folder,
-    words: Wording,
-    with_png: bool,
-    question: Question | None = None,
-    others: Mapping[str, str] | None = None,
-    second: SecondDrawer | None = None,
-) -> tuple[Judgement, Figures, str]:
-    judgement = judge(folder, question)
-    figures = draw_figures(judgement, words, with_png, second)
-    return judgement, figures, render_page(folder, judgement, figures, words, others)
+    return attempt()
 
 
 def _mistake(run: Run, folder: Folder, words: Wording) -> Exception | None:
     """What goes wrong with a page about this run alone."""
+    alone = replace(folder, runs=[run], skipped=[])
     try:
-        _compose(replace(folder, runs=[run], skipped=[]), words, with_png=False)
+        judgement = judge(alone)
+        render_page(alone, judgement, draw_figures(judgement, words, with_png=False), words)
     except Exception as error:
         return error
     return None
