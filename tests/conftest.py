@@ -130,7 +130,7 @@ def _forked(
         return process
 
 
-def _left_by(output: str, patience: float = 5.0) -> list[int]:
+def _left_by(output: str, patience: float = 20.0) -> list[int]:
     """Processes that still write to this file, once those that are about to end have ended.
 
     Forked as they are, they have the command line and the environment of the server, whatever they run.

@@ -65,6 +65,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
             raise
         raise _cannot_meet(error) from None
+    last_holder = [dist.group.WORLD]
     try:
         yield
     except BaseException as error:
@@ -73,10 +74,17 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     place.synchronize()
     dist.destroy_process_group()
     # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
-    # be it to drop a tensor, the process aborts. They end with the last object that holds the group. That is the model
-    # under DDP, which the caller has still, and which holds itself in circles. Exit functions run when the callers are
-    # done and the interpreter is whole.
-    atexit.register(gc.collect)
+    # be it to drop a tensor, the process aborts. They end with the last object that holds the group. The model under
+    # DDP, which the caller has still, and which holds itself in circles, must not be that one: torch 2.11 waits for the
+    # threads with the lock in its hands where the model's reducer ends them, for good if one wants it (pytorch#56297),
+    # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
+    # and the interpreter is whole.
+    atexit.register(_let_go, last_holder)
+
+
+def _let_go(last_holder: list) -> None:
+    gc.collect()
+    last_holder.clear()
 
 
 def _cannot_meet(error: Exception) -> UsageError:

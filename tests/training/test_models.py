@@ -60,7 +60,8 @@ def test_images_are_normalised_as_imagenet_is():
         # DataParallel gives three samples to two devices as two and one.
         ({"image_size": 32, "global_batch_size": 3, "per_device_batch_size": 2}, "1 images of 32 px"),
         ({"image_size": 32, "global_batch_size": 7, "per_device_batch_size": 2}, "1 images of 32 px"),
-        ({"image_size": 32, "num_classes": 10**9}, "lower --num-classes"),
+        # More than a process can address: less is given on some machines, until it is used.
+        ({"image_size": 32, "num_classes": 10**11}, "lower --num-classes"),
     ],
 )
 def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
