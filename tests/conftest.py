@@ -136,16 +136,16 @@ def _left_by(output: str, patience: float = 20.0) -> list[int]:
     Forked as they are, they have the command line and the environment of the server, whatever they run.
     """
     until = time.monotonic() + patience
-    while left := [int(link.parts[2]) for link in Path("/proc").glob("[0-9]*/fd/2") if _target(link) == output]:
+    while left := [int(name) for name in os.listdir("/proc") if name.isdigit() and _stderr_of(name) == output]:
         if time.monotonic() > until:
             break
         time.sleep(0.05)
     return left
 
 
-def _target(link: Path) -> str:
+def _stderr_of(process: str) -> str:
     try:
-        return os.readlink(link)
+        return os.readlink(f"/proc/{process}/fd/2")
     except OSError:  # the process has ended meanwhile
         return ""
 

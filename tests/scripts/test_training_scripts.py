@@ -6,6 +6,7 @@ import sys
 import pytest
 from conftest import FEW_LAYERS_PARAMETERS, ROOT, SMALL, environment, records_in, run_script
 
+from common.formats import FORMS
 from common.machine.devices import cpu_cores, listed_devices
 from common.records import Record, epoch_seconds, step_seconds, throughput
 
@@ -125,8 +126,7 @@ def test_03_and_04_say_at_once_how_fast_they_are_beside_the_steps_before(small_l
     assert "× step" not in done["02"].stdout
     for step, earlier in (("03", "02"), ("04", "02"), ("04", "03")):
         ratio = throughput(by_step[step]) / throughput(by_step[earlier])
-        assert f"{ratio:.2f}" in done[step].stdout
-        assert f"× step {earlier} (" in done[step].stdout
+        assert f"{FORMS['ratio'](ratio).number} × step {earlier} (" in done[step].stdout
     assert "(synthetic images)" in done["02"].stdout
 
 

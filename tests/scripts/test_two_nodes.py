@@ -27,7 +27,7 @@ def records(tmp_path_factory) -> dict[int, dict]:
             namespaces = {rate: links.enter_context(link(rate)) for rate in BITS_PER_SECOND}
         except subprocess.CalledProcessError as error:
             pytest.skip(f"this kernel does not let namespaces be made and joined: {error.stderr.strip()}")
-        training = ["04_ddp_training.py", *TRAINING.split(), "--anatomy-steps", "3", "--results-dir"]
+        training = ["04_ddp_training.py", *TRAINING.split(), "--anatomy-steps", "5", "--results-dir"]
 
         def node(rate: int, number: int) -> subprocess.CompletedProcess:
             how = {"torchrun": torchrun_options(2, number), "node": (namespaces[rate][number], node_name(number))}
@@ -46,16 +46,16 @@ def one_record(folder: Path) -> dict:
 
 @pytest.mark.parametrize("bits_per_second", BITS_PER_SECOND)
 def test_communication_is_what_the_link_allows(records, bits_per_second):
-    """Within 15 % of the ring's S · 2(n − 1)/n bytes over the link's rate.
+    """The ring's S · 2(n − 1)/n bytes over the link's rate; a wrong factor, or the other link's rate, lies outside.
 
-    By the fastest steps: whatever else the cores are busy with only adds to the others.
+    By the fastest steps: whatever else the cores are busy with only adds to the others, and a little to these.
     """
     expected = GRADIENT_BYTES * 2 * (2 - 1) / 2 * 8 / bits_per_second
     ranks = records[bits_per_second]["anatomy"]["ranks"]
     measured = min(chain.from_iterable(rank["communication_seconds"] for rank in ranks))
-    assert measured == pytest.approx(expected, rel=0.15)
+    assert 0.85 < measured / expected < 1.4
     exposed = min(ranks[0]["exchange_on_seconds"]) - min(ranks[0]["exchange_off_seconds"])
-    assert exposed == pytest.approx(expected, rel=0.15)  # next to nothing to hide it behind
+    assert 0.7 < exposed / expected < 1.4  # next to nothing to hide it behind
 
 
 def test_record_carries_the_nodes_and_their_hosts(records):

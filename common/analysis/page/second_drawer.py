@@ -1,16 +1,20 @@
 """A second process that draws figures beside this one. Drawing them takes half of step 05's time.
 
 Step 05 starts it before its own imports: matplotlib is then imported on another core while records are read. This
-module imports nothing itself, so that it can be.
+module takes the standard library alone, so that it can be.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
 from typing import Any
+
+PATIENCE_SECONDS = 60.0
+"""A figure takes a third of a second. Whoever has stopped the second process is not waited for."""
 
 
 class SecondDrawer:
@@ -48,10 +52,11 @@ class SecondDrawer:
 
     def collect(self) -> tuple[str, bytes | None] | None:
         """Wait for the drawing. None where it failed: whoever asked draws it then."""
-        try:
-            return self._pipe.recv()
-        except (EOFError, OSError):
-            return None
+        with suppress(EOFError, OSError):
+            if self._pipe.poll(PATIENCE_SECONDS):
+                return self._pipe.recv()
+        self._pipe.close()  # what comes now would be taken for the next drawing
+        return None
 
 
 def _draw_what_comes(orders: Connection, other_end: Connection) -> None:

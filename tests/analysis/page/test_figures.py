@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,10 @@ def test_a_second_process_draws_some_of_the_figures_and_draws_the_same(second, t
     assert len(here) < 2 * len(alone)
 
 
-def test_where_the_second_process_is_gone_all_figures_are_drawn_here(second, tmp_path):
-    second.process.kill()
-    second.process.join()
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_where_the_second_process_is_gone_or_stopped_all_figures_are_drawn_here(second, end, tmp_path, monkeypatch):
+    monkeypatch.setattr(second_drawer, "PATIENCE_SECONDS", 0.5)
+    os.kill(second.process.pid, end)
     figures = list(
         draw_figures(judge(read_folder(write(tmp_path, *typical_lab()))), WORDS, with_png=False, second=second)
     )
