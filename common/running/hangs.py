@@ -31,7 +31,7 @@ from common.records.disk import is_final
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
 STACK_SECONDS = 30.0
-"""It takes a tenth of a second, and more than five where the disk is busy."""
+"""It takes a tenth of a second; once it was not there after five, and why is not known."""
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 
