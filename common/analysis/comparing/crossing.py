@@ -50,7 +50,7 @@ def predicted_crossing(series: BatchSeries) -> Predicted | None:
         reached = host / series.devices
         return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
 
-    low, high = of_dp[0].interval or (of_dp[0].value, of_dp[0].value)
+    low, high = of_dp[0].bounds
     return Predicted(
         batch=crossing(of_dp[0].value),
         low=crossing(low),

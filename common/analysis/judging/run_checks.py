@@ -112,7 +112,7 @@ def _anatomy(run: Run) -> Check:
         return answer("anatomy", "not measured", "missing")
     step, measured = run.anatomy.slowest.step, run.times.typical_step.value
     values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
-    low, high = step.interval or (step.value, step.value)
+    low, high = step.bounds
     differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured
     id = "longer" if values["share"] > 0 else "shorter"
     check = answer("anatomy", "warning" if differs else "passed", id if differs else "alike", **values)

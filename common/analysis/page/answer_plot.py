@@ -6,9 +6,10 @@ import matplotlib as mpl
 
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.answer import Answer, name_here
-from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
-from common.analysis.page.plots import MAX_POINTS, flagged, name_bars, said_of, titled
+from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.plots import MAX_POINTS, draw_estimates, flagged, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
+from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMS
 
 
@@ -21,21 +22,15 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(1.15 * len(rows) + 0.6)
         axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
-        marks = []
-        for height, row in enumerate(rows):
-            value = row.speed_up.value if row.speed_up else 1.0
-            low, high = (row.speed_up.interval if row.speed_up else None) or (value, value)
-            axes.barh(height, value, 0.6, color=COLOURS[row.method])
-            if row.speed_up:
-                points = [one.seconds_per_sample.value / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]]
-                axes.plot(points, [height] * len(points), "o", markersize=3.5, markerfacecolor="none",
-                          markeredgecolor=INK, markeredgewidth=0.9)  # fmt: skip
-                axes.errorbar(value, height, xerr=[[value - low], [high - value]], color=INK, capsize=4, linewidth=1.4)
-            if row.speed_up and row.true_devices:
-                marks.append((row.devices, height))
-                axes.plot([row.devices] * 2, [height - 0.42, height + 0.42], "--", color=INK, linewidth=1.2)
-        most = max([1.0, *(mark for mark, _ in marks), *((row.speed_up.interval or (0, row.speed_up.value))[1]
-                                                         for row in rows if row.speed_up)])  # fmt: skip
+        speeds = [row.speed_up or Estimate(1.0) for row in rows]
+        draw_estimates(axes, rows, speeds, [
+            [one.seconds_per_sample.value / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]]
+            if row.speed_up else [] for row in rows
+        ])  # fmt: skip
+        marks = [(row.devices, height) for height, row in enumerate(rows) if row.speed_up and row.true_devices]
+        for devices, height in marks:
+            axes.plot([devices] * 2, [height - 0.42, height + 0.42], "--", color=INK, linewidth=1.2)
+        most = max([*(mark for mark, _ in marks), *(speed.bounds[1] for speed in speeds)])
         unit = words.say("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
         # The number stands with the name, where no interval, dot or dashed mark crosses it.
         name_bars(
@@ -44,9 +39,8 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
         axes.set_xlim(0, 1.06 * most)
         if marks:
             axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
-    speeds = said_of(words, rows, _times)
     caption = "answer" if marks else "answer_turns"
-    return titled("answer", figure, words, caption=caption, alt=speeds)
+    return titled("answer", figure, words, caption=caption, alt=said_of(words, rows, _times))
 
 
 def _times(row: Row) -> str:

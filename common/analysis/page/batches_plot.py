@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from common.analysis.judging.catching_up import CatchingUp
 from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
-from common.analysis.page.plots import titled
+from common.analysis.page.plots import reach, titled
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.records import Method
@@ -41,12 +41,9 @@ def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wordin
     """Draws a line; returns what it shows as text."""
     if not values:
         return []
-    batches, points = list(values), [value.value for value in values.values()]
-    ends = [value.interval or (value.value, value.value) for value in values.values()]
-    reach = [[point - low for point, (low, _) in zip(points, ends, strict=True)],
-             [high - point for point, (_, high) in zip(points, ends, strict=True)]]  # fmt: skip
-    axes.errorbar(batches, points, yerr=reach, color=COLOURS[method], marker=MARKERS[method], markersize=4.5,
-                  capsize=3, linewidth=1.6, label=words.say(f"short.{method}"))  # fmt: skip
+    axes.errorbar(list(values), [value.value for value in values.values()], yerr=reach(values.values()),
+                  color=COLOURS[method], marker=MARKERS[method], markersize=4.5, capsize=3, linewidth=1.6,
+                  label=words.say(f"short.{method}"))  # fmt: skip
     return [
         f"{words.say(f'short.{method}')} {batch}: {words.written(form, value.value)}" for batch, value in values.items()
     ]

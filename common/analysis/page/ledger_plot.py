@@ -44,13 +44,13 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
         figure, axes = new_figure(1.5 * len(bars) + 1.6)
         axes.barh(0, 1000 * alone, 0.5, color=COLOURS["single"])
         _total(axes, 0, alone)
+        pieces: dict[str, list[tuple[int, float, float, float]]] = {}
         for height, (_, seconds, parts) in enumerate(bars[1:], start=1):
             left = 0.0
             for id, part in (("ideal", ideal), *parts):
                 if part > 0:
                     end = min(left + part, max(left, seconds)) if parts[-1][0] == "hidden" else left + part
-                    axes.barh(height, 1000 * (end - left), 0.5, left=1000 * left, **_style(id))
-                    axes.barh(height, 1000 * (left + part - end), 0.5, left=1000 * end, alpha=0.35, **_style(id))
+                    pieces.setdefault(id, []).append((height, left, end, left + part))
                     if part > MIN_LABELLED * longest:
                         _number(axes, height, left, part)
                     left += part
@@ -58,8 +58,9 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
             _total(axes, height, seconds, beyond=left)
         axes.axvline(1000 * ideal, color=INK, linestyle="--", linewidth=1.0)
         for id in ITEM_COLOURS:
-            if id == "ideal" or any(id == item and part > 0 for *_, parts in bars for item, part in parts):
-                axes.barh(0, 0, label=words.say(f"ledger_item.{id}"), **_style(id))
+            if id in pieces:
+                _draw(axes, id, [piece[:3] for piece in pieces[id]], label=words.say(f"ledger_item.{id}"))
+                _draw(axes, id, [(height, end, far) for height, _, end, far in pieces[id] if far > end], alpha=0.35)
         axes.set_xlim(right=1120 * longest)
         labels = [words.text(books[0].row.baseline.name), *(name for name, *_ in bars[1:])]
         name_bars(axes, labels, words.say("figure.ms_for_samples", samples=samples))
@@ -67,6 +68,14 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
     said = zip(labels, (FORMS["ms"](seconds) for _, seconds, _ in bars), strict=True)
     caption = "ledger_hidden" if any(book.items[-1].id == "hidden" for book in books) else "ledger"
     return titled("ledger", figure, words, caption=caption, alt="; ".join(map(" ".join, said)), samples=samples)
+
+
+def _draw(axes, id: str, pieces: list[tuple[int, float, float]], **look) -> None:
+    """The segments (height, from, to; seconds) of one item."""
+    if pieces:
+        heights, lefts, ends = zip(*pieces, strict=True)
+        widths = [1000 * (end - left) for left, end in zip(lefts, ends, strict=True)]
+        axes.barh(heights, widths, 0.5, left=[1000 * left for left in lefts], **_style(id), **look)
 
 
 def _number(axes, height: float, left: float, seconds: float) -> None:

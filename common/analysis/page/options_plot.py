@@ -6,7 +6,7 @@ import matplotlib as mpl
 
 from common.analysis.judging.options_effect import Effect
 from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
-from common.analysis.page.plots import MAX_BARS, flagged, titled
+from common.analysis.page.plots import MAX_BARS, flagged, reach, titled
 from common.analysis.page.wording import Wording
 from common.formats import FORMS
 
@@ -20,11 +20,9 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(len(found))
         axes.axvline(1, color=INK, linewidth=1)
-        for height, effect in enumerate(found):
-            value = effect.quotient.value
-            low, high = effect.quotient.interval or (value, value)
-            axes.errorbar(value, height, xerr=[[value - low], [high - value]], color=COLOURS["ddp"], marker="o",
-                          markersize=5, capsize=4, linewidth=1.6)  # fmt: skip
+        ratios = [effect.quotient for effect in found]
+        axes.errorbar([ratio.value for ratio in ratios], range(len(ratios)), xerr=reach(ratios), fmt="o",
+                      color=COLOURS["ddp"], markersize=5, capsize=4, elinewidth=1.6)  # fmt: skip
         names = [None if several else effect.row.name.options for effect in found]
         labels = [flagged(words, effect.row, "\n", name) for name, effect in zip(names, found, strict=True)]
         axes.set_yticks(range(len(labels)), [label.replace(" --", "\n--") for label in labels])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.peak_memory import StaticPart
 from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
@@ -19,7 +22,7 @@ MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""
 MIN_EPOCHS = 3
 """Two points make no curve."""
-STATIC_SHADES = {"parameters_and_buffers": 1.0, "gradients": 0.72, "optimizer_state": 0.5}
+STATIC_SHADES: dict[StaticPart, float] = {"parameters_and_buffers": 1.0, "gradients": 0.72, "optimizer_state": 0.5}
 REST_SHADE = 0.22
 
 
@@ -72,26 +75,40 @@ def _bars(
     if not rows:
         return None
     figure, axes = new_figure(len(rows))
-    most = max((estimate_of(row).interval or (0, estimate_of(row).value))[1] for row in rows)
-    for height, row in enumerate(rows):
-        estimate = estimate_of(row)
-        label_bar(axes, max(estimate.value, *(estimate.interval or [0])), height, FORMS[form](estimate.value).number,
-                  most)  # fmt: skip
-        axes.barh(height, estimate.value, 0.62, color=COLOURS[row.method])
-        points = [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MAX_POINTS:]]
-        offsets = [height + 0.22 * ((place % 3) - 1) for place in range(len(points))]
-        axes.plot(
-            points, offsets, "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=0.9
-        )
-        if estimate.interval:
-            low, high = estimate.interval
-            axes.errorbar(estimate.value, height, xerr=[[estimate.value - low], [high - estimate.value]], color=INK,
-                          capsize=4, linewidth=1.4)  # fmt: skip
+    estimates = [estimate_of(row) for row in rows]
+    draw_estimates(axes, rows, estimates, [
+        [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MAX_POINTS:]] for row in rows
+    ])  # fmt: skip
+    most = max(estimate.bounds[1] for estimate in estimates)
+    for height, estimate in enumerate(estimates):
+        label_bar(axes, estimate.bounds[1], height, FORMS[form](estimate.value).number, most)
     name_bars(axes, [flagged(words, row, "\n") for row in rows], unit)
     axes.set_xlim(0, 1.22 * most)
     return titled(
         name, figure, words, alt=said_of(words, rows, lambda row: words.written(form, estimate_of(row).value))
     )
+
+
+def draw_estimates(
+    axes: Axes, rows: Sequence[Row], estimates: Sequence[Estimate], runs: Sequence[Sequence[float]]
+) -> None:
+    """A bar for each row, its interval, and a dot for each of its runs."""
+    heights = range(len(rows))
+    axes.barh(heights, [estimate.value for estimate in estimates], 0.62, color=[COLOURS[row.method] for row in rows])
+    dots = [(value, height + 0.22 * (place % 3 - 1))
+            for height, values in zip(heights, runs, strict=True) for place, value in enumerate(values)]  # fmt: skip
+    axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
+              markeredgewidth=0.9)  # fmt: skip
+    known = {height: estimate for height, estimate in zip(heights, estimates, strict=True) if estimate.interval}
+    if known:
+        axes.errorbar([estimate.value for estimate in known.values()], list(known), xerr=reach(known.values()),
+                      fmt="none", ecolor=INK, capsize=4, elinewidth=1.4)  # fmt: skip
+
+
+def reach(estimates: Iterable[Estimate]) -> list[tuple[float, ...]]:
+    """How far each interval reaches below its estimate, and how far above it."""
+    pairs = ((found.value - found.bounds[0], found.bounds[1] - found.value) for found in estimates)
+    return list(zip(*pairs, strict=True))
 
 
 def flagged(words: Wording, row: Row, separator: str, name: str | None = None) -> str:
@@ -137,16 +154,13 @@ def _scaling(group: Group, words: Wording) -> Plot | None:
 
 def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
     """One method's points with their intervals, from (1, 1) on; `shift` keeps error bars of two methods apart."""
-    method, nodes, estimates = rows[0].method, rows[0].record.world.nodes, [row.speed_up for row in rows]
-    values = [1.0, *(estimate.value for estimate in estimates)]
-    ends = [(1.0, 1.0), *(estimate.interval or (estimate.value, estimate.value) for estimate in estimates)]
-    below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
-    above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
+    method, nodes = rows[0].method, rows[0].record.world.nodes
+    points = [Estimate(1.0), *(row.speed_up for row in rows)]
     devices = [1.0, *(row.devices * (1 + shift) for row in rows)]
     line = "-" if len({row.devices for row in rows}) == len(rows) else "none"  # variants of one count form no line
-    axes.errorbar(devices, values, yerr=[below, above], color=COLOURS[method], marker=MARKERS[method], markersize=5,
-                  markerfacecolor="none" if nodes > 1 else None, linestyle=line, capsize=4, linewidth=1.6,
-                  label=label)  # fmt: skip
+    axes.errorbar(devices, [point.value for point in points], yerr=reach(points), color=COLOURS[method],
+                  marker=MARKERS[method], markersize=5, markerfacecolor="none" if nodes > 1 else None, linestyle=line,
+                  capsize=4, linewidth=1.6, label=label)  # fmt: skip
 
 
 def _memory(group: Group, words: Wording) -> Plot | None:
@@ -157,19 +171,22 @@ def _memory(group: Group, words: Wording) -> Plot | None:
     kind = "_gpu" if group.on_gpu else "_cpu"
     most = max(peak.peak_bytes for _, peak in bars) / 2**30
     figure, axes = new_figure(0.7 * len(bars) + 1.5)
-    for height, (row, peak) in enumerate(bars):
-        left, colour = 0.0, COLOURS[row.method]
-        for part, size in peak.static.items():
-            axes.barh(height, size / 2**30, 0.62, left=left, color=colour, alpha=STATIC_SHADES[part])
-            left += size / 2**30
-        axes.barh(height, max(0.0, peak.peak_bytes / 2**30 - left), 0.62, left=left, color=colour, alpha=REST_SHADE)
+    heights, colours = range(len(bars)), [COLOURS[row.method] for row, _ in bars]
+    ends = [0.0] * len(bars)
+    for part, shade in STATIC_SHADES.items():
+        parts = [peak.static.get(part, 0) / 2**30 for _, peak in bars]
+        axes.barh(heights, parts, 0.62, left=ends, color=colours, alpha=shade)
+        ends = [end + size for end, size in zip(ends, parts, strict=True)]
+    rest = [max(0.0, peak.peak_bytes / 2**30 - end) for (_, peak), end in zip(bars, ends, strict=True)]
+    axes.barh(heights, rest, 0.62, left=ends, color=colours, alpha=REST_SHADE)
+    for height, (_, peak) in enumerate(bars):
         label_bar(axes, peak.peak_bytes / 2**30, height, number(peak.peak_bytes / 2**30), most)
-    for name, shade in (STATIC_SHADES | {f"rest{kind}": REST_SHADE}).items():
-        axes.barh(0, 0, color=INK, alpha=shade, label=words.say(f"figure.{name}"))
+    shades = [*STATIC_SHADES.items(), (f"rest{kind}", REST_SHADE)]
+    keys = [Patch(color=INK, alpha=shade, lw=0, label=words.say(f"figure.{name}")) for name, shade in shades]
+    figure.legend(handles=keys, loc="outside lower center", ncols=2)
     names = [words.say("name.device" if peak.kind == "device" else "name.rank_of", row=row.name, number=peak.number)
              if row.devices > 1 else words.text(row.name) for row, peak in bars]  # fmt: skip
     name_bars(axes, names, words.say("figure.gib"))
-    figure.legend(loc="outside lower center", ncols=2)
     axes.set_xlim(0, 1.22 * most)
     sizes = [FORMS["GiB"](peak.peak_bytes) for _, peak in bars]
     alt = "; ".join(map(" ".join, zip(names, sizes, strict=True)))

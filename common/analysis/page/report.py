@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import CodeType
-from typing import ClassVar
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
@@ -31,16 +32,21 @@ from common.sentences import TEMPLATES
 MAX_LISTED = 100
 
 
-class _Compiled(BytecodeCache):
-    """The templates, compiled once for every rendering of this process: that takes longer than to fill them in."""
+class _Compiled(FileSystemBytecodeCache):
+    """Compiled templates, kept as Python keeps its own: to compile them takes longer than to fill them in.
 
-    code: ClassVar[dict[str, CodeType]] = {}
+    Where none can be kept or read, they are compiled anew.
+    """
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self.code.get(bucket.key + bucket.checksum)
+        with suppress(Exception):
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self.code[bucket.key + bucket.checksum] = bucket.code
+        if not sys.dont_write_bytecode:
+            with suppress(OSError):
+                os.makedirs(self.directory, exist_ok=True)
+                super().dump_bytecode(bucket)
 
 
 def compose(
@@ -62,7 +68,7 @@ def compose(
         return attempt()
     except Exception:
         found = {run.file: _mistake(run, folder, words) for run in folder.runs}
-        if not any(found.values()):
+        if not any(found.values()) or all(found.values()):
             raise
     folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
     folder.runs = [run for run in folder.runs if not found[run.file]]
@@ -118,7 +124,7 @@ def engine_of(words: Wording) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=_Compiled(),
+        bytecode_cache=_Compiled(str(TEMPLATES / "__pycache__")),
     )
     engine.filters |= {
         "text": words.text,

@@ -22,10 +22,11 @@ def draw_rungs(found: Climb, words: Wording) -> Plot:
         for height, (row, _, outcome) in enumerate(bars):
             colour, hatch = (COLOURS["ddp"], None) if outcome == "kept" else (CARD, "////")
             axes.barh(height, row.throughput.value, 0.62, color=colour, hatch=hatch, edgecolor=COLOURS["ddp"])
-            low, high = row.throughput.interval or (row.throughput.value,) * 2
-            axes.plot([low, high], [height, height], color=INK, linewidth=1.4)
+            axes.plot(row.throughput.bounds, [height, height], color=INK, linewidth=1.4)
             memory = gib(row.memory[0].peak_bytes) if row.memory else ""
-            axes.annotate(memory, (high, height), xytext=(4, 0), textcoords="offset points", va="center")
+            axes.annotate(
+                memory, (row.throughput.bounds[1], height), xytext=(4, 0), textcoords="offset points", va="center"
+            )
         labels = [name if outcome == "kept" else f"{name}\n{words.say(f'rung.{outcome}')}" for _, name, outcome in bars]
         name_bars(axes, [label.replace(": ", ":\n", 1) for label in labels], words.say("figure.more_is_better"))
         axes.set_xlim(right=1.25 * max(row.throughput.value for row, *_ in bars))

@@ -24,20 +24,21 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     steps = [row.phases_table["seconds"] for row in rows]
     with mpl.rc_context(STYLE | {"hatch.linewidth": 0.7}):
         figure, axes = new_figure(1.1 * len(rows) + 1.6)
-        for height, seconds in enumerate(steps):
-            left = 0.0
-            for name, phase in seconds.drop("step").items():
-                axes.barh(height, 1000 * phase, 0.62, left=left, **_style(name))
-                left += 1000 * phase
-            axes.plot([1000 * seconds["step"]] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=1.2)
+        heights, ends = range(len(rows)), [0.0] * len(rows)
         longest = max(seconds["step"] for seconds in steps)
-        for name in PHASES:  # none in the legend that nobody could see in a bar
-            if any(seconds.get(name, 0.0) > LEAST_SEEN * longest for seconds in steps):
-                axes.barh(0, 0, label=words.say(f"phase.{name}"), **_style(name))
-        name_bars(axes, [flagged(words, row, "\n") for row in rows], words.say("figure.ms_a_step"))
+        for name in PHASES:
+            parts = [seconds.get(name, 0.0) for seconds in steps]
+            if any(parts):
+                is_seen = max(parts) > LEAST_SEEN * longest
+                axes.barh(heights, [1000 * part for part in parts], 0.62, left=[1000 * end for end in ends],
+                          label=words.say(f"phase.{name}") if is_seen else None, **_style(name))  # fmt: skip
+            ends = [end + part for end, part in zip(ends, parts, strict=True)]
         for height, seconds in enumerate(steps):
-            end = max(seconds["step"], seconds.drop("step").sum())
-            label_bar(axes, 1000 * end, height, FORMS["ms"](seconds["step"]).number, 1000 * longest)
+            axes.plot([1000 * seconds["step"]] * 2, [height - 0.42, height + 0.42], color=INK, linewidth=1.2)
+        name_bars(axes, [flagged(words, row, "\n") for row in rows], words.say("figure.ms_a_step"))
+        for height, (seconds, end) in enumerate(zip(steps, ends, strict=True)):
+            far = 1000 * max(seconds["step"], end)
+            label_bar(axes, far, height, FORMS["ms"](seconds["step"]).number, 1000 * longest)
         axes.set_xlim(0, 1200 * longest)
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
     times = {row: FORMS["ms"](seconds["step"]) for row, seconds in zip(rows, steps, strict=True)}

@@ -103,7 +103,7 @@ def basis_of(group: Group) -> Basis | None:
 def typical_step(row: Row) -> tuple[float, float]:
     """Mean of the runs' median steps, and half of what they span (intervals included), as a share of it."""
     medians = [run.times.typical_step for run in row.runs]
-    ends = [end for median in medians for end in (median.interval or (median.value, median.value))]
+    ends = [end for median in medians for end in median.bounds]
     value = sum(median.value for median in medians) / len(medians)
     return value, (max(ends) - min(ends)) / 2 / value
 

@@ -39,6 +39,11 @@ class Estimate:
         reach = math.exp(student_quantile(self.degrees_of_freedom) * self.relative_error)
         return self.value / reach, self.value * reach
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Both ends of the interval; without one, the value is both."""
+        return self.interval or (self.value, self.value)
+
     def times(self, factor: float) -> Estimate:
         """The same estimate in another unit; `factor` is a positive constant without error."""
         return replace(self, value=self.value * factor)

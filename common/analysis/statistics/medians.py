@@ -32,6 +32,11 @@ class Median:
     """Order statistics; None below `MIN_VALUES`."""
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """Both ends of the interval; without one, the value is both."""
+        return self.interval or (self.value, self.value)
+
+    @property
     def coverage(self) -> float:
         """Probability with which the interval holds the true median: at least 95 %, known exactly. nan without one."""
         return interval_rank(self.count)[1]

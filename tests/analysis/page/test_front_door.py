@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 
 import pytest
+from jinja2 import Environment
 
 from analysis.factories import make_environment_record, make_record, typical_lab, write
 from analysis.views import without_marks
@@ -115,6 +118,39 @@ def test_a_run_that_we_stumble_over_is_named_and_the_rest_is_compared(tmp_path, 
     (skipped,) = [item for item in found.skipped if item.is_our_fault]
     assert (skipped.file, "OverflowError: too large" in skipped.reason) == ("bad.json", True)
     assert "OverflowError: too large" in page
+
+
+def test_a_mistake_that_every_run_meets_is_told_as_it_is(tmp_path, monkeypatch):
+    found = read_folder(write(tmp_path, *typical_lab()))
+
+    def stumbling(*_):
+        raise OverflowError("too large")
+
+    monkeypatch.setattr(report, "judge", stumbling)
+    with pytest.raises(OverflowError, match="too large"):
+        report.compose(found, Wording(), with_png=False)
+
+
+@pytest.mark.parametrize("kept", ["whole", "broken", "nowhere"])
+def test_templates_are_kept_compiled_where_they_can_be(tmp_path, monkeypatch, kept):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(
+        report,
+        "TEMPLATES",
+        shutil.copytree(report.TEMPLATES, tmp_path / "templates", ignore=shutil.ignore_patterns("__pycache__")),
+    )
+    found, kept_in = read_folder(write(tmp_path / "results", *typical_lab())), tmp_path / "templates" / "__pycache__"
+    if kept == "nowhere":
+        kept_in.write_text("in the way")
+    _, _, first = report.compose(found, Wording(), with_png=False)
+    if kept == "broken":
+        for path in kept_in.iterdir():
+            path.write_bytes(path.read_bytes()[:40])
+    compiled, usual = [], Environment.compile
+    monkeypatch.setattr(Environment, "compile", lambda self, *a, **k: (compiled.append(1), usual(self, *a, **k))[1])
+    _, _, again = report.compose(found, Wording(), with_png=False)
+    assert again == first
+    assert bool(compiled) == (kept != "whole")
 
 
 def test_plots_that_cannot_be_written(tmp_path, compare):
