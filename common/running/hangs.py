@@ -8,6 +8,7 @@ would go on.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
@@ -31,7 +32,7 @@ from common.records.disk import is_final
 NOTES_SECONDS = 3.0
 """The ranks' clocks for one exchange start when each of them enters it: so much later may the last note come."""
 STACK_SECONDS = 30.0
-"""It takes a tenth of a second; once it was not there after five, and why is not known."""
+"""It takes a tenth of a second where the machine is idle."""
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 
@@ -47,9 +48,9 @@ class HangWatch:
             return
         self.folder.mkdir(exist_ok=True)
         self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 faulthandler writes to it until the end
-        # Of all threads: whichever answers the signal of a process that was stopped need not be the main one. `chain`
-        # leads on to what the signal does by itself, which is to end the process.
-        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=True, chain=True)
+        # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and
+        # Python 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
+        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=False, chain=True)
 
     def close(self) -> None:
         """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
@@ -126,7 +127,7 @@ class HangWatch:
         with suppress(OSError):
             stack = self._file(rank, "stack").read_text()
         what = "is stopped (SIGSTOP, or a debugger)" if letter == "T" else "does not come to the exchange"
-        return f"{what}, at {own_line(stack.rpartition('hread 0x')[2])}"  # the main thread comes last
+        return f"{what}, at {own_line(stack)}"
 
     def _ask(self, rank: int) -> str:
         """Have a rank write its stack and end, unless another has asked it. Returns the state that it was in: `T` for
@@ -139,7 +140,7 @@ class HangWatch:
             return os.readlink(asked).removeprefix("state ")
         if letter not in ("", "Z"):
             with suppress(OSError):
-                os.kill(pid, signal.SIGUSR2)
+                _send_to_main_thread(pid, signal.SIGUSR2)
                 if letter == "T":
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
         return letter
@@ -197,6 +198,15 @@ def _pending_call() -> str:
     waited = (datetime.now(UTC) - began).total_seconds()
     number = f"{last['profiling_name']} (exchange number {last['collective_seq_id']})"
     return f"{number} since {began:%H:%M:%S} UTC, {waited:.0f} s"
+
+
+def _send_to_main_thread(pid: int, number: int) -> None:
+    """Of a process that was stopped, any thread may answer a signal that is sent to the process as a whole."""
+    tgkill = getattr(ctypes.CDLL(None), "tgkill", None)
+    if tgkill is None:  # glibc before 2.30
+        os.kill(pid, number)
+    else:
+        tgkill(pid, pid, number)  # the main thread has the number of the process
 
 
 def _state_letter(pid: int) -> str:

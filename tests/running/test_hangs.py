@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
 from factories import make_place
 
@@ -43,8 +44,9 @@ def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     process = run_script(script, *arguments, env=env, ranks=2, torchrun=RANKS_OF_TORCHRUN)
     assert process.returncode == 1
     last = process.stderr.rstrip().splitlines()[-1]
+    line = script.read_text()[: script.read_text().index("os.kill(")].count("\n") + 1
     assert re.search(
-        r"^hang: rank 1 is stopped .*, at \S+:\d+ in \w+; rank 0 waits for it in gloo:\S+ .* since", last
+        rf"^hang: rank 1 is stopped .*, at {script.name}:{line} in act; rank 0 waits for it in gloo:\S+ .* since", last
     ), process.stderr
     assert re.search(r"UTC, \d+ s, at step.py:\d+ in training_step$", last)
     (record,) = records_in(tmp_path / "results")
@@ -154,9 +156,9 @@ IN_PIECES = """
 import signal, sys, time
 def answer(*_):
     with open(sys.argv[1], "w") as stack:
-        print('Thread 0x1:\\n  File "/lib/python3/pathlib.py", line 1044 in open', file=stack, flush=True)
+        print('Stack (most recent call first):\\n  File "/lib/python3/time.py", line 9 in f', file=stack, flush=True)
         time.sleep(0.5)
-        print('Thread 0x2:\\n  File "mine.py", line 7 in act', file=stack, flush=True)
+        print('  File "mine.py", line 7 in act', file=stack, flush=True)
     sys.exit()
 signal.signal(signal.SIGUSR2, answer)
 print("listens", flush=True)
@@ -165,16 +167,38 @@ while True:
 """
 
 
-def test_a_stack_that_comes_in_pieces_is_read_to_its_end(tmp_path, monkeypatch):
-    """The main thread comes last: before it, another one's line would be told."""
+NOT_BY_THE_MAIN_THREAD_YET = """
+import faulthandler, signal, sys, threading, time
+faulthandler.register(signal.SIGUSR2, file=open(sys.argv[1], "w"), all_threads=False, chain=True)
+def elsewhere():
+    time.sleep(100)
+def act():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
+threading.Thread(target=elsewhere, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+print("listens", flush=True)
+time.sleep(0.5)
+act()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "place"),
+    [
+        pytest.param(IN_PIECES, "mine.py:7 in act", id="a stack that comes in pieces is read to its end"),
+        pytest.param(NOT_BY_THE_MAIN_THREAD_YET, "<string>:7 in act", id="the main thread is asked, and no other"),
+    ],
+)
+def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
     monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
-    place = make_place()
-    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
-    command = [sys.executable, "-c", IN_PIECES, str(tmp_path / "lab-run" / "1.stack")]
+    here = make_place()
+    here = replace(here, world=here.world.model_copy(update={"processes": 2}))
+    command = [sys.executable, "-c", code, str(tmp_path / "lab-run" / "1.stack")]
+    (tmp_path / "lab-run").mkdir()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
         rank_1.stdout.readline()
-        watch = hangs.HangWatch("run", place, [os.getpid(), rank_1.pid])
+        watch = hangs.HangWatch("run", here, [os.getpid(), rank_1.pid])
         told = watch.sentence([1], "rank 0 waits")
-    assert told == "rank 1 does not come to the exchange, at mine.py:7 in act; rank 0 waits"
+    assert told == f"rank 1 does not come to the exchange, at {place}; rank 0 waits"
     watch.close()
