@@ -188,6 +188,13 @@ def records_in(folder: Path) -> list[dict]:
 
 
 @pytest.fixture
+def short_folder():
+    """A folder for temporary files, where the names of sockets stay below their limit of 107 characters."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def full_disk(tmp_path):
     """A folder on a file system of its own, with room for one small file."""
     folder = tmp_path / "disk"

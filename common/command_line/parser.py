@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,8 @@ from common.errors import UsageError
 from common.sentences import LANGUAGES
 
 PR_SET_PDEATHSIG = 1
+SECONDS_FOR_THE_FIRST = 20.0
+"""On a busy machine it can be seconds behind. What another rank has found after that is its own trouble, and said."""
 MAX_WHOLE = 10**12
 """No count that anybody could mean is larger, and torch's own limits (2**63) lie far above."""
 
@@ -27,8 +30,13 @@ def start(main: Callable[[], int | None]) -> NoReturn:
     try:
         code = main()
     except UsageError as error:
-        if not under_torchrun() or os.environ.get("RANK") == "0":  # else every rank says the same
-            tell(f"error: {error}")
+        if under_torchrun() and os.environ["LOCAL_RANK"] != "0":
+            # All of them find the same. Torchrun ends the others as soon as one has ended: the first one is to speak.
+            try:
+                time.sleep(SECONDS_FOR_THE_FIRST)
+            except KeyboardInterrupt:  # torchrun's SIGTERM, or Ctrl-C
+                sys.exit(2)
+        tell(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:  # before a run began, or after its record was written
         tell("stopped from the keyboard (Ctrl-C)")

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 import threading
 from multiprocessing import connection, forkserver
 from pathlib import Path
+
+from common.errors import UsageError
 
 
 def prepare_workers() -> None:
@@ -23,9 +26,17 @@ def prepare_workers() -> None:
 
 
 def start_fork_server() -> None:
-    """Start the process that `multiprocessing` forks from, with torch imported. Harmless if called twice."""
+    """Start the process that `multiprocessing` forks from, with torch imported. Harmless if called twice.
+
+    Raises `UsageError` where the folder of temporary files has no place for its socket, whose name has a limit.
+    """
     multiprocessing.set_forkserver_preload(["torch"])
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise UsageError(
+            f"cannot start processes from {tempfile.gettempdir()} ({error}): set TMPDIR to a short path, such as /tmp"
+        ) from None
 
 
 def end_with_parent(worker: int) -> None:

@@ -46,6 +46,29 @@ def test_bad_input_under_torchrun_is_said_once(tmp_path):
     assert process.stderr.count("error: no torchvision classification model") == 1
 
 
+@pytest.mark.parametrize(
+    ("patience", "behind"),
+    [pytest.param(20, 1, id="rank 0 is behind"), pytest.param(0.1, 100, id="rank 0 has nothing to say")],
+)
+def test_bad_input_is_said_whichever_rank_is_first(tmp_path, patience, behind):
+    """The rank that ends first has the others ended."""
+    code = f"""
+import os, signal, time
+from common.command_line import parser
+parser.SECONDS_FOR_THE_FIRST, tell = {patience}, parser.tell
+def late(line):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep({behind})
+    tell(line)
+if os.environ["RANK"] == "0":
+    parser.tell = late
+"""
+    process = run_script(planted(tmp_path, DDP, code), "--model", "resnet5O", "--results-dir", tmp_path, ranks=2)
+    assert process.returncode != 0
+    assert process.stderr.count("error: no torchvision classification model") == 1
+    assert "Traceback" not in process.stderr
+
+
 def test_unwritable_results_directory(tmp_path):
     (tmp_path / "file").touch()
     process = run_script(SINGLE, *SMALL, "--results-dir", tmp_path / "file" / "results")
@@ -54,18 +77,16 @@ def test_unwritable_results_directory(tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_full_disk_keeps_what_is_there_and_saves_the_record_elsewhere(full_disk, tmp_path):
+def test_full_disk_keeps_what_is_there_and_saves_the_record_elsewhere(full_disk, short_folder):
     earlier = full_disk / "earlier.json"
     earlier.write_text("{}")
-    spare = tmp_path / "spare"
-    spare.mkdir()
     arguments = [*SMALL, "--batch-size", 32, "--results-dir", full_disk]
-    process = run_script(SINGLE, *arguments, env=environment(TMPDIR=str(spare)))
+    process = run_script(SINGLE, *arguments, env=environment(TMPDIR=str(short_folder)))
     assert process.returncode == 2
     assert "No space left" in process.stderr
     assert os.listdir(full_disk) == ["earlier.json"]
     assert earlier.read_text() == "{}"
-    assert [record["status"] for record in records_in(spare)] == ["completed"]
+    assert [record["status"] for record in records_in(short_folder)] == ["completed"]
 
 
 def test_out_of_memory_leaves_a_record_with_advice(tmp_path):

@@ -125,12 +125,11 @@ def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_a_full_disk_does_not_hide_what_came_before(full_disk, tmp_path):
-    (tmp_path / "spare").mkdir()
+def test_a_full_disk_does_not_hide_what_came_before(full_disk, short_folder, tmp_path):
     (full_disk / "filler").write_bytes(b"x" * 4096)
     moment = "from common.training import epoch; first(epoch, 'training_step', run_out_of_memory)"
-    process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(tmp_path / "spare"))
+    process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(short_folder))
     assert process.returncode == 1
     assert "failed: MemoryError" in process.stderr
     assert "No space left on device): saved as" in process.stderr
-    assert [record["failure"]["kind"] for record in records_in(tmp_path / "spare")] == ["out_of_memory"]
+    assert [record["failure"]["kind"] for record in records_in(short_folder)] == ["out_of_memory"]

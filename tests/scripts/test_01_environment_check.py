@@ -129,6 +129,18 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     assert "--results-dir" in line
 
 
+def test_a_temporary_folder_with_too_long_a_name_is_one_line(tmp_path):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    process = run_script(
+        "01_environment_check.py", "--results-dir", tmp_path / "results", env=environment(TMPDIR=str(folder))
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: cannot start processes from ")
+    assert process.stderr.endswith("set TMPDIR to a short path, such as /tmp\n")
+    assert process.stderr.count("\n") == 1
+
+
 def test_an_unknown_flag_is_one_line():
     process = run("--no-such-flag")
     assert process.returncode == 2
