@@ -137,6 +137,7 @@ def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"own_exit": True}
     process = run_script(script, *arguments, interrupt_after="epoch 2/", **how)
     assert process.returncode != 0
+    assert records_in(tmp_path) != [], process.stderr
     (record,) = records_in(tmp_path)
     assert (record["status"], record["failure"]["kind"]) == ("interrupted", "interrupted")
     assert len(record["epochs"]) >= 2
