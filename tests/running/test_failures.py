@@ -134,6 +134,7 @@ epoch.training_step = failing
 @pytest.mark.parametrize("script", [SINGLE, DP, DDP])
 def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1000, "--batch-size", 8, "--results-dir", tmp_path]
+    arguments += ["--gpus", "0,1"] if script == DP else []  # of many cores, eight samples would not reach all
     how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"own_exit": True}
     process = run_script(script, *arguments, interrupt_after="epoch 2/", **how)
     assert process.returncode != 0
