@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
 
-from common.records import Environment, Record, World
+from common.records import Environment, Launch, Record, World
+
+LAUNCH_VARIABLE = "LAB_LAUNCH"
+"""By it a campaign tells a run its place, so that the command stays the one that a person would type."""
 
 
 def command_line(world: World) -> str:
@@ -17,6 +21,14 @@ def command_line(world: World) -> str:
         nodes = f"--nnodes={world.nodes}" if world.nodes > 1 else "--standalone"
         starter = f"torchrun {nodes} --nproc_per_node={world.processes // world.nodes}"
     return f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+
+
+def launched_by_campaign() -> Launch | None:
+    """The place of this run in the campaign that has started it; None where a person has."""
+    try:
+        return Launch.model_validate_json(os.environ.get(LAUNCH_VARIABLE, ""))
+    except ValueError:
+        return None
 
 
 def next_command(record: Record) -> str:

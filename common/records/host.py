@@ -26,6 +26,10 @@ class Environment(Part):
     """Software and hardware of one host."""
 
     hostname: str
+    machine: str | None = None
+    """Anonymous identity of the machine: a salted hash of its GPUs' UUIDs, else of its machine or boot id and its CPU.
+    None in older records. A host's name is none: two machines may share one, and a container gets a new one each time.
+    """
     platform: str
     python: str
     interpreter_lock: bool | None = None

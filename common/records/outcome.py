@@ -118,6 +118,9 @@ class RankTrace(Part):
     the system does not count it, and in older records."""
     samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
+    loader_start_seconds: Seconds | None = None
+    """What a loader that starts anew takes until its first batch is there, measured once after the epochs: what a plain
+    `DataLoader` costs at the start of each epoch. In none of the step times, if `Record.loader_runs_on`."""
     checksums: Many[Checksum]
     """Per epoch, the sum of a 64-bit hash of every index consumed, modulo 2**64: it does not depend on order, and sums
     over ranks must give `Epoch.expected_checksum`."""
@@ -148,6 +151,21 @@ class Resumed(Part):
     """Steps of that epoch that lie before the checkpoint."""
     skipped: Many[str] = []
     """Newer checkpoints that could not be read."""
+
+
+class Launch(Part):
+    """The place of a run in a campaign: launches in rounds, each round in an order that is drawn anew."""
+
+    campaign: str
+    """`lab`, `sweep`, …"""
+    id: str
+    """Tells one start of the campaign from another."""
+    seed: Count
+    """Of the order of all rounds."""
+    round: PositiveCount
+    """Runs of one round are paired."""
+    place: PositiveCount
+    """In its round, from 1."""
 
 
 FailureKind = Literal["out_of_memory", "interrupted", "communication", "hang", "exception", "unfinished"]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from common.records.host import Environment, Requirement, World
-from common.records.outcome import DeviceUse, Epoch, Failure, Parity, RankTrace, Resumed, StaticMemory
+from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
@@ -41,6 +41,11 @@ class Record(Part):
     """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
     parity: Parity | None = None
     resumed: Resumed | None = None
+    launch: Launch | None = None
+    """The place of this run in a campaign; None where it was started by hand."""
+    loader_runs_on: bool = False
+    """Whether the loader's workers ran on from one epoch to the next. In older records they started anew with each
+    epoch, and the first step of an epoch contains their start."""
     unreadable_files: Texts = []
     """Images that could not be decoded; the next readable one took the place of each."""
     epochs: Many[Epoch] = []

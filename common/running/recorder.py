@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from common.command_line.commands import command_line
+from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
@@ -124,6 +124,7 @@ class Recorder:
             flops_by_kind=self.flops_by_kind,
             parity=self.parity,
             resumed=self.resumed,
+            launch=launched_by_campaign(),
             epochs=self.epochs,
             anatomy=self.anatomy,
             **more,
