@@ -25,7 +25,8 @@ def train(options: TrainingOptions) -> None:
 
     from common.machine.devices import one_device
     from common.running.life import recording
-    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.data import create_dataset, create_loader
+    from common.training.loader import EpochSampler
     from common.training.models import create_model
     from common.training.step import Training
 

@@ -28,8 +28,9 @@ def train(options: TrainingOptions) -> None:
 
     from common.machine.devices import listed_devices
     from common.running.life import recording
-    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.data import create_dataset, create_loader
     from common.training.data_parallel import EmulatedDataParallel
+    from common.training.loader import EpochSampler
     from common.training.models import create_model
     from common.training.step import Training
 

@@ -33,9 +33,10 @@ def train(options: TrainingOptions) -> None:
 
     from common.machine.devices import rank_device
     from common.running.life import recording
-    from common.training.data import EpochSampler, create_dataset, create_loader
+    from common.training.data import create_dataset, create_loader
     from common.training.distributed import changing_arguments, compress_exchange, gradient_bytes, process_group
     from common.training.exchanges import EXCHANGES
+    from common.training.loader import EpochSampler
     from common.training.models import create_model
     from common.training.step import Training
 

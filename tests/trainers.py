@@ -9,8 +9,9 @@ from torch.utils.data import DataLoader
 from common.machine.devices import Place
 from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
-from common.training.data import EpochSampler, create_dataset, create_loader
+from common.training.data import create_dataset, create_loader
 from common.training.distributed import changing_arguments, gradient_bytes
+from common.training.loader import EpochSampler
 from common.training.models import Classifier
 from common.training.step import Training, training_step
 

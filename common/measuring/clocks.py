@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import TypeAlias
 
@@ -33,19 +34,31 @@ class StepClock:
     On GPUs a mark is a CUDA event, recorded into the stream of the first device and read when the epoch is over; a
     synchronisation per step would empty the queue of kernels and slow down what it measures. On CPU a mark is
     `perf_counter`. `start` and `finish` synchronise, once an epoch.
+
+    While a GPU trains it lags behind the host, which launches kernels for later. After a synchronisation there is no
+    lag, and the first step would take longer than all others by what the host needs to get ahead again. So the clock
+    measures the lag whenever it synchronises, and before the next step keeps the GPU busy for as long.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._lag_seconds = 0.0
+
+    def settle(self) -> None:
+        """Steps that nobody measures are over: wait for the devices, and remember how far they lag behind."""
+        before = perf_counter()
+        self._place.synchronize()
+        self._lag_seconds = perf_counter() - before
 
     def start(self) -> None:
         """The epoch begins."""
         self._place.synchronize()
         self._data_waits: list[float] = []
         self._steps: list[tuple[Mark, Mark]] = []
+        self._held_up: list[tuple[Mark, Mark]] = []
         self.paused_seconds = 0.0
         self._started = self._last = perf_counter()
-        self._before = self._mark()
+        self._before = self._lagging()
 
     def data_ready(self) -> None:
         """The loader has handed over the batch of this step."""
@@ -61,19 +74,30 @@ class StepClock:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Between two steps: what happens inside belongs to no step and not to the epoch."""
-        self._place.synchronize()
+        self.settle()
         began = perf_counter()
         yield
         self._last = perf_counter()
         self.paused_seconds += self._last - began
-        self._before = self._mark()
+        self._before = self._lagging()
 
     def finish(self) -> EpochTimes:
         """The epoch is over: wait for the devices and read the marks."""
-        self._place.synchronize()
+        self.settle()
         host = perf_counter() - self._started - self.paused_seconds
+        host -= sum(seconds_between(*ends) for ends in self._held_up)
         steps = [seconds_between(before, after) for before, after in self._steps]
         return EpochTimes(steps, self._data_waits, host)
+
+    def _lagging(self) -> Mark:
+        """A mark on the first device, after work that takes as long as the device lagged behind the host before."""
+        before = self._mark()
+        if self._place.kind == "cpu" or not self._lag_seconds:
+            return before
+        keep_busy(self._place.first, self._lag_seconds)
+        after = self._mark()
+        self._held_up.append((before, after))
+        return after
 
     def _mark(self) -> Mark:
         return mark(self._place.first)
@@ -93,3 +117,21 @@ def seconds_between(before: Mark, after: Mark) -> float:
     if isinstance(before, float):
         return after - before
     return before.elapsed_time(after) / 1000  # CUDA gives milliseconds
+
+
+def keep_busy(device: torch.device, seconds: float) -> None:
+    """Launch a kernel on a GPU that does nothing for about so long; returns at once."""
+    with torch.cuda.device(device):
+        torch.cuda._sleep(round(seconds * _cycles_per_second(device)))
+
+
+@cache
+def _cycles_per_second(device: torch.device) -> float:
+    """How fast the counter runs that `torch.cuda._sleep` waits on; read off a wait of some 5 ms, after another one."""
+    cycles = 10_000_000
+    torch.cuda._sleep(cycles)
+    before = mark(device)
+    torch.cuda._sleep(cycles)
+    after = mark(device)
+    torch.cuda.synchronize(device)
+    return cycles / seconds_between(before, after)

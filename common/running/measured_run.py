@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import islice
 from statistics import median
 
 from rich.markup import escape
@@ -78,6 +80,7 @@ class MeasuredRun:
         self._gpus = place.indices if place.kind == "cuda" else ()
         self._idle_watts = idle_watts(self._gpus)
         self._sampler = GpuSampler(self._gpus, self.recorder.pids)
+        self._clock = StepClock(place)
         self._start = Start()
         self._step_seconds: float | None = None
         """Of the newest epoch, the median."""
@@ -96,12 +99,15 @@ class MeasuredRun:
 
     def warm_up(self, training: Training) -> None:
         """Steps that are not counted: the allocator, cuDNN and DDP's buckets settle in them."""
-        self.progress.phase(self.words.say("progress.warm_up"), self.config.warmup_steps)
-        steps = training.whole_steps()
-        for _ in range(self.config.warmup_steps):
-            training_step(training, next(steps))
+        steps, parts = self.config.warmup_steps, self.config.accumulation_steps
+        self.progress.phase(self.words.say("progress.warm_up"), steps)
+        training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
+        for batches in islice(training.whole_steps(), steps):
+            training_step(training, batches)
             self.progress.advance()
+        self._clock.settle()
         restore(training, self.place, self._start)
+        training.loader.wait()  # so that the first batch is there before the clock starts
 
     def epochs(self, training: Training) -> Iterator[int]:
         """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw."""
@@ -118,6 +124,8 @@ class MeasuredRun:
             self.place, self.recorder.host, peaks, self._sampler, self._joules, self._idle_watts
         )
         self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
+        with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
+            self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
     def train_epoch(self, training: Training, number: int) -> None:
         """Train epoch `number` by the clock, or what a checkpoint has left of it; then validate, if there is a val/."""
@@ -125,7 +133,7 @@ class MeasuredRun:
         training.loader.sampler.start = done * self.config.global_batch_size // self.place.world.processes
         name = self.words.say("progress.epoch", epoch=number, epochs=self.config.epochs)
         self.progress.phase(name, training.steps_per_epoch - done)
-        clock, energy = StepClock(self.place), EnergyMeter(self._gpus)
+        clock, energy = self._clock, EnergyMeter(self._gpus)
         barrier()  # the ranks' clocks start together
         core_wait = CoreWait()
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))

@@ -125,6 +125,7 @@ class Recorder:
             parity=self.parity,
             resumed=self.resumed,
             launch=launched_by_campaign(),
+            loader_runs_on=True,
             epochs=self.epochs,
             anatomy=self.anatomy,
             **more,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from functools import partial
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from common.errors import UsageError
 from common.formats import gib
@@ -21,21 +20,11 @@ from common.machine.workers import end_with_parent
 from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample
-from common.training.prefetch import PrefetchingLoader
+from common.training.loader import ContinuousLoader, EpochSampler
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2
 """Batches that each worker keeps ready, torch's default."""
-
-
-class EpochSampler(DistributedSampler):
-    """torch's order of the samples, which every method shares; it can begin in the middle of an epoch."""
-
-    start = 0
-    """Samples of this rank to leave out, because a checkpoint has seen them."""
-
-    def __iter__(self) -> Iterator[Sample]:
-        return ((self.epoch, index) for index in islice(super().__iter__(), self.start, None))
 
 
 class SyntheticImageNet(Dataset):
@@ -79,14 +68,15 @@ def create_dataset(config: RunConfig) -> Dataset:
     return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
 
 
-def create_loader(dataset: Dataset, sampler: EpochSampler, config: RunConfig, place: Place) -> DataLoader:
+def create_loader(dataset: Dataset, sampler: EpochSampler, config: RunConfig, place: Place) -> ContinuousLoader:
     """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
     the ranks' batches of a step together are the global batch of one process.
     """
-    # drop_last: the last batch would be a smaller one, and a step of other length.
-    return _loader(dataset, config, place, sampler=sampler, drop_last=True)
+    batch_size = config.micro_batch_size // place.world.processes
+    copy_to = place.first if config.prefetch else None
+    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(config, place, batch_size))
 
 
 def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
@@ -94,30 +84,26 @@ def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
     dataset = image_folder.validation_images(config)
     if dataset is None:
         return None
-    mine = range(place.rank, len(dataset), place.world.processes)
-    return _loader(dataset, config, place, sampler=[(0, index) for index in mine])
+    mine = [(0, index) for index in range(place.rank, len(dataset), place.world.processes)]
+    batch_size = config.micro_batch_size // place.world.processes
+    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(config, place, batch_size))
 
 
-def _loader(dataset: Dataset, config: RunConfig, place: Place, **more) -> DataLoader:
-    processes = place.world.processes
-    make = partial(PrefetchingLoader, device=place.first) if config.prefetch else DataLoader
-    workers = config.loader_workers // processes
+def _arguments(config: RunConfig, place: Place, batch_size: int) -> dict:
+    """What the loaders of one process have in common."""
+    workers = config.loader_workers // place.world.processes
     on_gpu = place.kind == "cuda"
-    batch_size = config.micro_batch_size // processes
     if workers:
         _check_shared_memory(batch_size * 3 * config.image_size**2, workers)
-    return make(
-        dataset,
-        batch_size=batch_size,
-        collate_fn=_as_it_is,
-        num_workers=workers,
-        persistent_workers=workers > 0,
+    return {
+        "collate_fn": _as_it_is,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
         # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
-        multiprocessing_context="forkserver" if on_gpu and workers else None,
-        worker_init_fn=end_with_parent,
-        pin_memory=on_gpu,  # copies to the GPU run beside the computation only from pinned memory
-        **more,
-    )
+        "multiprocessing_context": "forkserver" if on_gpu and workers else None,
+        "worker_init_fn": end_with_parent,
+        "pin_memory": on_gpu,  # copies to the GPU run beside the computation only from pinned memory
+    }
 
 
 def _check_shared_memory(batch_bytes: int, workers: int) -> None:

@@ -8,11 +8,10 @@ from math import ceil
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from common.records import PhaseName, RunConfig
 from common.training.batch import Batch
-from common.training.data import in_groups
+from common.training.loader import ContinuousLoader
 from common.training.models import bare, has_exchange
 
 
@@ -20,7 +19,7 @@ class Training:
     """What a step works with: a model (bare or wrapped), its optimizer, the loader that feeds it."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, config: RunConfig
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, loader: ContinuousLoader, config: RunConfig
     ) -> None:
         self.model, self.optimizer, self.loader, self.config = model, optimizer, loader, config
         self.classifier = bare(model)
@@ -34,10 +33,9 @@ class Training:
         return ceil(len(self.loader) / self.config.accumulation_steps)
 
     def whole_steps(self) -> Iterator[tuple[Batch, ...]]:
-        """The micro-batches of one step after another, without end and without the smaller last step of an epoch."""
-        size = self.config.accumulation_steps
+        """The micro-batches of one step after another, without end, whichever epochs they belong to."""
         while True:
-            yield from (batches for batches in in_groups(self.loader, size) if len(batches) == size)
+            yield tuple(self.loader.next_batch() for _ in range(self.config.accumulation_steps))
 
 
 def training_step(
