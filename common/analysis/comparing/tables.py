@@ -13,7 +13,7 @@ import pandas as pd
 
 from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
 from common.analysis.reading.runs import Run
-from common.records import EnvironmentRecord
+from common.records import EnvironmentRecord, machine_of
 
 Line = dict[str, Any]
 
@@ -87,9 +87,11 @@ def _run(run: Run) -> Line:
         **group_facts(record),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(record),
+        "host": record.environment.hostname,
         "seed": config.seed,
         "samples": sum(epoch.samples for epoch in record.epochs),
-        "steps": times.steps if times else None,
+        "steps": times.steps + times.steps_left_out if times else None,
+        "steps_left_out": times.steps_left_out if times else None,
         "measured_seconds": float(sum(run.epoch_seconds)),
         "throughput_samples_per_second": 1 / speed.value if speed else None,
         **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
@@ -103,6 +105,7 @@ def _run(run: Run) -> Line:
 
 def _devices(place: int, run: Run) -> Iterator[Line]:
     record, static = run.record, run.record.static_memory
+    machine = machine_of(record.environment)
     sizes = {
         "parameters_and_buffers_bytes": static.parameter_bytes + static.buffer_bytes if static else None,
         "gradients_bytes": static.gradient_bytes if static else None,
@@ -111,7 +114,8 @@ def _devices(place: int, run: Run) -> Iterator[Line]:
     for device in record.devices:
         yield {
             "run": place,
-            "host": device.host,
+            # A container's name is another one in each run. Of several nodes the names are all that is known.
+            "host": device.host if record.world.nodes > 1 else machine,
             "rank": device.rank,
             "index": device.index,
             "capacity_bytes": device.capacity_bytes,
