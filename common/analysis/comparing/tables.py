@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,13 @@ class Tables:
 def tidy(runs: Sequence[Run], probed: Sequence[EnvironmentRecord] = ()) -> Tables:
     """Build all tables."""
     numbered = list(enumerate(runs))
+    hosts = {machine_of(run.record.environment): run.record.environment.hostname for run in runs}
     return Tables(
         all_runs=list(runs),
         runs=table_of((_run(run) for run in runs), ["is_comparable"]),
-        devices=table_of((line for place, run in numbered for line in _devices(place, run)), ["run"]).set_index("run"),
+        devices=table_of((line for place, run in numbered for line in _devices(place, run, hosts)), ["run"]).set_index(
+            "run"
+        ),
         epochs=table_of((line for place, run in numbered for line in _epochs(place, run)), ["run"]).set_index("run"),
         phases=table_of((line for place, run in numbered for line in _phases(place, run)), ["run"]).set_index("run"),
         probes=table_of((line for record in probed for line in _probes(record)), ["probe"]),
@@ -103,9 +106,11 @@ def _run(run: Run) -> Line:
     }
 
 
-def _devices(place: int, run: Run) -> Iterator[Line]:
+def _devices(place: int, run: Run, hosts: Mapping[str, str]) -> Iterator[Line]:
+    """A line for each. A container has another name in each run: `hosts` has the newest of each machine. Of several
+    nodes the names are all that is known."""
     record, static = run.record, run.record.static_memory
-    machine = machine_of(record.environment)
+    host = hosts[machine_of(record.environment)] if record.world.nodes == 1 else None
     sizes = {
         "parameters_and_buffers_bytes": static.parameter_bytes + static.buffer_bytes if static else None,
         "gradients_bytes": static.gradient_bytes if static else None,
@@ -114,8 +119,7 @@ def _devices(place: int, run: Run) -> Iterator[Line]:
     for device in record.devices:
         yield {
             "run": place,
-            # A container's name is another one in each run. Of several nodes the names are all that is known.
-            "host": device.host if record.world.nodes > 1 else machine,
+            "host": host or device.host,
             "rank": device.rank,
             "index": device.index,
             "capacity_bytes": device.capacity_bytes,
