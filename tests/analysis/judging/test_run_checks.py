@@ -104,9 +104,7 @@ def test_in_older_records_an_epochs_start_is_what_its_first_step_takes_longer():
         record.ranks[0].step_seconds[first] += longer
         record.ranks[0].data_wait_seconds[first] += longer
     assert outcome(record, "epoch_start") == "not measured"
-    assert "the first step of an epoch took 400 ms longer than a median one (median of 3)" in reason(
-        record, "epoch_start"
-    )
+    assert "took 400 ms longer than a median one (median of 3)" in reason(record, "epoch_start")
     assert outcome(record, "data_wait") == outcome(record, "warm_up") == "passed"
     for first in (1, 2, 11, 12, 21, 22):  # within the epochs: a matter of the loader
         record.ranks[0].step_seconds[first] += 0.4

@@ -88,5 +88,6 @@ def test_a_copy_with_another_run_id_is_no_second_run(tmp_path):
 
 def test_equal_times_prove_nothing_where_all_are_equal_or_there_are_none(tmp_path):
     constant = [make_record(noise=0) for _ in range(2)]
-    without = [make_record(status="failed", epochs=0) for _ in range(2)]
+    ended = {"status": "interrupted", "epochs": [], "ranks": []}
+    without = [make_record().model_copy(update=ended) for _ in range(2)]
     assert len(read_folder(write(tmp_path, *constant, *without)).runs) == 4
