@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from common.records import Environment, Record
+from common.records import Environment, Record, machine_of
 
 
 class Past:
@@ -54,7 +54,7 @@ class Past:
         except (ValueError, OSError):
             return  # step 05 says what is wrong with it
         there = record.environment
-        if (there.hostname, there.torch) == (self._here.hostname, self._here.torch):
+        if (machine_of(there), there.torch) == (machine_of(self._here), self._here.torch):
             self._records.setdefault(_work(record.command), []).append(record)
 
 

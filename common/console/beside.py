@@ -1,10 +1,10 @@
-"""A run beside the newest one that did the same work: the answer of 03 and 04, before step 05 is asked."""
+"""A run beside the newest one that did the same work here: the answer of 03 and 04, before step 05 is asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from common.records import Method, Record, throughput
+from common.records import Method, Record, machine_of, throughput
 from common.sentences import Sentences
 
 ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "compile_mode",
@@ -55,6 +55,7 @@ def _does_the_same(one: Record, other: Record, field: str) -> bool:
         and bool(throughput(other))
         and other.world.devices == devices
         and other.world.device_model == one.world.device_model
+        and machine_of(other.environment) == machine_of(one.environment)
         and all(getattr(one.config, name) == getattr(other.config, name) for name in (*ALIKE, field))
         and (other.parity is None or other.parity.outcome != "failed")
     )

@@ -23,6 +23,7 @@ from typing import TypeVar
 import torch
 
 from common.machine.devices import cpu_cores, cpu_model
+from common.machine.identity import machine_identity
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
 from common.records import Environment, EnvironmentRecord, Gpu
@@ -38,6 +39,7 @@ def describe() -> Environment:
     with open_nvml() as nvml:
         return Environment(
             hostname=socket.gethostname(),
+            machine=_attempt(lambda: machine_identity(nvml, cpu_model())),
             platform=platform.platform(),
             python=platform.python_version(),
             interpreter_lock=getattr(sys, "_is_gil_enabled", lambda: True)(),  # before 3.13 there was always one

@@ -5,9 +5,17 @@ its unit in its name. Raw times are stored; the numbers derived from them (throu
 one function each, so that the table a script prints and the page of step 05 cannot disagree.
 """
 
-from common.records.derived import epoch_seconds, step_seconds, throughput
+from common.records.derived import (
+    epoch_seconds,
+    is_steady,
+    steady_samples,
+    steady_step_seconds,
+    step_seconds,
+    throughput,
+)
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
 from common.records.host import Environment, Gpu, Requirement, World
+from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
 from common.records.outcome import (
     DeviceMemory,
     DeviceUse,
@@ -57,6 +65,7 @@ from common.records.values import (
 )
 
 __all__ = [
+    "BY_NAME",
     "MAX_FINITE",
     "MAX_TEXTS",
     "NEWER_OPTIONS",
@@ -117,6 +126,12 @@ __all__ = [
     "World",
     "epoch_seconds",
     "has_option",
+    "is_steady",
+    "machine_of",
+    "machine_of_gpus",
+    "machine_of_host",
+    "steady_samples",
+    "steady_step_seconds",
     "step_seconds",
     "throughput",
 ]

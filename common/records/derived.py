@@ -35,7 +35,35 @@ def epoch_seconds(record: Record) -> list[float]:
     return seconds
 
 
+def is_steady(record: Record) -> list[bool]:
+    """Of every measured step, whether it counts for speeds.
+
+    In older records the loader started anew with each epoch, and the first step of an epoch waited for that: as long
+    whatever the epoch's length, so that in a short one it says more of the length than of the method. It is left out
+    where its epoch has others.
+    """
+    return [
+        record.loader_runs_on or position > 0 or epoch.steps == 1
+        for epoch in record.epochs
+        for position in range(epoch.steps)
+    ]
+
+
+def steady_step_seconds(record: Record) -> list[float]:
+    """Seconds of the steps that count for speeds, in order."""
+    return [seconds for seconds, counts in zip(step_seconds(record), is_steady(record), strict=True) if counts]
+
+
+def steady_samples(record: Record) -> int:
+    """Samples of the steps that count for speeds: a first step has a whole global batch, whatever the last one has."""
+    left_out = is_steady(record).count(False) * record.config.global_batch_size
+    return sum(epoch.samples for epoch in record.epochs) - left_out
+
+
 def throughput(record: Record) -> float | None:
-    """Samples per second over all measured epochs: Σ samples / Σ seconds. None before the first epoch has ended."""
-    seconds = sum(epoch_seconds(record))
-    return sum(epoch.samples for epoch in record.epochs) / seconds if seconds > 0 else None
+    """Samples per second in steady state: Σ samples / Σ seconds of the steps that count.
+
+    None before the first epoch has ended, and where the record's samples cannot be.
+    """
+    seconds, samples = sum(steady_step_seconds(record)), steady_samples(record)
+    return samples / seconds if seconds > 0 and samples > 0 else None

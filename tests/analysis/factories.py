@@ -40,8 +40,12 @@ def make_record(
     method="single", devices=1, step_seconds=0.5, noise=0.02, steps=20, epochs=2, per_device_batch=16, seed=0,
     samples=640, kind="cpu", environment=None, config=None, world=None, **changes,
 ) -> Record:  # fmt: skip
-    """One run whose steps take `step_seconds` on average with a relative standard deviation of `noise`."""
+    """One run whose steps take `step_seconds` on average with a relative standard deviation of `noise`.
+
+    No two with noise have equal times, which would be copies: they differ by at least a billionth.
+    """
     rng, number = np.random.default_rng(seed), next(_numbers)
+    step_seconds *= 1 + 1e-9 * number * bool(noise)
     batch = per_device_batch * devices
     processes = devices if method == "ddp" else 1
     ranks = []
@@ -51,7 +55,7 @@ def make_record(
             rank=rank, host="bench", step_seconds=times.ravel().tolist(),
             data_wait_seconds=(times * 0.01).ravel().tolist(),
             host_epoch_seconds=times.sum(axis=1).tolist(), samples=[steps * batch // processes] * epochs,
-            checksums=[f"{rank + 1:016x}"] * epochs,
+            loader_start_seconds=0.1, checksums=[f"{rank + 1:016x}"] * epochs,
         ))  # fmt: skip
     expected = f"{sum(range(1, processes + 1)):016x}"
     values = {
@@ -66,6 +70,7 @@ def make_record(
         "static_memory": StaticMemory(parameters=11_689_512, parameter_bytes=45 * MIB, buffer_bytes=1 * MIB,
                                       gradient_bytes=45 * MIB, optimizer_state_bytes=45 * MIB),
         "parity": make_parity(method, devices),
+        "loader_runs_on": True,
         "epochs": [Epoch(epoch=e + 1, steps=steps, samples=steps * batch, mean_loss=2.0 / (e + 1),
                          expected_checksum=expected) for e in range(epochs)],
         "ranks": ranks,

@@ -138,7 +138,7 @@ def recording_lab(fake_lab):
     (example,) = (ROOT / "results/examples/cpu").glob("02_*63bf.json")
     record = json.loads(example.read_text())
     (fake_lab.folder / "example.json").write_text(example.read_text())
-    fake_lab.environment(gpus=[], cpu_cores=2, hostname=record["environment"]["hostname"],
-                         torch=record["environment"]["torch"])  # fmt: skip
+    alike = {name: record["environment"][name] for name in ("hostname", "cpu_model", "torch")}
+    fake_lab.environment(gpus=[], cpu_cores=2, **alike)
     fake_lab.plant(f"too_large, faster = {{}}, None{LEAVES_RECORDS}")
     return fake_lab

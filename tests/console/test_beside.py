@@ -49,6 +49,7 @@ def test_the_same_batch_in_all_serves_where_there_is_none_per_device(tmp_path):
         {"config": {"image_size": 32}},
         {"config": {"model": "vgg11"}},
         {"world": {"device_model": "Another CPU"}},
+        {"environment": {"machine": "another"}},
         {"parity": make_parity("ddp", 2).model_copy(update={"outcome": "failed"})},
         {"per_device_batch": 8},
     ],

@@ -2,7 +2,7 @@ import pytest
 from conftest import records_in
 from pydantic import ValidationError
 
-from common.records import Record, epoch_seconds, step_seconds, throughput
+from common.records import Record, epoch_seconds, is_steady, steady_step_seconds, step_seconds, throughput
 
 
 @pytest.fixture
@@ -61,9 +61,31 @@ def with_steps(record: dict, *ranks: list[float], steps_per_epoch: int) -> Recor
 
 
 def test_throughput_is_a_ratio_of_sums(record):
-    uneven = with_steps(record, [1.0, 1.0, 4.0, 4.0], steps_per_epoch=2)
+    uneven = with_steps(record | {"loader_runs_on": True}, [1.0, 1.0, 4.0, 4.0], steps_per_epoch=2)
     assert epoch_seconds(uneven) == [2.0, 8.0]
     assert throughput(uneven) == pytest.approx(200 / 10)  # the mean of the rates would be 31.25
+
+
+def test_older_records_speeds_leave_out_each_epochs_first_step(record):
+    older = with_steps(record | {"loader_runs_on": False}, [9.0, 1.0, 1.0, 7.0, 2.0, 2.0], steps_per_epoch=3)
+    assert is_steady(older) == [False, True, True] * 2
+    assert steady_step_seconds(older) == [1.0, 1.0, 2.0, 2.0]
+    global_batch = older.config.global_batch_size
+    assert throughput(older) == pytest.approx((200 - 2 * global_batch) / 6)
+    assert epoch_seconds(older) == [11.0, 11.0]
+    newer = older.model_copy(update={"loader_runs_on": True})
+    assert throughput(newer) == pytest.approx(200 / 22)
+
+
+def test_an_epoch_of_one_step_keeps_it(record):
+    older = with_steps(record | {"loader_runs_on": False}, [5.0, 3.0], steps_per_epoch=1)
+    assert throughput(older) == pytest.approx(200 / 8)
+
+
+def test_an_epoch_of_fewer_samples_than_a_step_has_no_speed(record):
+    config = record["config"] | {"global_batch_size": 1000}
+    older = with_steps(record | {"loader_runs_on": False, "config": config}, [1.0, 1.0], steps_per_epoch=2)
+    assert throughput(older) is None
 
 
 def test_a_step_ends_when_its_slowest_rank_has_ended_it(record):

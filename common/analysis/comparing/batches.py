@@ -12,7 +12,7 @@ from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.records import Method
 
-SAME = ("host", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
+SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
 """Beside a group's key. An epoch's samples may differ: larger batches take more of them for as many steps."""
 MIN_BATCHES = 3
 

@@ -65,6 +65,7 @@ def _line(number: int, group: Group, row: Row) -> Line:
         **_anatomy(row),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(row.record),
+        "host": row.record.environment.hostname,
         "files": " ".join(run.file for run in row.runs),
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
-from common.records import DdpOptions, Record
+from common.records import DdpOptions, Record, machine_of
 
 Scaling = Literal["weak", "strong"]
 Fact = str | int | float
@@ -23,10 +23,10 @@ BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
 OPTIONS = "ddp_options"
 """DDP's options that are not the default ones, as the flags that set them."""
-OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "host", "cpu_model", "cpu_cores",
+OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
                "nodes", "threads_per_device", "backend", "transport", "loader_workers_per_device", "samples_per_epoch",
                "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay",
-               OPTIONS)  # fmt: skip
+               "campaign", OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
 USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "compile_mode": "default",
          "fused_optimizer": False, "cudnn_benchmark": False, "prefetch": False, "accumulation_steps": 1,
@@ -69,7 +69,7 @@ def other_facts(record: Record) -> Facts:
         "nccl": host.nccl,
         "driver": host.driver,
         "python": host.python,
-        "host": host.hostname,
+        "machine": machine_of(host),
         "cpu_model": host.cpu_model,
         "cpu_cores": host.cpu_cores,
         "nodes": world.nodes,
@@ -84,9 +84,20 @@ def other_facts(record: Record) -> Facts:
         "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
         "momentum": config.momentum,
         "weight_decay": config.weight_decay,
+        "campaign": campaign_of(record),
         OPTIONS: ddp_flags(config.ddp) if config.ddp else None,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def campaign_of(record: Record) -> str:
+    """What a run was started for: `lab`, `sweep`, …, `by_hand`; `unknown` in older records.
+
+    It moves no speed. But what is run once more for another purpose must not move what was measured before.
+    """
+    if record.launch:
+        return record.launch.campaign
+    return "by_hand" if record.loader_runs_on else "unknown"
 
 
 def _whole(value: float) -> int | float:

@@ -24,7 +24,7 @@ from common.analysis.comparing.facts import (
     closest,
     group_facts,
 )
-from common.analysis.comparing.naming import facts_table, name_rows, varying_facts
+from common.analysis.comparing.naming import facts_table, name_rows, readable_facts, varying_facts
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables
@@ -58,7 +58,7 @@ class Group:
     def differences(self) -> dict[str, dict[Fact, list[Row]]]:
         """What differs between the rows although they are compared; options of DDP that were tried are not among it."""
         rows = self.main_rows
-        varying = varying_facts(facts_table(row.facts for row in rows))
+        varying = varying_facts(facts_table(readable_facts(rows)))
         return {
             fact: {value: [rows[place] for place in places] for value, places in by_value.items()}
             for fact, by_value in varying.items()
@@ -135,10 +135,26 @@ def _finish(group: Group) -> Group:
 
 
 def _link_standards(rows: list[Row]) -> None:
-    defaults = {row.terms: row for row in rows if row.has_default_options and row.is_valid}
+    """To a row on equal terms, of the same campaign where there is one. Two rows of the same options have two standards
+    or none: they would be called the same."""
+    purpose = TERMS.index("campaign")
+    defaults: dict[tuple, dict[str, Row]] = {}
     for row in rows:
-        if row.method == "ddp" and not row.has_default_options:
-            row.standard = defaults.get(row.terms)
+        if row.has_default_options and row.is_valid:
+            defaults.setdefault(_without(row.terms, purpose), {})[row.terms[purpose]] = row
+    tried = [row for row in rows if row.method == "ddp" and not row.has_default_options]
+    for row in tried:
+        row.standard = defaults.get(_without(row.terms, purpose), {}).get(row.terms[purpose])
+    linked = {(row.standard, row.options, row.is_valid) for row in tried if row.standard}
+    for row in tried:
+        others = list(defaults.get(_without(row.terms, purpose), {}).values())
+        if row.standard is None and others and (others[-1], row.options, row.is_valid) not in linked:
+            row.standard = others[-1]
+            linked.add((row.standard, row.options, row.is_valid))
+
+
+def _without(terms: tuple, place: int) -> tuple:
+    return terms[:place] + terms[place + 1 :]
 
 
 def _place(row: Row) -> tuple:

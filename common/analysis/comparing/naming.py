@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -21,15 +21,24 @@ def name_rows(rows: Iterable[Row]) -> None:
             nodes = 1 if row.method == "single" else world.nodes
             alike.setdefault(RowName(row.method, world.devices, nodes), []).append(row)
     for name, same in alike.items():
-        telling = varying_facts(facts_table(row.facts for row in same)) if len(same) > 1 else {}
-        for position, row in enumerate(same):
+        told = readable_facts(same)
+        telling = varying_facts(facts_table(told)) if len(same) > 1 else {}
+        for position, (row, facts) in enumerate(zip(same, told, strict=True)):
             row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
-            row.variant = {fact: row.facts[fact] for fact in telling if fact in row.facts}
+            row.variant = {fact: facts[fact] for fact in telling if fact in facts}
     for row in rows:
         if row.standard is not None:
             # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
             row.name = replace(row.standard.name, options=row.options, is_valid=row.is_valid)
             row.variant = {OPTIONS: row.options}
+
+
+def readable_facts(rows: Sequence[Row]) -> list[Facts]:
+    """The facts of each row, machines by their hosts' names where these tell them apart, else by their hashes."""
+    hosts = {row.facts["machine"]: row.record.environment.hostname for row in rows}
+    if len(set(hosts.values())) < len(hosts):
+        return [row.facts for row in rows]
+    return [{**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows]
 
 
 def varying_facts(facts: pd.DataFrame) -> dict[str, dict[Fact, list]]:

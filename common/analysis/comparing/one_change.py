@@ -13,13 +13,15 @@ from typing import get_args
 import pandas as pd
 
 from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, group_facts
-from common.analysis.comparing.rows import Row, in_turn, times_as_fast_beside
+from common.analysis.comparing.pairing import in_turn
+from common.analysis.comparing.rows import Row, times_as_fast_beside
 from common.analysis.comparing.tables import Line, ends, table_of
 from common.records import DdpOptions, Precision
 
-LENGTH = ("samples_per_epoch", "epochs", "warmup_steps")
-"""How long a run was measured is no change of what it did: such rows are compared, of equal length where there are."""
-MUST_AGREE = ("model", "num_classes", "image_size_px", "host", "cpu_model", "cpu_cores", "driver", "python",
+ASIDE = ("samples_per_epoch", "epochs", "warmup_steps", "campaign")
+"""How long a run was measured, and what for, is no change of what it did: such rows are compared, those that agree in
+these where there are."""
+MUST_AGREE = ("model", "num_classes", "image_size_px", "machine", "cpu_model", "cpu_cores", "driver", "python",
               "learning_rate_per_256_samples", "momentum", "weight_decay")  # fmt: skip
 """Other work, other machines, and what moves no time: no switch that anybody would compare the speed of."""
 MAX_VALUES = 24
@@ -53,7 +55,7 @@ def one_changes(rows: Sequence[Row]) -> list[OneChange]:
 def _facts(row: Row) -> dict:
     """What tells configurations apart, each of DDP's options as a fact of its own."""
     config, world = row.record.config, row.record.world
-    left_out = ("global_batch_size", OPTIONS, *LENGTH)  # the global batch follows from the batch per device
+    left_out = ("global_batch_size", OPTIONS, *ASIDE)  # the global batch follows from the batch per device
     every = {**group_facts(row.record), **row.facts}
     facts = {name: value for name, value in every.items() if name not in left_out}
     options = config.ddp.model_dump(exclude={"timeout_seconds"}) if config.ddp else {}
@@ -72,7 +74,7 @@ def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[One
         values = sorted(by_value, key=lambda value: _order(name, value, by_value[value]))[:MAX_VALUES]
         for first, second in combinations(values, 2):
             for row in by_value[second]:
-                before = closest(_length(row), by_value[first], _length)
+                before = closest(_aside(row), by_value[first], _aside)
                 yield OneChange(fact, before, row, is_from_first=first == values[0])
 
 
@@ -82,8 +84,8 @@ def _order(name: str | tuple, value: object, rows: Sequence[Row]) -> tuple:
     return value != usual, size, min(row.runs[0].record.started_at for row in rows)
 
 
-def _length(row: Row) -> dict:
-    return {name: row.facts[name] for name in LENGTH}
+def _aside(row: Row) -> dict:
+    return {name: row.facts[name] for name in ASIDE}
 
 
 def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:

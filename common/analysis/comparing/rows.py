@@ -5,13 +5,13 @@ from __future__ import annotations
 from bisect import bisect
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from statistics import fmean
 
 import pandas as pd
 
 from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
+from common.analysis.comparing.pairing import MIN_PAIRS, in_turn, paired_runs
 from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
 from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.tables import Tables
@@ -20,7 +20,7 @@ from common.analysis.reading.step_anatomy import StepAnatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers, paired_ratio, ratio
 from common.records import Method, Record
 
-ENOUGH_RUNS = 3
+ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
 
 WHERE_DISTURBED = 2.0
@@ -91,7 +91,7 @@ class Row:
 
     @cached_property
     def typical_step(self) -> float:
-        """Seconds of a step, the mean of the runs' medians: without the wait for an epoch's first batch."""
+        """Seconds of a step, the mean of the runs' medians."""
         return fmean(run.times.typical_step.value for run in self.runs)
 
     @cached_property
@@ -197,8 +197,10 @@ def times_as_fast(one: Row, other: Row) -> Estimate:
     one of them was disturbed the error counts double: what comes and goes meets one of a pair and not the other, and so
     few runs do not show how much that is.
     """
-    if in_turn(one, other):
-        quotient = paired_ratio(*([run.seconds_per_sample.value for run in row.runs] for row in (other, one)))
+    pairs = paired_runs(one, other)
+    if pairs:
+        seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
+        quotient = paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
     else:
         quotient = ratio(one.throughput, other.throughput)
     disturbed = any(run.was_disturbed for row in (one, other) for run in row.runs)
@@ -208,15 +210,9 @@ def times_as_fast(one: Row, other: Row) -> Estimate:
 def times_as_fast_beside(row: Row, other: Row) -> Estimate:
     """The same, where `other` may have run more often: its runs of the very rounds that `row` took part in count, and
     all of them where there are no such rounds."""
+    if in_turn(row, other):
+        return times_as_fast(row, other)
     started = [run.record.started_at for run in other.runs]
     latest = [bisect(started, run.record.started_at) - 1 for run in row.runs]
     partners = Row([other.runs[place] for place in latest if place >= 0])
     return times_as_fast(row, partners if in_turn(row, partners) else other)
-
-
-def in_turn(one: Row, other: Row) -> bool:
-    """Whether each of three or more rounds ran both rows once, before the next round began."""
-    rounds = list(zip(*([run.record.started_at for run in row.runs] for row in (one, other)), strict=False))
-    return len(one.runs) == len(other.runs) >= ENOUGH_RUNS and all(
-        max(this) < min(following) for this, following in pairwise(rounds)
-    )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
 from common.analysis.reading.runs import Run
-from common.records import EnvironmentRecord
+from common.records import EnvironmentRecord, machine_of
 
 Line = dict[str, Any]
 
@@ -37,10 +37,13 @@ class Tables:
 def tidy(runs: Sequence[Run], probed: Sequence[EnvironmentRecord] = ()) -> Tables:
     """Build all tables."""
     numbered = list(enumerate(runs))
+    hosts = {machine_of(run.record.environment): run.record.environment.hostname for run in runs}
     return Tables(
         all_runs=list(runs),
         runs=table_of((_run(run) for run in runs), ["is_comparable"]),
-        devices=table_of((line for place, run in numbered for line in _devices(place, run)), ["run"]).set_index("run"),
+        devices=table_of((line for place, run in numbered for line in _devices(place, run, hosts)), ["run"]).set_index(
+            "run"
+        ),
         epochs=table_of((line for place, run in numbered for line in _epochs(place, run)), ["run"]).set_index("run"),
         phases=table_of((line for place, run in numbered for line in _phases(place, run)), ["run"]).set_index("run"),
         probes=table_of((line for record in probed for line in _probes(record)), ["probe"]),
@@ -87,9 +90,11 @@ def _run(run: Run) -> Line:
         **group_facts(record),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(record),
+        "host": record.environment.hostname,
         "seed": config.seed,
         "samples": sum(epoch.samples for epoch in record.epochs),
-        "steps": times.steps if times else None,
+        "steps": times.steps + times.steps_left_out if times else None,
+        "steps_left_out": times.steps_left_out if times else None,
         "measured_seconds": float(sum(run.epoch_seconds)),
         "throughput_samples_per_second": 1 / speed.value if speed else None,
         **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
@@ -101,8 +106,11 @@ def _run(run: Run) -> Line:
     }
 
 
-def _devices(place: int, run: Run) -> Iterator[Line]:
+def _devices(place: int, run: Run, hosts: Mapping[str, str]) -> Iterator[Line]:
+    """A line for each. A container has another name in each run: `hosts` has the newest of each machine. Of several
+    nodes the names are all that is known."""
     record, static = run.record, run.record.static_memory
+    host = hosts[machine_of(record.environment)] if record.world.nodes == 1 else None
     sizes = {
         "parameters_and_buffers_bytes": static.parameter_bytes + static.buffer_bytes if static else None,
         "gradients_bytes": static.gradient_bytes if static else None,
@@ -111,7 +119,7 @@ def _devices(place: int, run: Run) -> Iterator[Line]:
     for device in record.devices:
         yield {
             "run": place,
-            "host": device.host,
+            "host": host or device.host,
             "rank": device.rank,
             "index": device.index,
             "capacity_bytes": device.capacity_bytes,

@@ -59,6 +59,10 @@ def banners(groups: Sequence[Group]) -> list[Finding]:
         names = list(dict.fromkeys(row.name for row in rows if getattr(row.record.world, flag)))
         if names:
             found.append(finding(f"banner.{flag}", rows=names))
+    runs = {run.file: run for row in rows for run in row.runs}
+    older = [run for run in runs.values() if run.times and run.times.steps_left_out]
+    if older:
+        found.append(finding("banner.loader_anew", runs=len(older), of=len(runs)))
     return found
 
 

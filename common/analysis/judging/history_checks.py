@@ -6,6 +6,9 @@ from common.analysis.findings import finding
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import Run
 
+IMAGENET_IMAGES = 1_281_167
+"""Of ILSVRC 2012's training set."""
+
 
 def check_start(run: Run) -> Check:
     """Nothing of this can be wrong; it says what else belongs to this run."""
@@ -17,6 +20,21 @@ def check_start(run: Run) -> Check:
         if resumed.skipped:
             parts.append(finding("start.unreadable", files=resumed.skipped))
     return answer("start", "passed", "parts" if parts else "plain", parts=parts)
+
+
+def check_epoch_start(run: Run) -> Check:
+    """What a plain loader, which starts anew with each epoch, costs. Worth knowing, and in none of the speeds."""
+    found = run.times.epoch_start
+    if found is None:
+        return answer("epoch_start", "not measured", "missing")
+    if not found.is_measured:
+        return answer("epoch_start", "not measured", "left_out", seconds=found.seconds, steps=run.times.steps_left_out)
+    epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
+    shares = {
+        "share": found.seconds / epoch,
+        "of_imagenet": found.seconds / (IMAGENET_IMAGES * run.seconds_per_sample.value),
+    }
+    return answer("epoch_start", "passed", "takes", seconds=found.seconds, images=IMAGENET_IMAGES, **shares)
 
 
 def check_images(run: Run) -> Check:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from common.analysis.findings import Finding, finding
 from common.analysis.reading.folder import Folder
-from common.records import Environment, EnvironmentRecord
+from common.records import BY_NAME, Environment, EnvironmentRecord, machine_of
 
 MAX_MACHINES = 8
 Pairs = list[tuple[Finding, Finding]]
@@ -19,7 +19,12 @@ def machines(folder: Folder) -> list[Pairs]:
         record = run.record
         used = {device.host: None for device in record.devices if record.world.nodes > 1}
         constant = record.environment.model_copy(
-            update={"load_average_1min": None, "gpus": _constant(record.environment)}
+            update={
+                "load_average_1min": None,
+                "gpus": _constant(record.environment),
+                "hostname": "",  # a container has a new one each time
+                "machine": machine_of(record.environment),
+            }
         )
         seen.setdefault(constant.model_dump_json(), (record.environment, {}))[1].update(used)
     if not seen and folder.environment:
@@ -47,6 +52,8 @@ def machine_facts(environment: Environment) -> Pairs:
     plain = ("hostname", "platform")
     later = ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl")
     pairs = [_plain(name, getattr(environment, name)) for name in plain]
+    if not (machine := machine_of(environment)).startswith(BY_NAME):
+        pairs.insert(1, _pair("machine", hash=machine))
     pairs.append(_pair("cpu", model=environment.cpu_model, cores=environment.cpu_cores))
     if environment.ram_bytes is not None:
         pairs.append(_pair("ram", bytes=environment.ram_bytes))

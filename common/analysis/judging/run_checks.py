@@ -120,8 +120,9 @@ def _anatomy(run: Run) -> Check:
 
 
 QUESTIONS = (
-    _parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy, history_checks.check_images,
-    history_checks.check_start, machine_checks.check_devices, machine_checks.check_throttling,
-    machine_checks.check_other_processes, machine_checks.check_load,
+    _parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy,
+    history_checks.check_epoch_start, history_checks.check_images, history_checks.check_start,
+    machine_checks.check_devices, machine_checks.check_throttling, machine_checks.check_other_processes,
+    machine_checks.check_load,
 )  # fmt: skip
 """In the order of the page."""

@@ -23,8 +23,9 @@ class Wording(Sentences):
         """A finding, a row's name, or a plain value as text."""
         if isinstance(thing, Finding):
             id = thing.id
-            if id.startswith("fact_value.") and id not in self._sentences:
-                id = "fact_value.any"
+            if id.startswith("fact_value."):
+                known = (f"{id}_{thing.values['value']}", id, "fact_value.any")
+                id = next(name for name in known if name in self._sentences)
             return self.fill(self._sentences[id], thing.values)
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from common.analysis.reading.copies import fingerprint
 from common.analysis.reading.faults_caused import read_faults
 from common.analysis.reading.runs import Run, summarise
 from common.analysis.reading.runs_before import with_devices_before
@@ -66,6 +67,7 @@ def read_folder(folder: Path) -> Folder:
         ) from None
     found, checked = Folder(), []
     seen: dict[str, str] = {}
+    times_seen: dict[str, str] = {}
     shared_parts: dict[str, BaseModel] = {}
     for path in paths:
         name = path.name.encode(errors="replace").decode()  # a name may be no text at all
@@ -76,10 +78,15 @@ def read_folder(folder: Path) -> Folder:
             if isinstance(record, EnvironmentRecord):
                 checked.append(record)
             else:
+                times = fingerprint(record)
+                if times in times_seen:
+                    raise RefusedError(f"the same step times as {times_seen[times]}, which was used: a copy")
                 run = summarise(name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
                     raise RefusedError("its step times add up to no usable time")
                 found.runs.append(run)
+                if times:
+                    times_seen[times] = name
                 _share_parts(run.record, shared_parts)
             seen[record.run_id] = name
         except RefusedError as error:

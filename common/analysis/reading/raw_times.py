@@ -8,7 +8,7 @@ import numpy as np
 
 from common.analysis.statistics.estimates import student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import Record, step_seconds
+from common.records import Record, is_steady, step_seconds
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -36,12 +36,28 @@ class FirstSteps:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochStart:
+    """What a loader that starts anew costs an epoch."""
+
+    seconds: float
+    """On the rank that it took longest; in older records the median excess of an epoch's first step over a median
+    one."""
+    is_measured: bool
+    """By starting one outside the clock. In older records the epochs themselves contained it."""
+
+
+@dataclass(frozen=True, slots=True)
 class RawTimes:
-    """What is kept of a run's raw lists, apart from its estimates."""
+    """What is kept of a run's raw lists, apart from its estimates. All but the two checks of whole epochs (samples and
+    clock) is of the steps that count for speeds."""
 
     steps: int
+    steps_left_out: int
+    """First steps of epochs, in older records."""
+    epoch_start: EpochStart | None
+    """None where it is not known."""
     typical_step: Median
-    """Seconds; a median, so that the wait for the first batch of an epoch is not in it."""
+    """Seconds."""
     longest_step: float
     """Seconds."""
     data_wait_share: float
@@ -58,12 +74,19 @@ class RawTimes:
 
 def reduce_times(record: Record) -> RawTimes:
     """Reduce the raw lists of a run that finished at least one epoch."""
-    steps = step_seconds(record)
+    steady = np.asarray(is_steady(record))
+    every_step = np.asarray(step_seconds(record))
+    steps = every_step[steady]
     return RawTimes(
         steps=len(steps),
-        typical_step=median_of(steps),
-        longest_step=max(steps),
-        data_wait_share=max(_share(sum(rank.data_wait_seconds), sum(rank.step_seconds)) for rank in record.ranks),
+        steps_left_out=int((~steady).sum()),
+        epoch_start=_epoch_start(record, every_step[~steady], steps),
+        typical_step=median_of(steps.tolist()),
+        longest_step=float(steps.max()),
+        data_wait_share=max(
+            _share(np.asarray(rank.data_wait_seconds)[steady].sum(), np.asarray(rank.step_seconds)[steady].sum())
+            for rank in record.ranks
+        ),
         core_wait_share=max(
             (
                 _share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds))
@@ -74,16 +97,25 @@ def reduce_times(record: Record) -> RawTimes:
         ),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
-        first_steps=_first_steps(np.maximum(0.0, np.asarray(steps) - _waits(record))),
+        first_steps=_first_steps(np.maximum(0.0, steps - _waits(record)[steady])),
     )
 
 
 def _share(part: float, whole: float) -> float:
-    return part / max(whole, 1e-12)
+    return float(part / max(whole, 1e-12))
+
+
+def _epoch_start(record: Record, left_out: np.ndarray, steps: np.ndarray) -> EpochStart | None:
+    measured = [rank.loader_start_seconds for rank in record.ranks if rank.loader_start_seconds is not None]
+    if measured:
+        return EpochStart(max(measured), is_measured=True)
+    if not len(left_out):
+        return None
+    return EpochStart(float(np.median(left_out) - np.median(steps)), is_measured=False)
 
 
 def _waits(record: Record) -> np.ndarray:
-    """Of each step, the wait of the rank that waited longest for its batch; everybody waits for an epoch's first."""
+    """Of each step, the wait of the rank that waited longest for its batch."""
     return np.asarray([rank.data_wait_seconds for rank in record.ranks]).max(axis=0)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from common.analysis.reading.raw_times import RawTimes, reduce_times
 from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
-from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, step_seconds, throughput
+from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, steady_step_seconds, throughput
 
 CORE_WAIT_LIMIT = 0.15
 """Share of the time. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
@@ -87,7 +87,7 @@ def summarise(file: str, record: Record) -> Run:
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(step_seconds(record)), value=1 / rate),
+        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=1 / rate),
         epoch_seconds=tuple(epoch_seconds(record)),
         times=reduce_times(record),
         anatomy=reduce_anatomy(record),

@@ -9,14 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from common.analysis.reading.runs import Run
-from common.records import EnvironmentRecord
+from common.records import EnvironmentRecord, machine_of
 
 MINUTE_SECONDS = 60.0
 """The load average is one over a minute."""
 
 
 def with_devices_before(runs: Iterable[Run], checked: Iterable[EnvironmentRecord]) -> list[Run]:
-    """The runs, each with the devices of the largest run on its host that ended within the minute before it began.
+    """The runs, each with the devices of the largest run on its machine that ended within the minute before it began.
 
     Step 01 counts, too: its probes keep every device busy.
     """
@@ -26,13 +26,14 @@ def with_devices_before(runs: Iterable[Run], checked: Iterable[EnvironmentRecord
         world, end = run.record.world, _timestamp(run.record.finished_at)
         busy = world.devices * (world.threads_per_device if world.device_kind == "cpu" else 1)
         if end is not None:
-            ends.setdefault(run.record.environment.hostname, []).append((end, busy))
+            ends.setdefault(machine_of(run.record.environment), []).append((end, busy))
     for record in checked:
-        start, host = _timestamp(record.started_at), record.environment
+        start, here = _timestamp(record.started_at), record.environment
         if start is not None and record.probes:
-            ends.setdefault(host.hostname, []).append((start + record.probes.seconds, len(host.gpus) or host.cpu_cores))
-    for of_host in ends.values():
-        of_host.sort()
+            end, busy = start + record.probes.seconds, len(here.gpus) or here.cpu_cores
+            ends.setdefault(machine_of(here), []).append((end, busy))
+    for of_machine in ends.values():
+        of_machine.sort()
     return [replace(run, devices_before=_before(run, ends)) for run in runs]
 
 
@@ -40,7 +41,7 @@ def _before(run: Run, ends: dict[str, list[tuple[float, int]]]) -> int:
     start = _timestamp(run.record.started_at)
     if start is None:
         return 0
-    known = ends.get(run.record.environment.hostname, [])
+    known = ends.get(machine_of(run.record.environment), [])
     first, last = bisect(known, (start - MINUTE_SECONDS, 0)), bisect(known, (start, math.inf))
     return max((devices for _, devices in known[first:last]), default=0)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record
-from analysis.views import outcome
+from analysis.views import groups_of, outcome, reason, said
+from common.analysis.judging.banners import banners
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
 from common.records import GpuHealth
@@ -80,6 +81,41 @@ def test_the_wait_for_an_epochs_first_batch_is_no_lack_of_warm_up():
     assert outcome(record, "warm_up") == "warning"
     record.ranks[0].data_wait_seconds[0] += 1.0
     assert outcome(record, "warm_up") == "passed"
+
+
+def test_what_a_loader_that_starts_anew_costs():
+    """The slowest rank's: 0.5 s of epochs of 10 s, and of 1,281,167 images at 32 a half second."""
+    record = make_record("ddp", 2, 0.5, noise=0, loader_runs_on=True)
+    record.ranks[0].loader_start_seconds, record.ranks[1].loader_start_seconds = 0.5, 0.2
+    assert outcome(record, "epoch_start") == "passed"
+    text = reason(record, "epoch_start")
+    assert text.startswith(
+        "a loader that starts anew takes 0.500 s an epoch: 5 % of these epochs, 0.00 % of an epoch of"
+    )
+    assert "ImageNet (1,281,167 images)" in text
+    record.ranks[0].loader_start_seconds = record.ranks[1].loader_start_seconds = None
+    assert outcome(record, "epoch_start") == "not measured"
+
+
+def test_in_older_records_an_epochs_start_is_what_its_first_step_takes_longer():
+    record = make_record(step_seconds=0.5, noise=0, steps=10, epochs=3, loader_runs_on=False)
+    record.ranks[0].loader_start_seconds = None
+    for first, longer in ((0, 2.0), (10, 0.4), (20, 0.3)):
+        record.ranks[0].step_seconds[first] += longer
+        record.ranks[0].data_wait_seconds[first] += longer
+    assert outcome(record, "epoch_start") == "not measured"
+    assert "took 400 ms longer than a median one (median of 3)" in reason(record, "epoch_start")
+    assert outcome(record, "data_wait") == outcome(record, "warm_up") == "passed"
+    for first in (1, 2, 11, 12, 21, 22):  # within the epochs: a matter of the loader
+        record.ranks[0].step_seconds[first] += 0.4
+        record.ranks[0].data_wait_seconds[first] += 0.4
+    assert outcome(record, "data_wait") == "warning"
+
+
+def test_older_records_are_named_once():
+    older = make_record(loader_runs_on=False)
+    assert said(banners(groups_of(make_record(), older)))[-1].startswith("Older records (1 of 2 runs): their loader")
+    assert not [text for text in said(banners(groups_of(make_record()))) if "loader" in text]
 
 
 @pytest.mark.parametrize(("longer", "said"), [(60.0, "warning"), (4.0, "passed")])
