@@ -91,6 +91,11 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         say("requirement.devices"),
         words.counted(number, "place.gpu" if gpus else "place.core"),
         (number < 2, "warning", say("remedy.one_device")),
+        (
+            not gpus and here.physical_cores is not None and here.physical_cores < here.cpu_cores,
+            "note",
+            say("remedy.siblings", threads=here.cpu_cores, cores=here.physical_cores),
+        ),
     )
     if known or gpus:
         hidden = record.cuda_visible_devices in ("", "-1")

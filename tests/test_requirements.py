@@ -88,6 +88,8 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (BACKEND, "ok", machine(backends=["gloo"])),
         (BACKEND, "warning", machine([gpu(0), gpu(1)], backends=["gloo"])),
         (DEVICES, "warning", machine(here={"cpu_cores": 1})),
+        (DEVICES, "note", machine(here={"cpu_cores": 4, "physical_cores": 2})),
+        (DEVICES, "ok", machine(here={"cpu_cores": 4, "physical_cores": 4})),
         (DEVICES, "ok", machine(here={"cpu_cores": 2})),
         (DEVICES, "warning", machine([gpu(0)])),
         (DEVICES, "ok", machine([gpu(0), gpu(1)])),

@@ -63,7 +63,9 @@ def practice(config: RunConfig) -> list[str]:
 
 def _devices(method: str, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
-    text = words.say("place.models", count=world.devices, model=text) if world.devices > 1 else text
+    if world.devices > 1:
+        id = "place.of_model" if world.has_unlike_devices else "place.models"
+        text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if method != "ddp":
         return text
     return words.say("plan.in_processes", devices=text, processes=world.processes, backend=world.backend)

@@ -6,14 +6,18 @@ A device is one CUDA GPU. On a host without any, one CPU core (one thread) stand
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 
+from common.machine.capacity import cpu_cores, cpu_model, give_cores_back, ram_bytes  # before torch: see there
+
+# isort: split
 import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.records import DeviceKind, Precision, World
+from common.records import DeviceKind, Precision, World, joint_model
+
+give_cores_back()
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,6 @@ class Place:
         if self.kind == "cuda":
             for index in set(self.indices):
                 torch.cuda.synchronize(index)
-
-
-def cpu_cores() -> int:
-    """Cores that this process may run on (a container or `taskset` may allow fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_device(requested: str) -> Place:
@@ -78,7 +77,11 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
 
 
 def rank_device(requested: str) -> Place:
-    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo."""
+    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo.
+
+    What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
+    (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `settle_devices` knows better, once they meet.
+    """
     kind = _kind(requested)
     local_ranks, ranks = _of_torchrun("LOCAL_WORLD_SIZE", 1), _of_torchrun("WORLD_SIZE", 1)
     local_rank, rank = _of_torchrun("LOCAL_RANK", 0, local_ranks), _of_torchrun("RANK", 0, ranks)
@@ -117,21 +120,11 @@ def name(kind: DeviceKind, index: int) -> str:
     return torch.cuda.get_device_name(index) if kind == "cuda" else f"{CORE_OF}{cpu_model()}"
 
 
-def cpu_model() -> str:
-    """The CPU's name as the kernel gives it, or the architecture's."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def capacity_bytes(kind: DeviceKind, index: int) -> int:
     """Memory of a GPU; the host's RAM for a core, which all cores share."""
     if kind == "cuda":
         return torch.cuda.get_device_properties(index).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ram_bytes()
 
 
 def default_precision(kind: DeviceKind) -> Precision:
@@ -147,7 +140,10 @@ def default_precision(kind: DeviceKind) -> Precision:
 
 def default_workers(kind: DeviceKind) -> int:
     """Loader processes per device: a core that stands in for a device has none to spare."""
-    return min(4, cpu_cores() // torch.cuda.device_count()) if kind == "cuda" else 0
+    if kind == "cpu":
+        return 0
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")  # of which each may see a single GPU
+    return min(4, cpu_cores() // max(torch.cuda.device_count(), int(ranks) if ranks.isdigit() else 1))
 
 
 def _kind(requested: str) -> DeviceKind:
@@ -177,7 +173,7 @@ def _place(
     replicas = on_this_host or len(indices)
     world = World(
         device_kind=kind,
-        device_model=name(kind, indices[0]),
+        device_model=joint_model(name(kind, index) for index in indices),
         devices=processes * len(indices),
         processes=processes,
         nodes=nodes,

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import torch
 
-from common.machine.devices import cpu_cores, cpu_model
+from common.machine.capacity import cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
 from common.records import Environment, EnvironmentRecord, Gpu
@@ -49,7 +49,9 @@ def describe() -> Environment:
             nccl=_attempt(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
             cpu_model=cpu_model(),
             cpu_cores=cpu_cores(),
-            ram_bytes=_attempt(lambda: os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
+            physical_cores=physical_cores(),
+            cpu_quota=cpu_quota(),
+            ram_bytes=_attempt(ram_bytes),
             load_average_1min=_attempt(lambda: os.getloadavg()[0]),
             gpus=_attempt(lambda: [_gpu(index, nvml) for index in range(torch.cuda.device_count())]) or [],
         )

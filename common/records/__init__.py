@@ -7,7 +7,7 @@ one function each, so that the table a script prints and the page of step 05 can
 
 from common.records.derived import epoch_seconds, step_seconds, throughput
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
-from common.records.host import Environment, Gpu, Requirement, World
+from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
 from common.records.outcome import (
     DeviceMemory,
     DeviceUse,
@@ -57,6 +57,7 @@ from common.records.values import (
 )
 
 __all__ = [
+    "JOINED",
     "MAX_FINITE",
     "MAX_TEXTS",
     "NEWER_OPTIONS",
@@ -117,6 +118,7 @@ __all__ = [
     "World",
     "epoch_seconds",
     "has_option",
+    "joint_model",
     "step_seconds",
     "throughput",
 ]

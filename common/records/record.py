@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.host import Environment, Requirement, World
+from common.records.host import Environment, Requirement, World, joint_model
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
@@ -51,6 +51,14 @@ class Record(Part):
     epochs: Many[Epoch] = []
     ranks: Many[RankTrace] = []
     anatomy: Anatomy | None = None
+
+    @model_validator(mode="after")
+    def _names_unlike_devices(self) -> Record:
+        """Records of older versions of the lab have the first device's model for all."""
+        names = [device.name for device in self.devices]
+        if self.world.device_kind == "cuda" and len(set(names)) > 1:
+            self.world = self.world.model_copy(update={"device_model": joint_model(names)})
+        return self
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Record:
