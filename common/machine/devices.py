@@ -6,7 +6,7 @@ A device is one CUDA GPU. On a host without any, one CPU core (one thread) stand
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.machine.capacity import cpu_cores, cpu_model, give_cores_back, ram_bytes  # before torch: see there
 
@@ -29,6 +29,8 @@ class Place:
     """CUDA indices, or numbers of the stand-in cores; the first one holds the model."""
     world: World
     rank: int = 0
+    numbers: list[int] = field(default_factory=list)
+    """What the devices are called beside those of the host's other ranks, each of which may see its own as number 0."""
 
     @property
     def first(self) -> torch.device:
@@ -185,7 +187,7 @@ def _place(
         shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
         oversubscribed=kind == "cpu" and replicas > cpu_cores(),
     )
-    return Place(kind=kind, indices=indices, world=world, rank=rank)
+    return Place(kind=kind, indices=indices, world=world, rank=rank, numbers=list(indices))
 
 
 def _transport() -> str:

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import UsageError
 from common.machine.devices import Place
+from common.machine.meeting import settle_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
 SILENT_BACKENDS = ("nccl",)
@@ -52,6 +53,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         if others != str(processes):
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
     try:
+        settle_devices(place, store)
         dist.init_process_group(
             place.world.backend,
             store=store,

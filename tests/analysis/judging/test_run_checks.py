@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record
-from analysis.views import outcome
+from analysis.views import outcome, reason
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
 from common.records import GpuHealth
