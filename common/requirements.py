@@ -143,6 +143,15 @@ def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     if (files := record.open_files_limit) is not None:
         few, name = files < OPEN_FILES, say("requirement.open_files", count=OPEN_FILES)
         yield _judge(name, str(files), (few, "warning", say("remedy.open_files", count=OPEN_FILES)))
+    if record.loopback_up is not None:
+        lost = not record.loopback_up
+        name = say("found.loopback_down" if lost else f"found.name_{'known' if record.own_name_found else 'unknown'}")
+        yield _judge(
+            say("requirement.own_host"),
+            name,
+            (lost, "failure", say("remedy.loopback_down")),
+            (not record.own_name_found, "warning", say("remedy.name_unknown", name=record.environment.hostname)),
+        )
     if _version(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
         found = say("found.port_free" if free else "found.port_taken")

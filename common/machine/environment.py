@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import torch
 
+from common.command_line.own_host import loopback_is_up, name_is_found
 from common.machine.capacity import cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
@@ -73,6 +74,8 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         peer_access=_attempt(lambda: peer_access(len(environment.gpus))) or [],
         shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
         open_files_limit=_attempt(open_files_limit),
+        own_name_found=name_is_found(),
+        loopback_up=loopback_is_up(),
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
         backends=_attempt(backends) or [],
         driver_gpus=names,

@@ -91,6 +91,10 @@ class EnvironmentRecord(Part):
     """[i][j]: GPU i can read GPU j's memory directly."""
     shared_memory_bytes: Bytes | None = None
     open_files_limit: Count | None = None
+    own_name_found: bool | None = None
+    """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
+    loopback_up: bool | None = None
+    """Whether its processes reach each other at 127.0.0.1."""
     rendezvous_port_free: bool | None = None
     backends: Many[str] = []
     driver_gpus: Many[str] = []
