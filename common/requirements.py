@@ -161,6 +161,11 @@ def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         busy, found = load > max(1.0, cores / 2), words.counted(cores, "counted.core")
         found = say("found.load", load=load, cores=found)
         yield _judge(say("requirement.quiet"), found, (busy, "warning", say("remedy.busy")))
+    if record.slowing_variables is not None:
+        names = words.say("list.comma").join(setting.partition("=")[0] for setting in record.slowing_variables)
+        found = say("list.comma").join(record.slowing_variables) or say("found.no_variables")
+        spoil: Problem = (bool(names), "warning", say("remedy.slowing_variables", names=names))
+        yield _judge(say("requirement.no_debugging"), found, spoil)
     if (room := record.disk_free_bytes) is not None:
         scarce = room < DISK_BYTES
         yield _judge(say("requirement.room"), say("found.room", bytes=room), (scarce, "warning", say("remedy.room")))

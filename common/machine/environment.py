@@ -23,6 +23,7 @@ from typing import TypeVar
 import torch
 
 from common.command_line.own_host import loopback_is_up, name_is_found
+from common.command_line.variables import slowing_variables, steering_variables
 from common.machine.capacity import cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
@@ -55,6 +56,7 @@ def describe() -> Environment:
             ram_bytes=_attempt(ram_bytes),
             load_average_1min=_attempt(lambda: os.getloadavg()[0]),
             gpus=_attempt(lambda: [_gpu(index, nvml) for index in range(torch.cuda.device_count())]) or [],
+            variables=steering_variables(),
         )
 
 
@@ -75,6 +77,7 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
         open_files_limit=_attempt(open_files_limit),
         own_name_found=name_is_found(),
+        slowing_variables=[setting for _, setting in slowing_variables(in_ranks=True)],
         loopback_up=loopback_is_up(),
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
         backends=_attempt(backends) or [],

@@ -68,6 +68,8 @@ class Environment(Part):
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
     gpus: Many[Gpu] = []
+    variables: str = ""
+    """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
 
 
 def joint_model(names: Iterable[str]) -> str:

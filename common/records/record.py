@@ -93,6 +93,8 @@ class EnvironmentRecord(Part):
     open_files_limit: Count | None = None
     own_name_found: bool | None = None
     """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
+    slowing_variables: list[str] | None = None
+    """Of `environment.variables` and those of the transport, the ones that spoil what is measured."""
     loopback_up: bool | None = None
     """Whether its processes reach each other at 127.0.0.1."""
     rendezvous_port_free: bool | None = None

@@ -102,8 +102,8 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
         pytest.skip(f"no control group can be made here: {error}")
     code = (
         "import time; from common.measuring.core_wait import CoreWait; from common.machine.capacity import *;"
-        "watch = CoreWait(); until = time.monotonic() + 1\n"
-        "while time.monotonic() < until: pass\n"
+        "watch = CoreWait(); until = time.monotonic() + 30\n"
+        "while not watch.throttled_periods() and time.monotonic() < until: sum(range(100_000))\n"
         "print(cpu_quota(), cpu_cores(), watch.throttled_periods())"
     )
     script = f"echo $$ > {group}/cgroup.procs; exec \"{sys.executable}\" -c '{code}'"
@@ -113,4 +113,4 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
         group.rmdir()
     quota, cores, periods = done.stdout.split()
     assert (quota, cores) == ("0.5", "1")
-    assert int(periods) > 1
+    assert int(periods) >= 1

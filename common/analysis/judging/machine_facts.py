@@ -45,7 +45,7 @@ def _pair(fact: str, **values) -> tuple[Finding, Finding]:
 def machine_facts(environment: Environment) -> Pairs:
     """One machine, without what changes from run to run (load, free memory)."""
     plain = ("hostname", "platform")
-    later = ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl")
+    later = ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl", "variables")
     pairs = [_plain(name, getattr(environment, name)) for name in plain]
     pairs.append(_pair("cpu", model=environment.cpu_model, cores=environment.cpu_cores))
     if environment.ram_bytes is not None:
