@@ -35,7 +35,8 @@ def show_plan(
     }
     if chosen := practice(config):
         rows["practice"] = words.say("list.comma").join(chosen)
-    notes = [*flags(world, words), *_past(world, resumed, words)]
+    alone = [words.say("plan_note.one_rank")] if method == "ddp" and world.processes == 1 else []
+    notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
         table.add_row(f"  [dim]{words.say(f'plan_row.{name}')}", text)
