@@ -102,6 +102,7 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         yield _judge(
             say("requirement.reached"),
             say("found.of_known" if known else "found.driver_is_silent", here=len(gpus), known=len(known)),
+            (not known and here.cuda is None and bool(gpus), "note", say("remedy.not_nvidia")),
             (not known, "warning", say("remedy.driver_is_silent")),
             (not gpus and here.cuda is None, "warning", say("remedy.without_cuda", torch=here.torch)),
             (not gpus and hidden, "warning", say("remedy.hidden")),

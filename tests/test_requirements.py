@@ -92,6 +92,7 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (BACKEND, "ok", machine(backends=["gloo"])),
         (BACKEND, "warning", machine([gpu(0), gpu(1)], backends=["gloo"])),
         (DEVICES, "warning", machine(here={"cpu_cores": 1})),
+        (REACH, "note", machine([gpu(0)], here={"cuda": None, "driver": None}, driver_gpus=[])),
         (PLAIN, "warning", machine(slowing_variables=["CUDA_LAUNCH_BLOCKING=1"])),
         (OWN, "warning", machine(own_name_found=False)),
         (OWN, "failure", machine(own_name_found=False, loopback_up=False)),

@@ -6,9 +6,12 @@ minutes before any line of the lab runs (pytorch#150532), unless it is told anot
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from functools import cache
+
+from common.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 STANDALONE = "torchrun --standalone"
@@ -50,6 +53,25 @@ def loopback_is_up() -> bool:
     except OSError:
         return False
     return True
+
+
+def check_interfaces(backend: str) -> None:
+    """Raises `UsageError` where the backend is told to use a network interface that this host does not have.
+
+    gloo takes names; NCCL takes beginnings of names, `=` before whole ones, `^` before those to leave alone.
+    """
+    variable = f"{backend.upper()}_SOCKET_IFNAME"
+    value = os.environ.get(variable, "")
+    wanted, here = value.removeprefix("="), [name for _, name in socket.if_nameindex()]
+    if not value or (value.startswith("^") and backend == "nccl"):
+        return
+    by_beginning = backend == "nccl" and wanted == value
+    for name in filter(None, wanted.split(",")):
+        if any(known == name or (by_beginning and known.startswith(name)) for known in here):
+            return
+    raise UsageError(
+        f"{variable}={value} names no network interface of this host, which has {', '.join(here)}: correct or unset it"
+    )
 
 
 def startable(command: str) -> str:

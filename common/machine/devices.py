@@ -129,11 +129,17 @@ def capacity_bytes(kind: DeviceKind, index: int) -> int:
     return ram_bytes()
 
 
+def has_tf32(device: torch.device | int = 0) -> bool:
+    """Whether a GPU has NVIDIA's TF32. AMD's, whose capability has large numbers, too, round in another way or not at
+    all; not seen on one."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
+
+
 def default_precision(kind: DeviceKind) -> Precision:
     """What PyTorch's convolutions run in on this device if nobody asks for anything."""
     tf32 = (
         kind == "cuda"
-        and torch.cuda.get_device_capability()[0] >= 8
+        and has_tf32()
         and torch.backends.cudnn.conv.fp32_precision != "ieee"
         and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
     )

@@ -8,7 +8,7 @@ from analysis.factories import make_parity, make_record
 from analysis.views import outcome, reason
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
-from common.records import GpuHealth
+from common.records import DdpOptions, GpuHealth
 
 
 def with_health(**readings):
@@ -158,3 +158,13 @@ def test_ranks_that_share_a_core_wait_for_each_other():
     record = make_record("ddp", 4)  # on two cores
     record.ranks[0].core_wait_seconds = [0.5 * seconds for seconds in record.ranks[0].host_epoch_seconds]
     assert outcome(record, "load") == "passed"
+
+
+def test_where_batchnorms_groups_differ_other_losses_are_explained():
+    for method, devices, explained in (("single", 1, False), ("dp", 2, True), ("ddp", 2, True)):
+        assert ("BatchNorm" in reason(make_record(method, devices), "loss")) is explained
+    whole = make_record("ddp", 2, config={"ddp": DdpOptions(sync_bn=True)})
+    assert "BatchNorm" not in reason(whole, "loss")
+    without = make_record("ddp", 2)
+    without.static_memory.buffer_bytes = 0
+    assert "BatchNorm" not in reason(without, "loss")
