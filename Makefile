@@ -37,7 +37,7 @@ lint: .venv/test
 	$(BIN)/mypy
 
 .venv/lab: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
 	$(BIN)/pip install --quiet -e .
 	touch $@
 

@@ -91,12 +91,18 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         say("requirement.devices"),
         words.counted(number, "place.gpu" if gpus else "place.core"),
         (number < 2, "warning", say("remedy.one_device")),
+        (
+            not gpus and here.physical_cores is not None and here.physical_cores < here.cpu_cores,
+            "note",
+            say("remedy.siblings", threads=here.cpu_cores, cores=here.physical_cores),
+        ),
     )
     if known or gpus:
         hidden = record.cuda_visible_devices in ("", "-1")
         yield _judge(
             say("requirement.reached"),
             say("found.of_known" if known else "found.driver_is_silent", here=len(gpus), known=len(known)),
+            (not known and here.cuda is None and bool(gpus), "note", say("remedy.not_nvidia")),
             (not known, "warning", say("remedy.driver_is_silent")),
             (not gpus and here.cuda is None, "warning", say("remedy.without_cuda", torch=here.torch)),
             (not gpus and hidden, "warning", say("remedy.hidden")),
@@ -138,6 +144,15 @@ def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     if (files := record.open_files_limit) is not None:
         few, name = files < OPEN_FILES, say("requirement.open_files", count=OPEN_FILES)
         yield _judge(name, str(files), (few, "warning", say("remedy.open_files", count=OPEN_FILES)))
+    if record.loopback_up is not None:
+        lost = not record.loopback_up
+        name = say("found.loopback_down" if lost else f"found.name_{'known' if record.own_name_found else 'unknown'}")
+        yield _judge(
+            say("requirement.own_host"),
+            name,
+            (lost, "failure", say("remedy.loopback_down")),
+            (not record.own_name_found, "warning", say("remedy.name_unknown", name=record.environment.hostname)),
+        )
     if _version(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
         found = say("found.port_free" if free else "found.port_taken")
@@ -147,6 +162,11 @@ def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         busy, found = load > max(1.0, cores / 2), words.counted(cores, "counted.core")
         found = say("found.load", load=load, cores=found)
         yield _judge(say("requirement.quiet"), found, (busy, "warning", say("remedy.busy")))
+    if record.slowing_variables is not None:
+        names = words.say("list.comma").join(setting.partition("=")[0] for setting in record.slowing_variables)
+        found = say("list.comma").join(record.slowing_variables) or say("found.no_variables")
+        spoil: Problem = (bool(names), "warning", say("remedy.slowing_variables", names=names))
+        yield _judge(say("requirement.no_debugging"), found, spoil)
     if (room := record.disk_free_bytes) is not None:
         scarce = room < DISK_BYTES
         yield _judge(say("requirement.room"), say("found.room", bytes=room), (scarce, "warning", say("remedy.room")))

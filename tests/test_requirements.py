@@ -16,7 +16,8 @@ TORCH, BACKEND = "torch and torchvision fit", "backend for step 04"
 REACH, DEVICES, MODEL = "torch reaches the GPUs", "two devices, better four", "GPUs of one model"
 MEMORY, FREE = "8 GiB on each GPU", "GPUs free for you"
 SHARED, FILES, PORT = "shared memory of 1 GiB", "1024 open files", "port 29500"
-QUIET, ROOM = "a quiet machine", "room for the results"
+OWN = "this host finds itself"
+QUIET, ROOM, PLAIN = "a quiet machine", "room for the results", "no variable that slows"
 
 
 def gpu(index: int, **changes) -> Gpu:
@@ -42,6 +43,9 @@ def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> Enviro
     given = {
         "shared_memory_bytes": 8 * GIB,
         "open_files_limit": 4096,
+        "own_name_found": True,
+        "slowing_variables": [],
+        "loopback_up": True,
         "rendezvous_port_free": True,
         "backends": ["nccl", "gloo"],
         "driver_gpus": [one.name for one in gpus],
@@ -62,13 +66,13 @@ def outcomes(record: EnvironmentRecord) -> dict[str, str]:
 
 
 def test_a_good_gpu_server_meets_everything():
-    everything = {TORCH, BACKEND, REACH, DEVICES, MODEL, MEMORY, FREE, SHARED, FILES, PORT, QUIET, ROOM}
+    everything = {TORCH, BACKEND, REACH, DEVICES, MODEL, MEMORY, FREE, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM}
     assert outcomes(machine([gpu(i) for i in range(4)])) == dict.fromkeys(everything, "ok")
 
 
 def test_a_host_without_gpus_is_not_blamed_for_them():
     found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
-    assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, PORT, QUIET, ROOM), "ok")
+    assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM), "ok")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,12 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (BACKEND, "ok", machine(backends=["gloo"])),
         (BACKEND, "warning", machine([gpu(0), gpu(1)], backends=["gloo"])),
         (DEVICES, "warning", machine(here={"cpu_cores": 1})),
+        (REACH, "note", machine([gpu(0)], here={"cuda": None, "driver": None}, driver_gpus=[])),
+        (PLAIN, "warning", machine(slowing_variables=["CUDA_LAUNCH_BLOCKING=1"])),
+        (OWN, "warning", machine(own_name_found=False)),
+        (OWN, "failure", machine(own_name_found=False, loopback_up=False)),
+        (DEVICES, "note", machine(here={"cpu_cores": 4, "physical_cores": 2})),
+        (DEVICES, "ok", machine(here={"cpu_cores": 4, "physical_cores": 4})),
         (DEVICES, "ok", machine(here={"cpu_cores": 2})),
         (DEVICES, "warning", machine([gpu(0)])),
         (DEVICES, "ok", machine([gpu(0), gpu(1)])),

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from common.command_line.own_host import startable
+
 STARTERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
 
 
@@ -44,7 +46,7 @@ class Launcher:
     def run(self, command: str) -> None:
         """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`."""
         self._raise_if_stopped(command)
-        starter, *arguments = shlex.split(command)
+        starter, *arguments = shlex.split(startable(command))
         environment = dict(os.environ)
         if starter == "torchrun" and "--nproc_per_node=1" not in arguments:
             environment.setdefault("OMP_NUM_THREADS", "1")  # as torchrun sets it, with eight lines of warning

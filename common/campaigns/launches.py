@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from common.command_line.commands import default_count
+from common.command_line.own_host import startable
 from common.records import NEWER_OPTIONS, DeviceKind, Environment, has_option
 
 CHECK = "python 01_environment_check.py"
@@ -109,7 +110,7 @@ class Campaign:
         }
         newer = tuple(template for template, since in self.newer_round.items() if has_option(here.torch, since))
         templates = self.round + newer + (self.gpu_round if here.gpus else ())
-        first = [template.format(**values) for template in templates]
+        first = [startable(template.format(**values)) for template in templates]
         later = [command + self.later for command in first]
         return [[*first, self.report]] + [[*later, self.report]] * ((chosen.repeats or self.repeats) - 1)
 

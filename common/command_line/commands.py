@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from common.command_line.own_host import startable
 from common.records import Environment, Launch, Record, World
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
@@ -20,7 +21,7 @@ def command_line(world: World) -> str:
     if world.backend:
         nodes = f"--nnodes={world.nodes}" if world.nodes > 1 else "--standalone"
         starter = f"torchrun {nodes} --nproc_per_node={world.processes // world.nodes}"
-    return f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}"
+    return startable(f"{starter} {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
 
 
 def launched_by_campaign() -> Launch | None:
@@ -49,7 +50,7 @@ def next_command(record: Record) -> str:
     else:
         ranks = record.world.devices if record.method == "dp" else count
         start, batch = f"torchrun --standalone --nproc_per_node={ranks} 04_ddp_training.py", per_device
-    return f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}"
+    return startable(f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}")
 
 
 def default_count(environment: Environment) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -18,7 +19,9 @@ from common.command_line.parser import (
     positive_int,
     refuse_several_processes,
 )
+from common.command_line.variables import warn_of_variables
 from common.records import CommHook, CompileMode, DdpOptions, Exchange, Method, Precision
+from common.sentences import Sentences, language_of
 
 
 class TrainingParser(Parser):
@@ -29,6 +32,8 @@ class TrainingParser(Parser):
         given = vars(self.parse_args(arguments))
         if given["method"] != "ddp":
             refuse_several_processes()
+        if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
+            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=given["method"] == "ddp")
         if given["method"] == "ddp":
             names = set(DdpOptions.model_fields) - {"timeout_seconds"}
             chosen = {name: given.pop(name) for name in names}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +18,11 @@ from common.command_line.streams import forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
 
+PACKAGES = ("jinja2", "markupsafe", "matplotlib", "numpy", "pandas", "PIL", "scipy", "torch", "torchvision")
+INSTALL = "run make lab, which makes .venv and uses it, or python -m pip install -e ."
+TORCH_LOADS = os.path.join("torch", "__init__.py")
+COUNTS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun"}
+"""Where those who start several processes say how many."""
 PR_SET_PDEATHSIG = 1
 SECONDS_FOR_THE_FIRST = 20.0
 """On a busy machine it can be seconds behind. What another rank has found after that is its own trouble, and said."""
@@ -28,7 +35,7 @@ def start(main: Callable[[], int | None]) -> NoReturn:
     forgive_output()
     _end_with_torchrun()
     try:
-        code = main()
+        code = _with_all_packages(main)
     except UsageError as error:
         if under_torchrun() and os.environ["LOCAL_RANK"] != "0":
             # All of them find the same. Torchrun ends the others as soon as one has ended: the first one is to speak.
@@ -42,6 +49,22 @@ def start(main: Callable[[], int | None]) -> NoReturn:
         tell("stopped from the keyboard (Ctrl-C)")
         sys.exit(130)
     sys.exit(code)
+
+
+def _with_all_packages(main: Callable[[], int | None]) -> int | None:
+    """What `main` returns. Raises `UsageError` where a package of the lab's is not there, or torch does not load."""
+    try:
+        return main()
+    except ImportError as error:
+        name = (error.name or "").partition(".")[0]
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if name in PACKAGES and isinstance(error, ModuleNotFoundError):
+            raise UsageError(f"{name} is missing in {sys.executable}: {INSTALL}") from None
+        if any(file.endswith(TORCH_LOADS) for file in files):
+            raise UsageError(
+                f"torch does not load in {sys.executable} ({str(error).splitlines()[0]}): {INSTALL}"
+            ) from None
+        raise
 
 
 def under_torchrun() -> bool:
@@ -58,10 +81,12 @@ def _end_with_torchrun() -> None:
 
 
 def refuse_several_processes() -> None:
-    """Raises `UsageError` where torchrun has started several copies of a script that needs one process only."""
-    if under_torchrun() and os.environ.get("WORLD_SIZE", "1") != "1":
-        name = Path(sys.argv[0]).name
-        raise UsageError(f"torchrun has started several copies of {name}, which is one process: run python {name}")
+    """Raises `UsageError` where torchrun, srun or mpirun has started several copies of a script of one process."""
+    name = Path(sys.argv[0]).name
+    starters = COUNTS | ({"WORLD_SIZE": "torchrun"} if under_torchrun() else {})
+    for variable, starter in starters.items():
+        if os.environ.get(variable, "1") != "1":
+            raise UsageError(f"{starter} has started several copies of {name}, which is one process: run python {name}")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -77,6 +102,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """As argparse calls it for a wrong command line: raises `UsageError`."""
+        if re.search("--local[-_]rank", message):
+            raise UsageError(
+                "--local-rank comes from python -m torch.distributed.launch, which starts one process where "
+                "--nproc_per_node is left out: start 04 with torchrun --standalone --nproc_per_node=2 "
+                "04_ddp_training.py, and the other steps with python"
+            )
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 

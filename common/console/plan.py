@@ -35,7 +35,8 @@ def show_plan(
     }
     if chosen := practice(config):
         rows["practice"] = words.say("list.comma").join(chosen)
-    notes = [*flags(world, words), *_past(world, resumed, words)]
+    alone = [words.say("plan_note.one_rank")] if method == "ddp" and world.processes == 1 else []
+    notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
         table.add_row(f"  [dim]{words.say(f'plan_row.{name}')}", text)
@@ -63,7 +64,9 @@ def practice(config: RunConfig) -> list[str]:
 
 def _devices(method: str, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
-    text = words.say("place.models", count=world.devices, model=text) if world.devices > 1 else text
+    if world.devices > 1:
+        id = "place.of_model" if world.has_unlike_devices else "place.models"
+        text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if method != "ddp":
         return text
     return words.say("plan.in_processes", devices=text, processes=world.processes, backend=world.backend)

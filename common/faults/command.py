@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic
 
+from common.command_line.own_host import LOOPBACK, name_is_found
 from common.faults.fault import Act
 from common.faults.marked_processes import MARK, Processes
 
@@ -86,6 +87,8 @@ def _variables(scratch: Path) -> dict[str, str]:
         "PORT": str(_free_port()),
         "TMPDIR": str(scratch),
         "LC_ALL": "C.UTF-8",  # what names a fault is looked for in English
+        # torchrun's `--local-addr`, where it would wait for a name that nobody knows.
+        **({} if name_is_found() else {"PET_LOCAL_ADDR": LOOPBACK}),
         "OMP_NUM_THREADS": "1",  # as torchrun sets it, with eight lines of warning
     }
 

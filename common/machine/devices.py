@@ -6,14 +6,18 @@ A device is one CUDA GPU. On a host without any, one CPU core (one thread) stand
 from __future__ import annotations
 
 import os
-import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from common.machine.capacity import cpu_cores, cpu_model, give_cores_back, ram_bytes  # before torch: see there
+
+# isort: split
 import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.records import DeviceKind, Precision, World
+from common.records import DeviceKind, Precision, World, joint_model
+
+give_cores_back()
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Place:
     """CUDA indices, or numbers of the stand-in cores; the first one holds the model."""
     world: World
     rank: int = 0
+    numbers: list[int] = field(default_factory=list)
+    """What the devices are called beside those of the host's other ranks, each of which may see its own as number 0."""
 
     @property
     def first(self) -> torch.device:
@@ -41,11 +47,6 @@ class Place:
         if self.kind == "cuda":
             for index in set(self.indices):
                 torch.cuda.synchronize(index)
-
-
-def cpu_cores() -> int:
-    """Cores that this process may run on (a container or `taskset` may allow fewer than the machine has)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_device(requested: str) -> Place:
@@ -78,7 +79,11 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
 
 
 def rank_device(requested: str) -> Place:
-    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo."""
+    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo.
+
+    What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
+    (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `settle_devices` knows better, once they meet.
+    """
     kind = _kind(requested)
     local_ranks, ranks = _of_torchrun("LOCAL_WORLD_SIZE", 1), _of_torchrun("WORLD_SIZE", 1)
     local_rank, rank = _of_torchrun("LOCAL_RANK", 0, local_ranks), _of_torchrun("RANK", 0, ranks)
@@ -117,28 +122,24 @@ def name(kind: DeviceKind, index: int) -> str:
     return torch.cuda.get_device_name(index) if kind == "cuda" else f"{CORE_OF}{cpu_model()}"
 
 
-def cpu_model() -> str:
-    """The CPU's name as the kernel gives it, or the architecture's."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def capacity_bytes(kind: DeviceKind, index: int) -> int:
     """Memory of a GPU; the host's RAM for a core, which all cores share."""
     if kind == "cuda":
         return torch.cuda.get_device_properties(index).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ram_bytes()
+
+
+def has_tf32(device: torch.device | int = 0) -> bool:
+    """Whether a GPU has NVIDIA's TF32. AMD's, whose capability has large numbers, too, round in another way or not at
+    all; not seen on one."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def default_precision(kind: DeviceKind) -> Precision:
     """What PyTorch's convolutions run in on this device if nobody asks for anything."""
     tf32 = (
         kind == "cuda"
-        and torch.cuda.get_device_capability()[0] >= 8
+        and has_tf32()
         and torch.backends.cudnn.conv.fp32_precision != "ieee"
         and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
     )
@@ -147,7 +148,10 @@ def default_precision(kind: DeviceKind) -> Precision:
 
 def default_workers(kind: DeviceKind) -> int:
     """Loader processes per device: a core that stands in for a device has none to spare."""
-    return min(4, cpu_cores() // torch.cuda.device_count()) if kind == "cuda" else 0
+    if kind == "cpu":
+        return 0
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")  # of which each may see a single GPU
+    return min(4, cpu_cores() // max(torch.cuda.device_count(), int(ranks) if ranks.isdigit() else 1))
 
 
 def _kind(requested: str) -> DeviceKind:
@@ -177,7 +181,7 @@ def _place(
     replicas = on_this_host or len(indices)
     world = World(
         device_kind=kind,
-        device_model=name(kind, indices[0]),
+        device_model=joint_model(name(kind, index) for index in indices),
         devices=processes * len(indices),
         processes=processes,
         nodes=nodes,
@@ -189,7 +193,7 @@ def _place(
         shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
         oversubscribed=kind == "cpu" and replicas > cpu_cores(),
     )
-    return Place(kind=kind, indices=indices, world=world, rank=rank)
+    return Place(kind=kind, indices=indices, world=world, rank=rank, numbers=list(indices))
 
 
 def _transport() -> str:

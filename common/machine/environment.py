@@ -22,7 +22,9 @@ from typing import TypeVar
 
 import torch
 
-from common.machine.devices import cpu_cores, cpu_model
+from common.command_line.own_host import loopback_is_up, name_is_found
+from common.command_line.variables import slowing_variables, steering_variables
+from common.machine.capacity import cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.identity import machine_identity
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
@@ -51,9 +53,12 @@ def describe() -> Environment:
             nccl=_attempt(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
             cpu_model=cpu_model(),
             cpu_cores=cpu_cores(),
-            ram_bytes=_attempt(lambda: os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
+            physical_cores=physical_cores(),
+            cpu_quota=cpu_quota(),
+            ram_bytes=_attempt(ram_bytes),
             load_average_1min=_attempt(lambda: os.getloadavg()[0]),
             gpus=_attempt(lambda: [_gpu(index, nvml) for index in range(torch.cuda.device_count())]) or [],
+            variables=steering_variables(),
         )
 
 
@@ -73,6 +78,9 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         peer_access=_attempt(lambda: peer_access(len(environment.gpus))) or [],
         shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
         open_files_limit=_attempt(open_files_limit),
+        own_name_found=name_is_found(),
+        slowing_variables=[setting for _, setting in slowing_variables(in_ranks=True)],
+        loopback_up=loopback_is_up(),
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
         backends=_attempt(backends) or [],
         driver_gpus=names,

@@ -12,6 +12,7 @@ import threading
 from multiprocessing import connection, forkserver
 from pathlib import Path
 
+import common.machine.capacity  # noqa: F401 (it reads the cores of this process, before torch can take any away)
 from common.errors import UsageError
 
 

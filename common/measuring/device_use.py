@@ -27,7 +27,7 @@ def device_uses(
         DeviceUse(
             host=host,
             rank=place.rank,
-            index=index,
+            index=place.numbers[position],
             name=devices.name(place.kind, index),
             capacity_bytes=devices.capacity_bytes(place.kind, index),
             memory=memories[position] if memories else DeviceMemory(),

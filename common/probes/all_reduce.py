@@ -18,7 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.machine.devices import cpu_cores, listed_devices, one_device
+from common.machine.capacity import cpu_cores
+from common.machine.devices import listed_devices, one_device
 from common.probes.processes import run_in_processes
 from common.records import AllReduce, AllReduceTime, Backend
 

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import Place, listed_devices, name, one_device
+from common.machine.devices import Place, has_tf32, listed_devices, name, one_device
 from common.measuring.clocks import StepClock
 from common.records import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
 
@@ -46,7 +46,8 @@ def precisions(place: Place) -> list[Precision]:
     if place.kind == "cpu":
         return ["ieee-fp32", "bf16"]
     ampere = torch.cuda.get_device_capability(place.first)[0] >= 8
-    return ["ieee-fp32", "tf32", "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
+    tf32: list[Precision] = ["tf32"] if has_tf32(place.first) else []
+    return ["ieee-fp32", *tf32, "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
 
 
 def _matmul_rate(place: Place, precision: Precision, sizes: Sequence[int]) -> MatmulRate:

@@ -19,7 +19,7 @@ from time import perf_counter
 import torch
 from torch.nn import functional
 
-from common.machine.devices import cpu_cores
+from common.machine.capacity import cpu_cores
 from common.probes.processes import run_in_processes
 from common.records import LaunchTimes
 

@@ -14,7 +14,7 @@ from common.records.derived import (
     throughput,
 )
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
-from common.records.host import Environment, Gpu, Requirement, World
+from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
 from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
 from common.records.outcome import (
     DeviceMemory,
@@ -66,6 +66,7 @@ from common.records.values import (
 
 __all__ = [
     "BY_NAME",
+    "JOINED",
     "MAX_FINITE",
     "MAX_TEXTS",
     "NEWER_OPTIONS",
@@ -127,6 +128,7 @@ __all__ = [
     "epoch_seconds",
     "has_option",
     "is_steady",
+    "joint_model",
     "machine_of",
     "machine_of_gpus",
     "machine_of_host",

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
-from common.records.values import Backend, Bytes, Count, DeviceKind, Many, Part, PositiveCount, Seconds, Whole
+from common.records.values import (
+    Backend,
+    Bytes,
+    Count,
+    DeviceKind,
+    Many,
+    Part,
+    PositiveCount,
+    PositiveSeconds,
+    Seconds,
+    Whole,
+)
+
+JOINED = " + "
+"""Between the models of unlike devices."""
 
 
 class Gpu(Part):
@@ -43,11 +58,23 @@ class Environment(Part):
     nccl: str | None = None
     cpu_model: str
     cpu_cores: PositiveCount
-    """Cores that this process may run on."""
+    """Cores that this process may run on, or keep busy within its quota."""
+    physical_cores: PositiveCount | None = None
+    """Different cores among them: two hardware threads of one share its arithmetic."""
+    cpu_quota: PositiveSeconds | None = None
+    """Cores' worth of time that the control group allows; None where it sets no limit."""
     ram_bytes: Bytes | None = None
+    """Of the host, or what the control group allows of it."""
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
     gpus: Many[Gpu] = []
+    variables: str = ""
+    """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
+
+
+def joint_model(names: Iterable[str]) -> str:
+    """One name for all devices: that of their model, or `NVIDIA A + NVIDIA B` where models differ, device 0's first."""
+    return JOINED.join(dict.fromkeys(names))
 
 
 class World(Part):
@@ -55,6 +82,7 @@ class World(Part):
 
     device_kind: DeviceKind
     device_model: str
+    """Of all of them, by `joint_model`."""
     devices: PositiveCount
     processes: PositiveCount
     nodes: PositiveCount = 1
@@ -71,6 +99,16 @@ class World(Part):
     """Several replicas or ranks on one GPU."""
     oversubscribed: bool = False
     """More devices asked for than there are CPU cores."""
+
+    @property
+    def models(self) -> list[str]:
+        """Each different model among the devices."""
+        return self.device_model.split(JOINED) if self.device_kind == "cuda" else [self.device_model]
+
+    @property
+    def has_unlike_devices(self) -> bool:
+        """Whether GPUs of different models trained together: then no one device stands for them."""
+        return len(self.models) > 1
 
 
 class Requirement(Part):

@@ -116,6 +116,9 @@ class RankTrace(Part):
     core_wait_seconds: Many[Seconds] = []
     """The part of each epoch in which this rank's main thread could have run, but others had the cores; nothing where
     the system does not count it, and in older records."""
+    throttled_periods: Many[Count] = []
+    """In each epoch, the periods (0.1 s as a rule) in which the CPU quota of the control group had stopped the run;
+    nothing where there is no quota."""
     samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
     loader_start_seconds: Seconds | None = None

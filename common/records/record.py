@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.host import Environment, Requirement, World
+from common.records.host import Environment, Requirement, World, joint_model
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
@@ -53,6 +53,14 @@ class Record(Part):
     anatomy: Anatomy | None = None
 
     @model_validator(mode="after")
+    def _names_unlike_devices(self) -> Record:
+        """Records of older versions of the lab have the first device's model for all."""
+        names = [device.name for device in self.devices]
+        if self.world.device_kind == "cuda" and len(set(names)) > 1:
+            self.world = self.world.model_copy(update={"device_model": joint_model(names)})
+        return self
+
+    @model_validator(mode="after")
     def _lengths_agree(self) -> Record:
         steps = sum(epoch.steps for epoch in self.epochs)
         for trace in self.ranks:
@@ -83,6 +91,12 @@ class EnvironmentRecord(Part):
     """[i][j]: GPU i can read GPU j's memory directly."""
     shared_memory_bytes: Bytes | None = None
     open_files_limit: Count | None = None
+    own_name_found: bool | None = None
+    """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
+    slowing_variables: list[str] | None = None
+    """Of `environment.variables` and those of the transport, the ones that spoil what is measured."""
+    loopback_up: bool | None = None
+    """Whether its processes reach each other at 127.0.0.1."""
     rendezvous_port_free: bool | None = None
     backends: Many[str] = []
     driver_gpus: Many[str] = []

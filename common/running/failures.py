@@ -17,7 +17,19 @@ LOADER_DIED = (
     "A loader process has died: the kernel ends processes where the memory is full (see dmesg), and a bus error means "
     "that /dev/shm is. Lower --workers, or --workers 0."
 )
-KNOWN = {
+PROCESS_LIMIT = (
+    "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
+    "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
+)
+LIMITS = {
+    "Too many open files": "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each "
+    "batch on its way. Raise it, ulimit -n 4096, or lower --workers.",
+    "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
+    "can't start new thread": PROCESS_LIMIT,
+    "pthread_create": PROCESS_LIMIT,
+}
+"""Words of an error that is none of the training's, but a limit that the host sets."""
+KNOWN = LIMITS | {
     "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
     "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
     "--batch-size to at least two for each device and micro-batch, or --image-size.",
@@ -71,6 +83,11 @@ def unfinished(epochs_done: int) -> Failure:
         message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
         advice=f"The record has the {epochs_done} epochs until then; start the command again for a full run.",
     )
+
+
+def is_limit(failure: Failure) -> bool:
+    """Whether the host set the limit that ended the run: a traceback would lead nobody to it."""
+    return failure.advice in LIMITS.values()
 
 
 def advice_for(text: str) -> str:

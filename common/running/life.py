@@ -20,7 +20,7 @@ from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.exchange_watch import ExchangeWatch
-from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout, killed_rank
+from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_limit, is_timeout, killed_rank
 from common.running.hangs import say_last, waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
 from common.running.measured_run import AnatomyError, MeasuredRun
@@ -99,7 +99,9 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         retry.try_next(run.config, run.place.world)
-    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None:
+    if is_limit(failure):
+        sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
+    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_limit(failure):
         sys.exit(130 if failure.kind == "interrupted" else 1)
 
 

@@ -137,7 +137,7 @@ class MeasuredRun:
         barrier()  # the ranks' clocks start together
         core_wait = CoreWait()
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
-        waited = core_wait.seconds()
+        waited = core_wait.seconds(), core_wait.throttled_periods()
         training.loader.sampler.start = 0
         self._joules.update(energy.joules())
         self._step_seconds = median(result.times.steps)
@@ -212,7 +212,7 @@ class MeasuredRun:
 
         return after_step
 
-    def _enter(self, number: int, done: int, result: EpochResult, core_wait: float | None) -> None:
+    def _enter(self, number: int, done: int, result: EpochResult, waited: tuple[float | None, int | None]) -> None:
         samples = result.micro_batches * self.config.micro_batch_size
         expected = expected_indices(self.config, number, done * self.config.global_batch_size, samples)
         epoch = Epoch(
@@ -223,14 +223,17 @@ class MeasuredRun:
             expected_checksum=f"{checksum(expected):016x}",
             checkpoint_seconds=result.checkpoint_seconds,
         )
-        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}", core_wait)
+        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
+        self.recorder.waited(*waited)
         is_synthetic = self.config.data_source == "synthetic"
         seconds = sum(result.times.steps)
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
-        share = (core_wait or 0.0) / max(result.times.host, 1e-9)
-        if share > WORTH_TELLING and not self.place.world.oversubscribed:
+        share = (waited[0] or 0.0) / max(result.times.host, 1e-9)
+        if waited[1] and share > WORTH_TELLING:
+            self._warn("progress.throttled", share=share, quota=self.recorder.environment.cpu_quota or 0.0)
+        elif share > WORTH_TELLING and not self.place.world.oversubscribed:
             self._warn("progress.core_wait", share=share)
         self._tell_unreadable(result.unreadable)
 

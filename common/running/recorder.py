@@ -58,13 +58,14 @@ class Recorder:
             samples=[],
             checksums=[],
             core_wait_seconds=[],
+            throttled_periods=[],
         )
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
         self.static_memory: StaticMemory | None = None
         self.anatomy: Anatomy | None = None
 
-    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str, core_wait: float | None) -> None:
+    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str) -> None:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
         self.epochs.append(epoch)
         self.trace.step_seconds += [
@@ -74,8 +75,13 @@ class Recorder:
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
         self.trace.checksums.append(checksum)
-        if core_wait is not None:
-            self.trace.core_wait_seconds.append(core_wait)
+
+    def waited(self, seconds: float | None, throttled_periods: int | None) -> None:
+        """Enter how long this rank waited for a core in the last epoch, and how often its quota was the reason."""
+        if seconds is not None:
+            self.trace.core_wait_seconds.append(seconds)
+        if throttled_periods is not None:
+            self.trace.throttled_periods.append(throttled_periods)
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""

@@ -21,8 +21,10 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from common.command_line.own_host import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import Place
+from common.machine.meeting import settle_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
 SILENT_BACKENDS = ("nccl",)
@@ -39,6 +41,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     Blocks until all ranks are there. A rank that fails does not part: the others may be in a collective. Its process
     ends with the code and the output that the error would have given it, but without the interpreter's last steps.
     """
+    check_interfaces(place.world.backend or "gloo")
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
@@ -52,6 +55,7 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         if others != str(processes):
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
     try:
+        settle_devices(place, store)
         dist.init_process_group(
             place.world.backend,
             store=store,

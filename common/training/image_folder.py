@@ -25,6 +25,11 @@ FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 includes the MPO of phones: under that name Pillow knows no reader, and raises KeyError for all that come after it."""
 
 
+LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "@eaDir", "$RECYCLE.BIN")
+"""Left in folders by macOS, Windows, disks and Synology's servers. What begins with a dot is hidden: Jupyter's
+`.ipynb_checkpoints`, and `._x.jpg`, which macOS writes beside `x.jpg` and which is no image."""
+
+
 class ImageTree(NamedTuple):
     """The images of `--data-dir`."""
 
@@ -51,13 +56,37 @@ def image_tree(folder: Path) -> ImageTree:
     return ImageTree(training, validation)
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is there without anybody having chosen it as data."""
+    return name.startswith(".") or name in LITTER
+
+
+def is_image(path: str) -> bool:
+    """Whether a file counts as an image, by its name and the names of the folders on the way to it."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    return path.lower().endswith(IMG_EXTENSIONS) and not any(map(is_litter, filter(None, path.split(os.sep))))
+
+
 def _image_folder(folder: Path) -> ImageFolder:
     import_torchvision()
     from torchvision.datasets import ImageFolder
 
+    class ChosenImages(ImageFolder):
+        """Without the classes and images that no person has put there."""
+
+        def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+            names = sorted(
+                entry.name for entry in os.scandir(directory) if entry.is_dir() and not is_litter(entry.name)
+            )
+            if not names:
+                raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
+            return names, {name: number for number, name in enumerate(names)}
+
     try:
         _refuse_loops(folder)
-        return ImageFolder(folder)
+        # By their names alone: whether a file can be decoded is found out when it is its turn.
+        return ChosenImages(folder, is_valid_file=lambda path: is_image(path[len(str(folder)) :]))
     except FileNotFoundError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"--data-dir: {reason}; give a folder with one folder of images per class") from None

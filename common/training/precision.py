@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from common.errors import UsageError
+from common.machine.devices import has_tf32
 from common.machine.vision import import_torchvision
 from common.records import Precision
 
@@ -19,8 +20,8 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     """
     on_gpu = device.type == "cuda"
     ampere = on_gpu and torch.cuda.get_device_capability(device)[0] >= 8
-    if precision == "tf32" and not ampere:
-        raise UsageError("--precision tf32 needs a GPU of compute capability 8.0 or later; try ieee-fp32")
+    if precision == "tf32" and not (ampere and has_tf32(device)):
+        raise UsageError("--precision tf32 needs an NVIDIA GPU of compute capability 8.0 or later; try ieee-fp32")
     if precision == "bf16" and on_gpu and not ampere:
         raise UsageError("--precision bf16 needs a GPU of compute capability 8.0 or later; try fp16")
     if precision == "fp16" and not on_gpu:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
-from common.machine import environment
+from common.machine import devices, environment
 from common.machine.devices import listed_devices
 from common.machine.environment import describe, look_around, open_files_limit, port_is_free
 
@@ -141,3 +141,11 @@ def test_what_steers_the_transport_is_recorded_and_what_only_logs_is_not(monkeyp
     for name, value in {"NCCL_P2P_DISABLE": "1", "NCCL_DEBUG": "INFO", "GLOO_SOCKET_IFNAME": "lo"}.items():
         monkeypatch.setenv(name, value)
     assert listed_devices("cpu", "0,1").world.transport == "GLOO_SOCKET_IFNAME=lo NCCL_P2P_DISABLE=1"
+
+
+@pytest.mark.parametrize(("hip", "precision"), [(None, "tf32"), ("6.4", "ieee-fp32")])
+def test_amds_gpus_have_no_tf32_though_their_capability_is_9(monkeypatch, hip, precision):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 4))
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    assert devices.default_precision("cuda") == precision

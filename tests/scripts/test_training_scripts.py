@@ -7,7 +7,8 @@ import pytest
 from conftest import FEW_LAYERS_PARAMETERS, ROOT, SMALL, environment, records_in, run_script
 
 from common.formats import FORMS
-from common.machine.devices import cpu_cores, listed_devices
+from common.machine.capacity import cpu_cores
+from common.machine.devices import listed_devices
 from common.records import Record, epoch_seconds, step_seconds, throughput
 
 SCRIPTS = {

@@ -182,6 +182,25 @@ def test_what_is_no_image_tree_is_refused(tmp_path, prepare, more, said):
     assert said in process.stderr
 
 
+@pytest.mark.parametrize("litter", [".ipynb_checkpoints", "__MACOSX", ".hidden", "@eaDir"])
+def test_what_programs_leave_in_a_folder_is_neither_a_class_nor_an_image(tmp_path, litter):
+    folder = tmp_path / ".data" / "insects"
+    fill(folder, 2)
+    for where in (folder, folder / "ant"):
+        (where / litter / "ant").mkdir(parents=True)
+        for name in ("0.jpg", "ant/0-checkpoint.jpg"):
+            (where / litter / name).write_bytes((folder / "ant" / "0.jpg").read_bytes())
+        for name in ("._0.jpg", "Thumbs.db", ".DS_Store"):
+            (where / name).write_bytes(b"no image")
+    found = image_folder.find(folder)
+    assert (found.samples, found.classes) == (8, 4)
+    tree = image_folder.image_tree(folder).training
+    assert tree.classes == sorted(COLOURS)
+    assert {path.removeprefix(str(folder)) for path, _ in tree.samples} == {
+        f"/{name}/{number}.jpg" for name in COLOURS for number in range(2)
+    }
+
+
 def test_a_folder_of_broken_files_ends_the_run_with_its_reason(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "tree" / name).mkdir(parents=True)

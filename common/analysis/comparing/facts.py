@@ -26,11 +26,11 @@ OPTIONS = "ddp_options"
 OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
                "nodes", "threads_per_device", "backend", "transport", "loader_workers_per_device", "samples_per_epoch",
                "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay",
-               "campaign", OPTIONS)  # fmt: skip
+               "variables", "interpreter_lock", "backend_class", "cpu_quota", "campaign", OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
 USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "compile_mode": "default",
          "fused_optimizer": False, "cudnn_benchmark": False, "prefetch": False, "accumulation_steps": 1,
-         "deterministic": False, "data_source": "synthetic", "transport": ""}  # fmt: skip
+         "deterministic": False, "data_source": "synthetic", "transport": "", "variables": ""}  # fmt: skip
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
@@ -86,6 +86,12 @@ def other_facts(record: Record) -> Facts:
         "weight_decay": config.weight_decay,
         "campaign": campaign_of(record),
         OPTIONS: ddp_flags(config.ddp) if config.ddp else None,
+    }
+    known |= {
+        "variables": host.variables,
+        "interpreter_lock": host.interpreter_lock,
+        "backend_class": record.backend_class,
+        "cpu_quota": host.cpu_quota,
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -61,6 +61,8 @@ def mfu_of(row: Row) -> Estimate | Finding:
         return finding("missing.withheld")
     if not row.true_devices:
         return finding("missing.devices_shared")
+    if row.record.world.has_unlike_devices:
+        return finding("missing.unlike_devices", device_model=row.record.world.device_model)
     rate = attainable_rate(row)
     if isinstance(rate, Finding):
         return rate
@@ -105,7 +107,7 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
         curve = record.probes.all_reduce
         if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
             continue
-        if world.device_model not in record.probes.device_models:
+        if set(world.models) != record.probes.device_models:
             continue
         parts = [all_reduce_seconds(curve.times, message) for message in messages]
         if not parts or None in parts:
@@ -123,7 +125,7 @@ def copy_seconds(row: Row) -> float | None:
     used = {device.index for device in row.record.devices}
     for record in reversed(row.tables.probed):
         rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
-        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
+        fits = set(row.record.world.models) <= {rate.device_model for rate in record.probes.matmul}
         if rates and all(rates) and fits and not row.record.world.shared:
             return sum(row.anatomy.bytes_moved.values()) / min(rates)
     return None

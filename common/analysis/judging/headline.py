@@ -15,6 +15,7 @@ from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable
+from common.records import JOINED
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,9 @@ def _place(row: Row) -> Finding:
             "place.of_model", what=finding(id, count=world.devices, cores=host.cpu_cores), model=host.cpu_model
         )
     gpus = len({(device.host, device.index) for device in row.record.devices})
+    if world.has_unlike_devices:
+        models = JOINED.join(map(_short_model, world.models))
+        return finding("place.of_model", what=finding("place.gpus", count=gpus), model=models)
     return finding("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
                    model=_short_model(world.device_model))  # fmt: skip
 

@@ -13,6 +13,11 @@ def check_devices(run: Run) -> Check:
     world, cores = run.record.world, run.record.environment.cpu_cores
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
     parts = [finding(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
+    physical = run.record.environment.physical_cores
+    if world.device_kind == "cpu" and not world.oversubscribed and physical and world.devices > physical:
+        parts.append(finding("devices.siblings", devices=world.devices, cores=physical))
+    if world.has_unlike_devices:
+        parts.append(finding("devices.unlike", models=world.models))
     if parts:
         return answer("devices", "warning", "parts", parts=parts)
     return answer("devices", "passed", "own", devices=world.devices)
@@ -61,6 +66,9 @@ def check_other_processes(run: Run) -> Check:
 def check_load(run: Run) -> Check:
     """Was the host free? By what the run waited for a core; else by the load that it met, less the lab's own run."""
     waited = run.core_wait_share or 0.0
+    if waited > CORE_WAIT_LIMIT and run.times and run.times.throttled_periods:
+        quota = run.record.environment.cpu_quota or 0.0
+        return answer("load", "warning", "throttled", share=waited, periods=run.times.throttled_periods, quota=quota)
     if waited > CORE_WAIT_LIMIT:
         return answer("load", "warning", "waited", share=waited, limit=CORE_WAIT_LIMIT)
     average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores

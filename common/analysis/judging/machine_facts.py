@@ -50,7 +50,7 @@ def _pair(fact: str, **values) -> tuple[Finding, Finding]:
 def machine_facts(environment: Environment) -> Pairs:
     """One machine, without what changes from run to run (load, free memory)."""
     plain = ("hostname", "platform")
-    later = ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl")
+    later = ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl", "variables")
     pairs = [_plain(name, getattr(environment, name)) for name in plain]
     if not (machine := machine_of(environment)).startswith(BY_NAME):
         pairs.insert(1, _pair("machine", hash=machine))

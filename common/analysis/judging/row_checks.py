@@ -64,7 +64,9 @@ def repeats(row: Row) -> Check:
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
     if row.efficiency is None:
-        return answer("efficiency", "not applicable", "no_baseline" if row.speed_up is None else "devices_not_its_own")
+        alone = "no_baseline" if row.speed_up is None else "devices_not_its_own"
+        unlike = row.record.world.has_unlike_devices
+        return answer("efficiency", "not applicable", "unlike_devices" if unlike else alone)
     values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
     return answer("efficiency", "warning" if too_good else "passed", "too_good" if too_good else "possible", **values)

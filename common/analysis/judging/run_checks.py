@@ -103,7 +103,15 @@ def _loss(run: Run) -> Check:
         return answer("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
     if len(losses) > 1 and losses[-1] >= losses[0]:
         return answer("loss", "warning", "did_not_fall", first=losses[0], last=losses[-1])
-    return answer("loss", "passed", "fell", first=losses[0], last=losses[-1])
+    apart = _normalises_apart(run)
+    return answer("loss", "passed", "fell_apart" if apart else "fell", first=losses[0], last=losses[-1])
+
+
+def _normalises_apart(run: Run) -> bool:
+    """Whether each device normalised its own images by themselves: BatchNorm's running statistics are buffers."""
+    record, options = run.record, run.record.config.ddp
+    has_buffers = record.static_memory is not None and record.static_memory.buffer_bytes > 0
+    return record.world.devices > 1 and has_buffers and not (options and options.sync_bn)
 
 
 def _anatomy(run: Run) -> Check:

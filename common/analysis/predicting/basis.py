@@ -127,8 +127,8 @@ def _evenly(total: int) -> list[Bucket]:
 
 
 def _probes(row: Row, probed: Sequence[EnvironmentRecord]) -> Probes | None:
-    """The newest that were measured on this device model."""
+    """The newest that were measured on this device model, and on no other beside it."""
     for record in reversed(probed):
-        if row.record.world.device_model in record.probes.device_models:
+        if record.probes.device_models == {row.record.world.device_model}:
             return record.probes
     return None

@@ -65,6 +65,8 @@ class RawTimes:
     core_wait_share: float | None
     """Of the measured time, in which the rank that waited longest could have run but others had the cores; None where
     the system does not count it."""
+    throttled_periods: int
+    """Periods in which a CPU quota had stopped the run."""
     clock_difference_share: float
     """Largest difference between an epoch by the host's clock and the sum of its steps, over all ranks."""
     unexpected_samples: UnexpectedSamples | None
@@ -95,6 +97,7 @@ def reduce_times(record: Record) -> RawTimes:
             ),
             default=None,
         ),
+        throttled_periods=max(sum(rank.throttled_periods) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
         first_steps=_first_steps(np.maximum(0.0, steps - _waits(record)[steady])),

@@ -34,6 +34,8 @@ def changed(method="single", devices=1, seconds=0.5, batch=16, world=None, **con
          [changed("ddp", 2, ddp=DdpOptions(gradient_as_bucket_view=False)), changed("ddp", 2)]),
         ("ddp_options", ("--one-bucket", "--one-bucket --comm-hook fp16"),
          [changed("ddp", 2, ddp=DdpOptions(one_bucket=True, comm_hook=hook)) for hook in ("fp16", "none")]),
+        ("variables", ("", "ONEDNN_MAX_CPU_ISA=AVX2"),
+         [make_record(environment={"variables": "ONEDNN_MAX_CPU_ISA=AVX2"}), make_record()]),
         ("transport", ("", "NCCL_P2P_DISABLE=1"),
          [changed("ddp", 2, world={"transport": "NCCL_P2P_DISABLE=1"}), changed("ddp", 2)]),
     ],

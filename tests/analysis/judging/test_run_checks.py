@@ -9,7 +9,7 @@ from analysis.views import groups_of, outcome, reason, said
 from common.analysis.judging.banners import banners
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
-from common.records import GpuHealth
+from common.records import DdpOptions, GpuHealth
 
 
 def with_health(**readings):
@@ -172,7 +172,35 @@ def test_a_wait_for_cores_is_other_work(waited, said):
     assert outcome(record, "load") == said
 
 
+def test_a_quota_that_stopped_the_run_is_named_and_no_other_program():
+    record = make_record("ddp", 2, environment={"cpu_quota": 2.5})
+    record.ranks[1].core_wait_seconds = [0.3 * seconds for seconds in record.ranks[1].host_epoch_seconds]
+    assert "other work" in reason(record, "load")
+    record.ranks[1].throttled_periods = [40] * len(record.epochs)
+    said = reason(record, "load")
+    assert "2.5 cores' worth" in said
+    assert f"{40 * len(record.epochs)} periods" in said
+    assert "other work" not in said
+
+
+def test_two_devices_on_the_threads_of_one_core_are_said_to_share_it():
+    assert outcome(make_record("ddp", 2, environment={"physical_cores": 2}), "devices") == "passed"
+    record = make_record("ddp", 2, environment={"physical_cores": 1})
+    assert outcome(record, "devices") == "warning"
+    assert "1 physical cores" in reason(record, "devices")
+
+
 def test_ranks_that_share_a_core_wait_for_each_other():
     record = make_record("ddp", 4)  # on two cores
     record.ranks[0].core_wait_seconds = [0.5 * seconds for seconds in record.ranks[0].host_epoch_seconds]
     assert outcome(record, "load") == "passed"
+
+
+def test_where_batchnorms_groups_differ_other_losses_are_explained():
+    for method, devices, explained in (("single", 1, False), ("dp", 2, True), ("ddp", 2, True)):
+        assert ("BatchNorm" in reason(make_record(method, devices), "loss")) is explained
+    whole = make_record("ddp", 2, config={"ddp": DdpOptions(sync_bn=True)})
+    assert "BatchNorm" not in reason(whole, "loss")
+    without = make_record("ddp", 2)
+    without.static_memory.buffer_bytes = 0
+    assert "BatchNorm" not in reason(without, "loss")

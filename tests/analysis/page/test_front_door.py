@@ -43,6 +43,14 @@ def test_it_never_imports_torch(tmp_path, compare):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_notebooks_backend_is_not_needed(tmp_path, run_comparison):
+    folder = write(tmp_path / "results", *typical_lab())
+    notebook = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = run_comparison("--results-dir", folder, "--generate-plots", env=notebook)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 def test_quiet_says_nothing_and_writes_the_page(tmp_path, compare):
     done = compare(write(tmp_path / "results", *typical_lab()), "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -26,7 +26,7 @@ from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "console", "running", "machine"))]
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "machine"))]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"finding", "Finding", "say", "text", "answer"}
 

@@ -1,0 +1,132 @@
+"""How much of the host this process may use: cores and memory, by affinity and by the limits of its control groups.
+
+The smallest limit counts. Imports no torch, and is to be imported before it: OpenMP, which torch loads, binds the main
+thread to one core where OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, and so narrows what is read here.
+
+Sources: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; proc_pid_mountinfo(5).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+PROCESS, CPUS = Path("/proc/self"), Path("/sys/devices/system/cpu")
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+ALLOWED = _affinity()
+"""The cores of this process when it began."""
+
+
+def give_cores_back() -> None:
+    """Undo what the import of torch has done to the main thread. A device is one thread, which needs no binding, and
+    all threads that this one starts, the devices of the emulated DataParallel, would share its only core."""
+    if _affinity() < ALLOWED:
+        os.sched_setaffinity(0, ALLOWED)
+
+
+def cpu_cores() -> int:
+    """Cores that this process may run on, or as many as it may keep busy: a container, `taskset` or Slurm may allow
+    fewer than the machine has. At least 1."""
+    quota = cpu_quota()
+    cores = len(_affinity())
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def physical_cores() -> int | None:
+    """Different cores among those of this process: two hardware threads of one share its arithmetic. None where the
+    kernel does not tell. Not seen on a machine with P- and E-cores, which count alike here."""
+    try:
+        return len({(CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text() for cpu in _affinity()})
+    except OSError:
+        return None
+
+
+def cpu_model() -> str:
+    """The CPU's name as the kernel gives it, or the architecture's."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def ram_bytes() -> int:
+    """Memory of the host, or the part of it that the control groups allow."""
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = (
+        number for group in _groups("memory") for number in _numbers(group, "memory.max", "memory.limit_in_bytes")
+    )
+    return int(min([host, *limits]))
+
+
+def processes_limit() -> int | None:
+    """Processes and threads that the control groups allow at once; None where they do not care."""
+    return min((int(number) for group in _groups("pids") for number in _numbers(group, "pids.max")), default=None)
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that the control groups allow, 1.5 say; None where they set no limit."""
+    return min((quota for group in _groups("cpu") if (quota := _quota(group))), default=None)
+
+
+def throttled_periods() -> int | None:
+    """How many periods (of 0.1 s as a rule) the quota has stopped this process's control groups in, since they were
+    made; None where there is no quota."""
+    counts = [int(found[1]) for group in _groups("cpu") if _quota(group) and (found := _stat(group, "nr_throttled"))]
+    return max(counts, default=None)
+
+
+def _quota(group: Path) -> float | None:
+    both = _words(group / "cpu.max") or [
+        *_words(group / "cpu.cfs_quota_us"),
+        *_words(group / "cpu.cfs_period_us"),
+    ]
+    if len(both) != 2 or not all(word.isdigit() for word in both) or "0" in both:  # `max`, and -1, are no limit
+        return None
+    return int(both[0]) / int(both[1])
+
+
+def _stat(group: Path, name: str) -> list[str] | None:
+    words = _words(group / "cpu.stat")
+    return words[words.index(name) :][:2] if name in words[:-1] else None
+
+
+def _numbers(group: Path, *files: str) -> Iterator[int]:
+    for file in files:
+        yield from (int(word) for word in _words(group / file) if word.isdigit())
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except (OSError, ValueError):
+        return []
+
+
+def _groups(controller: str) -> list[Path]:
+    """The folders of the control groups that this process is in, version 1 and 2, with all that lie above them."""
+    try:
+        own = [line.split(":", 2) for line in (PROCESS / "cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (PROCESS / "mountinfo").read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+    found = []
+    for mount in mounts:
+        root, point, kind, options = mount[3], Path(mount[4]), mount[mount.index("-") + 1], mount[-1].split(",")
+        if kind == "cgroup2" or (kind == "cgroup" and controller in options):
+            names = [name for _, controllers, name in own
+                     if (controller in controllers.split(",") if kind == "cgroup" else not controllers)]  # fmt: skip
+            for name in names:
+                # Within a container the mount may begin at the container's own group, or the name lie outside of it.
+                inside = point / os.path.relpath(name, root)
+                inside = inside if point in (inside, *inside.parents) and inside.is_dir() else point
+                found += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(point)]
+    return found

@@ -1,0 +1,116 @@
+"""The part of a host that a process may use, on made-up control groups of both versions and on the real host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment
+
+from common.machine import capacity, devices
+from common.machine.capacity import cpu_cores, cpu_quota, physical_cores, processes_limit, ram_bytes, throttled_periods
+
+GIB = 2**30
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host of eight cores; `host(kind, group, files)` puts this process into a control group."""
+    monkeypatch.setattr(capacity, "PROCESS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+
+    def put(kind: str, name: str, files: dict[str, str], root: str = "/") -> None:
+        point = tmp_path / "groups"
+        options = "rw" if kind == "cgroup2" else "rw,cpu,cpuacct,memory,pids"
+        (tmp_path / "cgroup").write_text(f"0::{name}\n" if kind == "cgroup2" else f"4:cpu,cpuacct,memory,pids:{name}\n")
+        line = f"32 31 0:29 {root} {point} rw shared:9 - {kind} {kind} {options}\n"
+        (tmp_path / "mountinfo").write_text(line)
+        for file, text in files.items():
+            path = point / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return put
+
+
+V2 = {"job/cpu.max": "150000 100000\n", "job/memory.max": f"{GIB}\n", "job/pids.max": "64\n",
+      "job/cpu.stat": "usage_usec 5\nnr_periods 9\nnr_throttled 7\nthrottled_usec 5\n",
+      "job/step/cpu.max": "max 100000\n", "job/step/memory.max": "max\n", "job/step/pids.max": "max\n"}  # fmt: skip
+V1 = {"job/cpu.cfs_quota_us": "150000\n", "job/cpu.cfs_period_us": "100000\n", "job/memory.limit_in_bytes": f"{GIB}\n",
+      "job/pids.max": "64\n", "job/cpu.stat": "nr_periods 9\nnr_throttled 7\nthrottled_time 5\n",
+      "job/step/cpu.cfs_quota_us": "-1\n", "job/step/cpu.cfs_period_us": "100000\n",
+      "job/step/memory.limit_in_bytes": "9223372036854771712\n"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "files"), [("cgroup2", V2), ("cgroup", V1)])
+def test_the_smallest_limit_of_all_groups_above_counts(host, kind, files):
+    host(kind, "/job/step", files)
+    assert (cpu_quota(), cpu_cores(), ram_bytes(), processes_limit(), throttled_periods()) == (1.5, 1, GIB, 64, 7)
+    world = devices.listed_devices("cpu", "0,1").world
+    assert world.oversubscribed
+    assert devices.capacity_bytes("cpu", 0) == GIB
+
+
+@pytest.mark.parametrize(("name", "root"), [("/docker/1", "/docker/1"), ("/../../elsewhere", "/"), ("/gone", "/")])
+def test_within_a_container_the_limit_stands_where_its_groups_are_mounted(host, name, root):
+    host("cgroup2", name, {"cpu.max": "300000 100000", "memory.max": str(GIB)}, root=root)
+    assert (cpu_cores(), ram_bytes()) == (3, GIB)
+
+
+def test_without_a_limit_the_host_counts(host):
+    host("cgroup2", "/job", {"job/cpu.max": "max 100000", "job/memory.max": "max"})
+    assert (cpu_quota(), cpu_cores(), processes_limit(), throttled_periods()) == (None, 8, None, None)
+    assert ram_bytes() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_two_hardware_threads_are_one_physical_core(tmp_path, monkeypatch):
+    monkeypatch.setattr(capacity, "CPUS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5})
+    for cpu in range(8):
+        folder = tmp_path / f"cpu{cpu}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
+    assert physical_cores() == 2
+    monkeypatch.setattr(capacity, "CPUS", tmp_path / "none")
+    assert physical_cores() is None
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("variable", [{"OMP_PROC_BIND": "true"}, {"GOMP_CPU_AFFINITY": "0"}, {"OMP_PLACES": "cores"}])
+def test_a_core_that_openmp_binds_this_process_to_is_not_all_that_it_has(variable):
+    """The scripts' own order of imports; a thread that starts later has all cores, too."""
+    code = (
+        "import common.machine.workers, common.machine.devices, os, threading;"
+        "from common.machine.capacity import cpu_cores;"
+        "threading.Thread(target=lambda: print(cpu_cores(), len(os.sched_getaffinity(0)))).start()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment(**variable), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(os.sched_getaffinity(0)))] * 2
+
+
+def test_a_real_quota_is_seen_and_so_are_its_stops():
+    """Version 1, where this machine lets a group be made."""
+    group = Path(f"/sys/fs/cgroup/cpu/lab-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_quota_us").write_text("50000")
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    code = (
+        "import time; from common.measuring.core_wait import CoreWait; from common.machine.capacity import *;"
+        "watch = CoreWait(); until = time.monotonic() + 30\n"
+        "while not watch.throttled_periods() and time.monotonic() < until: sum(range(100_000))\n"
+        "print(cpu_quota(), cpu_cores(), watch.throttled_periods())"
+    )
+    script = f"echo $$ > {group}/cgroup.procs; exec \"{sys.executable}\" -c '{code}'"
+    try:
+        done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    finally:
+        group.rmdir()
+    quota, cores, periods = done.stdout.split()
+    assert (quota, cores) == ("0.5", "1")
+    assert int(periods) >= 1

@@ -1,0 +1,95 @@
+"""Ranks that tell each other which GPUs they have; the GPUs are made up, the store is torch's own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from common.machine.devices import Place, rank_device
+from common.machine.meeting import settle_devices
+from common.measuring import device_use
+
+seen = local()
+"""What the rank of this thread sees: the GPUs' UUIDs and models, by its own numbers."""
+
+
+@pytest.fixture
+def met(monkeypatch):
+    """`met([[(uuid, model), …], …])`: the places of ranks of one host, each of which sees these GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(seen.gpus))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: seen.gpus[index][1])
+
+    def properties(device):
+        return SimpleNamespace(uuid=seen.gpus[torch.device(device).index][0], total_memory=2**30)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+
+    def meet(views: list[list[tuple[str, str]]], virtual: bool = False) -> list[Place]:
+        places = []
+        for rank, gpus in enumerate(views):
+            seen.gpus = gpus
+            of_torchrun = {"LOCAL_WORLD_SIZE": len(views), "WORLD_SIZE": len(views), "RANK": rank}
+            for name, value in {**of_torchrun, "LOCAL_RANK": 0 if virtual else rank}.items():
+                monkeypatch.setenv(name, str(value))
+            places.append(rank_device("cuda"))
+        store = dist.HashStore()
+
+        def settle(place: Place, gpus: list) -> None:
+            seen.gpus = gpus
+            settle_devices(place, store)
+
+        with ThreadPoolExecutor(len(places)) as pool:
+            list(pool.map(settle, places, views))
+        return places
+
+    return meet
+
+
+A, B, C = ("uuid-1", "NVIDIA A"), ("uuid-2", "NVIDIA A"), ("uuid-3", "NVIDIA B")
+
+
+def worlds(places: list[Place]) -> set[tuple]:
+    return {(place.world.backend, place.world.shared, place.world.device_model) for place in places}
+
+
+@pytest.mark.parametrize("virtual", [False, True])
+def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtual):
+    places = met([[A], [B]], virtual)
+    assert worlds(places) == {("nccl", False, "NVIDIA A")}
+    assert [place.first.index for place in places] == [0, 0]
+    for number, place in enumerate(places):
+        seen.gpus = [A]
+        (use,) = device_use.device_uses(place, "host")
+        assert use.index == number
+
+
+def test_one_gpu_that_both_see_is_shared(met):
+    places = met([[A], [A]])
+    assert worlds(places) == {("gloo", True, "NVIDIA A")}
+    assert [place.numbers for place in places] == [[0], [0]]
+
+
+def test_ranks_that_see_all_gpus_have_one_each_and_name_unlike_ones(met):
+    places = met([[A, C], [A, C]])
+    assert worlds(places) == {("nccl", False, "NVIDIA A + NVIDIA B")}
+    assert [place.numbers for place in places] == [[0], [1]]
+
+
+def test_more_ranks_than_gpus_share_them(met):
+    assert worlds(met([[A, B]] * 4)) == {("gloo", True, "NVIDIA A")}
+
+
+def test_two_ranks_whose_variables_name_the_same_gpu_share_it_though_a_second_is_visible(met):
+    assert worlds(met([[A, B], [B, A]])) == {("gloo", True, "NVIDIA A")}
+
+
+def test_without_uuids_the_slots_variable_decides(met, monkeypatch):
+    places = met([[(None, "NVIDIA A"), (None, "NVIDIA A")]] * 2)
+    assert worlds(places) == {("nccl", False, "NVIDIA A")}

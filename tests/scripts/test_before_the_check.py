@@ -1,0 +1,53 @@
+"""Another environment's Python, or one without packages: one clear line from every step."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, environment
+
+STEPS = sorted(path.name for path in ROOT.glob("0*.py"))
+
+
+def run_under(preparation: str, script: str, *options: str) -> subprocess.CompletedProcess:
+    """A script in a Python in which `preparation` has run."""
+    code = f"import sys, runpy; sys.argv[1:] = []; {preparation}; sys.path.insert(1, '.')\nrunpy.run_path({script!r}, "
+    command = [sys.executable, *options, "-c", f"{code}run_name='__main__')"]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+
+
+def assert_one_line(done: subprocess.CompletedProcess, *said: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    for words in said:
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize("script", STEPS)
+def test_an_older_python_is_named(script):
+    assert_one_line(run_under("sys.version_info = (3, 10, 13)", script), "Python 3.11 or newer", "3.10", "make lab")
+
+
+@pytest.mark.parametrize("script", STEPS)
+def test_a_python_without_packages_is_named(script):
+    assert_one_line(run_under("pass", script, "-S"), "pydantic is missing in " + sys.executable, "make lab")
+
+
+@pytest.mark.parametrize(("script", "package"), [*((name, "torch") for name in STEPS[:4]), (STEPS[4], "pandas")])
+def test_one_missing_package_is_named(script, package, tmp_path):
+    arguments = f"sys.argv = [{script!r}, '--results-dir', {str(tmp_path)!r}]"
+    torchrun = "import os; os.environ.update(TORCHELASTIC_RUN_ID='1', LOCAL_RANK='0')" if "04" in script else "pass"
+    done = run_under(f"sys.modules[{package!r}] = None; {arguments}; {torchrun}", script)
+    assert_one_line(done, f"{package} is missing in ", "pip install -e .")
+
+
+def test_a_torch_whose_libraries_are_gone_is_one_line(tmp_path):
+    """A build for another CUDA, say."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object')")
+    results = f"sys.argv = ['02', '--results-dir', {str(tmp_path)!r}]"
+    done = run_under(f"sys.path.insert(0, {str(tmp_path)!r}); {results}", STEPS[1])
+    assert_one_line(done, "torch does not load", "libcudart.so.13")
