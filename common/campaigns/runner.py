@@ -86,13 +86,14 @@ class Rounds:
         if self.tolerance is None or self.known is None or self.limit is None:
             return False
         if self.known.rounds < self.campaign.repeats:
-            lacking = f"the records of {_rounds(self.campaign.repeats - self.known.rounds)} are missing"
-        else:
-            name, half = self.known.widest()
-            if half <= self.tolerance:
-                session.say(f"Each ratio is known to {_percent(self.tolerance)} (TOLERANCE): enough.")
-                return False
-            lacking = f"{name} is known to {_percent(half)} and not yet to {_percent(self.tolerance)} (TOLERANCE)"
+            lost = self.finished - self.known.rounds
+            session.say(f"Records of {_rounds(lost)} are missing: more rounds may not help, and none is added.")
+            return False
+        name, half = self.known.widest()
+        if half <= self.tolerance:
+            session.say(f"Each ratio is known to {_percent(self.tolerance)} (TOLERANCE): enough.")
+            return False
+        lacking = f"{name} is known to {_percent(half)} and not yet to {_percent(self.tolerance)} (TOLERANCE)"
         if session.pace.elapsed + (seconds or 0) + (session.pace.of([self.campaign.report]) or 0) > self.limit:
             session.say(f"{lacking}, but another round, {takes}, would end after {in_minutes(self.limit)} (MINUTES).")
             return False
