@@ -54,7 +54,7 @@ def test_steps_take_what_their_slot_takes():
 
 
 def test_a_drift_names_winners_in_a_fixed_order_and_not_in_a_drawn_one():
-    rng, drift = np.random.default_rng(2), simulation.DISTURBANCES["drift of 1 % a launch"]
+    rng, drift = np.random.default_rng(2), simulation.DISTURBANCES["drift 1 %"]
     slots = np.exp(drift(rng, 4000, 21) + rng.normal(0, 0.01, (4000, 21)))
     drawn = simulation.drawn_places(rng, 4000, 7)
     fixed = np.broadcast_to(np.arange(3), drawn.shape)
