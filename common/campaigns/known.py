@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from common.records import Record, throughput
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 RATIOS = {"DP": ("03", "02"), "DDP": ("04", "02"), "DDP / DP": ("04", "03")}
 """Whose throughput is divided by whose, by step."""
+MIN_ROUNDS = 3
+"""Of two, an interval has one degree of freedom and says nothing: where launches differed by a fifth, ± 35,777 %."""
 
 
 class Known:
@@ -38,17 +41,17 @@ class Known:
                 seconds.append(1 / speeds[step])
 
     def quotient(self, name: str) -> Estimate:
-        """One of `RATIOS`; without an interval after one round. ValueError before the first."""
+        """One of `RATIOS`; without an interval below `MIN_ROUNDS`. ValueError before the first round."""
         # Imported this late: it takes numpy and scipy with it, which nothing else here needs.
         from common.analysis.statistics.estimates import Estimate, paired_ratio
 
         faster, slower = (self._seconds[step] for step in RATIOS[name])
-        if self.rounds == 1:
-            return Estimate(slower[0] / faster[0])
+        if self.rounds < MIN_ROUNDS:
+            return Estimate(fmean(slower) / fmean(faster))
         return paired_ratio(slower, faster)
 
     def widest(self) -> tuple[str, float]:
-        """The ratio that is known least well, and its half interval. ValueError before the second round."""
+        """The ratio that is known least well, and its half interval, from `MIN_ROUNDS` on."""
         return max(((name, half_interval(self.quotient(name))) for name in RATIOS), key=lambda pair: pair[1])
 
     def after_another(self) -> float:
@@ -65,7 +68,8 @@ class Known:
             return "nothing yet, for a record is missing"
         values = {name: self.quotient(name) for name in RATIOS}
         dp, ddp, both = (_in_words(value) for value in values.values())
-        return f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
+        said = f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
+        return said if self.rounds >= MIN_ROUNDS else f"{said}; intervals from {MIN_ROUNDS} rounds on"
 
 
 def half_interval(quotient: Estimate) -> float:

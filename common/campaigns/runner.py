@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.campaigns.arrivals import RESULTS, RUNS, Arrivals
-from common.campaigns.known import Known
+from common.campaigns.known import MIN_ROUNDS, Known
 from common.campaigns.launcher import LaunchError
 from common.campaigns.launches import CAMPAIGNS, QUIET, Campaign, Chosen
 from common.campaigns.pace import in_minutes
@@ -85,7 +85,7 @@ class Rounds:
             return True
         if self.tolerance is None or self.known is None or self.limit is None:
             return False
-        if self.known.rounds < self.campaign.repeats:
+        if self.known.rounds < MIN_ROUNDS:
             lost = self.finished - self.known.rounds
             session.say(f"Records of {_rounds(lost)} are missing: more rounds may not help, and none is added.")
             return False
@@ -107,7 +107,7 @@ class Rounds:
         return self.session.again(self.total - self.finished if self.finished else None)
 
     def _would_leave(self) -> str:
-        if self.known is None or self.known.rounds < 2:
+        if self.known is None or self.known.rounds < MIN_ROUNDS:
             return ""
         name, half = self.known.widest()
         return (
