@@ -3,7 +3,7 @@
 #   make lab         set up, run all five steps on whatever this machine has, write comparison_report.html
 #   make sweep       set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
 #   make exchanges   set up, run step 04 with torch's DDP and with three exchanges built by hand, in turn, then step 05
-#   make crossover   set up, run 02, 03 and 04 over batches per device, step 05 after each round; 6 minutes
+#   make crossover   set up, run 02, 03 and 04 over batches per device, then step 05; 6 minutes
 #   make ladder      set up, run 02 with one switch after another, keep those that pay, then step 05; 20 minutes
 #   make faults      set up, cause the faults that people meet most, one after another, and cure each of them
 #   make exercise    set up, run the published commands with the published sizes
@@ -11,14 +11,17 @@
 #   make lint        check style and types
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
-# and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. What is run,
-# and with which sizes, stands in common/campaigns/. make faults NAMES="rank_killed disk_full" causes these two.
+# and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. Without REPEATS,
+# make lab adds rounds until each ratio is known to ± 3 percent, as long as 5 minutes allow: TOLERANCE=3 MINUTES=5.
+# SEED=1 draws the same order of each round again. What is run, and with which sizes, stands in common/campaigns/.
+# make faults NAMES="rank_killed disk_full" causes these two.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
-  $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)'))
+  $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
+  $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)'))
 
 .PHONY: lab sweep exchanges crossover ladder exercise faults test lint
 

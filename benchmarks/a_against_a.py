@@ -1,13 +1,14 @@
 """One method against itself: the lab must not find a winner.
 
-Runs one step of the lab in turns under two names, A and B, each time in a process of its own (forked from one that has
-imported torch, `tests/script_server.py`), and compares the two by the same functions as the report; so many times over.
+Runs one step of the lab under two names, A and B, in rounds whose order is drawn as `make lab` draws it, each time in a
+process of its own (forked from one that has imported torch, `tests/script_server.py`), and compares the two by the same
+functions as the report; so many times over.
 With 95 % intervals one trial in twenty may name a winner although there is none. With `--busy`, so many neighbours come
 and go meanwhile, each for 5 to 40 seconds, so that one of a pair may meet them and the other not: endless loops on the
 cores, or matrix products on the first GPU.
 
-    python benchmarks/a_against_a.py --repeats 5                           # 02 against itself, five runs each, once
-    python benchmarks/a_against_a.py --repeats 5 --step 03 --trials 10     # ten such trials of 03
+    python benchmarks/a_against_a.py                                       # 02 against itself, three rounds, once
+    python benchmarks/a_against_a.py --repeats 5 --step 03 --trials 10     # ten trials of 03 with five rounds
     python benchmarks/a_against_a.py --step 04 --device cuda
     python benchmarks/a_against_a.py --busy 2 --results-dir /tmp/busy      # beside a load; the records stay there
 
@@ -33,6 +34,10 @@ from scipy.stats import binom
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.campaigns.launches import CAMPAIGNS
+from common.campaigns.orders import drawn_orders, drawn_seed
+from common.command_line.commands import LAUNCH_VARIABLE
+from common.records import Launch
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +55,9 @@ STEPS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, at least 3 (default: 5)")
+    least = CAMPAIGNS["lab"].repeats
+    parser.add_argument("--repeats", type=int, default=least, help=f"rounds, at least {least} (default: {least})")
+    parser.add_argument("--seed", type=int, help="of the rounds' orders (default: drawn, and in the records)")
     parser.add_argument("--trials", type=int, default=1, help="how many times over (default: 1)")
     parser.add_argument("--step", choices=STEPS, default="02", help="which step (default: 02)")
     parser.add_argument("--device", choices=SIZES, default="cpu", help="cores or GPUs (default: cpu)")
@@ -63,11 +70,11 @@ def main() -> int:
         multiprocessing.Process(target=come_and_go, args=(seed, args.device), daemon=True).start()
     command = [sys.executable, str(ROOT / "tests" / "script_server.py"), "training"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    winners = 0
+    winners, seed = 0, drawn_seed() if args.seed is None else args.seed
     for number in range(1, args.trials + 1):
         with tempfile.TemporaryDirectory() as folder:
             kept = args.results_dir / str(number) if args.results_dir else Path(folder)
-            quotient = trial(server, args.step, args.device, max(3, args.repeats), kept)
+            quotient = trial(server, args.step, args.device, max(least, args.repeats), kept, seed + number)
         found, (low, high) = distinguishable(quotient), quotient.interval
         winners += bool(found)
         said = "a WINNER" if found else "no winner"
@@ -76,21 +83,29 @@ def main() -> int:
     return int(winners > binom.ppf(0.99, args.trials, 0.05))
 
 
-def trial(server: subprocess.Popen, step: str, device: str, repeats: int, folder: Path) -> Estimate:
-    """A's speed over B's, after so many runs of each in turns."""
+def trial(server: subprocess.Popen, step: str, device: str, repeats: int, folder: Path, seed: int) -> Estimate:
+    """A's speed over B's, after so many rounds."""
     batch, sizes = SIZES[device]
     script, *flags = [word.format(batch=batch, global_batch=2 * batch) for word in STEPS[step]]
     command = [str(ROOT / script), *flags, *sizes, "--device", device, "--anatomy-steps", "0", "--quiet"]
-    for repeat in range(repeats):
-        for name in "AB" if repeat % 2 else "BA":
-            launch(server, [*command, "--results-dir", str(folder / name)], ranks=2 if step == "04" else 0)
+    for number, order in zip(range(1, repeats + 1), drawn_orders(2, seed), strict=False):
+        for place, index in enumerate(order, 1):
+            of_lab = Launch(campaign="a_against_a", id=str(seed), seed=seed, round=number, place=place)
+            output = ["--results-dir", str(folder / "AB"[index])]
+            launch(server, [*command, *output], of_lab, ranks=2 if step == "04" else 0)
     return times_as_fast(*(Row(read_folder(folder / name).runs) for name in "AB"))
 
 
-def launch(server: subprocess.Popen, command: list[str], ranks: int) -> None:
+def launch(server: subprocess.Popen, command: list[str], of_lab: Launch, ranks: int) -> None:
     """Run a script to its end. RuntimeError, with what it wrote, where it fails."""
     with tempfile.NamedTemporaryFile("r") as output:
-        order = {"command": command, "env": dict(os.environ), "cwd": str(ROOT), "timeout": 600, "own_exit": False}
+        order = {
+            "command": command,
+            "env": os.environ | {LAUNCH_VARIABLE: of_lab.model_dump_json()},
+            "cwd": str(ROOT),
+            "timeout": 600,
+            "own_exit": False,
+        }
         order |= {"ranks": ranks, "stdout": output.name, "stderr": output.name}
         print(json.dumps(order), file=server.stdin, flush=True)
         if any(json.loads(server.stdout.readline())):

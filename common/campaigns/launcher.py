@@ -14,7 +14,9 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from common.command_line.commands import LAUNCH_VARIABLE
 from common.command_line.own_host import startable
+from common.records import Launch
 
 STARTERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}
 
@@ -43,11 +45,17 @@ class Launcher:
         """Whether a signal has come: then nothing more is started."""
         return self._signal is not None
 
-    def run(self, command: str) -> None:
-        """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`."""
+    def run(self, command: str, launch: Launch | None = None) -> None:
+        """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`.
+
+        Its record says which `launch` of the campaign it was.
+        """
         self._raise_if_stopped(command)
         starter, *arguments = shlex.split(startable(command))
         environment = dict(os.environ)
+        environment.pop(LAUNCH_VARIABLE, None)
+        if launch:
+            environment[LAUNCH_VARIABLE] = launch.model_dump_json()
         if starter == "torchrun" and "--nproc_per_node=1" not in arguments:
             environment.setdefault("OMP_NUM_THREADS", "1")  # as torchrun sets it, with eight lines of warning
         self._child = subprocess.Popen(

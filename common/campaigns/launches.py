@@ -1,14 +1,16 @@
 """What each campaign launches, as commands that a person could type: `python -m common.campaigns lab --dry-run`.
 
-A campaign is a list of commands, run in rounds: each command once, then all of them again. A machine that slows down
-then slows every command, and the runs of one round are a pair. Words in {braces} are filled in for the machine.
+A campaign is a list of commands, run in rounds: each command once, then all of them again, in an order that is drawn
+anew (`orders.py`). The runs of one round are a pair. Words in {braces} are filled in for the machine.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.own_host import startable
 from common.records import NEWER_OPTIONS, DeviceKind, Environment, has_option
@@ -27,7 +29,7 @@ DDP = (
     "torchrun --standalone --nproc_per_node={devices} 04_ddp_training.py "
     "--model {model} --batch-size {batch} --epochs {epochs}{samples}"
 )
-WITHOUT_ANATOMY = " --anatomy-steps 0"
+WITHOUT_ANATOMY, QUIET = " --anatomy-steps 0", " --quiet"
 
 DDP_OPTIONS = (
     "",
@@ -56,6 +58,12 @@ class Sizes:
     min_samples: int = 0
     """An epoch has at least so many samples."""
 
+    def chosen_for(self, chosen: Chosen, devices: int) -> Sizes:
+        """The same with what the command line says, for so many devices; `min_samples` is then an epoch's size."""
+        batch = chosen.batch or self.batch
+        samples = chosen.samples or max(self.min_samples, self.steps * batch * devices)
+        return Sizes(chosen.model or self.model, batch, chosen.epochs or self.epochs, min_samples=samples)
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -67,6 +75,9 @@ class Chosen:
     devices: int | None = None
     samples: int | None = None
     repeats: int | None = None
+    tolerance: float | None = None
+    minutes: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,36 +94,44 @@ class Campaign:
     newer_round: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Further launches, where torch is of this version or newer."""
     report: str = REPORT
-    """Ends each round."""
-    later: str = ""
+    """Writes the page: after the first round without a word, and at the end with the whole summary."""
+    later: str = QUIET
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
     """Three rounds give intervals between runs."""
-    last_start: float = 300
-    """Unless the command line says how many rounds, none starts later than so many seconds after the campaign."""
+    tolerance: float | None = None
+    """Rounds go on until each ratio's half interval is at most so many percent; None: there are `repeats` of them."""
+    minutes: float = 5
+    """Unless the command line says how many rounds, none starts later than so many minutes after the campaign."""
     max_devices: int | None = None
 
-    def rounds(self, here: Environment, chosen: Chosen) -> list[list[str]]:
-        """The commands of each round on this machine; step 05 ends it, so that the page fills while one waits."""
-        kind: DeviceKind = "cuda" if here.gpus else "cpu"
-        sizes = self.sizes[kind]
-        devices = chosen.devices or min(default_count(here), self.max_devices or default_count(here))
-        batch = chosen.batch or sizes.batch
-        samples = chosen.samples or max(sizes.min_samples, sizes.steps * batch * devices)
+    def devices(self, here: Environment, chosen: Chosen) -> int:
+        """How many steps 03 and 04 train on."""
+        return chosen.devices or min(default_count(here), self.max_devices or default_count(here))
+
+    def commands(self, here: Environment, chosen: Chosen) -> list[str]:
+        """The first round's launches on this machine, in the order of the lesson."""
+        devices = self.devices(here, chosen)
+        sizes = self.sizes["cuda" if here.gpus else "cpu"].chosen_for(chosen, devices)
         values = {
-            "model": shlex.quote(chosen.model or sizes.model),
-            "batch": batch,
-            "global_batch": batch * devices,
-            "epochs": chosen.epochs or sizes.epochs,
-            "samples": f" --samples-per-epoch {samples}" if samples else "",
+            "model": shlex.quote(sizes.model),
+            "batch": sizes.batch,
+            "global_batch": sizes.batch * devices,
+            "epochs": sizes.epochs,
+            "samples": f" --samples-per-epoch {sizes.min_samples}" if sizes.min_samples else "",
             "devices": devices,
             "gpus": ",".join(map(str, range(devices))),
         }
         newer = tuple(template for template, since in self.newer_round.items() if has_option(here.torch, since))
         templates = self.round + newer + (self.gpu_round if here.gpus else ())
-        first = [startable(template.format(**values)) for template in templates]
-        later = [command + self.later for command in first]
-        return [[*first, self.report]] + [[*later, self.report]] * ((chosen.repeats or self.repeats) - 1)
+        return [startable(template.format(**values)) for template in templates]
+
+    def rounds(self, here: Environment, chosen: Chosen, seed: int) -> Iterator[list[str]]:
+        """Round after round, without end, each in its order."""
+        commands, more = self.commands(here, chosen), ""
+        for order in drawn_orders(len(commands), seed):
+            yield [commands[index] + more for index in order]
+            more = self.later
 
 
 # Sizes differ between campaigns, so that step 05 does not pool a launch of one with a launch of another.
@@ -121,14 +140,14 @@ CAMPAIGNS = {
         purpose="one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
         round=(SINGLE, DP, DDP),
         sizes={
-            # 80 measured steps of all devices: enough for an interval within a run, in epochs so long that the wait for
-            # the first batch of each hardly counts. On two H100s a round trains for 19 s; all else in a launch takes
-            # 12 to 27 s.
+            # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them
+            # more where the GPU is quick.
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=40, min_samples=5120),
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
         report=f"{REPORT} --lang both",
-        later=WITHOUT_ANATOMY,  # once is enough, and on CPU cores it takes longer than the epochs
+        later=WITHOUT_ANATOMY + QUIET,  # once is enough, and on CPU cores it takes longer than the epochs
+        tolerance=3,
     ),
     "sweep": Campaign(
         purpose="step 04 with the default options of DDP, then with each other one",
@@ -142,7 +161,7 @@ CAMPAIGNS = {
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=100),
             "cpu": Sizes("resnet18", batch=16, epochs=2, steps=5),
         },
-        last_start=900,
+        minutes=15,
     ),
     "exchanges": Campaign(
         purpose="step 04 with torch's DDP, then with each exchange that is built by hand",
@@ -152,7 +171,7 @@ CAMPAIGNS = {
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=60),
             "cpu": Sizes("resnet18", batch=16, epochs=2, steps=6),
         },
-        later=WITHOUT_ANATOMY,
+        later=WITHOUT_ANATOMY + QUIET,
     ),
     "exercise": Campaign(
         purpose="the published exercise: its commands, with its sizes, on its four devices or as many as there are",

@@ -1,23 +1,15 @@
-"""Runs a campaign: command after command, round after round."""
+"""Runs a campaign in rounds: each round's commands in an order of its own, as many rounds as the answer needs."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from dataclasses import asdict, replace
-from itertools import chain
-from pathlib import Path
-from statistics import mean
-from time import monotonic
-
-from rich.console import Console
-
-from common.campaigns.launcher import Launcher, LaunchError, step_number
-from common.campaigns.launches import CAMPAIGNS, Chosen
-from common.errors import UsageError
-from common.records import Environment, EnvironmentRecord
-
-RESULTS = Path("results")
+from common.campaigns.arrivals import RESULTS, RUNS, Arrivals
+from common.campaigns.known import MIN_ROUNDS, Known
+from common.campaigns.launcher import LaunchError
+from common.campaigns.launches import CAMPAIGNS, QUIET, Campaign, Chosen
+from common.campaigns.pace import in_minutes
+from common.campaigns.pilot import with_epochs_that_fit
+from common.campaigns.session import Session
+from common.records import Environment
 
 
 def conduct(name: str, chosen: Chosen) -> int:
@@ -25,86 +17,107 @@ def conduct(name: str, chosen: Chosen) -> int:
 
     Raises `UsageError` where step 01 has left no record that says what the devices are.
     """
-    campaign, console, launcher, pace = CAMPAIGNS[name], Console(highlight=False, soft_wrap=True), Launcher(), Pace()
-    finished, total = 0, chosen.repeats or campaign.repeats
-    limited = not chosen.repeats and total > 1
-    limit = f"none starts later than {in_minutes(campaign.last_start)} after the first command"
-    console.print(f"[bold]{name}:[/] {campaign.purpose}")
-    if limited:
-        console.print(f"{total} rounds, but {limit}. REPEATS={total} runs them all.")
+    campaign = CAMPAIGNS[name]
+    rounds = Rounds(campaign, Session(name, campaign.purpose, chosen))
+    session = rounds.session
     try:
-        console.out(f"\n$ {campaign.check}")
-        launcher.run(campaign.check)
-        rounds = campaign.rounds(newest_environment(), chosen)
-        to_do = list(chain.from_iterable(rounds))
-        for number, commands in enumerate(rounds, 1):
-            if finished and limited and pace.elapsed > campaign.last_start:
-                console.print(
-                    f"\n{finished} of {total} rounds: {limit}. For the rest: {_again(name, chosen, finished)}"
-                )
-                break
-            for command in commands:
-                console.print(f"\n[bold]Round {number} of {total}, step {step_number(command)}:[/] {pace.told(to_do)}")
-                console.out(f"$ {command}")
-                started = monotonic()
-                launcher.run(command)
-                pace.add(to_do.pop(0), monotonic() - started)
-            finished = number
+        here = session.look_around(campaign.check)
+        session.chosen = with_epochs_that_fit(session, campaign, here)
+        rounds.run(here)
     except LaunchError as end:
-        kept = f"{finished} of {total} rounds are finished; the records of all that ran are in {RESULTS}/"
-        print(f"\n{end}\n{kept}. To run the rest: {_again(name, chosen, finished)}", file=sys.stderr)
-        return end.code
-    console.print(f"\nDone in {in_minutes(pace.elapsed)}: comparison_report.html")
-    return 0
+        kept = f"{rounds.finished} of {rounds.total} rounds are finished; the records of all that ran are in {RESULTS}/"
+        return session.ended(end, f"{kept}. To run the rest: {rounds.rest()}")
+    return session.done()
 
 
-def newest_environment() -> Environment:
-    """What the newest record of step 01 says of this machine. Raises `UsageError` where there is none."""
-    try:
-        newest = max(RESULTS.glob("01_*.json"), key=lambda path: path.stat().st_mtime)
-        return EnvironmentRecord.model_validate_json(newest.read_bytes()).environment
-    except (ValueError, OSError):
-        raise UsageError(f"no record of step 01 in {RESULTS}/: run `python 01_environment_check.py` first") from None
+class Rounds:
+    """The rounds of one start of a campaign: how many have run, how many there are to be, and why."""
+
+    def __init__(self, campaign: Campaign, session: Session) -> None:
+        self.campaign, self.session = campaign, session
+        chosen = session.chosen
+        self.finished, self.total = 0, chosen.repeats or campaign.repeats
+        self.known = Known() if campaign.tolerance else None
+        tolerance = None if chosen.repeats else campaign.tolerance and (chosen.tolerance or campaign.tolerance)
+        self.tolerance = tolerance and tolerance / 100
+        minutes = chosen.minutes or campaign.minutes
+        self.limit = 60 * minutes if not chosen.repeats and self.total > 1 else None
+        self.none_later = f"none starts later than {in_minutes(60 * minutes)} after the first command (MINUTES)"
+        if self.tolerance:
+            goal = f"until each ratio is known to {_percent(self.tolerance)} (TOLERANCE)"
+            session.say(f"{self.total} rounds or more, {goal}; {self.none_later}.")
+        elif self.limit:
+            session.say(f"{self.total} rounds; {self.none_later}. REPEATS={self.total} runs them all.")
+
+    def run(self, here: Environment) -> None:
+        """All of them, with the page after the first, and at the end the page and its summary. Raises `LaunchError`."""
+        session, campaign = self.session, self.campaign
+        one_device = "one GPU" if here.gpus else "one core"
+        arrivals = Arrivals(RESULTS, RUNS, only_new=True)
+        for commands in campaign.rounds(here, session.chosen, session.seed):
+            number = self.finished + 1
+            heading = f"Round {number} of {self.total}" + (" or more" if self.tolerance else "")
+            for place, command in enumerate(commands, 1):
+                later = [*commands[place - 1 :], *commands * (self.total - number), campaign.report]
+                session.launch(heading, session.pace.told(later), command, (number, place))
+            self.finished = number
+            if self.known:
+                come = arrivals.records()
+                self.known.add(record for record in come if record.launch and record.launch.id == session.id)
+                session.say(f"\nAfter {_rounds(number)}: {self.known.told(one_device)}.")
+            if not self.is_another_to_come(session.pace.of(commands)):
+                break
+            if number == 1:
+                told = "the first page, to open and to reload at the end: comparison_report.html"
+                session.launch("After the first round", told, campaign.report + QUIET)
+        session.launch("At the end", "the page, and what it says", campaign.report)
+
+    def is_another_to_come(self, seconds: float | None) -> bool:
+        """Whether there is another round, which takes about so many seconds; says why."""
+        session, next_one = self.session, self.finished + 1
+        takes = f"about {in_minutes(seconds or 0)}"
+        if self.finished < self.total:
+            if self.limit is not None and session.pace.elapsed > self.limit:
+                session.say(f"{self.finished} of {self.total} rounds: {self.none_later}. For the rest: {self.rest()}")
+                return False
+            if self.known:
+                session.say(f"Next: round {next_one} of {self.total}, {takes}{self._would_leave()}.")
+            return True
+        if self.tolerance is None or self.known is None or self.limit is None:
+            return False
+        if self.known.rounds < MIN_ROUNDS:
+            lost = self.finished - self.known.rounds
+            session.say(f"Records of {_rounds(lost)} are missing: more rounds may not help, and none is added.")
+            return False
+        name, half = self.known.widest()
+        if half <= self.tolerance:
+            session.say(f"Each ratio is known to {_percent(self.tolerance)} (TOLERANCE): enough.")
+            return False
+        lacking = f"{name} is known to {_percent(half)} and not yet to {_percent(self.tolerance)} (TOLERANCE)"
+        if session.pace.elapsed + (seconds or 0) + (session.pace.of([self.campaign.report]) or 0) > self.limit:
+            session.say(f"{lacking}, but another round, {takes}, would end after {in_minutes(self.limit)} (MINUTES).")
+            return False
+        session.say(f"{lacking}: round {next_one} is added, {takes}{self._would_leave()}.")
+        session.pace.allow(seconds or 0)
+        self.total += 1
+        return True
+
+    def rest(self) -> str:
+        """The command for the rounds that are missing."""
+        return self.session.again(self.total - self.finished if self.finished else None)
+
+    def _would_leave(self) -> str:
+        if self.known is None or self.known.rounds < MIN_ROUNDS:
+            return ""
+        name, half = self.known.widest()
+        return (
+            f"; the widest interval, {name} {_percent(half)}, would become about {_percent(self.known.after_another())}"
+        )
 
 
-class Pace:
-    """How long commands take, from those that have run: the last of each step stands for the next one of it."""
-
-    def __init__(self) -> None:
-        self._started = monotonic()
-        self._seconds: dict[str, float] = {}
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the campaign began."""
-        return monotonic() - self._started
-
-    def add(self, command: str, seconds: float) -> None:
-        """Enter what a command took."""
-        self._seconds[step_number(command)] = seconds
-
-    def left(self, commands: Iterable[str]) -> float | None:
-        """Seconds that these commands will take. A step not yet seen counts as the mean of those seen; None of none."""
-        if not self._seconds:
-            return None
-        unseen = mean(self._seconds.values())
-        return sum(self._seconds.get(step_number(command), unseen) for command in commands)
-
-    def told(self, commands: Iterable[str]) -> str:
-        """The time that is gone and the time that is left, in words."""
-        left = self.left(commands)
-        return f"{in_minutes(self.elapsed)} gone" + (f", about {in_minutes(left)} left" if left is not None else "")
+def _percent(share: float) -> str:
+    return f"± {100 * share:.{1 if share < 0.1 else 0}f} %".replace(".0 %", " %")
 
 
-def in_minutes(seconds: float) -> str:
-    """45 s, 5 min, 7 min 5 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return " ".join(([f"{minutes} min"] if minutes else []) + ([f"{rest} s"] if rest or not minutes else []))
-
-
-def _again(name: str, chosen: Chosen, finished: int) -> str:
-    """The command for the rounds that are missing."""
-    if finished:
-        chosen = replace(chosen, repeats=(chosen.repeats or CAMPAIGNS[name].repeats) - finished)
-    given = [f"{field.upper()}={value}" for field, value in asdict(chosen).items() if value is not None]
-    return " ".join(["make", name, *given])
+def _rounds(number: int) -> str:
+    return f"{number} round" + ("s" if number > 1 else "")

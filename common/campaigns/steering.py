@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from rich.console import Console
-
-from common.campaigns.launcher import Launcher, LaunchError, step_number
+from common.campaigns.arrivals import RESULTS
+from common.campaigns.launcher import LaunchError, step_number
 from common.campaigns.launches import CHECK, REPORT, Chosen
+from common.campaigns.pace import REPORT_SECONDS, in_minutes
 from common.campaigns.past import Past
-from common.campaigns.runner import RESULTS, Pace, in_minutes, newest_environment
+from common.campaigns.session import Session
 from common.records import DeviceKind, Environment
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
-Launches = Generator[str, Outcome | None, None]
-REPORT_SECONDS, MARGIN = 15, 1.3
+MARGIN = 1.3
 """The next launch of a step may take so many times as long as the longest one so far: a larger batch, a new switch."""
 LOOK_AROUND = f"{CHECK} --no-benchmark"
+
+
+class Planned(NamedTuple):
+    """A command, and where it stands: its round, and its place there; the page stands in none."""
+
+    command: str
+    place: tuple[int, int] | None = None
+
+
+Launches = Generator[Planned, Outcome | None, None]
 
 
 @dataclass(frozen=True)
@@ -28,7 +36,8 @@ class Steered:
     """A campaign that is told how each of its launches ended, and then says the next one."""
 
     purpose: str
-    launches: Callable[[Environment, Chosen, Past], Launches]
+    launches: Callable[[Environment, Chosen, int, Past], Launches]
+    """On a machine, with what was chosen and the seed of the orders, after what was run before."""
     budget: dict[DeviceKind, float]
     """Seconds from start to end, as far as past launches tell; not where the command line says how many rounds."""
     outlives_failures: bool = False
@@ -37,41 +46,36 @@ class Steered:
 
 def steer(name: str, campaign: Steered, chosen: Chosen) -> int:
     """Run it in the current folder, and say how it goes. Returns 0, or the code of the command that ended it."""
-    console, launcher, pace = Console(highlight=False, soft_wrap=True), Launcher(), Pace()
-    again = " ".join(["make", name, *(f"{field.upper()}={value}" for field, value in asdict(chosen).items() if value)])
-    console.print(f"[bold]{name}:[/] {campaign.purpose}")
+    session = Session(name, campaign.purpose, chosen)
     try:
-        console.out(f"\n$ {LOOK_AROUND}")
-        launcher.run(LOOK_AROUND)
-        here = newest_environment()
-        budget = None if chosen.repeats else campaign.budget["cuda" if here.gpus else "cpu"]
-        if budget is not None:
-            console.print(f"\nNothing starts that would end later than {in_minutes(budget)} from the start.")
+        here = session.look_around(LOOK_AROUND)
+        budget = 60 * chosen.minutes if chosen.minutes else campaign.budget["cuda" if here.gpus else "cpu"]
+        limit = None if chosen.repeats else budget
+        if limit is not None:
+            session.say(f"\nNothing starts that would end later than {in_minutes(limit)} from the start (MINUTES).")
         past = Past(RESULTS, here)
-        run, longest = campaign.launches(here, chosen, past), dict[str, float]()
-        outcome: Outcome | None = None
-        reported = False
-        while command := _next(run, outcome):
-            needs = MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
-            if budget is not None and command != REPORT and pace.elapsed + needs > budget:
-                console.print(f"\n{in_minutes(budget)} are as good as over. To go on: {again}")
-                break
-            console.print(f"\n[bold]Step {step_number(command)}:[/] {in_minutes(pace.elapsed)} gone")
-            console.out(f"$ {command}")
-            started = monotonic()
-            outcome = _launch(launcher, command, past, campaign.outlives_failures, console)
-            longest[step_number(command)] = max(monotonic() - started, longest.get(step_number(command), 0))
-            reported = command == REPORT
-        if not reported:
-            launcher.run(REPORT)
+        _launch_all(session, campaign.launches(here, chosen, session.seed, past), past, limit, campaign)
+        session.launch("At the end", "the page, and what it says", REPORT)
     except LaunchError as end:
-        print(f"\n{end}\nThe records of all that ran are in {RESULTS}/. To go on: {again}", file=sys.stderr)
-        return end.code
-    console.print(f"\nDone in {in_minutes(pace.elapsed)}: comparison_report.html")
-    return 0
+        return session.ended(end, f"The records of all that ran are in {RESULTS}/. To go on: {session.again()}")
+    return session.done()
 
 
-def _next(run: Launches, outcome: Outcome | None) -> str | None:
+def _launch_all(session: Session, run: Launches, past: Past, limit: float | None, campaign: Steered) -> None:
+    longest: dict[str, float] = {}
+    outcome: Outcome | None = None
+    while planned := _next(run, outcome):
+        step, pace = step_number(planned.command), session.pace
+        needs = MARGIN * longest.get(step, max(longest.values(), default=0)) + REPORT_SECONDS
+        if limit is not None and planned.place and pace.elapsed + needs > limit:
+            session.say(f"\n{in_minutes(limit)} are as good as over. To go on: {session.again()}")
+            break
+        started = monotonic()
+        outcome = _launch(session, planned, past, campaign.outlives_failures)
+        longest[step] = max(monotonic() - started, longest.get(step, 0))
+
+
+def _next(run: Launches, outcome: Outcome | None) -> Planned | None:
     """The next command; None at the end."""
     try:
         return run.send(outcome)
@@ -79,15 +83,16 @@ def _next(run: Launches, outcome: Outcome | None) -> str | None:
         return None
 
 
-def _launch(launcher: Launcher, command: str, past: Past, outlives_failures: bool, console: Console) -> Outcome:
+def _launch(session: Session, planned: Planned, past: Past, outlives_failures: bool) -> Outcome:
     """Run a command, and say how it ended. Raises `LaunchError` where that ends the campaign."""
+    heading = f"Round {planned.place[0]}" if planned.place else "In between"
     try:
-        launcher.run(command)
+        session.launch(heading, f"{in_minutes(session.pace.elapsed)} gone", planned.command, planned.place)
     except LaunchError as error:
-        out_of_memory = past.newest_failure(command) == "out_of_memory"
-        if launcher.is_stopped or not (out_of_memory or outlives_failures) or command == REPORT:
+        out_of_memory = past.newest_failure(planned.command) == "out_of_memory"
+        if session.launcher.is_stopped or not (out_of_memory or outlives_failures) or not planned.place:
             raise
-        console.print("\nOut of memory: recorded, and the campaign goes on." if out_of_memory else f"\n{error}")
+        session.say("\nOut of memory: recorded, and the campaign goes on." if out_of_memory else f"\n{error}")
         return "out_of_memory" if out_of_memory else "failed"
     return "completed"
 
@@ -95,8 +100,8 @@ def _launch(launcher: Launcher, command: str, past: Past, outlives_failures: boo
 def rehearsed(run: Launches) -> list[str]:
     """Every command, as if each of them completed."""
     commands = []
-    command = _next(run, None)
-    while command:
-        commands.append(command)
-        command = _next(run, "completed")
-    return commands
+    planned = _next(run, None)
+    while planned:
+        commands.append(planned.command)
+        planned = _next(run, "completed")
+    return [*commands, REPORT]

@@ -19,10 +19,12 @@ import json, os, signal, sys, time
 from pathlib import Path
 step = Path(sys.argv[0]).name[:2]
 with open("log", "a") as log:
-    print(json.dumps({"step": step, "arguments": sys.argv[1:], "omp": os.environ.get("OMP_NUM_THREADS")}), file=log)
+    place = json.loads(os.environ.get("LAB_LAUNCH", "null"))
+    print(json.dumps({"step": step, "arguments": sys.argv[1:], "omp": os.environ.get("OMP_NUM_THREADS"),
+                      "place": place}), file=log)
 launch = sum(json.loads(line)["step"] == step for line in open("log"))
 if step == "01":
-    Path("results/01_environment-new.json").write_text(Path("environment.json").read_text())
+    Path(f"results/01_environment-{time.time_ns()}.json").write_text(Path("environment.json").read_text())
 print(f"output of {step}", flush=True)
 exec(Path("script.py").read_text())
 """
@@ -36,7 +38,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 # Planted, the fake scripts leave records as the real ones do, with the command that made them. Before it stand
-# `too_large`, at which batch a step is out of memory, and `faster`, how many times as fast its arguments make it.
+# `too_large`, at which batch a step is out of memory, and `faster`, how many times as fast its arguments make it; this
+# launch's own factor may stand there, too.
 LEAVES_RECORDS = """
 if step in ("02", "03", "04"):
     record = json.loads(Path("example.json").read_text())
@@ -44,15 +47,19 @@ if step in ("02", "03", "04"):
     start = "torchrun --standalone --nproc_per_node=2" if step == "04" else "python"
     batch = int(words[words.index("--batch-size") + 1]) // (2 if step == "03" else 1)
     now = str(time.time_ns())
-    record |= {"command": f"{start} {' '.join(words)}", "run_id": now, "started_at": now}
+    method = {"02": "single", "03": "dp", "04": "ddp"}[step]
+    record |= {"command": f"{start} {' '.join(words)}", "run_id": now, "started_at": now, "launch": place,
+               "step": step, "method": method}
     if faster:
+        factor = faster(words) if callable(faster) else faster
         for rank in record["ranks"]:
-            rank["step_seconds"] = [one / faster(words) for one in rank["step_seconds"]]
+            rank["step_seconds"] = [one / factor for one in rank["step_seconds"]]
     lost = batch >= too_large.get(step, 10**9)
     if lost:
         failure = {"kind": "out_of_memory", "rank": 0, "message": "-", "advice": "-"}
         record |= {"status": "failed", "failure": failure, "ranks": [], "epochs": [], "anatomy": None}
-    Path(f"results/{step}_{time.time_ns()}.json").write_text(json.dumps(record))
+    folder = words[words.index("--results-dir") + 1] if "--results-dir" in words else "results"
+    Path(f"{folder}/{step}_{time.time_ns()}.json").write_text(json.dumps(record))
     sys.exit(1 if lost else 0)
 """
 

@@ -60,7 +60,7 @@ def test_a_signal_ends_step_and_campaign(fake_lab, number, whole_group):
     assert process.returncode == 128 + number
     assert (fake_lab.folder / "got").read_text() == number.name
     assert not _is_alive(int((fake_lab.folder / "waiting").read_text()))
-    assert fake_lab.steps == ["01", "02", "03"]
+    assert (fake_lab.steps[-1], fake_lab.steps.count("05")) == ("03", 0)  # in the first round
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     assert f"stopped by {name} at step 03: python 03_" in errors
     assert "0 of 3 rounds are finished" in errors
@@ -73,7 +73,7 @@ def test_a_step_that_ends_well_all_the_same_is_the_last_one(fake_lab):
     _wait_for(fake_lab.folder / "waiting")
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
-    assert (process.returncode, fake_lab.steps) == (130, ["01", "02", "03"])
+    assert (process.returncode, fake_lab.steps[-1]) == (130, "03")
 
 
 @pytest.mark.parametrize("command", ["make lab", "make lab; echo and on"])

@@ -1,14 +1,19 @@
 """What the campaigns launch, as data."""
 
 import json
+import os
+import re
 import shlex
 import subprocess
+from collections import Counter
+from itertools import islice
 
 import pytest
 
 from campaigns.conftest import ROOT, SCRIPTS
 from common.campaigns.__main__ import STEERED
 from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.campaigns.orders import drawn_orders
 from common.campaigns.past import Past
 from common.campaigns.steering import rehearsed
 from common.command_line.flags import add_ddp_options, training_parser
@@ -37,20 +42,35 @@ def parsed(command: str):
 
 
 def test_the_lab_on_two_cores():
-    first, second, third = CAMPAIGNS["lab"].rounds(machine(), Chosen())
+    commands = CAMPAIGNS["lab"].commands(machine(), Chosen())
     sizes = "--model resnet18 --batch-size {} --epochs 3 --samples-per-epoch 128"
-    assert first[:-1] == [
+    assert commands == [
         f"python 02_baseline_single_gpu.py {sizes.format(16)}",
         f"python 03_dataparallel_training.py {sizes.format(32)} --gpus 0,1",
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py {sizes.format(16)}",
     ]
-    assert first[-1].startswith("python 05_performance_comparison.py ")
-    assert second == third == [*(f"{command} --anatomy-steps 0" for command in first[:-1]), first[-1]]
+    first, second, third = islice(CAMPAIGNS["lab"].rounds(machine(), Chosen(), 0), 3)
+    assert sorted(first) == sorted(commands)
+    assert sorted(second) == sorted(third) == sorted(f"{command} --anatomy-steps 0 --quiet" for command in commands)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 11])
+def test_each_round_has_an_order_and_everyone_every_place_once(count):
+    orders = list(islice(drawn_orders(count, 5), 3 * count))
+    for square in (orders[:count], orders[count : 2 * count]):
+        assert all(sorted(order) == list(range(count)) for order in [*square, *zip(*square, strict=True)])
+    assert orders == list(islice(drawn_orders(count, 5), 3 * count))
+
+
+def test_every_order_comes_as_often_as_every_other():
+    drawn = Counter(tuple(order) for seed in range(2000) for order in islice(drawn_orders(3, seed), 2))
+    assert len(drawn) == 6
+    assert all(abs(times / 4000 - 1 / 6) < 0.03 for times in drawn.values())
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
 def test_the_lab_on_gpus_measures_enough_steps(gpus):
-    for command in CAMPAIGNS["lab"].rounds(machine(gpus), Chosen())[0][:-1]:
+    for command in CAMPAIGNS["lab"].commands(machine(gpus), Chosen()):
         args = parsed(command)
         batch = args.batch_size * (gpus if args.method == "ddp" else 1)
         assert args.epochs * (args.samples_per_epoch // batch) >= 40
@@ -58,7 +78,7 @@ def test_the_lab_on_gpus_measures_enough_steps(gpus):
 
 def test_the_lab_on_two_h100s_is_quick():
     """By the rates and times of the records in results/examples/h100x2: what a launch takes outside of measuring."""
-    args = parsed(CAMPAIGNS["lab"].rounds(machine(2), Chosen())[0][0])
+    args = parsed(CAMPAIGNS["lab"].commands(machine(2), Chosen())[0])
     training = sum(args.epochs * args.samples_per_epoch / rate for rate in (1690, 1045, 3282))
     first_page = 35 + (17 + 23 + 32) + training + 3
     assert first_page <= 150 - 20
@@ -66,8 +86,9 @@ def test_the_lab_on_two_h100s_is_quick():
 
 
 def test_the_exercise_is_the_published_one():
-    (commands,) = CAMPAIGNS["exercise"].rounds(machine(gpus=8), Chosen())
-    assert commands == [
+    exercise = CAMPAIGNS["exercise"]
+    assert exercise.repeats == 1
+    assert [*exercise.commands(machine(gpus=8), Chosen()), exercise.report] == [
         "python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5",
         "python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3",
         "torchrun --standalone --nproc_per_node=4 04_ddp_training.py --model resnet50 --batch-size 64 --epochs 5",
@@ -79,8 +100,7 @@ def test_the_exercise_is_the_published_one():
 def test_what_is_chosen_overrides_every_campaign():
     chosen = Chosen(model="a b", batch=8, epochs=7, devices=3, samples=99, repeats=1)
     for campaign in CAMPAIGNS.values():
-        (commands,) = campaign.rounds(machine(gpus=8), chosen)
-        for command in commands[:-1]:
+        for command in campaign.commands(machine(gpus=8), chosen):
             args = parsed(command)
             assert (args.model, args.epochs, args.samples_per_epoch) == ("a b", 7, 99)
             assert args.batch_size == (24 if args.method == "dp" else 8)
@@ -91,8 +111,8 @@ def test_what_is_chosen_overrides_every_campaign():
 @pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_every_command_is_one_that_its_script_takes(name, here):
-    for commands in CAMPAIGNS[name].rounds(here, Chosen()):
-        for command in commands[:-1]:
+    for commands in islice(CAMPAIGNS[name].rounds(here, Chosen(), 0), 2):
+        for command in commands:
             parsed(command)
     assert all(word in SCRIPTS.values() for word in " ".join(commands).split() if word.endswith(".py"))
 
@@ -100,23 +120,23 @@ def test_every_command_is_one_that_its_script_takes(name, here):
 @pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
 @pytest.mark.parametrize("name", STEERED)
 def test_every_command_of_a_steered_campaign_is_one_that_its_script_takes(name, here):
-    commands = rehearsed(STEERED[name].launches(here, Chosen(), Past(None, here)))
+    commands = rehearsed(STEERED[name].launches(here, Chosen(), 0, Past(None, here)))
     runs = [parsed(command) for command in commands if " 05_" not in command]
     assert len({run.model for run in runs}) == 1
     assert min(run.epochs * (run.samples_per_epoch // run.batch_size) for run in runs if run.method == "single") >= 10
 
 
 def test_each_sweep_begins_with_the_default_options_and_sets_another_one_in_every_other_launch():
-    first, *others = CAMPAIGNS["sweep"].rounds(machine(gpus=2), Chosen())[0][:-1]
+    first, *others = CAMPAIGNS["sweep"].commands(machine(gpus=2), Chosen())
     assert len(others) == len(set(others)) == 9
     assert all(command.startswith(f"{first} --") for command in others)
-    cores = CAMPAIGNS["sweep"].rounds(machine(), Chosen())[0]
+    cores = CAMPAIGNS["sweep"].commands(machine(), Chosen())
     assert not [command for command in cores if "--sync-bn" in command]  # needs GPUs
 
 
 @pytest.mark.parametrize(("torch", "newer"), [("2.11.0+cu130", 0), ("2.12.1", 1), ("2.15.0", 2)])
 def test_a_sweep_leaves_out_the_options_that_this_torch_lacks(torch, newer):
-    commands = CAMPAIGNS["sweep"].rounds(machine(torch=torch), Chosen())[0]
+    commands = CAMPAIGNS["sweep"].commands(machine(torch=torch), Chosen())
     assert len([c for c in commands if "--batched-grad-copy" in c or "--lazy-bucket-allocation" in c]) == newer
 
 
@@ -124,17 +144,24 @@ def test_a_sweep_leaves_out_the_options_that_this_torch_lacks(torch, newer):
 def test_no_two_campaigns_have_runs_that_would_be_pooled(here):
     work = {}
     for name, campaign in CAMPAIGNS.items():
-        args = parsed(campaign.rounds(here, Chosen())[0][-2])
+        args = parsed(campaign.commands(here, Chosen())[-1])
         work[name] = (args.model, args.samples_per_epoch)
     assert len(set(work.values())) == len(work)
 
 
 def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
     (fake_lab.folder / "results/01_environment-new.json").write_text((fake_lab.folder / "environment.json").read_text())
+    (fake_lab.folder / "results/01_zz.json").write_text("damaged, and the newest")
+    os.mkfifo(fake_lab.folder / "results/01_a_pipe.json")
     done = fake_lab.run("lab", "--dry-run", "--repeats", "2")
-    rounds = CAMPAIGNS["lab"].rounds(machine(), Chosen(repeats=2))
-    assert done.stdout.splitlines() == ["python 01_environment_check.py", *rounds[0], *rounds[1]]
+    (seed,) = re.findall("SEED=([0-9]+)", done.stdout)
+    first, second = islice(CAMPAIGNS["lab"].rounds(machine(), Chosen(), int(seed)), 2)
+    check, drawn, *lines = done.stdout.splitlines()
+    assert (check, drawn[0]) == ("python 01_environment_check.py", "#")
+    report = CAMPAIGNS["lab"].report
+    assert lines == ["# Round 1", *first, f"{report} --quiet", "# Round 2", *second, report]
     assert fake_lab.log == []
+    assert fake_lab.run("lab", "--dry-run", "--repeats", "2", "--seed", seed).stdout == done.stdout
 
 
 @pytest.mark.parametrize("target", CAMPAIGNS | STEERED)
@@ -142,7 +169,8 @@ def test_variables_of_make_reach_the_runner(target, tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
-    values = {"MODEL": "resnet18", "BATCH": "8", "EPOCHS": "2", "SAMPLES": "64", "DEVICES": "3", "REPEATS": "1"}
+    values = {"MODEL": "resnet18", "BATCH": "8", "EPOCHS": "2", "SAMPLES": "64", "DEVICES": "3", "REPEATS": "1",
+              "TOLERANCE": "2.5", "MINUTES": "4", "SEED": "9"}  # fmt: skip
     given = [f"{name}={value}" for name, value in values.items()]
     make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", "-o", ".venv/lab", f"BIN={tmp_path}", target]
     done = subprocess.run([*make, *given], capture_output=True, text=True, check=True)

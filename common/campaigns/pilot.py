@@ -1,0 +1,80 @@
+"""How long an epoch of `make lab` is on GPUs: a short run of 02 measures how fast they are, and what a launch costs.
+
+A launch of step 02 takes 7.5 s on an H200 besides its measured steps, whatever their number. So a longer epoch buys
+precision for less than another launch does; and on a slow GPU it must not be so long that three rounds miss the time.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from common.campaigns.arrivals import RUNS, Arrivals
+from common.campaigns.launches import QUIET, SINGLE, WITHOUT_ANATOMY, Campaign, Chosen, Sizes
+from common.campaigns.session import Session
+from common.records import Environment, epoch_seconds, throughput
+
+STEPS = 20
+"""Of the pilot; and of all devices in an epoch, the fewest that are worth a launch."""
+MEASURED_PER_LAUNCH = 2.5
+"""Seconds of measured steps in step 02 for each second that a launch costs besides. 04 on N GPUs measures an N-th of
+it, and costs more."""
+LAUNCH_GROWS = 1.2
+"""What a launch of 02, 03 or 04 costs on average, in launches of 02."""
+SHARE_OF_ROUNDS = 0.75
+"""Of the campaign's time. Step 01, the pilot, the anatomy of the first round and the page take the rest."""
+
+
+def with_epochs_that_fit(session: Session, campaign: Campaign, here: Environment) -> Chosen:
+    """What was chosen, and how many samples an epoch has. Without a word where there is nothing to choose.
+
+    Raises `LaunchError` where the pilot fails, as step 02 would.
+    """
+    chosen = session.chosen
+    if not here.gpus or campaign.tolerance is None or chosen.samples or chosen.epochs:
+        return chosen
+    devices = campaign.devices(here, chosen)
+    sizes = campaign.sizes["cuda"].chosen_for(chosen, devices)
+    with TemporaryDirectory() as folder:
+        command = _command(sizes, folder)
+        session.say(f"\nA pilot, to choose how long an epoch is (SAMPLES):\n$ {command}")
+        started = monotonic()
+        session.launcher.run(command)
+        seconds = monotonic() - started
+        records = list(Arrivals(Path(folder), RUNS, only_new=False).records())
+    rate = throughput(records[0]) if records else None
+    if not rate:
+        return chosen
+    besides = seconds - sum(epoch_seconds(records[0]))
+    samples = epoch_samples(rate, besides, sizes, devices, 60 * (chosen.minutes or campaign.minutes))
+    session.say(f"{rate:,.0f} samples/s, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
+    return replace(chosen, samples=samples)
+
+
+def epoch_samples(rate: float, besides: float, sizes: Sizes, devices: int, seconds: float) -> int:
+    """Samples of an epoch that is long enough for what a launch costs, and leaves three rounds within `seconds`.
+
+    `rate` is one device's, in samples per second; `sizes.min_samples` is what an epoch has without a pilot.
+    """
+    steps_in = rate / sizes.epochs / sizes.batch  # of an epoch, for each second that 02 measures
+    wanted = MEASURED_PER_LAUNCH * besides * steps_in
+    # 03 may be no faster than 02; 04 is, about as many times as there are devices.
+    fitting = (SHARE_OF_ROUNDS * seconds / 3 - 3 * LAUNCH_GROWS * besides) / (2 + 1 / devices) * steps_in
+    usual = sizes.min_samples / sizes.batch
+    steps = max(_coarse(min(wanted, fitting)), usual if usual <= fitting else STEPS * devices)
+    return math.ceil(steps / devices) * devices * sizes.batch
+
+
+def _coarse(steps: float) -> int:
+    """The next lower of 1, 2, 3, 4, 6, 8, 12, …: two campaigns on one machine are to choose the same."""
+    power = 1 << max(0, math.floor(math.log2(max(1, steps))))
+    return power * 3 // 2 if steps >= power * 1.5 and power > 1 else power
+
+
+def _command(sizes: Sizes, folder: str) -> str:
+    samples = f" --samples-per-epoch {STEPS * sizes.batch}{WITHOUT_ANATOMY}{QUIET} --results-dir {shlex.quote(folder)}"
+    return SINGLE.format(model=shlex.quote(sizes.model), batch=sizes.batch, epochs=1, samples=samples)
