@@ -1,7 +1,8 @@
 """Every number of step 05 on the example records is what it was before the rooms were rebuilt.
 
-`tests/data/pinned_numbers.json` was computed by the code of before. What has changed since on purpose is no number of
-these: the order of the groups, the terms on which loader workers are compared, and the load that a run met.
+`tests/data/pinned_numbers.json` was computed by the code of before. What has changed since on purpose: the order of the
+groups, the terms on which loader workers are compared, the load that a run met; and ratios between rows of fewer than
+three runs have lost their intervals, which knew nothing of the difference between launches. Their values stay.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def test_the_csv_has_every_estimate(example):
             before["runs"],
         )
         for name, column in CSV_NAMES.items():
-            same_estimate(line, column, before[name])
+            of_few_runs = name in ("speed_up", "efficiency") and is_of_few_runs(row, row.baseline)
+            same_estimate(line, column, before[name] and [before[name][0], None, None] if of_few_runs else before[name])
         for phase, ends in (before["phases"] or {}).items():
             same_estimate(line, f"{phase.replace(' ', '_')}_seconds", ends)
         assert line["data_wait_share"] == close(before["data_wait_share"])
@@ -71,6 +73,11 @@ def test_the_csv_has_every_estimate(example):
             assert math.isnan(line["energy_joules_per_thousand_samples"])
         else:
             assert line["energy_joules_per_thousand_samples"] == close(before["joules_per_thousand_samples"])
+
+
+def is_of_few_runs(*rows):
+    """Whether one of them has no three runs, so that a ratio has no interval."""
+    return any(row and len(row.runs) < 3 for row in rows)
 
 
 def same_estimate(line, column, before):
@@ -112,4 +119,8 @@ def test_verdicts(example):
                 ratio, names = verdict["ratio"], [WORDS.text(verdict["one"]), WORDS.text(verdict["other"])]
                 ratio = ratio if names == [one, other] else ratio.inverse()
                 assert sorted(names) == sorted([one, other])
-                assert [ratio.value, *ratio.interval] == close(numbers)
+                of_group = {WORDS.text(row.name): row for row in part.group.rows}
+                if is_of_few_runs(*map(of_group.get, (one, other))):
+                    assert ratio.interval is None
+                    numbers = numbers[:1]
+                assert [ratio.value, *(ratio.interval or ())] == close(numbers)

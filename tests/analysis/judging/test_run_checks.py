@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record
-from analysis.views import outcome
+from analysis.views import outcome, reason
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
 from common.records import GpuHealth
@@ -62,7 +62,10 @@ def test_the_hosts_clock_is_held_against_the_devices():
     record.ranks[1].host_epoch_seconds[1] *= 1.009
     assert outcome(record, "clock") == "passed"
     record.ranks[1].host_epoch_seconds[1] *= 1.01
+    assert outcome(record, "clock") == "warning"  # short epochs on a busy host
+    record.ranks[1].host_epoch_seconds[1] *= 1.04
     assert outcome(record, "clock") == "failed"
+    assert "its speed is withheld" in reason(record, "clock")
 
 
 def test_warm_up():
