@@ -34,8 +34,8 @@ from common.records import (  # noqa: E402  (the repository is no package)
     World,
 )
 
-CASES = (("long", 1_000, 4_000, 2, 30), ("small", 10_000, 20, 1, 60))
-"""Name, records, steps, ranks, goal in seconds."""
+CASES = (("long", 1_000, 4_000, 30), ("small", 10_000, 20, 60))
+"""Name, records, steps, goal in seconds."""
 METHODS = (("02", "single", 1), ("03", "dp", 2), ("04", "ddp", 2))
 MODELS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "vit_b_16")
 BATCH = 16
@@ -43,10 +43,10 @@ ANATOMY_STEPS = 20
 PHASES = ("data wait", "forward", "loss", "backward", "exchange", "optimizer")
 
 
-def make_record(number: int, steps: int, ranks: int) -> Record:
+def make_record(number: int, steps: int) -> Record:
     """A valid run; number decides method and model, so that a folder holds several groups of repeats."""
     step, method, devices = METHODS[number % 3]
-    rng, batch = random.Random(number), BATCH * devices
+    rng, batch, ranks = random.Random(number), BATCH * devices, devices if method == "ddp" else 1
     traces = []
     for rank in range(ranks):
         times = [0.1 * rng.uniform(0.95, 1.05) for _ in range(steps)]
@@ -88,11 +88,11 @@ def make_anatomy(ranks: int, rng: random.Random) -> Anatomy:
 
 
 def main() -> None:
-    for name, records, steps, ranks, goal in CASES:
+    for name, records, steps, goal in CASES:
         with tempfile.TemporaryDirectory() as folder:
             for number in range(records):
                 path = Path(folder) / f"run-{number:05}.json"
-                path.write_text(make_record(number, steps, ranks).model_dump_json())
+                path.write_text(make_record(number, steps).model_dump_json())
             size = sum(path.stat().st_size for path in Path(folder).iterdir())
             began = time.perf_counter()
             subprocess.run(
@@ -102,7 +102,7 @@ def main() -> None:
             elapsed = time.perf_counter() - began
             page = (Path(folder) / "report.html").stat().st_size
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
-        folder_size = f"{records:,} records of {steps:,} steps × {ranks} ranks, {size / 2**20:.0f} MiB"
+        folder_size = f"{records:,} records of {steps:,} steps, {size / 2**20:.0f} MiB"
         cost = f"{elapsed:.1f} s (goal {goal} s), peak memory so far {peak:.0f} MiB, page {page / 2**20:.2f} MiB"
         print(f"{name}: {folder_size}: {cost}")
 

@@ -55,6 +55,9 @@ def _launches(times: LaunchTimes, words: Sentences) -> RenderableType:
     ):
         first = words.say(f"part.{what}") if what else ""
         rows.add_row(first, words.say(f"part.{who}", workers=times.workers), FORMS["duration"](seconds))
+    if not times.is_plausible:
+        doubt = Text(words.say("part.launches_implausible", workers=times.workers), style="yellow")
+        return section(words.say("part.launches"), rows, doubt)
     return section(words.say("part.launches"), rows, _use(words.say("part.launches_use")))
 
 

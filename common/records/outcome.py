@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.records.values import (
     Amount,
@@ -142,6 +142,13 @@ class Parity(Part):
     shards: Count = 0
     seconds: Seconds = 0.0
     note: str = ""
+
+    @model_validator(mode="after")
+    def _passed_within_its_tolerance(self) -> Parity:
+        error, tolerance = self.max_relative_error, self.tolerance
+        if self.outcome == "passed" and error is not None and tolerance is not None and error > tolerance:
+            raise ValueError(f"parity passed with an error of {error:g}, its tolerance is {tolerance:g}")
+        return self
 
 
 class Resumed(Part):

@@ -95,6 +95,10 @@ class AllReduce(Part):
     """Sizes for which no time was left."""
 
 
+CLEARLY_FASTER = 0.8
+"""Share of a time below which another one is no chance any more: medians of seven chunks differ by a few percent."""
+
+
 class LaunchTimes(Part):
     """What the host needs to start small work on a device; the device's own time is not in it."""
 
@@ -111,6 +115,16 @@ class LaunchTimes(Part):
     launching thread does the work as well, and its time is in it."""
     first_convolution_seconds: PositiveSeconds
     """The same in a thread that has just started."""
+
+    @property
+    def is_plausible(self) -> bool:
+        """False where each of several launches clearly faster than one alone: something else slowed that one."""
+        return min(self.threads_seconds, self.processes_seconds) >= CLEARLY_FASTER * self.alone_seconds
+
+    @property
+    def threads_are_dearer(self) -> bool:
+        """Whether a launch takes clearly longer in threads than alone, and than in processes."""
+        return max(self.alone_seconds, self.processes_seconds) < CLEARLY_FASTER * self.threads_seconds
 
 
 class Together(Part):

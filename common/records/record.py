@@ -13,6 +13,8 @@ from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
 from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Method, Part, Texts
 
+STEP_OF: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}
+
 
 class Record(Part):
     """One launch of 02, 03 or 04: one JSON file."""
@@ -75,6 +77,23 @@ class Record(Part):
             raise ValueError(f"a rank twice among {ranks[:8]}")
         if self.status == "completed" and not (self.epochs and self.ranks):
             raise ValueError("a completed run without epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _method_and_world_agree(self) -> Record:
+        """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
+        compared with it."""
+        if self.status != "completed":
+            return self
+        devices, processes = self.world.devices, self.world.processes
+        if self.step != STEP_OF[self.method]:
+            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {STEP_OF[self.method]}")
+        if self.method == "single" and devices > 1:
+            raise ValueError(f"method single on {devices} devices")
+        if processes != (devices if self.method == "ddp" else 1):
+            raise ValueError(f"method {self.method} on {devices} devices in {processes} processes")
+        if len(self.ranks) != processes:
+            raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")
         return self
 
 

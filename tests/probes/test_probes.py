@@ -18,7 +18,16 @@ from common.console import probe_tables as tables
 from common.probes import compute, launch_times, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
-from common.records import AllReduce, AllReduceTime, Copy, EnvironmentRecord, MatmulRate, MemoryRate, Probes
+from common.records import (
+    AllReduce,
+    AllReduceTime,
+    Copy,
+    EnvironmentRecord,
+    LaunchTimes,
+    MatmulRate,
+    MemoryRate,
+    Probes,
+)
 from common.sentences import Sentences
 
 KIB = 2**10
@@ -66,6 +75,16 @@ def test_what_arrived_wrong_has_no_speed():
 
 
 # ------------------------------------------------------------------------------------------------ one device
+
+
+@pytest.mark.parametrize(("together", "is_implausible"), [(1.6e-6, True), (4.5e-6, False)])
+def test_launches_that_cannot_be_are_called_implausible_and_explained_by_nothing(together, is_implausible):
+    """One alone takes 5 µs; each of two at once cannot be three times as fast."""
+    times = LaunchTimes(workers=2, alone_seconds=5e-6, threads_seconds=9e-6, processes_seconds=together,
+                        convolution_seconds=1e-5, first_convolution_seconds=2e-3)  # fmt: skip
+    text = " ".join(shown(Probes(seconds=1.0, launches=times)).split())
+    assert ("Implausible: each of 2 launches clearly faster than one alone" in text) is is_implausible
+    assert ("why threads" in text) is not is_implausible
 
 
 def test_a_core_multiplies_matrices_in_both_precisions():

@@ -54,9 +54,9 @@ def with_steps(record: dict, *ranks: list[float], steps_per_epoch: int) -> Recor
         }
         for number, steps in enumerate(ranks)
     ]
-    one = record["epochs"][0]
+    one, world = record["epochs"][0], record["world"] | {"devices": len(ranks), "processes": len(ranks)}
     return Record.model_validate(
-        record | {"ranks": traces, "epochs": [one | changes | {"epoch": e + 1} for e in range(epochs)]}
+        record | {"world": world, "ranks": traces, "epochs": [one | changes | {"epoch": e + 1} for e in range(epochs)]}
     )
 
 

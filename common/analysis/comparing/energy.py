@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
+
+from common.analysis.statistics.estimates import Estimate, mean_of_runs
 
 GPU = ["host", "index"]
 """A GPU that several replicas share draws its power once."""
@@ -20,6 +23,8 @@ class Energy:
     samples: int
     idle_joules: float | None
     """What they would have drawn with nothing to do; None where the idle power is not known."""
+    by_run: Sequence[float] = ()
+    """Joules per sample of each run."""
 
     @property
     def joules_per_epoch(self) -> float:
@@ -32,6 +37,12 @@ class Energy:
         return 1000 * self.joules / self.samples
 
     @property
+    def per_thousand(self) -> Estimate:
+        """The same with its error, from the differences between runs; without one below three of them."""
+        error = mean_of_runs([*map(Estimate, self.by_run)]) if len(self.by_run) > 2 else Estimate(0.0)
+        return replace(error, value=self.joules_per_thousand_samples)
+
+    @property
     def idle_share(self) -> float | None:
         """Idle watts × seconds / joules."""
         return self.idle_joules / self.joules if self.idle_joules is not None and self.joules else None
@@ -39,7 +50,7 @@ class Energy:
 
 def energy_by_device(table: pd.DataFrame) -> dict[tuple[str, int], Energy]:
     """Each GPU of a row, by host and index, over the runs that measured it: a ratio of sums, as throughput is."""
-    counted = table.reset_index().drop_duplicates(["run", *GPU], keep="last").dropna(subset=["energy_joules"])
+    counted = _counted(table)
     if counted.empty:
         return {}
     idle = counted["idle_watts"].astype(float) * counted["measured_seconds"]
@@ -67,4 +78,11 @@ def total_energy(table: pd.DataFrame, parts: dict[tuple[str, int], Energy]) -> E
     first, *_ = parts.values()
     idle = [part.idle_joules for part in parts.values()]
     joules = sum(part.joules for part in parts.values())
-    return Energy(joules, first.epochs, first.samples, None if None in idle else sum(idle))
+    each = _counted(table).groupby("run", sort=False).agg(joules=("energy_joules", "sum"), samples=("samples", "first"))
+    by_run = (each["joules"] / each["samples"]).tolist()
+    return Energy(joules, first.epochs, first.samples, None if None in idle else sum(idle), by_run)
+
+
+def _counted(table: pd.DataFrame) -> pd.DataFrame:
+    """A line for each GPU of each run that measured it."""
+    return table.reset_index().drop_duplicates(["run", *GPU], keep="last").dropna(subset=["energy_joules"])

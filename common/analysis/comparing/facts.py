@@ -113,8 +113,8 @@ def _whole(value: float) -> int | float:
 TERMS = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
          "oversubscribed", *OTHER_FACTS[:-1])  # fmt: skip
 """Everything of a configuration but DDP's options: rows of equal terms show what the options do."""
-CONFIGURATION = (*TERMS, "failed_parity", OPTIONS)
-"""Runs that agree in all of these are repeats of each other and are pooled. A run that failed parity never joins."""
+CONFIGURATION = (*TERMS, "failed_check", OPTIONS)
+"""Runs that agree in all of these are repeats of each other and are pooled. A run whose speed cannot be never joins."""
 
 
 def ddp_flags(options: DdpOptions | None) -> str:

@@ -123,14 +123,15 @@ def _row(tables: Tables, of_row: pd.DataFrame) -> Row:
 
 
 def _finish(group: Group) -> Group:
-    """Find each row's standard, order and name the rows, find their baselines."""
-    _link_standards(group.rows)
-    group.rows.sort(key=_place)
-    name_rows(group.rows)
-    singles = [row for row in group.rows if row.method == "single" and row.is_valid]
+    """Find each row's baseline and standard, order and name the rows."""
+    # Baselines first: a row that is too fast beside its own is not valid, and neither a standard nor named as one.
+    singles = sorted((row for row in group.rows if row.method == "single" and row.is_valid), key=_place)
     for row in group.rows:
         if row.method != "single":
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
+    _link_standards(group.rows)
+    group.rows.sort(key=_place)
+    name_rows(group.rows)
     return group
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
+from common.analysis.comparing.impossible import is_impossible
 from common.analysis.comparing.pairing import MIN_PAIRS, in_turn, paired_runs
 from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
 from common.analysis.comparing.row_name import RowName
@@ -22,9 +23,6 @@ from common.records import Method, Record
 
 ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
-
-WHERE_DISTURBED = 2.0
-"""By how much the error of a comparison grows where a run had not the machine to itself: docs/reliability.md."""
 
 
 @dataclass(eq=False)
@@ -71,13 +69,37 @@ class Row:
 
     @property
     def is_valid(self) -> bool:
-        """False where parity failed: then every speed is withheld."""
-        return not self.runs[-1].failed_parity
+        """False where a self-check says that the speed cannot be: then every speed is withheld."""
+        return not self.failed_check
 
     @cached_property
+    def failed_check(self) -> str:
+        """That self-check: of the runs, or `efficiency`; nothing where there is none."""
+        return self.runs[-1].failed_check or ("efficiency" if self.impossible_efficiency else "")
+
+    @cached_property
+    def impossible_efficiency(self) -> Estimate | None:
+        """The scaling efficiency, where it cannot be."""
+        one = self.baseline
+        if one is None or one.throughput is None:
+            return None
+        found = _throughput_ratio(self, one).times(1 / self.devices)
+        shares = {row.record.config.per_device_batch_size for row in (self, one)}
+        return found if is_impossible(found, same_batch=len(shares) == 1) else None
+
+    @cached_property
+    def _pooled(self) -> Estimate:
+        return mean_of_runs([run.seconds_per_sample for run in self.runs])
+
+    @property
     def seconds_per_sample(self) -> Estimate | None:
         """Pooled over the runs; None where withheld."""
-        return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
+        return self._pooled if self.is_valid else None
+
+    @property
+    def missing_runs(self) -> int:
+        """So many more are needed before the row may win or lose."""
+        return max(0, ENOUGH_RUNS - len(self.runs))
 
     @property
     def throughput(self) -> Estimate | None:
@@ -193,18 +215,21 @@ class Row:
 def times_as_fast(one: Row, other: Row) -> Estimate:
     """Throughput of `one` over that of `other`; neither may be withheld.
 
-    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair. Where
-    one of them was disturbed the error counts double: what comes and goes meets one of a pair and not the other, and so
-    few runs do not show how much that is.
+    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair. With
+    fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
+    between launches.
     """
+    return _throughput_ratio(one, other)
+
+
+def _throughput_ratio(one: Row, other: Row) -> Estimate:
+    if one.missing_runs or other.missing_runs:
+        return Estimate(other._pooled.value / one._pooled.value)
     pairs = paired_runs(one, other)
     if pairs:
         seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
-        quotient = paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
-    else:
-        quotient = ratio(one.throughput, other.throughput)
-    disturbed = any(run.was_disturbed for row in (one, other) for run in row.runs)
-    return quotient.with_error_times(WHERE_DISTURBED) if disturbed else quotient
+        return paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
+    return ratio(other._pooled, one._pooled)
 
 
 def times_as_fast_beside(row: Row, other: Row) -> Estimate:

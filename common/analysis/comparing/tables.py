@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
-from common.analysis.reading.runs import Run
-from common.records import EnvironmentRecord, machine_of
+from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS, group_facts, other_facts
+from common.analysis.reading.runs import Run, with_lasting_limits
+from common.records import EnvironmentRecord, Record, machine_of
 
 Line = dict[str, Any]
 
@@ -36,10 +36,11 @@ class Tables:
 
 def tidy(runs: Sequence[Run], probed: Sequence[EnvironmentRecord] = ()) -> Tables:
     """Build all tables."""
+    runs = with_lasting_limits(runs, lambda run: _weak_group(run.record))
     numbered = list(enumerate(runs))
     hosts = {machine_of(run.record.environment): run.record.environment.hostname for run in runs}
     return Tables(
-        all_runs=list(runs),
+        all_runs=runs,
         runs=table_of((_run(run) for run in runs), ["is_comparable"]),
         devices=table_of((line for place, run in numbered for line in _devices(place, run, hosts)), ["run"]).set_index(
             "run"
@@ -49,6 +50,11 @@ def tidy(runs: Sequence[Run], probed: Sequence[EnvironmentRecord] = ()) -> Table
         probes=table_of((line for record in probed for line in _probes(record)), ["probe"]),
         probed=probed,
     )
+
+
+def _weak_group(record: Record) -> tuple:
+    facts = group_facts(record)
+    return tuple(facts[name] for name in (*KEY, BATCH["weak"]))
 
 
 def table_of(lines: Iterable[Line], at_least: Sequence[str] = ()) -> pd.DataFrame:
@@ -81,6 +87,7 @@ def _run(run: Run) -> Line:
         "finished_at": record.finished_at,
         "is_comparable": run.is_comparable,
         "failed_parity": run.failed_parity,
+        "failed_check": run.failed_check,
         "devices": world.devices,
         "processes": world.processes,
         "device_kind": world.device_kind,

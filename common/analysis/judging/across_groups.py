@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from common.analysis.comparing.batches import batch_series
-from common.analysis.comparing.groups import configurations
+from common.analysis.comparing.groups import Group, configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.rungs import ladder_of
 from common.analysis.comparing.tables import Tables
@@ -35,9 +35,11 @@ class AcrossGroups:
     """Runs that batches and the ladder tell of."""
 
 
-def across_groups(tables: Tables, runs: Sequence[Run]) -> AcrossGroups:
-    """Look at every configuration; `runs` are all runs, for those that did not complete."""
-    rows = configurations(tables)
+def across_groups(tables: Tables, runs: Sequence[Run], groups: Sequence[Group]) -> AcrossGroups:
+    """Look at every configuration but those that are not valid in their group; `runs` are all runs, for those that did
+    not complete."""
+    withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+    rows = [row for row in configurations(tables) if row.runs[-1].file not in withheld]
     pairs = one_changes(rows)
     batches = [catching_up(series) for series in batch_series(rows, runs)[:MAX_SERIES]]
     ladder = ladder_of(rows, runs)

@@ -18,7 +18,7 @@ from common.analysis.findings import Finding, finding
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
-from common.analysis.statistics.estimates import distinguishable
+from common.analysis.statistics.estimates import distinguishable, ratio
 from common.records import Method
 
 EXPOSED_LIMIT = 0.10
@@ -52,6 +52,11 @@ class Situation:
         """By value alone; whether it shows is for the rules to say."""
         return max(self.rows.values(), key=lambda row: row.throughput.value)
 
+    def of_several(self, method: Method) -> Row | None:
+        """A method's row where it had several devices: on one nothing is exchanged."""
+        row = self.rows.get(method)
+        return row if row and row.devices > 1 else None
+
 
 def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
@@ -77,7 +82,7 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
     if all(row.devices == 1 for row in here.rows.values()):
         yield _advice("no_wrapper", because)
     elif not distinguishable(lead):
-        yield _advice("measure_longer", because)
+        yield _advice("measure_longer" if lead.interval else "more_rounds", because)
     elif not clearly_fastest(lead):
         yield _advice("either", because, first=here.fastest.name, second=rival.name)
     else:
@@ -93,7 +98,7 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
-    row = here.rows.get("ddp")
+    row = here.of_several("ddp")
     found = row and row.anatomy
     if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
         return
@@ -106,7 +111,7 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:
     """So little overlaps that fewer, larger messages are quicker."""
-    row = here.rows.get("ddp")
+    row = here.of_several("ddp")
     gain = row and row.anatomy and row.anatomy.overlap_gain
     if gain and gain.is_below_zero:
         loss = gain.negated()
@@ -118,7 +123,7 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
 
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
     """DP spends its time on copies that DDP does not make; silent where DDP was measured, which says more."""
-    row = here.rows.get("dp")
+    row = here.of_several("dp")
     if not row or not row.anatomy or "ddp" in here.rows:
         return
     phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
@@ -171,13 +176,14 @@ def faster_precision(here: Situation) -> Iterator[Advice]:
 
 
 def least_energy(here: Situation) -> Iterator[Advice]:
-    """The fastest method is not the one that draws least."""
-    drawn = {row.method: row.energy.joules_per_thousand_samples for row in here.rows.values() if row.energy}
+    """The fastest method is not the one that draws least, and the whole interval says so."""
+    drawn = {row.method: row.energy.per_thousand for row in here.rows.values() if row.energy}
     most = drawn.get(here.fastest.method)
-    least = min(drawn, key=drawn.get, default=None)
-    if most and drawn[least] < (1 - ENERGY_GAIN) * most:
-        yield _advice("least_energy", row=here.rows[least].name, joules=drawn[least], fastest=here.fastest.name,
-                      fastest_joules=most)  # fmt: skip
+    least = min(drawn, key=lambda method: drawn[method].value, default=None)
+    share = ratio(drawn[least], most) if most and most.value else None
+    if share and share.interval and share.interval[1] < 1 - ENERGY_GAIN:
+        yield _advice("least_energy", row=here.rows[least].name, joules=drawn[least].value, fastest=here.fastest.name,
+                      fastest_joules=most.value, share=share)  # fmt: skip
 
 
 RULES: dict[str, Callable[[Situation], Iterator[Advice]]] = {

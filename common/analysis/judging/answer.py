@@ -10,14 +10,14 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
 from common.analysis.judging.headline import device_here
 from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
-from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.estimates import Estimate, ratio
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -108,7 +108,7 @@ def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
         return Cell(1.0, "×", notes=(finding("note.speed", speed=row.throughput),), warnings=doubts)
     if row.speed_up is None:
         return speed_cell(row, doubts)
-    return estimate_cell(row.speed_up, "×", finding("note.speed", speed=row.throughput), warnings=doubts)
+    return ratio_cell(row.speed_up, "×", finding("note.speed", speed=row.throughput), warnings=doubts)
 
 
 def _memory(row: Row, one: Row | None) -> Cell:
@@ -138,8 +138,11 @@ def _process_memory(total: int, one: Row | None) -> Cell:
 def _energy(row: Row, one: Row | None) -> Cell:
     if row.energy is None:
         return not_available(finding("note.not_counted"))
-    joules = row.energy.joules_per_thousand_samples / 1000
+    drawn = row.energy.per_thousand.times(1 / 1000)
     if one is None or not one.energy:
-        return Cell(joules, "J")
-    ratio = 1000 * joules / one.energy.joules_per_thousand_samples
-    return Cell(ratio, "times", notes=(finding("note.joules", joules=joules),))
+        return Cell(drawn.value, "J", interval=drawn.interval)
+    joules = finding("note.joules", joules=drawn.value)
+    if row is one:
+        return Cell(1.0, "times", notes=(joules,))
+    times = ratio(row.energy.per_thousand, one.energy.per_thousand)
+    return Cell(times.value, "times", interval=times.interval, notes=(joules,))

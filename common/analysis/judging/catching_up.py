@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from common.analysis.comparing.batches import BatchSeries
 from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.rows import ENOUGH_RUNS
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
-from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell
+from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.statistics.estimates import Estimate
 from common.records import Method
@@ -39,9 +40,9 @@ def catching_up(series: BatchSeries) -> CatchingUp:
     key, predicted = series.key, predicted_crossing(series)
     names: dict[Method, RowName] = {method: RowName(method, series.devices) for method in ("dp", "ddp")}
     lines = [
-        *_reached("faster", names["dp"], ONE, series.ratios("dp", "single"), 1),
-        *_reached("faster", names["ddp"], ONE, series.ratios("ddp", "single"), 1),
-        *_reached("near", names["dp"], names["ddp"], series.ratios("dp", "ddp"), NEAR),
+        *_reached("faster", series, ("dp", "single"), 1),
+        *_reached("faster", series, ("ddp", "single"), 1),
+        *_reached("near", series, ("dp", "ddp"), NEAR),
         *_launches(series),
         *([_prediction(names["dp"], predicted, measured_crossing(series))] if predicted else []),
         *[finding("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
@@ -53,18 +54,25 @@ def catching_up(series: BatchSeries) -> CatchingUp:
     return CatchingUp(series, title, lines, _table(series), predicted)
 
 
-def _reached(
-    what: str, name: RowName, other: RowName, ratios: Mapping[int, Estimate], limit: float
-) -> Iterator[Finding]:
-    """From which batch on the whole interval of the ratio is above `limit`."""
+def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Iterator[Finding]:
+    """From which batch on the whole interval of the ratio is above `limit`; the ratios as they were measured, without
+    any certainty, where some rest on fewer than three runs."""
+    ratios = series.ratios(*methods)
     if not ratios:
+        return
+    name, other = (ONE if method == "single" else RowName(method, series.devices) for method in methods)
+    if not all(ratio.interval for ratio in ratios.values()):
+        points = [finding("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
+        runs = {len(series.rows[method][batch].runs) for method in methods for batch in ratios}
+        how = "points_of_one_run" if runs == {1} else "points"
+        yield finding(f"batches.{how}", row=name, other=other, points=points, enough=ENOUGH_RUNS)
         return
     first, last = min(ratios), max(ratios)
     reached = first_above(ratios, limit)
     best = max(ratios, key=lambda batch: ratios[batch].value)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
     at = best if reached is None else reached
-    times = finding("ratio.times_with_interval" if ratios[at].interval else "ratio.times", ratio=ratios[at])
+    times = finding("ratio.times_with_interval", ratio=ratios[at])
     yield finding(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
 
 
@@ -123,7 +131,7 @@ def _table(series: BatchSeries) -> Table:
     lines = []
     for batch in series.batches:
         speeds = [_per_device(series, method, batch) for method in methods]
-        times = [estimate_cell(found[batch], "×") if batch in found else NOTHING for found in ratios]
+        times = [ratio_cell(found[batch], "×") if batch in found else NOTHING for found in ratios]
         lines.append(Line([Cell(batch, "count"), *speeds, *times]))
     return Table("batches", shown, lines, hint=finding("hint.batches"))
 

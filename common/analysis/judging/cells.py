@@ -78,9 +78,16 @@ def not_available(*notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
     return Cell(finding("cell.not_available"), notes=notes, warnings=warnings)
 
 
-def estimate_cell(estimate: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+def ratio_cell(quotient: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+    """A ratio between rows, which has an interval where both have runs enough."""
+    return estimate_cell(quotient, form, *notes, warnings=warnings, without="too_few_runs")
+
+
+def estimate_cell(
+    estimate: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = (), without: str = "fewer_than_4"
+) -> Cell:
     """An estimate with its 95 % interval, or why it has none."""
-    missing = () if estimate.interval else (finding("interval.fewer_than_4"),)
+    missing = () if estimate.interval else (finding(f"interval.{without}"),)
     return Cell(estimate.value, form, interval=estimate.interval, notes=(*missing, *notes), warnings=warnings)
 
 

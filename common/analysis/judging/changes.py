@@ -10,7 +10,7 @@ from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
-from common.analysis.judging.cells import Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, effect_of
 from common.analysis.judging.row_checks import pooled_checks, troubles
@@ -87,7 +87,7 @@ def _cells(change: Change) -> list[Cell]:
     return [
         Cell(change.what, notes=(change.where, *map(runs_note, rows[1:]))),
         *speeds,
-        estimate_cell(effect.quotient, "×"),
+        ratio_cell(effect.quotient, "×"),
         Cell(finding(f"outcome.{effect.outcome}")),
         not_available() if effect.bytes_more is None else Cell(effect.bytes_more, "±GiB"),
     ]

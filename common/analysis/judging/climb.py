@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row, times_as_fast
+from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.comparing.rungs import Ladder, Rung
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
+from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.changes import changed
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
-from common.analysis.statistics.estimates import distinguishable
+from common.analysis.statistics.estimates import outcome_of_ratio
 
 LEAST_FALL = 0.9
 """The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""
@@ -50,12 +50,10 @@ def what(rung: Rung) -> Finding:
 
 
 def outcome_of(rung: Rung) -> str:
-    """`kept`, or why not: `slower`, `none_measurable`, `too_few_rounds`, `failed`."""
+    """`kept`, or why not: the outcome of its ratio, or `failed`."""
     if rung.is_kept or rung.quotient is None:
         return "kept" if rung.is_kept else "failed"
-    if distinguishable(rung.quotient) and rung.quotient.value < 1:
-        return "slower"
-    return "none_measurable" if rung.row and len(rung.row.runs) >= ENOUGH_RUNS else "too_few_rounds"
+    return outcome_of_ratio(rung.quotient)
 
 
 def _trains(ladder: Ladder) -> list[Finding]:
@@ -84,7 +82,7 @@ def _table(ladder: Ladder) -> Table:
     for rung in ladder.rungs:
         notes = (runs_note(rung.row),) if rung.row else ()
         speed = speed_cell(rung.row, ()) if rung.row else NOTHING
-        times = estimate_cell(rung.quotient, "×") if rung.quotient else NOTHING
+        times = ratio_cell(rung.quotient, "×") if rung.quotient else NOTHING
         outcome = Cell(finding(f"rung.{outcome_of(rung)}"))
         lines.append(Line([Cell(what(rung), notes=notes), speed, times, outcome, _peak(rung.row)], "single"))
     return Table("ladder", shown, lines, hint=finding("hint.ladder"))

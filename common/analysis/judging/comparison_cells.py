@@ -17,6 +17,7 @@ from common.analysis.judging.cells import (
     columns,
     estimate_cell,
     not_available,
+    ratio_cell,
 )
 from common.analysis.judging.checking import Check
 from common.analysis.judging.row_checks import PooledCheck, troubles
@@ -98,13 +99,13 @@ def runs_note(row: Row) -> Finding:
 def speed_cell(row: Row, doubts: tuple) -> Cell:
     """A row's throughput, with the checks that spoil it."""
     if row.throughput is None:
-        return Cell(finding("cell.withheld"), notes=(finding("note.not_valid"),), warnings=doubts)
+        return Cell(finding("cell.withheld"), notes=(finding(f"note.not_valid_{row.failed_check}"),), warnings=doubts)
     return estimate_cell(row.throughput, "samples/s", warnings=doubts)
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
     if estimate is not None:
-        return estimate_cell(estimate, form)
+        return ratio_cell(estimate, form)
     if not row.is_valid:
         return WITHHELD
     return NOTHING if row.method == "single" else not_available(finding("note.no_run_on_one_device"))
@@ -135,4 +136,5 @@ def _energy(row: Row) -> Cell:
     if energy is None:
         return not_available(finding("note.not_counted_everywhere" if row.device_energy else "note.not_counted"))
     idle = (finding("note.idle", share=energy.idle_share),) if energy.idle_share is not None else ()
-    return Cell(energy.joules_per_thousand_samples, "J", notes=idle)
+    drawn = energy.per_thousand
+    return Cell(drawn.value, "J", interval=drawn.interval, notes=idle)

@@ -30,7 +30,16 @@ class Foresight:
 def foresee(group: Group, question: Question) -> Foresight | None:
     """Predict, and put it into cells and sentences; None where there is nothing to predict from."""
     found = forecast(group, question)
-    return Foresight(found, _table(found), _notes(found), _advice(found)) if found else None
+    if not found:
+        return None
+    advice = _advice(found) if _has_several(group) or question.link or question.between else []
+    return Foresight(found, _table(found), _notes(found), advice)
+
+
+def _has_several(group: Group) -> bool:
+    """Whether anything has more than one device to exchange gradients with."""
+    host = group.rows[0].record.environment
+    return any(row.devices > 1 for row in group.rows) or (len(host.gpus) if group.on_gpu else host.cpu_cores) > 1
 
 
 def _table(found: GroupForecast) -> Table:

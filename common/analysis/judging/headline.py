@@ -13,8 +13,8 @@ from common.analysis.comparing.naming import facts_table, varying_facts
 from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.verdicts import clearly_fastest, compare
-from common.analysis.statistics.estimates import distinguishable
+from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
+from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.records import JOINED
 
 
@@ -56,6 +56,11 @@ def _ratios(parallel: list[Row]) -> list[Finding]:
     found = [finding("headline.ratios", parts=parts)]
     if any(distinguishable(times_as_fast(*pair)) is False for pair in pairwise(parallel)):
         found.append(finding("headline.alike", methods=[finding(f"short.{row.method}") for row in parallel]))
+    unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
+    if unsettled:
+        of_one = [(device_here(parallel[0]), max(row.baseline.missing_runs for row in parallel))]
+        missing = missing_runs_of([*of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
+        found.append(finding("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
     return found
 
 
@@ -67,19 +72,17 @@ def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Finding:
     if not others:
         return finding("headline.alone", method=method_name(first), throughput=first.throughput, **at)
     lead = times_as_fast(first, others[0])
-    id = {None: "no_interval", False: "not_distinguishable", True: "nearly_equal"}[distinguishable(lead)]
-    id = "headline.fastest" if clearly_fastest(lead) else f"headline.{id}"
-    return finding(id, first=method_name(first), second=method_name(others[0]), ratio=lead, **at)
+    outcome = outcome_of_ratio(lead)
+    id = "fastest" if clearly_fastest(lead) else "nearly_equal" if distinguishable(lead) else outcome
+    missing = missing_runs_of([(method_name(row), row.missing_runs) for row in (first, others[0])])
+    names = {"first": method_name(first), "second": method_name(others[0])}
+    return finding(f"headline.{id}", ratio=lead, missing=missing, **names, **at)
 
 
 def _against_one(row: Row, is_first: bool) -> Finding:
-    ratio = row.speed_up
-    shows = distinguishable(ratio)
-    tail = {None: "tail.no_interval", False: "tail.not_distinguishable"}.get(
-        shows, "tail.faster" if ratio.value > 1 else "tail.slower"
-    )
-    one = device_here(row)
-    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": finding(tail, ratio=ratio, one=one)}
+    ratio, one = row.speed_up, device_here(row)
+    tail = finding(f"tail.{outcome_of_ratio(ratio)}", ratio=ratio, one=one)
+    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": tail}
     return Finding("headline.first_ratio" if is_first else "headline.next_ratio", values)
 
 

@@ -112,7 +112,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     """Compare and judge everything in a folder; `question` says what to predict."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
-    across = across_groups(tables, folder.runs)
+    across = across_groups(tables, folder.runs, groups)
     repeated = _repeated(groups, across.files)
     judged = [
         _judge_group(number, group, question or Question(), number <= MAX_GROUPS_IN_FULL, is_repeated)

@@ -24,7 +24,7 @@ from common.analysis.judging.ledger_items import (
     smaller_batch,
     waits,
 )
-from common.analysis.statistics.estimates import Estimate, distinguishable, ratio
+from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,25 @@ class Ledger:
     @property
     def says_something(self) -> bool:
         """Whether anything was lost for certain."""
-        return self.lost > 0 and distinguishable(ratio(self.measured, self.ideal)) is not False
+        return self.lost > 0 and distinguishable(self._ratio) is not False
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the loss is known well enough to say that there is none that can be measured."""
+        return self._ratio.interval is not None and is_narrow(self._ratio.interval, self._ratio.value)
+
+    @property
+    def _ratio(self) -> Estimate:
+        """Measured / ideal."""
+        return self.row.speed_up.inverse().times(self.row.devices)
 
 
 def ledgers(group: Group) -> list[Ledger]:
     """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in contenders(group.rows)}
     found = [rows[method] for method in ("dp", "ddp") if method in rows]
-    return [_ledger(row, rows.get("ddp")) for row in found if row.speed_up and row.true_devices and row.anatomy]
+    found = [row for row in found if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
+    return [_ledger(row, rows.get("ddp")) for row in found]
 
 
 def _ledger(row: Row, ddp: Row | None) -> Ledger:
@@ -88,7 +99,7 @@ def told(book: Ledger) -> Finding:
         "lost": book.lost,
     }
     if not book.says_something:
-        return finding("ledger.nothing_lost", **values)
+        return finding("ledger.nothing_lost" if book.is_narrow else "ledger.uncertain", **values)
     *known, rest = book.items
     shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]
     return finding("ledger.lost", items=shown, rest=_priced(rest), verdict=verdict(book), **values)

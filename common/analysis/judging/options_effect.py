@@ -8,7 +8,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, times_as_fast_beside
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.row_checks import pooled_checks, troubles
-from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,13 @@ class Effect:
     """One row compared with another that differs from it in little: DDP's options, or any one fact."""
 
     row: Row
+    other: Row
     quotient: Estimate | None
     """Its throughput over that of the other row; None where its speed is withheld."""
     bytes_more: int | None
     """Its peak on the device that holds most, less the other row's."""
     outcome: str
-    """`faster`, `slower`, `none_measurable`, or why neither is said: `too_few_steps`, `withheld`."""
+    """That of the ratio; `withheld` where there is none."""
 
     @property
     def sentence(self) -> Finding:
@@ -30,13 +31,13 @@ class Effect:
 
     def told_of(self, what: Finding | str) -> Finding:
         """The same line of whatever sets the row apart."""
-        interval = "" if self.quotient and self.quotient.interval else "_without_interval"
         doubts = [check.id for check in troubles(pooled_checks(self.row), "speed")]
+        missing = {"here": self.row.missing_runs, "there": self.other.missing_runs}
         more = finding("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else finding("nothing")
         return finding(
             "effect.line",
             options=what,
-            outcome=finding(f"effect.{self.outcome}{interval}", ratio=self.quotient),
+            outcome=finding(f"effect.{self.outcome}", ratio=self.quotient, **missing),
             memory=more,
             doubts=finding("effect.doubts", checks=doubts) if doubts else finding("nothing"),
         )
@@ -60,16 +61,7 @@ def effect_of(row: Row, standard: Row) -> Effect:
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, standard)]
     more = None if None in peaks else peaks[0] - peaks[1]
     quotient = times_as_fast_beside(row, standard) if row.is_valid else None
-    return Effect(row, quotient, more, _outcome(quotient))
-
-
-def _outcome(quotient: Estimate | None) -> str:
-    if quotient is None:
-        return "withheld"
-    shows = distinguishable(quotient)
-    if shows is None:
-        return "too_few_steps"
-    return ("faster" if quotient.value > 1 else "slower") if shows else "none_measurable"
+    return Effect(row, standard, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
 def without_default(group: Group) -> list[Finding]:

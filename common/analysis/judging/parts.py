@@ -64,7 +64,8 @@ def _launches(times: LaunchTimes | None) -> Table:
         Line([Cell(finding(f"name.{name}", workers=times.workers)), Cell(seconds, "duration")])
         for name, seconds in found
     ]
-    return Table("launches", columns(("part", "probes"), ("time", "probes")), lines)
+    doubt = finding("hint.implausible_launches", workers=times.workers) if times and not times.is_plausible else None
+    return Table("launches", columns(("part", "probes"), ("time", "probes")), lines, hint=doubt)
 
 
 def _together(measured: Together | None) -> Table:

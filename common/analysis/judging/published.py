@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell, not_available, ratio_cell
 from common.records import Method
 
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
@@ -75,7 +75,7 @@ def _cells(row: PublishedRow, own: Row | None, has_own: bool) -> list[Cell]:
         peaks = [peak.peak_bytes for peak in own.memory]
         memory = Cell(peaks[0], "GiB", beside=peaks[1] if peaks[1:] else None) if peaks else absent
         speed = estimate_cell(own.throughput, "samples/s")
-        efficiency = estimate_cell(own.efficiency, "%") if own.efficiency else NOTHING
+        efficiency = ratio_cell(own.efficiency, "%") if own.efficiency else NOTHING
     return [
         Cell(finding(f"published_row.{row.method}", devices=row.devices)),
         Cell(row.global_batch, "count"),

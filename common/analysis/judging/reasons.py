@@ -8,7 +8,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds, phase_rate
 from common.analysis.findings import Finding, finding
 from common.analysis.reading.step_anatomy import PHASES
-from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost
+from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.records import PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
@@ -78,14 +78,14 @@ def _moved(row: Row, name: PhaseName) -> Finding:
 
 def thread_cost(row: Row) -> Finding:
     """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
-    cost, seconds = row.anatomy.new_threads_cost, copy_seconds(row)
+    cost, step, seconds = row.anatomy.new_threads_cost, row.anatomy.slowest.step.value, copy_seconds(row)
     return finding(
-        "threads.cost" if cost.is_above_zero else "threads.no_cost",
+        f"threads.{outcome_of_cost(cost, step)}",
         row=row.name,
         cost=cost,
         interval=median_interval(cost),
         because=what_a_new_thread_lacks(row),
-        replicas=_replica_cost(row.anatomy.new_replicas_cost),
+        replicas=_replica_cost(row.anatomy.new_replicas_cost, step),
         bytes=finding("bytes.need", seconds=seconds) if seconds else finding("bytes.unknown"),
     )
 
@@ -101,9 +101,8 @@ def what_a_new_thread_lacks(row: Row) -> Finding:
     return finding("nothing")
 
 
-def _replica_cost(cost: Median) -> Finding:
-    id = "replicas.cost" if cost.is_above_zero else "replicas.no_cost"
-    return finding(id, cost=cost, interval=median_interval(cost))
+def _replica_cost(cost: Median, step: float) -> Finding:
+    return finding(f"replicas.{outcome_of_cost(cost, step)}", cost=cost, interval=median_interval(cost))
 
 
 def bound(row: Row) -> Finding:
@@ -114,7 +113,7 @@ def bound(row: Row) -> Finding:
     values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
     if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
         return finding("bound.data", **values)
-    if row.method == "ddp" and anatomy.exposed_share > MAX_IDLE:
+    if row.method == "ddp" and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
         return finding("bound.exchange", **values)
     if anatomy.idle_share > MAX_IDLE:
         return finding("bound.launches", **values)
@@ -130,7 +129,7 @@ def data_path_cost(row: Row) -> Finding:
 def exposed_cost(row: Row) -> Finding:
     """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
     exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
-    adds = not exposed.interval or exposed.is_above_zero
+    outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
     values = {
         "what": finding(f"exposed.{row.method}"),
         "row": row.name,
@@ -141,7 +140,8 @@ def exposed_cost(row: Row) -> Finding:
     }
     # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
     how = "adds_from_idle" if row.method == "ddp" and row.on_gpu else "adds"
-    return Finding(f"exposed.{how}" if adds else "exposed.adds_nothing", values)
+    adds = outcome == "cost" or not exposed.interval
+    return Finding(f"exposed.{how if adds else outcome}", values)
 
 
 def _overlap(gain: Median) -> Finding:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from statistics import median
 
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, in_turn
+from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check, Spoilt, answer
 from common.analysis.judging.run_checks import check_run
+from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
 
 MIN_DIFFERENCE = 0.05
@@ -32,7 +37,7 @@ def pooled_checks(row: Row) -> list[PooledCheck]:
     for run in reversed(row.runs):
         for check in check_run(run):
             by_id.setdefault(check.id, []).append(check)
-    for check in [repeats(row), *([efficiency(row)] if row.method != "single" else [])]:
+    for check in [repeats(row), *([conditions(row), efficiency(row)] if row.method != "single" else [])]:
         by_id[check.id] = [check]
     return [_worst(checks) for checks in by_id.values()]
 
@@ -61,8 +66,58 @@ def repeats(row: Row) -> Check:
     return answer("repeats", "passed", "agree", runs=len(runs))
 
 
+def conditions(row: Row) -> Check:
+    """Did this row and the one that it is compared with meet the same machine? What comes and goes meets both alike,
+    for each round draws its order, and is part of the interval; this finds what stayed with one of them: the median
+    over pairs of runs, those of a round where they ran in turn."""
+    if row.baseline is None:
+        return answer("conditions", "not applicable", "no_baseline")
+    pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
+    waits, clocks, others = (_both(of_run, pairs) for of_run in (_wait, _clock, _others))
+    unlike = [
+        *_unlike("waits", waits, lambda here, there: abs(here - there) > CORE_WAIT_LIMIT),
+        *_unlike("clocks", clocks, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
+        *_unlike("others", others, lambda here, there: bool(here) != bool(there)),
+    ]
+    if unlike:
+        return answer("conditions", "warning", "unlike", parts=unlike, other=row.baseline.name)
+    known = waits or clocks or others
+    return answer("conditions", "passed" if known else "not measured", "alike" if known else "unknown")
+
+
+def _both(of_run: Callable[[Run], float | None], pairs: Sequence[tuple[Run, Run]]) -> list[tuple[float, float]]:
+    """A figure of both runs of each pair that has it twice."""
+    known = [(of_run(here), of_run(there)) for here, there in pairs]
+    return [pair for pair in known if None not in pair]
+
+
+def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Finding]:
+    """The figure, where it differs in more than half of the pairs, and in the same direction."""
+    for sign in (1, -1):
+        if 2 * sum(differ(*pair) and sign * (pair[0] - pair[1]) > 0 for pair in pairs) > len(pairs) > 0:
+            here, there = (median(side) for side in zip(*pairs, strict=True))
+            return [finding(f"unlike.{what}", here=here, there=there)]
+    return []
+
+
+def _wait(run: Run) -> float | None:
+    return run.core_wait_share
+
+
+def _clock(run: Run) -> float | None:
+    """Of the GPU whose clock was lowest, for it sets the pace."""
+    clocks = [device.health.sm_clock_mhz_median for device in run.record.devices if device.health]
+    return min(filter(None, clocks), default=None)
+
+
+def _others(run: Run) -> float | None:
+    return run.other_processes
+
+
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
+    if found := row.impossible_efficiency:
+        return answer("efficiency", "failed", "impossible", efficiency=found.value, devices=row.devices)
     if row.efficiency is None:
         alone = "no_baseline" if row.speed_up is None else "devices_not_its_own"
         unlike = row.record.world.has_unlike_devices

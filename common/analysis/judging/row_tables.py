@@ -6,7 +6,7 @@ import pandas as pd
 
 from common.analysis.comparing.groups import Group
 from common.analysis.findings import finding
-from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, estimate_cell, not_available
+from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, by_standard
 from common.analysis.judging.row_checks import troubles
@@ -34,7 +34,7 @@ def _effect_cells(effect: Effect, checks: Checks) -> list[Cell]:
     return [
         Cell(row.name.options, notes=(runs_note(row),)),
         speed_cell(row, troubles(checks[row], "speed")),
-        estimate_cell(effect.quotient, "×") if effect.quotient else WITHHELD,
+        ratio_cell(effect.quotient, "×") if effect.quotient else WITHHELD,
         Cell(finding(f"outcome.{effect.outcome}")),
         not_available() if effect.bytes_more is None else Cell(effect.bytes_more, "±GiB"),
     ]

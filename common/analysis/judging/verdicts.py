@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from common.analysis.comparing.facts import closest
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row, times_as_fast
 from common.analysis.findings import Finding, finding
-from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
@@ -42,10 +44,25 @@ def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
     """
     if METHOD_ORDER[one.method] < METHOD_ORDER[other.method]:
         return compare(other, one, quotient.inverse())
-    shows = distinguishable(quotient)
-    side = "verdict.faster" if quotient.value >= 1 else "verdict.slower"
-    id = {None: "verdict.no_interval", False: "verdict.not_distinguishable", True: side}[shows]
-    return finding(id, one=one.name, other=other.name, ratio=quotient)
+    id, missing = f"verdict.{outcome_of_ratio(quotient)}", missing_runs(one, other)
+    return finding(id, one=one.name, other=other.name, ratio=quotient, missing=missing)
+
+
+def missing_runs(*rows: Row) -> list[Finding]:
+    """`2 more runs of DDP × 2`: what a verdict about these rows takes; nothing where there are enough."""
+    return missing_runs_of([(finding("missing_runs.row", row=row.name), row.missing_runs) for row in rows])
+
+
+def missing_runs_of(counted: Sequence[tuple[Finding, int]]) -> list[Finding]:
+    """The same for anything that lacks so many runs."""
+    found: dict[int, list[Finding]] = {}
+    for name, count in counted:
+        found.setdefault(count, []).append(name)
+    return [
+        finding(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
+                count=count, rows=names)
+        for count, names in sorted(found.items()) if count
+    ]  # fmt: skip
 
 
 def clearly_fastest(quotient: Estimate) -> bool:

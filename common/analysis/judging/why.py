@@ -11,8 +11,8 @@ from common.analysis.judging.headline import device_here
 from common.analysis.judging.ledger import Ledger, verdict
 from common.analysis.judging.ledger_items import Item
 from common.analysis.judging.reasons import MAX_IDLE, what_a_new_thread_lacks
-from common.analysis.statistics.estimates import distinguishable
-from common.analysis.statistics.medians import is_cost
+from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
+from common.analysis.statistics.medians import is_cost, outcome_of_cost
 from common.records import PhaseName
 
 WORTH_SAYING = 0.1
@@ -22,14 +22,14 @@ NOTHING = finding("nothing")
 
 def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
-    by_method = {row.method: row for row in rows if row.anatomy}
+    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or row.method == "single")}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     book_of = {book.row: book for book in books}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     common = [item for item in books[0].items if all(item in book.items for book in books)] if books else []
     slowed = next((item for item in common if item.id == "slowed" and item.seconds > 0), None)
-    tied = dp and ddp and dp.is_valid and ddp.is_valid and distinguishable(times_as_fast(dp, ddp)) is False
-    found = [finding("why.tie")] if tied else []
+    outcome = outcome_of_ratio(times_as_fast(dp, ddp)) if dp and ddp else None
+    found = [finding(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
     if dp and _main_reason(book_of.get(dp)) == "ledger.host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
         found.append(finding("why.host", slower=finding("why.slower") if is_slower else NOTHING))
@@ -43,10 +43,17 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Finding]:
     if ddp and (ddp.anatomy.exposed or ddp in book_of):
         causes = _causes(ddp, book_of.get(ddp), slowed)
         exchanges = any(cause.id == "why.cause.exchange" for cause in causes)
-        found.append(_takes(ddp, book_of.get(ddp), causes if exchanges else [finding("why.no_exchange"), *causes]))
+        found.append(_takes(ddp, book_of.get(ddp), causes if exchanges else [_exchange(ddp), *causes]))
     if any(_exceeded(book) for book in books):
         found.append(finding("why.apart"))
     return [part for part in found if part]
+
+
+def _exchange(ddp: Row) -> Finding:
+    """Where the exchange is no cause that could be named: that it costs nothing measurable, if that much is known."""
+    exposed = ddp.anatomy.exposed
+    outcome = outcome_of_cost(exposed, ddp.anatomy.slowest.step.value) if exposed else "uncertain"
+    return finding("why.exchange_uncertain" if outcome == "uncertain" else "why.no_exchange")
 
 
 def _ideal(books: list[Ledger], slowed: Item | None) -> Finding | None:
@@ -74,7 +81,7 @@ def _takes(row: Row, book: Ledger | None, causes: list[Finding]) -> Finding:
     values = {
         "method": finding(f"short.{row.method}"),
         "step": row.step.value,
-        "causes": causes or [finding("why.no_loss")],
+        "causes": causes or [finding("why.no_loss" if book is None or book.is_narrow else "why.loss_uncertain")],
     }
     idle = row.anatomy.idle_share or 0.0
     if causes and book and book.items[-1].id == "hidden" and idle <= MAX_IDLE:

@@ -9,6 +9,8 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.proposals import training_command
+from common.analysis.judging.verdicts import missing_runs
+from common.analysis.statistics.estimates import outcome_of_ratio
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ def wrapper_price(group: Group) -> WrapperPrice:
 
 def _price(row: Row) -> Finding:
     ratio = row.speed_up
-    return finding("wrapper.price" if ratio.interval else "wrapper.price_without_interval", row=row.name, ratio=ratio)
+    outcome = outcome_of_ratio(ratio)
+    return finding(f"wrapper.{outcome}", row=row.name, ratio=ratio, missing=missing_runs(row, row.baseline))
 
 
 def _commands(group: Group) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.copies import fingerprint
+from common.analysis.reading.duplicate_keys import duplicate_key
 from common.analysis.reading.faults_caused import read_faults
 from common.analysis.reading.runs import Run, summarise
 from common.analysis.reading.runs_before import with_devices_before
@@ -124,9 +125,12 @@ def read_record(path: Path) -> Record | EnvironmentRecord:
     except OSError as error:
         raise RefusedError(f"cannot be read: {error.strerror or error}") from None
     try:
-        return AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
+        record = AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
     except ValidationError as error:
         raise RefusedError(_reason(error, content)) from None
+    if (key := duplicate_key(content)) is not None:
+        raise RefusedError(f"the key {key[:40]} stands twice in one object: the file was edited")
+    return record
 
 
 def _reason(error: ValidationError, content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from common.analysis.reading.raw_times import RawTimes, reduce_times
@@ -14,6 +15,13 @@ CORE_WAIT_LIMIT = 0.15
 """Share of the time. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
+CLOCK_TOLERANCE = 0.01
+"""Share of an epoch by which the host's clock and the devices' may differ: 200 recorded runs differ by 0.06 % at most.
+Epochs of half a second on a host with three jobs for each core were seen to differ by 1.2 %."""
+IMPOSSIBLE_CLOCK = 0.05
+"""A larger share is no accident: one of the two clocks did not measure this run."""
+LASTING = "application clocks"
+"""A limit that somebody has set, and that does not come and go."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +40,22 @@ class Run:
     """Why something of it is missing."""
     devices_before: int = 0
     """Devices that the lab itself kept busy in the minute before this run: part of the load that it met."""
+    lasting_limits: frozenset[str] = frozenset()
+    """Reasons that held the clock back in every run of the group: no difference between any two of them."""
 
     @property
     def failed_parity(self) -> bool:
         """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
         return self.record.parity is not None and self.record.parity.outcome == "failed"
+
+    @property
+    def failed_check(self) -> str:
+        """The self-check that withholds the run's speed: `parity`, `samples` or `clock`; empty where none does."""
+        if self.failed_parity:
+            return "parity"
+        if self.times and self.times.unexpected_samples:
+            return "samples"
+        return "clock" if self.times and self.times.clock_difference_share > IMPOSSIBLE_CLOCK else ""
 
     @property
     def core_wait_share(self) -> float | None:
@@ -45,14 +64,22 @@ class Run:
 
     @property
     def met_a_load(self) -> bool:
-        """Whether more was running in the minute before than there are cores and the lab itself explains."""
+        """Whether others had the cores: by the time that the run waited for them. Where that was not counted, whether
+        more was running in the minute before than there are cores and the lab itself explains."""
+        if self.core_wait_share is not None:
+            return self.core_wait_share > CORE_WAIT_LIMIT
         average = self.record.environment.load_average_1min
         return average is not None and average - self.devices_before > self.record.environment.cpu_cores
 
     @property
     def slowed_gpus(self) -> list[DeviceUse]:
-        """Those whose clock was held back, or fell."""
-        return [device for device in self.record.devices if device.health and _is_slowed(device.health)]
+        """Those whose clock fell, or was held back by what does not hold in every run."""
+        return [device for device in self.record.devices if device.health and self._is_slowed(device.health)]
+
+    def _is_slowed(self, health: GpuHealth) -> bool:
+        low, typical = health.sm_clock_mhz_min, health.sm_clock_mhz_median
+        fell = low is not None and typical is not None and low < CLOCK_DROP * typical
+        return fell or bool({*health.throttle_reasons} - {LASTING, *self.lasting_limits})
 
     @property
     def other_processes(self) -> int | None:
@@ -61,21 +88,25 @@ class Run:
         return max((one.other_processes for one in health if one.other_processes is not None), default=None)
 
     @property
-    def was_disturbed(self) -> bool:
-        """Whether the run had its cores, its GPUs and their clocks not to itself: part of its time is not its own."""
-        waited = (self.core_wait_share or 0.0) > CORE_WAIT_LIMIT
-        return waited or self.met_a_load or bool(self.other_processes) or bool(self.slowed_gpus)
-
-    @property
     def is_comparable(self) -> bool:
         """Completed, and with a speed."""
         return self.record.status == "completed" and self.seconds_per_sample is not None
 
 
-def _is_slowed(health: GpuHealth) -> bool:
-    low, typical = health.sm_clock_mhz_min, health.sm_clock_mhz_median
-    fell = low is not None and typical is not None and low < CLOCK_DROP * typical
-    return fell or bool(health.throttle_reasons)
+def with_lasting_limits(runs: Iterable[Run], group_of: Callable[[Run], Hashable]) -> list[Run]:
+    """The runs, each with what held the clocks back in all runs of its group; of a single run nobody knows whether it
+    lasts."""
+    known = [(run, group_of(run)) for run in runs]
+    grouped: dict[Hashable, list[Run]] = {}
+    for run, group in known:
+        grouped.setdefault(group, []).append(run)
+    limits = {group: _common_limits(of_group) for group, of_group in grouped.items()}
+    return [replace(run, lasting_limits=limits[group]) for run, group in known]
+
+
+def _common_limits(runs: Sequence[Run]) -> frozenset[str]:
+    seen = [{*device.health.throttle_reasons} for run in runs for device in run.record.devices if device.health]
+    return frozenset(set.intersection(*seen)) if len(runs) > 1 and seen else frozenset()
 
 
 def summarise(file: str, record: Record) -> Run:

@@ -12,11 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
+NARROW = 0.05
+"""Half an interval, as a share of what it is compared with: up to here "no measurable effect" may be said. A wider one
+holds effects that matter, and only says that too little is known."""
+Outcome = Literal["faster", "slower", "no_difference", "uncertain", "too_few_runs"]
 MIN_BATCHES, MAX_BATCHES = 4, 12
 STEPS_PER_BATCH = 20
 """Batches shorter than this hide autocorrelation, so a short run is cut into fewer batches, never below four."""
@@ -47,10 +52,6 @@ class Estimate:
     def times(self, factor: float) -> Estimate:
         """The same estimate in another unit; `factor` is a positive constant without error."""
         return replace(self, value=self.value * factor)
-
-    def with_error_times(self, factor: float) -> Estimate:
-        """The same value, known less well."""
-        return self if self.relative_error is None else replace(self, relative_error=factor * self.relative_error)
 
     def inverse(self) -> Estimate:
         """1 / the estimate: seconds per sample become samples per second."""
@@ -146,6 +147,24 @@ def distinguishable(quotient: Estimate) -> bool | None:
     """Whether the interval of a ratio leaves out 1; None where it has no interval."""
     interval = quotient.interval
     return None if interval is None else not interval[0] <= 1 <= interval[1]
+
+
+def outcome_of_ratio(quotient: Estimate) -> Outcome:
+    """What may be said of a ratio of speeds: a difference; none that shows; or that nobody knows.
+
+    A ratio has no interval where one of its sides has fewer than three runs.
+    """
+    interval = quotient.interval
+    if interval is None:
+        return "too_few_runs"
+    if distinguishable(quotient):
+        return "faster" if quotient.value > 1 else "slower"
+    return "no_difference" if is_narrow(interval, quotient.value) else "uncertain"
+
+
+def is_narrow(interval: tuple[float, float], whole: float) -> bool:
+    """Whether half an interval is at most `NARROW` of `whole`."""
+    return (interval[1] - interval[0]) / 2 <= NARROW * whole
 
 
 def outliers(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:

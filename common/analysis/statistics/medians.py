@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
+from typing import Literal
 
 from scipy.special import bdtr
 
-from common.analysis.statistics.estimates import CONFIDENCE
+from common.analysis.statistics.estimates import CONFIDENCE, is_narrow
 
 MIN_VALUES = 6
 """The smallest and the largest of five enclose the median in 93.75 % of all cases, of six in 96.9 %."""
@@ -66,6 +67,15 @@ class Median:
 def is_cost(median: Median | None) -> bool:
     """Whether there is a price, and chance alone does not explain it."""
     return median is not None and median.is_above_zero
+
+
+def outcome_of_cost(cost: Median, step: float) -> Literal["cost", "no_cost", "uncertain"]:
+    """What may be said of a price in a step of so many seconds: that there is one, that none shows, or that nobody
+    knows."""
+    if cost.is_above_zero:
+        return "cost"
+    is_known = cost.is_below_zero or (cost.interval is not None and is_narrow(cost.interval, step))
+    return "no_cost" if is_known else "uncertain"
 
 
 def median_of(values: Sequence[float]) -> Median | None:

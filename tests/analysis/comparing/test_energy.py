@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from analysis.factories import make_devices, make_record
 from analysis.judging.test_comparison_cells import table_of
-from analysis.views import rows_of
+from analysis.views import groups_of, rows_of
+from common.analysis.comparing.comparison_csv import comparison_table
 from common.records import epoch_seconds
 
 
@@ -35,6 +38,20 @@ def test_repeats_are_a_ratio_of_sums():
     (row,) = rows_of(make("single", 1, 1000.0), make("single", 1, 3000.0)).values()
     assert row.energy.joules_per_epoch == pytest.approx(1000)
     assert row.energy.joules_per_thousand_samples == pytest.approx(4000 / 1.28)
+
+
+def test_three_runs_or_more_give_an_interval_over_runs():
+    """3.125, 3.25 and 3.375 J a sample: a standard error of 0.0722, and t is 4.303."""
+    runs = [make("single", 1, joules, steps=20, epochs=1) for joules in (1000.0, 1040.0, 1080.0)]
+    (row,) = rows_of(*runs).values()
+    assert row.energy.per_thousand.value == row.energy.joules_per_thousand_samples == pytest.approx(3250)
+    low, high = row.energy.per_thousand.interval
+    assert high / 3250 == pytest.approx(3250 / low) == pytest.approx(math.exp(4.303 * 0.07217 / 3.25), rel=1e-3)
+    (row,) = rows_of(*runs[:2]).values()
+    assert row.energy.per_thousand.interval is None
+    line = comparison_table(groups_of(*runs)).iloc[0]
+    assert line["energy_joules_per_thousand_samples_low"] == pytest.approx(low)
+    assert line["energy_joules_per_thousand_samples_high"] == pytest.approx(high)
 
 
 def test_a_gpu_that_replicas_share_draws_once():

@@ -9,11 +9,17 @@ import pytest
 
 from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, make_rank
 from analysis.comparing.test_energy import make as drawing
-from analysis.factories import make_record, typical_lab
+from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import WORDS, groups_of, said
 from common.analysis.comparing.contenders import contenders
 from common.analysis.judging import advice
 from common.analysis.judging.advice import RULES, Situation, advise
+from common.analysis.judging.answer import answer_of
+from common.analysis.judging.forecast_cells import foresee
+from common.analysis.judging.ledger import ledgers
+from common.analysis.judging.reasons import reasons
+from common.analysis.judging.row_checks import pooled_checks
+from common.analysis.predicting.question import Question
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,13 +50,44 @@ def lab(*times, **anatomies):
         ((0.50, 0.80, 0.60), "Use DDP. DDP × 2 is 1.3"),
         ((0.50, 0.60, 0.80), "Use DP. DDP × 2 is 0.75 times as fast as DP × 2, slower"),
         ((0.50, 1.50, 1.40), "Train on one device: here more of them are slower. DDP × 2 is 0.71"),
-        ((0.50, 0.60, 0.602), "Measure longer before you choose"),
-        ((0.50, 0.40, 0.3945), "Choose DDP × 2 or DP × 2 by memory, energy or convenience"),
+        ((0.50, 0.55, 0.5425), "Choose DDP × 2 or DP × 2 by memory, energy or convenience"),
     ],
 )
 def test_any_method_can_win(times, told):
-    (line,) = fired("fastest_method", *lab(*times))
+    (line,) = fired("fastest_method", *in_rounds(*lab(*times), scatter=0.0005))
     assert line.startswith(told)
+
+
+def test_what_is_too_uncertain_to_tell_wants_more_measuring():
+    (line,) = fired("fastest_method", *in_rounds(*lab(0.50, 0.60, 0.602), scatter=0.05))
+    assert line.startswith("Measure longer before you choose")
+    assert "too uncertain to tell" in line
+
+
+def test_nothing_is_recommended_by_fewer_than_three_runs():
+    (line,) = fired("fastest_method", *in_rounds(*lab(), rounds=2))
+    assert line.startswith("Measure at least three rounds of each before you choose (make lab does). DDP × 2 is 1.3")
+    assert line.endswith("no verdict: that takes 1 more run each of DDP × 2 and DP × 2.")
+
+
+def test_one_device_has_nobody_to_exchange_gradients_with():
+    """DDP × 1 was told to exchange its gradients at once, or in fewer parts."""
+    anatomy = make_anatomy("ddp", make_rank("ddp", on=500, off=350, one_bucket=300))
+    lab_of_one = [make_record(kind="cuda"), make_record("ddp", 1, kind="cuda", anatomy=anatomy)]
+    told = [sentence(line) for line in advise(groups_of(*lab_of_one)[0])]
+    assert not [line for line in told if "exchange" in line.lower() or "bucket" in line]
+    (group,) = groups_of(*lab_of_one)
+    assert not [line for line in said(reasons(group)) if "exchange" in line]
+    assert ledgers(group) == []
+    assert said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why) == []
+
+
+@pytest.mark.parametrize(("cores", "lines"), [(1, 0), (2, 1)])
+def test_on_a_machine_of_one_device_no_exchange_is_advised_for_several(cores, lines):
+    one = make_record(anatomy=make_anatomy("single"), environment={"cpu_cores": cores})
+    (group,) = groups_of(one, probes=[make_probes()])
+    foresight = foresee(group, Question(counts=(2,)) if cores == 1 else Question())
+    assert bool(foresight and foresight.advice) is bool(lines)
 
 
 def test_one_method_alone_has_no_rival():
@@ -170,11 +207,22 @@ def test_faster_precision():
 
 def test_least_energy():
     frugal, hungry = drawing("single", 1, 1000.0, step_seconds=0.5), drawing("ddp", 2, 1500.0, 1500.0, step_seconds=0.5)
-    (line,) = fired("least_energy", frugal, hungry)
+    (line,) = fired("least_energy", *in_rounds(frugal, hungry))
     assert "use one device" in line
-    assert "A thousand samples take 1.56 kJ there, and 2.34 kJ with DDP × 2" in line
-    assert fired("least_energy", drawing("single", 1, 1560.0), drawing("ddp", 2, 1500.0, 1500.0)) == []
+    assert "A thousand samples take 1.56 kJ there, and 2.34 kJ with DDP × 2: 0.67 times (95 % interval 0.67" in line
+    alike = [drawing("single", 1, 1560.0), drawing("ddp", 2, 1500.0, 1500.0)]
+    assert fired("least_energy", *in_rounds(*alike)) == []
     assert fired("least_energy", *typical_lab()) == []
+
+
+def test_energy_without_an_interval_or_with_a_wide_one_is_no_advice():
+    frugal, hungry = drawing("single", 1, 1000.0, step_seconds=0.5), drawing("ddp", 2, 1500.0, 1500.0, step_seconds=0.5)
+    assert fired("least_energy", *in_rounds(frugal, hungry, rounds=2)) == []
+    wide = in_rounds(frugal, hungry)
+    for number, record in enumerate(wide[1::2]):
+        for device in record.devices:
+            device.energy_joules *= (0.4, 1.0, 1.6)[number]
+    assert fired("least_energy", *wide) == []
 
 
 def test_a_run_that_failed_parity_gives_and_gets_no_advice():
@@ -189,7 +237,7 @@ def test_a_run_that_failed_parity_gives_and_gets_no_advice():
 
 
 def test_advice_comes_in_the_order_of_the_rules():
-    (group,) = groups_of(*anatomy_lab(), probes=[make_probes(bf16=240e9)])
+    (group,) = groups_of(*in_rounds(*anatomy_lab()), probes=[make_probes(bf16=240e9)])
     texts = [WORDS.text(line.what) for line in advise(group)]
     assert texts[0] == "Use DDP."
     assert texts[-1] == "Try --precision bf16."

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import said, tables_of
 from common.analysis.comparing.batches import batch_series
 from common.analysis.comparing.groups import configurations
@@ -44,7 +44,7 @@ def judged(*records):
 
 @pytest.fixture(scope="module")
 def gpus():
-    return [record for batch in (8, 16, 32, 64, 128, 256) for record in gpu_runs(batch)]
+    return in_rounds(*(record for batch in (8, 16, 32, 64, 128, 256) for record in gpu_runs(batch)))
 
 
 def test_from_which_batch_on_and_until_when_launches_bind(gpus):
@@ -63,7 +63,7 @@ def test_the_crossing_is_predicted_beside_the_measured_one(gpus):
     assert found.predicted.batch == pytest.approx(80, rel=0.01)
     (line,) = [line for line in said(found.lines) if line.startswith("Predicted")]
     assert "DP × 2's host needs 80.0 ms" in line
-    measured = float(re.search(r"Measured: at ([\d.]+), between 64 and 128", line)[1])
+    measured = float(re.search(r"Measured, by the values alone: at ([\d.]+), between 64 and 128", line)[1])
     assert measured == pytest.approx(80, rel=0.02)
     assert re.search(r"off by [+−]\d %\.$", line)
 
@@ -87,10 +87,22 @@ def test_out_of_memory_ends_a_row_and_is_said(gpus):
 
 def test_never_where_intervals_do_not_show_it():
     runs = [run for batch in (8, 16, 32) for run in (make_record(per_device_batch=batch),
-            make_record("dp", 2, 0.95, noise=0.3, per_device_batch=batch))]  # fmt: skip
-    (line, cores) = said(judged(*runs).lines)
+            make_record("dp", 2, 0.95, per_device_batch=batch))]  # fmt: skip
+    (line, cores) = said(judged(*in_rounds(*runs, scatter=0.05)).lines)
     assert line.startswith("DP × 2 is not shown to stay faster than one device at any batch that was measured, 8 to 32")
     assert cores.startswith("On CPU cores host and device are one")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "ends"), [(1, "Each point is one run of each: no verdict, which takes 3 runs."),
+                         (2, "Some points rest on fewer than 3 runs: no verdict.")]
+)  # fmt: skip
+def test_points_of_too_few_runs_are_shown_without_any_certainty(rounds, ends):
+    runs = [run for batch in (8, 16, 32) for run in (make_record(per_device_batch=batch),
+            make_record("dp", 2, (4.0, 1.0, 0.5)[batch // 16], per_device_batch=batch))]  # fmt: skip
+    line, _ = said(judged(*in_rounds(*runs, rounds=rounds)).lines)
+    assert re.fullmatch(r"DP × 2, compared with one device, is 0.2\d* at 8, (0.99|1.0)\d* at 16, (1.99|2.0)\d* at 32 "
+                        rf"times as fast \(by the batch per device\). {ends}", line)  # fmt: skip
 
 
 def test_two_batches_or_one_method_are_no_series():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import said, tables_of
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import one_changes
@@ -67,6 +67,7 @@ def test_rounds_that_were_run_in_turn_are_pairs():
 def test_console_page_and_csv(tmp_path, compare):
     records = [changed(), changed(seconds=0.25, precision="bf16"), changed(batch=32, seconds=1.1)]
     records[1].devices[0].memory.peak_process_bytes -= 100 * 2**20
+    records = in_rounds(*records)
     folder = write(tmp_path / "results", *records)
     done = compare(folder)
     assert done.returncode == 0, done.stderr
@@ -78,7 +79,7 @@ def test_console_page_and_csv(tmp_path, compare):
     lines = pd.read_csv(folder / "one_change.csv").set_index("fact")
     assert lines.loc["precision", "times_as_fast_low"] < 2 < lines.loc["precision", "times_as_fast_high"]
     assert lines.loc["per_device_batch_size", ["before", "after"]].astype(int).tolist() == [16, 32]
-    for record in records[1:]:
+    for record in (record for place, record in enumerate(records) if place % 3):
         (folder / f"{record.run_id}.json").unlink()
     assert compare(folder).returncode == 0
     assert not (folder / "one_change.csv").exists()

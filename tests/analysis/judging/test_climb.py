@@ -59,7 +59,7 @@ def test_rungs_stand_where_they_pay():
         ("precision: ieee-fp32 → bf16", "kept"),
         ("memory format: channels_first → channels_last", "slower"),
         ("per-device batch: 16 → 32", "kept"),
-        ("fused optimizer: no → yes", "none_measurable"),
+        ("fused optimizer: no → yes", "no_difference"),
         ("compiled: no → yes", "failed"),
     ]
     assert found.command == "python 02_baseline_single_gpu.py --batch-size 32"
@@ -82,7 +82,7 @@ def test_two_runs_are_too_few_to_keep_a_rung():
     start, few = runs(0.5), runs(0.25, 2, **BF16)
     many = [*runs(0.2, compile=True), *runs(0.1, compile=True, fused_optimizer=True)]
     found = judged([*start, *few, *many])
-    assert [outcome_of(rung) for rung in found.ladder.rungs] == ["too_few_rounds", "kept", "kept"]
+    assert [outcome_of(rung) for rung in found.ladder.rungs] == ["too_few_runs", "kept", "kept"]
     assert judged([*start, *few, *many[:2]]) is None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.factories import MIB, make_record, typical_lab
+from analysis.factories import MIB, in_rounds, make_record, typical_lab
 from analysis.views import WORDS, groups_of, rows_of, said
 from common.analysis.judging.banners import unequal_terms
 from common.analysis.judging.comparison_cells import comparison_cells
@@ -35,7 +35,7 @@ def table_of(*records):
 
 
 def test_every_figure_has_its_interval_beside_it():
-    cells = table_of(*typical_lab())["DDP × 2"]
+    cells = table_of(*in_rounds(*typical_lab()))["DDP × 2"]
     for anchor in ("epoch-time", "throughput", "speed-up", "scaling-efficiency"):
         low, high = (float(end) for end in cells[anchor].interval.split("–"))
         factor = 100 if anchor == "scaling-efficiency" else 1
@@ -45,6 +45,12 @@ def test_every_figure_has_its_interval_beside_it():
 def test_a_few_steps_say_why_there_is_no_interval():
     cell = table_of(make_record(steps=3, epochs=1))["One device"]["throughput"]
     assert cell.notes == ["no interval: fewer than 4 steps"]
+
+
+def test_fewer_than_three_runs_say_why_their_ratio_has_no_interval():
+    cells = table_of(*in_rounds(*typical_lab(), rounds=2))["DDP × 2"]
+    assert cells["speed-up"].notes == cells["scaling-efficiency"].notes == ["fewer than\n3 runs"]
+    assert cells["throughput"].interval  # of the runs themselves
 
 
 def test_memory_on_cpu_is_per_process():

@@ -8,15 +8,21 @@ import re
 import pytest
 
 from analysis.anatomy_factories import anatomy_lab, make_probed, make_probes
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.judgement import judge
+from common.analysis.judging.parts import measured_parts
 from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.records import Copy, DeviceMemory, Failure, LaunchTimes
 
 LAUNCHES = LaunchTimes(workers=2, alone_seconds=5e-6, threads_seconds=15e-6, processes_seconds=6e-6,
                        convolution_seconds=1e-5, first_convolution_seconds=2e-3)  # fmt: skip
+
+
+def launches(threads, processes):
+    """Step 01's, in microseconds; one alone takes 5."""
+    return LAUNCHES.model_copy(update={"threads_seconds": threads * 1e-6, "processes_seconds": processes * 1e-6})
 
 
 @pytest.fixture
@@ -43,6 +49,26 @@ def lost(kind, method="ddp", **changes):
 def commands_of(found):
     """All that the page proposes for what is missing."""
     return [command for _, commands in found.to_run for command in commands]
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "begins"),
+    [
+        (15, 6, "Threads. With 2 threads"),
+        (6, 5, "Not the threads, here"),  # a fifth more may be chance
+        (15, 14, "Not the threads, here"),  # dearer than alone, and so are processes
+        (15, 1.6, "Implausible: in step 01"),  # two processes three times faster than one alone
+        (1.6, 5, "Implausible: in step 01"),
+    ],
+)
+def test_the_lesson_of_threads_needs_numbers_that_can_be(checked, threads, processes, begins):
+    probes = make_probes(launches=launches(threads, processes))
+    found = checked(make_record(), make_probed(probes=probes))["difference"]
+    assert answers(found).startswith(begins)
+    is_implausible = begins.startswith("Implausible")
+    assert said(found.figures)[0].startswith("Step 01's launches are implausible") is is_implausible
+    (table,) = [table for table in measured_parts(make_probed(probes=probes)).tables if table.id == "launches"]
+    assert bool(table.hint) is is_implausible
 
 
 def test_one_run_proves_little_and_gets_every_command(checked):
@@ -136,7 +162,7 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     """Two GPUs: the ideal step takes 0.5 s, the bytes of DP 0.1 ms, and the step 0.8 s."""
     copies = [Copy(source=a, destination=b, bytes=10**9, seconds=1e-3) for a, b in ((0, 1), (1, 0))]
     probes = make_probes("Example GPU", backend="nccl", copies=copies, not_applicable={})
-    found = checked(*anatomy_lab(kind="cuda"), make_probed(probes=probes))["choice"]
+    found = checked(*in_rounds(*anatomy_lab(kind="cuda")), make_probed(probes=probes))["choice"]
     assert {proof.id: proof.is_there for proof in found.proofs} == {
         "predicted": True, "ddp_error": True, "dp_error": False
     }  # fmt: skip
@@ -149,8 +175,7 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
 
 
 def test_what_runs_of_much_noise_say_of_bandwidth_is_nothing_yet(checked):
-    noisy = [make_record(record.method, record.world.devices, 0.5 + 0.1 * number, noise=0.6, steps=6, seed=number,
-                         anatomy=record.anatomy) for number, record in enumerate(anatomy_lab())]  # fmt: skip
+    noisy = in_rounds(*anatomy_lab(), scatter=0.4)
     assert "That says nothing yet" in answers(checked(*noisy)["choice"])
 
 

@@ -9,7 +9,7 @@ from statistics import median
 import pytest
 
 from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
-from analysis.factories import make_record
+from analysis.factories import in_rounds, make_record
 from analysis.judging.test_reasons import lab_with_kinds
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
@@ -118,13 +118,14 @@ def test_over_a_slow_link_it_is_the_bytes(tmp_path):
 
 
 def test_without_an_interval_nobody_says_that_nothing_is_lost():
-    lab = lab_with_kinds()
-    for record in lab:  # too few steps for an interval
-        for rank in record.ranks:
-            rank.step_seconds, rank.data_wait_seconds = rank.step_seconds[:2], rank.data_wait_seconds[:2]
-        for epoch in record.epochs:
-            epoch.steps = 1
-    (group,) = groups_of(*lab)
+    (group,) = groups_of(*lab_with_kinds())
     dp = next(book for book in ledgers(group) if book.row.method == "dp")
-    assert dp.measured.interval is None
+    assert dp.row.speed_up.interval is None
     assert told(dp).id == "ledger.lost"
+
+
+@pytest.mark.parametrize(("scatter", "id"), [(0.002, "nothing_lost"), (0.1, "uncertain")])
+def test_that_nothing_is_lost_is_said_by_a_narrow_interval_alone(scatter, id):
+    alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_anatomy("ddp"))
+    (book,) = ledgers(groups_of(*in_rounds(*alike, scatter=scatter))[0])
+    assert told(book).id == f"ledger.{id}"

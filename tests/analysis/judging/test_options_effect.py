@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.comparing.test_groups import details_of
-from analysis.factories import MIB, make_parity, make_record, typical_lab, write
+from analysis.factories import MIB, in_rounds, make_parity, make_record, typical_lab, write
 from analysis.views import WORDS, groups_of, label, said
 from common.analysis.comparing.facts import ddp_flags
 from common.analysis.judging.banners import group_title, unequal_terms
@@ -41,7 +41,7 @@ def sweep(paces=(1.0, 1.4, 0.8)):
 
 
 def test_an_exchange_built_by_hand_is_compared_with_torchs():
-    (effect,) = effects_of(*(ddp(0.6, seed=1), ddp(0.9, seed=2, exchange="flat"))).values()
+    (effect,) = effects_of(*in_rounds(ddp(0.6), ddp(0.9, exchange="flat"))).values()
     assert effect.row.name.options == "--exchange flat"
     assert effect.outcome == "slower"
 
@@ -82,17 +82,27 @@ def test_every_flag_of_an_option_exists(run_help):
 
 
 def test_faster_slower_or_nothing_that_shows():
-    found = effects_of(
+    noisy = ddp(0.6, bucket_cap_mb=1.0)
+    records = in_rounds(
         ddp(0.6),
         ddp(0.5, more_bytes=12 * MIB, one_bucket=True),
         ddp(0.7, more_bytes=-3 * MIB, static_graph=True),
-        ddp(0.6, noise=0.2, seed=1, broadcast_buffers=True),
+        ddp(0.6, broadcast_buffers=True),
+        noisy,
     )
-    assert WORDS.text(found["--one-bucket"].sentence).startswith("--one-bucket: 1.20 times as fast (95 % interval 1.1")
+    for pace, record in zip((1.0, 1.5, 0.7), records[4::5], strict=True):
+        record.ranks[0].step_seconds = [pace * seconds for seconds in record.ranks[0].step_seconds]
+        record.ranks[1].step_seconds = record.ranks[0].step_seconds
+        for rank in record.ranks:
+            rank.host_epoch_seconds = [pace * seconds for seconds in rank.host_epoch_seconds]
+    found = effects_of(*records)
+    assert WORDS.text(found["--one-bucket"].sentence).startswith("--one-bucket: 1.20 times as fast (95 % interval 1.")
     assert WORDS.text(found["--one-bucket"].sentence).endswith(", memory +12.0 MiB")
     assert "slower, 0.86 times as fast" in WORDS.text(found["--static-graph"].sentence)
     assert WORDS.text(found["--static-graph"].sentence).endswith("memory −3.00 MiB")
-    assert found["--broadcast-buffers"].outcome == "none_measurable"
+    assert found["--broadcast-buffers"].outcome == "no_difference"
+    assert found["--bucket-cap-mb 1"].outcome == "uncertain"
+    assert "too uncertain to tell (0." in WORDS.text(found["--bucket-cap-mb 1"].sentence)
     assert found["--one-bucket"].quotient.value == pytest.approx(1.2, rel=0.01)
 
 
@@ -108,13 +118,14 @@ def test_rounds_are_paired_so_that_a_drifting_machine_does_not_hide_an_effect():
     assert again.interval == pytest.approx(slowest.quotient.interval)
 
 
-def test_too_few_steps_and_failed_parity_have_no_effect():
-    few = [make_record("ddp", 2, steps=3, epochs=1, config={"ddp": DdpOptions(one_bucket=o)}) for o in (False, True)]
-    assert effects_of(*few)["--one-bucket"].outcome == "too_few_steps"
+def test_too_few_runs_and_failed_parity_have_no_effect():
+    few = effects_of(*in_rounds(ddp(0.6), rounds=2), ddp(0.3, one_bucket=True))["--one-bucket"]
+    assert few.outcome == "too_few_runs"
+    assert "times as fast; no verdict (runs missing: 2 with it, 1 without), memory" in WORDS.text(few.sentence)
     failed = make_parity("ddp", 2).model_copy(update={"outcome": "failed"})
     wrong = ddp(0.1, comm_hook="fp16").model_copy(update={"parity": failed})
-    (group,) = groups_of(ddp(), wrong, ddp(comm_hook="fp16"))
-    assert [effect.outcome for effect in effects(group)] == ["withheld", "none_measurable"]
+    (group,) = groups_of(*in_rounds(ddp(), wrong, ddp(comm_hook="fp16")))
+    assert [effect.outcome for effect in effects(group)] == ["withheld", "no_difference"]
     assert len(set(map(label, group.rows))) == 3
 
 
@@ -181,7 +192,8 @@ def test_scaling_needs_two_counts_of_devices():
 
 
 def test_the_console_and_the_page_show_a_sweep(tmp_path, compare):
-    folder = write(tmp_path / "results", *typical_lab(), *sweep(), ddp(0.55, bucket_cap_mb=1.0))
+    without = in_rounds(*(ddp(0.6, exchange=name) for name in ("ddp", "flat")), scatter=0.001)
+    folder = write(tmp_path / "results", *typical_lab(), *sweep(), *without)
     done = compare(folder, "--generate-plots")
     assert done.returncode == 0, done.stderr
     console = " ".join(done.stdout.split())

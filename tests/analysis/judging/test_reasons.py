@@ -10,7 +10,7 @@ import pytest
 
 from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank, wobbling
 from analysis.comparing.test_energy import make as drawing
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -76,12 +76,17 @@ def test_exposed_communication_in_words():
     assert "overlap with the backward pass saves 30.0 ms" in ddp
 
 
-def test_an_interval_around_zero_is_no_measurable_cost():
+def test_a_narrow_interval_around_zero_is_no_measurable_cost():
+    told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", make_rank("ddp", on=350))))[-1]
+    assert "The exchange of gradients has no measurable cost in a step of" in told
+
+
+def test_a_wide_interval_around_zero_is_too_uncertain_to_tell():
     rank = make_rank("ddp")
     rank.exchange_on_seconds[:4] = [0.1] * 4
     rank.one_bucket_seconds = list(reversed(rank.exchange_on_seconds))
     told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank)))[-1]
-    assert "has no measurable cost in a step of" in told
+    assert "what it adds to a step of DDP × 2 is too uncertain to tell" in told
     assert "whether overlap with the backward pass saves time cannot be determined" in told
 
 
@@ -95,7 +100,7 @@ def test_the_wrappers_price_is_one_device_against_one_device():
         make_record(method, 1, seconds, seed=seed)
         for seed, (method, seconds) in enumerate((("dp", 0.55), ("ddp", 0.52)))
     ]
-    (group,) = groups_of(*typical_lab(), *alone)
+    (group,) = groups_of(*in_rounds(*typical_lab(), *alone))
     price = wrapper_price(group)
     assert price.commands == []
     assert said(price.lines)[0].startswith("DP × 1 is 0.91 times as fast as one device without")
@@ -128,7 +133,7 @@ def page_of(tmp_path, compare, *records):
 
 
 def test_page_and_console_say_why_and_recommend(tmp_path, compare):
-    page, console = page_of(tmp_path, compare, *anatomy_lab(), make_probed())
+    page, console = page_of(tmp_path, compare, *in_rounds(*anatomy_lab()), make_record("ddp", 1), make_probed())
     for text in ("DP × 2 spends 60.0 ms a step copying the model", "overlap with the backward pass saves 30.0 ms"):
         assert text in page
     for text in (
@@ -138,7 +143,7 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     ):
         assert text in console
     assert "Recommendations • Use DDP." in console
-    assert "knows nothing of the difference between launches" in console
+    assert "Rows of fewer than three runs get no verdict" in console
     shown = ["40.0 ms</span>", "40.0 ms in its 2 buckets", "2 buckets: 9.54, 28.6 MiB", "of 100 GFLOP/s"]
     shown += ["All-reduce between the devices", "CPU cores share one memory", "<strong>Use DDP.</strong>"]
     for text in shown:
@@ -146,7 +151,7 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
 
 
 def test_records_of_before_still_make_a_good_page(tmp_path, compare):
-    page, console = page_of(tmp_path, compare, *typical_lab())
+    page, console = page_of(tmp_path, compare, *in_rounds(*typical_lab()))
     assert "No run here was timed phase by phase" in page
     assert "<strong>Use DDP.</strong>" in page
     for absent in ("What communication costs", "How close to the limit", 'id="parts"', "Energy /", "None", "nan"):

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.comparing.test_energy import make as drawing
 from analysis.comparing.test_groups import outcome_of
-from analysis.factories import make_record, typical_lab, write
+from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.judging.test_comparison_cells import table_of
 from analysis.views import WORDS, check_of, groups_of, label, outcome, reason, rows_of, said
 from common.analysis.comparing.contenders import contenders
@@ -26,7 +26,9 @@ def of_steps(record, *steps, batch=16):
     (rank,) = record.ranks
     times = rank.step_seconds[: sum(steps)]
     samples = [count * batch for count in steps]
-    rank = rank.model_copy(update={"step_seconds": times, "data_wait_seconds": [0.0] * len(times), "samples": samples})
+    by_host = [sum(times[sum(steps[:place]) :][:count]) for place, count in enumerate(steps)]
+    changes = {"data_wait_seconds": [0.0] * len(times), "samples": samples, "host_epoch_seconds": by_host}
+    rank = rank.model_copy(update={"step_seconds": times} | changes)
     epochs = [
         epoch.model_copy(update={"steps": count, "samples": count * batch})
         for epoch, count in zip(record.epochs, steps, strict=True)
@@ -132,7 +134,7 @@ def test_nodes_are_rows_of_their_own():
     rows = rows_of(*typical_lab(), across())
     assert list(rows) == ["One device", "DP × 2", "DDP × 2", "DDP × 2 on 2 nodes"]
     assert rows["DDP × 2 on 2 nodes"].baseline is rows["DDP × 2"].baseline is rows["One device"]
-    (group,) = groups_of(*typical_lab(), across())
+    (group,) = groups_of(*in_rounds(*typical_lab(), across()))
     texts = said(group_verdicts(group))
     assert any(text.startswith("DDP × 2 on 2 nodes is 1.4") and "one device" in text for text in texts)
     assert any(text.startswith("DDP × 2 on 2 nodes is 0.8") and "as fast as DDP × 2, slower" in text for text in texts)

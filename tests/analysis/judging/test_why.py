@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis.anatomy_factories import make_anatomy
-from analysis.factories import make_record
+from analysis.factories import in_rounds, make_record
 from analysis.views import groups_of, said
 from common.analysis.judging.answer import answer_of
 from common.analysis.judging.judgement import judge
@@ -30,7 +30,6 @@ def why_of(example):
         ("h200x4", "; one process that launches the work of all devices, one after another (27.3 ms); "),
         ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
         ("h100x2", "DP takes 121 ms: 82.7 ms in the forward pass (one device: 12.6 ms). Moving the data takes only 0."),
-        ("h200", "DP takes 32.3 ms: no measurable loss"),
         ("cpu", "DP takes 394 ms: new copies of the model in every step (18.5 ms); batch and gradients that "),
     ],
 )  # fmt: skip
@@ -43,7 +42,6 @@ def test_what_dataparallel_loses_its_time_with(example, words):
     [
         ("h200x4", "which only exchange gradients (what does not overlap the backward pass: 0.835 ms)"),
         ("h100x2-launch-bound", "(what does not overlap the backward pass: 5.95 ms); 4.17 ms are not explained"),
-        ("h200", "one process and one model for each device, which only exchange gradients (no measurable cost)"),
         ("h100x2-no-peer",
          "DDP takes 39.6 ms: one process and one model for each device, which only exchange gradients (what does not "
          "overlap the backward pass: 1.65 ms)"),
@@ -73,7 +71,7 @@ def test_what_a_step_is():
 def test_what_the_sums_and_the_tie_mean_is_said():
     sums, tie = (
         "The causes were measured one by one, so their sum can be",
-        "No clear winner: the difference between",
+        "No clear winner: runs of the same method differ too much to tell DP and DDP apart",
     )
     assert why_of("cpu")[-1].startswith(sums)
     assert not why_of("h100x2-lab")[-1].startswith(sums)
@@ -131,5 +129,5 @@ def test_a_mark_of_unknown_size_leaves_the_order_open():
     records = [make_record("single", 1, 0.2), make_record("ddp", 2, 0.22)]
     for load, unsure in ((0.2, []), (5.0, ["DDP × 2 or one CPU core"])):
         records[0].environment.load_average_1min = load
-        (group,) = groups_of(*records)
+        (group,) = groups_of(*in_rounds(*records))
         assert said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).unsure) == unsure

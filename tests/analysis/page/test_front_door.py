@@ -9,7 +9,7 @@ import sys
 import pytest
 from jinja2 import Environment
 
-from analysis.factories import make_environment_record, make_record, typical_lab, write
+from analysis.factories import in_rounds, make_environment_record, make_record, typical_lab, write
 from analysis.views import without_marks
 from common.analysis.page import report
 from common.analysis.page.wording import Wording
@@ -18,7 +18,7 @@ from common.records import Failure
 
 
 def test_a_lab_becomes_a_table_a_page_and_plots(tmp_path, compare):
-    folder = write(tmp_path / "results", *typical_lab(), make_environment_record())
+    folder = write(tmp_path / "results", *in_rounds(*typical_lab()), make_environment_record())
     done = compare(folder, "--generate-plots")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

@@ -58,12 +58,40 @@ def test_raw_lists_do_not_pile_up(tmp_path):
         ("odd.json", lambda r: r["config"].update(accumulation_steps=33), "33 accumulation steps do not divide"),
         ("loss.json", lambda r: r["epochs"][0].update(mean_loss=-1e308), "mean_loss"),
         ("twice.json", lambda r: r["ranks"].append(r["ranks"][0]), "a rank twice"),
+        ("devices.json", lambda r: r["world"].update(devices=2), "method single on 2 devices"),
+        ("processes.json", lambda r: r["world"].update(processes=2), "method single on 1 devices in 2 processes"),
+        ("step.json", lambda r: r.update(step="04"), "method single by step 04, which is that of step 02"),
+        (
+            "as_dp.json",
+            lambda r: r.update(method="dp", step="03") or r["world"].update(devices=2, processes=2),
+            "method dp on 2 devices in 2 processes",
+        ),
+        (
+            "as_ddp.json",
+            lambda r: r.update(method="ddp", step="04") or r["world"].update(devices=2, processes=2),
+            "times of 1 ranks for 2 processes",
+        ),
+        (
+            "parity.json",
+            lambda r: r["parity"].update(outcome="passed", max_relative_error=1e9, tolerance=1e-4),
+            "parity passed with an error of 1e+09, its tolerance is 0.0001",
+        ),
         ("items.json", lambda r: r.update(unreadable_files=[0] * 1_000_000), "unreadable_files.0"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, name, change, said):
     spoil(tmp_path, name, change)
     assert said in reasons(tmp_path)[name]
+
+
+@pytest.mark.parametrize("place", ['"method":', '"mean_loss":', '"kind":'])
+def test_a_key_that_stands_twice_is_named(tmp_path, place):
+    """JSON's readers keep the last one; nobody knows which one the run wrote."""
+    text = make_record().model_dump_json()
+    start = text.index(place)
+    value = text[start : text.index(",", start)]
+    (tmp_path / "twice.json").write_text(text.replace(value, f"{value},{value}", 1))
+    assert reasons(tmp_path)["twice.json"] == f"the key {place[1:-2]} stands twice in one object: the file was edited"
 
 
 def test_files_that_are_no_records(tmp_path):

@@ -13,6 +13,7 @@ from common.analysis.statistics.estimates import (
     distinguishable,
     mean_of_runs,
     mean_of_steps,
+    outcome_of_ratio,
     outliers,
     paired_ratio,
     ratio,
@@ -39,6 +40,21 @@ def test_an_interval_through_logarithms_is_symmetric_by_ratio_and_keeps_under_in
 @pytest.mark.parametrize(("steps", "batches"), [(4, 4), (10, 4), (80, 4), (100, 5), (240, 12), (4000, 12)])
 def test_four_to_twelve_batches(steps, batches):
     assert batch_count(steps) == batches
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "outcome"),
+    [
+        (1.5, 0.01, "faster"),
+        (0.7, 0.01, "slower"),
+        (1.01, 0.02, "no_difference"),  # half an interval of 4 %
+        (1.01, 0.03, "uncertain"),  # of 6 %
+        (1.2, 1.6, "uncertain"),  # 0.05 to 26.6
+        (1.94, None, "too_few_runs"),
+    ],
+)
+def test_what_may_be_said_of_a_ratio(value, error, outcome):
+    assert outcome_of_ratio(Estimate(value, error)) == outcome
 
 
 def test_batch_means_by_hand():

@@ -7,7 +7,7 @@ from common.analysis.comparing.facts import KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.findings import Finding, finding
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell
+from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.comparison_cells import runs_note
 
@@ -90,4 +90,4 @@ def _table(scaled: Scaled) -> Table | None:
 
 
 def _cell(row: Row | None) -> Cell:
-    return estimate_cell(row.speed_up, "×", runs_note(row)) if row else NOTHING
+    return ratio_cell(row.speed_up, "×", runs_note(row)) if row else NOTHING

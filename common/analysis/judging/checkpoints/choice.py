@@ -55,7 +55,7 @@ def _bandwidth(here: Evidence) -> list[Finding]:
     error = predicted / measured - 1
     values = {"ideal": book.ideal.value, "bytes": over_link, "predicted": predicted, "measured": measured}
     id = "holds" if abs(error) < NEAR else "fails" if book.row.on_gpu else "fails_on_cores"
-    if ledger.id == "ledger.nothing_lost":
+    if ledger.id in ("ledger.nothing_lost", "ledger.uncertain"):
         id = "undetermined"
     return [finding(f"solution.bandwidth_{id}", row=book.row.name, error=error, **values), ledger]
 

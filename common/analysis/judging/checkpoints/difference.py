@@ -29,20 +29,22 @@ def difference(here: Evidence) -> Checkpoint:
 
 
 def _launches(times: LaunchTimes) -> Finding:
-    return finding("own.launches", workers=times.workers, alone=times.alone_seconds, threads=times.threads_seconds,
+    id = "own.launches" if times.is_plausible else "own.launches_implausible"
+    return finding(id, workers=times.workers, alone=times.alone_seconds, threads=times.threads_seconds,
                    processes=times.processes_seconds)  # fmt: skip
 
 
 def _why_threads(times: LaunchTimes | None) -> Finding:
     if times is None:
         return finding("solution.threads_not_measured")
+    if not times.is_plausible:
+        return finding("solution.threads_implausible", workers=times.workers)
     values = {
         "workers": times.workers,
         "threads": times.threads_seconds / times.alone_seconds,
         "processes": times.processes_seconds / times.alone_seconds,
     }
-    dearer = times.threads_seconds > times.processes_seconds
-    return finding("solution.threads" if dearer else "solution.threads_not_dearer", **values)
+    return finding("solution.threads" if times.threads_are_dearer else "solution.threads_not_dearer", **values)
 
 
 def _moved(row: Row) -> Finding:
