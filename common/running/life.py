@@ -19,6 +19,7 @@ from common.machine.devices import Place
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
+from common.running.checkpoint_folder import holding
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout, killed_rank
 from common.running.hangs import say_last, waiting_line
@@ -42,7 +43,8 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
-        yield run
+        with holding(options.checkpoint_dir, run.recorder.run_id, place):
+            yield run
         record = run.recorder.record_of_all_ranks()
         ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
     except UsageError:
@@ -58,8 +60,10 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     run.hangs.close()
     if place.rank == 0:
         path = write_record(options.results_dir, record)
-        if path:  # else another rank has written and said it
+        if path:
             screen.show_summary(run.console, record, path, next_command(record), run.words)
+        else:
+            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
 def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:

@@ -42,7 +42,8 @@ def _explain(hangs: HangWatch, error: Exception) -> None:
     is_lost = is_communication(str(error))
     found = hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__))) if is_lost else None
     try:
-        (hangs.folder / "told").touch(exist_ok=False)
+        if hangs.folder:
+            (hangs.folder / "told").touch(exist_ok=False)
     except OSError:
         return
     said = f"hang: {found[0]}. {AFTER_A_HANG}" if found else f"failed: {message}. {advice}"
