@@ -14,8 +14,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import traceback
 from contextlib import suppress
@@ -25,7 +23,6 @@ from time import monotonic, sleep
 
 import torch
 
-from common.formats import printable
 from common.machine.devices import Place
 from common.machine.ranks import from_rank_0
 from common.records.disk import is_final
@@ -165,29 +162,6 @@ def own_line(stack: str) -> str:
     for frame in [*(f for f in frames if not any(part in f["file"] for part in NOT_OURS)), *frames]:
         return f"{Path(frame['file']).name}:{frame['line']} in {frame['name']}"
     return "a place that it does not tell"
-
-
-def say_last(text: str, folder: Path | None) -> None:
-    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
-
-    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
-    any more, and it is removed.
-    """
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
-        text = ""
-    code = (
-        "import shutil, sys, time\n"
-        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
-        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
-        "    except OSError: return False\n"
-        "until = time.monotonic() + 45\n"
-        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
-        "print(sys.argv[1], end='', file=sys.stderr)\n"
-        "if sys.argv[2]: shutil.rmtree(sys.argv[2], ignore_errors=True)"
-    )
-    with suppress(OSError):
-        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder or "")]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _own_folder(run_id: str) -> Path | None:

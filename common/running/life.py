@@ -22,8 +22,9 @@ from common.running import retry
 from common.running.checkpoint_folder import holding
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_timeout, killed_rank
-from common.running.hangs import say_last, waiting_line
+from common.running.hangs import waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
+from common.running.last_line import say_last
 from common.running.measured_run import AnatomyError, MeasuredRun
 from common.training import distributed
 

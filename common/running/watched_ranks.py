@@ -13,8 +13,9 @@ import torch.distributed as dist
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
 from common.running.failures import AFTER_A_HANG, advice_for, is_communication
-from common.running.hangs import HangWatch, say_last, waiting_line
+from common.running.hangs import HangWatch, waiting_line
 from common.running.interruptions import ignore_signals
+from common.running.last_line import say_last
 from common.training.distributed import process_group
 
 
