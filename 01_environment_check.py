@@ -9,9 +9,15 @@ products, memory, copies, the exchange between devices), for later steps to be h
 
 from __future__ import annotations
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+import common  # noqa: F401 the first to be imported: it names what keeps Python from importing the rest
+
+# isort: split
+
 import argparse
 import shlex
-import sys
 from pathlib import Path
 
 from common.command_line.parser import Parser, add_language, start

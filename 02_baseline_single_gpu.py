@@ -6,6 +6,10 @@ CPU core where there is no GPU. Read `training_step` in common/training/step.py 
     python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+
 from common.command_line.flags import training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start

@@ -7,6 +7,10 @@ is wrapped.
     python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+
 from common.command_line.flags import training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start

@@ -7,6 +7,10 @@ wrapper, step 04 adds to step 03 the process group that the ranks meet in, and a
     torchrun --nproc_per_node=4 04_ddp_training.py --model resnet50 --batch-size 64 --epochs 5
 """
 
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+
 from common.command_line.flags import add_ddp_options, training_parser
 from common.command_line.options import TrainingOptions
 from common.command_line.parser import start

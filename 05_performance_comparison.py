@@ -9,12 +9,20 @@ nothing else: no network, no GPU, no torch. A folder of records copied to a lapt
 from __future__ import annotations
 
 import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+import common  # noqa: F401 the first to be imported: it names what keeps Python from importing the rest
+
+# isort: split
+
 from pathlib import Path
 
 from common.analysis.page.languages import links, pages
+from common.analysis.page.matplotlib_home import prepare_matplotlib
 from common.analysis.page.second_drawer import SecondDrawer
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
+from common.formats import printable
 from common.sentences import LANGUAGES, language_of
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
@@ -26,6 +34,7 @@ BASIS = (
 
 def main() -> None:
     options = parse_arguments()
+    prepare_matplotlib()
     second = SecondDrawer.start()
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison_csv import write_tables
@@ -63,12 +72,14 @@ def main() -> None:
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
     console.out("\n" + words.say("console.report", files=", ".join(map(str, files.values()))))
     try:
-        tables = write_tables(options.results_dir, judgement.csv_tables)
+        tables, foreign = write_tables(options.results_dir, judgement.csv_tables)
     except OSError as error:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
     else:
         console.out(words.say("console.tables", files=", ".join(map(str, tables))))
+        if foreign:
+            print(printable(words.say("console.foreign", files=", ".join(map(str, foreign)))), file=sys.stderr)
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures)
         console.out(words.say("console.plots", folder=options.results_dir / "plots", count=plots))

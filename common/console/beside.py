@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from common.records import Method, Record, machine_of, throughput
+from common.records.files import read_regular
 from common.sentences import Sentences
 
 ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "compile_mode",
@@ -43,7 +44,7 @@ def _newest(record: Record, folder: Path, method: Method, field: str) -> Record 
 
 def _read(path: Path) -> Record | None:
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(read_regular(path))
     except (ValueError, OSError):
         return None  # step 05 says what is wrong with it
 

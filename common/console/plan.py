@@ -38,8 +38,10 @@ def show_plan(
     alone = [words.say("plan_note.one_rank")] if method == "ddp" and world.processes == 1 else []
     notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
-    for name, text in [*rows.items(), *(("note", f"[yellow]{escape(note)}") for note in notes)]:
-        table.add_row(f"  [dim]{words.say(f'plan_row.{name}')}", text)
+    for name, text in [*rows.items(), *(("note", note) for note in notes)]:
+        table.add_row(
+            f"  [dim]{words.say(f'plan_row.{name}')}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}"
+        )
     console.print(f"\n[bold]{words.say('plan.title' if method == 'single' else f'method.{method}')}")
     console.print(table)
     console.print()
@@ -82,7 +84,7 @@ def _batch(config: RunConfig, words: Sentences) -> str:
 def _samples(config: RunConfig, words: Sentences) -> str:
     epochs = words.counted(config.epochs, "counted.epoch")
     text = words.say("plan.samples", count=config.samples_per_epoch, epochs=epochs)
-    return words.say("plan.of_data", samples=text, source=escape(config.data_source)) if config.data_dir else text
+    return words.say("plan.of_data", samples=text, source=config.data_source) if config.data_dir else text
 
 
 def _past(world: World, resumed: Resumed | None, words: Sentences) -> list[str]:

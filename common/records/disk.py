@@ -1,13 +1,20 @@
-"""Records on the disk: whole or not at all, and never overwritten."""
+"""Records on the disk: whole or not at all, and no file that this lab has not made is ever replaced or deleted.
+
+A run owns its record. It knows what it has written, and asks the file only what another rank may have put there: a
+record that is cut off, locked or replaced while the run goes on costs no epoch.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import re
+import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import BinaryIO
@@ -15,11 +22,32 @@ from typing import BinaryIO
 from pydantic_core import PydanticSerializationError
 
 from common.errors import UsageError
+from common.formats import printable
 from common.records.fault_record import FaultRecord
+from common.records.files import read_regular, write_whole
 from common.records.record import EnvironmentRecord, Record
 
 AnyRecord = Record | EnvironmentRecord | FaultRecord
-PART = ".part"
+PART = re.compile(
+    r"\.(?:(?:0[1-4]|fault)_.+[-_]\d{8}T\d{6}Z-[0-9a-f]{4}(?:-\d+)?\.json|checkpoint-\d{4,18}-\d{6,18}\.pt)"
+    r"\.(?P<pid>\d+)(?:\.[0-9a-f]{8})?\.part"
+)
+"""Names of half-written records and checkpoints, with the process that wrote them."""
+
+
+@dataclass
+class _Written:
+    """A record that this process has written."""
+
+    path: Path
+    look: tuple[int, ...] | None
+    """Of the file, just afterwards."""
+    is_told: bool = False
+    """Whether was said that others have changed it."""
+
+
+_written: dict[Path, _Written] = {}
+"""By the path that the record was to have."""
 
 
 def check_writable(folder: Path, flag: str = "--results-dir") -> None:
@@ -43,10 +71,8 @@ def record_path(folder: Path, run_id: str) -> Path:
 
 def is_final(path: Path) -> bool:
     """Whether a record is there, and more than what is kept of a run while it runs."""
-    try:
-        return (json.loads(path.read_bytes()).get("failure") or {}).get("kind") != "unfinished"
-    except FileNotFoundError:
-        return False
+    found = _run_at(path)
+    return found is not None and not _is_unfinished(found)
 
 
 def keep_unfinished(folder: Path, record: Record) -> None:
@@ -54,40 +80,123 @@ def keep_unfinished(folder: Path, record: Record) -> None:
 
     Where it cannot be written, the run goes on without.
     """
-    path = record_path(folder, record.run_id)
-    content = _encoded(record)
     with suppress(OSError):
-        if not is_final(path):  # of a rank that failed alone
-            write_bytes(path, content)
+        _put(folder, record)
 
 
 def write_record(folder: Path, record: AnyRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
-    Raises `UsageError` where it cannot be written, for lack of room say, after having saved it in the system's
-    temporary folder.
+    Raises `UsageError` where it cannot be written, for lack of room say, after having saved it among the system's
+    temporary files.
     """
-    path, content = record_path(folder, record.run_id), _encoded(record)
-    if is_final(path):
-        return None
     try:
-        write_bytes(path, content)
+        return _put(folder, record)
     except OSError as error:
-        spare = Path(tempfile.gettempdir()) / path.name
+        path = record_path(folder, record.run_id)
         try:
-            write_bytes(spare, content)
+            spare = _save_elsewhere(path.name, _encoded(record))
         except OSError:
-            raise UsageError(f"cannot write {path} ({error.strerror}), nor {spare}: make room and run again") from None
+            place = f"nor to {tempfile.gettempdir()}: make room and run again"
+            raise UsageError(f"cannot write {path} ({error.strerror}), {place}") from None
         raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
-    return path
+
+
+def _put(folder: Path, record: AnyRecord) -> Path | None:
+    """Write a record where this process has written it before, or under a name that nobody has taken.
+
+    None where another rank has ended the run there: what it says stays, unless this rank knows the run to its end.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = record_path(folder, record.run_id)
+    known = _written.get(path)
+    is_untouched = known is not None and known.look == _look(known.path)
+    of_rank = None if is_untouched else _of_another_rank(path, record)
+    if of_rank and not _is_unfinished(of_rank) and (of_rank.status == "completed" or not _is_completed(record)):
+        return None
+    if known and not is_untouched and not of_rank:
+        _tell_once(known)
+    where = path if of_rank else known.path if known else None
+    if where and (where.is_file() or not os.path.lexists(where)):
+        named = record.model_copy(update={"run_id": where.stem})
+        write_whole(where, partial(_write_to, named))
+    else:
+        where = _put_as_new(folder, record)
+    _written[path] = _Written(where, _look(where), known is not None and known.is_told)
+    return where
+
+
+def _put_as_new(folder: Path, record: AnyRecord) -> Path:
+    """Under its own name or, where that is taken, under the next one, which its `run_id` is then, too."""
+    for run_id in (record.run_id, *(f"{record.run_id}-{number}" for number in range(2, 100))):
+        named, path = record.model_copy(update={"run_id": run_id}), record_path(folder, run_id)
+        with suppress(FileExistsError):
+            write_whole(path, partial(_write_to, named), is_new=True)
+            return path
+    raise FileExistsError(errno.EEXIST, "a hundred records of this name")
+
+
+def _write_to(record: AnyRecord, file: BinaryIO) -> None:
+    file.write(_encoded(record))
+
+
+def _of_another_rank(path: Path, record: AnyRecord) -> Record | None:
+    if not isinstance(record, Record) or record.world.processes == 1:
+        return None
+    return _run_at(path)
+
+
+def _run_at(path: Path) -> Record | None:
+    """The record of a run that is whole and stands under its own name; whatever else is there counts as none."""
+    try:
+        found = Record.model_validate_json(read_regular(path))
+    except (OSError, ValueError):
+        return None
+    return found if found.run_id == path.stem else None
+
+
+def _is_unfinished(record: Record) -> bool:
+    return record.failure is not None and record.failure.kind == "unfinished"
+
+
+def _is_completed(record: AnyRecord) -> bool:
+    return isinstance(record, Record) and record.status == "completed"
+
+
+def _look(path: Path) -> tuple[int, ...] | None:
+    try:
+        seen = path.lstat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
+def _tell_once(known: _Written) -> None:
+    if not known.is_told:
+        text = f"{known.path} was changed by others while the run went on: it is written anew, and nothing is lost"
+        print(printable(text), file=sys.stderr, flush=True)
+    known.is_told = True
+
+
+def _save_elsewhere(name: str, content: bytes) -> Path:
+    """In a folder that nobody else can enter, nor have prepared."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-record-"))
+    try:
+        write_whole(folder / name, lambda file: file.write(content))
+    except OSError:
+        folder.rmdir()
+        raise
+    return folder / name
 
 
 def _remove_parts(folder: Path) -> None:
-    """Take away what processes that were killed while they wrote have left: no write takes an hour."""
-    for part in folder.glob(f".*{PART}"):
-        with suppress(OSError):
-            if part.stat().st_mtime < time() - 3600:
-                part.unlink()
+    """Take away what processes of this lab that were killed while they wrote have left: no write takes an hour."""
+    for part in folder.iterdir():
+        made = PART.fullmatch(part.name)
+        if made and not Path("/proc", made["pid"]).exists():
+            with suppress(OSError):
+                if part.lstat().st_mtime < time() - 3600:
+                    part.unlink()
 
 
 def _encoded(record: AnyRecord) -> bytes:
@@ -96,27 +205,3 @@ def _encoded(record: AnyRecord) -> bytes:
         return record.model_dump_json(indent=1).encode()
     except PydanticSerializationError:
         return json.dumps(record.model_dump(), indent=1, ensure_ascii=False).encode(errors="replace")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Let a file of this content take its place at `path`, as `write_whole` does. Raises OSError."""
-    write_whole(path, lambda file: file.write(content))
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path` that takes its place once it is on the disk. Raises OSError.
-
-    A link stays one: the file that it leads to is replaced. Anything that is there and no file is left alone.
-    """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "it is there and no file")
-    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
-    try:
-        with open(part, "wb") as file:  # one that is there was left by a process of this number that was killed
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.machine.devices import Place
 from common.machine.ranks import gathered
-from common.records.disk import write_whole
+from common.records.files import write_whole
+from common.running.checkpoint_folder import holder_of
 from common.running.interruptions import signals_wait
 from common.training.step import Training
 
@@ -20,8 +21,10 @@ KEEP = 2
 """Checkpoints that stay of those that a run wrote: should the newest be torn, there is one before it."""
 MADE_FOR = ("model", "num_classes")
 """What a checkpoint must agree on with the run that loads it."""
+SAME_TRAINING = ("seed", "momentum", "weight_decay", "learning_rate")
+"""What it must agree on besides, if nobody has named it: `--resume auto` goes on with the same training."""
 POSITION = ("samples_per_epoch", "global_batch_size", "accumulation_steps", "seed")
-"""What it must agree on besides, if it lies in the middle of an epoch."""
+"""And if it lies in the middle of an epoch."""
 NAME = re.compile(r"checkpoint-(\d{4,18})-(\d{6,18})\.pt")
 
 
@@ -44,7 +47,8 @@ class Checkpoints:
         if self._place.rank != 0 or self._folder is None:
             return None
         state = {
-            "config": training.config.model_dump(mode="json", include={*MADE_FOR, *POSITION}),
+            "run_id": holder_of(self._folder),
+            "config": training.config.model_dump(mode="json", include={*MADE_FOR, *SAME_TRAINING, *POSITION}),
             "epoch": epoch,
             "steps_done": steps_done,
             "model": training.classifier.state_dict(),  # the bare model: no `module.` before the names

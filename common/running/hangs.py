@@ -14,8 +14,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import tempfile
 import traceback
 from contextlib import suppress
@@ -25,8 +23,8 @@ from time import monotonic, sleep
 
 import torch
 
-from common.formats import printable
 from common.machine.devices import Place
+from common.machine.ranks import from_rank_0
 from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0
@@ -42,11 +40,13 @@ class HangWatch:
 
     def __init__(self, run_id: str, place: Place, pids: list[int]) -> None:
         self._place, self._pids = place, pids
-        self._alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
-        self.folder = Path(tempfile.gettempdir()) / f"lab-{run_id}"
+        alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
+        folder = None if alone else from_rank_0(_own_folder(run_id) if place.rank == 0 else None)
+        self._alone = folder is None
+        self.folder: Path | None = folder
+        """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
         if self._alone:
             return
-        self.folder.mkdir(exist_ok=True)
         self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 faulthandler writes to it until the end
         # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and
         # Python 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
@@ -54,7 +54,7 @@ class HangWatch:
 
     def close(self) -> None:
         """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
-        if not self._alone and not self._file(self._place.rank, "waits").exists():
+        if self.folder and not self._file(self._place.rank, "waits").exists():
             with suppress(OSError):
                 self._file(self._place.rank, "begun").unlink(missing_ok=True)
                 self._file(self._place.rank, "stack").unlink()
@@ -107,7 +107,7 @@ class HangWatch:
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
         until = monotonic() + 3 * NOTES_SECONDS
-        while not self._alone and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
+        while self.folder and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
             sleep(0.05)
 
     def killed(self) -> int | None:
@@ -146,6 +146,7 @@ class HangWatch:
         return letter
 
     def _file(self, rank: int, kind: str) -> Path:
+        assert self.folder, "nobody to leave a note for"
         return self.folder / f"{rank}.{kind}"
 
 
@@ -163,27 +164,12 @@ def own_line(stack: str) -> str:
     return "a place that it does not tell"
 
 
-def say_last(text: str, folder: Path) -> None:
-    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
-
-    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
-    any more, and it is removed.
-    """
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
-        text = ""
-    code = (
-        "import shutil, sys, time\n"
-        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
-        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
-        "    except OSError: return False\n"
-        "until = time.monotonic() + 45\n"
-        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
-        "print(sys.argv[1], end='', file=sys.stderr)\n"
-        "shutil.rmtree(sys.argv[2], ignore_errors=True)"
-    )
-    with suppress(OSError):
-        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder)]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+def _own_folder(run_id: str) -> Path | None:
+    """A new folder that nobody else can enter, for the ranks of this host; None where there is no room for one."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=f"lab-{run_id}-"))
+    except OSError:
+        return None
 
 
 def _pending_call() -> str:

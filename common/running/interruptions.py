@@ -6,10 +6,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from common.command_line.parser import under_torchrun
+
 REASONS = {
-    signal.SIGTERM: "ended by SIGTERM: under torchrun, all ranks are when one of them has died",
+    signal.SIGTERM: "ended by SIGTERM: a person, or a batch system at its time limit, has ended this process",
     signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
 }
+UNDER_TORCHRUN = "ended by SIGTERM: under torchrun, all ranks are when one of them has died"
 SIGNALS = (signal.SIGINT, *REASONS)
 
 
@@ -64,4 +67,6 @@ def signals_wait() -> Iterator[None]:
 def _interrupt(number: int, frame: object) -> None:
     _heard.append(number)
     reason = REASONS.get(signal.Signals(number))
+    if number == signal.SIGTERM and under_torchrun():
+        reason = UNDER_TORCHRUN
     raise KeyboardInterrupt(reason) if reason else KeyboardInterrupt

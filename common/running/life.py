@@ -19,10 +19,12 @@ from common.machine.devices import Place
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
+from common.running.checkpoint_folder import holding
 from common.running.exchange_watch import ExchangeWatch
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_limit, is_timeout, killed_rank
-from common.running.hangs import say_last, waiting_line
+from common.running.hangs import waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
+from common.running.last_line import say_last
 from common.running.measured_run import AnatomyError, MeasuredRun
 from common.training import distributed
 
@@ -42,7 +44,8 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
-        yield run
+        with holding(options.checkpoint_dir, run.recorder.run_id, place):
+            yield run
         record = run.recorder.record_of_all_ranks()
         ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
     except UsageError:
@@ -58,8 +61,10 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     run.hangs.close()
     if place.rank == 0:
         path = write_record(options.results_dir, record)
-        if path:  # else another rank has written and said it
+        if path:
             screen.show_summary(run.console, record, path, next_command(record), run.words)
+        else:
+            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
 def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:

@@ -16,8 +16,7 @@ from common.formats import printable
 from common.machine.devices import Place
 from common.machine.ranks import from_rank_0
 from common.records import Resumed, RunConfig
-from common.records.disk import check_writable
-from common.running.checkpoints import MADE_FOR, POSITION, checkpoint_files
+from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, checkpoint_files
 from common.training.models import seed_devices
 from common.training.step import Training
 
@@ -80,6 +79,9 @@ def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -
         raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
     training.classifier.load_state_dict(checkpoint["model"])
     training.optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))  # else the warm-up changes it
+    for group in training.optimizer.param_groups:  # as the record says, whatever those of the checkpoint were
+        config = training.config
+        group |= {"lr": config.learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
     for parameter, state in training.optimizer.state.items():
         momentum = state.get("momentum_buffer")
         if momentum is not None and momentum.shape != parameter.shape:
@@ -98,8 +100,6 @@ def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -
 
 def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[Start, Resumed | None]:
     folder = options.checkpoint_dir
-    if folder:
-        check_writable(folder, "--checkpoint-dir")
     newest_first = checkpoint_files(folder) if folder else []
     if options.resume != "auto":
         path = Path(options.resume) if options.resume else None
@@ -113,7 +113,9 @@ def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[S
     skipped: list[str] = []
     for path in newest_first:
         try:
-            return _checked(path, _load(path), config, skipped)
+            state = _load(path)
+            _refuse_other_training(path, state, config)
+            return _checked(path, state, config, skipped)
         except ValueError as error:
             skipped.append(f"{path.name}: {error}")
         except NothingLeftError:
@@ -158,6 +160,33 @@ def _load(path: Path) -> dict:
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):
         raise ValueError("it is not a checkpoint of this lab")
     return state
+
+
+def _refuse_other_training(path: Path, state: dict, config: RunConfig) -> None:
+    """Raises `UsageError` where a checkpoint that nobody has named was written with other settings.
+
+    Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
+    """
+    theirs = state["config"]
+    ours = config.model_dump(mode="json")
+    for name in SAME_TRAINING:
+        if name not in theirs or theirs[name] == ours[name]:  # older checkpoints know the seed alone
+            continue
+        if name == "learning_rate" and _per_sample(theirs) == _per_sample(ours):
+            continue
+        run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
+        raise UsageError(
+            f"--resume auto: {path.name} was written{run} with {name} {printable(str(theirs[name])[:80])}, "
+            f"this run has {ours[name]}: give the same, or name the file (--resume {path}) and another --checkpoint-dir"
+        )
+
+
+def _per_sample(config: dict) -> float | None:
+    """A learning rate over the batch that it goes with."""
+    try:
+        return round(config["learning_rate"] / config["global_batch_size"], 12)
+    except (KeyError, TypeError, ZeroDivisionError):
+        return None
 
 
 def _checked(path: Path, state: dict, config: RunConfig, skipped: list[str]) -> tuple[Start, Resumed]:

@@ -13,8 +13,9 @@ import torch.distributed as dist
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
 from common.running.failures import AFTER_A_HANG, advice_for, is_communication
-from common.running.hangs import HangWatch, say_last, waiting_line
+from common.running.hangs import HangWatch, waiting_line
 from common.running.interruptions import ignore_signals
+from common.running.last_line import say_last
 from common.training.distributed import process_group
 
 
@@ -42,7 +43,8 @@ def _explain(hangs: HangWatch, error: Exception) -> None:
     is_lost = is_communication(str(error))
     found = hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__))) if is_lost else None
     try:
-        (hangs.folder / "told").touch(exist_ok=False)
+        if hangs.folder:
+            (hangs.folder / "told").touch(exist_ok=False)
     except OSError:
         return
     said = f"hang: {found[0]}. {AFTER_A_HANG}" if found else f"failed: {message}. {advice}"

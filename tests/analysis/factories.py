@@ -150,7 +150,7 @@ def in_rounds(*records: Record, rounds: int = 3, scatter: float = 0.002) -> list
         for place, record in enumerate(records):
             launch, usual = record.model_copy(deep=True), make_record()
             launch.run_id, launch.started_at = usual.run_id, usual.started_at
-            pace = 1 + scatter * np.cos(2 * np.pi * number / rounds + 1.3 * place)
+            pace = 1 + scatter * np.cos(2 * np.pi * number / rounds + 1.3 * place + 0.4)
             for rank in launch.ranks:
                 for name in ("step_seconds", "data_wait_seconds", "host_epoch_seconds"):
                     setattr(rank, name, [float(pace) * seconds for seconds in getattr(rank, name)])

@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from conftest import LEARNING, RESTARTING, SMALL, planted, records_in, run_script
+from conftest import LEARNING, RESTARTING, ROOT, SMALL, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 STARTS = {
@@ -114,6 +114,10 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before_it(written, tmp_path):
         (["--resume", "auto"], "more --epochs"),
         (["--resume", "auto", "--epochs", 3, "--model", "resnet34"], "model few_layers"),
         (["--resume", "auto", "--epochs", 3, "--num-classes", 5], "num_classes 1000"),
+        (["--resume", "auto", "--epochs", 3, "--seed", 7], "with seed 0, this run has 7: give the same"),
+        (["--resume", "auto", "--epochs", 3, "--lr", "0.5"], "with learning_rate 0.02, this run has 0.5"),
+        (["--resume", "auto", "--epochs", 3, "--momentum", "0.1"], "with momentum 0.9, this run has 0.1"),
+        (["--resume", "auto", "--epochs", 3, "--weight-decay", "0.5"], "this run has 0.5"),
         (["--resume", "nowhere.pt"], "no such file"),
         (["--resume", "README.md"], "cannot be read"),
     ],
@@ -177,3 +181,83 @@ def test_a_file_from_elsewhere_does_not_join_the_checkpoints_of_another_run(writ
     process = train(SINGLE, tmp_path / "other", "--epochs", 3, "--resume", newest, results=tmp_path)
     assert process.returncode == 2
     assert "holds checkpoints of another run" in process.stderr
+
+
+def test_a_checkpoint_names_its_run(written, tmp_path):
+    (record,) = records_in(written.parent)
+    assert {torch.load(path, weights_only=True)["run_id"] for path in written.iterdir()} == {record["run_id"]}
+    process = train(SINGLE, written, "--resume", "auto", "--epochs", 3, "--seed", 7, results=tmp_path)
+    assert f"was written by {record['run_id']} with seed 0" in process.stderr
+
+
+def test_a_run_that_is_given_a_file_trains_with_its_own_rate(written, tmp_path):
+    newest = sorted(written.iterdir())[-1]
+    process = train(SINGLE, tmp_path / "new", "--epochs", 3, "--resume", newest, "--lr", "0.5", results=tmp_path)
+    assert process.returncode == 0, process.stderr
+    (path,) = (tmp_path / "new").iterdir()
+    assert torch.load(path, weights_only=True)["optimizer"]["param_groups"][0]["lr"] == 0.5
+
+
+def test_a_checkpoint_without_the_newer_fields_is_still_loaded(written, tmp_path):
+    state = torch.load(sorted(written.iterdir())[-1], weights_only=True)
+    del state["run_id"]
+    for name in ("learning_rate", "momentum", "weight_decay"):
+        del state["config"][name]
+    (tmp_path / "old").mkdir()
+    torch.save(state, tmp_path / "old" / "checkpoint-0003-000000.pt")
+    process = train(SINGLE, tmp_path / "old", "--epochs", 3, "--resume", "auto", results=tmp_path)
+    assert process.returncode == 0, process.stderr
+
+
+def test_two_runs_at_once_cannot_share_a_folder(tmp_path):
+    """The first is in its first step while the second one is tried; it is told nothing of that, and ends as usual."""
+    folder = tmp_path / "checkpoints"
+    arguments = [*SMALL, "--batch-size", "16", "--checkpoint-dir", str(folder), "--results-dir", str(tmp_path / "two")]
+    code = f"""
+import subprocess, sys, os
+from common.training import epoch
+usual, done = epoch.training_step, []
+def during(*arguments):
+    if not done:
+        done.append(1)
+        if not os.fork():
+            sys.argv[1:] = {[*arguments, "--resume", "auto"]!r}
+            import runpy
+            try:
+                runpy.run_path({str(ROOT / SINGLE)!r}, run_name="__main__")
+            except SystemExit as end:
+                os._exit(end.code or 0)
+        done.append(os.waitstatus_to_exitcode(os.wait()[1]))
+        assert done[-1] == 2, done
+    return usual(*arguments)
+epoch.training_step = during
+"""
+    process = run_script(planted(tmp_path, SINGLE, code), *arguments[:-1], tmp_path / "one")
+    assert process.returncode == 0, process.stderr
+    (record,) = records_in(tmp_path / "one")
+    assert records_in(tmp_path / "two") == []
+    assert f"error: --checkpoint-dir {folder} is in use by {record['run_id']} (process " in process.stderr
+    assert process.stderr.count("\n") == 1
+    assert sorted(os.listdir(folder)) == ["checkpoint-0002-000000.pt", "checkpoint-0003-000000.pt"]
+
+
+def test_a_run_that_was_killed_holds_no_folder(tmp_path):
+    code = """
+import os, signal
+from common.training import epoch
+usual, done = epoch.training_step, []
+def dying(*arguments):
+    done.append(1)
+    if len(done) == 6:  # of four steps in an epoch
+        os.kill(os.getpid(), signal.SIGKILL)
+    return usual(*arguments)
+epoch.training_step = dying
+"""
+    folder = tmp_path / "checkpoints"
+    arguments = [*LEARNING, "--batch-size", 16, "--warmup-steps", 1, "--checkpoint-dir", folder]
+    killed = run_script(planted(tmp_path, SINGLE, code), *arguments, "--results-dir", tmp_path)
+    assert killed.returncode != 0
+    assert ".in-use" in os.listdir(folder)
+    process = train(SINGLE, folder, "--resume", "auto", results=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert ".in-use" not in os.listdir(folder)

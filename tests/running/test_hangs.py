@@ -145,11 +145,25 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     watch = hangs.HangWatch("run", place, [os.getpid(), gone.pid])
     monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
     assert watch.killed() is None
+    assert watch.folder.stat().st_mode & 0o777 == 0o700
     (watch.folder / "1.stack").touch()
     assert watch.killed() == 1
     (watch.folder / "1.stack").unlink()
     watch.close()
     assert not watch.folder.exists()
+
+
+def test_notes_are_left_in_no_folder_that_others_have_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    (tmp_path / "lab-run").mkdir()
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "lab-run" / "0.stack").symlink_to(tmp_path / "victim")
+    place = make_place()
+    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
+    watch = hangs.HangWatch("run", place, [os.getpid(), os.getpid()])
+    assert watch.folder != tmp_path / "lab-run"
+    assert (tmp_path / "victim").read_text() == "mine"
+    watch.close()
 
 
 IN_PIECES = """
@@ -190,12 +204,13 @@ act()
     ],
 )
 def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
-    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = tmp_path / "lab-run"
+    monkeypatch.setattr(hangs.tempfile, "mkdtemp", lambda prefix: str(folder))
     monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
     here = make_place()
     here = replace(here, world=here.world.model_copy(update={"processes": 2}))
-    command = [sys.executable, "-c", code, str(tmp_path / "lab-run" / "1.stack")]
-    (tmp_path / "lab-run").mkdir()
+    command = [sys.executable, "-c", code, str(folder / "1.stack")]
+    folder.mkdir()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
         rank_1.stdout.readline()
         watch = hangs.HangWatch("run", here, [os.getpid(), rank_1.pid])

@@ -132,4 +132,5 @@ def test_a_full_disk_does_not_hide_what_came_before(full_disk, short_folder, tmp
     assert process.returncode == 1
     assert "failed: MemoryError" in process.stderr
     assert "No space left on device): saved as" in process.stderr
-    assert [record["failure"]["kind"] for record in records_in(short_folder)] == ["out_of_memory"]
+    (spare,) = short_folder.glob("lab-record-*")
+    assert [record["failure"]["kind"] for record in records_in(spare)] == ["out_of_memory"]

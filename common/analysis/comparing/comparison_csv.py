@@ -20,7 +20,16 @@ from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 from common.formats import without_controls
-from common.records.disk import write_bytes
+from common.records.files import write_bytes
+
+BEGINNINGS = {
+    "comparison.csv": ("group", "scaling", "row", "method"),
+    "runs.csv": ("file", "run_id", "method", "status"),
+    "one_change.csv": ("fact", "before", "after", "method"),
+    "predictions.csv": ("group", "method", "devices", "nodes"),
+}
+"""The first columns of every table, by which step 05 knows its own."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -86,14 +95,36 @@ def _with_ends(name: str, found: Estimate | Median | None) -> Line:
     return {name: found.value if found else None} | ends(name, found.interval if found else None)
 
 
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write tables into `folder` by their names, each whole or not at all; returns their paths. Raises OSError.
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Path], list[Path]]:
+    """Write tables into `folder` by their names, each whole or not at all. Raises OSError.
 
-    A table without columns has nothing to say: it is not written, and one of earlier records is taken away.
+    Returns the paths of those written, and of files and links of these names that are no tables of step 05: they are
+    left alone. A table without columns has nothing to say: it is not written, and one of earlier records is taken away.
     """
-    written = {folder / name: table for name, table in tables.items() if len(table.columns)}
-    for path in {folder / name for name in tables} - set(written):
-        path.unlink(missing_ok=True)
-    for path, table in written.items():
-        write_bytes(path, without_controls(table.to_csv(index=False)).encode(errors="replace"))
-    return list(written)
+    written, foreign = [], []
+    for name, table in tables.items():
+        path = folder / name
+        if (path.is_file() or path.is_symlink()) and not _is_table(path, name, table):
+            foreign.append(path)
+        elif len(table.columns):
+            write_bytes(path, _as_csv(table))
+            written.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    return written, foreign
+
+
+def _is_table(path: Path, name: str, table: pd.DataFrame) -> bool:
+    """Whether step 05 has written a file, now or in an earlier version: by its header."""
+    if not path.is_file():  # a link to nowhere, say
+        return False
+    with open(path, encoding="utf-8", errors="replace") as file:
+        header = file.readline(2**16).rstrip("\n").split(",")
+    known = set(table.columns)
+    return header == [""] or (tuple(header[:4]) == BEGINNINGS[name] and (not known or set(header) <= known))
+
+
+def _as_csv(table: pd.DataFrame) -> bytes:
+    """Text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
+    harmless = table.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
+    return without_controls(harmless.to_csv(index=False)).encode(errors="replace")

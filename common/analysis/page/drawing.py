@@ -22,7 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import PhaseName
-from common.records.disk import write_bytes
+from common.records.files import write_bytes
 
 # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
 COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from common.analysis.page.second_drawer import SecondDrawer
 from common.analysis.page.why_plots import draw_all_reduce, draw_steps
 from common.analysis.page.wording import Wording
 from common.errors import UsageError
+
+OWN_FILE = re.compile(r"(group\d+|batches\d+|machine|all)_[a-z_]+\.(svg|png)")
+"""Names of the files that `write_figures` makes."""
 
 
 @dataclass
@@ -132,8 +136,7 @@ def write_figures(folder: Path, figures: Figures) -> int:
         for figure in drawn:
             write_plot(figure, folder)
         for path in folder.iterdir():
-            ours = path.stem.startswith(("group", "machine_", "batches", "all_")) and path.suffix in (".svg", ".png")
-            if ours and path.stem not in names:
+            if OWN_FILE.fullmatch(path.name) and path.stem not in names:
                 path.unlink()
     except OSError as error:
         raise UsageError(

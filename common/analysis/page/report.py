@@ -25,7 +25,7 @@ from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
 from common.formats import without_controls
-from common.records.disk import write_bytes
+from common.records.files import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES
 

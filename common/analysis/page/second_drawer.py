@@ -1,20 +1,24 @@
 """A second process that draws figures beside this one. Drawing them takes half of step 05's time.
 
 Step 05 starts it before its own imports: matplotlib is then imported on another core while records are read. This
-module takes the standard library alone, so that it can be.
+module takes the standard library alone, so that it can be. No pool of Python's own does it: all of them wait at their
+end for a process that is stopped.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe, Process
 from multiprocessing.connection import Connection
+from threading import Timer
 from typing import Any
 
-PATIENCE_SECONDS = 60.0
-"""A figure takes a third of a second. Whoever has stopped the second process is not waited for."""
+PATIENCE_SECONDS = 15.0
+"""A figure takes a third of a second. A process that does not answer for so long is ended."""
 
 
 class SecondDrawer:
@@ -25,6 +29,7 @@ class SecondDrawer:
         self.process = Process(target=_draw_what_comes, args=(theirs, self._pipe), daemon=True)
         self.process.start()
         theirs.close()
+        atexit.register(self.process.kill)  # multiprocessing's own SIGTERM does not end a process that is stopped
 
     @classmethod
     def start(cls) -> SecondDrawer | None:
@@ -46,17 +51,27 @@ class SecondDrawer:
     def order(self, figure: Any, name: str, with_png: bool) -> None:
         """Hand over what it is to draw, and go on."""
         try:
-            self._pipe.send((figure, name, with_png))
+            with self._patience():
+                self._pipe.send((figure, name, with_png))
         except OSError:  # it is gone: nothing will come
             self._pipe.close()
 
     def collect(self) -> tuple[str, bytes | None] | None:
-        """Wait for the drawing. None where it failed: whoever asked draws it then."""
-        with suppress(EOFError, OSError):
-            if self._pipe.poll(PATIENCE_SECONDS):
-                return self._pipe.recv()
-        self._pipe.close()  # what comes now would be taken for the next drawing
+        """Wait for the drawing. None where it failed or takes too long: whoever asked draws it then."""
+        with suppress(EOFError, OSError), self._patience():
+            return self._pipe.recv()
+        self._pipe.close()
         return None
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """End the process if this lasts too long: both ends of the pipe then let go."""
+        timer = Timer(PATIENCE_SECONDS, self.process.kill)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def _draw_what_comes(orders: Connection, other_end: Connection) -> None:

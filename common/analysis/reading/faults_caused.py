@@ -8,6 +8,7 @@ from typing import get_args
 from pydantic import ValidationError
 
 from common.records import FaultName, FaultRecord
+from common.records.files import read_regular
 
 MAX_BYTES = 2**20
 FOLDER = "faults"
@@ -23,7 +24,7 @@ def read_faults(results: Path) -> tuple[list[FaultRecord], list[str]]:
         try:
             if path.stat().st_size > MAX_BYTES:
                 raise ValueError("too large")
-            record = FaultRecord.model_validate_json(path.read_bytes(), strict=True)
+            record = FaultRecord.model_validate_json(read_regular(path), strict=True)
         except (OSError, ValueError, ValidationError):
             refused.append(f"{FOLDER}/{path.name.encode(errors='replace').decode()}")
             continue

@@ -12,6 +12,7 @@ from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import tables_of
+from common.analysis.comparing.comparison_csv import BEGINNINGS, write_tables
 from common.analysis.comparing.tables import tidy
 from common.analysis.reading.folder import read_folder
 from common.records import Failure
@@ -103,3 +104,75 @@ def test_a_folder_that_cannot_be_written_to_does_not_lose_the_report(tmp_path, c
     assert done.stderr.startswith("no CSV tables: cannot write to")
     assert done.stderr.count("\n") == 1
     assert (tmp_path / "report.html").exists()
+
+
+MINE = {"comparison.csv": "what,I\ncompare,1\n", "runs.csv": "5 km,24:10\n", "predictions.csv": "it will rain\n",
+        "one_change.csv": "fact,before\n"}  # fmt: skip
+
+
+def test_tables_of_the_users_own_stay(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    for name, content in MINE.items():
+        (folder / name).write_text(content)
+    done = compare(folder)
+    assert done.returncode == 0
+    assert {name: (folder / name).read_text() for name in MINE} == MINE
+    assert done.stderr.count("\n") == 1
+    assert all(name in done.stderr for name in MINE)
+    assert "another --results-dir" in done.stderr
+
+
+def test_a_table_that_is_a_link_to_a_record_does_not_replace_it(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    record = min(folder.glob("*.json"))
+    before = record.read_text()
+    (folder / "comparison.csv").symlink_to(record)
+    (folder / "predictions.csv").symlink_to(tmp_path / "nowhere")
+    done = compare(folder)
+    assert done.returncode == 0
+    assert record.read_text() == before
+    assert (folder / "comparison.csv").is_symlink()
+    assert (folder / "predictions.csv").is_symlink()
+    assert "comparison.csv" in done.stderr
+    assert (folder / "runs.csv").exists()
+
+
+def test_tables_of_step_05_itself_are_renewed_and_taken_away(tmp_path):
+    some, none = pd.DataFrame({name: [1] for name in BEGINNINGS["predictions.csv"]}), pd.DataFrame()
+    path = tmp_path / "predictions.csv"
+    assert write_tables(tmp_path, {"predictions.csv": some}) == ([path], [])
+    assert write_tables(tmp_path, {"predictions.csv": some.assign(more=2)}) == ([path], [])
+    assert "more" in path.read_text()
+    assert write_tables(tmp_path, {"predictions.csv": none}) == ([], [])
+    assert not path.exists()
+
+
+def test_text_that_a_spreadsheet_would_take_for_a_formula_is_harmless(tmp_path):
+    texts = ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "resnet18", "1-2"]
+    table = pd.DataFrame({"fact": texts, "before": -1.5, "after": 1, "method": None})
+    write_tables(tmp_path, {"one_change.csv": table})
+    read = pd.read_csv(tmp_path / "one_change.csv")
+    assert [text.strip("\ufffd") for text in read["fact"]] == [
+        "'=1+2",
+        "'+1",
+        "'-1",
+        "'@SUM(A1)",
+        "'\t=1",
+        "'\ufffd=1",
+        "'\n=1",
+        *texts[7:],
+    ]
+    assert read["before"].tolist() == [-1.5] * len(texts)
+
+
+def test_a_models_name_is_no_formula_in_any_table(tmp_path, compare):
+    formula = '=HYPERLINK("http://x","y")'
+    compare(
+        write(
+            tmp_path / "results", *(make_record(*of, config={"model": formula}) for of in (("single", 1), ("ddp", 2)))
+        )
+    )
+    for path in (tmp_path / "results").glob("*.csv"):
+        cells = pd.read_csv(path, dtype=str).fillna("").to_numpy().ravel()
+        assert not [cell for cell in cells if cell.startswith("=")], path.name
+        assert any(cell == f"'{formula}" for cell in cells), path.name

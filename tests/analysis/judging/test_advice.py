@@ -261,6 +261,13 @@ def test_every_flag_that_is_advised_exists(run_help):
     texts.append((ROOT / "common" / "analysis" / "judging" / "wrapper_price.py").read_text())
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
     assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
-    of_others = {"--standalone", "--nproc", "--max-restarts", "--rdzv-endpoint", "--shm-size"}  # torchrun's, docker's
+    of_others = {
+        "--standalone",
+        "--nproc",
+        "--max-restarts",
+        "--rdzv-endpoint",
+        "--shm-size",
+        "--cpus",
+    }  # torchrun's, docker's
     of_others |= {"--link", "--inter-node"}  # step 05's
     assert advised - known - {"--gpus"} - of_others == set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,14 +38,15 @@ def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
     assert (plots / "group2_loss.png").exists()
     (plots / "mine.png").write_text("not the lab's")
     (plots / "group_photo.txt").write_text("not the lab's")
+    (plots / "group_photo.png").write_text("not the lab's")
     for path in results.iterdir():
         if "vgg11" in path.read_text():
             path.unlink()
     assert write_figures(plots, figures_of(results)) == 6
     names = {path.name for path in plots.iterdir()}
     assert not any(name.startswith("group2_") for name in names)
-    assert {"mine.png", "group_photo.txt", "group1_loss.svg"} <= names
-    assert len(names) == 2 * 6 + 2
+    assert {"mine.png", "group_photo.txt", "group_photo.png", "group1_loss.svg"} <= names
+    assert len(names) == 2 * 6 + 3
 
 
 def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
@@ -59,8 +62,11 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
         assert figure.png.startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("example", ["h100x2", "h100x2-ledger", "h100x2-crossover"])
-def test_no_legend_is_cut_off(example, monkeypatch):
+def test_no_legend_is_cut_off(example, language, monkeypatch):
+    if language == "zh-TW" and not drawing.has_chinese_font():
+        pytest.skip("no font with Chinese characters: what stands in for one is wider")
     seen, cut_off = [], []
 
     def look(canvas, file, **kwargs):
@@ -75,10 +81,8 @@ def test_no_legend_is_cut_off(example, monkeypatch):
         file.write("<svg/>")
 
     monkeypatch.setattr(drawing.FigureCanvasSVG, "print_svg", look)
-    judgement = judge(read_folder(EXAMPLES / example))
-    for language in LANGUAGES:
-        assert list(draw_figures(judgement, Wording(language), with_png=False))
-    assert len(seen) > 4
+    assert list(draw_figures(judge(read_folder(EXAMPLES / example)), Wording(language), with_png=False))
+    assert len(seen) > 2
     assert cut_off == []
 
 
@@ -116,6 +120,30 @@ def test_a_second_process_draws_some_of_the_figures_and_draws_the_same(second, t
             (plot.name, plot.svg, plot.png) for plot in alone
         ]
     assert len(here) < 2 * len(alone)
+
+
+HANGS_BEFORE = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+os.sched_getaffinity = lambda process: {0, 1}
+from common.analysis.page import second_drawer
+if __name__ == "__main__":
+    second_drawer.PATIENCE_SECONDS = 0.5
+    drawer = second_drawer.SecondDrawer.start()
+    os.kill(drawer.process.pid, signal.SIGSTOP)
+    if sys.argv[2] == "asked":
+        drawer.order("x" * 10**7, "more than a pipe holds", False)
+        print(drawer.collect())
+"""
+
+
+@pytest.mark.parametrize("how", ["asked", "idle"])
+def test_a_second_process_that_is_stopped_keeps_no_program_from_its_end(tmp_path, how):
+    """Neither with an order that it does not take, nor at the end, where Python waits for its children."""
+    (tmp_path / "program.py").write_text(HANGS_BEFORE)
+    command = [sys.executable, str(tmp_path / "program.py"), str(EXAMPLES.parents[1]), how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "None" if how == "asked" else ""), done.stderr
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])

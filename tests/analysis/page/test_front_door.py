@@ -223,3 +223,37 @@ def test_gpu_records_speak_of_gpu_memory(tmp_path, compare):
     assert "1.76 GiB / 900 MiB" in done.stdout
     assert "imbalance 2.00" in done.stdout
     assert "stand in" not in done.stdout
+
+
+def test_pipes_among_the_records_are_not_waited_for(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    (folder / "faults").mkdir()
+    for name in ("faults/fault_disk_full_x.json", "01_environment-x.json", "02_single_x.json", "comparison.csv"):
+        os.mkfifo(folder / name)
+    done = compare(folder)
+    assert done.returncode == 0, done.stderr
+    for name in ("faults/fault_disk_full_x.json", "01_environment-x.json", "02_single_x.json"):
+        assert name in done.stdout + (tmp_path / "report.html").read_text()
+
+
+def test_a_page_that_is_a_link_in_a_circle(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    (tmp_path / "one.html").symlink_to(tmp_path / "two.html")
+    (tmp_path / "two.html").symlink_to(tmp_path / "one.html")
+    assert "symbolic links" in one_line_error(compare(folder, "--output-report", str(tmp_path / "one.html"), "--quiet"))
+    assert (tmp_path / "one.html").is_symlink()
+
+
+def test_where_home_cannot_be_written_matplotlib_says_nothing_and_leaves_nothing(tmp_path, compare):
+    folder = write(tmp_path / "results", *typical_lab())
+    (tmp_path / "home").write_text("no folder")
+    (tmp_path / "temporary").mkdir()
+    env = {
+        "HOME": str(tmp_path / "home"),
+        "TMPDIR": str(tmp_path / "temporary"),
+        "XDG_CACHE_HOME": "",
+        "MPLCONFIGDIR": "",
+    }
+    done = compare(folder, "--quiet", env=env | {"XDG_CONFIG_HOME": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path / "temporary") == []
