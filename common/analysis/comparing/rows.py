@@ -233,11 +233,14 @@ def _throughput_ratio(one: Row, other: Row) -> Estimate:
 
 
 def times_as_fast_beside(row: Row, other: Row) -> Estimate:
-    """The same, where `other` may have run more often: its runs of the very rounds that `row` took part in count, and
-    all of them where there are no such rounds."""
+    """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
+    of them where there are no such rounds."""
     if in_turn(row, other):
         return times_as_fast(row, other)
     started = [run.record.started_at for run in other.runs]
-    latest = [bisect(started, run.record.started_at) - 1 for run in row.runs]
-    partners = Row([other.runs[place] for place in latest if place >= 0])
-    return times_as_fast(row, partners if in_turn(row, partners) else other)
+    beside: dict[int, Run] = {}
+    for run in row.runs:  # of several after one run of `other`, the first was of its round
+        beside.setdefault(bisect(started, run.record.started_at) - 1, run)
+    rounds = [(run, other.runs[place]) for place, run in beside.items() if place >= 0]
+    of_rounds = [Row(list(runs)) for runs in zip(*rounds, strict=True)]
+    return times_as_fast(*of_rounds) if of_rounds and in_turn(*of_rounds) else times_as_fast(row, other)

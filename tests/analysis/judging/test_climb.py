@@ -78,6 +78,16 @@ def test_the_top_rung_must_train_as_the_first_one_does(losses, begins):
     assert said(judged(climbed(losses)).lines)[1].startswith(begins)
 
 
+def test_a_rung_is_measured_by_the_rounds_that_had_both():
+    """Each rung runs again beside the next one, when the machine may be slower: those runs are no part of its ratio."""
+    first = [runs(0.5 * drift, 1) + runs(0.25 * drift, 1, **BF16) for drift in (1, 1.2, 1.4)]
+    then = [runs(0.5, 1, **BF16) + runs(0.4, 1, **BF16, memory_format="channels_last") for _ in range(3)]
+    precision, memory = judged([record for one in [*first, *then] for record in one]).ladder.rungs
+    assert (precision.quotient.value, memory.quotient.value) == (pytest.approx(2, 0.02), pytest.approx(1.25, 0.02))
+    low, high = precision.quotient.interval
+    assert high / low < 1.05  # the drift is in both runs of a round
+
+
 def test_two_runs_are_too_few_to_keep_a_rung():
     start, few = runs(0.5), runs(0.25, 2, **BF16)
     many = [*runs(0.2, compile=True), *runs(0.1, compile=True, fused_optimizer=True)]
