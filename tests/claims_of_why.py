@@ -1,0 +1,209 @@
+"""What docs/why.md says of threads, replicas, hosts and batches, and what other documents take from the same claims."""
+
+from statistics import median
+
+from example_figures import (
+    Claims,
+    Example,
+    ms,
+    ms_both,
+    ms_ends,
+    number,
+    of,
+    percent,
+    rate,
+    says,
+    times,
+    times_both,
+    us,
+    whole,
+)
+
+from common.analysis.comparing.crossing import measured_crossing
+
+WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
+    "docs/why.md",
+    "docs/exercise.md",
+    "docs/checkpoints.md",
+    "docs/measurement.md",
+)
+KINDS = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "kept_replicas_seconds")
+
+
+@of("h100x2-lab")
+def threads_and_replicas(e: Example) -> Claims:
+    found, launches = e.dp.anatomy, e.launches
+    new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
+    yield says(
+        WHY,
+        f"resnet50, tf32, 64 images per GPU, torch 2.11, {found.kinds_of_step[KINDS[0]].count} steps of each kind "
+        "(`results/examples/h100x2-lab`, made by `make lab`; differences are medians step by step, with 95 % "
+        "intervals):",
+    )
+    yield says(WHY, f"| one device, half the images (step 02) | {ms(e.one.anatomy.slowest.step)} ms | |")
+    yield says(WHY, f"| as torch does it | {new} ms | |")
+    yield says(WHY, f"| kept threads | {kept} ms | starting threads anew costs {_cost(found.new_threads_cost)} |")
+    yield says(WHY, f"| one thread | {one} ms | kept threads against taking turns: {_cost(e.turns)} |")
+    yield says(WHY, f"| kept replicas | {replicas} ms | making replicas anew costs {_cost(found.new_replicas_cost)} |")
+    yield says(
+        WHY,
+        f"the host launches a convolution in {us(launches.convolution_seconds)} µs from a thread that has launched it "
+        f"before, and in {ms(launches.first_convolution_seconds)} ms from a thread that has just started. The lock "
+        f"shows there, too, and is smaller: {us(launches.alone_seconds)} µs for a launch from one thread, "
+        f"{us(launches.threads_seconds)} µs from each of two threads at once, {us(launches.processes_seconds)} µs from "
+        "each of two processes.",
+    )
+    yield says(WHY, f"that changes little ({new} against {ms(found.slowest.step)} ms when taken apart, `h100x2-lab`).")
+    yield says(
+        EXERCISE,
+        f"a launch {us(launches.alone_seconds)} µs from one thread, {us(launches.threads_seconds)} from each of two. "
+        f"Starting threads anew costs {ms(found.new_threads_cost)} ms of a step of {ms(e.dp.step)} ms, since each new "
+        "thread plans its convolutions again (`h100x2-lab`, [why.md](why.md))",
+    )
+    yield (
+        MEASUREMENT,
+        f"{1e3 * e.one.anatomy.slowest.step.value:.2f} and {1e3 * e.apart(e.one).times.typical_step.value:.2f} on one "
+        "GPU",
+    )
+
+
+def _cost(found) -> str:
+    return f"{ms(found)} ms ({ms_ends(found)})"
+
+
+@of("h100x2-ledger", "h100x2-lab")
+def another_host(e: Example, before: Example) -> Claims:
+    launches, kinds, book = e.launches, e.dp.anatomy.kinds_of_step, e.ledger("dp")
+    yield says(
+        WHY,
+        "`make lab` a day later, with epochs twice as long, on two H100s whose host launches faster "
+        f"(`results/examples/h100x2-ledger`): step 01 measured {us(launches.convolution_seconds)} µs for a known "
+        f"convolution and {ms(launches.first_convolution_seconds)} ms for a new thread's first one, "
+        f"{us(launches.alone_seconds)} µs for a launch from one thread, {us(launches.threads_seconds)} from each of "
+        f"two threads, {us(launches.processes_seconds)} from each of two processes. One GPU and DDP are hardly faster "
+        f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
+        f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
+        f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
+        f"{ms(book.ideal)} ms):",
+    )
+    assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
+    names = {
+        "new_threads": "starting threads anew", "new_replicas": "making replicas anew",
+        "launches": "launching for both GPUs from one process", "copies": "copies of batch, outputs, gradients",
+        "rest": "not explained",
+    }  # fmt: skip
+    assert {item.id for item in book.items} == set(names)
+    lines = [f"| measured step | {ms(book.measured)} | {ms_ends(book.measured)} |"]
+    lines += [f"| {name} | {ms(e.item('dp', id))} | {ms_ends(e.item('dp', id))} |" for id, name in names.items()]
+    yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
+    yield says(
+        WHY,
+        f"The bytes would need {ms(e.bytes_alone)} ms over the link. The GPU that holds the model has nothing to do "
+        f"for {percent(e.dp.anatomy.idle_share)} % of a step; under DDP for {percent(e.ddp.anatomy.idle_share)} %. "
+        f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
+    )
+
+
+@of("h100x2-crossover")
+def batches(e: Example) -> Claims:
+    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
+    host = f"From the host's {ms(found.host)} ms a step and"
+    met = number(measured_crossing(series).batch)
+    yield says(
+        WHY,
+        f"DataParallel is {small} × one GPU at 8 images per GPU, {middle} × at 32 and {large} × at 128; one run of "
+        f"each is no verdict. {host} the device's {ms(found.seconds_per_sample)} ms a sample step 05 predicts that it "
+        f"catches up with one GPU at {number(found.batch)} images per GPU ({number(found.low)}–{number(found.high)}); "
+        f"measured, between 32 and 128: {met}.",
+    )
+    yield says(
+        CHECKPOINTS,
+        f"{host} a device's {ms(found.seconds_per_sample)} ms a sample step 05 predicted that DP catches up with one "
+        f"GPU at {number(found.batch)} images per GPU; measured, between 32 and 128: {met} (`h100x2-crossover`, one "
+        "run each).",
+    )
+    yield says(
+        CHECKPOINTS,
+        f"With 128 images per GPU DP was {large} × one GPU on the same kind of machine (`h100x2-crossover`; one run of "
+        "each: no verdict)",
+    )
+    assert all(len(row.runs) == 1 for row in series.all_rows)
+
+
+@of("h200x2-crossover")
+def batches_of_h200s(e: Example) -> Claims:
+    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    yield says(
+        WHY,
+        f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
+        f"{number(measured_crossing(series).batch)}, where {number(found.batch)} ({number(found.low)}–"
+        f"{number(found.high)}) were predicted.",
+    )
+
+
+@of("h200x4")
+def four_gpus(e: Example) -> Claims:
+    found, launches = e.dp.anatomy, e.launches
+    kept, one = (found.kinds_of_step[kind] for kind in KINDS[1:3])
+    steps = e.steps_of_dp.kept_threads_seconds
+    yield says(WHY, f"Of resnet50's 53 convolutions {e.one.anatomy.different_convolutions} differ in")
+    yield says(
+        WHY,
+        "(`make lab` on four H200s, `results/examples/h200x4`, 64 images per GPU, three runs): DDP is "
+        f"{times_both(e.ddp.speed_up)} × one GPU, DataParallel {times_both(e.dp.speed_up)} ×: about as fast as one "
+        f"GPU. Of its {ms(e.dp.step)} ms, new threads cost {ms_both(found.new_threads_cost)}, new replicas "
+        f"{ms_both(found.new_replicas_cost)}, and what kept threads leave, launching for all four, "
+        f"{ms_both(e.item('dp', 'launches'))}. Kept threads ({ms(kept)} ms, {ms_ends(kept)}) and one thread that takes "
+        f"turns ({ms(one)} ms, {ms_ends(one)}) cannot be told apart there: the first six steps in kept threads took "
+        f"{ms(median(steps[:6]))} ms, the other {'fourteen' if len(steps) == 20 else len(steps) - 6} "
+        f"{ms(median(steps[6:]))},",
+    )
+    yield says(
+        WHY,
+        f"Step 01 shows the lock without a model: {us(launches.alone_seconds)} µs a launch from one thread, "
+        f"{us(launches.threads_seconds)} µs from each of four threads at once, {us(launches.processes_seconds)} from "
+        f"each of four processes. The bytes would need {ms(e.bytes_alone)} ms.",
+    )
+
+
+@of("h200x2-batch256")
+def large_batches(e: Example) -> Claims:
+    found = e.dp.anatomy
+    costs = [found.new_threads_cost, found.new_replicas_cost]
+    yield says(
+        WHY,
+        "(two H200s, `results/examples/h200x2-batch256`, three runs): DataParallel is "
+        f"{times_both(e.dp.speed_up)} × one GPU, DDP {times_both(e.ddp.speed_up)} ×. Threads and replicas still cost "
+        f"{ms(costs[0])} and {ms(costs[1])} ms where a step begins with idle devices; in training the host works ahead "
+        f"of them, the device has nothing to do for {percent(found.idle_share)} % of a step, and the step is "
+        f"{ms(e.ledger('dp').lost)} ms longer than the ideal.",
+    )
+    yield says(MEASUREMENT, f"threads and replicas cost {whole(1e3 * sum(cost.value for cost in costs))} ms")
+
+
+@of("h100x2-no-peer", "h100x2-ledger")
+def slow_link(e: Example, quick: Example) -> Claims:
+    fastest = [max(time.algorithm_bandwidth_bytes_per_second for time in one.probes.all_reduce.times)
+               for one in (quick, e)]  # fmt: skip
+    yield says(
+        WHY,
+        "**A slow link instead** (`NCCL_P2P_DISABLE=1`, `results/examples/h100x2-no-peer`): all-reduce falls from some "
+        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden grows "
+        f"from {_cost(quick.ddp.anatomy.exposed)} to {_cost(e.ddp.anatomy.exposed)} of a step, and overlap with the "
+        f"backward pass then saves {ms(e.ddp.anatomy.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
+        f"run, {rate(quick.ddp.throughput)} with the link (three runs).",
+    )
+
+
+@of("h100x2-vit")
+def without_convolutions(e: Example) -> Claims:
+    found = e.dp.anatomy
+    new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
+    yield says(
+        WHY,
+        f"(tf32, 64 per GPU, one run, `results/examples/h100x2-vit`): {new} ms as torch does it, {kept} in kept "
+        f"threads, {one} from one thread, {replicas} with kept replicas. New threads have no measurable cost there "
+        f"({ms_ends(found.new_threads_cost)} ms), new replicas cost {ms(found.new_replicas_cost)} ms, and the device "
+        f"is busy for {percent(1 - found.idle_share)} % of the step.",
+    )

@@ -1,0 +1,112 @@
+"""The figures of results/examples by the lab's own code, in its own number formats, as documents quote them."""
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+
+from conftest import ROOT
+
+from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.utilisation import copy_seconds
+from common.analysis.judging.judgement import judge
+from common.analysis.judging.ledger import Ledger
+from common.analysis.reading.folder import read_folder, read_record
+from common.analysis.reading.runs import Run
+from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import Median, median_of
+from common.formats import FORMS
+from common.records import RankAnatomy
+
+EXAMPLES = ROOT / "results" / "examples"
+Claims = Iterator[tuple[str, str]]
+"""Documents, each with a sentence that must stand in it."""
+CLAIMS: list[tuple[tuple[str, ...], Callable[..., Claims]]] = []
+
+
+def of(*folders: str) -> Callable:
+    """The claims of a function rest on these folders of records; it is given an `Example` of each."""
+    return lambda claims: CLAIMS.append((folders, claims)) or claims
+
+
+class Example:
+    """One folder of records, judged as step 05 judges it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, folder = name, read_folder(EXAMPLES / name)
+        self.judgement = judge(folder)
+        self.probes = folder.probed[-1].probes if folder.probed else None
+        self.probed_at = folder.probed[-1].started_at if folder.probed else None
+        self.runs = sorted((run.record for run in folder.runs), key=lambda record: record.started_at)
+        self.launches = self.probes and self.probes.launches
+        self.one, self.dp, self.ddp = map(self.row, ("single", "dp", "ddp"))
+
+    def rows(self, **facts: object) -> list[Row]:
+        """In the order of the page; `facts` are fields of a run's configuration."""
+        every = [row for part in self.judgement.groups for row in part.group.rows]
+        return [row for row in every if all(getattr(row.record.config, name) == fact for name, fact in facts.items())]
+
+    def row(self, method: str, **facts: object) -> Row | None:
+        """The first that fits."""
+        return next((row for row in self.rows(**facts) if row.method == method), None)
+
+    def ledger(self, method: str) -> Ledger:
+        """From the ideal step to the measured one, in the first group."""
+        return next(book for book in self.judgement.groups[0].why.ledgers if book.row.method == method)
+
+    def item(self, method: str, id: str):
+        """One of its items."""
+        return next(item for item in self.ledger(method).items if item.id == id)
+
+    def changed(self, fact: str):
+        """The page's comparison of two configurations that differ in one fact."""
+        return next(change for change in self.judgement.across.changes if change.pair.fact == fact)
+
+    @property
+    def bytes_alone(self) -> float:
+        """Seconds for the bytes that a step of DP moves, at the rate of step 01."""
+        return copy_seconds(self.dp)
+
+    @property
+    def steps_of_dp(self) -> RankAnatomy:
+        """The raw steps that DP's run took apart."""
+        return read_record(EXAMPLES / self.name / self.apart(self.dp).file).anatomy.ranks[0]
+
+    @staticmethod
+    def apart(row: Row) -> Run:
+        """The run whose steps were taken apart."""
+        return next(run for run in reversed(row.runs) if run.anatomy)
+
+    @property
+    def turns(self) -> Median:
+        """A step in kept threads less one from one thread."""
+        steps = self.steps_of_dp
+        pairs = zip(steps.kept_threads_seconds, steps.one_thread_seconds, strict=True)
+        return median_of([kept - one for kept, one in pairs])
+
+
+def says(document: str, *parts: str) -> tuple[str, str]:
+    """A claim: the document has this text."""
+    return document, "".join(parts)
+
+
+example = cache(Example)
+ratio_of: Callable[[Row, Row], Estimate] = times_as_fast
+
+
+def _value(form: str, found) -> str:
+    return FORMS[form](getattr(found, "value", getattr(found, "seconds", found))).number
+
+
+def _ends(form: str, found) -> str:
+    return FORMS[form].interval(*found.interval).number
+
+
+def _both(form: str, found) -> str:
+    return f"{_value(form, found)} ({_ends(form, found)})"
+
+
+times, times_ends, times_both = (partial(write, "ratio") for write in (_value, _ends, _both))
+ms, ms_ends, ms_both = (partial(write, "ms") for write in (_value, _ends, _both))
+rate, percent, whole, number = (partial(_value, form) for form in ("samples/s", "%", "count", "number"))
+us = lambda seconds: number(1e6 * seconds)  # noqa: E731
+gib = lambda size: FORMS["GiB"](size).number  # noqa: E731
+gb = lambda size: FORMS["B"](size)  # noqa: E731
