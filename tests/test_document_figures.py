@@ -92,9 +92,9 @@ def test_each_figure_beside_a_folder_of_records_is_claimed(name, claimed):
             if where == name:
                 own[text].update(folders)
     by_hand = set(BY_HAND.get(name, {}))
-    for piece, named in pieces(document(name)):
+    for piece, of_head in pieces(document(name)):
         touching = {text for text in own if text in piece or piece in text}
-        folders = named & folders_in(without(piece, by_hand)) if named else named
+        folders = of_head | folders_in(without(piece, by_hand))
         left = folders - set().union(*(own[text] for text in touching))
         assert not left, f"{name}: no claim of {sorted(left)} stands in: {piece}"
         if folders and name not in IN_PART:
@@ -103,14 +103,11 @@ def test_each_figure_beside_a_folder_of_records_is_claimed(name, claimed):
 
 
 def pieces(text: str) -> list[tuple[str, set[str]]]:
-    """Paragraphs, items of lists and tables, each with the folders that it names; a table with those of its head."""
-    found: list[tuple[str, set[str]]] = []
-    for block in re.split(r"\n\s*\n|\n(?=- )", text):
-        named = folders_in(block)
-        if block.lstrip().startswith("|") and found:
-            named |= found[-1][1]
-        found.append((normal(block), named))
-    return found
+    """Paragraphs, items of lists and tables, the last each with the folders that its head names."""
+    blocks = re.split(r"\n\s*\n|\n(?=- )", text)
+    heads = ["", *blocks]
+    return [(normal(block), folders_in(head) if block.lstrip().startswith("|") else set())
+            for head, block in zip(heads, blocks, strict=False)]  # fmt: skip
 
 
 def folders_in(text: str) -> set[str]:
