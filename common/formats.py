@@ -114,6 +114,7 @@ FORMS = {
     "±%": Form("%", 100, decimals=0, signed=True),
     "%.1": Form("%", 100, decimals=1),
     "%.2": Form("%", 100, decimals=2),
+    "share": Form("%", 100),
     "±%.1": Form("%", 100, decimals=1, signed=True),
     "count": Form("", decimals=0),
     "number": Form(""),

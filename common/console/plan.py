@@ -71,7 +71,12 @@ def _devices(method: str, world: World, words: Sentences) -> str:
         text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if method != "ddp":
         return text
-    return words.say("plan.in_processes", devices=text, processes=world.processes, backend=world.backend)
+    return words.say(
+        "plan.in_processes",
+        devices=text,
+        processes=words.counted(world.processes, "counted.rank"),
+        backend=world.backend,
+    )
 
 
 def _batch(config: RunConfig, words: Sentences) -> str:

@@ -32,7 +32,7 @@ def profiled_steps(training: Training, place: Place, steps: int) -> torch.profil
     activities = [torch.profiler.ProfilerActivity.CPU]
     if place.kind == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    profiler = torch.profiler.profile(activities=activities)
+    profiler = torch.profiler.profile(activities=activities, acc_events=True)  # else torch warns of lost events
     barrier()
     with instruments(training.model, clock):
         for number in range(1 + steps):

@@ -12,7 +12,7 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import WORDS, groups_of, said
 from common.analysis.comparing.contenders import contenders
-from common.analysis.judging import advice
+from common.analysis.judging import advice, verdicts
 from common.analysis.judging.advice import RULES, Situation, advise
 from common.analysis.judging.answer import answer_of
 from common.analysis.judging.forecast_cells import foresee
@@ -20,6 +20,7 @@ from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.reasons import reasons
 from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.predicting.question import Question
+from common.analysis.statistics import estimates
 
 ROOT = Path(__file__).parents[3]
 
@@ -251,8 +252,9 @@ def test_rules_and_thresholds_are_those_of_the_document():
     documented = {
         name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", thresholds, re.MULTILINE)
     }
-    assert documented == {name: value for name, value in vars(advice).items() if re.search("_(LIMIT|GAIN)$", name)}
-    assert set(re.findall(r"`(\w+_(?:LIMIT|GAIN))`", rules)) == set(documented)
+    of_rules = {name: value for name, value in vars(advice).items() if re.search("_(LIMIT|GAIN)$", name)}
+    assert documented == of_rules | {"NARROW": estimates.NARROW, "WORTH_A_CHOICE": verdicts.WORTH_A_CHOICE}
+    assert set(re.findall(r"`([A-Z][A-Z_]+[A-Z])`", rules)) == set(documented)
 
 
 def test_every_flag_that_is_advised_exists(run_help):
