@@ -56,7 +56,7 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"started anew {threads} ms, replicas made anew {replicas} ms.",
     )
     forecast = next(one for one in e.judgement.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
-    yield (
+    yield says(
         CHECKPOINTS,
         (f"DDP's step was predicted with an error of {number(100 * forecast.error)[:4]} % (`h100x2-ledger`)."),
     )
@@ -78,9 +78,9 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"{ms(e.ddp.anatomy.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
         f"{ms(e.dp.typical_step)} under DP, {ms(e.one.anatomy.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )
-    yield (
+    yield says(
         MEASUREMENT,
-        f"{1e3 * e.ddp.anatomy.slowest.step.value:.2f} and {1e3 * e.apart(e.ddp).times.typical_step.value:.2f}",
+        f"(`results/examples/h100x2-ledger`): {e.pair(e.ddp, 2)}, {e.pair(e.dp, 1)}, {e.pair(e.one, 2)} ms.",
     )
 
 

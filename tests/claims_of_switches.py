@@ -49,7 +49,7 @@ def one_switch_each(e: Example) -> Claims:
         f"*H200*: 4 micro-batches of 16 instead of 64 images at once: {rate(small.throughput)} samples/s, "
         f"{times(ratio_of(small, plain))} times as fast, and {peak[small]} instead of {peak[plain]}.",
     )
-    yield (
+    yield says(
         PRACTICE,
         (f"*H200*: {rate(sure.throughput)} samples/s, {times(ratio_of(sure, plain))} times as fast as without."),
     )

@@ -60,10 +60,10 @@ def threads_and_replicas(e: Example) -> Claims:
         f"Starting threads anew costs {ms(found.new_threads_cost)} ms of a step of {ms(e.dp.step)} ms, since each new "
         "thread plans its convolutions again (`h100x2-lab`, [why.md](why.md))",
     )
-    yield (
+    yield says(
         MEASUREMENT,
-        f"{1e3 * e.one.anatomy.slowest.step.value:.2f} and {1e3 * e.apart(e.one).times.typical_step.value:.2f} on one "
-        "GPU",
+        f"(`results/examples/h100x2-lab`, medians): {e.pair(e.ddp, 2)} ms under DDP, {e.pair(e.dp, 1)} under DP, "
+        f"{e.pair(e.one, 2)} on one GPU.",
     )
 
 
@@ -179,7 +179,11 @@ def large_batches(e: Example) -> Claims:
         f"of them, the device has nothing to do for {percent(found.idle_share)} % of a step, and the step is "
         f"{ms(e.ledger('dp').lost)} ms longer than the ideal.",
     )
-    yield says(MEASUREMENT, f"threads and replicas cost {whole(1e3 * sum(cost.value for cost in costs))} ms")
+    yield says(
+        MEASUREMENT,
+        f"threads and replicas cost {whole(1e3 * sum(cost.value for cost in costs))} ms where a step begins with idle "
+        f"devices, and the measured step is {1e3 * e.ledger('dp').lost:.1f} ms longer than the ideal.",
+    )
 
 
 @of("h100x2-no-peer", "h100x2-ledger")

@@ -75,6 +75,11 @@ class Example:
         """The run whose steps were taken apart."""
         return next(run for run in reversed(row.runs) if run.anatomy)
 
+    def pair(self, row: Row, decimals: int) -> str:
+        """Milliseconds of a median step that was taken apart, and of one of the same run's measured steps."""
+        both = (row.anatomy.slowest.step, self.apart(row).times.typical_step)
+        return " and ".join(f"{1e3 * step.value:.{decimals}f}" for step in both)
+
     @property
     def turns(self) -> Median:
         """A step in kept threads less one from one thread."""
