@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import tempfile
 import threading
 from multiprocessing import connection, forkserver
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import common.machine.capacity  # noqa: F401 (it reads the cores of this process, before torch can take any away)
@@ -49,6 +51,13 @@ def end_with_parent(worker: int) -> None:
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+    Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]
+
+
+def _give_up(error: Exception, batch: object) -> None:
+    """A batch that cannot be sent is waited for without end, unless the worker dies of it."""
+    print(f"a loader worker ends, for it cannot send its batch: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def _end_after(sentinel: int) -> None:

@@ -121,18 +121,25 @@ def _put(folder: Path, record: AnyRecord) -> Path | None:
         named = record.model_copy(update={"run_id": where.stem})
         write_whole(where, partial(_write_to, named))
     else:
-        where = _put_as_new(folder, record)
+        new = _put_as_new(folder, record)
+        if new is None:
+            return None
+        where = new
     _written[path] = _Written(where, _look(where), known is not None and known.is_told)
     return where
 
 
-def _put_as_new(folder: Path, record: AnyRecord) -> Path:
-    """Under its own name or, where that is taken, under the next one, which its `run_id` is then, too."""
+def _put_as_new(folder: Path, record: AnyRecord) -> Path | None:
+    """Under its own name or, where that is taken, under the next one, which its `run_id` is then, too. None where
+    another rank has just ended the run there."""
     for run_id in (record.run_id, *(f"{record.run_id}-{number}" for number in range(2, 100))):
         named, path = record.model_copy(update={"run_id": run_id}), record_path(folder, run_id)
-        with suppress(FileExistsError):
+        try:
             write_whole(path, partial(_write_to, named), is_new=True)
             return path
+        except FileExistsError:
+            if run_id == record.run_id and _of_another_rank(path, record):  # which was quicker by a moment
+                return _put(folder, record)
     raise FileExistsError(errno.EEXIST, "a hundred records of this name")
 
 

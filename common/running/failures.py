@@ -14,8 +14,8 @@ from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
 
 LOADER_DIED = (
-    "A loader process has died: the kernel ends processes where the memory is full (see dmesg), and a bus error means "
-    "that /dev/shm is. Lower --workers, or --workers 0."
+    "A loader process has died: the kernel ends processes where the memory is full (see dmesg), a bus error means that "
+    "/dev/shm is, and one that may open no more files ends itself (ulimit -n). Lower --workers, or --workers 0."
 )
 PROCESS_LIMIT = (
     "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
@@ -33,7 +33,7 @@ KNOWN = LIMITS | {
     "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
     "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
     "--batch-size to at least two for each device and micro-batch, or --image-size.",
-    "DataLoader worker": LOADER_DIED,
+    "DataLoader worker (pid": LOADER_DIED,
     "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
     "Expected to have finished reduction": "Some parameters had no part in the loss, and DDP waits for them: "
     "find_unused_parameters=True (--find-unused-parameters), or let all of them take part.",
@@ -86,8 +86,8 @@ def unfinished(epochs_done: int) -> Failure:
 
 
 def is_limit(failure: Failure) -> bool:
-    """Whether the host set the limit that ended the run: a traceback would lead nobody to it."""
-    return failure.advice in LIMITS.values()
+    """Whether a limit of the host ended the run, or a loader process: a traceback would lead nobody to it."""
+    return failure.advice in (LOADER_DIED, *LIMITS.values())
 
 
 def advice_for(text: str) -> str:

@@ -7,7 +7,7 @@ import time
 import pytest
 from analysis.factories import make_record
 
-from common.records import Failure
+from common.records import Failure, disk
 from common.records.disk import check_writable, is_final, keep_unfinished, record_path, write_record
 from common.records.files import read_regular, write_bytes, write_whole
 
@@ -43,6 +43,24 @@ def test_the_record_of_a_rank_that_failed_alone_stays(tmp_path):
     keep_unfinished(tmp_path, record.model_copy(update={"status": "interrupted", "failure": UNFINISHED}))
     assert write_record(tmp_path, record.model_copy(update={"status": "failed", "failure": LOST})) is None
     assert json.loads(path.read_text())["failure"]["message"] == "planted"
+
+
+def test_of_two_ranks_that_fail_at_once_one_writes(tmp_path, monkeypatch):
+    """The other comes a moment later: it has looked, and seen nothing yet."""
+    record = make_record("ddp", 2, run_id="together")
+    failed = record.model_copy(update={"status": "failed", "failure": LOST})
+    usual, looks = disk._of_another_rank, []
+
+    def too_early(path, of_this_rank):
+        looks.append(path)
+        if len(looks) == 1:
+            by_another_rank(tmp_path, failed)
+            return None
+        return usual(path, of_this_rank)
+
+    monkeypatch.setattr(disk, "_of_another_rank", too_early)
+    assert write_record(tmp_path, failed) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["together.json"]
 
 
 def test_a_completed_record_gives_way_to_no_failure(tmp_path):
