@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.rungs import Ladder, Rung
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.changes import changed
