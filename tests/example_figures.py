@@ -5,7 +5,8 @@ from functools import cache, partial
 
 from conftest import ROOT
 
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import Ledger

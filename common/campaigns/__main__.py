@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from itertools import islice
 
 from common.campaigns import crossover, ladder
@@ -20,7 +21,8 @@ STEERED = {
     "ladder": Steered(ladder.PURPOSE, ladder.up_the_ladder, ladder.BUDGET, outlives_failures=True),
 }
 
-MAX_ROUNDS = 1000
+MAX_ROUNDS, MAX_DEVICES = 1000, 256
+"""Rounds that somebody could wait for; devices that one machine could have."""
 
 
 def main() -> int:
@@ -64,8 +66,18 @@ def _parser() -> Parser:
     add("--batch", type=positive_int, metavar="SAMPLES", help="samples per device" + of_campaign)
     add("--epochs", type=positive_int, metavar="N", help="measured epochs" + of_campaign)
     add("--samples", type=positive_int, metavar="SAMPLES", help="samples in an epoch" + of_campaign)
-    add("--devices", type=positive_int, metavar="N", help="in 03 and 04" + otherwise("all GPUs, or up to 4 CPU cores"))
-    add("--repeats", type=_rounds, metavar="N", help="rounds" + otherwise("the campaign's, while time allows"))
+    add(
+        "--devices",
+        type=partial(_at_most, MAX_DEVICES),
+        metavar="N",
+        help="in 03 and 04" + otherwise("all GPUs, or up to 4 CPU cores"),
+    )
+    add(
+        "--repeats",
+        type=partial(_at_most, MAX_ROUNDS),
+        metavar="N",
+        help="rounds" + otherwise("the campaign's, while time allows"),
+    )
     add("--tolerance", type=positive_float, metavar="PERCENT",
         help="lab: add rounds until the half interval of each ratio is at most this" + otherwise("3"))  # fmt: skip
     add("--minutes", type=positive_float, help="no round starts later" + otherwise("the campaign's; lab: 5"))
@@ -74,11 +86,11 @@ def _parser() -> Parser:
     return found
 
 
-def _rounds(text: str) -> int:
-    """Argument type: a number of rounds that somebody could wait for."""
+def _at_most(limit: int, text: str) -> int:
+    """Argument type: a whole number that makes sense for one machine."""
     number = positive_int(text)
-    if number > MAX_ROUNDS:
-        raise argparse.ArgumentTypeError(f"must be at most {MAX_ROUNDS}, not {text}")
+    if number > limit:
+        raise argparse.ArgumentTypeError(f"must be at most {limit}, not {text}")
     return number
 
 

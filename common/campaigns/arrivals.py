@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import UsageError
 from common.records import Environment, EnvironmentRecord, Record
+from common.records.files import read_regular
 
 RESULTS = Path("results")
 RUNS, CHECKS = "0[234]_*.json", "01_*.json"
@@ -25,8 +26,7 @@ class Arrivals:
         for path in sorted(set(self._folder.glob(self._pattern)) - self._seen):
             self._seen.add(path)
             try:
-                if path.is_file():  # to read a pipe might take for ever
-                    yield path.read_bytes()
+                yield read_regular(path)
             except OSError:
                 continue
 

@@ -2,7 +2,8 @@
 
 Each is a process group of its own, and signals reach it from here: it gets one Ctrl-C for one that is typed, whether a
 terminal sent that to everybody or `kill` to this process alone. Nothing is raised where a signal comes in: it is
-passed on, and the campaign ends once the command has, with the record that an interrupted run leaves.
+passed on, and the campaign ends once the command has, with the record that an interrupted run leaves. Ctrl-Z stops both
+and `fg` continues both. Where the campaign dies by a signal that it cannot pass on, the command gets SIGTERM (Linux).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from contextlib import suppress
 
 from common.command_line.commands import LAUNCH_VARIABLE
+from common.command_line.job_control import ending_with_parent, stop_with_me
 from common.command_line.own_host import startable
 from common.records import Launch
 
@@ -39,6 +41,7 @@ class Launcher:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job: it stays ignored
                 signal.signal(number, self._stop)
+        stop_with_me(lambda: self._child.pid if self._child else None)
 
     @property
     def is_stopped(self) -> bool:
@@ -59,7 +62,11 @@ class Launcher:
         if starter == "torchrun" and "--nproc_per_node=1" not in arguments:
             environment.setdefault("OMP_NUM_THREADS", "1")  # as torchrun sets it, with eight lines of warning
         self._child = subprocess.Popen(
-            [*STARTERS[starter], *arguments], stdin=subprocess.DEVNULL, env=environment, process_group=0
+            [*STARTERS[starter], *arguments],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            process_group=0,
+            preexec_fn=ending_with_parent(),
         )
         if self._signal:  # it came in between
             self._pass_on(self._signal)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import re
-import signal
 import sys
 import time
 import traceback
@@ -14,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from common.command_line.job_control import ask_for_parents_end
 from common.command_line.streams import forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
@@ -23,7 +22,6 @@ INSTALL = "run make lab, which makes .venv and uses it, or python -m pip install
 TORCH_LOADS = os.path.join("torch", "__init__.py")
 COUNTS = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun"}
 """Where those who start several processes say how many."""
-PR_SET_PDEATHSIG = 1
 SECONDS_FOR_THE_FIRST = 20.0
 """On a busy machine it can be seconds behind. What another rank has found after that is its own trouble, and said."""
 MAX_WHOLE = 10**12
@@ -75,7 +73,7 @@ def under_torchrun() -> bool:
 def _end_with_torchrun() -> None:
     """A rank gets SIGTERM when torchrun dies (Linux): else it would train on, unseen, or wait to meet the others."""
     if under_torchrun() and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ask_for_parents_end()
         if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
             sys.exit(1)
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 import tempfile
 import threading
-from multiprocessing import connection, forkserver
-from multiprocessing.queues import Queue
+from multiprocessing import connection, forkserver, queues
 from pathlib import Path
 
 import common.machine.capacity  # noqa: F401 (it reads the cores of this process, before torch can take any away)
+from common.command_line.streams import tell
 from common.errors import UsageError
 
 
@@ -42,21 +41,23 @@ def start_fork_server() -> None:
         ) from None
 
 
-def end_with_parent(worker: int) -> None:
-    """For a loader's worker: it ends when the process that it works for has ended, be it by SIGKILL.
+def begin_worker(worker: int) -> None:
+    """For a loader's worker: it ends when the process that it works for has ended, be it by SIGKILL, and when it cannot
+    hand over what it has loaded.
 
     torch's own watch looks at the worker's parent, which is the process that it was forked from. That one lives until
-    its last child has gone, and so they would keep each other alive for ever.
+    its last child has gone, and so they would keep each other alive for ever. And what a queue cannot send (/dev/shm or
+    the table of open files is full) is dropped with a traceback, while the training waits for it without end.
     """
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
-    Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]
+        # The standard library's hook for this, which its own executors override.
+        queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
 
 
-def _give_up(error: Exception, batch: object) -> None:
-    """A batch that cannot be sent is waited for without end, unless the worker dies of it."""
-    print(f"a loader worker ends, for it cannot send its batch: {error}", file=sys.stderr, flush=True)
+def _end_unsent(error: Exception, unsent: object) -> None:
+    tell(f"a loader worker cannot hand over a batch: {error}")
     os._exit(1)
 
 

@@ -21,11 +21,12 @@ from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.checkpoint_folder import holding
 from common.running.exchange_watch import ExchangeWatch
+from common.running.extra_steps import AnatomyError
 from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_limit, is_timeout, killed_rank
 from common.running.hangs import waiting_line
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
 from common.running.last_line import say_last
-from common.running.measured_run import AnatomyError, MeasuredRun
+from common.running.measured_run import MeasuredRun
 from common.training import distributed
 
 

@@ -16,7 +16,7 @@ from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.streams import tell
 from common.console import screen
 from common.console.plan import show_plan
-from common.examining import experiments, parity, traces
+from common.examining import experiments, parity
 from common.formats import printable
 from common.machine import devices
 from common.machine.devices import Place
@@ -27,11 +27,12 @@ from common.measuring.core_wait import WORTH_TELLING, CoreWait
 from common.measuring.device_use import device_uses
 from common.measuring.energy_meter import EnergyMeter, idle_watts
 from common.measuring.gpu_sampler import GpuSampler
-from common.records import MAX_FINITE, Anatomy, Epoch, Record
+from common.records import MAX_FINITE, Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
 from common.running.exchange_watch import ExchangeWatch
+from common.running.extra_steps import take_apart, trace
 from common.running.failures import unfinished
 from common.running.hangs import HangWatch
 from common.running.interruptions import interrupt_if_unheard
@@ -44,14 +45,6 @@ from common.training.data import checksum, expected_indices, validation_loader
 from common.training.epoch import EpochResult, measured_epoch
 from common.training.step import Training, training_step
 from common.training.validation import validate
-
-
-class AnatomyError(Exception):
-    """A rank has failed while steps were taken apart. `record` is that of the run without them."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(record.anatomy)
-        self.record = record
 
 
 class MeasuredRun:
@@ -131,8 +124,8 @@ class MeasuredRun:
         """Train epoch `number` by the clock, or what a checkpoint has left of it; then validate, if there is a val/."""
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.sampler.start = done * self.config.global_batch_size // self.place.world.processes
-        name = self.words.say("progress.epoch", epoch=number, epochs=self.config.epochs)
-        self.progress.phase(name, training.steps_per_epoch - done)
+        heading = self.words.say("progress.epoch", epoch=number, epochs=self.config.epochs)
+        self.progress.phase(heading, training.steps_per_epoch - done)
         clock, energy = self._clock, EnergyMeter(self._gpus)
         barrier()  # the ranks' clocks start together
         core_wait = CoreWait()
@@ -161,29 +154,11 @@ class MeasuredRun:
             count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
             self.progress.line(screen.anatomy_line(count, self._step_seconds, self.words))
             self.progress.phase(self.words.say("progress.apart"), count)
-            # Who fails alone cannot ask the others for their times any more: they are gathered before.
-            measured = self.recorder.record_of_all_ranks() if self.place.world.processes > 1 else None
-            try:
-                for known in experiments.dissect(training, self.place, steps, self.progress.advance):
-                    self.recorder.anatomy = known
-            except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
-                # The epochs are measured by now, and shall not be lost for it.
-                who = f"rank {self.place.rank}: " if measured else ""
-                further = " further" if self.recorder.anatomy else ""
-                self.recorder.anatomy = anatomy = self.recorder.anatomy or Anatomy(steps=steps)
-                experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
-                if measured:
-                    raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
+            take_apart(training, self.place, steps, self.recorder, self.progress.advance)
             if self.recorder.anatomy and self.recorder.anatomy.note:
-                text = self.words.say("progress.not_apart", note=self.recorder.anatomy.note)
-                self.progress.line(f"[yellow]{escape(text)}")
+                self._warn("progress.not_apart", note=self.recorder.anatomy.note)
         if self.options.trace:
-            stem = f"{self.recorder.run_id}_rank{self.place.rank}"
-            try:
-                path = traces.write_trace(training, self.place, self.options.results_dir / "traces", stem)
-                text = self.words.say("progress.trace", path=path)
-            except OSError as error:  # what was measured shall not be lost for it
-                text = self.words.say("progress.no_trace", problem=error.strerror or error)
+            text = trace(training, self.place, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.errors import UsageError
 from common.formats import gib
 from common.machine.devices import Place
-from common.machine.workers import end_with_parent
+from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample
@@ -101,7 +101,7 @@ def _arguments(config: RunConfig, place: Place, batch_size: int) -> dict:
         "persistent_workers": workers > 0,
         # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
         "multiprocessing_context": "forkserver" if on_gpu and workers else None,
-        "worker_init_fn": end_with_parent,
+        "worker_init_fn": begin_worker,
         "pin_memory": on_gpu,  # copies to the GPU run beside the computation only from pinned memory
     }
 

@@ -178,3 +178,18 @@ def test_variables_of_make_reach_the_runner(target, tmp_path):
     assert done.stdout.split() == ["-m", "common.campaigns", target, *flags]
     done = subprocess.run(make, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["-m", "common.campaigns", target]
+
+
+@pytest.mark.parametrize("flag", ["--devices", "--repeats"])
+def test_more_than_any_machine_could_run_is_refused(fake_lab, flag):
+    process = fake_lab.run("lab", "--dry-run", flag, "99999")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert f"argument {flag}: must be at most " in process.stderr
+
+
+def test_pipes_named_like_records_are_passed_over(fake_lab):
+    (fake_lab.folder / "results/01_whole.json").write_text((fake_lab.folder / "environment.json").read_text())
+    for name in ("01_x.json", "02_x.json"):
+        os.mkfifo(fake_lab.folder / "results" / name)
+    assert fake_lab.run("lab", "--dry-run").returncode == 0
+    assert fake_lab.run("crossover", "--dry-run").returncode == 0

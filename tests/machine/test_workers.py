@@ -5,12 +5,13 @@ import subprocess
 import sys
 from time import monotonic, sleep
 
+import pytest
 from conftest import ROOT
 
 PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from common.machine.workers import end_with_parent, start_fork_server
+from common.machine.workers import begin_worker, start_fork_server
 
 if __name__ == "__main__":
     start_fork_server()
@@ -18,12 +19,30 @@ if __name__ == "__main__":
 
     loader = DataLoader(
         range(64), num_workers=2, persistent_workers=True, multiprocessing_context="forkserver",
-        worker_init_fn=end_with_parent,
+        worker_init_fn=begin_worker,
     )
     batches = iter(loader)
     next(batches)
     print(*(worker.pid for worker in batches._workers), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+UNSENT = """
+import sys
+sys.path.insert(0, {root!r})
+from common.machine.workers import begin_worker
+
+def unsendable(batch):
+    return lambda: batch
+
+if __name__ == "__main__":
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(
+        range(64), num_workers=2, collate_fn=unsendable, multiprocessing_context={context!r},
+        worker_init_fn=begin_worker,
+    )
+    next(iter(loader))
 """
 
 
@@ -38,3 +57,13 @@ def test_they_end_with_it_even_if_it_is_killed(tmp_path):
     while monotonic() < until and any(os.path.exists(f"/proc/{pid}") for pid in pids):
         sleep(0.1)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
+def test_what_cannot_be_handed_over_ends_the_worker_and_is_no_endless_wait(tmp_path, context):
+    """As where /dev/shm is full: here a batch that cannot be pickled."""
+    script = tmp_path / "program.py"
+    script.write_text(UNSENT.format(root=str(ROOT), context=context))
+    process = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert "RuntimeError: DataLoader worker" in process.stderr
+    assert "a loader worker cannot hand over a batch: " in process.stderr

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from common.analysis.comparing.facts import KEY, Facts, group_facts, other_facts
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.records import Method

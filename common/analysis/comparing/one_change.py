@@ -14,7 +14,8 @@ import pandas as pd
 
 from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, group_facts
 from common.analysis.comparing.pairing import in_turn
-from common.analysis.comparing.rows import Row, times_as_fast_beside
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.comparing.tables import Line, ends, table_of
 from common.records import DdpOptions, Precision
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -12,13 +11,14 @@ import pandas as pd
 from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
 from common.analysis.comparing.impossible import is_impossible
-from common.analysis.comparing.pairing import MIN_PAIRS, in_turn, paired_runs
+from common.analysis.comparing.pairing import MIN_PAIRS
 from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
 from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.speed_ratios import pooled, times_as_fast
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_anatomy import StepAnatomy
-from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers, paired_ratio, ratio
+from common.analysis.statistics.estimates import Estimate, outliers
 from common.records import Method, Record
 
 ENOUGH_RUNS = MIN_PAIRS
@@ -83,18 +83,14 @@ class Row:
         one = self.baseline
         if one is None or one.throughput is None:
             return None
-        found = _throughput_ratio(self, one).times(1 / self.devices)
+        found = times_as_fast(self, one).times(1 / self.devices)
         shares = {row.record.config.per_device_batch_size for row in (self, one)}
         return found if is_impossible(found, same_batch=len(shares) == 1) else None
 
     @cached_property
-    def _pooled(self) -> Estimate:
-        return mean_of_runs([run.seconds_per_sample for run in self.runs])
-
-    @property
     def seconds_per_sample(self) -> Estimate | None:
         """Pooled over the runs; None where withheld."""
-        return self._pooled if self.is_valid else None
+        return pooled(self.runs) if self.is_valid else None
 
     @property
     def missing_runs(self) -> int:
@@ -210,37 +206,3 @@ class Row:
     def facts(self) -> Facts:
         """What rows of one group may differ in."""
         return other_facts(self.record)
-
-
-def times_as_fast(one: Row, other: Row) -> Estimate:
-    """Throughput of `one` over that of `other`; neither may be withheld.
-
-    Where the two were run in turn for three rounds or more, as `make lab` does, the runs of a round are a pair. With
-    fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
-    between launches.
-    """
-    return _throughput_ratio(one, other)
-
-
-def _throughput_ratio(one: Row, other: Row) -> Estimate:
-    if one.missing_runs or other.missing_runs:
-        return Estimate(other._pooled.value / one._pooled.value)
-    pairs = paired_runs(one, other)
-    if pairs:
-        seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
-        return paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
-    return ratio(other._pooled, one._pooled)
-
-
-def times_as_fast_beside(row: Row, other: Row) -> Estimate:
-    """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
-    of them where there are no such rounds."""
-    if in_turn(row, other):
-        return times_as_fast(row, other)
-    started = [run.record.started_at for run in other.runs]
-    beside: dict[int, Run] = {}
-    for run in row.runs:  # of several after one run of `other`, the first was of its round
-        beside.setdefault(bisect(started, run.record.started_at) - 1, run)
-    rounds = [(run, other.runs[place]) for place, run in beside.items() if place >= 0]
-    of_rounds = [Row(list(runs)) for runs in zip(*rounds, strict=True)]
-    return times_as_fast(*of_rounds) if of_rounds and in_turn(*of_rounds) else times_as_fast(row, other)

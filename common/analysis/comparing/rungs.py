@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from common.analysis.comparing.facts import group_facts, other_facts
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row, times_as_fast_beside
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import Record

@@ -12,7 +12,8 @@ from functools import cached_property
 
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.reasons import median_interval

@@ -8,7 +8,8 @@ from itertools import pairwise
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check

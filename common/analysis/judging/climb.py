@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.rungs import Ladder, Rung
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.changes import changed
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
+from common.analysis.judging.proposals import torchrun
 from common.analysis.statistics.estimates import outcome_of_ratio
 
 LEAST_FALL = 0.9
@@ -101,5 +103,5 @@ def _with_all_devices(row: Row, command: str) -> str:
     host = row.record.environment
     devices = len(host.gpus) or min(host.cpu_cores, 4)
     script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
-    ranks = f"torchrun --standalone --nproc_per_node={devices}"
+    ranks = torchrun(devices, row.record, row.tables.probed)
     return command.replace(f"python {script}", f"{ranks} {script.replace('02_baseline_single_gpu', '04_ddp_training')}")

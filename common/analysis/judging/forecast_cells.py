@@ -83,6 +83,8 @@ def _notes(found: GroupForecast) -> list[Finding]:
         notes.append(finding("forecast.no_slowdown"))
     if "dp" not in methods and basis.row.anatomy.replicate is None:
         notes.append(finding("forecast.no_replicas"))
+    if basis.lacks_launches:
+        notes.append(finding("forecast.no_launches"))
     return notes
 
 

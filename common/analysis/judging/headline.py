@@ -11,7 +11,8 @@ from common.analysis.comparing.facts import KEY
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.naming import facts_table, varying_facts
 from common.analysis.comparing.row_name import METHOD_ORDER
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio

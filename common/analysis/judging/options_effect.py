@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.rows import Row, times_as_fast_beside
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.row_checks import pooled_checks, troubles
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio

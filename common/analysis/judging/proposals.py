@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from common.analysis.comparing.facts import USUAL
-from common.records import Method, Record
+from common.records import EnvironmentRecord, Method, Record, machine_of
 
 SCRIPTS: dict[Method, str] = {
     "single": "02_baseline_single_gpu.py",
@@ -14,10 +15,27 @@ SCRIPTS: dict[Method, str] = {
 }
 
 
+def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
+    """How torchrun starts so many ranks on the machine of a record: with an address where the newest of step 01's
+    `checks` there says that the host does not find itself by its name, for which torchrun would wait for minutes."""
+    here = machine_of(record.environment)
+    found = [check.own_name_found for check in checks if machine_of(check.environment) == here]
+    address = "--local-addr=127.0.0.1 " if found and found[-1] is False else ""
+    return f"torchrun --standalone {address}--nproc_per_node={devices}"
+
+
 def training_command(
-    record: Record, method: Method, devices: int = 1, batch: int | None = None, epochs: int | None = None
+    record: Record,
+    method: Method,
+    checks: Sequence[EnvironmentRecord],
+    devices: int = 1,
+    batch: int | None = None,
+    epochs: int | None = None,
 ) -> str:
-    """02, 03 or 04 with the settings of a record; `batch`, that of one device, and `epochs` as there where left out."""
+    """02, 03 or 04 with the settings of a record; `batch`, that of one device, and `epochs` as there where left out.
+
+    `checks`: records of step 01, the newest last, which say what torchrun needs there.
+    """
     config, host = record.config, record.environment
     batch = batch or config.per_device_batch_size
     sizes = {
@@ -50,5 +68,5 @@ def training_command(
         "--deterministic": config.deterministic,
     }
     words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]
-    starter = f"torchrun --standalone --nproc_per_node={devices}" if method == "ddp" else "python"
+    starter = torchrun(devices, record, checks) if method == "ddp" else "python"
     return f"{starter} {SCRIPTS[method]} {shlex.join(words)}"

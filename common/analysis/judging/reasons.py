@@ -95,7 +95,9 @@ def what_a_new_thread_lacks(row: Row) -> Finding:
     for record in reversed(row.tables.probed):
         times = record.probes.launches
         fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
-        if times and fits and times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
+        if not times or not fits or not times.is_plausible:
+            continue
+        if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
             first, known = times.first_convolution_seconds, times.convolution_seconds
             return finding("threads.convolutions", first=first, known=known)
     return finding("nothing")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from common.analysis.comparing.facts import closest
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from common.analysis.comparing.rows import Row, times_as_fast
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.findings import Finding, finding
 from common.analysis.judging.headline import device_here

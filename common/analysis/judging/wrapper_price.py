@@ -37,8 +37,8 @@ def _price(row: Row) -> Finding:
 
 def _commands(group: Group) -> Iterator[str]:
     """02, 03 and 04 on one device, so that their records land in this very group."""
-    record = group.rows[0].record
-    yield training_command(record, "single")
+    record, checks = group.rows[0].record, group.rows[0].tables.probed
+    yield training_command(record, "single", checks)
     if not record.config.compile:  # step 03 has no --compile
-        yield training_command(record, "dp")
-    yield training_command(record, "ddp")
+        yield training_command(record, "dp", checks)
+    yield training_command(record, "ddp", checks)

@@ -63,6 +63,12 @@ class Basis:
         return rates[-1].bytes_per_second if rates else None
 
     @property
+    def lacks_launches(self) -> bool:
+        """Whether step 01's launches on GPUs are implausible, so that nothing may rest on them."""
+        launches = self.probes.launches if self.probes else None
+        return not self.is_cpu and launches is not None and not launches.is_plausible
+
+    @property
     def model(self) -> str:
         """What its devices are, such as `NVIDIA H100`."""
         return self.row.record.world.device_model

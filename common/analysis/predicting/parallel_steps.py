@@ -68,13 +68,15 @@ def ddp_step(
 
 def _host_step(basis: Basis) -> tuple[float, float, float]:
     """GPUs: what the host needs to launch a step under DDP; the part of it that DDP adds; what it may need where
-    processes that launch at once slow each other as in step 01. Zeros where it is not known."""
+    processes that launch at once slow each other as in step 01. Zeros where it is not known. Where step 01's launches
+    are implausible, one alone was slowed: then all that is known is what it may need at most."""
     launching, launches = basis.row.anatomy.host_step, basis.probes.launches if basis.probes else None
     if basis.is_cpu or launching is None or launches is None:
         return 0.0, 0.0, 0.0
     more = basis.parameters * LAUNCHES_A_TENSOR * launches.alone_seconds
     host = min(launching.value, basis.step) + more
-    return host, more, host * max(1.0, launches.processes_seconds / launches.alone_seconds)
+    crowded = host * max(1.0, launches.processes_seconds / launches.alone_seconds)
+    return (host, more, crowded) if launches.is_plausible else (0.0, 0.0, crowded)
 
 
 def _carried(basis: Basis, model: AllReduceModel, devices: int, size: float) -> float:
@@ -121,7 +123,7 @@ def _dp_on_gpus(basis: Basis, devices: int, moved: float) -> PredictedStep | Non
     """
     anatomy, launches = basis.row.anatomy, basis.probes.launches
     host = (anatomy.host_step, anatomy.host_forward, anatomy.host_backward)
-    if launches is None or None in host or anatomy.different_convolutions is None:
+    if launches is None or not launches.is_plausible or None in host or anatomy.different_convolutions is None:
         return None
     whole, forward, backward = (part.value for part in host)
     plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)

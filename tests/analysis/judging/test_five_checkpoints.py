@@ -8,7 +8,7 @@ import re
 import pytest
 
 from analysis.anatomy_factories import anatomy_lab, make_probed, make_probes
-from analysis.factories import in_rounds, make_record, typical_lab, write
+from analysis.factories import in_rounds, make_environment, make_record, typical_lab, write
 from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.parts import measured_parts
@@ -119,10 +119,30 @@ def test_weak_and_strong_scaling_stand_side_by_side(checked):
 
 def test_step_03_is_not_asked_for_what_it_has_not():
     record = make_record(kind="cuda", config={"compile": True, "prefetch": True, "num_classes": 10})
-    commands = [training_command(record, method, 2) for method in ("single", "dp", "ddp")]
+    commands = [training_command(record, method, [], 2) for method in ("single", "dp", "ddp")]
     assert [flag in command for command in commands for flag in ("--compile", "--prefetch", "--num-classes 10")] == [
         True, True, True, False, False, True, True, True, True
     ]  # fmt: skip
+
+
+def test_a_machine_that_does_not_find_itself_gets_an_address_for_torchrun():
+    """As its newest step 01 says, and no other machine's."""
+    record = make_record("ddp", 2)
+    lost = make_probed(own_name_found=False)
+    elsewhere = make_probed(environment=make_environment(hostname="elsewhere", machine="another"), own_name_found=False)
+    address = "torchrun --standalone --local-addr=127.0.0.1 --nproc_per_node=2 04_"
+    for checks, has_address in (
+        ([], False), ([lost], True), ([lost, make_probed(own_name_found=True)], False), ([elsewhere], False),
+    ):  # fmt: skip
+        assert training_command(record, "ddp", checks, 2).startswith(address) is has_address
+    assert training_command(record, "dp", [lost], 2).startswith("python 03_")
+
+
+def test_the_checkpoints_commands_have_that_address(checked):
+    lab = [*typical_lab(), make_probed(own_name_found=False)]
+    starts = [command for found in checked(*lab).values() for command in commands_of(found) if "torchrun" in command]
+    assert starts
+    assert all("--local-addr=127.0.0.1" in command for command in starts)
 
 
 def test_a_batch_that_cannot_be_split_is_scaled_up_on_one_device(checked):

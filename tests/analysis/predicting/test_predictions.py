@@ -144,6 +144,25 @@ def test_a_host_that_is_late_under_ddp_sets_the_pace():
     assert found.step.high == pytest.approx(1.5 * 0.402 + 0.040, abs=0.01)
 
 
+def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
+    """One launch alone was slowed, so that each of two at once looks faster: it says what the host needs at most."""
+    launches = {"workers": 2, "alone_seconds": 0.03, "threads_seconds": 0.02, "processes_seconds": 0.02,
+                "convolution_seconds": 0.001, "first_convolution_seconds": 0.011}  # fmt: skip
+    copies = [{"source": gpu, "destination": 1 - gpu, "bytes": MB, "seconds": MB / 80e9} for gpu in (0, 1)]
+    record = single(replicate_seconds=[0.005] * 3, different_convolutions=20)
+    record.anatomy.ranks[0].host_seconds = {"step": [0.3] * 9, "forward": [0.1] * 9, "backward": [0.1] * 9}
+    probes = make_probes("Example GPU", together=IDLE, launches=launches, copies=copies, memory=[], not_applicable={})
+    (group,) = groups_of(record, probes=[probes])
+    (found,) = forecast(group, Question((2,))).forecasts
+    assert found.method == "ddp"
+    assert found.step.seconds < 0.4
+    assert found.step.high >= 0.3 + 2 * 4 * 0.03
+    write(tmp_path, record, make_probed(probes=probes))
+    assert "Step 01's launches are implausible here: DataParallel is not predicted" in " ".join(
+        compare(tmp_path, "--predict", "2").stdout.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "limit"), [("h100x2", 0.03), ("h100x2-lab", 0.03), ("h100x2-ledger", 0.03), ("cpu", 0.05)]
 )
@@ -189,7 +208,7 @@ def test_several_nodes_are_compared_with_the_same_nodes(compare, tmp_path):
 
 def test_without_anything_to_predict_from_nothing_is_shown_and_an_old_table_goes(compare, tmp_path):
     folder = write(tmp_path / "r", make_record(), make_probed())
-    (folder / "predictions.csv").write_text("of other records")
+    (folder / "predictions.csv").write_text("group,method,devices,nodes\n1,ddp,2,1\n")  # of other records
     assert compare(folder).returncode == 0
     assert "What N devices would do" not in (tmp_path / "report.html").read_text()
     assert not (folder / "predictions.csv").exists()

@@ -127,7 +127,8 @@ class Evidence:
 
     def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
         """02, 03 or 04 as the runs that are there, on all devices; `batch` is that of one device."""
-        return training_command(self.model, method, 1 if method == "single" else self.devices, batch, epochs)
+        devices = 1 if method == "single" else self.devices
+        return training_command(self.model, method, self.folder.probed, devices, batch, epochs)
 
     def row(self, method: Method, has: Callable[[Row], object] = lambda row: True) -> Row | None:
         """A valid row of a method on several devices (of `single`: on one) that has something, the contenders of the

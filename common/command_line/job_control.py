@@ -1,0 +1,88 @@
+"""A command in a process group of its own ends, stops (Ctrl-Z) and goes on (`fg`) with the one that has started it.
+
+A terminal's signals reach the group in its foreground alone, and torchrun gives every rank a session of its own.
+Imports no torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+PR_SET_PDEATHSIG = 1
+
+
+def ending_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the child gets SIGTERM when this process dies in whatever way (Linux; elsewhere it stays)."""
+    parent, control = os.getpid(), _process_control()  # loaded before the fork
+
+    def follow() -> None:
+        control(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # dead before it could be asked
+            os._exit(1)
+
+    return follow
+
+
+def ask_for_parents_end() -> None:
+    """This process gets SIGTERM when its parent dies (Linux)."""
+    _process_control()(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _process_control() -> Callable[..., object]:
+    return ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+
+
+def stop_with_me(command: Callable[[], int | None]) -> None:
+    """Let Ctrl-Z stop, and `fg` continue, what `command()` gives the process id of, and all that it has started.
+
+    A shell without job control has SIGTSTP ignored: it stays so.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        pid = command()
+        stopped = _stop_all(pid) if pid else []
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)  # stops here, and returns after SIGCONT: where no shell could send it, at once
+        signal.signal(number, stop)
+        for one in stopped:
+            _send(one, signal.SIGCONT)
+
+    if signal.getsignal(signal.SIGTSTP) != signal.SIG_IGN:
+        signal.signal(signal.SIGTSTP, stop)
+
+
+def _stop_all(pid: int) -> list[int]:
+    """Stop a process and its descendants, the eldest first, with those that they start meanwhile. SIGTSTP would not do:
+    it does nothing in a session whose parent is in another one, as a rank's is."""
+    stopped: list[int] = []
+    while new := [one for one in _family(pid) if one not in stopped]:
+        for one in new:
+            _send(one, signal.SIGSTOP)
+        stopped += new
+    return stopped
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants, the eldest first; where there is no /proc the process alone."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
+            children[int(parent)].append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += children[one]
+    return found

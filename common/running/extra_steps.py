@@ -1,0 +1,46 @@
+"""Steps after the measured epochs: taken apart, or traced. What fails there costs nothing that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from common.examining import experiments, traces
+from common.machine.devices import Place
+from common.records import Anatomy, Record
+from common.running.recorder import Recorder
+from common.sentences import Sentences
+from common.training.step import Training
+
+
+class AnatomyError(Exception):
+    """A rank has failed while steps were taken apart. `record` is that of the run without them."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.anatomy)
+        self.record = record
+
+
+def take_apart(training: Training, place: Place, steps: int, recorder: Recorder, advance: Callable[[], object]) -> None:
+    """Enter into the record where a step goes, or why that is not known. Raises `AnatomyError` among several ranks."""
+    # Who fails alone cannot ask the others for their times any more: they are gathered before.
+    measured = recorder.record_of_all_ranks() if place.world.processes > 1 else None
+    try:
+        for known in experiments.dissect(training, place, steps, advance):
+            recorder.anatomy = known
+    except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
+        who = f"rank {place.rank}: " if measured else ""
+        further = " further" if recorder.anatomy else ""
+        recorder.anatomy = anatomy = recorder.anatomy or Anatomy(steps=steps)
+        experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
+        if measured:
+            raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
+
+
+def trace(training: Training, place: Place, results_dir: Path, run_id: str, words: Sentences) -> str:
+    """Write a trace of a few steps; returns a line that says where it is, or why there is none."""
+    try:
+        path = traces.write_trace(training, place, results_dir / "traces", f"{run_id}_rank{place.rank}")
+    except OSError as error:
+        return words.say("progress.no_trace", problem=error.strerror or error)
+    return words.say("progress.trace", path=path)
