@@ -14,9 +14,9 @@ from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
 
 LOADER_DIED = (
-    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a batch "
-    "that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower --workers, "
-    "or --workers 0."
+    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a "
+    "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
+    "--workers, or --workers 0."
 )
 PROCESS_LIMIT = (
     "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
