@@ -29,6 +29,16 @@ def headline(e: Example, lab: Example, first: Example, four: Example) -> Claims:
     )
 
 
+@of("h200-lab")
+def one_gpu(e: Example) -> Claims:
+    dp, ddp = e.dp.speed_up, e.ddp.speed_up
+    yield says(
+        VERIFIED,
+        f"DP × 1 was {times(dp)} times as fast as the plain loop ({times_ends(dp)}), DDP × 1 {times(ddp)} times "
+        f"({times_ends(ddp)}) (`results/examples/h200-lab`)",
+    )
+
+
 @of("h100x2-ledger")
 def ledger_elsewhere(e: Example) -> Claims:
     found, moved = e.dp.anatomy, e.dp.anatomy.bytes_moved
