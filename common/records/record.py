@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import model_validator
@@ -75,8 +76,12 @@ class Record(Part):
         ranks = [trace.rank for trace in self.ranks]
         if len(set(ranks)) < len(ranks):
             raise ValueError(f"a rank twice among {ranks[:8]}")
+        if any(later.epoch != epoch.epoch + 1 for epoch, later in pairwise(self.epochs)):
+            raise ValueError("epochs that do not follow each other")
         if self.status == "completed" and not (self.epochs and self.ranks):
             raise ValueError("a completed run without epochs")
+        if self.status == "completed" and self.failure:
+            raise ValueError("a completed run with a failure")
         return self
 
     @model_validator(mode="after")

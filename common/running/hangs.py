@@ -41,7 +41,7 @@ class HangWatch:
     def __init__(self, run_id: str, place: Place, pids: list[int]) -> None:
         self._place, self._pids = place, pids
         alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
-        folder = None if alone else from_rank_0(_own_folder(run_id) if place.rank == 0 else None)
+        folder = None if alone else from_rank_0(_own_folder(run_id, len(pids)) if place.rank == 0 else None)
         self._alone = folder is None
         self.folder: Path | None = folder
         """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
@@ -164,12 +164,18 @@ def own_line(stack: str) -> str:
     return "a place that it does not tell"
 
 
-def _own_folder(run_id: str) -> Path | None:
-    """A new folder that nobody else can enter, for the ranks of this host; None where there is no room for one."""
+def _own_folder(run_id: str, ranks: int) -> Path | None:
+    """A new folder that nobody else can enter, for the ranks of this host; None where there is no room for one.
+
+    Each rank's file is there from the beginning: a rank that parts early must not be the last one, and take it away.
+    """
     try:
-        return Path(tempfile.mkdtemp(prefix=f"lab-{run_id}-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"lab-{run_id}-"))
+        for rank in range(ranks):
+            (folder / f"{rank}.stack").touch()
     except OSError:
         return None
+    return folder
 
 
 def _pending_call() -> str:

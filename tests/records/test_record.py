@@ -23,11 +23,19 @@ def test_a_record_survives_the_round_trip(record):
         ({"method": "horovod"}, "method"),
         ({"epochs": []}, "step times"),
         ({"ranks": []}, "without epochs"),
+        ({"failure": {"kind": "hang", "rank": 0, "message": "-", "advice": "-"}}, "a completed run with a failure"),
     ],
 )
 def test_a_record_of_another_shape_is_refused_with_the_reason(record, change, said):
     with pytest.raises(ValidationError, match=said):
         Record.model_validate(record | change)
+
+
+def test_epochs_that_do_not_follow_each_other_are_refused(record):
+    epochs = [epoch | {"epoch": 1} for epoch in record["epochs"]]
+    assert len(epochs) > 1
+    with pytest.raises(ValidationError, match="epochs that do not follow each other"):
+        Record.model_validate(record | {"epochs": epochs})
 
 
 @pytest.mark.parametrize("seconds", [-0.1, float("nan"), float("inf")])

@@ -144,13 +144,31 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     place = replace(place, world=place.world.model_copy(update={"processes": 2}))
     watch = hangs.HangWatch("run", place, [os.getpid(), gone.pid])
     monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
-    assert watch.killed() is None
     assert watch.folder.stat().st_mode & 0o777 == 0o700
-    (watch.folder / "1.stack").touch()
     assert watch.killed() == 1
     (watch.folder / "1.stack").unlink()
+    assert watch.killed() is None
     watch.close()
     assert not watch.folder.exists()
+
+
+def test_a_rank_that_parts_before_another_has_come_leaves_it_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    place = make_place()
+    first = replace(place, world=place.world.model_copy(update={"processes": 2}))
+    made: list = []
+
+    # Rank 0's folder, on its way to rank 1, which is done with it before rank 0 goes on.
+    def sent(folder):
+        made.append(folder or made[0])
+        if folder:
+            hangs.HangWatch("run", replace(first, rank=1), [os.getpid()] * 2).close()
+        return made[0]
+
+    monkeypatch.setattr(hangs, "from_rank_0", sent)
+    watch = hangs.HangWatch("run", first, [os.getpid()] * 2)
+    watch.close()
+    assert not made[0].exists()
 
 
 def test_notes_are_left_in_no_folder_that_others_have_prepared(tmp_path, monkeypatch):
