@@ -159,7 +159,7 @@ def add_ddp_options(parser: Parser) -> None:
         "--exchange",
         choices=get_args(Exchange),
         default="ddp",
-        help="ddp: torch's class; others: built by hand, without torch's options (common/training/exchanges.py)",
+        help="ddp: torch's class; others: built by hand, without torch's options (lessons/)",
     )
     add("--gradient-as-bucket-view", action=switch, default=True, help="gradients live in the all-reduce buckets")
     add("--batched-grad-copy", action="store_true", help="gradients go to their buckets in batches (torch 2.12)")

@@ -11,7 +11,7 @@ from common.records.values import Count, FiniteFloat, Part, PositiveCount, Preci
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
-Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
+Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
 
 
 NEWER_OPTIONS = {"batched_grad_copy": (2, 12), "lazy_bucket_allocation": (2, 15)}

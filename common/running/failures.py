@@ -42,7 +42,7 @@ KNOWN = LIMITS | {
 }
 """Words of an error, and what to do about it."""
 UNKNOWN = "This is an error in the training itself; the traceback is in the record."
-BY_THE_STEP = ("training_step", "parallel_gradient", "reference_gradient", "validate")
+BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
 
 

@@ -14,6 +14,7 @@ from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
 from common.records import (
+    MAX_FINITE,
     MAX_TEXTS,
     Anatomy,
     DeviceUse,
@@ -29,6 +30,7 @@ from common.records import (
     StaticMemory,
     Validation,
 )
+from common.training.data import checksum, expected_indices
 from common.training.epoch import EpochResult
 
 STEPS: dict[Method, Literal["02", "03", "04"]] = {"single": "02", "dp": "03", "ddp": "04"}
@@ -65,8 +67,23 @@ class Recorder:
         self.static_memory: StaticMemory | None = None
         self.anatomy: Anatomy | None = None
 
-    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str) -> None:
-        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
+    def epoch_done(self, number: int, done: int, result: EpochResult, waited: tuple[float | None, int | None]) -> Epoch:
+        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it.
+
+        `done` steps of it had been taken before this run. `waited`: how long this rank waited for a core, in seconds,
+        and how often its quota was the reason; None where the system does not say.
+        """
+        config = self.config
+        samples = result.micro_batches * config.micro_batch_size
+        expected = expected_indices(config, number, done * config.global_batch_size, samples)
+        epoch = Epoch(
+            epoch=number,
+            steps=len(result.losses),
+            samples=samples,
+            mean_loss=result.mean_loss if abs(result.mean_loss) <= MAX_FINITE else None,
+            expected_checksum=f"{checksum(expected):016x}",
+            checkpoint_seconds=result.checkpoint_seconds,
+        )
         self.epochs.append(epoch)
         self.trace.step_seconds += [
             round(seconds, 7) for seconds in result.times.steps
@@ -74,14 +91,13 @@ class Recorder:
         self.trace.data_wait_seconds += [round(seconds, 7) for seconds in result.times.data_waits]
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
-        self.trace.checksums.append(checksum)
-
-    def waited(self, seconds: float | None, throttled_periods: int | None) -> None:
-        """Enter how long this rank waited for a core in the last epoch, and how often its quota was the reason."""
-        if seconds is not None:
-            self.trace.core_wait_seconds.append(seconds)
+        self.trace.checksums.append(f"{checksum(result.indices):016x}")
+        core_wait, throttled_periods = waited
+        if core_wait is not None:
+            self.trace.core_wait_seconds.append(core_wait)
         if throttled_periods is not None:
             self.trace.throttled_periods.append(throttled_periods)
+        return epoch
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""

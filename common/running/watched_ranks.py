@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
+from common.command_line.parser import of_torchrun
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
 from common.running.failures import AFTER_A_HANG, advice_for, is_communication
@@ -23,7 +24,7 @@ from common.training.distributed import process_group
 def watched_ranks(timeout_seconds: float) -> Iterator[int]:
     """This rank's number. Where an exchange takes longer than `timeout_seconds`, the last line of the console says who
     waits for whom, where, and since when; where torch raises an error that the lab knows, it says what to do."""
-    place = rank_device("cpu")
+    place = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
     with process_group(place, timeout_seconds):
         hangs = HangWatch(from_rank_0(secrets.token_hex(4)), place, gathered(os.getpid()))
         try:
