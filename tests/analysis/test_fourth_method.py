@@ -22,15 +22,17 @@ KEPT = TrainingMethod(NAME, "03", "03_dataparallel_training.py", "#009e73", "#4f
 
 
 @pytest.fixture
-def planted(monkeypatch):
+def planted():
     """The table with a fourth row, between DP and DDP."""
-    rows = dict(METHODS)
-    for name in rows:
-        monkeypatch.delitem(METHODS, name)
-    for name in ("single", "dp", NAME, "ddp"):
-        monkeypatch.setitem(METHODS, name, rows.get(name, KEPT))
-    sentences.cache_clear()
+    usual = dict(METHODS)
+    _replace({name: usual.get(name, KEPT) for name in ("single", "dp", NAME, "ddp")})
     yield
+    _replace(usual)
+
+
+def _replace(rows):
+    METHODS.clear()
+    METHODS.update(rows)
     sentences.cache_clear()
 
 
