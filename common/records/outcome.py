@@ -123,7 +123,7 @@ class RankTrace(Part):
     """In each epoch, CPU time that this rank's cores, all together, wanted and that a virtual machine's host gave to
     others; nothing where the system does not count it, and in older records."""
     busy_core_seconds: Many[Seconds] = []
-    """In each epoch, CPU time in which those cores worked, for whomever; with the stolen time it is what they wanted."""
+    """In each epoch, CPU time in which those cores worked, for whomever; with stolen time, all that they wanted."""
     samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
     loader_start_seconds: Seconds | None = None

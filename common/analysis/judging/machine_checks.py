@@ -68,7 +68,7 @@ def check_load(run: Run) -> Check:
     check, stolen = _other_programs(run), run.steal_share or 0.0
     if stolen <= CORE_WAIT_LIMIT:
         return check
-    parts = [finding("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
+    parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
     return answer("load", "warning", "parts", parts=parts + [check.reason] * check.is_trouble)
 
 
