@@ -109,7 +109,7 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Message:
             continue
         if set(world.models) != record.probes.device_models:
             continue
-        parts = [all_reduce_seconds(curve.times, message) for message in messages]
+        parts = [all_reduce_seconds(curve.times, size) for size in messages]
         if not parts or None in parts:
             sizes = [time.bytes for time in curve.times if time.seconds] or [0]
             return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))

@@ -1,4 +1,4 @@
-"""What a self-check is: a question with an id, its outcome, and the reason as a finding."""
+"""What a self-check is: a question with an id, its outcome, and the reason as a message."""
 
 from __future__ import annotations
 

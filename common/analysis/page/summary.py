@@ -163,7 +163,7 @@ def _unfinished(run: Run):
 
 
 class _Lines:
-    """Prints findings as a list, and says how many more there are."""
+    """Prints messages as a list, and says how many more there are."""
 
     def __init__(self, console: Console, words: Wording) -> None:
         self._console, self._words = console, words

@@ -1,4 +1,4 @@
-"""Findings put into words: how findings, names of rows, cells and lists stand in the sentences of one language."""
+"""Messages put into words: how messages, names of rows, cells and lists stand in the sentences of one language."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MAX_LISTED = 4
 
 
 class Wording(Sentences):
-    """Writes findings in one language."""
+    """Writes messages in one language."""
 
     def text(self, thing: Any) -> str:
-        """A finding, a row's name, or a plain value as text."""
+        """A message, a row's name, or a plain value as text."""
         if isinstance(thing, Message):
             id = thing.id
             if id.startswith("fact_value."):

@@ -1,4 +1,4 @@
-"""Every finding has a sentence, every sentence a finding, and no other module says anything in English."""
+"""Every message has a sentence, every sentence a message, and no other module says anything in English."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from common.sentences import sentences
 ANALYSIS = Path(judgement.__file__).parents[1]
 SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "machine"))]
 """What speaks the reader's language; step 01 does, too."""
-SAYING = {"finding", "Message", "say", "text", "answer"}
+SAYING = {"message", "Message", "say", "text", "answer"}
 
 
 def sources() -> list[Path]:
@@ -65,7 +65,7 @@ def test_every_sentence_is_used():
     assert unused == []
 
 
-def test_every_finding_that_is_named_in_full_has_a_sentence():
+def test_every_message_that_is_named_in_full_has_a_sentence():
     missing = []
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -142,7 +142,7 @@ def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
 
 
 def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
-    """With every sentence replaced by its id, no finding's English is left on the page outside the templates."""
+    """With every sentence replaced by its id, no message's English is left on the page outside the templates."""
     found, judged = page_of(write(tmp_path, *anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
     page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
