@@ -27,7 +27,7 @@ from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
-from common.measuring.core_wait import WORTH_TELLING, CoreWait
+from common.measuring.core_wait import CoreWait
 from common.measuring.device_use import device_uses
 from common.measuring.energy_meter import EnergyMeter, idle_watts
 from common.measuring.gpu_sampler import GpuSampler
@@ -142,7 +142,7 @@ class MeasuredRun:
         barrier()  # the ranks' clocks start together
         energy, core_wait = EnergyMeter(self._gpus), CoreWait()
         yield from self._epoch.steps(loader, self.config.accumulation_steps)
-        self._waited = core_wait.seconds(), core_wait.throttled_periods()
+        self._core_losses = core_wait.losses()
         self._joules.update(energy.joules())
 
     def log(self, losses: list[Tensor]) -> None:
@@ -176,7 +176,7 @@ class MeasuredRun:
         result = self._epoch.result()
         training.loader.first_batch = 0
         self._step_seconds = median(result.times.steps)
-        self._say(self.recorder.epoch_done(number, done, result, self._waited), result)
+        self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
             found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
             self.recorder.validated(found)
@@ -219,12 +219,9 @@ class MeasuredRun:
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
-        core_wait, throttled_periods = self._waited
-        share = (core_wait or 0.0) / max(result.times.host, 1e-9)
-        if throttled_periods and share > WORTH_TELLING:
-            self._warn("progress.throttled", share=share, quota=self.recorder.environment.cpu_quota or 0.0)
-        elif share > WORTH_TELLING and not self.place.world.oversubscribed:
-            self._warn("progress.core_wait", share=share)
+        quota, oversubscribed = self.recorder.environment.cpu_quota, self.place.world.oversubscribed
+        for id, values in self._core_losses.warnings(result.times.host, quota, oversubscribed):
+            self._warn(id, **values)
         self._tell_unreadable(result.unreadable)
 
     def _tell_unreadable(self, files: list[str]) -> None:

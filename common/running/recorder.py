@@ -13,9 +13,11 @@ from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
+from common.measuring.core_wait import CoreLosses
 from common.records import (
     MAX_FINITE,
     MAX_TEXTS,
+    METHODS,
     Anatomy,
     DeviceUse,
     Epoch,
@@ -32,8 +34,6 @@ from common.records import (
 )
 from common.training.data import checksum, expected_indices
 from common.training.epoch import EpochResult
-
-STEPS: dict[Method, Literal["02", "03", "04"]] = {"single": "02", "dp": "03", "ddp": "04"}
 
 
 class Recorder:
@@ -61,17 +61,18 @@ class Recorder:
             checksums=[],
             core_wait_seconds=[],
             throttled_periods=[],
+            steal_seconds=[],
+            busy_core_seconds=[],
         )
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
         self.static_memory: StaticMemory | None = None
         self.anatomy: Anatomy | None = None
 
-    def epoch_done(self, number: int, done: int, result: EpochResult, waited: tuple[float | None, int | None]) -> Epoch:
+    def epoch_done(self, number: int, done: int, result: EpochResult, losses: CoreLosses) -> Epoch:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it.
 
-        `done` steps of it had been taken before this run. `waited`: how long this rank waited for a core, in seconds,
-        and how often its quota was the reason; None where the system does not say.
+        `done` steps of it had been taken before this run. `losses`: what others took of this rank's cores meanwhile.
         """
         config = self.config
         samples = result.micro_batches * config.micro_batch_size
@@ -92,11 +93,15 @@ class Recorder:
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
         self.trace.checksums.append(f"{checksum(result.indices):016x}")
-        core_wait, throttled_periods = waited
-        if core_wait is not None:
-            self.trace.core_wait_seconds.append(core_wait)
-        if throttled_periods is not None:
-            self.trace.throttled_periods.append(throttled_periods)
+        counted = {
+            "core_wait_seconds": losses.wait_seconds,
+            "throttled_periods": losses.throttled_periods,
+            "steal_seconds": losses.steal_seconds,
+            "busy_core_seconds": losses.busy_core_seconds,
+        }
+        for name, value in counted.items():
+            if value is not None:
+                getattr(self.trace, name).append(value)
         return epoch
 
     def validated(self, validation: Validation | None) -> None:
@@ -131,7 +136,7 @@ class Recorder:
     def _record(self, status: Literal["completed", "failed", "interrupted"], **more) -> Record:
         return Record(
             run_id=self.run_id,
-            step=STEPS[self.method],
+            step=METHODS[self.method].step,
             method=self.method,
             status=status,
             command=command_line(self.place.world),
@@ -157,4 +162,4 @@ class Recorder:
         config, world = self.config, self.place.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        return f"{STEPS[self.method]}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
+        return f"{METHODS[self.method].step}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
