@@ -39,7 +39,7 @@ BY_HAND = {
     "docs/exercise.md": {"DP's 71 % efficiency": "the exercise's own"},
     "docs/practice.md": {
         "resnet50, 224 px, 64 images a step, on one NVIDIA H200": "settings",
-        "CoreLosses after epochs 1 and 2, without the flag: 3.09, 0.52 (seed 0), 3.64, 0.19 (seed 1), 4.47, 1.48 (seed 2); "
+        "Losses after epochs 1 and 2, without the flag: 3.09, 0.52 (seed 0), 3.64, 0.19 (seed 1), 4.47, 1.48 (seed 2); "
         "with it 4.13, 1.36 and, again, 4.30, 0.59 (seed 0), 5.49, 2.82 (seed 1), 3.77, 0.37 (seed 2). So seeds alone "
         "spread from 0.19 to 1.48 without the flag and from 0.37 to 2.82 with it: after 192 steps": "records not kept",
         "differs from the IEEE fp32 one by 132 % (tf32: 59 %;": "records not kept",
