@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from common.command_line.own_host import startable
-from common.records import Environment, Launch, Record, World
+from common.records import Environment, Launch, Record, RunConfig, World, flag_of, settings_of, unusual_flags
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
@@ -44,7 +44,9 @@ def next_command(record: Record) -> str:
     arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--accumulation-steps", *run_specific)
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
-    if record.method == "single" and not record.config.compile:  # DataParallel cannot be compiled
+    unusual, declared = unusual_flags(record.config), settings_of(RunConfig)
+    refused = {flag_of(name, one) for name, one in declared.items() if "dp" in one.not_in} & set(unusual)
+    if record.method == "single" and not refused:
         start, batch = "python 03_dataparallel_training.py", per_device * count
         arguments += ["--gpus", ",".join(map(str, range(count)))]
     else:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from common.analysis.comparing.facts import USUAL
-from common.records import EnvironmentRecord, Method, Record, machine_of
+from common.records import (
+    EnvironmentRecord,
+    Method,
+    Record,
+    RunConfig,
+    flag_of,
+    flag_words,
+    machine_of,
+    settings_of,
+    unusual_flags,
+)
 
 SCRIPTS: dict[Method, str] = {
     "single": "02_baseline_single_gpu.py",
@@ -46,12 +55,9 @@ def training_command(
         "--image-size": config.image_size,
         "--precision": config.precision,
     }
-    if config.num_classes != USUAL["num_classes"]:
-        sizes["--num-classes"] = config.num_classes
-    if config.accumulation_steps > 1:
-        sizes["--accumulation-steps"] = config.accumulation_steps
-    if config.compile_mode != "default":
-        sizes["--compile-mode"] = config.compile_mode
+    refused = {flag_of(name, one) for name, one in settings_of(RunConfig).items() if method in one.not_in}
+    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in refused}
+    sizes |= {f"--{flag}": value for flag, value in unusual.items() if not isinstance(value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
@@ -59,14 +65,7 @@ def training_command(
     if method == "dp":  # replicas share a GPU where there is one only
         one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
         sizes["--gpus"] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
-    switches = {
-        "--channels-last": config.memory_format == "channels_last",
-        "--compile": config.compile and method != "dp",  # step 03 has no --compile
-        "--fused-optimizer": config.fused_optimizer,
-        "--cudnn-benchmark": config.cudnn_benchmark,
-        "--prefetch": config.prefetch and method != "dp",  # and no --prefetch
-        "--deterministic": config.deterministic,
-    }
-    words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]
+    words = [str(part) for pair in sizes.items() for part in pair]
+    words += [word for flag, value in unusual.items() if isinstance(value, bool) for word in flag_words(flag, value)]
     starter = torchrun(devices, record, checks) if method == "ddp" else "python"
     return f"{starter} {SCRIPTS[method]} {shlex.join(words)}"
