@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
+from common.content.messages import Message, message
 from common.records import DeviceUse
 
 
@@ -12,12 +12,12 @@ def check_devices(run: Run) -> Check:
     """Whether the devices were real ones, each for itself and enough of them."""
     world, cores = run.record.world, run.record.environment.cpu_cores
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
-    parts = [finding(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
+    parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
     physical = run.record.environment.physical_cores
     if world.device_kind == "cpu" and not world.oversubscribed and physical and world.devices > physical:
-        parts.append(finding("devices.siblings", devices=world.devices, cores=physical))
+        parts.append(message("devices.siblings", devices=world.devices, cores=physical))
     if world.has_unlike_devices:
-        parts.append(finding("devices.unlike", models=world.models))
+        parts.append(message("devices.unlike", models=world.models))
     if parts:
         return answer("devices", "warning", "parts", parts=parts)
     return answer("devices", "passed", "own", devices=world.devices)
@@ -34,12 +34,12 @@ def check_throttling(run: Run) -> Check:
         return answer("throttling", "warning", "parts", parts=[_slowed(device) for device in run.slowed_gpus])
     clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
     heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
-    parts = [finding("clocks.range", low=min(clocks), high=max(clocks)) if clocks else finding("clocks.none")]
-    parts += [finding("heat.most", celsius=max(heat))] if heat else []
+    parts = [message("clocks.range", low=min(clocks), high=max(clocks)) if clocks else message("clocks.none")]
+    parts += [message("heat.most", celsius=max(heat))] if heat else []
     return answer("throttling", "passed", "parts", parts=parts)
 
 
-def _slowed(device: DeviceUse) -> Finding:
+def _slowed(device: DeviceUse) -> Message:
     health = device.health
     values = {
         "device": device.index,
@@ -48,7 +48,7 @@ def _slowed(device: DeviceUse) -> Finding:
         "celsius": health.temperature_celsius_max,
         "reasons": health.throttle_reasons,
     }
-    return Finding("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
+    return Message("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
 
 
 def check_other_processes(run: Run) -> Check:
@@ -64,21 +64,29 @@ def check_other_processes(run: Run) -> Check:
 
 
 def check_load(run: Run) -> Check:
-    """Was the host free? By what the run waited for a core; where nobody counted that, by the load that it met, less
-    the lab's own run."""
+    """Was the host free, and was it whole: did other programs or other virtual machines have its cores?"""
+    check, stolen = _other_programs(run), run.steal_share or 0.0
+    if stolen <= CORE_WAIT_LIMIT:
+        return check
+    parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
+    return answer("load", "warning", "parts", parts=parts + [check.reason] * check.is_trouble)
+
+
+def _other_programs(run: Run) -> Check:
+    """By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run."""
     waited = run.core_wait_share
     if waited is not None:
         values = {"share": waited, "limit": CORE_WAIT_LIMIT}
-        if run.met_a_load and run.times and run.times.throttled_periods:
+        if run.met_other_programs and run.times and run.times.throttled_periods:
             quota = run.record.environment.cpu_quota or 0.0
             return answer("load", "warning", "throttled", periods=run.times.throttled_periods, quota=quota, **values)
-        if run.met_a_load:
+        if run.met_other_programs:
             return answer("load", "warning", "waited", **values)
         return answer("load", "passed", "hardly_waited", **values)
     average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores
     if average is None:
         return answer("load", "not measured", "no_average")
     own = run.devices_before
-    busy = run.met_a_load
+    busy = run.met_other_programs
     reason = ("busy" if busy else "free") + ("_after_own_run" if own else "")
     return answer("load", "warning" if busy else "passed", reason, average=average, cores=cores, own=own)
