@@ -23,7 +23,7 @@ from common.command_line.parser import (
     refuse_several_processes,
 )
 from common.command_line.variables import warn_of_variables
-from common.records import DdpOptions, Method, RunConfig, Setting, flag_of, settings_of
+from common.records import METHODS, DdpOptions, Method, RunConfig, Setting, flag_of, settings_of
 from common.sentences import Sentences, language_of
 
 GROUPS = {
@@ -41,12 +41,12 @@ class TrainingParser(Parser):
     def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
         """The command line (or `arguments`) as options. Raises `UsageError`."""
         given = vars(self.parse_args(arguments))
-        is_ddp = given["method"] == "ddp"
-        if not is_ddp:
+        has_ranks = METHODS[given["method"]].launcher == "torchrun"
+        if not has_ranks:
             refuse_several_processes()
         if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
-            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=is_ddp)
-        ddp = DdpOptions(**_taken(given, DdpOptions)) if is_ddp else None
+            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=has_ranks)
+        ddp = DdpOptions(**_taken(given, DdpOptions)) if given["method"] == "ddp" else None
         return TrainingOptions(settings=_taken(given, RunConfig), ddp=ddp, **given)
 
 

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.records import (
+    METHODS,
     DdpOptions,
     DeviceKind,
-    Method,
     Precision,
     RunConfig,
     World,
     flag_of,
     has_option,
+    refused_with_replicas,
     settings_of,
     unusual_flags,
     usual_values,
@@ -129,7 +130,10 @@ def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> 
 
 
 def _check_options(options: TrainingOptions, config: RunConfig, world: World) -> None:
-    _check_declared(config, options.method, world)
+    if METHODS[options.method].has_replicas:
+        for flag, reason in refused_with_replicas(config).items():
+            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
+    _check_declared(config, world)
     if config.compile_mode != "default" and not config.compile:
         raise UsageError(f"--compile-mode {config.compile_mode} needs --compile: add it")
     if config.fused_optimizer and config.precision == "fp16":
@@ -148,16 +152,13 @@ def _check_options(options: TrainingOptions, config: RunConfig, world: World) ->
         _check_ddp(config.ddp, config, world)
 
 
-def _check_declared(settings: RunConfig | DdpOptions, method: Method, world: World) -> None:
-    """What a declaration says of methods, devices and versions of torch that refuse a setting."""
+def _check_declared(settings: RunConfig | DdpOptions, world: World) -> None:
+    """What declarations say of devices and versions of torch that refuse a setting."""
     here, flags = version("torch"), unusual_flags(settings)
     for name, declared in settings_of(type(settings)).items():
         flag = flag_of(name, declared)
         if flag not in flags:
             continue
-        if method in declared.not_in:
-            reason = declared.not_in[method]
-            raise UsageError(f"--{flag} does not go with this step: {reason}; leave it out, or use step 04")
         if declared.needs_gpus and world.device_kind == "cpu":
             raise UsageError(f"--{flag} needs GPUs: {declared.needs_gpus}; leave it out")
         if declared.since and not has_option(here, declared.since):
@@ -179,7 +180,7 @@ def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
         )
-    _check_declared(ddp, "ddp", world)
+    _check_declared(ddp, world)
 
 
 def _check_exchange(ddp: DdpOptions, compiled: bool) -> None:

@@ -16,6 +16,7 @@ from common.records.derived import (
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
 from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
 from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
+from common.records.methods import METHODS, Method, TrainingMethod, method_order
 from common.records.outcome import (
     DeviceMemory,
     DeviceUse,
@@ -46,6 +47,7 @@ from common.records.setting_declaration import (
     Setting,
     flag_of,
     flag_words,
+    refused_with_replicas,
     setting,
     settings_of,
     unusual_flags,
@@ -72,7 +74,6 @@ from common.records.values import (
     DeviceKind,
     FiniteFloat,
     FlopKind,
-    Method,
     Part,
     PositiveCount,
     PositiveSeconds,

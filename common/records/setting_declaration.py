@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
-
-from common.records.values import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +52,8 @@ class Setting:
     """Its name in the tables, where it is not the field's."""
     usual: object = None
     """What a title leaves out, where the field has no default."""
-    not_in: Mapping[Method, str] = field(default_factory=dict)
-    """Methods that refuse it, and why."""
+    not_with_replicas: str = ""
+    """Why methods of one process with several replicas refuse it."""
     needs_gpus: str = ""
     """Why CPU cores refuse it."""
     since: tuple[int, int] | None = None
@@ -96,6 +93,12 @@ def unusual_flags(settings: BaseModel) -> dict[str, Any]:
         for name, declared in settings_of(type(settings)).items()
         if declared.help and not declared.exempt and name in usual and (value := getattr(settings, name)) != usual[name]
     }
+
+
+def refused_with_replicas(settings: BaseModel) -> dict[str, str]:
+    """Those of `unusual_flags` that do not go with a method of several replicas, and why."""
+    declared = {flag_of(name, one): one for name, one in settings_of(type(settings)).items()}
+    return {flag: reason for flag in unusual_flags(settings) if (reason := declared[flag].not_with_replicas)}
 
 
 def flag_words(flag: str, value: Any) -> list[str]:

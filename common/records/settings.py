@@ -169,7 +169,7 @@ class RunConfig(Part):
     compile: bool = setting(
         False,
         help="torch.compile the model (not in step 03)",
-        not_in={"dp": "DataParallel makes new replicas every step (pytorch#94636)"},
+        not_with_replicas="makes new replicas every step (pytorch#94636)",
         in_ladder=True,
     )
     compile_mode: CompileMode = setting(
@@ -189,7 +189,7 @@ class RunConfig(Part):
         False,
         help="copy a batch while the step before it runs (GPUs, 02 and 04)",
         needs_gpus="to CPU cores nothing is copied",
-        not_in={"dp": "DataParallel cuts a batch up itself and sends each device its part"},
+        not_with_replicas="cuts a batch up itself and sends each device its part",
         in_ladder=True,
     )
     """Batches copied to the GPU on a stream of their own, while the step before them runs."""

@@ -6,22 +6,15 @@ import shlex
 from collections.abc import Sequence
 
 from common.records import (
+    METHODS,
     EnvironmentRecord,
     Method,
     Record,
-    RunConfig,
-    flag_of,
     flag_words,
     machine_of,
-    settings_of,
+    refused_with_replicas,
     unusual_flags,
 )
-
-SCRIPTS: dict[Method, str] = {
-    "single": "02_baseline_single_gpu.py",
-    "dp": "03_dataparallel_training.py",
-    "ddp": "04_ddp_training.py",
-}
 
 
 def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
@@ -47,25 +40,27 @@ def training_command(
     """
     config, host = record.config, record.environment
     batch = batch or config.per_device_batch_size
+    has_replicas = METHODS[method].has_replicas
     sizes = {
         "--model": config.model,
-        "--batch-size": batch * devices if method == "dp" else batch,
+        "--batch-size": batch * devices if has_replicas else batch,
         "--epochs": epochs or config.epochs,
         "--samples-per-epoch": config.samples_per_epoch,
         "--image-size": config.image_size,
         "--precision": config.precision,
     }
-    refused = {flag_of(name, one) for name, one in settings_of(RunConfig).items() if method in one.not_in}
+    refused = refused_with_replicas(config) if has_replicas else {}
     unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in refused}
     sizes |= {f"--{flag}": value for flag, value in unusual.items() if not isinstance(value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
-    if method == "dp":  # replicas share a GPU where there is one only
+    if has_replicas:  # they share a GPU where there is one only
         one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
-        sizes["--gpus"] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
+        sizes[METHODS[method].devices_flag] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
     words = [str(part) for pair in sizes.items() for part in pair]
     words += [word for flag, value in unusual.items() if isinstance(value, bool) for word in flag_words(flag, value)]
-    starter = torchrun(devices, record, checks) if method == "ddp" else "python"
-    return f"{starter} {SCRIPTS[method]} {shlex.join(words)}"
+    words += METHODS[method].flags.split()
+    starter = torchrun(devices, record, checks) if METHODS[method].launcher == "torchrun" else "python"
+    return f"{starter} {METHODS[method].script} {shlex.join(words)}"
