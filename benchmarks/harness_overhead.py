@@ -187,7 +187,7 @@ def prepare(setting: str, place: Place) -> Training:
         add_ddp_options(parser)
     options = parser.read(shlex.split(setting))
     if method == "dp":
-        options = replace(options, batch_size=options.batch_size * len(place.indices))
+        options = options.model_copy(update={"batch_size": options.batch_size * len(place.indices)})
     config = resolve(options, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind))
     model: nn.Module = create_model(config, place)
     if config.ddp:
