@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,9 +63,8 @@ def core_kinds() -> dict[str, set[int]]:
     """
     kinds = {name: cores for folder, name in HYBRID.items() if (cores := _listed(SYSTEM / folder / "cpus"))}
     if len(kinds) < 2:
-        kinds = _by_speed("cpu_capacity", "capacity {:.0f}") or _by_speed(
-            "cpufreq/cpuinfo_max_freq", "{:.1f} GHz", 10**6
-        )
+        kinds = _by_speed("cpu_capacity", "capacity {:.0f}", 1)
+        kinds = kinds or _by_speed("cpufreq/cpuinfo_max_freq", "{:.1f} GHz", 10**6)
     return {name: cores & ALLOWED for name, cores in kinds.items() if cores & ALLOWED} if len(kinds) > 1 else {}
 
 
@@ -76,7 +76,8 @@ def alike_cores() -> int:
 def stay_on(devices: int) -> list[str]:
     """Keep this thread, and all that it starts, on as few kinds of core as have one for each device, the fastest first.
     Returns their names; where all cores are alike, none, and nothing is changed."""
-    names, cores = [], set()
+    names: list[str] = []
+    cores: set[int] = set()
     for name, of_kind in core_kinds().items():
         if len(cores) < devices:
             names.append(name)
@@ -86,10 +87,11 @@ def stay_on(devices: int) -> list[str]:
     return names
 
 
-def _by_speed(file: str, name: str, unit: int = 1) -> dict[str, set[int]]:
+def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
     """Kinds of core between whose speeds lies a gap: a core that boosts a little higher than others is none."""
     speeds = {int(cpu.name[3:]): int(words[0]) for cpu in CPUS.glob("cpu[0-9]*") if (words := _words(cpu / file))}
     kinds: dict[str, set[int]] = {}
+    cores: set[int] = set()
     last = 0
     for core, speed in sorted(speeds.items(), key=lambda item: -item[1]):
         if not kinds or speed < SAME_KIND * last:
@@ -101,8 +103,8 @@ def _by_speed(file: str, name: str, unit: int = 1) -> dict[str, set[int]]:
 
 def _listed(file: Path) -> set[int]:
     """Cores of the kernel's list format, `0-3,8`."""
-    ends = [[int(end) for end in part.split("-")] for part in ",".join(_words(file)).split(",") if part]
-    return {core for first, *last in ends for core in range(first, (last or [first])[0] + 1)}
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", " ".join(_words(file)))
+    return {core for first, last in ranges for core in range(int(first), int(last or first) + 1)}
 
 
 def cpu_model() -> str:

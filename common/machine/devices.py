@@ -8,14 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from common.machine.capacity import (
-    alike_cores,
-    cpu_cores,
-    cpu_model,
-    give_cores_back,
-    ram_bytes,
-    stay_on,
-)  # before torch: see there
+# Before torch: see there.
+from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
 
 # isort: split
 import torch

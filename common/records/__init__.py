@@ -80,6 +80,7 @@ __all__ = [
     "CommHook",
     "CompileMode",
     "Copy",
+    "CoreKind",
     "Count",
     "DdpOptions",
     "DeviceKind",

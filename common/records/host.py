@@ -127,7 +127,7 @@ class World(Part):
 
     @property
     def has_unlike_devices(self) -> bool:
-        """Whether GPUs of different models, or cores of different kinds, trained together: then no one device stands for them."""
+        """Whether devices of different models, or cores of different kinds, trained together: none stands for all."""
         return len(self.models) > 1
 
 
