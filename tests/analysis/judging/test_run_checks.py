@@ -223,8 +223,8 @@ def test_cores_of_two_kinds_are_unlike_and_threads_count_within_the_kinds_that_r
     host = {"physical_cores": 4, "core_kinds": kinds, "cpu_cores": 6}
 
     def devices(count: int, ran: str) -> str:
-        model = f"1 core of Example CPU ({ran})"
-        return reason(make_record("ddp", count, environment=host, world={"device_model": model}), "devices")
+        world = {"device_model": f"1 core of Example CPU ({ran})", "oversubscribed": False}
+        return reason(make_record("ddp", count, environment=host, world=world), "devices")
 
     assert "2 physical cores" in devices(4, "P-core")
     assert "unlike" not in devices(4, "P-core")
