@@ -25,6 +25,7 @@ from common.analysis.reading.folder import Folder, our_fault
 from common.analysis.reading.runs import Run
 from common.errors import UsageError
 from common.formats import without_controls
+from common.records import METHODS
 from common.records.files import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES
@@ -140,7 +141,7 @@ def engine_of(words: Wording) -> Environment:
         "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
+    engine.globals |= {"say": words.say, "max_listed": MAX_LISTED, "methods": METHODS.values()}
     return engine
 
 
