@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.records import METHODS, DdpOptions, Resumed, RunConfig, World
+from common.records import METHODS, Resumed, RunConfig, World, unusual_flags
 from common.sentences import Sentences
 
 
@@ -51,19 +51,13 @@ def show_plan(
 
 def practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
-    switched = {"channels-last": config.memory_format == "channels_last", "compile": config.compile,
-                f"compile-mode {config.compile_mode}": config.compile_mode != "default",
-                "fused-optimizer": config.fused_optimizer, "cudnn-benchmark": config.cudnn_benchmark,
-                "prefetch": config.prefetch, "deterministic": config.deterministic}  # fmt: skip
-    chosen = [name for name, is_on in switched.items() if is_on]
+    elsewhere = ("num-classes", "accumulation-steps")  # in rows of their own
+    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in elsewhere}
     if config.ddp:
-        usual = DdpOptions(timeout_seconds=config.ddp.timeout_seconds).model_dump()
-        chosen += [
-            name.replace("_", "-") + ("" if value is True else f" {'off' if value is False else value}")
-            for name, value in config.ddp.model_dump().items()
-            if value != usual[name]
-        ]
-    return chosen
+        unusual |= unusual_flags(config.ddp)
+    return [
+        flag + ("" if value is True else " off" if value is False else f" {value}") for flag, value in unusual.items()
+    ]
 
 
 def _devices(method: str, world: World, words: Sentences) -> str:
