@@ -14,7 +14,7 @@ from common.records.derived import (
     throughput,
 )
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
-from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
+from common.records.host import JOINED, CoreKind, Environment, Gpu, Requirement, World, joint_model
 from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
 from common.records.methods import METHODS, Method, TrainingMethod, method_order
 from common.records.outcome import (
