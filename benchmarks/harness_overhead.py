@@ -38,12 +38,12 @@ from torch.utils.data import DistributedSampler
 
 from common.analysis.statistics.estimates import Estimate, paired_ratio
 from common.command_line.flags import add_ddp_options, training_parser
-from common.command_line.parser import Parser, of_torchrun, positive_int, start
+from common.command_line.parser import Parser, positive_int, start
 from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console
 from common.machine import devices
 from common.machine.devices import Place
-from common.machine.ranks import barrier
+from common.machine.ranks import barrier, of_torchrun
 from common.measuring.clocks import StepClock
 from common.measuring.gpu_sampler import GpuSampler
 from common.training.batch import Batch

@@ -87,19 +87,6 @@ def refuse_several_processes() -> None:
             raise UsageError(f"{starter} has started several copies of {name}, which is one process: run python {name}")
 
 
-def of_torchrun(name: str, least: int, below: int = 2**31, default: str | None = None) -> int:
-    """A number that torchrun has left in the environment. Raises `UsageError` where somebody else has."""
-    text = os.environ.get(name, default)
-    if text is None:
-        raise UsageError(
-            "this step runs as one process per device and is started by torchrun: "
-            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
-        )
-    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
-        raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
-    return int(text)
-
-
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows every default, and the description as it was written."""
 

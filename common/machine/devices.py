@@ -14,9 +14,9 @@ from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_core
 # isort: split
 import torch
 
-from common.command_line.parser import of_torchrun
 from common.errors import UsageError
 from common.formats import CORE_OF
+from common.machine.ranks import of_torchrun
 from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 give_cores_back()

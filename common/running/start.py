@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from common.command_line.flags import add_ddp_options, training_parser
 from common.command_line.options import TrainingOptions
-from common.command_line.parser import of_torchrun, start
+from common.command_line.parser import start
 from common.machine.workers import prepare_workers
 from common.records import Method
 
@@ -30,7 +30,6 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
         options = parser.read()
         prepare_workers()
         if method == "ddp":
-            of_torchrun("LOCAL_RANK", 0)
             _train_ranks(train, options)
         else:
             train(options)
@@ -40,6 +39,9 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
 
 def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOptions) -> None:
     """Call `train`, or with `--exchange` that of the lesson, so that torchrun reports the rank that fails first."""
+    from common.machine.ranks import of_torchrun
+
+    of_torchrun("LOCAL_RANK", 0)
     from torch.distributed.elastic.multiprocessing.errors import record
 
     if options.ddp and options.ddp.exchange != "ddp":
