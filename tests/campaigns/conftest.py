@@ -82,10 +82,8 @@ class FakeLab:
         (self.folder / "environment.json").write_text(json.dumps(record))
 
     def start(self, *arguments: str, before: str = "", **more) -> subprocess.Popen:
-        """Start a campaign there; `before` is run first in its process, with `launches` at hand."""
-        code = (
-            f"import sys\nfrom common.campaigns import __main__ as front, launches\n{before}\nfront.start(front.main)"
-        )
+        """Start a campaign there; `before` is run first in its process."""
+        code = f"import sys\nfrom common.campaigns import __main__ as front\n{before}\nfront.start(front.main)"
         command = [sys.executable, "-c", code] if before else [sys.executable, "-m", "common.campaigns"]
         return subprocess.Popen(
             [*command, *arguments],
