@@ -114,35 +114,31 @@ Plan = Generator[Planned, Outcome, None]
 
 
 @dataclass(frozen=True)
-class Campaign:
-    """Launches in rounds, with a purpose."""
+class AdaptiveCampaign:
+    """Launches in rounds, each chosen by how those before it ended: a batch that did not fit, a switch that paid."""
 
     purpose: str
-    check: str = QUICK_CHECK
-    """Comes first: how many devices there are is read from the record that it writes."""
-    report: str = REPORT
-    """Writes the page: in between without a word, and at the end with the whole summary."""
-    survives: tuple[Outcome, ...] = ()
-    """How a launch may end without ending the campaign."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdaptiveCampaign(Campaign):
-    """One whose next launch depends on how those before ended: a batch that did not fit, a switch that paid."""
-
     plan: Callable[[Environment, Overrides, int, History], Plan]
     """On a machine, with the command line's overrides and the seed of the orders, after what was run before."""
     budget: dict[DeviceKind, float]
     """Seconds from start to end, as far as past launches tell; not where the command line says how many rounds."""
+    survives: tuple[Outcome, ...]
+    """How a launch may end without ending the campaign."""
+    check, report = QUICK_CHECK, REPORT
 
 
-@dataclass(frozen=True, kw_only=True)
-class RoundCampaign(Campaign):
-    """One with the same launches in every round."""
+@dataclass(frozen=True)
+class RoundCampaign:
+    """The same launches in every round."""
 
+    purpose: str
     sizes: dict[DeviceKind, Sizes]
     launches: Callable[[Environment], list[tuple[Method, str]]] = _each_method
     """Of a round on a machine, in the order of the lesson: a method, and the flags that go with the sizes."""
+    check: str = QUICK_CHECK
+    """Comes first: how many devices there are is read from the record that it writes."""
+    report: str = REPORT
+    """Writes the page: after the first round without a word, and at the end with the whole summary."""
     later: str = QUIET
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
@@ -152,6 +148,7 @@ class RoundCampaign(Campaign):
     minutes: float = 5
     """Unless the command line says how many rounds, none starts later than so many minutes after the campaign."""
     max_devices: int | None = None
+    survives = ()
 
     def devices(self, here: Environment, overrides: Overrides) -> int:
         """How many steps 03 and 04 train on."""

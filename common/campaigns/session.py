@@ -128,7 +128,8 @@ class Session:
         """The command for what is missing, so many rounds where that is known."""
         missing = self.total - self.finished if self.finished else None
         given = asdict(replace(self.overrides, repeats=missing or self.overrides.repeats))
-        words = [f"{name.upper()}={_as_typed(value)}" for name, value in given.items() if value is not None]
+        typed = {name: f"{value:g}" if isinstance(value, float) else value for name, value in given.items()}
+        words = [f"{name.upper()}={value}" for name, value in typed.items() if value is not None]
         return shlex.join(["make", self.name, *words])
 
     def ended(self, end: LaunchError) -> int:
@@ -142,8 +143,3 @@ class Session:
         """Say that it is over. Returns the exit code."""
         self.say(f"\nDone in {in_minutes(self.pace.elapsed)}: comparison_report.html")
         return 0
-
-
-def _as_typed(value: float | str) -> float | str:
-    """3 and not 3.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
