@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, peaks_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
+from common.analysis.comparing.memory_and_energy import (
+    Energy,
+    PeakMemory,
+    energy_by_device,
+    peaks_by_device,
+    total_energy,
+)
 from common.analysis.comparing.pairing import MIN_PAIRS
 from common.analysis.comparing.speed_ratios import pooled, times_as_fast
 from common.analysis.comparing.tables import Tables

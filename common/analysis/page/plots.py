@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
 from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.wording import Wording
