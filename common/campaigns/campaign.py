@@ -15,7 +15,17 @@ from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.own_host import startable
-from common.records import METHODS, NEWER_OPTIONS, DeviceKind, Environment, Method, has_option
+from common.records import (
+    METHODS,
+    DdpOptions,
+    DeviceKind,
+    Environment,
+    Method,
+    flag_of,
+    flag_words,
+    has_option,
+    settings_of,
+)
 
 CHECK = "python 01_environment_check.py"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
@@ -25,17 +35,10 @@ REPORT = (
 )
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 
-DDP_OPTIONS = (
-    "",
-    " --no-gradient-as-bucket-view",
-    " --static-graph",
-    " --find-unused-parameters",
-    " --broadcast-buffers",
-    " --one-bucket",
-    " --comm-hook fp16",
-    " --comm-hook powersgd --one-bucket",
-)
-GPU_DDP_OPTIONS = (" --sync-bn", " --comm-hook bf16")
+COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
+    "cuda": (" --comm-hook fp16", " --comm-hook bf16", " --comm-hook powersgd --one-bucket"),
+    "cpu": (" --comm-hook fp16", " --comm-hook powersgd --one-bucket"),
+}
 EXCHANGES_BY_HAND = ("", " --exchange per-parameter", " --exchange flat", " --exchange overlapped")
 
 
@@ -86,9 +89,15 @@ def _each_method(here: Environment) -> list[tuple[Method, str]]:
 
 
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
-    newer = (name for name, since in NEWER_OPTIONS.items() if has_option(here.torch, since))
-    options = [*DDP_OPTIONS, *(f" --{name.replace('_', '-')}" for name in newer)]
-    return [("ddp", NO_PROFILE + option) for option in [*options, *(GPU_DDP_OPTIONS if here.gpus else ())]]
+    """DDP's default options, then each one that is on or off the other way round, then each compression."""
+    switched = [
+        " ".join(["", *flag_words(flag_of(name, declared), not default)])
+        for name, declared in settings_of(DdpOptions).items()
+        if isinstance(default := DdpOptions.model_fields[name].default, bool)
+        and (here.gpus or not declared.needs_gpus)
+        and (declared.since is None or has_option(here.torch, declared.since))
+    ]
+    return [("ddp", NO_PROFILE + option) for option in ["", *switched, *COMM_HOOKS["cuda" if here.gpus else "cpu"]]]
 
 
 def _each_exchange(here: Environment) -> list[tuple[Method, str]]:
