@@ -33,7 +33,7 @@ NEEDS = {" --compile-mode reduce-overhead": " --compile"}
 
 
 @dataclass(frozen=True)
-class Rung:
+class Configuration:
     """One configuration of the ladder."""
 
     sizes: Sizes
@@ -44,7 +44,7 @@ class Rung:
         """What is launched for it."""
         return self.sizes.command("single", flags=NO_PROFILE + self.switches)
 
-    def with_switch(self, switch: str) -> Rung:
+    def with_switch(self, switch: str) -> Configuration:
         """The same with one switch more."""
         if switch == DOUBLED:
             return replace(self, sizes=replace(self.sizes, batch=2 * self.sizes.batch))
@@ -59,7 +59,7 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
         raise UsageError(f"a rung needs {MIN_ROUNDS} rounds for an interval: give REPEATS={MIN_ROUNDS} or more")
-    first = best = Rung(START[kind].chosen(overrides, 1))
+    first = best = Configuration(START[kind].chosen(overrides, 1))
     orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True
     for switch in SWITCHES[kind]:
         if NEEDS.get(switch, "") not in best.switches or (switch == DOUBLED and not batch_pays):
@@ -74,7 +74,7 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
 
 
 def _compare(
-    best: Rung, tried: Rung, rounds: int, orders: Orders, history: History
+    best: Configuration, tried: Configuration, rounds: int, orders: Orders, history: History
 ) -> Generator[Planned, Outcome, bool]:
     """Run both in rounds; whether `tried` is the faster, beyond doubt. What was run before counts."""
     if history.newest_failure(tried.command) in ("out_of_memory", "exception"):
@@ -93,13 +93,13 @@ def _compare(
     return history.is_rehearsal or _is_faster(history, best, tried)
 
 
-def _speeds(history: History, best: Rung, tried: Rung) -> list[tuple[float, float]]:
+def _speeds(history: History, best: Configuration, tried: Configuration) -> list[tuple[float, float]]:
     """Throughput of both in each round, samples per second."""
     pairs = history.pairs(best.command, tried.command)
     return [(throughput(before) or 0.0, throughput(after) or 0.0) for before, after in pairs]
 
 
-def _is_faster(history: History, best: Rung, tried: Rung) -> bool:
+def _is_faster(history: History, best: Configuration, tried: Configuration) -> bool:
     # Imported this late, for it takes numpy and scipy with it, which nothing else here needs.
     from common.analysis.statistics.estimates import distinguishable, paired_ratio
 
