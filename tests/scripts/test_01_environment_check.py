@@ -16,11 +16,9 @@ from common.requirements import check_requirements
 from common.sentences import Sentences
 
 
-def run(*arguments: object, fresh: bool = False, **variables: str) -> subprocess.CompletedProcess:
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
     """Step 01 without its measurements, which take long and have their own tests (test_probes.py)."""
-    return run_script(
-        "01_environment_check.py", "--no-benchmark", *arguments, env=environment(**variables), fresh=fresh
-    )
+    return run_script("01_environment_check.py", "--no-benchmark", *arguments, env=environment(**variables))
 
 
 def only_record(folder: Path) -> EnvironmentRecord:
