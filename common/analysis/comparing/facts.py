@@ -112,10 +112,8 @@ def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-TERMS = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
-         "oversubscribed", *OTHER_FACTS[:-1])  # fmt: skip
-"""Everything of a configuration but DDP's options: rows of equal terms show what the options do."""
-CONFIGURATION = (*TERMS, "failed_check", OPTIONS)
+CONFIGURATION = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
+                 "oversubscribed", *OTHER_FACTS, "failed_check")  # fmt: skip
 """Runs that agree in all of these are repeats of each other and are pooled. A run whose speed cannot be never joins."""
 
 

@@ -6,15 +6,14 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from common.analysis.comparing.facts import (
     BATCH,
     CONFIGURATION,
     KEY,
-    TERMS,
     Fact,
     Facts,
     Scaling,
@@ -24,11 +23,8 @@ from common.analysis.comparing.facts import (
 from common.analysis.comparing.naming import name_rows, readable_facts, values_of_facts, varying_facts
 from common.analysis.comparing.representatives import measurement_quality
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.tables import Line, Tables, grouped
-from common.analysis.reading.runs import Run
+from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
-
-RunWithLine = tuple[Run, Line]
 
 
 @dataclass(eq=False)
@@ -73,48 +69,47 @@ def build_groups(tables: Tables) -> list[Group]:
     Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
     their global batch; a weak-scaling group with nothing to compare then gives way to it.
     """
-    weak = list(_groups(tables, "weak"))
-    strong = [group for group in _groups(tables, "strong") if group.scales]
+    pooled = _pooled(tables)
+    strong = [group for group in _groups(pooled, "strong") if group.scales]
     compared = {run.file for group in strong for row in group.rows for run in row.runs}
     weak = [
         group
-        for group in weak
+        for group in _groups(pooled, "weak")
         if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
     ]
-    return sorted(weak + strong, key=_telling, reverse=True)
+    return sorted(weak + strong, key=_importance, reverse=True)
 
 
 def configurations(tables: Tables) -> list[Row]:
     """Every configuration of the comparable runs as a row of no group: without standard, baseline or letter."""
-    rows = [_row(tables, alike) for alike in _alike(_comparable(tables), (*KEY, *CONFIGURATION))]
+    rows = _pooled(tables)
     for row in rows:
-        world = row.record.world
-        row.name = RowName(row.method, world.devices, world.nodes, options=row.options, is_valid=row.is_valid)
+        nodes = row.record.world.nodes
+        row.name = RowName(row.method, row.devices, nodes, options=row.options, is_valid=row.is_valid)
     return rows
 
 
-def _telling(group: Group) -> tuple:
+def _importance(group: Group) -> tuple:
     quality, completed = measurement_quality(group.rows)
     return *quality, group.scaling == "weak", completed
 
 
-def _groups(tables: Tables, scaling: Scaling) -> Iterator[Group]:
-    for of_group in _alike(_comparable(tables), (*KEY, BATCH[scaling])):
-        rows = [_row(tables, alike) for alike in _alike(of_group, CONFIGURATION)]
-        key = group_facts(rows[0].record)
-        yield _finish(Group(scaling, {name: key[name] for name in (*KEY, BATCH[scaling])}, rows))
+def _pooled(tables: Tables) -> list[Row]:
+    comparable = [pair for pair in zip(tables.all_runs, tables.lines, strict=True) if pair[0].is_comparable]
+    pools = grouped(comparable, lambda pair: tuple(pair[1][name] for name in (*KEY, *CONFIGURATION)))
+    return [Row([run for run, _ in pool], tables, {name: pool[-1][1][name] for name in CONFIGURATION})
+            for pool in pools.values()]  # fmt: skip
 
 
-def _comparable(tables: Tables) -> list[RunWithLine]:
-    return [(run, line) for run, line in zip(tables.all_runs, tables.lines, strict=True) if run.is_comparable]
+def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
+    """Of rows of its own, since a row's baseline and name are those of its group."""
 
+    def key(row: Row) -> Facts:
+        facts = group_facts(row.record)
+        return {name: facts[name] for name in (*KEY, BATCH[scaling])}
 
-def _alike(runs: Iterable[RunWithLine], names: Sequence[str]) -> Iterable[list[RunWithLine]]:
-    return grouped(runs, lambda pair: tuple(pair[1][name] for name in names)).values()
-
-
-def _row(tables: Tables, alike: list[RunWithLine]) -> Row:
-    return Row([run for run, _ in alike], tables, terms=tuple(alike[-1][1][name] for name in TERMS))
+    for rows in grouped(pooled, lambda row: tuple(key(row).values())).values():
+        yield _finish(Group(scaling, key(rows[0]), [replace(row) for row in rows]))
 
 
 def _finish(group: Group) -> Group:
@@ -133,24 +128,19 @@ def _finish(group: Group) -> Group:
 def _link_standards(rows: list[Row]) -> None:
     """To a row on equal terms, of the same campaign where there is one. Two rows of the same options have two standards
     or none: they would be called the same."""
-    purpose = TERMS.index("campaign")
-    defaults: dict[tuple, dict[str, Row]] = {}
-    for row in rows:
-        if row.has_default_options and row.is_valid:
-            defaults.setdefault(_without(row.terms, purpose), {})[row.terms[purpose]] = row
-    tried = [row for row in rows if row.options]
-    for row in tried:
-        row.standard = defaults.get(_without(row.terms, purpose), {}).get(row.terms[purpose])
-    linked = {(row.standard, row.options, row.is_valid) for row in tried if row.standard}
-    for row in tried:
-        others = list(defaults.get(_without(row.terms, purpose), {}).values())
-        if row.standard is None and others and (others[-1], row.options, row.is_valid) not in linked:
-            row.standard = others[-1]
+    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), _without_campaign)
+    tried = [(row, defaults.get(_without_campaign(row), [])) for row in rows if row.options]
+    for row, fitting in tried:
+        row.standard = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
+    linked = {(row.standard, row.options, row.is_valid) for row, _ in tried}
+    for row, fitting in tried:
+        if row.standard is None and fitting and (fitting[-1], row.options, row.is_valid) not in linked:
+            row.standard = fitting[-1]
             linked.add((row.standard, row.options, row.is_valid))
 
 
-def _without(terms: tuple, place: int) -> tuple:
-    return terms[:place] + terms[place + 1 :]
+def _without_campaign(row: Row) -> tuple:
+    return tuple(value for name, value in row.terms.items() if name != "campaign")
 
 
 def _place(row: Row) -> tuple:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
+from common.analysis.comparing.facts import OPTIONS, Facts, ddp_flags, other_facts
 from common.analysis.comparing.memory_and_energy import (
     Energy,
     PeakMemory,
@@ -60,8 +60,8 @@ class Row:
     """The newest last."""
     tables: Tables | None = None
     """All runs of the folder, and step 01's records."""
-    terms: tuple = ()
-    """Everything of the configuration but DDP's options."""
+    configuration: Facts = field(default_factory=dict)
+    """All in which its runs agree, beside what its group agrees in."""
     name: RowName | None = None
     """Unique within the group."""
     variant: Facts | None = None
@@ -71,6 +71,11 @@ class Row:
     standard: Row | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
+
+    @property
+    def terms(self) -> Facts:
+        """Everything of the configuration but DDP's options: rows of equal terms show what the options do."""
+        return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
 
     @property
     def record(self) -> Record:

@@ -9,8 +9,7 @@ from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast, forecast
-from common.analysis.predicting.links import MAX_DEVICES
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.question import MAX_DEVICES, Question
 from common.content.messages import Message, message
 
 WORTH_SAYING = 0.01

@@ -70,5 +70,5 @@ def without_default(group: Group) -> list[Message]:
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
         if row.options and row.is_valid:
-            alike.setdefault(row.terms, []).append(row)
+            alike.setdefault(tuple(row.terms.values()), []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
