@@ -12,8 +12,8 @@ from functools import cached_property
 
 from common.analysis.comparing.facts import (
     BATCH,
-    CONFIGURATION,
-    KEY,
+    GROUP_KEY,
+    POOL_KEY,
     Fact,
     Facts,
     Scaling,
@@ -39,7 +39,7 @@ class Group:
     @cached_property
     def main_rows(self) -> list[Row]:
         """The rows without those that only try other options of DDP: what methods are compared by."""
-        return [row for row in self.rows if row.standard is None]
+        return [row for row in self.rows if row.default_options_row is None]
 
     @property
     def on_gpu(self) -> bool:
@@ -96,8 +96,8 @@ def _importance(group: Group) -> tuple:
 
 def _pooled(tables: Tables) -> list[Row]:
     comparable = [pair for pair in zip(tables.all_runs, tables.lines, strict=True) if pair[0].is_comparable]
-    pools = grouped(comparable, lambda pair: tuple(pair[1][name] for name in (*KEY, *CONFIGURATION)))
-    return [Row([run for run, _ in pool], tables, {name: pool[-1][1][name] for name in CONFIGURATION})
+    pools = grouped(comparable, lambda pair: tuple(pair[1][name] for name in (*GROUP_KEY, *POOL_KEY)))
+    return [Row([run for run, _ in pool], tables, {name: pool[-1][1][name] for name in POOL_KEY})
             for pool in pools.values()]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
 
     def key(row: Row) -> Facts:
         facts = group_facts(row.record)
-        return {name: facts[name] for name in (*KEY, BATCH[scaling])}
+        return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
 
     for rows in grouped(pooled, lambda row: tuple(key(row).values())).values():
         yield _finish(Group(scaling, key(rows[0]), [replace(row) for row in rows]))
@@ -131,18 +131,18 @@ def _link_standards(rows: list[Row]) -> None:
     defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), _without_campaign)
     tried = [(row, defaults.get(_without_campaign(row), [])) for row in rows if row.options]
     for row, fitting in tried:
-        row.standard = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
-    linked = {(row.standard, row.options, row.is_valid) for row, _ in tried}
+        row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
+    linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}
     for row, fitting in tried:
-        if row.standard is None and fitting and (fitting[-1], row.options, row.is_valid) not in linked:
-            row.standard = fitting[-1]
-            linked.add((row.standard, row.options, row.is_valid))
+        if row.default_options_row is None and fitting and (fitting[-1], row.options, row.is_valid) not in linked:
+            row.default_options_row = fitting[-1]
+            linked.add((row.default_options_row, row.options, row.is_valid))
 
 
 def _without_campaign(row: Row) -> tuple:
-    return tuple(value for name, value in row.terms.items() if name != "campaign")
+    return tuple(value for name, value in row.options_free_key.items() if name != "campaign")
 
 
 def _place(row: Row) -> tuple:
     world, order = row.record.world, method_order(row.method)
-    return row.devices > 1, row.devices, order, world.nodes, row.standard is not None, row.record.started_at
+    return row.devices > 1, row.devices, order, world.nodes, row.default_options_row is not None, row.record.started_at

@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 def name_rows(rows: Sequence[Row]) -> None:
     """Give every row its name; with letters and the facts behind them where several would have the same one."""
-    for name, same in grouped((row for row in rows if row.standard is None), _plain_name).items():
+    for name, same in grouped((row for row in rows if row.default_options_row is None), _plain_name).items():
         readable = readable_facts(same)
         varying = varying_facts(readable)
         for position, (row, facts) in enumerate(readable.items()):
             row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
             row.variant = {fact: facts[fact] for fact in varying if fact in facts}
     for row in rows:
-        if row.standard is not None:
+        if row.default_options_row is not None:
             # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
-            row.name = replace(row.standard.name, options=row.options, is_valid=row.is_valid)
+            row.name = replace(row.default_options_row.name, options=row.options, is_valid=row.is_valid)
             row.variant = {OPTIONS: row.options}
 
 

@@ -12,10 +12,9 @@ from typing import get_args
 
 import pandas as pd
 
-from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
-from common.analysis.comparing.pairing import in_turn
+from common.analysis.comparing.facts import GROUP_KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
+from common.analysis.comparing.speedup import in_turn, speedup_beside
 from common.analysis.comparing.tables import Line, ends, table_of
 from common.records import DdpOptions, Precision, settings_of
 
@@ -103,12 +102,12 @@ def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
 
 def _line(pair: OneChange) -> Line:
     before, after = pair.before, pair.after
-    quotient = times_as_fast_beside(after, before)
+    quotient = speedup_beside(after, before)
     facts = group_facts(before.record)
     line = {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
-        **{name: facts[name] for name in (*KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
+        **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
         "times_as_fast": quotient.value, **ends("times_as_fast", quotient.interval),
         "in_turn": in_turn(after, before),
     }  # fmt: skip

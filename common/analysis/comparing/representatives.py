@@ -37,7 +37,7 @@ def representative_rows(rows: Sequence[Row]) -> list[Row]:
     few more runs for another purpose move nothing; then the one of most runs (three are enough), of equals the newest.
     DDP with its default options goes before any other.
     """
-    valid = [row for row in rows if row.is_valid and row.standard is None]
+    valid = [row for row in rows if row.is_valid and row.default_options_row is None]
     true = [row for row in valid if row.true_devices] or valid
     devices = _best_measured_count(true)
     on_these = [row for row in true if row.devices == devices or not row.is_parallel]
@@ -87,7 +87,7 @@ def _purpose(row: Row) -> Purpose:
 
 def oversubscribed_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of several devices that took turns, where there are no others: each method's best measured, DP first."""
-    several = [row for row in rows if row.is_valid and row.standard is None and row.devices > 1]
+    several = [row for row in rows if row.is_valid and row.default_options_row is None and row.devices > 1]
     if any(row.true_devices for row in several):
         return []
     by_rounds = sorted(several, key=lambda row: (row.rounds, row.devices, row.record.started_at))

@@ -14,8 +14,7 @@ from common.analysis.comparing.memory_and_energy import (
     peaks_by_device,
     total_energy,
 )
-from common.analysis.comparing.pairing import MIN_PAIRS
-from common.analysis.comparing.speed_ratios import pooled, times_as_fast
+from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_anatomy import StepAnatomy
@@ -68,12 +67,12 @@ class Row:
     """The facts that tell this row from others of the same method and devices."""
     baseline: Row | None = None
     """The single-device row of the same group."""
-    standard: Row | None = None
+    default_options_row: Row | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
 
     @property
-    def terms(self) -> Facts:
+    def options_free_key(self) -> Facts:
         """Everything of the configuration but DDP's options: rows of equal terms show what the options do."""
         return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
 
@@ -118,7 +117,7 @@ class Row:
         one = self.baseline
         if one is None or one.throughput is None:
             return None
-        found = times_as_fast(self, one).times(1 / self.devices)
+        found = speedup(self, one).scaled(1 / self.devices)
         is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
         return found if found.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
 
@@ -140,7 +139,7 @@ class Row:
     @property
     def step(self) -> Estimate | None:
         """Seconds of a step: the mean over the measured epochs. Steps of experiments are others, and not as long."""
-        return self.seconds_per_sample and self.seconds_per_sample.times(self.record.config.global_batch_size)
+        return self.seconds_per_sample and self.seconds_per_sample.scaled(self.record.config.global_batch_size)
 
     @cached_property
     def typical_step(self) -> float:
@@ -155,14 +154,14 @@ class Row:
     @property
     def epoch_time(self) -> Estimate | None:
         """Seconds for a whole epoch."""
-        return self.seconds_per_sample.times(self.epoch_samples) if self.seconds_per_sample else None
+        return self.seconds_per_sample.scaled(self.epoch_samples) if self.seconds_per_sample else None
 
     @cached_property
     def speed_up(self) -> Estimate | None:
         """Throughput over that of one device; None without a baseline, and for the baseline itself."""
         if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
             return None
-        return times_as_fast(self, self.baseline)
+        return speedup(self, self.baseline)
 
     @property
     def true_devices(self) -> bool:
@@ -172,7 +171,7 @@ class Row:
     @property
     def efficiency(self) -> Estimate | None:
         """Speed-up / devices, 1 being ideal; None where devices are shared or oversubscribed."""
-        return self.speed_up.times(1 / self.devices) if self.speed_up and self.true_devices else None
+        return self.speed_up.scaled(1 / self.devices) if self.speed_up and self.true_devices else None
 
     @cached_property
     def anatomy(self) -> StepAnatomy | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS, group_facts, other_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS, group_facts, other_facts
 from common.analysis.reading.runs import Run, with_lasting_limits
 from common.records import EnvironmentRecord, Record
 
@@ -56,7 +56,7 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 def _weak_group(record: Record) -> tuple:
     facts = group_facts(record)
-    return tuple(facts[name] for name in (*KEY, BATCH["weak"]))
+    return tuple(facts[name] for name in (*GROUP_KEY, BATCH["weak"]))
 
 
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:

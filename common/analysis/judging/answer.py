@@ -8,7 +8,7 @@ from itertools import pairwise
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
@@ -61,7 +61,7 @@ def _unsure(rows: list[Row], checks: Checks) -> list[Message]:
     return [
         message("answer.pair", one=_name_within(faster), other=_name_within(slower))
         for faster, slower in pairwise(fastest_first)
-        if not _stays_ahead(times_as_fast(faster, slower), speed_doubts(checks[slower]))
+        if not _stays_ahead(speedup(faster, slower), speed_doubts(checks[slower]))
     ]
 
 
@@ -139,7 +139,7 @@ def _process_memory(total: int, one: Row | None) -> Cell:
 def _energy(row: Row, one: Row | None) -> Cell:
     if row.energy is None:
         return not_available(message("note.not_counted"))
-    drawn = row.energy.per_thousand.times(1 / 1000)
+    drawn = row.energy.per_thousand.scaled(1 / 1000)
     if one is None or not one.energy:
         return Cell(drawn.value, "J", interval=drawn.interval)
     joules = message("note.joules", joules=drawn.value)

@@ -58,7 +58,7 @@ class Ledger:
     @property
     def _ratio(self) -> Estimate:
         """Measured / ideal."""
-        return self.row.speed_up.inverse().times(self.row.devices)
+        return self.row.speed_up.inverse().scaled(self.row.devices)
 
 
 def ledgers(group: Group) -> list[Ledger]:
@@ -71,7 +71,7 @@ def ledgers(group: Group) -> list[Ledger]:
 
 def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
-    ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
+    ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
     of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)

@@ -10,7 +10,7 @@ from analysis.factories import make_record
 from analysis.views import WORDS, groups_of, rows_of, said, tables_of
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
-from common.analysis.comparing.pairing import paired_runs
+from common.analysis.comparing.speedup import paired_runs
 from common.analysis.judging.headline import headline
 from common.records import DdpOptions, Launch
 
@@ -94,7 +94,7 @@ def test_the_purpose_tells_rows_apart_and_is_said():
 def test_an_option_that_was_tried_by_hand_is_compared_with_the_labs_default():
     tried = run("ddp", 0.9, config={"ddp": DdpOptions(one_bucket=True)})
     rows = rows_of(*in_rounds(1.0, 1.1, 0.9), tried)
-    assert rows["DDP × 2 with --one-bucket"].standard is rows["DDP × 2"]
+    assert rows["DDP × 2 with --one-bucket"].default_options_row is rows["DDP × 2"]
 
 
 def test_two_rows_of_one_option_do_not_share_a_name():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.analysis.comparing.facts import KEY, Scaling
+from common.analysis.comparing.facts import GROUP_KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
@@ -60,7 +60,7 @@ def _scaled(here: Evidence) -> Scaled:
     key: dict | None = None
     for scaling in found:
         for group in here.groups:
-            own = {name: group.key[name] for name in KEY}
+            own = {name: group.key[name] for name in GROUP_KEY}
             rows = _with_speed_up(group) if group.scaling == scaling and key in (None, own) else {}
             if rows:
                 found[scaling], key = rows, own

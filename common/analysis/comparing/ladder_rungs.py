@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from common.analysis.comparing.facts import facts_of_settings, group_facts, other_facts
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
+from common.analysis.comparing.speedup import speedup_beside
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import METHODS, Record
@@ -113,6 +113,6 @@ def _rung(standing: Row, one: Row | Run) -> Rung | None:
     values = (before[fact], after[fact])
     if isinstance(one, Run):
         return Rung(fact, values, None, None, is_kept=False, failed=one)
-    quotient = times_as_fast_beside(one, standing)
+    quotient = speedup_beside(one, standing)
     rung = Rung(fact, values, one, quotient, is_kept=quotient.value > 1 and bool(distinguishable(quotient)))
     return rung if _is_tried(rung) else replace(rung, is_kept=False)
