@@ -81,7 +81,7 @@ def build_groups(tables: Tables) -> list[Group]:
 
 
 def configurations(tables: Tables) -> list[Row]:
-    """Every configuration of the comparable runs as a row of no group: without standard, baseline or letter."""
+    """Every configuration of the comparable runs as a row of no group: compared with no other, and without a letter."""
     rows = _pooled(tables)
     for row in rows:
         nodes = row.record.world.nodes
@@ -113,21 +113,23 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
 
 
 def _finish(group: Group) -> Group:
-    """Find each row's baseline and standard, order and name the rows."""
-    # Baselines first: a row that is too fast beside its own is not valid, and neither a standard nor named as one.
+    """Find the rows that each row is compared with, order and name the rows."""
+    # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
     singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
     for row in group.rows:
         if row.is_parallel:
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
-    _link_standards(group.rows)
+    _link_default_options(group.rows)
     group.rows.sort(key=_place)
     name_rows(group.rows)
     return group
 
 
-def _link_standards(rows: list[Row]) -> None:
-    """To a row on equal terms, of the same campaign where there is one. Two rows of the same options have two standards
-    or none: they would be called the same."""
+def _link_default_options(rows: list[Row]) -> None:
+    """Each row that tries options to one that differs in nothing else, of the same campaign where there is one.
+
+    Two rows of the same options are linked to two rows or to none: they would be called the same.
+    """
     defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), _without_campaign)
     tried = [(row, defaults.get(_without_campaign(row), [])) for row in rows if row.options]
     for row, fitting in tried:
