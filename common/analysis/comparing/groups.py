@@ -6,13 +6,15 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from common.analysis.comparing.facts import (
     BATCH,
     GROUP_KEY,
+    OPTIONS,
     POOL_KEY,
     Fact,
     Facts,
@@ -20,11 +22,12 @@ from common.analysis.comparing.facts import (
     closest,
     group_facts,
 )
-from common.analysis.comparing.naming import name_rows, readable_facts, values_of_facts, varying_facts
-from common.analysis.comparing.representatives import measurement_quality
+from common.analysis.comparing.representatives import measurement_quality, representative_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -40,6 +43,11 @@ class Group:
     def main_rows(self) -> list[Row]:
         """The rows without those that only try other options of DDP: what methods are compared by."""
         return [row for row in self.rows if row.default_options_row is None]
+
+    @cached_property
+    def representatives(self) -> list[Row]:
+        """One row of each method: those that the outcome is about."""
+        return representative_rows(self.rows)
 
     @property
     def on_gpu(self) -> bool:
@@ -90,7 +98,7 @@ def configurations(tables: Tables) -> list[Row]:
 
 
 def _importance(group: Group) -> tuple:
-    quality, completed = measurement_quality(group.rows)
+    quality, completed = measurement_quality(group.rows, group.representatives)
     return *quality, group.scaling == "weak", completed
 
 
@@ -121,7 +129,7 @@ def _finish(group: Group) -> Group:
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
     _link_default_options(group.rows)
     group.rows.sort(key=_place)
-    name_rows(group.rows)
+    _name_rows(group.rows)
     return group
 
 
@@ -148,3 +156,49 @@ def _without_campaign(row: Row) -> tuple:
 def _place(row: Row) -> tuple:
     world, order = row.record.world, method_order(row.method)
     return row.devices > 1, row.devices, order, world.nodes, row.default_options_row is not None, row.record.started_at
+
+
+def _name_rows(rows: Sequence[Row]) -> None:
+    """Give every row its name; with letters and the facts behind them where several would have the same one."""
+    for name, same in grouped((row for row in rows if row.default_options_row is None), _plain_name).items():
+        readable = readable_facts(same)
+        varying = varying_facts(readable)
+        for position, (row, facts) in enumerate(readable.items()):
+            row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
+            row.variant = {fact: facts[fact] for fact in varying if fact in facts}
+    for row in rows:
+        if row.default_options_row is not None:
+            # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
+            row.name = replace(row.default_options_row.name, options=row.options, is_valid=row.is_valid)
+            row.variant = {OPTIONS: row.options}
+
+
+def _plain_name(row: Row) -> RowName:
+    return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
+
+
+def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
+    """The facts of each row, machines by their hosts' names where these tell them apart, else by their hashes."""
+    hosts = {row.facts["machine"]: row.record.environment.hostname for row in rows}
+    if len(set(hosts.values())) < len(hosts):
+        return {row: row.facts for row in rows}
+    return {row: {**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows}
+
+
+def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+    values: dict[str, dict[Fact, list[T]]] = {}
+    for who, own in facts.items():
+        for name, value in own.items():
+            values.setdefault(name, {}).setdefault(value, []).append(who)
+    return values
+
+
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """The same of every fact on which some disagree; that one lacks it is no difference."""
+    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
+
+
+def _letters(position: int) -> str:
+    """0, 1, … 25, 26 -> a, b, … z, aa."""
+    return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]

@@ -95,11 +95,11 @@ def oversubscribed_rows(rows: Sequence[Row]) -> list[Row]:
     return sorted(best.values(), key=lambda row: method_order(row.method))
 
 
-def measurement_quality(rows: Sequence[Row]) -> tuple[tuple, str]:
+def measurement_quality(rows: Sequence[Row], representatives: Sequence[Row]) -> tuple[tuple, str]:
     """Orders groups: methods on true devices, then methods at all, then runs of each, then what they were run for. The
     last part is the time at which the last of the representatives was first complete, so that one more run of an old
     experiment moves nothing."""
-    found = representative_rows(rows) or list(rows)
+    found = representatives or rows
     is_parallel = any(row.devices > 1 and row.true_devices for row in found)
     return (
         len({row.method for row in found}) if is_parallel else 1,

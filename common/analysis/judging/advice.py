@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
@@ -61,7 +60,7 @@ class Situation:
 
 def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
-    rows = {row.method: row for row in representative_rows(group.rows)}
+    rows = {row.method: row for row in group.representatives}
     situation = Situation(rows)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
@@ -45,7 +45,7 @@ class Answer:
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
-    rows = representative_rows(group.rows)
+    rows = group.representatives
     takers = oversubscribed_rows(group.rows)
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]

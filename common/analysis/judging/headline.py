@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.facts import GROUP_KEY
-from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import varying_facts
-from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
@@ -31,7 +30,7 @@ def headline(groups: list[Group]) -> Headline:
     """The outcome of the best measured group."""
     if not groups:
         return Headline(message("headline.no_run"), [])
-    rivals, takers = representative_rows(groups[0].rows), oversubscribed_rows(groups[0].rows)
+    rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
     if not rivals:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
@@ -148,7 +147,7 @@ def _strong(groups: list[Group]) -> list[Message]:
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
         is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in GROUP_KEY)
-        if is_beside and (parallel := _in_order(representative_rows(group.rows))):
+        if is_beside and (parallel := _in_order(group.representatives)):
             return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
 
