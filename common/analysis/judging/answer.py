@@ -99,8 +99,7 @@ def _name_within(row: Row) -> RowName | Message | None:
 
 def name_cell(row: Row) -> Cell:
     """A row's name, its runs, and what keeps it from being scaling."""
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return Cell(name_here(row), notes=(runs_note(row), *(message(f"flag.{flag}") for flag in flags)))
+    return Cell(name_here(row), notes=(runs_note(row), *(message(f"flag.{flag}") for flag in row.record.world.flags)))
 
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:

@@ -34,7 +34,6 @@ class Basis:
     """A typical one: the median, without the wait for an epoch's first batch."""
     step_error: float
     """Half of what the runs' medians span, their intervals included, as a share."""
-    forward: float
     backward: float
     gradient_bytes: int
     parameters: int
@@ -89,15 +88,13 @@ def basis_of(group: Group) -> Basis | None:
         return None
     ends = [end for run in row.runs for end in run.times.typical_step.bounds]
     share = row.typical_step / row.anatomy.slowest.step.value
-    phases = {name: phase.value * share for name, phase in row.anatomy.slowest.phases.items()}
     total = static.gradient_bytes
     layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
     return Basis(
         row=row,
         step=row.typical_step,
         step_error=max(MIN_ERROR, (max(ends) - min(ends)) / 2 / row.typical_step),
-        forward=phases.get("forward", 0.0),
-        backward=phases["backward"],
+        backward=share * row.anatomy.slowest.phases["backward"].value,
         gradient_bytes=total,
         parameters=len(found.bytes) if found else 0,
         buckets=tuple(layout),
