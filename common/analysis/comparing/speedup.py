@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -26,11 +25,6 @@ class HasRuns(Protocol):
     """The newest last."""
 
 
-@dataclass
-class _SomeRuns:
-    runs: list[Run]
-
-
 def pooled(runs: Sequence[Run]) -> Estimate:
     """Seconds per sample over runs of one configuration."""
     return mean_of_runs([run.seconds_per_sample for run in runs])
@@ -42,8 +36,12 @@ def speedup(one: HasRuns, other: HasRuns) -> Estimate:
     With fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
     between launches.
     """
-    own, theirs = pooled(one.runs), pooled(other.runs)
-    if min(len(one.runs), len(other.runs)) < MIN_PAIRS:
+    return _speedup(one.runs, other.runs)
+
+
+def _speedup(one: Sequence[Run], other: Sequence[Run]) -> Estimate:
+    own, theirs = pooled(one), pooled(other)
+    if min(len(one), len(other)) < MIN_PAIRS:
         return Estimate(theirs.value / own.value)
     if pairs := paired_runs(one, other):
         seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
@@ -60,28 +58,28 @@ def speedup_beside(row: HasRuns, other: HasRuns) -> Estimate:
     beside: dict[int, Run] = {}
     for run in row.runs:  # of several after one run of `other`, the first was of its round
         beside.setdefault(bisect(started, run.record.started_at) - 1, run)
-    rounds = [(run, other.runs[place]) for place, run in beside.items() if place >= 0]
-    of_rounds = [_SomeRuns(list(runs)) for runs in zip(*rounds, strict=True)]
-    return speedup(*of_rounds) if of_rounds and in_turn(*of_rounds) else speedup(row, other)
+    rounds = {place: run for place, run in beside.items() if place >= 0}
+    own, theirs = list(rounds.values()), [other.runs[place] for place in rounds]
+    return _speedup(own, theirs) if paired_runs(own, theirs) else speedup(row, other)
 
 
 def in_turn(one: HasRuns, other: HasRuns) -> bool:
     """Whether three or more rounds ran both."""
-    return bool(paired_runs(one, other))
+    return bool(paired_runs(one.runs, other.runs))
 
 
-def paired_runs(one: HasRuns, other: HasRuns) -> Pairs:
-    """The runs of each round that has both rows; nothing where there are fewer than three such rounds.
+def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
+    """Of two rows, the runs of each round that has both; nothing where there are fewer than three such rounds.
 
     A campaign tells each run its round: a round in which one of the two is missing is no pair. Runs without a round
     (by hand, and in older records) are pairs where each row ran once before either ran again. In which order the runs
     of a round came does not matter.
     """
-    own, theirs = _by_round(one.runs), _by_round(other.runs)
+    own, theirs = _by_round(one), _by_round(other)
     if own and theirs:
         pairs = [(own[key], theirs[key]) for key in own if key in theirs]
     else:
-        pairs = _by_time(one.runs, other.runs)
+        pairs = _by_time(one, other)
     return pairs if len(pairs) >= MIN_PAIRS else []
 
 

@@ -48,17 +48,17 @@ def test_a_round_in_which_one_is_missing_is_no_pair():
     records = in_rounds(1.0, 1.5, 0.7, 1.2)
     records = [one for one in records if (one.method, one.launch.round) not in {("ddp", 2), ("dp", 1), ("dp", 3)}]
     rows = rows_of(*records)
-    pairs = paired_runs(rows["DDP × 2"], rows["One device"])
+    pairs = paired_runs(rows["DDP × 2"].runs, rows["One device"].runs)
     assert [[one.record.launch.round for one in pair] for pair in pairs] == [[1, 1], [3, 3], [4, 4]]
     assert rows["DDP × 2"].speed_up.relative_error < 0.01
-    assert paired_runs(rows["DP × 2"], rows["One device"]) == []  # two rounds say nothing of how pairs differ
+    assert paired_runs(rows["DP × 2"].runs, rows["One device"].runs) == []  # two rounds say nothing of how pairs differ
     assert rows["DP × 2"].speed_up.interval is None
 
 
 def test_rounds_of_one_number_in_two_starts_are_two_rounds():
     rows = rows_of(*in_rounds(1.0, 1.5), *in_rounds(0.7, 1.2, id="second"))
     assert [len(row.runs) for row in rows.values()] == [4, 4, 4]
-    assert len(paired_runs(rows["DDP × 2"], rows["One device"])) == 4
+    assert len(paired_runs(rows["DDP × 2"].runs, rows["One device"].runs)) == 4
 
 
 def test_more_runs_for_a_checkpoint_do_not_move_the_headline():
