@@ -76,10 +76,8 @@ def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     of a round came does not matter.
     """
     own, theirs = _by_round(one), _by_round(other)
-    if own and theirs:
-        pairs = [(own[key], theirs[key]) for key in own if key in theirs]
-    else:
-        pairs = _by_time(one, other)
+    by_round = [(own[key], theirs[key]) for key in own if key in theirs]
+    pairs = by_round if own and theirs else _by_time(one, other)
     return pairs if len(pairs) >= MIN_PAIRS else []
 
 
