@@ -78,7 +78,7 @@ def _notes(found: GroupForecast) -> list[Message]:
     notes = []
     if not basis.has_readiness:
         notes.append(message("forecast.no_readiness"))
-    if basis.probes is None or basis.probes.together is None:
+    if basis.probes.together is None:
         notes.append(message("forecast.no_slowdown"))
     if "dp" not in methods and basis.row.anatomy.replicate is None:
         notes.append(message("forecast.no_replicas"))

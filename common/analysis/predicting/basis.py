@@ -41,7 +41,8 @@ class Basis:
     buckets: tuple[Bucket, ...]
     has_readiness: bool
     """False where the record does not say when gradients are complete: then evenly, by bytes, over the backward."""
-    probes: Probes | None
+    probes: Probes
+    """Empty where step 01 measured nothing of this device model."""
 
     @property
     def is_cpu(self) -> bool:
@@ -50,7 +51,7 @@ class Basis:
 
     def slowdown(self, devices: int) -> float:
         """What `devices` at once take longer than one, by step 01; 1 where that was not measured."""
-        together = self.probes.together if self.probes else None
+        together = self.probes.together
         if together is None or devices < 2:
             return 1.0
         more = max(0.0, together.slowdown - 1)
@@ -58,19 +59,14 @@ class Basis:
 
     def memory_rate(self) -> float | None:
         """Bytes read and written a second, by step 01."""
-        rates = [rate for rate in (self.probes.memory if self.probes else []) if rate.device_model == self.model]
+        rates = [rate for rate in self.probes.memory if rate.device_model == self.row.record.world.device_model]
         return rates[-1].bytes_per_second if rates else None
 
     @property
     def lacks_launches(self) -> bool:
         """Whether step 01's launches on GPUs are implausible, so that nothing may rest on them."""
-        launches = self.probes.launches if self.probes else None
+        launches = self.probes.launches
         return not self.is_cpu and launches is not None and not launches.is_plausible
-
-    @property
-    def model(self) -> str:
-        """What its devices are, such as `NVIDIA H100`."""
-        return self.row.record.world.device_model
 
 
 MIN_ERROR = 0.01
@@ -101,7 +97,7 @@ def basis_of(group: Group) -> Basis | None:
         has_readiness=found is not None,
         # The newest that were measured on this device model, and on no other beside it.
         probes=next((record.probes for record in reversed(row.tables.probed)
-                     if record.probes.device_models == {row.record.world.device_model}), None),
+                     if record.probes.device_models == {row.record.world.device_model}), Probes(seconds=0)),
     )  # fmt: skip
 
 

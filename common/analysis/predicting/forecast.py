@@ -96,7 +96,7 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
 
 
 def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
-    table = basis.probes.all_reduce if basis.probes else None
+    table = basis.probes.all_reduce
     usable = table is not None and sum(bool(time.seconds) for time in table.times) > 1
     within = Ring(question.link) if question.link else MeasuredTable(table) if usable else None
     if question.between:
