@@ -22,7 +22,7 @@ from common.analysis.comparing.facts import (
     closest,
     group_facts,
 )
-from common.analysis.comparing.representatives import measurement_quality, representative_rows
+from common.analysis.comparing.representatives import purpose_of, representative_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
@@ -98,8 +98,19 @@ def configurations(tables: Tables) -> list[Row]:
 
 
 def _importance(group: Group) -> tuple:
-    quality, completed = measurement_quality(group.rows, group.representatives)
-    return *quality, group.scaling == "weak", completed
+    """Methods on true devices, then methods at all, then runs of each, then what they were run for. The last part is
+    the time at which the last of the representatives was first complete, so that one more run of an old experiment
+    moves nothing."""
+    rows = group.representatives or group.rows
+    is_parallel = any(row.devices > 1 and row.true_devices for row in rows)
+    return (
+        len({row.method for row in rows}) if is_parallel else 1,
+        len({row.method for row in group.rows}),
+        min(row.rounds for row in rows),
+        min(map(purpose_of, rows)),
+        group.scaling == "weak",
+        max(row.runs[0].record.started_at for row in rows),
+    )
 
 
 def _pooled(tables: Tables) -> list[Row]:

@@ -62,18 +62,8 @@ def _weak_group(record: Record) -> tuple:
 
 
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
-    """Lines as a table in which whole numbers stay whole where some are missing (`Int64`)."""
-    frame = pd.DataFrame(list(lines), dtype=object)
-    for name in frame.columns:
-        whole, kind = frame[name].notna().all(), pd.api.types.infer_dtype(frame[name], skipna=True)
-        dtype = {
-            "integer": "int64" if whole else "Int64",
-            "floating": float,
-            "mixed-integer-float": float,
-            "boolean": bool if whole else object,
-        }.get(kind, object)
-        frame[name] = frame[name].astype(dtype)
-    return frame
+    """Lines as a table. Of Python's own objects: pandas would make 4 a 4.0 where another line has nothing."""
+    return pd.DataFrame(list(lines), dtype=object)
 
 
 def _run(run: Run) -> Line:
