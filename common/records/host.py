@@ -71,6 +71,11 @@ class Environment(Part):
     variables: str = ""
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
 
+    @property
+    def devices(self) -> int:
+        """GPUs; without any, CPU cores."""
+        return len(self.gpus) or self.cpu_cores
+
 
 def joint_model(names: Iterable[str]) -> str:
     """One name for all devices: that of their model, or `NVIDIA A + NVIDIA B` where models differ, device 0's first."""
@@ -104,6 +109,11 @@ class World(Part):
     def models(self) -> list[str]:
         """Each different model among the devices."""
         return self.device_model.split(JOINED) if self.device_kind == "cuda" else [self.device_model]
+
+    @property
+    def threads(self) -> int:
+        """Threads that the run keeps busy: one for each GPU, or all those of its CPU devices."""
+        return self.devices * (self.threads_per_device if self.device_kind == "cpu" else 1)
 
     @property
     def has_unlike_devices(self) -> bool:

@@ -55,6 +55,11 @@ class Record(Part):
     ranks: Many[RankTrace] = []
     anatomy: Anatomy | None = None
 
+    @property
+    def failed_parity(self) -> bool:
+        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
+        return self.parity is not None and self.parity.outcome == "failed"
+
     @model_validator(mode="after")
     def _names_unlike_devices(self) -> Record:
         """Records of older versions of the lab have the first device's model for all."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from common.analysis.statistics.medians import Median, median_of
-from common.records import Anatomy, Gradients, PhaseName, RankAnatomy, Record
+from common.records import Gradients, PhaseName, RankAnatomy, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -107,23 +107,32 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         return None
     steps = tuple(map(_rank_steps, ranks))
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
+
+    def beyond(one: str, other: str) -> Median | None:
+        """A step of one kind less the step of the other kind beside it.
+
+        All ranks start such a step together, so it takes as long as its slowest rank.
+        """
+        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in anatomy.ranks) for kind in (one, other))
+        return median_of([first - second for first, second in zip(*kinds, strict=False)])
+
     return StepAnatomy(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=median_of(_beyond_replicas(ranks[0]) if record.method == "dp" else _exchange_cost(anatomy)),
-        overlap_gain=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_on_seconds")),
-        whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
+        exposed=_beyond_replicas(ranks[0]) if record.method == "dp" else beyond("exchange_on", "exchange_off"),
+        overlap_gain=beyond("one_bucket", "exchange_on"),
+        whole_exchange=beyond("one_bucket", "exchange_off"),
         step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in anatomy.ranks)),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
-        new_threads_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_threads_seconds")),
-        new_replicas_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_replicas_seconds")),
+        new_threads_cost=beyond("new_threads", "kept_threads"),
+        new_replicas_cost=beyond("new_threads", "kept_replicas"),
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
         host_step=median_of(slowest.host_seconds.get("step", ())),
-        busy_step=median_of(slowest.busy_seconds.get("step", ())),
-        data_path_cost=median_of(_differences(anatomy, "loaded_seconds", "resident_seconds")),
         host_forward=median_of(slowest.host_seconds.get("forward", ())),
         host_backward=median_of(slowest.host_seconds.get("backward", ())),
+        busy_step=median_of(slowest.busy_seconds.get("step", ())),
+        data_path_cost=beyond("loaded", "resident"),
         gradients=anatomy.gradients,
         replicate=median_of(anatomy.replicate_seconds),
         different_convolutions=anatomy.different_convolutions,
@@ -143,26 +152,11 @@ def _rank_steps(rank: RankAnatomy) -> RankSteps:
     )
 
 
-def _exchange_cost(anatomy: Anatomy) -> list[float]:
-    return _differences(anatomy, "exchange_on_seconds", "exchange_off_seconds")
-
-
-def _differences(anatomy: Anatomy, one: str, other: str) -> list[float]:
-    """Pair by pair, a step of one kind less the step of the other kind beside it.
-
-    All ranks start such a step together, so it takes as long as its slowest rank.
-    """
-    pairs = zip(
-        *(_slowest_of_each(getattr(rank, kind) for rank in anatomy.ranks) for kind in (one, other)), strict=False
-    )
-    return [first - second for first, second in pairs]
-
-
-def _beyond_replicas(rank: RankAnatomy) -> list[float]:
-    """DP: per step, what is neither the slowest replica's own work nor work that one device would have as well."""
+def _beyond_replicas(rank: RankAnatomy) -> Median | None:
+    """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
     shared = [rank.phases[name] for name in ALSO_ON_ONE_DEVICE if rank.phases.get(name)]
     parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
-    return [step - sum(others) for step, *others in parts]
+    return median_of([step - sum(others) for step, *others in parts])
 
 
 def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
