@@ -28,23 +28,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measuring": {"records", "command_line", "machine"},
     "training": {"records", "command_line", "machine", "measuring"},
     "examining": {"records", "command_line", "machine", "measuring", "training"},
-    "running": {"records", "command_line", "machine", "measuring", "training", "examining", "console"},
+    "hangs": {"records", "machine", "training"},
+    "running": {"records", "command_line", "machine", "measuring", "training", "examining", "hangs", "console"},
     "probes": {"records", "command_line", "machine", "measuring"},
-    "console": {"records", "command_line"},
+    "content": {"records"},
+    "console": {"records", "command_line", "content"},
     "campaigns": {"records", "command_line", "analysis.statistics"},
     "faults": {"records", "command_line", "analysis.page"},
-    "analysis.findings": set(),
     "analysis.statistics": set(),
-    "analysis.reading": {"records", "analysis.findings", "analysis.statistics"},
-    "analysis.comparing": {"records", "analysis.findings", "analysis.statistics", "analysis.reading"},
-    "analysis.predicting": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
+    "analysis.reading": {"records", "content", "analysis.statistics"},
+    "analysis.comparing": {"records", "content", "analysis.statistics", "analysis.reading"},
+    "analysis.predicting": {"records", "content", "analysis.statistics", "analysis.reading",
                             "analysis.comparing"},
-    "analysis.judging": {"records", "analysis.findings", "analysis.statistics", "analysis.reading",
+    "analysis.judging": {"records", "content", "analysis.statistics", "analysis.reading",
                          "analysis.comparing", "analysis.predicting"},
-    "analysis.page": {"records", "requirements", "analysis.findings", "analysis.statistics", "analysis.reading",
+    "analysis.page": {"records", "content", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging"},
 }  # fmt: skip
-WITHOUT_TORCH = ("sentences", "records", "command_line", "console", "campaigns", "faults", "analysis")
+WITHOUT_TORCH = ("sentences", "records", "content", "command_line", "console", "campaigns", "faults", "analysis")
 
 
 def modules() -> dict[str, Path]:

@@ -18,6 +18,8 @@ from common.console import screen
 from common.console.plan import show_plan
 from common.examining import experiments, parity
 from common.formats import printable
+from common.hangs.hang_watch import HangWatch
+from common.hangs.watchdog import CollectiveWatchdog
 from common.machine import devices
 from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
@@ -31,10 +33,8 @@ from common.records import MAX_FINITE, Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
-from common.running.exchange_watch import ExchangeWatch
 from common.running.extra_steps import take_apart, trace
 from common.running.failures import unfinished
-from common.running.hangs import HangWatch
 from common.running.interruptions import interrupt_if_unheard
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
@@ -64,7 +64,7 @@ class MeasuredRun:
         self.recorder.backend_class = backend_class()
         self.recorder.devices = device_uses(place, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
-        self.watch: ExchangeWatch | None = None
+        self.watch: CollectiveWatchdog | None = None
         """Over NCCL: for the time that exchanges take."""
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(place.rank, options.quiet)

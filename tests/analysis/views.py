@@ -43,9 +43,9 @@ def label(row: Row) -> str:
     return WORDS.text(row.name)
 
 
-def said(findings) -> list[str]:
-    """Findings as the page says them."""
-    return WORDS.lines(findings)
+def said(messages) -> list[str]:
+    """Messages as the page says them."""
+    return WORDS.lines(messages)
 
 
 def check_of(record: Record, id: str) -> Check:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate
+from common.content.messages import Message, message
 from common.records import AllReduceTime, PhaseName, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")
@@ -55,22 +55,22 @@ def matmul_rate(probes: pd.DataFrame, device_model: str, precision: Precision) -
     return float(rates.iloc[-1]) if len(rates) else None
 
 
-def mfu_of(row: Row) -> Estimate | Finding:
+def mfu_of(row: Row) -> Estimate | Message:
     """MFU of a row, with its throughput's interval; or what is missing."""
     if row.throughput is None:
-        return finding("missing.withheld")
+        return message("missing.withheld")
     if not row.true_devices:
-        return finding("missing.devices_shared")
+        return message("missing.devices_shared")
     if row.record.world.has_unlike_devices:
-        return finding("missing.unlike_devices", device_model=row.record.world.device_model)
+        return message("missing.unlike_devices", device_model=row.record.world.device_model)
     rate = attainable_rate(row)
-    if isinstance(rate, Finding):
+    if isinstance(rate, Message):
         return rate
     flops = row.record.flops_per_sample
     return row.throughput.times(model_flops_utilisation(flops, 1.0, row.devices, rate))
 
 
-def attainable_rate(row: Row) -> float | Finding:
+def attainable_rate(row: Row) -> float | Message:
     """FLOP/s that a device could do of this model's work at most; or what is missing.
 
     Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless it is told otherwise: only convolutions run
@@ -78,10 +78,10 @@ def attainable_rate(row: Row) -> float | Finding:
     """
     config, world, by_kind = row.record.config, row.record.world, row.record.flops_by_kind
     if not row.record.flops_per_sample:
-        return finding("missing.flops")
+        return message("missing.flops")
     if by_kind is None or not sum(by_kind.values()):
         if config.precision == "tf32" and config.model.startswith(TRANSFORMERS):
-            return finding("missing.flops_by_kind", model=config.model)
+            return message("missing.flops_by_kind", model=config.model)
         by_kind = {"convolution": row.record.flops_per_sample}
     ran_in = {"convolution": config.precision, "matmul": config.precision}
     if config.precision == "tf32":
@@ -91,30 +91,30 @@ def attainable_rate(row: Row) -> float | Finding:
         if flops:
             rate = matmul_rate(row.tables.probes, world.device_model, ran_in[kind])
             if rate is None:
-                return finding("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
+                return message("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
             seconds += flops / rate
     return sum(by_kind.values()) / seconds
 
 
-def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Finding:
+def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Message:
     """Seconds that the row's ranks need for these messages, one after the other, by step 01's curve."""
     world = row.record.world
     if world.processes < 2:
-        return finding("missing.one_process")
+        return message("missing.one_process")
     if world.nodes > 1:
-        return finding("missing.within_one_host")
+        return message("missing.within_one_host")
     for record in reversed(row.tables.probed):
         curve = record.probes.all_reduce
         if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
             continue
         if set(world.models) != record.probes.device_models:
             continue
-        parts = [all_reduce_seconds(curve.times, message) for message in messages]
+        parts = [all_reduce_seconds(curve.times, size) for size in messages]
         if not parts or None in parts:
             sizes = [time.bytes for time in curve.times if time.seconds] or [0]
-            return finding("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
+            return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
         return sum(parts)
-    return finding("missing.all_reduce", processes=world.processes, backend=world.backend)
+    return message("missing.all_reduce", processes=world.processes, backend=world.backend)
 
 
 def copy_seconds(row: Row) -> float | None:

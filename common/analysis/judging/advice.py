@@ -15,11 +15,11 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable, ratio
+from common.content.messages import Message, message
 from common.records import Method
 
 EXPOSED_LIMIT = 0.10
@@ -37,9 +37,9 @@ ENERGY_GAIN = 0.05
 class Advice:
     """One line: what to do, the figure that called for it, and means, where the first does not say them."""
 
-    what: Finding
-    because: Finding
-    how: Finding | None = None
+    what: Message
+    because: Message
+    how: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def advise(group: Group) -> list[Advice]:
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 
 
-def _advice(rule: str, because: Finding | None = None, how: Finding | None = None, **values) -> Advice:
+def _advice(rule: str, because: Message | None = None, how: Message | None = None, **values) -> Advice:
     """`rule` names the sentence; the reason is that of the rule's own, unless another is given."""
-    because = because or Finding(f"because.{rule}", values)
-    return Advice(Finding(f"advice.{rule}", values), because, how)
+    because = because or Message(f"because.{rule}", values)
+    return Advice(Message(f"advice.{rule}", values), because, how)
 
 
 def fastest_method(here: Situation) -> Iterator[Advice]:
@@ -104,7 +104,7 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
     if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
-    how = finding("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
+    how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
     interval = median_interval(found.exposed)
     yield _advice("exposed_communication", how=how, row=row.name, exposed=found.exposed, share=found.exposed_share,
                   interval=interval)  # fmt: skip
@@ -130,7 +130,7 @@ def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
     phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
-        because = finding("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
+        because = message("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
         yield _advice("try_ddp", because)
 
 
@@ -155,7 +155,7 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
     (reserved, allocated, capacity), others = held[0], [sizes[1] for sizes in held[1:]]
     imbalance = allocated * len(others) / sum(others)
     if reserved / capacity > MEMORY_LIMIT and imbalance > IMBALANCE_LIMIT:
-        yield _advice("device_0_is_full", how=finding("how.spread"), row=row.name, share=reserved / capacity,
+        yield _advice("device_0_is_full", how=message("how.spread"), row=row.name, share=reserved / capacity,
                       capacity_bytes=capacity, imbalance=imbalance)  # fmt: skip
 
 
@@ -163,8 +163,8 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
     """A device that is far from its own rate gains more from care than from company."""
     row = here.rows.get("single") or here.fastest
     share = mfu_of(row)
-    if not isinstance(share, Finding) and share.value < MFU_LIMIT:
-        yield _advice("idle_arithmetic", how=finding("how.use_better"), row=row.name, mfu=share)
+    if not isinstance(share, Message) and share.value < MFU_LIMIT:
+        yield _advice("idle_arithmetic", how=message("how.use_better"), row=row.name, mfu=share)
 
 
 def faster_precision(here: Situation) -> Iterator[Advice]:

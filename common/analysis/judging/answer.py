@@ -10,7 +10,6 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
@@ -19,6 +18,7 @@ from common.analysis.judging.ledger import ledgers
 from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.statistics.estimates import Estimate, ratio
+from common.content.messages import Message, message
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -31,10 +31,10 @@ class Answer:
     rows: list[Row]
     """One device, then one row of each method."""
     table: Table
-    why: list[Finding]
+    why: list[Message]
     """A sentence each; empty without steps that were taken apart."""
 
-    unsure: list[Finding]
+    unsure: list[Message]
     """Pairs that could change places without what the marks name."""
 
     @property
@@ -55,11 +55,11 @@ def answer_of(group: Group, checks: Checks) -> Answer | None:
     return Answer(rows, _table(rows, checks), why(rows, ledgers(group)), _unsure(rows, checks))
 
 
-def _unsure(rows: list[Row], checks: Checks) -> list[Finding]:
+def _unsure(rows: list[Row], checks: Checks) -> list[Message]:
     """Rows and the next faster ones that they might overtake, were they free of all the time that their marks name."""
     fastest_first = sorted((row for row in rows if row.throughput), key=lambda row: row.seconds_per_sample.value)
     return [
-        finding("answer.pair", one=_name_within(faster), other=_name_within(slower))
+        message("answer.pair", one=_name_within(faster), other=_name_within(slower))
         for faster, slower in pairwise(fastest_first)
         if not _stays_ahead(times_as_fast(faster, slower), speed_doubts(checks[slower]))
     ]
@@ -88,42 +88,42 @@ def _table(rows: list[Row], checks: Checks) -> Table:
     return Table("answer", shown, lines)
 
 
-def name_here(row: Row) -> RowName | Finding | None:
+def name_here(row: Row) -> RowName | Message | None:
     """A row's name; of one device what it is here, as the headline says it."""
-    return finding("one.capital", one=device_here(row)) if row.method == "single" else row.name
+    return message("one.capital", one=device_here(row)) if row.method == "single" else row.name
 
 
-def _name_within(row: Row) -> RowName | Finding | None:
+def _name_within(row: Row) -> RowName | Message | None:
     return device_here(row) if row.method == "single" else row.name
 
 
 def name_cell(row: Row) -> Cell:
     """A row's name, its runs, and what keeps it from being scaling."""
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return Cell(name_here(row), notes=(runs_note(row), *(finding(f"flag.{flag}") for flag in flags)))
+    return Cell(name_here(row), notes=(runs_note(row), *(message(f"flag.{flag}") for flag in flags)))
 
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
     doubts = speed_doubts(checks[row])
     if row is one:
-        return Cell(1.0, "×", notes=(finding("note.speed", speed=row.throughput),), warnings=doubts)
+        return Cell(1.0, "×", notes=(message("note.speed", speed=row.throughput),), warnings=doubts)
     if row.speed_up is None:
         return speed_cell(row, doubts)
-    return ratio_cell(row.speed_up, "×", finding("note.speed", speed=row.throughput), warnings=doubts)
+    return ratio_cell(row.speed_up, "×", message("note.speed", speed=row.throughput), warnings=doubts)
 
 
 def _memory(row: Row, one: Row | None) -> Cell:
     """On GPUs the fullest device, and what the others hold; on cores all processes."""
     peaks = [peak.peak_bytes for peak in row.memory]
     if not peaks:
-        return not_available(finding("note.not_measured"))
+        return not_available(message("note.not_measured"))
     if not row.on_gpu:
         return _process_memory(sum(peaks), one)
     most = max(peaks)
     if one is None or not one.memory:
         return Cell(most, "GiB")
     differ = most > 1.01 * min(peaks)
-    size = finding("note.sizes", range=(min(peaks), most)) if differ else finding("note.size", bytes=most)
+    size = message("note.sizes", range=(min(peaks), most)) if differ else message("note.size", bytes=most)
     return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
 
 
@@ -132,17 +132,17 @@ def _process_memory(total: int, one: Row | None) -> Cell:
     if one is None or not one.memory:
         return Cell(total, "GiB")
     return Cell(
-        total / sum(peak.peak_bytes for peak in one.memory), "times", notes=(finding("note.size", bytes=total),)
+        total / sum(peak.peak_bytes for peak in one.memory), "times", notes=(message("note.size", bytes=total),)
     )
 
 
 def _energy(row: Row, one: Row | None) -> Cell:
     if row.energy is None:
-        return not_available(finding("note.not_counted"))
+        return not_available(message("note.not_counted"))
     drawn = row.energy.per_thousand.times(1 / 1000)
     if one is None or not one.energy:
         return Cell(drawn.value, "J", interval=drawn.interval)
-    joules = finding("note.joules", joules=drawn.value)
+    joules = message("note.joules", joules=drawn.value)
     if row is one:
         return Cell(1.0, "times", notes=(joules,))
     times = ratio(row.energy.per_thousand, one.energy.per_thousand)

@@ -10,11 +10,11 @@ from common.analysis.comparing.batches import BatchSeries
 from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import ENOUGH_RUNS
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.statistics.estimates import Estimate
+from common.content.messages import Message, message
 from common.records import Method
 
 NEAR = 0.95
@@ -29,8 +29,8 @@ class CatchingUp:
     """One series of batches, judged."""
 
     series: BatchSeries
-    title: Finding
-    lines: list[Finding]
+    title: Message
+    lines: list[Message]
     table: Table
     predicted: Predicted | None
 
@@ -45,16 +45,16 @@ def catching_up(series: BatchSeries) -> CatchingUp:
         *_reached("near", series, ("dp", "ddp"), NEAR),
         *_launches(series),
         *([_prediction(names["dp"], predicted, measured_crossing(series))] if predicted else []),
-        *[finding("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
+        *[message("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
           for method, batch in series.out_of_memory.items()],
     ]  # fmt: skip
     if not any(row.on_gpu for row in series.all_rows):
-        lines.append(finding("batches.cores"))
-    title = finding("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
+        lines.append(message("batches.cores"))
+    title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     return CatchingUp(series, title, lines, _table(series), predicted)
 
 
-def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Iterator[Finding]:
+def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Iterator[Message]:
     """From which batch on the whole interval of the ratio is above `limit`; the ratios as they were measured, without
     any certainty, where some rest on fewer than three runs."""
     ratios = series.ratios(*methods)
@@ -62,18 +62,18 @@ def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], lim
         return
     name, other = (ONE if method == "single" else RowName(method, series.devices) for method in methods)
     if not all(ratio.interval for ratio in ratios.values()):
-        points = [finding("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
+        points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
         runs = {len(series.rows[method][batch].runs) for method in methods for batch in ratios}
         how = "points_of_one_run" if runs == {1} else "points"
-        yield finding(f"batches.{how}", row=name, other=other, points=points, enough=ENOUGH_RUNS)
+        yield message(f"batches.{how}", row=name, other=other, points=points, enough=ENOUGH_RUNS)
         return
     first, last = min(ratios), max(ratios)
     reached = first_above(ratios, limit)
     best = max(ratios, key=lambda batch: ratios[batch].value)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
     at = best if reached is None else reached
-    times = finding("ratio.times_with_interval", ratio=ratios[at])
-    yield finding(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
+    times = message("ratio.times_with_interval", ratio=ratios[at])
+    yield message(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
 
 
 def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
@@ -87,7 +87,7 @@ def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
     return found
 
 
-def _launches(series: BatchSeries) -> Iterator[Finding]:
+def _launches(series: BatchSeries) -> Iterator[Message]:
     """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
     for method in ("single", "dp"):  # a rank of DDP that idles may wait for the others
         rows = series.rows.get(method, {})
@@ -100,21 +100,21 @@ def _launches(series: BatchSeries) -> Iterator[Finding]:
         how = "never" if not bound else "until" if free else "always"
         last, batch = max(bound, default=min(known)), min(free, default=max(known))
         name = ONE if method == "single" else RowName(method, series.devices)
-        yield finding(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
+        yield message(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
 
 
-def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> Finding:
+def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> Message:
     if measured is None:
-        beside = finding("nothing")
+        beside = message("nothing")
     elif measured.batch in (0, math.inf):
         id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-        beside = finding(id, first=measured.below, last=measured.above)
+        beside = message(id, first=measured.below, last=measured.above)
     else:
         sides = {"below": measured.below, "above": measured.above, "error": found.batch / measured.batch - 1}
-        beside = finding("crossing.measured", batch=measured.batch, **sides)
+        beside = message("crossing.measured", batch=measured.batch, **sides)
     id = "crossing.predicted" if found.batch else "crossing.predicted_everywhere"
     ends = (min(found.low, found.high), max(found.low, found.high))
-    return finding(id, row=name, host=found.host, batch=found.batch, low=ends[0], high=ends[1], measured=beside,
+    return message(id, row=name, host=found.host, batch=found.batch, low=ends[0], high=ends[1], measured=beside,
                    host_of_one=found.host_of_one, per_sample=found.seconds_per_sample)  # fmt: skip
 
 
@@ -133,12 +133,12 @@ def _table(series: BatchSeries) -> Table:
         speeds = [_per_device(series, method, batch) for method in methods]
         times = [ratio_cell(found[batch], "×") if batch in found else NOTHING for found in ratios]
         lines.append(Line([Cell(batch, "count"), *speeds, *times]))
-    return Table("batches", shown, lines, hint=finding("hint.batches"))
+    return Table("batches", shown, lines, hint=message("hint.batches"))
 
 
 def _per_device(series: BatchSeries, method: Method, batch: int) -> Cell:
     row = series.rows[method].get(batch)
     if row is None:
         limit = series.out_of_memory.get(method)
-        return Cell(finding("cell.out_of_memory")) if limit and batch >= limit else NOTHING
+        return Cell(message("cell.out_of_memory")) if limit and batch >= limit else NOTHING
     return estimate_cell(row.throughput.times(1 / row.devices), "samples/s")

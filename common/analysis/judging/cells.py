@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.row_name import RowName
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median
+from common.content.messages import Message, message
 from common.records import Method
 
 
@@ -20,13 +20,13 @@ from common.records import Method
 class Cell:
     """What stands in one place of a table."""
 
-    value: float | str | Finding | RowName
+    value: float | str | Message | RowName
     form: str = ""
     """How a number is written, by its name in `common.formats.FORMS`."""
     beside: float | None = None
     """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
     interval: tuple[float, float] | None = None
-    notes: tuple[Finding | RowName, ...] = ()
+    notes: tuple[Message | RowName, ...] = ()
     warnings: tuple[Check, ...] = ()
     """Checks that failed and that this number depends on."""
 
@@ -63,31 +63,31 @@ class Table:
     id: str
     columns: Sequence[Column]
     lines: Sequence[Line]
-    title: Finding | None = None
-    hint: Finding | None = None
+    title: Message | None = None
+    hint: Message | None = None
     left_out: int = 0
     """Lines for which there was no room."""
 
 
-NOTHING = Cell(finding("cell.nothing"))
-WITHHELD = Cell(finding("cell.withheld"))
+NOTHING = Cell(message("cell.nothing"))
+WITHHELD = Cell(message("cell.withheld"))
 
 
-def not_available(*notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+def not_available(*notes: Message, warnings: tuple[Check, ...] = ()) -> Cell:
     """`n/a`, with the reason."""
-    return Cell(finding("cell.not_available"), notes=notes, warnings=warnings)
+    return Cell(message("cell.not_available"), notes=notes, warnings=warnings)
 
 
-def ratio_cell(quotient: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = ()) -> Cell:
+def ratio_cell(quotient: Estimate, form: str, *notes: Message, warnings: tuple[Check, ...] = ()) -> Cell:
     """A ratio between rows, which has an interval where both have runs enough."""
     return estimate_cell(quotient, form, *notes, warnings=warnings, without="too_few_runs")
 
 
 def estimate_cell(
-    estimate: Estimate, form: str, *notes: Finding, warnings: tuple[Check, ...] = (), without: str = "fewer_than_4"
+    estimate: Estimate, form: str, *notes: Message, warnings: tuple[Check, ...] = (), without: str = "fewer_than_4"
 ) -> Cell:
     """An estimate with its 95 % interval, or why it has none."""
-    missing = () if estimate.interval else (finding(f"interval.{without}"),)
+    missing = () if estimate.interval else (message(f"interval.{without}"),)
     return Cell(estimate.value, form, interval=estimate.interval, notes=(*missing, *notes), warnings=warnings)
 
 
@@ -96,8 +96,8 @@ def median_cell(median: Median | None) -> Cell:
     if median is None:
         return NOTHING
     if median.interval is None:
-        return Cell(median.value, "ms", notes=(finding("interval.none", count=median.count, least=MIN_VALUES),))
-    coverage = finding("interval.coverage", coverage=median.coverage, count=median.count)
+        return Cell(median.value, "ms", notes=(message("interval.none", count=median.count, least=MIN_VALUES),))
+    coverage = message("interval.coverage", coverage=median.coverage, count=median.count)
     return Cell(median.value, "ms", interval=median.interval, notes=(coverage,))
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from common.analysis.comparing.facts import BATCH, KEY, OPTIONS, group_facts
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, effect_of
 from common.analysis.judging.row_checks import pooled_checks, troubles
+from common.content.messages import Message, message
 
 MAX_LINES = 60
 
@@ -26,29 +26,29 @@ class Change:
     effect: Effect
 
     @property
-    def sentence(self) -> Finding:
+    def sentence(self) -> Message:
         """One line: `precision: tf32 → bf16 (One device, resnet50, …): 1.12 times as fast (…), memory −2.50 GiB`."""
-        return self.effect.told_of(finding("change.at", what=self.what, where=self.where))
+        return self.effect.told_of(message("change.at", what=self.what, where=self.where))
 
     @property
-    def what(self) -> Finding:
+    def what(self) -> Message:
         """`precision: tf32 → bf16`."""
         return changed(self.pair.fact, self.pair.values)
 
     @property
-    def where(self) -> Finding:
+    def where(self) -> Message:
         """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
         row, key = self.pair.before, group_facts(self.pair.before.record)
         parts = unusual_parts({name: key[name] for name in KEY if name != self.pair.fact})
         if self.pair.fact != BATCH["weak"]:
-            parts.append(finding("title.batch_weak", value=key[BATCH["weak"]]))
-        return finding("change.where", row=row.name, model=key["model"], parts=parts)
+            parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
+        return message("change.where", row=row.name, model=key["model"], parts=parts)
 
 
-def changed(fact: str, values: tuple) -> Finding:
+def changed(fact: str, values: tuple) -> Message:
     """`precision: tf32 → bf16`; `values` before and after."""
-    before, after = (finding(f"fact_value.{fact}", value=value) for value in values)
-    return finding("change.what", fact=fact, before=before, after=after)
+    before, after = (message(f"fact_value.{fact}", value=value) for value in values)
+    return message("change.what", fact=fact, before=before, after=after)
 
 
 def changes(
@@ -78,7 +78,7 @@ def changes_table(found: Sequence[Change]) -> Table | None:
                     ("times_as_fast", "one-change"), ("effect", "one-change"),
                     ("memory_difference", "memory"))  # fmt: skip
     lines = [Line(_cells(change), change.pair.after.method) for change in found[:MAX_LINES]]
-    return Table("one_change", shown, lines, hint=finding("hint.one_change"), left_out=len(found) - len(lines))
+    return Table("one_change", shown, lines, hint=message("hint.one_change"), left_out=len(found) - len(lines))
 
 
 def _cells(change: Change) -> list[Cell]:
@@ -88,6 +88,6 @@ def _cells(change: Change) -> list[Cell]:
         Cell(change.what, notes=(change.where, *map(runs_note, rows[1:]))),
         *speeds,
         ratio_cell(effect.quotient, "×"),
-        Cell(finding(f"outcome.{effect.outcome}")),
+        Cell(message(f"outcome.{effect.outcome}")),
         not_available() if effect.bytes_more is None else Cell(effect.bytes_more, "±GiB"),
     ]

@@ -1,11 +1,11 @@
-"""What a self-check is: a question with an id, its outcome, and the reason as a finding."""
+"""What a self-check is: a question with an id, its outcome, and the reason as a message."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from common.analysis.findings import Finding
+from common.content.messages import Message
 
 Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
 Spoilt = Literal["speed", "memory", "anatomy"]
@@ -17,7 +17,7 @@ class Check:
 
     id: str
     outcome: Outcome
-    reason: Finding
+    reason: Message
     spoils: Spoilt = "speed"
     """The number that a failure spoils, so that the page can put the warning beside it."""
 
@@ -29,4 +29,4 @@ class Check:
 
 def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
     """A check whose reason is the sentence `check.<id>.<reason>`."""
-    return Check(id, outcome, Finding(f"check.{id}.{reason}", values))
+    return Check(id, outcome, Message(f"check.{id}.{reason}", values))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from common.analysis.comparing.facts import OPTIONS
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import (
     NOTHING,
     WITHHELD,
@@ -22,6 +21,7 @@ from common.analysis.judging.cells import (
 from common.analysis.judging.checking import Check
 from common.analysis.judging.row_checks import PooledCheck, troubles
 from common.analysis.statistics.estimates import Estimate
+from common.content.messages import Message, message
 
 Checks = Mapping[Row, list[PooledCheck]]
 MAX_LINES = 60
@@ -49,7 +49,7 @@ def comparison_cells(group: Group, checks: Checks) -> Table:
 
 def _cells(row: Row, checks: list[PooledCheck], has_energy: bool) -> list[Cell]:
     config, doubts = row.record.config, speed_doubts(checks)
-    each = finding("note.each", count=config.per_device_batch_size)
+    each = message("note.each", count=config.per_device_batch_size)
     return [
         _method(row),
         Cell(row.devices, "count"),
@@ -79,27 +79,27 @@ def _method(row: Row) -> Cell:
     notes = (
         *own_name,
         runs_note(row),
-        *(finding(f"flag.{flag}") for flag in flags),
+        *(message(f"flag.{flag}") for flag in flags),
         *map(_variant, row.variant.items()),
     )
-    return Cell(finding(f"method.{row.method}"), notes=notes)
+    return Cell(message(f"method.{row.method}"), notes=notes)
 
 
-def _variant(fact: tuple) -> Finding:
+def _variant(fact: tuple) -> Message:
     name, value = fact
-    said = finding(f"fact_value.{name}", value=value)
-    return finding("note.options", value=said) if name == OPTIONS else finding("note.fact", fact=name, value=said)
+    said = message(f"fact_value.{name}", value=value)
+    return message("note.options", value=said) if name == OPTIONS else message("note.fact", fact=name, value=said)
 
 
-def runs_note(row: Row) -> Finding:
+def runs_note(row: Row) -> Message:
     """How often the row was run."""
-    return finding("note.runs" if len(row.runs) > 1 else "note.run", count=len(row.runs))
+    return message("note.runs" if len(row.runs) > 1 else "note.run", count=len(row.runs))
 
 
 def speed_cell(row: Row, doubts: tuple) -> Cell:
     """A row's throughput, with the checks that spoil it."""
     if row.throughput is None:
-        return Cell(finding("cell.withheld"), notes=(finding(f"note.not_valid_{row.failed_check}"),), warnings=doubts)
+        return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), warnings=doubts)
     return estimate_cell(row.throughput, "samples/s", warnings=doubts)
 
 
@@ -108,33 +108,33 @@ def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
         return ratio_cell(estimate, form)
     if not row.is_valid:
         return WITHHELD
-    return NOTHING if row.method == "single" else not_available(finding("note.no_run_on_one_device"))
+    return NOTHING if row.method == "single" else not_available(message("note.no_run_on_one_device"))
 
 
 def _efficiency(row: Row) -> Cell:
     if row.speed_up is not None and not row.true_devices:
         world, cores = row.record.world, row.record.environment.cpu_cores
-        shares = finding("note.shares_a_gpu")
-        return not_available(shares if world.shared else finding("note.on_cores", devices=world.devices, cores=cores))
+        shares = message("note.shares_a_gpu")
+        return not_available(shares if world.shared else message("note.on_cores", devices=world.devices, cores=cores))
     return _relative(row, row.efficiency, "%")
 
 
 def _memory(row: Row, checks: list[PooledCheck]) -> Cell:
     if not row.memory:
-        return not_available(finding("note.not_measured"), warnings=troubles(checks, "memory"))
+        return not_available(message("note.not_measured"), warnings=troubles(checks, "memory"))
     first, others = row.memory[0].peak_bytes, [device.peak_bytes for device in row.memory[1:]]
     if not others:
         all_in_one = row.devices > 1 and not row.on_gpu
-        return Cell(first, "GiB", notes=(finding("note.all_in_one"),) if all_in_one else ())
+        return Cell(first, "GiB", notes=(message("note.all_in_one"),) if all_in_one else ())
     mean = sum(others) / len(others)
-    imbalance, total = finding("note.imbalance", ratio=first / mean), finding("note.in_all", bytes=first + sum(others))
+    imbalance, total = message("note.imbalance", ratio=first / mean), message("note.in_all", bytes=first + sum(others))
     return Cell(first, "GiB", beside=mean, notes=(imbalance if row.on_gpu else total,))
 
 
 def _energy(row: Row) -> Cell:
     energy = row.energy
     if energy is None:
-        return not_available(finding("note.not_counted_everywhere" if row.device_energy else "note.not_counted"))
-    idle = (finding("note.idle", share=energy.idle_share),) if energy.idle_share is not None else ()
+        return not_available(message("note.not_counted_everywhere" if row.device_energy else "note.not_counted"))
+    idle = (message("note.idle", share=energy.idle_share),) if energy.idle_share is not None else ()
     drawn = energy.per_thousand
     return Cell(drawn.value, "J", interval=drawn.interval, notes=idle)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns
+from common.content.messages import Message, message
 from common.records import FaultRecord
 
 
@@ -14,12 +14,12 @@ from common.records import FaultRecord
 class FaultsCaused:
     """What is said of them."""
 
-    solved: Finding
+    solved: Message
     """How many were named and cured."""
     table: Table
-    commands: list[tuple[Finding, str, str]]
+    commands: list[tuple[Message, str, str]]
     """Of each: what was started, and the cure's command."""
-    left_out: list[Finding]
+    left_out: list[Message]
     """What this machine lacked for others."""
 
 
@@ -29,29 +29,29 @@ def faults_caused(records: Sequence[FaultRecord]) -> FaultsCaused | None:
         return None
     caused = [record for record in records if not record.missing]
     shown = columns(*((f"fault{part}", "faults") for part in ("", "_named", "_cure", "_outcome")))
-    lines = [Line([Cell(_title(record)), _named(record), Cell(finding(f"fault.{record.fault}.cure")),
+    lines = [Line([Cell(_title(record)), _named(record), Cell(message(f"fault.{record.fault}.cure")),
                    Cell(_outcome(record))]) for record in caused]  # fmt: skip
     return FaultsCaused(
-        finding("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused)),
+        message("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused)),
         Table("faults", shown, lines),
         [(_title(record), record.command, record.cure_command) for record in caused],
-        [finding("faults.left_out", title=_title(record), need=record.missing) for record in records if record.missing],
+        [message("faults.left_out", title=_title(record), need=record.missing) for record in records if record.missing],
     )
 
 
-def _title(record: FaultRecord) -> Finding:
-    return finding(f"fault.{record.fault}.title")
+def _title(record: FaultRecord) -> Message:
+    return message(f"fault.{record.fault}.title")
 
 
 def _named(record: FaultRecord) -> Cell:
     if record.named_by is None:
-        return Cell(finding("faults.not_named"))
-    return Cell(record.sentence, notes=(finding(f"faults.by_{record.named_by}"),))
+        return Cell(message("faults.not_named"))
+    return Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
 
 
-def _outcome(record: FaultRecord) -> Finding:
+def _outcome(record: FaultRecord) -> Message:
     if record.is_solved:
-        return finding("faults.is_solved", seconds=record.seconds + record.cure_seconds)
+        return message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
     if record.named_by is None:
-        return finding("faults.is_not_named")
-    return finding("faults.is_not_cured" if not record.cured else "faults.is_left")
+        return message("faults.is_not_named")
+    return message("faults.is_not_cured" if not record.cured else "faults.is_left")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast, forecast
 from common.analysis.predicting.links import MAX_DEVICES
 from common.analysis.predicting.question import Question
+from common.content.messages import Message, message
 
 WORTH_SAYING = 0.01
 """What a larger batch or fewer bytes must add to the efficiency."""
@@ -23,7 +23,7 @@ class Foresight:
 
     found: GroupForecast
     table: Table
-    notes: list[Finding]
+    notes: list[Message]
     advice: list[Advice]
 
 
@@ -47,20 +47,20 @@ def _table(found: GroupForecast) -> Table:
                     ("scaling_efficiency", "scaling-efficiency"), ("predicted_memory", "prediction"),
                     ("measured_step", "prediction"), ("prediction_error", "prediction"))  # fmt: skip
     return Table(
-        "forecast", shown, [_line(one, found.basis.step) for one in found.forecasts], hint=finding("hint.forecast")
+        "forecast", shown, [_line(one, found.basis.step) for one in found.forecasts], hint=message("hint.forecast")
     )
 
 
 def _line(one: Forecast, step: float) -> Line:
     """`step`: one device's, in seconds."""
-    extrapolated = () if one.is_measured_link else (finding("note.extrapolated"),)
+    extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
     memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
     measured = NOTHING
     if one.measured_step:
-        measured = Cell(one.measured_step, "ms", notes=(finding("note.efficiency", share=step / one.measured_step),))
+        measured = Cell(one.measured_step, "ms", notes=(message("note.efficiency", share=step / one.measured_step),))
     error = NOTHING
     if one.error is not None:
-        error = Cell(one.error, "±%.1", notes=(finding("note.in_range" if one.is_covered else "note.out_of_range"),))
+        error = Cell(one.error, "±%.1", notes=(message("note.in_range" if one.is_covered else "note.out_of_range"),))
     cells = [
         Cell(one.name, notes=(one.rests_on, *extrapolated)),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
@@ -73,18 +73,18 @@ def _line(one: Forecast, step: float) -> Line:
     return Line(cells, one.method, one.name)
 
 
-def _notes(found: GroupForecast) -> list[Finding]:
+def _notes(found: GroupForecast) -> list[Message]:
     """What a prediction lacks here, and which assumption takes its place."""
     basis, methods = found.basis, {one.method for one in found.forecasts}
     notes = []
     if not basis.has_readiness:
-        notes.append(finding("forecast.no_readiness"))
+        notes.append(message("forecast.no_readiness"))
     if basis.probes is None or basis.probes.together is None:
-        notes.append(finding("forecast.no_slowdown"))
+        notes.append(message("forecast.no_slowdown"))
     if "dp" not in methods and basis.row.anatomy.replicate is None:
-        notes.append(finding("forecast.no_replicas"))
+        notes.append(message("forecast.no_replicas"))
     if basis.lacks_launches:
-        notes.append(finding("forecast.no_launches"))
+        notes.append(message("forecast.no_launches"))
     return notes
 
 
@@ -94,7 +94,7 @@ def _advice(found: GroupForecast) -> list[Advice]:
     if follows is None:
         return []
     values = {"devices": follows.devices, "most": found.most, "rests_on": found.exchange.rests_on()}
-    reach = {limit: finding("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=found.most)
+    reach = {limit: message("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=found.most)
              for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
@@ -103,12 +103,12 @@ def _advice(found: GroupForecast) -> list[Advice]:
     if follows.below_90 is None:
         reaches = "reach_far"  # so is 50 %
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
-    of_link = Advice(finding("advice.link", **values, **link), finding("because.link", **values, **link))
+    of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
     because = "because.reach" if found.most == MAX_DEVICES else "because.reach_of_one_machine"
-    of_reach = Advice(finding(f"advice.{reaches}", **values, **reach), finding(because, **values))
+    of_reach = Advice(message(f"advice.{reaches}", **values, **reach), message(because, **values))
     has_a_link = found.most > follows.devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
         *([of_reach] if has_a_link else []),
-        Advice(finding(f"advice.{last}", **values, **shares), finding(f"because.{last}", **values, **shares)),
+        Advice(message(f"advice.{last}", **values, **shares), message(f"because.{last}", **values, **shares)),
     ]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.cells import Table
 from common.analysis.judging.forecast_cells import Foresight
@@ -15,6 +14,7 @@ from common.analysis.judging.reasons import reasons
 from common.analysis.judging.row_checks import PooledCheck, troubles
 from common.analysis.judging.step_cells import detail_tables, why_tables
 from common.analysis.judging.wrapper_price import WrapperPrice, wrapper_price
+from common.content.messages import Message, message
 
 
 @dataclass
@@ -22,8 +22,8 @@ class GroupWhy:
     """Why the methods of a group differ, and what to do next."""
 
     ledgers: list[Ledger]
-    reasons: list[Finding]
-    notes: list[Finding]
+    reasons: list[Message]
+    notes: list[Message]
     """Why something of an anatomy is missing."""
     has_anatomy: bool
     tables: list[Table]
@@ -34,7 +34,7 @@ class GroupWhy:
 
 def group_why(group: Group, checks: dict[Row, list[PooledCheck]], foresight: Foresight | None) -> GroupWhy:
     """Reasons, their tables and advice for one group."""
-    notes = [finding("note.anatomy", row=row.name, note=run.anatomy_note)
+    notes = [message("note.anatomy", row=row.name, note=run.anatomy_note)
              for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
     books = ledgers(group)
     return GroupWhy(
@@ -49,10 +49,10 @@ def group_why(group: Group, checks: dict[Row, list[PooledCheck]], foresight: For
     )
 
 
-def _disturbed(checks: dict[Row, list[PooledCheck]]) -> list[Finding]:
+def _disturbed(checks: dict[Row, list[PooledCheck]]) -> list[Message]:
     """Rows whose figure of a step shows other steps than were measured."""
     return [
-        finding("reason.disturbed", row=row.name, reason=check.reason)
+        message("reason.disturbed", row=row.name, reason=check.reason)
         for row, pooled in checks.items()
         for check in troubles(pooled, "anatomy")
     ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.analysis.findings import finding
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import Run
+from common.content.messages import message
 
 IMAGENET_IMAGES = 1_281_167
 """Of ILSVRC 2012's training set."""
@@ -13,12 +13,12 @@ IMAGENET_IMAGES = 1_281_167
 def check_start(run: Run) -> Check:
     """Nothing of this can be wrong; it says what else belongs to this run."""
     resumed, restarts = run.record.resumed, run.record.world.restarts
-    parts = [finding("start.restarted", times=restarts)] if restarts else []
+    parts = [message("start.restarted", times=restarts)] if restarts else []
     if resumed:
         at = {"file": resumed.file, "epoch": resumed.epoch, "steps": resumed.steps_done}
-        parts.append(finding("start.resumed", **at))
+        parts.append(message("start.resumed", **at))
         if resumed.skipped:
-            parts.append(finding("start.unreadable", files=resumed.skipped))
+            parts.append(message("start.unreadable", files=resumed.skipped))
     return answer("start", "passed", "parts" if parts else "plain", parts=parts)
 
 

@@ -12,7 +12,6 @@ from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.tables import tidy
-from common.analysis.findings import Finding
 from common.analysis.judging import banners
 from common.analysis.judging.across_groups import AcrossGroups, across_groups
 from common.analysis.judging.answer import Answer, answer_of
@@ -34,6 +33,7 @@ from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
+from common.content.messages import Message
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
@@ -47,19 +47,19 @@ class GroupJudgement:
     number: int
     """As on the page, from 1."""
     group: Group
-    title: Finding
-    short: Finding
+    title: Message
+    short: Message
     """A title for the contents."""
-    scaling: Finding
-    images: Finding
+    scaling: Message
+    images: Message
     """What was trained on."""
     checks: dict[Row, list[PooledCheck]]
     comparison: Table
-    verdicts: list[Finding]
-    differences: list[Finding]
+    verdicts: list[Message]
+    differences: list[Message]
     effects: list[Effect]
     options: Table | None
-    without_default: list[Finding]
+    without_default: list[Message]
     memory: Table | None
     accuracy: Table | None
     settings: Facts
@@ -87,8 +87,8 @@ class Judgement:
     csv_tables: dict[str, pd.DataFrame]
     """What step 05 writes beside the page, by the name of the file."""
     across: AcrossGroups
-    banners: list[Finding]
-    why_separate: list[Finding]
+    banners: list[Message]
+    why_separate: list[Message]
     has_few_runs: bool
     """Whether some rows rest on fewer than three runs."""
     unfinished: list[Run]

@@ -12,7 +12,6 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Line, Table, columns
 from common.analysis.judging.ledger_items import (
     Item,
@@ -25,6 +24,7 @@ from common.analysis.judging.ledger_items import (
     waits,
 )
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
+from common.content.messages import Message, message
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     return Ledger(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
 
 
-def told(book: Ledger) -> Finding:
+def told(book: Ledger) -> Message:
     """The ledger in a sentence, with the verdict: bytes or host?"""
     row = book.row
     values = {
@@ -99,32 +99,32 @@ def told(book: Ledger) -> Finding:
         "lost": book.lost,
     }
     if not book.says_something:
-        return finding("ledger.nothing_lost" if book.is_narrow else "ledger.uncertain", **values)
+        return message("ledger.nothing_lost" if book.is_narrow else "ledger.uncertain", **values)
     *known, rest = book.items
     shown = [_priced(item) for item in sorted(known, key=lambda item: -item.seconds)]
-    return finding("ledger.lost", items=shown, rest=_priced(rest), verdict=verdict(book), **values)
+    return message("ledger.lost", items=shown, rest=_priced(rest), verdict=verdict(book), **values)
 
 
-def _priced(item: Item) -> Finding:
-    values = {"item": finding(f"ledger_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
-    return finding("ledger.item" if item.interval else "ledger.item_without_interval", **values)
+def _priced(item: Item) -> Message:
+    values = {"item": message(f"ledger_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
+    return message("ledger.item" if item.interval else "ledger.item_without_interval", **values)
 
 
-def verdict(book: Ledger) -> Finding:
+def verdict(book: Ledger) -> Message:
     """What more than half of the loss is: the host's work, the bytes over the link, or neither."""
     if book.row.method != "dp":
-        return finding("nothing")
+        return message("nothing")
     if not book.row.on_gpu:
-        return finding("ledger.one_clock")
+        return message("ledger.one_clock")
     if book.items[-1].id == "hidden":
-        return finding("ledger.hidden")
+        return message("ledger.hidden")
     host = sum(item.seconds for item in book.items if item.id in ("new_threads", "new_replicas", "launches"))
     over_link = copy_seconds(book.row)
     if over_link is not None and over_link > book.lost / 2:
-        return finding("ledger.bytes", seconds=over_link)
+        return message("ledger.bytes", seconds=over_link)
     if over_link is not None and host > book.lost / 2:
-        return finding("ledger.host", seconds=over_link)
-    return finding("nothing")
+        return message("ledger.host", seconds=over_link)
+    return message("nothing")
 
 
 def ledger_table(books: list[Ledger]) -> Table:
@@ -135,6 +135,6 @@ def ledger_table(books: list[Ledger]) -> Table:
         ideal = Item("ideal", book.ideal.value, book.ideal.interval)
         whole = Item("measured", book.measured.value, book.measured.interval)
         for item in (ideal, *book.items, whole):
-            cells = [Cell(finding(f"ledger_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
+            cells = [Cell(message(f"ledger_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
             lines.append(Line([Cell(book.row.name), *cells], book.row.method, book.row.name))
-    return Table("ledger", shown, lines, hint=finding("hint.ledger"))
+    return Table("ledger", shown, lines, hint=message("hint.ledger"))

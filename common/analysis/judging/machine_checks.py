@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
+from common.content.messages import Message, message
 from common.records import DeviceUse
 
 
@@ -12,12 +12,12 @@ def check_devices(run: Run) -> Check:
     """Whether the devices were real ones, each for itself and enough of them."""
     world, cores = run.record.world, run.record.environment.cpu_cores
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
-    parts = [finding(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
+    parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
     physical = run.record.environment.physical_cores
     if world.device_kind == "cpu" and not world.oversubscribed and physical and world.devices > physical:
-        parts.append(finding("devices.siblings", devices=world.devices, cores=physical))
+        parts.append(message("devices.siblings", devices=world.devices, cores=physical))
     if world.has_unlike_devices:
-        parts.append(finding("devices.unlike", models=world.models))
+        parts.append(message("devices.unlike", models=world.models))
     if parts:
         return answer("devices", "warning", "parts", parts=parts)
     return answer("devices", "passed", "own", devices=world.devices)
@@ -34,12 +34,12 @@ def check_throttling(run: Run) -> Check:
         return answer("throttling", "warning", "parts", parts=[_slowed(device) for device in run.slowed_gpus])
     clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
     heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
-    parts = [finding("clocks.range", low=min(clocks), high=max(clocks)) if clocks else finding("clocks.none")]
-    parts += [finding("heat.most", celsius=max(heat))] if heat else []
+    parts = [message("clocks.range", low=min(clocks), high=max(clocks)) if clocks else message("clocks.none")]
+    parts += [message("heat.most", celsius=max(heat))] if heat else []
     return answer("throttling", "passed", "parts", parts=parts)
 
 
-def _slowed(device: DeviceUse) -> Finding:
+def _slowed(device: DeviceUse) -> Message:
     health = device.health
     values = {
         "device": device.index,
@@ -48,7 +48,7 @@ def _slowed(device: DeviceUse) -> Finding:
         "celsius": health.temperature_celsius_max,
         "reasons": health.throttle_reasons,
     }
-    return Finding("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
+    return Message("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
 
 
 def check_other_processes(run: Run) -> Check:

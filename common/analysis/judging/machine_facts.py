@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from common.analysis.findings import Finding, finding
 from common.analysis.reading.folder import Folder
+from common.content.messages import Message, message
 from common.records import BY_NAME, Environment, EnvironmentRecord, machine_of
 
 MAX_MACHINES = 8
-Pairs = list[tuple[Finding, Finding]]
+Pairs = list[tuple[Message, Message]]
 
 
 def machines(folder: Folder) -> list[Pairs]:
@@ -43,8 +43,8 @@ def _with_others(environment: Environment, used: Iterable[str]) -> Pairs:
     return machine_facts(environment) + ([_pair("other_hosts", hosts=others)] if others else [])
 
 
-def _pair(fact: str, **values) -> tuple[Finding, Finding]:
-    return finding(f"machine.{fact}"), Finding(f"machine_value.{fact}", values)
+def _pair(fact: str, **values) -> tuple[Message, Message]:
+    return message(f"machine.{fact}"), Message(f"machine_value.{fact}", values)
 
 
 def machine_facts(environment: Environment) -> Pairs:
@@ -60,21 +60,21 @@ def machine_facts(environment: Environment) -> Pairs:
     pairs += [_plain(name, value) for name in later if (value := getattr(environment, name))]
     if environment.interpreter_lock is not None:
         state = "on" if environment.interpreter_lock else "off"
-        pairs.append((finding("machine.interpreter_lock"), finding(f"machine_value.lock_{state}")))
+        pairs.append((message("machine.interpreter_lock"), message(f"machine_value.lock_{state}")))
     for gpu in environment.gpus:
-        parts = [finding("gpu.name", name=gpu.name)]
+        parts = [message("gpu.name", name=gpu.name)]
         if gpu.memory_total_bytes is not None:
-            parts.append(finding("gpu.memory", bytes=gpu.memory_total_bytes))
+            parts.append(message("gpu.memory", bytes=gpu.memory_total_bytes))
         if gpu.pcie_generation and gpu.pcie_width:
-            parts.append(finding("gpu.pcie", generation=gpu.pcie_generation, width=gpu.pcie_width))
+            parts.append(message("gpu.pcie", generation=gpu.pcie_generation, width=gpu.pcie_width))
         if gpu.nvlink_links:
-            parts.append(finding("gpu.nvlink", links=gpu.nvlink_links))
-        pairs.append((finding("machine.gpu", index=gpu.index), finding("machine_value.gpu", parts=parts)))
-    return pairs if environment.gpus else [*pairs, (finding("machine.gpus"), finding("machine_value.no_gpus"))]
+            parts.append(message("gpu.nvlink", links=gpu.nvlink_links))
+        pairs.append((message("machine.gpu", index=gpu.index), message("machine_value.gpu", parts=parts)))
+    return pairs if environment.gpus else [*pairs, (message("machine.gpus"), message("machine_value.no_gpus"))]
 
 
-def _plain(fact: str, value: str) -> tuple[Finding, Finding]:
-    return finding(f"machine.{fact}"), finding("machine_value.plain", value=value)
+def _plain(fact: str, value: str) -> tuple[Message, Message]:
+    return message(f"machine.{fact}"), message("machine_value.plain", value=value)
 
 
 def step_01_facts(record: EnvironmentRecord) -> Pairs:
@@ -87,7 +87,7 @@ def step_01_facts(record: EnvironmentRecord) -> Pairs:
         pairs.append(_pair("open_files", limit=record.open_files_limit))
     if record.rendezvous_port_free is not None:
         state = "free" if record.rendezvous_port_free else "taken"
-        pairs.append((finding("machine.port"), finding(f"machine_value.port_{state}")))
+        pairs.append((message("machine.port"), message(f"machine_value.port_{state}")))
     if peers:
         pairs.append(_pair("peers", able=sum(peers), pairs=len(peers)))
     return pairs

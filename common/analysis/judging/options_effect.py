@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast_beside
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.row_checks import pooled_checks, troubles
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
+from common.content.messages import Message, message
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class Effect:
     """That of the ratio; `withheld` where there is none."""
 
     @property
-    def sentence(self) -> Finding:
+    def sentence(self) -> Message:
         """One line: `--one-bucket: slower, 0.93 times as fast (95 % interval 0.90–0.96), memory +12.0 MiB`."""
         return self.told_of(self.row.name.options)
 
-    def told_of(self, what: Finding | str) -> Finding:
+    def told_of(self, what: Message | str) -> Message:
         """The same line of whatever sets the row apart."""
         doubts = [check.id for check in troubles(pooled_checks(self.row), "speed")]
         missing = {"here": self.row.missing_runs, "there": self.other.missing_runs}
-        more = finding("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else finding("nothing")
-        return finding(
+        more = message("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else message("nothing")
+        return message(
             "effect.line",
             options=what,
-            outcome=finding(f"effect.{self.outcome}", ratio=self.quotient, **missing),
+            outcome=message(f"effect.{self.outcome}", ratio=self.quotient, **missing),
             memory=more,
-            doubts=finding("effect.doubts", checks=doubts) if doubts else finding("nothing"),
+            doubts=message("effect.doubts", checks=doubts) if doubts else message("nothing"),
         )
 
 
@@ -65,10 +65,10 @@ def effect_of(row: Row, standard: Row) -> Effect:
     return Effect(row, standard, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
-def without_default(group: Group) -> list[Finding]:
+def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
         if row.method == "ddp" and not row.has_default_options and row.is_valid:
             alike.setdefault(row.terms, []).append(row)
-    return [finding("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
+    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]

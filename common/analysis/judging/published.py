@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell, not_available, ratio_cell
+from common.content.messages import Message, message
 from common.records import Method
 
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
@@ -43,7 +43,7 @@ class PublishedComparison:
     """The table, and where the reader's own rows differ from it."""
 
     table: Table
-    differs: list[Finding]
+    differs: list[Message]
 
 
 def published_beside(groups: Sequence[Group]) -> PublishedComparison:
@@ -69,7 +69,7 @@ def published_beside(groups: Sequence[Group]) -> PublishedComparison:
 
 
 def _cells(row: PublishedRow, own: Row | None, has_own: bool) -> list[Cell]:
-    absent = not_available(finding("note.not_run_here"))
+    absent = not_available(message("note.not_run_here"))
     speed, memory, efficiency = absent, absent, absent
     if own:
         peaks = [peak.peak_bytes for peak in own.memory]
@@ -77,7 +77,7 @@ def _cells(row: PublishedRow, own: Row | None, has_own: bool) -> list[Cell]:
         speed = estimate_cell(own.throughput, "samples/s")
         efficiency = ratio_cell(own.efficiency, "%") if own.efficiency else NOTHING
     return [
-        Cell(finding(f"published_row.{row.method}", devices=row.devices)),
+        Cell(message(f"published_row.{row.method}", devices=row.devices)),
         Cell(row.global_batch, "count"),
         Cell(f"{row.epoch_seconds} s"),
         Cell(row.memory),
@@ -89,16 +89,16 @@ def _cells(row: PublishedRow, own: Row | None, has_own: bool) -> list[Cell]:
     ]
 
 
-def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Finding]:
+def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Message]:
     """The single device's speed; every method's efficiency, whatever the number of devices."""
     found = []
     published, one = pairs[0]
     if one:
-        found.append(finding("published.one_device", ratio=one.throughput.value / published.throughput,
+        found.append(message("published.one_device", ratio=one.throughput.value / published.throughput,
                              device=one.record.world.device_model, precision=one.record.config.precision))  # fmt: skip
     for published, same in pairs[1:]:
         row = same or next((row for row in own if row.method == published.method and row.efficiency), None)
         if row and row.efficiency:
-            found.append(finding("published.efficiency", row=row.name, here=row.efficiency,
+            found.append(message("published.efficiency", row=row.name, here=row.efficiency,
                                  there=published.efficiency, devices=published.devices))  # fmt: skip
     return found

@@ -6,9 +6,9 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds, phase_rate
-from common.analysis.findings import Finding, finding
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
+from common.content.messages import Message, message
 from common.records import PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
@@ -21,7 +21,7 @@ MIN_SLOWER = 5
 """A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
 
 
-def reasons(group: Group) -> list[Finding]:
+def reasons(group: Group) -> list[Message]:
     """What the anatomy of the contenders' steps says, the largest difference first; nothing without anatomies."""
     rows = {row.method: row for row in contenders(group.rows) if row.anatomy}
     found = []
@@ -36,7 +36,7 @@ def reasons(group: Group) -> list[Finding]:
     return found + [exposed_cost(row) for row in told if row.anatomy.exposed]
 
 
-def largest_difference(one: Row, other: Row) -> Finding:
+def largest_difference(one: Row, other: Row) -> Message:
     """The phase in which two rows differ most, with its number; differences within the steps' scatter do not count."""
     first, second = one.anatomy.slowest.phases, other.anatomy.slowest.phases
     gaps = {
@@ -48,11 +48,11 @@ def largest_difference(one: Row, other: Row) -> Finding:
     if not certain:
         steps = min(row.anatomy.slowest.step.count for row in (one, other))
         id = "reason.too_few_steps" if steps < MIN_VALUES else "reason.no_difference"
-        return finding(id, one=one.name, other=other.name, steps=steps)
+        return message(id, one=one.name, other=other.name, steps=steps)
     name = max(certain, key=lambda phase: abs(gaps[phase]))
     more, less = (one, other) if gaps[name] > 0 else (other, one)
     spent = less.anatomy.slowest.phases.get(name)
-    return finding(
+    return message(
         "reason.phase" if spent else "reason.phase_of_one",
         more=more.name,
         less=less.name,
@@ -69,28 +69,28 @@ def _differ(one: Median | None, other: Median | None) -> bool:
     return one.is_apart_from(other)
 
 
-def _moved(row: Row, name: PhaseName) -> Finding:
+def _moved(row: Row, name: PhaseName) -> Message:
     """What a phase moves between devices, in brackets."""
     size, rate = row.anatomy.bytes_moved.get(name), phase_rate(row, name)
     id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
-    return finding(id, bytes=size, bytes_per_second=rate)
+    return message(id, bytes=size, bytes_per_second=rate)
 
 
-def thread_cost(row: Row) -> Finding:
+def thread_cost(row: Row) -> Message:
     """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
     cost, step, seconds = row.anatomy.new_threads_cost, row.anatomy.slowest.step.value, copy_seconds(row)
-    return finding(
+    return message(
         f"threads.{outcome_of_cost(cost, step)}",
         row=row.name,
         cost=cost,
         interval=median_interval(cost),
         because=what_a_new_thread_lacks(row),
         replicas=_replica_cost(row.anatomy.new_replicas_cost, step),
-        bytes=finding("bytes.need", seconds=seconds) if seconds else finding("bytes.unknown"),
+        bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
 
 
-def what_a_new_thread_lacks(row: Row) -> Finding:
+def what_a_new_thread_lacks(row: Row) -> Message:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
     for record in reversed(row.tables.probed):
         times = record.probes.launches
@@ -99,63 +99,63 @@ def what_a_new_thread_lacks(row: Row) -> Finding:
             continue
         if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
             first, known = times.first_convolution_seconds, times.convolution_seconds
-            return finding("threads.convolutions", first=first, known=known)
-    return finding("nothing")
+            return message("threads.convolutions", first=first, known=known)
+    return message("nothing")
 
 
-def _replica_cost(cost: Median, step: float) -> Finding:
-    return finding(f"replicas.{outcome_of_cost(cost, step)}", cost=cost, interval=median_interval(cost))
+def _replica_cost(cost: Median, step: float) -> Message:
+    return message(f"replicas.{outcome_of_cost(cost, step)}", cost=cost, interval=median_interval(cost))
 
 
-def bound(row: Row) -> Finding:
+def bound(row: Row) -> Message:
     """What a step waits for most: its data, other ranks, the host that launches its work, or the device's own work."""
     anatomy = row.anatomy
     waiting = anatomy.slowest.phases.get("data wait")
     host = anatomy.host_step.value if anatomy.host_step else 0.0
     values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
     if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
-        return finding("bound.data", **values)
+        return message("bound.data", **values)
     if row.method == "ddp" and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
-        return finding("bound.exchange", **values)
+        return message("bound.exchange", **values)
     if anatomy.idle_share > MAX_IDLE:
-        return finding("bound.launches", **values)
-    return finding("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
+        return message("bound.launches", **values)
+    return message("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
 
 
-def data_path_cost(row: Row) -> Finding:
+def data_path_cost(row: Row) -> Message:
     """What feeding a step costs beside what the devices compute."""
     cost = row.anatomy.data_path_cost
-    return finding("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
+    return message("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
 
 
-def exposed_cost(row: Row) -> Finding:
+def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
     exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
     outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
     values = {
-        "what": finding(f"exposed.{row.method}"),
+        "what": message(f"exposed.{row.method}"),
         "row": row.name,
         "exposed": exposed,
         "share": row.anatomy.exposed_share,
         "interval": median_interval(exposed),
-        "overlap": _overlap(gain) if gain else finding("overlap.unknown"),
+        "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
     # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
     how = "adds_from_idle" if row.method == "ddp" and row.on_gpu else "adds"
     adds = outcome == "cost" or not exposed.interval
-    return Finding(f"exposed.{how if adds else outcome}", values)
+    return Message(f"exposed.{how if adds else outcome}", values)
 
 
-def _overlap(gain: Median) -> Finding:
+def _overlap(gain: Median) -> Message:
     if gain.is_below_zero:
         loss = gain.negated()
-        return finding("overlap.costs", seconds=loss.value, interval=median_interval(loss))
+        return message("overlap.costs", seconds=loss.value, interval=median_interval(loss))
     id = "overlap.saves" if gain.is_above_zero else "overlap.undetermined"
-    return finding(id, seconds=gain.value, interval=median_interval(gain))
+    return message(id, seconds=gain.value, interval=median_interval(gain))
 
 
-def median_interval(median: Median) -> Finding:
+def median_interval(median: Median) -> Message:
     """The interval with its coverage; or why there is none."""
     if median.interval is None:
-        return finding("interval.none", count=median.count, least=MIN_VALUES)
-    return finding("interval.of_median", median=median, coverage=median.coverage, count=median.count)
+        return message("interval.none", count=median.count, least=MIN_VALUES)
+    return message("interval.of_median", median=median, coverage=median.coverage, count=median.count)

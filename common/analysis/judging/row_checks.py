@@ -9,11 +9,11 @@ from statistics import median
 
 from common.analysis.comparing.pairing import in_turn
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.checking import Check, Spoilt, answer
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
+from common.content.messages import Message, message
 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
@@ -92,12 +92,12 @@ def _both(of_run: Callable[[Run], float | None], pairs: Sequence[tuple[Run, Run]
     return [pair for pair in known if None not in pair]
 
 
-def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Finding]:
+def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Message]:
     """The figure, where it differs in more than half of the pairs, and in the same direction."""
     for sign in (1, -1):
         if 2 * sum(differ(*pair) and sign * (pair[0] - pair[1]) > 0 for pair in pairs) > len(pairs) > 0:
             here, there = (median(side) for side in zip(*pairs, strict=True))
-            return [finding(f"unlike.{what}", here=here, there=there)]
+            return [message(f"unlike.{what}", here=here, there=there)]
     return []
 
 

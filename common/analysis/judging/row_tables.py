@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from common.analysis.comparing.groups import Group
-from common.analysis.findings import finding
 from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, by_standard
 from common.analysis.judging.row_checks import troubles
+from common.content.messages import message
 
 MAX_LINES = 48
 
@@ -22,11 +22,11 @@ def options_table(found: list[Effect], checks: Checks) -> Table | None:
                     ("effect", "ddp-options"), ("memory_difference", "memory"))  # fmt: skip
     lines = []
     for standard, tried in by_standard(found[:MAX_LINES]).items():
-        head = Cell(finding("cell.defaults"), notes=(finding("note.plain", text=standard.name), runs_note(standard)))
+        head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
         speed = speed_cell(standard, troubles(checks[standard], "speed"))
         lines.append(Line([head, speed, NOTHING, NOTHING, NOTHING], "ddp", standard.name))
         lines += [Line(_effect_cells(effect, checks), "ddp", effect.row.name) for effect in tried]
-    return Table("options", shown, lines, hint=finding("hint.options"))
+    return Table("options", shown, lines, hint=message("hint.options"))
 
 
 def _effect_cells(effect: Effect, checks: Checks) -> list[Cell]:
@@ -35,7 +35,7 @@ def _effect_cells(effect: Effect, checks: Checks) -> list[Cell]:
         Cell(row.name.options, notes=(runs_note(row),)),
         speed_cell(row, troubles(checks[row], "speed")),
         ratio_cell(effect.quotient, "×") if effect.quotient else WITHHELD,
-        Cell(finding(f"outcome.{effect.outcome}")),
+        Cell(message(f"outcome.{effect.outcome}")),
         not_available() if effect.bytes_more is None else Cell(effect.bytes_more, "±GiB"),
     ]
 
@@ -50,7 +50,7 @@ def memory_table(group: Group) -> Table | None:
         for peak in row.memory:
             sizes = [peak.peak_bytes, peak.reserved_bytes] if group.on_gpu else []
             cells = [_size(size) for size in (*sizes, peak.process_bytes, peak.static_bytes)]
-            where = Cell(finding(f"name.{peak.kind}_alone", number=peak.number))
+            where = Cell(message(f"name.{peak.kind}_alone", number=peak.number))
             lines.append(Line([Cell(row.name), where, *cells], row.method, row.name))
     shown = columns(("row", "method"), place, *measured, process, ("static_part", "memory"))
     return Table("memory", shown, lines) if lines else None
@@ -70,8 +70,8 @@ def accuracy_table(group: Group) -> Table | None:
         counts = [Cell(int(last[name]), "count") for name in ("epoch", "validation_samples")]
         shares = [Cell(float(last[f"validation_{name}_share"]), "%.1") for name in ("top1", "top5")]
         mean_loss = last["validation_mean_loss"]
-        loss = Cell(finding("cell.not_finite")) if pd.isna(mean_loss) else Cell(float(mean_loss), "number")
+        loss = Cell(message("cell.not_finite")) if pd.isna(mean_loss) else Cell(float(mean_loss), "number")
         lines.append(Line([Cell(row.name), *counts, *shares, loss], row.method, row.name))
     shown = columns(("row", "method"), ("after_epoch", "accuracy"), ("images", "accuracy"), ("top1", "accuracy"),
                     ("top5", "accuracy"), ("mean_loss", "accuracy"))  # fmt: skip
-    return Table("accuracy", shown, lines, hint=finding("hint.accuracy")) if lines else None
+    return Table("accuracy", shown, lines, hint=message("hint.accuracy")) if lines else None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from common.analysis.findings import finding
 from common.analysis.judging import history_checks, machine_checks
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
+from common.content.messages import message
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
@@ -40,7 +40,7 @@ def _parity(run: Run) -> Check:
         "error": parity.max_relative_error,
         "tolerance": parity.tolerance or 0.0,
         "parameter": parity.worst_parameter,
-        "note": finding("quoted.text", text=parity.note) if hook == "none" else finding(f"parity_note.{hook}"),
+        "note": message("quoted.text", text=parity.note) if hook == "none" else message(f"parity_note.{hook}"),
     }
     if parity.outcome == "failed":
         reason = "not_finite" if parity.max_relative_error is None else "failed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import (
     NOTHING,
     WITHHELD,
@@ -18,6 +17,7 @@ from common.analysis.judging.cells import (
     not_available,
 )
 from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
+from common.content.messages import Message, message
 
 MAX_LINES = 48
 
@@ -54,8 +54,8 @@ def _kinds_of_step(rows: list[Row]) -> Table:
         costs = {"kept_threads_seconds": found.new_threads_cost, "kept_replicas_seconds": found.new_replicas_cost}
         for kind, seconds in found.kinds_of_step.items():
             cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
-            lines.append(_line(row, Cell(finding(f"kind_of_step.{kind}")), median_cell(seconds), cost))
-    return Table("kinds_of_step", shown, lines, hint=finding("hint.kinds_of_step"))
+            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), median_cell(seconds), cost))
+    return Table("kinds_of_step", shown, lines, hint=message("hint.kinds_of_step"))
 
 
 def _communication(rows: list[Row]) -> Table:
@@ -72,7 +72,7 @@ def _communication(rows: list[Row]) -> Table:
         found = row.anatomy
         medians = [median_cell(part) for part in (found.exposed, found.overlap_gain, found.whole_exchange)]
         lines.append(_line(row, *medians, _predicted(row), _torch_clock(found)))
-    return Table("communication", shown, lines, hint=finding("hint.communication"))
+    return Table("communication", shown, lines, hint=message("hint.communication"))
 
 
 def _predicted(row: Row) -> Cell:
@@ -80,19 +80,19 @@ def _predicted(row: Row) -> Cell:
         return NOTHING
     gradients, buckets = row.anatomy.bytes_moved.get("exchange", 0), row.anatomy.bucket_bytes
     whole = exchange_seconds(row, [gradients])
-    if isinstance(whole, Finding):
+    if isinstance(whole, Message):
         return not_available(whole)
-    notes = [finding("note.bytes", bytes=gradients)]
+    notes = [message("note.bytes", bytes=gradients)]
     in_buckets = exchange_seconds(row, buckets)
-    if not isinstance(in_buckets, Finding):
-        notes.append(finding("note.in_buckets", seconds=in_buckets, count=len(buckets)))
+    if not isinstance(in_buckets, Message):
+        notes.append(message("note.in_buckets", seconds=in_buckets, count=len(buckets)))
     return Cell(whole, "ms", notes=tuple(notes))
 
 
 def _torch_clock(anatomy: StepAnatomy) -> Cell:
     if anatomy.communication is None:
         return NOTHING
-    beside = (finding("note.beside_backward", seconds=anatomy.overlap.value),) if anatomy.overlap else ()
+    beside = (message("note.beside_backward", seconds=anatomy.overlap.value),) if anatomy.overlap else ()
     return Cell(anatomy.communication.value, "ms", notes=beside)
 
 
@@ -110,9 +110,9 @@ def _arithmetic(row: Row) -> list[Cell]:
 
 def _mfu(row: Row) -> Cell:
     share = mfu_of(row)
-    if isinstance(share, Finding):
+    if isinstance(share, Message):
         return not_available(share)
-    return estimate_cell(share, "%.1", finding("note.of_rate", flops_per_second=attainable_rate(row)))
+    return estimate_cell(share, "%.1", message("note.of_rate", flops_per_second=attainable_rate(row)))
 
 
 def _ranks(rows: list[Row]) -> Table:
@@ -122,21 +122,21 @@ def _ranks(rows: list[Row]) -> Table:
     for row in rows:
         for rank in row.anatomy.ranks:
             several = len(row.anatomy.ranks) > 1
-            head = Cell(finding("name.rank", row=row.name, rank=rank.rank) if several else row.name)
+            head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
             found = [rank.phases.get(name) for name in phases]
             cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in found]
             lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
-    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=finding("hint.taken_apart"))
+    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
 
 
 def _replicas(rows: list[Row]) -> Table:
     """DP runs its replicas in one process, so that their own work is not among the process's phases."""
     lines = [
-        Line([Cell(finding("name.replica", row=row.name, index=index)), median_cell(replica)], row.method, row.name)
+        Line([Cell(message("name.replica", row=row.name, index=index)), median_cell(replica)], row.method, row.name)
         for row in rows
         for index, replica in enumerate(row.anatomy.replicas)
     ]
-    return Table("replicas", columns(("row", "method"), ("time", "anatomy")), lines, hint=finding("hint.taken_apart"))
+    return Table("replicas", columns(("row", "method"), ("time", "anatomy")), lines, hint=message("hint.taken_apart"))
 
 
 def _moves(rows: list[Row]) -> Table:
@@ -145,13 +145,13 @@ def _moves(rows: list[Row]) -> Table:
         for name, size in row.anatomy.bytes_moved.items():
             phase, rate = row.anatomy.slowest.phases.get(name), phase_rate(row, name)
             buckets = row.anatomy.bucket_bytes if name == "exchange" else ()
-            note = finding("note.buckets", count=len(buckets), mebibytes=[size / 2**20 for size in buckets])
+            note = message("note.buckets", count=len(buckets), mebibytes=[size / 2**20 for size in buckets])
             moved = Cell(size, "B", notes=(note,) if buckets else ())
             times = [Cell(phase.value, "ms") if phase else NOTHING, Cell(rate, "B/s") if rate else NOTHING]
-            lines.append(_line(row, Cell(finding(f"phase.{name}")), moved, *times))
+            lines.append(_line(row, Cell(message(f"phase.{name}")), moved, *times))
     shown = columns(("row", "method"), ("phase", "anatomy"), ("bytes_a_step", "bytes-moved"), ("time", "anatomy"),
                     ("rate", "bytes-moved"))  # fmt: skip
-    return Table("moves", shown, lines, hint=finding("hint.buckets"))
+    return Table("moves", shown, lines, hint=message("hint.buckets"))
 
 
 def _energy(rows: list[Row]) -> Table:
@@ -160,7 +160,7 @@ def _energy(rows: list[Row]) -> Table:
         for (host, index), part in row.device_energy.items():
             idle = Cell(part.idle_share, "%") if part.idle_share is not None else not_available()
             figures = [Cell(part.joules_per_epoch, "J"), Cell(part.joules_per_thousand_samples, "J"), idle]
-            lines.append(_line(row, Cell(finding("name.host_device", host=host, device=index)), *figures))
+            lines.append(_line(row, Cell(message("name.host_device", host=host, device=index)), *figures))
     shown = columns(("row", "method"), ("device", "devices"), ("energy_per_epoch", "energy"),
                     ("energy_per_thousand", "energy"), ("idle_share", "energy"))  # fmt: skip
     return Table("energy", shown, lines)

@@ -9,14 +9,14 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
-from common.analysis.findings import Finding, finding
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
+from common.content.messages import Message, message
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
 
 
-def group_verdicts(group: Group) -> list[Finding]:
+def group_verdicts(group: Group) -> list[Message]:
     """Every parallel row against one device; DDP against DP on as many devices, and across nodes against within one.
 
     Invalid rows stay out, and so do rows that only try options of DDP.
@@ -37,7 +37,7 @@ def group_verdicts(group: Group) -> list[Finding]:
     return found
 
 
-def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
+def compare(one: Row, other: Row, quotient: Estimate) -> Message:
     """How fast one row is compared with another, or that nobody can say which is faster.
 
     `quotient` is the throughput of `one` over that of `other`. All ratios stand in one orientation, so that they can be
@@ -46,21 +46,21 @@ def compare(one: Row, other: Row, quotient: Estimate) -> Finding:
     if METHOD_ORDER[one.method] < METHOD_ORDER[other.method]:
         return compare(other, one, quotient.inverse())
     id, missing = f"verdict.{outcome_of_ratio(quotient)}", missing_runs(one, other)
-    return finding(id, one=one.name, other=other.name, ratio=quotient, missing=missing)
+    return message(id, one=one.name, other=other.name, ratio=quotient, missing=missing)
 
 
-def missing_runs(*rows: Row) -> list[Finding]:
+def missing_runs(*rows: Row) -> list[Message]:
     """`2 more runs of DDP × 2`: what a verdict about these rows takes; nothing where there are enough."""
-    return missing_runs_of([(finding("missing_runs.row", row=row.name), row.missing_runs) for row in rows])
+    return missing_runs_of([(message("missing_runs.row", row=row.name), row.missing_runs) for row in rows])
 
 
-def missing_runs_of(counted: Sequence[tuple[Finding, int]]) -> list[Finding]:
+def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
     """The same for anything that lacks so many runs."""
-    found: dict[int, list[Finding]] = {}
+    found: dict[int, list[Message]] = {}
     for name, count in counted:
         found.setdefault(count, []).append(name)
     return [
-        finding(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
+        message(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
                 count=count, rows=names)
         for count, names in sorted(found.items()) if count
     ]  # fmt: skip

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
 from common.analysis.statistics.estimates import outcome_of_ratio
+from common.content.messages import Message, message
 
 
 @dataclass(frozen=True)
 class WrapperPrice:
     """The price, and what produces what is missing of it."""
 
-    lines: list[Finding]
+    lines: list[Message]
     commands: list[str]
     """Empty where nothing is missing."""
 
@@ -29,10 +29,10 @@ def wrapper_price(group: Group) -> WrapperPrice:
     return WrapperPrice(lines, [] if {"dp", "ddp"} <= {row.method for row in rows} else list(_commands(group)))
 
 
-def _price(row: Row) -> Finding:
+def _price(row: Row) -> Message:
     ratio = row.speed_up
     outcome = outcome_of_ratio(ratio)
-    return finding(f"wrapper.{outcome}", row=row.name, ratio=ratio, missing=missing_runs(row, row.baseline))
+    return message(f"wrapper.{outcome}", row=row.name, ratio=ratio, missing=missing_runs(row, row.baseline))
 
 
 def _commands(group: Group) -> Iterator[str]:

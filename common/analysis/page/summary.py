@@ -11,7 +11,6 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 
 from common.analysis.comparing.row_name import RowName
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import Cell, Table
 from common.analysis.judging.judgement import GroupJudgement, Judgement
@@ -21,6 +20,7 @@ from common.analysis.page.folding import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
+from common.content.messages import Message, message
 from common.formats import printable
 
 MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 20, 8, 12, 4
@@ -59,12 +59,12 @@ def print_summary(
         console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
         say_lines([change.sentence for change in judgement.across.changes])
     say_lines(judgement.banners, "yellow")
-    say_lines([finding("console.not_compared", difference=text) for text in judgement.why_separate])
+    say_lines([message("console.not_compared", difference=text) for text in judgement.why_separate])
     say_lines([_unfinished(run) for run in judgement.unfinished], "yellow")
     for ours, colour in ((False, "yellow"), (True, "bold red")):
         id = "console.our_fault" if ours else "console.skipped"
         skipped = [item for item in folder.skipped if item.is_our_fault is ours]
-        say_lines([finding(id, file=item.file, reason=item.reason) for item in skipped], colour)
+        say_lines([message(id, file=item.file, reason=item.reason) for item in skipped], colour)
     outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
     if judgement.answer and judgement.answer.why:
@@ -81,9 +81,9 @@ def print_summary(
         say_lines([_advice(line) for line in advice], most=MAX_ADVICE)
 
 
-def _advice(line: Advice) -> Finding:
+def _advice(line: Advice) -> Message:
     id = "advice.line" if line.how else "advice.short_line"
-    return finding(id, what=line.what, how=line.how, because=line.because)
+    return message(id, what=line.what, how=line.how, because=line.because)
 
 
 def _safe(text: str) -> str:
@@ -101,7 +101,7 @@ def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None
     console.print()
     console.print(_that_fits(console, part.comparison, words.text(part.title), words))
     say_lines(part.verdicts)
-    say_lines([finding("console.differs", difference=text) for text in part.differences], "yellow")
+    say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")
     for standard, tried in by_standard(part.effects).items():
         title = words.say("console.options", row=standard.name)
@@ -148,22 +148,22 @@ def _doubts(part: GroupJudgement) -> list:
     found = []
     for row in part.group.main_rows[:MAX_ROWS]:
         checks = [check for check in troubles(part.checks.get(row, []), "speed") if check.id not in SAID_BY_BANNERS]
-        doubts = [finding("console.doubt", check=check.id, reason=check.reason) for check in checks]
+        doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
         if doubts:
-            found.append(finding("console.doubts", row=row.name, doubts=doubts))
+            found.append(message("console.doubts", row=row.name, doubts=doubts))
     return found
 
 
 def _unfinished(run: Run):
     failure = run.record.failure
     if failure is None:
-        return finding("console.unfinished", file=run.file, status=run.record.status)
+        return message("console.unfinished", file=run.file, status=run.record.status)
     told = {"kind": failure.kind, "rank": failure.rank, "message": failure.message, "advice": failure.advice}
-    return finding("console.failed", file=run.file, status=run.record.status, **told)
+    return message("console.failed", file=run.file, status=run.record.status, **told)
 
 
 class _Lines:
-    """Prints findings as a list, and says how many more there are."""
+    """Prints messages as a list, and says how many more there are."""
 
     def __init__(self, console: Console, words: Wording) -> None:
         self._console, self._words = console, words

@@ -1,4 +1,4 @@
-"""Findings put into words: how findings, names of rows, cells and lists stand in the sentences of one language."""
+"""Messages put into words: how messages, names of rows, cells and lists stand in the sentences of one language."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.row_name import RowName
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import Cell, Column, Table
+from common.content.messages import Message, message
 from common.formats import FORMS, Written, number
 from common.sentences import Sentences
 
@@ -17,11 +17,11 @@ MAX_LISTED = 4
 
 
 class Wording(Sentences):
-    """Writes findings in one language."""
+    """Writes messages in one language."""
 
     def text(self, thing: Any) -> str:
-        """A finding, a row's name, or a plain value as text."""
-        if isinstance(thing, Finding):
+        """A message, a row's name, or a plain value as text."""
+        if isinstance(thing, Message):
             id = thing.id
             if id.startswith("fact_value."):
                 known = (f"{id}_{thing.values['value']}", id, "fact_value.any")
@@ -41,7 +41,7 @@ class Wording(Sentences):
 
     def fact(self, name: str, value: Any) -> tuple[str, str]:
         """A fact's name and its value."""
-        return self.say(f"fact.{name}"), self.text(finding(f"fact_value.{name}", value=value))
+        return self.say(f"fact.{name}"), self.text(message(f"fact_value.{name}", value=value))
 
     def facts(self, known: Facts) -> list[tuple[str, str]]:
         """Names and values of several."""
@@ -60,7 +60,7 @@ class Wording(Sentences):
 
     def title(self, table: Table) -> str:
         """A table's title."""
-        return self.text(table.title or finding(f"table.{table.id}"))
+        return self.text(table.title or message(f"table.{table.id}"))
 
     def cell(self, cell: Cell) -> str:
         """What stands in a cell, without its interval and notes."""

@@ -11,12 +11,12 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Line, table_of
-from common.analysis.findings import Finding, finding
 from common.analysis.predicting.basis import Basis, basis_of, typical_step
 from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.analysis.predicting.question import Question
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
+from common.content.messages import Message, message
 from common.records import Method
 
 DEFAULT_COUNTS = (2, 4, 8)
@@ -34,7 +34,7 @@ class Forecast:
     efficiency: float
     memory_bytes: int | None
     """Of the device that holds most."""
-    rests_on: Finding
+    rests_on: Message
     is_measured_link: bool
     """Whether the exchange itself was measured for so many devices."""
     measured: Row | None = None
@@ -120,7 +120,7 @@ def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, que
     return Forecast(
         **_figures(basis, "ddp", devices, step),
         memory_bytes=max(peaks) + more if peaks else None,
-        rests_on=exchange.rests_on() if devices > 1 else finding("forecast.on_no_exchange"),
+        rests_on=exchange.rests_on() if devices > 1 else message("forecast.on_no_exchange"),
         is_measured_link=exchange.is_measured(devices),
         # Over a link that is not here nothing was measured; nodes have a link that may be here.
         measured=None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes),
@@ -134,7 +134,7 @@ def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Foreca
     return Forecast(
         **_figures(basis, "dp", devices, step),
         memory_bytes=max(peaks) + images if peaks and not basis.is_cpu else None,
-        rests_on=finding("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
+        rests_on=message("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
         is_measured_link=True,
         measured=_measured(group, "dp", devices, 1),
     )

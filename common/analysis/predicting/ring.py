@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.analysis.comparing.utilisation import all_reduce_seconds
-from common.analysis.findings import Finding, finding
 from common.analysis.predicting.links import Link
+from common.content.messages import Message, message
 from common.records import AllReduce
 
 
@@ -21,7 +21,7 @@ class AllReduceModel(Protocol):
     def seconds(self, size: float, devices: int) -> float:
         """For a message of `size` bytes on each of `devices`; 0 for one of them."""
 
-    def rests_on(self) -> Finding:
+    def rests_on(self) -> Message:
         """In words, by id."""
 
     def is_measured(self, devices: int) -> bool:
@@ -49,8 +49,8 @@ class MeasuredTable:
         sending = max(0.0, found - latency)
         return latency * (devices - 1) / (ranks - 1) + sending * ring_share(devices) / ring_share(ranks)
 
-    def rests_on(self) -> Finding:
-        return finding("forecast.on_table", ranks=self.table.ranks, backend=self.table.backend)
+    def rests_on(self) -> Message:
+        return message("forecast.on_table", ranks=self.table.ranks, backend=self.table.backend)
 
     def is_measured(self, devices: int) -> bool:
         return devices in (1, self.table.ranks)
@@ -66,8 +66,8 @@ class Ring:
         sending = ring_share(devices) * size / self.link.bytes_per_second
         return 2 * (devices - 1) * self.link.latency_seconds + sending
 
-    def rests_on(self) -> Finding:
-        return finding("forecast.on_link", link=self.link.name)
+    def rests_on(self) -> Message:
+        return message("forecast.on_link", link=self.link.name)
 
     def is_measured(self, devices: int) -> bool:
         return devices == 1
@@ -91,8 +91,8 @@ class Nodes:
         nodes = -(-devices // self.per_node)
         return self.within.seconds(size, self.per_node) + Ring(self.between).seconds(size, nodes)
 
-    def rests_on(self) -> Finding:
-        return finding("forecast.on_nodes", within=self.within.rests_on(), link=self.between.name, count=self.per_node)
+    def rests_on(self) -> Message:
+        return message("forecast.on_nodes", within=self.within.rests_on(), link=self.between.name, count=self.per_node)
 
     def is_measured(self, devices: int) -> bool:
         return devices <= self.per_node and self.within.is_measured(devices)

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from common.analysis.findings import finding
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
+from common.content.messages import message
 from common.sentences import FULL_WIDTH, sentences
 
 EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]
@@ -104,7 +104,7 @@ def test_units_and_cores_stand_in_the_pages_language(example_pages, example):
 
 def test_what_a_record_says_is_a_quotation():
     words = Wording("zh-TW")
-    line = words.text(finding("note.anatomy", row="DP × 2", note="the data path was not measured: --x <fails>"))
+    line = words.text(message("note.anatomy", row="DP × 2", note="the data path was not measured: --x <fails>"))
     assert line == "DP × 2：「the data path was not measured: --x <fails>」"
     marked = typeset(f"<li>{escape(line)}；參閱「目錄」</li>")
     assert '：「<span lang="en">the data path' in marked

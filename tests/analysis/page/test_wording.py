@@ -1,4 +1,4 @@
-"""Every finding has a sentence, every sentence a finding, and no other module says anything in English."""
+"""Every message has a sentence, every sentence a message, and no other module says anything in English."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
 from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS
 from common.analysis.comparing.row_name import RowName
-from common.analysis.findings import finding
 from common.analysis.judging import judgement
 from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
+from common.content.messages import message
 from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
 SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "machine"))]
 """What speaks the reader's language; step 01 does, too."""
-SAYING = {"finding", "Finding", "say", "text", "answer"}
+SAYING = {"message", "Message", "say", "text", "answer"}
 
 
 def sources() -> list[Path]:
@@ -65,7 +65,7 @@ def test_every_sentence_is_used():
     assert unused == []
 
 
-def test_every_finding_that_is_named_in_full_has_a_sentence():
+def test_every_message_that_is_named_in_full_has_a_sentence():
     missing = []
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
@@ -126,7 +126,7 @@ def test_lists_values_and_facts():
 
 def test_a_sentence_that_is_not_there_is_an_error():
     with pytest.raises(KeyError):
-        WORDS.text(finding("no.such_sentence"))
+        WORDS.text(message("no.such_sentence"))
 
 
 def page_of(folder):
@@ -142,7 +142,7 @@ def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
 
 
 def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
-    """With every sentence replaced by its id, no finding's English is left on the page outside the templates."""
+    """With every sentence replaced by its id, no message's English is left on the page outside the templates."""
     found, judged = page_of(write(tmp_path, *anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
     page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)

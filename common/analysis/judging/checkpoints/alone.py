@@ -6,10 +6,10 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.facts import KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.comparison_cells import runs_note
+from common.content.messages import Message, message
 
 Scaled = dict[Scaling, dict[tuple, Row]]
 
@@ -24,15 +24,15 @@ def alone(here: Evidence) -> Checkpoint:
         Proof("weak", bool(scaled["weak"]), [here.command("dp"), here.command("ddp")]),
         Proof("strong", bool(scaled["strong"]), _for_strong(here)),
     ]
-    quizzes = [_batches(here), Quiz(finding("quiz.scaling"), _scaling(scaled))]
+    quizzes = [_batches(here), Quiz(message("quiz.scaling"), _scaling(scaled))]
     return Checkpoint("alone", proofs, _given(here), quizzes, _table(scaled))
 
 
-def _given(here: Evidence) -> list[Finding]:
+def _given(here: Evidence) -> list[Message]:
     """What `--batch-size` was in 03 and in 04."""
     rows = [row for row in (here.row("dp"), here.row("ddp")) if row]
     return [
-        finding(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,
+        message(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,
                 per_device=row.record.config.per_device_batch_size)
         for row in rows
     ]  # fmt: skip
@@ -41,7 +41,7 @@ def _given(here: Evidence) -> list[Finding]:
 def _batches(here: Evidence) -> Quiz:
     devices, share = here.devices, here.model.config.per_device_batch_size
     values = {"devices": devices, "share": share, "batch": share * devices}
-    return Quiz(finding("quiz.batches", **values), [finding("solution.batches", **values)])
+    return Quiz(message("quiz.batches", **values), [message("solution.batches", **values)])
 
 
 def _for_strong(here: Evidence) -> list[str]:
@@ -72,10 +72,10 @@ def _with_speed_up(group: Group) -> dict[tuple, Row]:
     return {(row.method, row.devices): row for row in rows if row.devices > 1 and row.speed_up}
 
 
-def _scaling(scaled: Scaled) -> list[Finding]:
+def _scaling(scaled: Scaled) -> list[Message]:
     both = [(row, scaled["strong"][at]) for at, row in scaled["weak"].items() if at in scaled["strong"]]
-    pairs = [finding("own.both", row=weak.name, weak=weak.speed_up, strong=strong.speed_up) for weak, strong in both]
-    return [*([finding("solution.both", pairs=pairs)] if pairs else []), finding("solution.scaling")]
+    pairs = [message("own.both", row=weak.name, weak=weak.speed_up, strong=strong.speed_up) for weak, strong in both]
+    return [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
 
 
 def _table(scaled: Scaled) -> Table | None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.changes import Change
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.climb import outcome_of, what
+from common.content.messages import Message, message
 
 MAX_TOLD = 4
 KEEP, DROP = ("kept", "faster"), ("slower", "failed")
@@ -23,7 +23,7 @@ SWITCHES = {" --channels-last": "memory_format", " --fused-optimizer": "fused_op
 class Tried:
     """A switch, and what came of it."""
 
-    what: Finding | str
+    what: Message | str
     outcome: str
     rounds: int
     """Runs with the switch and without it, whichever are fewer."""
@@ -39,7 +39,7 @@ def optimising(here: Evidence) -> Checkpoint:
     ]
     told = [change.sentence for change in _changes(here)] + [effect.sentence for effect in here.effects]
     figures = [*(climb.lines[:1] if climb else []), *told][:MAX_TOLD]
-    return Checkpoint("optimising", proofs, figures, [Quiz(finding("quiz.keep"), _keep(tried))])
+    return Checkpoint("optimising", proofs, figures, [Quiz(message("quiz.keep"), _keep(tried))])
 
 
 def _changes(here: Evidence) -> list[Change]:
@@ -54,7 +54,7 @@ def _tried(here: Evidence) -> list[Tried]:
     climb = here.across.climb
     rungs = [Tried(what(rung), outcome_of(rung), _rounds(rung.row)) for rung in (climb.ladder.rungs if climb else [])]
     changed = [
-        Tried(finding("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
+        Tried(message("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
               _rounds(change.pair.before, change.pair.after))
         for change in _changes(here)
     ]  # fmt: skip
@@ -66,13 +66,13 @@ def _rounds(*rows: Row | None) -> int:
     return min(len(row.runs) if row else 0 for row in rows)
 
 
-def _keep(tried: Sequence[Tried]) -> list[Finding]:
+def _keep(tried: Sequence[Tried]) -> list[Message]:
     """What to keep, what to drop, and what nobody can tell yet; a switch that was tried twice is named once."""
-    sorts: dict[str, list[Finding | str]] = {"keep": [], "drop": [], "open": []}
+    sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
     for one in tried:
         sorts["keep" if one.outcome in KEEP else "drop" if one.outcome in DROP else "open"].append(one.what)
-    return [*(finding(f"solution.{sort}", switches=found) for sort, found in sorts.items() if found),
-            finding("solution.rule")]  # fmt: skip
+    return [*(message(f"solution.{sort}", switches=found) for sort, found in sorts.items() if found),
+            message("solution.rule")]  # fmt: skip
 
 
 def _in_turn(here: Evidence) -> str:

@@ -9,7 +9,6 @@ from typing import Literal
 from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.across_groups import AcrossGroups
 from common.analysis.judging.cells import Table
 from common.analysis.judging.group_why import GroupWhy
@@ -17,6 +16,7 @@ from common.analysis.judging.options_effect import Effect
 from common.analysis.judging.proposals import training_command
 from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.reading.folder import Folder
+from common.content.messages import Message, message
 from common.records import Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
@@ -31,21 +31,21 @@ class Proof:
     is_there: bool
     commands: Sequence[str] = ()
     """What makes the record that is missing."""
-    hint: Finding | None = None
+    hint: Message | None = None
     """What to do while the commands run."""
 
     @property
-    def told(self) -> Finding:
+    def told(self) -> Message:
         """What is proven."""
-        return finding(f"proof.{self.id}")
+        return message(f"proof.{self.id}")
 
 
 @dataclass(frozen=True)
 class Quiz:
     """A question, and its answer in the reader's own numbers as far as there are any."""
 
-    question: Finding
-    answer: Sequence[Finding]
+    question: Message
+    answer: Sequence[Message]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Checkpoint:
 
     id: str
     proofs: Sequence[Proof]
-    figures: Sequence[Finding]
+    figures: Sequence[Message]
     """The reader's own."""
     quizzes: Sequence[Quiz]
     table: Table | None = None
@@ -66,14 +66,14 @@ class Checkpoint:
         return "done" if all(there) else "partly" if any(there) else "not_yet"
 
     @property
-    def title(self) -> Finding:
+    def title(self) -> Message:
         """Its name in the exercise."""
-        return finding(f"checkpoint.{self.id}")
+        return message(f"checkpoint.{self.id}")
 
     @property
-    def to_run(self) -> list[tuple[Finding, list[str]]]:
+    def to_run(self) -> list[tuple[Message, list[str]]]:
         """What is missing, and the commands for it; each command once."""
-        found: list[tuple[Finding, list[str]]] = []
+        found: list[tuple[Message, list[str]]] = []
         seen: set[str] = set()
         for proof in self.proofs:
             commands = [command for command in proof.commands if command not in seen]
@@ -83,10 +83,10 @@ class Checkpoint:
         return found
 
     @property
-    def progress(self) -> Finding:
+    def progress(self) -> Message:
         """The state in words: `partly: 2 of 3`."""
         there = sum(proof.is_there for proof in self.proofs)
-        return finding(f"checkpoint_state.{self.state}", there=there, of=len(self.proofs))
+        return message(f"checkpoint_state.{self.state}", there=there, of=len(self.proofs))
 
 
 @dataclass(frozen=True)

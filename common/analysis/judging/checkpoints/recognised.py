@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from common.analysis.findings import Finding, finding
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
+from common.content.messages import Message, message
 from common.records import Failure, FailureKind, FaultName, FaultRecord, Record
 
 LOST_RANK: Sequence[FailureKind] = ("communication", "hang")
@@ -26,33 +26,33 @@ def recognised(here: Evidence) -> Checkpoint:
     named, long = faults_named(here), here.command("ddp", epochs=LONG)
     solved = {record.fault for record in here.folder.faults if record.is_solved}
     proofs = [
-        Proof("stopped", bool(named["interrupted"]), [long], finding("proof_hint.stopped")),
+        Proof("stopped", bool(named["interrupted"]), [long], message("proof_hint.stopped")),
         Proof("lost_rank", any(named[kind] for kind in LOST_RANK) or bool(solved & OF_A_RANK),
-              [long + WAITING, STOPPING], finding("proof_hint.lost_rank")),
+              [long + WAITING, STOPPING], message("proof_hint.lost_rank")),
         *_too_large(here, bool(named["out_of_memory"] or solved & OF_MEMORY)),
         Proof("cured", bool(solved) or any(_is_cured(record, here.records) for record in here.records),
               [here.command("ddp")]),
     ]  # fmt: skip
     kinds = [
-        finding("own.kind", kind=finding(f"failure_kind.{kind}"), count=count) for kind, count in named.most_common()
+        message("own.kind", kind=message(f"failure_kind.{kind}"), count=count) for kind, count in named.most_common()
     ]
-    own = [finding("own.faults", kinds=kinds)] if kinds else []
+    own = [message("own.faults", kinds=kinds)] if kinds else []
     if solved:
-        own.append(finding("faults.solved", solved=len(solved), count=len(_caused(here))))
+        own.append(message("faults.solved", solved=len(solved), count=len(_caused(here))))
     newest = next((record.failure for record in reversed(here.records) if record.failure), None)
-    read = _read(newest) if newest else [finding("solution.no_failure")]
+    read = _read(newest) if newest else [message("solution.no_failure")]
     quizzes = [
-        Quiz(finding("quiz.newest"), read),
-        Quiz(finding("quiz.stands_still"), [finding("solution.stands_still")]),
+        Quiz(message("quiz.newest"), read),
+        Quiz(message("quiz.stands_still"), [message("solution.stands_still")]),
     ]
     return Checkpoint("faults", proofs, own, quizzes)
 
 
-def _read(failure: Failure) -> list[Finding]:
+def _read(failure: Failure) -> list[Message]:
     """What a record says of its fault; message and advice as they were written."""
-    kind = finding(f"failure_kind.{failure.kind}")
-    found = finding("solution.newest", kind=kind, rank=failure.rank, message=failure.message)
-    return [found, finding("solution.cure", advice=failure.advice)]
+    kind = message(f"failure_kind.{failure.kind}")
+    found = message("solution.newest", kind=kind, rank=failure.rank, message=failure.message)
+    return [found, message("solution.cure", advice=failure.advice)]
 
 
 def _caused(here: Evidence) -> list[FaultRecord]:
@@ -73,7 +73,7 @@ def _too_large(here: Evidence, is_there: bool) -> list[Proof]:
     fits = config.per_device_batch_size * used.capacity_bytes / used.memory.peak_allocated_bytes
     batch = 2 ** int(2 * fits).bit_length()
     command = f"python 02_baseline_single_gpu.py --model {config.model} --batch-size {batch}"
-    return [Proof("out_of_memory", is_there, [command], finding("proof_hint.out_of_memory"))]
+    return [Proof("out_of_memory", is_there, [command], message("proof_hint.out_of_memory"))]
 
 
 def _is_cured(failed: Record, records: Sequence[Record]) -> bool:
