@@ -83,7 +83,7 @@ def reduce_times(record: Record) -> RawTimes:
         first_step_excess_seconds=float(np.median(left_out) - np.median(steps)) if len(left_out) else None,
         typical_step=median_of(steps.tolist()),
         longest_step=float(steps.max()),
-        data_wait_share=max(map(_share, waits.sum(axis=1), of_ranks.sum(axis=1))),
+        data_wait_share=max(_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)),
         core_wait_share=max(
             (_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds)) for rank in counted), default=None
         ),
