@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common.formats import CORE_OF, FORMS, Written
+from common.records.methods import METHODS
 
 LANGUAGES = ("en", "zh-TW")
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
@@ -32,9 +33,15 @@ def language_of(environment: Mapping[str, str] = os.environ) -> str:
 
 @cache
 def sentences(language: str = "en") -> dict[str, str]:
-    """Every sentence of a language by its id, `verdict.faster`."""
+    """Every sentence of a language by its id, `verdict.faster`; the methods' names are those of their table."""
+    named = [method for method in METHODS.values() if method.short]
+    names = {id: text for method in named for id, text in (
+        (f"short.{method.name}", method.short),
+        (f"method.{method.name}", method.title),
+        (f"row.{method.name}", f"{method.short} × {{devices}}"),
+    )}  # fmt: skip
     texts = ((TEMPLATES / f"{name}.{language}.toml").read_text(encoding="utf-8") for name in CATALOGUES)
-    return {id: sentence for text in texts for id, sentence in _flat("", tomllib.loads(text))}
+    return names | {id: sentence for text in texts for id, sentence in _flat("", tomllib.loads(text))}
 
 
 def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:

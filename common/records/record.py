@@ -8,13 +8,12 @@ from typing import Literal
 from pydantic import model_validator
 
 from common.records.host import Environment, Requirement, World, joint_model
+from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
-from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Method, Part, Texts
-
-STEP_OF: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}
+from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Part, Texts
 
 
 class Record(Part):
@@ -23,7 +22,7 @@ class Record(Part):
     kind: Literal["run"] = "run"
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
-    step: Literal["02", "03", "04"]
+    step: Step
     method: Method
     status: Literal["completed", "failed", "interrupted"]
     failure: Failure | None = None
@@ -76,8 +75,10 @@ class Record(Part):
                 raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
             if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
                 raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
-            if trace.core_wait_seconds and len(trace.core_wait_seconds) != len(self.epochs):
+            if {len(trace.core_wait_seconds), len(trace.steal_seconds)} - {0, len(self.epochs)}:
                 raise ValueError(f"rank {trace.rank}: waits for a core do not match {len(self.epochs)} epochs")
+            if len(trace.steal_seconds) != len(trace.busy_core_seconds):
+                raise ValueError(f"rank {trace.rank}: stolen time without the time that the cores worked")
         ranks = [trace.rank for trace in self.ranks]
         if len(set(ranks)) < len(ranks):
             raise ValueError(f"a rank twice among {ranks[:8]}")
@@ -95,12 +96,12 @@ class Record(Part):
         compared with it."""
         if self.status != "completed":
             return self
-        devices, processes = self.world.devices, self.world.processes
-        if self.step != STEP_OF[self.method]:
-            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {STEP_OF[self.method]}")
-        if self.method == "single" and devices > 1:
-            raise ValueError(f"method single on {devices} devices")
-        if processes != (devices if self.method == "ddp" else 1):
+        method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
+        if self.step != method.step:
+            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {method.step}")
+        if devices > 1 and not method.is_parallel:
+            raise ValueError(f"method {self.method} on {devices} devices")
+        if processes != method.processes(devices):
             raise ValueError(f"method {self.method} on {devices} devices in {processes} processes")
         if len(self.ranks) != processes:
             raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")

@@ -13,8 +13,10 @@ from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
+from common.measuring.core_wait import Losses
 from common.records import (
     MAX_TEXTS,
+    METHODS,
     Anatomy,
     DeviceUse,
     Epoch,
@@ -30,8 +32,6 @@ from common.records import (
     Validation,
 )
 from common.training.epoch import EpochResult
-
-STEPS: dict[Method, Literal["02", "03", "04"]] = {"single": "02", "dp": "03", "ddp": "04"}
 
 
 class Recorder:
@@ -59,6 +59,8 @@ class Recorder:
             checksums=[],
             core_wait_seconds=[],
             throttled_periods=[],
+            steal_seconds=[],
+            busy_core_seconds=[],
         )
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
@@ -76,12 +78,17 @@ class Recorder:
         self.trace.samples.append(len(result.indices))
         self.trace.checksums.append(checksum)
 
-    def waited(self, seconds: float | None, throttled_periods: int | None) -> None:
-        """Enter how long this rank waited for a core in the last epoch, and how often its quota was the reason."""
-        if seconds is not None:
-            self.trace.core_wait_seconds.append(seconds)
-        if throttled_periods is not None:
-            self.trace.throttled_periods.append(throttled_periods)
+    def lost(self, losses: Losses) -> None:
+        """Enter what others took of this rank's cores in the last epoch."""
+        counted = {
+            "core_wait_seconds": losses.wait_seconds,
+            "throttled_periods": losses.throttled_periods,
+            "steal_seconds": losses.steal_seconds,
+            "busy_core_seconds": losses.busy_core_seconds,
+        }
+        for name, value in counted.items():
+            if value is not None:
+                getattr(self.trace, name).append(value)
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""
@@ -115,7 +122,7 @@ class Recorder:
     def _record(self, status: Literal["completed", "failed", "interrupted"], **more) -> Record:
         return Record(
             run_id=self.run_id,
-            step=STEPS[self.method],
+            step=METHODS[self.method].step,
             method=self.method,
             status=status,
             command=command_line(self.place.world),
@@ -141,4 +148,4 @@ class Recorder:
         config, world = self.config, self.place.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        return f"{STEPS[self.method]}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
+        return f"{METHODS[self.method].step}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
@@ -19,6 +19,7 @@ from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.statistics.estimates import Estimate, ratio
 from common.content.messages import Message, message
+from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -48,8 +49,8 @@ def answer_of(group: Group, checks: Checks) -> Answer | None:
     rows = contenders(group.rows)
     takers = turn_takers(group.rows)
     if takers and not any(row.speed_up for row in rows):
-        rows = [*(row for row in rows if row.method == "single"), *takers]
-    rows = sorted((row for row in rows if row in checks), key=lambda row: METHOD_ORDER[row.method])
+        rows = [*(row for row in rows if not row.is_parallel), *takers]
+    rows = sorted((row for row in rows if row in checks), key=lambda row: method_order(row.method))
     if not rows:
         return None
     return Answer(rows, _table(rows, checks), why(rows, ledgers(group)), _unsure(rows, checks))
@@ -80,7 +81,7 @@ def _table(rows: list[Row], checks: Checks) -> Table:
         ("answer_gpu_memory" if on_gpu else "answer_process_memory", "memory"),
         *([("answer_energy", "energy")] if has_energy else []),
     )
-    one = next((row for row in rows if row.method == "single" and len(rows) > 1), None)
+    one = next((row for row in rows if not row.is_parallel and len(rows) > 1), None)
     lines = []
     for row in rows:
         cells = [name_cell(row), _speed(row, one, checks), _memory(row, one)]
@@ -90,11 +91,11 @@ def _table(rows: list[Row], checks: Checks) -> Table:
 
 def name_here(row: Row) -> RowName | Message | None:
     """A row's name; of one device what it is here, as the headline says it."""
-    return message("one.capital", one=device_here(row)) if row.method == "single" else row.name
+    return row.name if row.is_parallel else message("one.capital", one=device_here(row))
 
 
 def _name_within(row: Row) -> RowName | Message | None:
-    return device_here(row) if row.method == "single" else row.name
+    return row.name if row.is_parallel else device_here(row)
 
 
 def name_cell(row: Row) -> Cell:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from common.analysis.comparing.batches import BatchSeries
 from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
-from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import ENOUGH_RUNS
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.statistics.estimates import Estimate
 from common.content.messages import Message, message
-from common.records import Method
+from common.records import METHODS, Method
 
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
 ONE = RowName("single", 1)
-QUOTIENTS: tuple[tuple[Method, Method], ...] = (("dp", "single"), ("ddp", "single"), ("dp", "ddp"))
-"""Whose throughput over whose."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,11 @@ class CatchingUp:
 def catching_up(series: BatchSeries) -> CatchingUp:
     """What a series shows: who is faster from which batch on, until when launches bind, and what was predicted."""
     key, predicted = series.key, predicted_crossing(series)
-    names: dict[Method, RowName] = {method: RowName(method, series.devices) for method in ("dp", "ddp")}
+    parallel = _parallel(series)
+    names: dict[Method, RowName] = {method: RowName(method, series.devices) for method in parallel}
     lines = [
-        *_reached("faster", series, ("dp", "single"), 1),
-        *_reached("faster", series, ("ddp", "single"), 1),
-        *_reached("near", series, ("dp", "ddp"), NEAR),
+        *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
+        *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
         *([_prediction(names["dp"], predicted, measured_crossing(series))] if predicted else []),
         *[message("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
@@ -54,13 +53,17 @@ def catching_up(series: BatchSeries) -> CatchingUp:
     return CatchingUp(series, title, lines, _table(series), predicted)
 
 
+def _parallel(series: BatchSeries) -> list[Method]:
+    return [method for method in METHODS if METHODS[method].is_parallel and method in series.rows]
+
+
 def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Iterator[Message]:
     """From which batch on the whole interval of the ratio is above `limit`; the ratios as they were measured, without
     any certainty, where some rest on fewer than three runs."""
     ratios = series.ratios(*methods)
     if not ratios:
         return
-    name, other = (ONE if method == "single" else RowName(method, series.devices) for method in methods)
+    name, other = (_name(series, method) for method in methods)
     if not all(ratio.interval for ratio in ratios.values()):
         points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
         runs = {len(series.rows[method][batch].runs) for method in methods for batch in ratios}
@@ -89,8 +92,9 @@ def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
 
 def _launches(series: BatchSeries) -> Iterator[Message]:
     """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
-    for method in ("single", "dp"):  # a rank of DDP that idles may wait for the others
-        rows = series.rows.get(method, {})
+    for method in METHODS:
+        # a rank that idles may wait for the others
+        rows = {} if METHODS[method].synchronises_gradients else series.rows.get(method, {})
         idle = {batch: row.anatomy.idle_share for batch, row in rows.items() if row.anatomy}
         known = {batch: share for batch, share in idle.items() if share is not None}
         if len(known) < 2:
@@ -99,8 +103,12 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
         free = [batch for batch in known if batch > max(bound, default=0)]
         how = "never" if not bound else "until" if free else "always"
         last, batch = max(bound, default=min(known)), min(free, default=max(known))
-        name = ONE if method == "single" else RowName(method, series.devices)
+        name = _name(series, method)
         yield message(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
+
+
+def _name(series: BatchSeries, method: Method) -> RowName:
+    return RowName(method, series.devices) if METHODS[method].is_parallel else ONE
 
 
 def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> Message:
@@ -120,14 +128,16 @@ def _prediction(name: RowName, found: Predicted, measured: Measured | None) -> M
 
 def _table(series: BatchSeries) -> Table:
     """A line for each batch. Throughput is that of one device."""
-    methods = [method for method in METHOD_ORDER if method in series.rows]
-    quotients = [(over, under) for over, under in QUOTIENTS if series.ratios(over, under)]
+    methods = [method for method in METHODS if method in series.rows]
+    pairs = [*((method, "single") for method in _parallel(series)), *combinations(_parallel(series), 2)]
+    quotients = [pair for pair in pairs if series.ratios(*pair)]
     ratios = [series.ratios(over, under) for over, under in quotients]
     shown: list[Column] = columns(
         ("per_device_batch", "global-batch"),
-        *[(f"{method}_per_device", "throughput") for method in methods],
-        *[(f"{over}_over_{under}", "speed-up") for over, under in quotients],
-    )
+        *[(f"per_device.{method}" if METHODS[method].is_parallel else "one_device", "throughput")
+          for method in methods],
+        *[(f"quotient.{over}/{under}", "speed-up") for over, under in quotients],
+    )  # fmt: skip
     lines = []
     for batch in series.batches:
         speeds = [_per_device(series, method, batch) for method in methods]

@@ -25,6 +25,7 @@ from common.analysis.judging.ledger_items import (
 )
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 from common.content.messages import Message, message
+from common.records import METHODS, method_order
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Ledger:
 def ledgers(group: Group) -> list[Ledger]:
     """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in contenders(group.rows)}
-    found = [rows[method] for method in ("dp", "ddp") if method in rows]
+    found = sorted(rows.values(), key=lambda row: method_order(row.method))
     found = [row for row in found if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_ledger(row, rows.get("ddp")) for row in found]
 
@@ -73,7 +74,7 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
-    of_method = items_of_dp(row, ideal, smaller) if row.method == "dp" else items_of_ddp(row)
+    of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)
     late = waits(row, ideal, measured)
     # What cannot be told from nothing is no part of the loss that anybody could name.
     known = [item for item in (smaller, data_path(row), *of_method) if item and not item.may_be_nothing]
@@ -83,7 +84,7 @@ def _ledger(row: Row, ddp: Row | None) -> Ledger:
     of_means = [] if beside else [ideal.interval, measured.interval]
     ends = ends_of(rest, *of_means, *(item.interval for item in known))
     # Prices are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
-    id = "hidden" if row.method == "dp" and row.on_gpu and ends and ends[1] < 0 else "rest"
+    id = "hidden" if METHODS[row.method].has_replicas and row.on_gpu and ends and ends[1] < 0 else "rest"
     return Ledger(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
 
 
@@ -112,7 +113,7 @@ def _priced(item: Item) -> Message:
 
 def verdict(book: Ledger) -> Message:
     """What more than half of the loss is: the host's work, the bytes over the link, or neither."""
-    if book.row.method != "dp":
+    if not METHODS[book.row.method].has_replicas:
         return message("nothing")
     if not book.row.on_gpu:
         return message("ledger.one_clock")

@@ -69,6 +69,6 @@ def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
-        if row.method == "ddp" and not row.has_default_options and row.is_valid:
+        if row.options and row.is_valid:
             alike.setdefault(row.terms, []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]

@@ -9,7 +9,7 @@ from common.analysis.comparing.utilisation import copy_seconds, phase_rate
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content.messages import Message, message
-from common.records import PhaseName
+from common.records import METHODS, PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
 """Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
@@ -115,7 +115,7 @@ def bound(row: Row) -> Message:
     values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
     if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
         return message("bound.data", **values)
-    if row.method == "ddp" and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
+    if METHODS[row.method].synchronises_gradients and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
         return message("bound.exchange", **values)
     if anatomy.idle_share > MAX_IDLE:
         return message("bound.launches", **values)
@@ -131,9 +131,10 @@ def data_path_cost(row: Row) -> Message:
 def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
     exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
+    synchronises = METHODS[row.method].synchronises_gradients
     outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
     values = {
-        "what": message(f"exposed.{row.method}"),
+        "what": message("exposed.gradients" if synchronises else "exposed.replicas"),
         "row": row.name,
         "exposed": exposed,
         "share": row.anatomy.exposed_share,
@@ -141,7 +142,7 @@ def exposed_cost(row: Row) -> Message:
         "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
     # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
-    how = "adds_from_idle" if row.method == "ddp" and row.on_gpu else "adds"
+    how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)
 

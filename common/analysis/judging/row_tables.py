@@ -24,8 +24,8 @@ def options_table(found: list[Effect], checks: Checks) -> Table | None:
     for standard, tried in by_standard(found[:MAX_LINES]).items():
         head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
         speed = speed_cell(standard, troubles(checks[standard], "speed"))
-        lines.append(Line([head, speed, NOTHING, NOTHING, NOTHING], "ddp", standard.name))
-        lines += [Line(_effect_cells(effect, checks), "ddp", effect.row.name) for effect in tried]
+        lines.append(Line([head, speed, NOTHING, NOTHING, NOTHING], standard.method, standard.name))
+        lines += [Line(_effect_cells(effect, checks), effect.row.method, effect.row.name) for effect in tried]
     return Table("options", shown, lines, hint=message("hint.options"))
 
 

@@ -12,6 +12,7 @@ from common.analysis.judging import history_checks, machine_checks
 from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
 from common.content.messages import message
+from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
@@ -30,7 +31,7 @@ def check_run(run: Run) -> list[Check]:
 def _parity(run: Run) -> Check:
     parity = run.record.parity
     if parity is None:
-        alone = run.record.method == "single"
+        alone = not METHODS[run.record.method].is_parallel
         return answer("parity", "not applicable" if alone else "not measured", "one_device" if alone else "missing")
     if parity.outcome == "not applicable":
         return answer("parity", "not applicable", "one_device")

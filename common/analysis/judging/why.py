@@ -14,7 +14,7 @@ from common.analysis.judging.reasons import MAX_IDLE, what_a_new_thread_lacks
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
 from common.content.messages import Message, message
-from common.records import PhaseName
+from common.records import METHODS, PhaseName
 
 WORTH_SAYING = 0.1
 """Share of what a step loses from which a cause is named; or of a step, for the phase of a step without experiments."""
@@ -23,7 +23,7 @@ NOTHING = message("nothing")
 
 def why(rows: list[Row], books: list[Ledger]) -> list[Message]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
-    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or row.method == "single")}
+    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     book_of = {book.row: book for book in books}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
@@ -87,7 +87,7 @@ def _takes(row: Row, book: Ledger | None, causes: list[Message]) -> Message:
     idle = row.anatomy.idle_share or 0.0
     if causes and book and book.items[-1].id == "hidden" and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
-    over_link = copy_seconds(row) if row.method == "dp" and causes else None
+    over_link = copy_seconds(row) if METHODS[row.method].has_replicas and causes else None
     is_over_link = _main_reason(book) == "ledger.bytes"
     return message(
         "why.takes",
@@ -109,7 +109,7 @@ def _causes(row: Row, book: Ledger | None, said: Item | None) -> list[Message]:
         items = [item for item in book.items[:-1] if item.interval and item.seconds >= least and item != said]
     else:
         of_dp = {"new_threads": row.anatomy.new_threads_cost, "new_replicas": row.anatomy.new_replicas_cost}
-        prices = of_dp if row.method == "dp" else {"exchange": row.anatomy.exposed}
+        prices = of_dp if METHODS[row.method].has_replicas else {"exchange": row.anatomy.exposed}
         items = [Item(id, cost.value, cost.interval) for id, cost in prices.items() if is_cost(cost)]
     items.sort(key=lambda item: (item.id != "exchange", -item.seconds))
     plans = message("why.plans") if what_a_new_thread_lacks(row).id != "nothing" else NOTHING

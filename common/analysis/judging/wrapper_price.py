@@ -11,6 +11,7 @@ from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.content.messages import Message, message
+from common.records import METHODS
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class WrapperPrice:
 
 def wrapper_price(group: Group) -> WrapperPrice:
     """Every wrapped row on one device against plain training of the same group."""
-    rows = [row for row in group.main_rows if row.devices == 1 and row.method != "single" and row.speed_up]
-    lines = [_price(row) for row in rows]
-    return WrapperPrice(lines, [] if {"dp", "ddp"} <= {row.method for row in rows} else list(_commands(group)))
+    rows = [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
+    lines, wrapped = [_price(row) for row in rows], {name for name in METHODS if METHODS[name].is_parallel}
+    return WrapperPrice(lines, [] if wrapped <= {row.method for row in rows} else list(_commands(group)))
 
 
 def _price(row: Row) -> Message:
@@ -36,9 +37,8 @@ def _price(row: Row) -> Message:
 
 
 def _commands(group: Group) -> Iterator[str]:
-    """02, 03 and 04 on one device, so that their records land in this very group."""
+    """Every method on one device, so that their records land in this very group."""
     record, checks = group.rows[0].record, group.rows[0].tables.probed
-    yield training_command(record, "single", checks)
-    if not record.config.compile:  # step 03 has no --compile
-        yield training_command(record, "dp", checks)
-    yield training_command(record, "ddp", checks)
+    for name, method in METHODS.items():
+        if not (record.config.compile and method.has_replicas):  # step 03 has no --compile
+            yield training_command(record, name, checks)

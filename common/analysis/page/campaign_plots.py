@@ -8,11 +8,11 @@ from common.analysis.comparing.rows import Row
 from common.analysis.judging.catching_up import CatchingUp
 from common.analysis.judging.climb import Climb, outcome_of, what
 from common.analysis.page.charts import bar_chart, draw_bars, draw_line, label_end, line_chart, titled
-from common.analysis.page.drawing import CARD, COLOURS, INK, Plot
+from common.analysis.page.drawing import CARD, INK, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.formats import gib
-from common.records import Method
+from common.records import METHODS, Method
 
 
 def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
@@ -31,7 +31,9 @@ def _over_batches(name: str, found: CatchingUp, words: Wording) -> Plot:
     unit, form, values_of = kinds[name]
     figure, axes = line_chart(words.say("figure.per_device_batch"), words.say(unit))
     shown = []
-    for method in series.rows if name == "throughput" else ("dp", "ddp"):
+    for method in series.rows:
+        if name == "speed_up" and not METHODS[method].is_parallel:
+            continue
         label, values = words.say(f"short.{method}"), values_of(method)
         if values:
             draw_line(axes, values, method, label)
@@ -40,7 +42,9 @@ def _over_batches(name: str, found: CatchingUp, words: Wording) -> Plot:
         axes.axhline(1, color=INK, linewidth=1)
         predicted = found.predicted.batch if found.predicted else 0
         if series.batches[0] <= predicted <= series.batches[-1]:
-            axes.axvline(predicted, color=COLOURS["dp"], linestyle=":", label=words.say("figure.predicted_crossing"))
+            axes.axvline(
+                predicted, color=METHODS["dp"].colour, linestyle=":", label=words.say("figure.predicted_crossing")
+            )
     axes.set_xscale("log", base=2)
     axes.set_xticks(series.batches, [str(batch) for batch in series.batches])
     axes.minorticks_off()
@@ -60,8 +64,8 @@ def draw_ladder(found: Climb | None, words: Wording) -> Plot | None:
     right = 1.25 * max(speed.value for speed in speeds)
     lines = [name.replace(": ", ":\n", 1) for name in names]
     figure, axes = bar_chart(lines, words.say("figure.more_is_better"), 1.15 * len(bars), right)
-    kept, dropped = {"facecolor": COLOURS["ddp"]}, {"facecolor": CARD, "hatch": "////"}
-    looks = [{"edgecolor": COLOURS["ddp"], **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
+    kept, dropped = {"facecolor": METHODS["ddp"].colour}, {"facecolor": CARD, "hatch": "////"}
+    looks = [{"edgecolor": METHODS["ddp"].colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
     draw_bars(axes, speeds, looks)
     for height, (row, *_) in enumerate(bars):
         label_end(axes, row.throughput.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from common.analysis.comparing.rows import Row
-from common.analysis.page.drawing import CARD, COLOURS, INK, MARKERS, MUTED, Plot
+from common.analysis.page.drawing import CARD, INK, MUTED, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
-from common.records import Method
+from common.records import METHODS, Method
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -90,8 +90,8 @@ def draw_line(
     """A method's points with their intervals."""
     values = [point.value for point in points.values()]
     usual = {"markersize": 5, "capsize": 4, "linewidth": 1.6}
-    axes.errorbar(list(points), values, yerr=_reach(points.values()), color=COLOURS[method], marker=MARKERS[method],
-                  label=label, **usual | look)  # fmt: skip
+    look = usual | {"color": METHODS[method].colour, "marker": METHODS[method].marker, "label": label} | look
+    axes.errorbar(list(points), values, yerr=_reach(points.values()), **look)
 
 
 def mark(axes: Axes, value: float, height: float, line: str = "-") -> None:

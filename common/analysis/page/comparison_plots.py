@@ -8,7 +8,6 @@ from matplotlib.patches import Patch
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.peak_memory import STATIC_PARTS
-from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.answer import Answer, name_here
 from common.analysis.judging.options_effect import Effect
@@ -24,10 +23,11 @@ from common.analysis.page.charts import (
     mark,
     titled,
 )
-from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, Plot
+from common.analysis.page.drawing import INK, MUTED, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMS, number
+from common.records import METHODS, method_order
 
 MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""
@@ -39,7 +39,7 @@ REST_SHADE = 0.22
 
 def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     """A bar for each row's speed-up; a dashed mark where as many devices would ideally be."""
-    rows = [row for row in answer.rows if row.method == "single" or row.speed_up] if answer else []
+    rows = [row for row in answer.rows if row.speed_up or not row.is_parallel] if answer else []
     if not any(row.speed_up for row in rows):
         return None
     one = next(row for row in rows if row.speed_up).baseline
@@ -111,7 +111,7 @@ def draw_scaling(group: Group, words: Wording) -> Plot | None:
     most = max(row.devices for row in rows)
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label=words.say("figure.ideal"))
     lines: dict[tuple, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (METHOD_ORDER[row.method], row.record.world.nodes, row.devices)):
+    for row in sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)):
         lines.setdefault((row.method, row.record.world.nodes), []).append(row)
     for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.say(f"short.{method}")
@@ -144,7 +144,7 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
         part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in STATIC_PARTS
     }
     parts[f"rest{kind}"] = [max(0.0, peak - sum(sizes)) for peak, *sizes in zip(peaks, *parts.values(), strict=True)]
-    colours = [COLOURS[row.method] for row, _ in bars]
+    colours = [METHODS[row.method].colour for row, _ in bars]
     draw_stack(axes, parts, lambda part: {"color": colours, "alpha": shades[part]})
     for height, peak in enumerate(peaks):
         label_end(axes, peak, height, number(peak))
@@ -162,8 +162,8 @@ def draw_loss(group: Group, words: Wording) -> Plot | None:
     figure, axes = line_chart(words.say("figure.epoch"), words.say("figure.mean_loss"))
     for row in rows:
         epochs = row.epochs_table
-        axes.plot(epochs["epoch"], epochs["mean_loss"].astype(float), color=COLOURS[row.method], markersize=5,
-                  marker=MARKERS[row.method], linestyle="-" if row.is_valid else ":",
+        axes.plot(epochs["epoch"], epochs["mean_loss"].astype(float), color=METHODS[row.method].colour, markersize=5,
+                  marker=METHODS[row.method].marker, linestyle="-" if row.is_valid else ":",
                   label=words.text(row.name))  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     if len(rows) <= 8:
@@ -182,14 +182,14 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     lines = [name.replace(" --", "\n--") for name in names]
     figure, axes = bar_chart(lines, words.say("figure.times_defaults"), len(names))
     axes.axvline(1, color=INK, linewidth=1)
-    axes.plot([ratio.value for ratio in ratios], range(len(ratios)), "o", color=COLOURS["ddp"], markersize=5)
-    draw_intervals(axes, ratios, COLOURS["ddp"])
+    axes.plot([ratio.value for ratio in ratios], range(len(ratios)), "o", color=METHODS["ddp"].colour, markersize=5)
+    draw_intervals(axes, ratios, METHODS["ddp"].colour)
     values = [FORMS["×"](ratio.value) for ratio in ratios]
     return titled(words, "options", figure, zip(names, values, strict=True))
 
 
 def _colour(row: Row) -> dict:
-    return {"color": COLOURS[row.method]}
+    return {"color": METHODS[row.method].colour}
 
 
 def _names(rows: list[Row], words: Wording) -> list[str]:

@@ -17,6 +17,7 @@ from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.errors import UsageError
 from common.formats import without_controls
+from common.records import METHODS
 from common.records.files import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
@@ -86,7 +87,7 @@ def engine_of(words: Wording) -> Environment:
         "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"say": words.say, "max_listed": MAX_LISTED}
+    engine.globals |= {"say": words.say, "max_listed": MAX_LISTED, "methods": METHODS.values()}
     return engine
 
 

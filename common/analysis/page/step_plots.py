@@ -10,14 +10,14 @@ from common.analysis.comparing.groups import Group
 from common.analysis.judging.ledger import Ledger
 from common.analysis.page.charts import bar_chart, draw_stack, flagged, hatched, label_end, line_chart, mark, titled
 from common.analysis.page.comparison_plots import MAX_BARS
-from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
 from common.formats import FORMS
-from common.records import AllReduce, PhaseName
+from common.records import METHODS, AllReduce, PhaseName
 
 ITEM_COLOURS = {
-    "ideal": COLOURS["single"],
+    "ideal": METHODS["single"].colour,
     "smaller_batch": PHASE_COLOURS["optimizer"],
     "slowed": PHASE_COLOURS["optimizer"],
     "data_path": PHASE_COLOURS["copy"],
@@ -118,7 +118,7 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
     lines = [("bus", PHASE_COLOURS["exchange"], "-", [time.bus_bandwidth_bytes_per_second / 1e9 for time in times])]
     if curve.ranks > 2:  # with two ranks both are the same
         speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
-        lines.append(("algorithm", COLOURS["single"], "--", speeds))
+        lines.append(("algorithm", METHODS["single"].colour, "--", speeds))
     for kind, colour, line, speeds in lines:
         axes.loglog(sizes, speeds, line, color=colour, marker=".", markersize=7, linewidth=1.6,
                     label=words.say(f"figure.{kind}_bandwidth"))  # fmt: skip

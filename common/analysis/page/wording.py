@@ -11,6 +11,7 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.judging.cells import Cell, Column, Table
 from common.content.messages import Message, message
 from common.formats import FORMS, Written, number
+from common.records import METHODS
 from common.sentences import Sentences
 
 MAX_LISTED = 4
@@ -48,11 +49,15 @@ class Wording(Sentences):
         return [self.fact(name, value) for name, value in known.items()]
 
     def header(self, column: Column) -> str:
-        """A column's header. Phases and GPUs have columns of their own, `phase.forward`, `to_gpu.1`."""
+        """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
         kind, _, of = column.id.partition(".")
         if not of:
             return self.say(f"column.{kind}")
-        return self.say("column.phase_ms", phase=of) if kind == "phase" else self.say(f"column.{kind}", gpu=of)
+        if kind == "quotient":
+            over, under = of.split("/")
+            other = self.say(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+            return f"{self.say(f'short.{over}')} / {other}"
+        return self.say("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
 
     def label(self, column: Column) -> str:
         """The header in one line."""
@@ -110,7 +115,7 @@ class Wording(Sentences):
         return self.say("list.more", shown=shown, count=more) if more > 0 else shown
 
     def _row(self, name: RowName, single: str) -> str:
-        text = self.say(single if name.method == "single" else f"row.{name.method}", devices=name.devices)
+        text = self.say(f"row.{name.method}" if METHODS[name.method].is_parallel else single, devices=name.devices)
         for id, value, is_said in (
             ("on_nodes", {"nodes": name.nodes}, name.nodes > 1),
             ("letter", {"letter": name.letter}, name.letter),

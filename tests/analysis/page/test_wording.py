@@ -26,7 +26,10 @@ from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "machine"))]
+SPEAKING = [
+    ANALYSIS,
+    *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "measuring", "machine")),
+]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"message", "Message", "say", "text", "answer"}
 
