@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.catching_up import CatchingUp
@@ -17,40 +17,45 @@ from common.records import METHODS, Method
 
 def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
-    return [_over_batches("throughput", found, words), _over_batches("speed_up", found, words)]
-
-
-def _over_batches(name: str, found: CatchingUp, words: Wording) -> Plot:
     series = found.series
-    kinds: dict[str, tuple[str, str, Callable[[Method], dict[int, Estimate]]]] = {
-        "throughput": ("figure.per_device", "samples/s", lambda method: {
-            batch: row.throughput.times(1 / row.devices) for batch, row in series.rows[method].items()
-        }),
-        "speed_up": ("figure.speed_up", "×", lambda method: series.ratios(method, "single")),
-    }  # fmt: skip
-    unit, form, values_of = kinds[name]
+    speeds = {method: {batch: row.throughput.times(1 / row.devices) for batch, row in rows.items()}
+              for method, rows in series.rows.items()}  # fmt: skip
+    ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
+    crossing = found.predicted.batch if found.predicted else None
+    return [
+        _over_batches("batches_throughput", "figure.per_device", "samples/s", speeds, series.batches, words),
+        _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),
+    ]
+
+
+def _over_batches(
+    name: str,
+    unit: str,
+    form: str,
+    lines: Mapping[Method, Mapping[int, Estimate]],
+    batches: list[int],
+    words: Wording,
+    crossing: float | None = None,
+) -> Plot:
+    """A line for each method."""
     figure, axes = line_chart(words.say("figure.per_device_batch"), words.say(unit))
+    if form == "×":
+        axes.axhline(1, color=INK, linewidth=1)
     shown = []
-    for method in series.rows:
-        if name == "speed_up" and not METHODS[method].is_parallel:
-            continue
-        label, values = words.say(f"short.{method}"), values_of(method)
+    for method, values in lines.items():
+        label = words.say(f"short.{method}")
         if values:
             draw_line(axes, values, method, label)
         shown += [(f"{label} {batch}:", words.written(form, value.value)) for batch, value in values.items()]
-    if name == "speed_up":
-        axes.axhline(1, color=INK, linewidth=1)
-        predicted = found.predicted.batch if found.predicted else 0
-        if series.batches[0] <= predicted <= series.batches[-1]:
-            axes.axvline(
-                predicted, color=METHODS["dp"].colour, linestyle=":", label=words.say("figure.predicted_crossing")
-            )
+    if crossing and batches[0] <= crossing <= batches[-1]:
+        label = words.say("figure.predicted_crossing")
+        axes.axvline(crossing, color=METHODS["dp"].colour, linestyle=":", label=label)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(series.batches, [str(batch) for batch in series.batches])
+    axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.legend()
-    return titled(words, f"batches_{name}", figure, shown)
+    return titled(words, name, figure, shown)
 
 
 def draw_ladder(found: Climb | None, words: Wording) -> Plot | None:

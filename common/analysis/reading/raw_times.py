@@ -77,8 +77,14 @@ def reduce_times(record: Record) -> RawTimes:
     steps, left_out = every_step[steady], every_step[~steady]
     waits = np.asarray([rank.data_wait_seconds for rank in record.ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in record.ranks])[:, steady]
-    counted = [rank for rank in record.ranks if rank.core_wait_seconds]
-    starts = [rank.loader_start_seconds for rank in record.ranks if rank.loader_start_seconds is not None]
+    starts, waited, stolen = [], [], []
+    for rank in record.ranks:
+        if rank.loader_start_seconds is not None:
+            starts.append(rank.loader_start_seconds)
+        if rank.core_wait_seconds:
+            waited.append(_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds)))
+        if rank.steal_seconds:
+            stolen.append(_share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds)))
     return RawTimes(
         steps=len(steps),
         steps_left_out=len(left_out),
@@ -87,17 +93,8 @@ def reduce_times(record: Record) -> RawTimes:
         typical_step=median_of(steps.tolist()),
         longest_step=float(steps.max()),
         data_wait_share=max(_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)),
-        core_wait_share=max(
-            (_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds)) for rank in counted), default=None
-        ),
-        steal_share=max(
-            (
-                _share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds))
-                for rank in record.ranks
-                if rank.steal_seconds
-            ),
-            default=None,
-        ),
+        core_wait_share=max(waited, default=None),
+        steal_share=max(stolen, default=None),
         throttled_periods=max(sum(rank.throttled_periods) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
