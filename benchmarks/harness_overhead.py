@@ -24,7 +24,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -180,7 +179,7 @@ def prepare(setting: str, place: Place) -> Training:
         add_ddp_options(parser)
     options = parser.read(shlex.split(setting))
     if method == "dp":
-        options = replace(options, batch_size=options.batch_size * len(place.indices))
+        options = options.model_copy(update={"batch_size": options.batch_size * len(place.indices)})
     config = resolve(options, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind))
     model: nn.Module = create_model(config, place)
     if config.ddp:
