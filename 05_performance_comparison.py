@@ -15,9 +15,9 @@ import common  # noqa: F401 the first to be imported: it names what keeps Python
 
 # isort: split
 
+import logging
 from pathlib import Path
 
-from common.analysis.page.matplotlib_home import prepare_matplotlib
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
 from common.formats import printable
@@ -32,11 +32,11 @@ BASIS = (
 
 def main() -> None:
     options = parse_arguments()
-    prepare_matplotlib()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of the temporary folder that stands in for its own
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.judging.judgement import judge
-    from common.analysis.page.drawing import has_chinese_font
+    from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.report import pages, render_page, write_report
     from common.analysis.page.summary import print_summary
@@ -65,7 +65,7 @@ def main() -> None:
             figures[language] = draw_figures(judgement, said, with_png)
             write_report(path, render_page(folder, judgement, figures[language], said, others))
     print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
-    if "zh-TW" in files and not has_chinese_font():
+    if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
     console.out("\n" + words.say("console.report", files=", ".join(map(str, files.values()))))

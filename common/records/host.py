@@ -131,6 +131,11 @@ class World(Part):
         return [f"{cpu} ({kind})" for kind in kinds.split(JOINED)] if JOINED in kinds else [self.device_model]
 
     @property
+    def flags(self) -> list[str]:
+        """What keeps the run from being scaling."""
+        return [name for name in ("emulated", "shared", "oversubscribed") if getattr(self, name)]
+
+    @property
     def threads(self) -> int:
         """Threads that the run keeps busy: one for each GPU, or all those of its CPU devices."""
         return self.devices * (self.threads_per_device if self.device_kind == "cpu" else 1)

@@ -117,8 +117,8 @@ def hatched(colour: str, is_hatched: bool) -> dict:
 
 def flagged(words: Wording, row: Row, separator: str = "\n", name: str | None = None) -> str:
     """A name that says what the row's devices really were, since a figure may travel without its page."""
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return separator.join([name or words.text(row.name), *(words.say(f"flag.{flag}") for flag in flags)])
+    flags = [words.say(f"flag.{flag}") for flag in row.record.world.flags]
+    return separator.join([name or words.text(row.name), *flags])
 
 
 def titled(

@@ -45,15 +45,9 @@ CSS_NAMES = {
 CHINESE = ("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans TC",
            "PingFang TC", "Heiti TC", "Microsoft JhengHei", "WenQuanYi Zen Hei", "Droid Sans Fallback")  # fmt: skip
 """Fonts that have the characters, the best first. Of a collection matplotlib knows the first font's name alone (JP)."""
-
-
 FAMILIES = ["DejaVu Sans", *[name for name in CHINESE if name in font_manager.get_font_names()][:1]]
-
-
-def has_chinese_font() -> bool:
-    """Whether files of figures can show Chinese characters."""
-    return len(FAMILIES) > 1
-
+HAS_CHINESE_FONT = len(FAMILIES) > 1
+"""Whether files of figures can show Chinese characters."""
 
 mpl.rcParams.update({
     "svg.fonttype": "none",

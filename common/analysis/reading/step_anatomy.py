@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from common.analysis.statistics.medians import Median, median_of
-from common.records import METHODS, Gradients, PhaseName, RankAnatomy, Record
+from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankAnatomy, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -30,14 +30,14 @@ class RankSteps:
     """The step less `exchange`, in which a DDP rank waits for the others and for the link."""
     phases: dict[PhaseName, Median]
     """In the order of a step."""
-    host: Median | None = None
-    """GPUs: the host's time to launch a step."""
+    host: dict[PhaseOrStep, Median] = field(default_factory=dict)
+    """GPUs: the host's time to launch each phase, and the whole step."""
 
     @property
     def work(self) -> Median:
         """What keeps the rank from the next step by itself: its own part of a step, or its host, where that takes
         longer. A rank whose host is a little ahead has kernels in store, and its device seems to work for less."""
-        return max((one for one in (self.own, self.host) if one), key=lambda one: one.value)
+        return max(self.own, self.host.get("step", self.own), key=lambda one: one.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,10 @@ class StepAnatomy:
     """DP: a step as torch runs it less one with kept replicas; what it costs to make the replicas anew."""
     kinds_of_step: dict[str, Median] = field(default_factory=dict)
     """DP: whole steps as torch runs them and in each variant of that, by the name of the record's field."""
-    host_step: Median | None = None
-    """GPUs: the host's time to launch a step."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
-    host_forward: Median | None = None
-    host_backward: Median | None = None
-    """GPUs: the parts of `host_step` for the two passes."""
     gradients: Gradients | None = None
     replicate: Median | None = None
     different_convolutions: int | None = None
@@ -85,6 +80,11 @@ class StepAnatomy:
     def slowest(self) -> RankSteps:
         """The rank with the most work of its own: the others wait for it, it waits for the link alone."""
         return max(self.ranks, key=lambda rank: rank.own.value)
+
+    @property
+    def host_step(self) -> Median | None:
+        """GPUs: the host's time to launch a step."""
+        return self.slowest.host.get("step")
 
     @property
     def idle_share(self) -> float | None:
@@ -128,9 +128,6 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         new_threads_cost=beyond("new_threads", "kept_threads"),
         new_replicas_cost=beyond("new_threads", "kept_replicas"),
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
-        host_step=median_of(slowest.host_seconds.get("step", ())),
-        host_forward=median_of(slowest.host_seconds.get("forward", ())),
-        host_backward=median_of(slowest.host_seconds.get("backward", ())),
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
         data_path_cost=beyond("loaded", "resident"),
         gradients=anatomy.gradients,
@@ -148,7 +145,7 @@ def _rank_steps(rank: RankAnatomy) -> RankSteps:
         step=median_of(rank.step_seconds),
         own=median_of([step - wait for step, wait in zip(rank.step_seconds, exchange, strict=False)]),
         phases={name: median_of(rank.phases[name]) for name in PHASES if rank.phases.get(name)},
-        host=median_of(rank.host_seconds.get("step", ())),
+        host={name: median_of(seconds) for name, seconds in rank.host_seconds.items() if seconds},
     )
 
 

@@ -58,7 +58,7 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("example", ["h100x2", "h100x2-ledger", "h100x2-crossover"])
 def test_no_legend_is_cut_off(example, language, monkeypatch):
-    if language == "zh-TW" and not drawing.has_chinese_font():
+    if language == "zh-TW" and not drawing.HAS_CHINESE_FONT:
         pytest.skip("no font with Chinese characters: what stands in for one is wider")
     seen, cut_off = [], []
 
