@@ -94,7 +94,7 @@ def draw_line(
     axes.errorbar(list(points), values, yerr=_reach(points.values()), **look)
 
 
-def mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
+def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
     """A line across a bar."""
     axes.plot([value] * 2, [height - 0.42, height + 0.42], line, color=INK, linewidth=1.2)
 

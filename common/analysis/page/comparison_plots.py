@@ -16,11 +16,11 @@ from common.analysis.page.charts import (
     draw_bars,
     draw_intervals,
     draw_line,
+    draw_mark,
     draw_stack,
     flagged,
     label_end,
     line_chart,
-    mark,
     titled,
 )
 from common.analysis.page.drawing import INK, MUTED, Plot
@@ -58,7 +58,7 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
         if row.speed_up else [] for row in rows
     ])  # fmt: skip
     for devices, height in marks:
-        mark(axes, devices, height, "--")
+        draw_mark(axes, devices, height, "--")
     if marks:
         axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
     shown = zip(_names(rows, words), times, strict=True)

@@ -8,7 +8,16 @@ from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.ledger import Ledger
-from common.analysis.page.charts import bar_chart, draw_stack, flagged, hatched, label_end, line_chart, mark, titled
+from common.analysis.page.charts import (
+    bar_chart,
+    draw_mark,
+    draw_stack,
+    flagged,
+    hatched,
+    label_end,
+    line_chart,
+    titled,
+)
 from common.analysis.page.comparison_plots import MAX_BARS
 from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
@@ -64,7 +73,7 @@ def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
             axes.barh(height, end - total, 0.5, left=total, color=CARD, alpha=0.65)
         label_end(axes, max(total, end), height, _number(total), weight="bold")
         if height:
-            mark(axes, total, height)
+            draw_mark(axes, total, height)
             left = 0.0
             for length in (lengths[height] for lengths in parts.values()):
                 if length > MIN_LABELLED * longest:
@@ -101,7 +110,7 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
 
     ends = draw_stack(axes, parts, look)
     for height, (step, end) in enumerate(zip(steps, ends, strict=True)):
-        mark(axes, step, height)
+        draw_mark(axes, step, height)
         label_end(axes, max(step, end), height, _number(step))
     figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
     shown = [(words.text(row.name), FORMS["ms"](step / 1000)) for row, step in zip(rows, steps, strict=True)]
