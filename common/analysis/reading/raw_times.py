@@ -108,14 +108,12 @@ def _share(part: float, whole: float) -> float:
 
 def _clock_difference(record: Record) -> float:
     """The host's clock around each epoch against the sum of that epoch's steps by the devices' clocks."""
-    worst, first = 0.0, 0
-    for position, epoch in enumerate(record.epochs):
-        for rank in record.ranks:
-            by_steps = sum(rank.step_seconds[first : first + epoch.steps])
-            by_host = rank.host_epoch_seconds[position]
-            worst = max(worst, _share(abs(by_host - by_steps), max(by_host, by_steps)))
-        first += epoch.steps
-    return worst
+    pairs = (
+        (sum(rank.step_seconds[part]), by_host)
+        for rank in record.ranks
+        for part, by_host in zip(record.epoch_slices, rank.host_epoch_seconds, strict=True)
+    )
+    return max(_share(abs(by_host - by_steps), max(by_host, by_steps)) for by_steps, by_host in pairs)
 
 
 def _unexpected_samples(record: Record) -> UnexpectedSamples | None:
