@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
+from typing import get_args
 
 from matplotlib.patches import Patch
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.peak_memory import STATIC_PARTS
+from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.answer import Answer, name_here
 from common.analysis.judging.options_effect import Effect
@@ -141,7 +143,7 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
     figure, axes = bar_chart(names, words.say("figure.gib"), 0.7 * len(bars) + 1.5, 1.22 * max(peaks))
     shades: dict[str, float] = STATIC_SHADES | {f"rest{kind}": REST_SHADE}
     parts: dict[str, list[float]] = {
-        part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in STATIC_PARTS
+        part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in get_args(StaticPart)
     }
     parts[f"rest{kind}"] = [max(0.0, peak - sum(sizes)) for peak, *sizes in zip(peaks, *parts.values(), strict=True)]
     colours = [METHODS[row.method].colour for row, _ in bars]
@@ -161,8 +163,9 @@ def draw_loss(group: Group, words: Wording) -> Plot | None:
         return None
     figure, axes = line_chart(words.say("figure.epoch"), words.say("figure.mean_loss"))
     for row in rows:
-        epochs = row.epochs_table
-        axes.plot(epochs["epoch"], epochs["mean_loss"].astype(float), color=METHODS[row.method].colour, markersize=5,
+        epochs = row.record.epochs
+        losses = [nan if epoch.mean_loss is None else epoch.mean_loss for epoch in epochs]
+        axes.plot([epoch.epoch for epoch in epochs], losses, color=METHODS[row.method].colour, markersize=5,
                   marker=METHODS[row.method].marker, linestyle="-" if row.is_valid else ":",
                   label=words.text(row.name))  # fmt: skip
     axes.locator_params(axis="x", integer=True)

@@ -96,9 +96,10 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     rows = [row for row in group.main_rows if row.anatomy][:MAX_BARS]
     if not rows:
         return None
-    tables = [row.phases_table["seconds"] for row in rows]
-    steps = [1000 * seconds["step"] for seconds in tables]
-    parts = {name: [1000 * seconds.get(name, 0.0) for seconds in tables] for name in PHASES}
+    ranks = [row.anatomy.slowest for row in rows]
+    steps = [1000 * rank.step.value for rank in ranks]
+    parts = {name: [1000 * rank.phases[name].value if name in rank.phases else 0.0 for rank in ranks]
+             for name in PHASES}  # fmt: skip
     longest = max(steps)
     names, unit = [flagged(words, row) for row in rows], words.say("figure.ms_a_step")
     figure, axes = bar_chart(names, unit, 1.1 * len(rows) + 1.6, 1.2 * longest)
