@@ -18,7 +18,7 @@ from common.records import METHODS, Method
 def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
     series = found.series
-    speeds = {method: {batch: row.throughput.times(1 / row.devices) for batch, row in rows.items()}
+    speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
     crossing = found.predicted.batch if found.predicted else None

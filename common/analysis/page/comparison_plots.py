@@ -179,7 +179,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     effects = [effect for effect in effects if effect.quotient][:MAX_BARS]
     if not effects:
         return None
-    several = len({effect.row.standard for effect in effects}) > 1
+    several = len({effect.row.default_options_row for effect in effects}) > 1
     names = [flagged(words, effect.row, name=None if several else effect.row.name.options) for effect in effects]
     ratios = [effect.quotient for effect in effects]
     lines = [name.replace(" --", "\n--") for name in names]
