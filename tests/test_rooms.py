@@ -20,7 +20,7 @@ BOTTOM = {"errors", "formats", "sentences"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "formats": set(),
-    "sentences": set(),
+    "sentences": {"content"},
     "records": set(),
     "requirements": {"records"},
     "command_line": {"records"},
@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
                             "analysis.comparing"},
     "analysis.judging": {"records", "content", "analysis.statistics", "analysis.reading",
                          "analysis.comparing", "analysis.predicting"},
-    "analysis.page": {"records", "content", "requirements", "analysis.statistics", "analysis.reading",
+    "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging"},
 }  # fmt: skip
 WITHOUT_TORCH = ("sentences", "records", "content", "command_line", "console", "campaigns", "faults", "analysis")

@@ -14,7 +14,7 @@ from conftest import planted, run_script
 from rich.console import Console
 from workers import exchange_faults, shared_work
 
-from common.console import probe_tables as tables
+from common.console import machine_tables as tables
 from common.probes import compute, launch_times, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
@@ -191,8 +191,8 @@ def test_a_probe_that_fails_loses_only_its_own_rows():
     assert probes.all_reduce == exchange
     assert probes.failed == {"matmul": "ValueError: rank 0 cannot"}
     assert announced == ["matmul", "memory", "all_reduce"]
-    assert "Matrix products: ValueError: rank 0 cannot" in shown(probes)
-    assert "Copies to the GPUs: CPU cores share one memory" in shown(probes)
+    assert "matrix products: ValueError: rank 0 cannot" in shown(probes)
+    assert "copies to the GPUs: CPU cores share one memory" in shown(probes)
 
 
 def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():
@@ -223,7 +223,7 @@ def test_damaged_copies_are_shown():
     ]
     rows = [line.split() for line in shown(Probes(seconds=1, copies=copies)).splitlines()]
     assert ["host", "8.00", "GB/s", "8.00", "GB/s"] in rows
-    assert ["GPU", "0", "–", "DAMAGED"] in rows
+    assert ["GPU", "0", "–", "damaged"] in rows
     assert ["GPU", "1", "4.00", "GB/s", "–"] in rows
 
 

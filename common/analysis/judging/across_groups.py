@@ -13,10 +13,10 @@ from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.rungs import ladder_of
 from common.analysis.comparing.tables import Tables
 from common.analysis.judging.catching_up import CatchingUp, catching_up
-from common.analysis.judging.cells import Table
 from common.analysis.judging.changes import Change, changes, changes_table
 from common.analysis.judging.climb import Climb, climb
 from common.analysis.reading.runs import Run
+from common.content.sections import Table
 
 MAX_SERIES = 3
 

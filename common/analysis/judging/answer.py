@@ -10,7 +10,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
-from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
+from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
 from common.analysis.judging.headline import device_here
@@ -19,6 +19,7 @@ from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.statistics.estimates import Estimate, ratio
 from common.content.messages import Message, message
+from common.content.sections import Cell, Line, Table, columns, not_available
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -40,7 +41,7 @@ class Answer:
     @property
     def has_doubts(self) -> bool:
         """Whether a mark in the table wants an explanation."""
-        return any(cell.warnings for line in self.table.lines for cell in line.cells)
+        return any(cell.marks for line in self.table.lines for cell in line.cells)
 
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
@@ -68,7 +69,7 @@ def _unsure(rows: list[Row], checks: Checks) -> list[Message]:
 def _stays_ahead(quotient: Estimate, doubts: tuple[Check, ...]) -> bool:
     if quotient.interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
         return False
-    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
+    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.share for doubt in doubts)
     return quotient.interval[0] * (1 - marked) > 1
 
 
@@ -105,11 +106,12 @@ def name_cell(row: Row) -> Cell:
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
     doubts = speed_doubts(checks[row])
+    marks = [check.mark for check in doubts]
     if row is one:
-        return Cell(1.0, "×", notes=(message("note.speed", speed=row.throughput),), warnings=doubts)
+        return Cell(1.0, "×", notes=(message("note.speed", speed=row.throughput),), marks=marks)
     if row.speed_up is None:
         return speed_cell(row, doubts)
-    return ratio_cell(row.speed_up, "×", message("note.speed", speed=row.throughput), warnings=doubts)
+    return ratio_cell(row.speed_up, "×", message("note.speed", speed=row.throughput), marks=marks)
 
 
 def _memory(row: Row, one: Row | None) -> Cell:

@@ -11,10 +11,11 @@ from common.analysis.comparing.crossing import Measured, Predicted, measured_cro
 from common.analysis.comparing.row_name import METHOD_ORDER, RowName
 from common.analysis.comparing.rows import ENOUGH_RUNS
 from common.analysis.judging.banners import unusual_parts
-from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell, ratio_cell
+from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.statistics.estimates import Estimate
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, Cell, Column, Line, Table, columns
 from common.records import Method
 
 NEAR = 0.95

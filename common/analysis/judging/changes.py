@@ -9,11 +9,12 @@ from common.analysis.comparing.facts import BATCH, KEY, OPTIONS, group_facts
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.banners import unusual_parts
-from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
+from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, effect_of
 from common.analysis.judging.row_checks import pooled_checks, troubles
 from common.content.messages import Message, message
+from common.content.sections import Cell, Line, Table, columns, not_available
 
 MAX_LINES = 60
 

@@ -8,12 +8,13 @@ from pathlib import PurePath
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.rungs import Ladder, Rung
 from common.analysis.comparing.speed_ratios import times_as_fast
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
+from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.changes import changed
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
 from common.analysis.judging.proposals import torchrun
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, Cell, Line, Table, columns
 
 LEAST_FALL = 0.9
 """The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""

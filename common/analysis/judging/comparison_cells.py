@@ -7,21 +7,12 @@ from collections.abc import Mapping
 from common.analysis.comparing.facts import OPTIONS
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.cells import (
-    NOTHING,
-    WITHHELD,
-    Cell,
-    Line,
-    Table,
-    columns,
-    estimate_cell,
-    not_available,
-    ratio_cell,
-)
+from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.row_checks import PooledCheck, troubles
 from common.analysis.statistics.estimates import Estimate
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
 
 Checks = Mapping[Row, list[PooledCheck]]
 MAX_LINES = 60
@@ -98,9 +89,10 @@ def runs_note(row: Row) -> Message:
 
 def speed_cell(row: Row, doubts: tuple) -> Cell:
     """A row's throughput, with the checks that spoil it."""
+    marks = [check.mark for check in doubts]
     if row.throughput is None:
-        return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), warnings=doubts)
-    return estimate_cell(row.throughput, "samples/s", warnings=doubts)
+        return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
+    return estimate_cell(row.throughput, "samples/s", marks=marks)
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
@@ -121,7 +113,7 @@ def _efficiency(row: Row) -> Cell:
 
 def _memory(row: Row, checks: list[PooledCheck]) -> Cell:
     if not row.memory:
-        return not_available(message("note.not_measured"), warnings=troubles(checks, "memory"))
+        return not_available(message("note.not_measured"), marks=[check.mark for check in troubles(checks, "memory")])
     first, others = row.memory[0].peak_bytes, [device.peak_bytes for device in row.memory[1:]]
     if not others:
         all_in_one = row.devices > 1 and not row.on_gpu

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.analysis.judging.cells import Cell, Line, Table, columns
 from common.content.messages import Message, message
+from common.content.sections import Cell, Line, Table, columns
 from common.records import FaultRecord
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast, forecast
 from common.analysis.predicting.links import MAX_DEVICES
 from common.analysis.predicting.question import Question
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, Cell, Line, Table, columns
 
 WORTH_SAYING = 0.01
 """What a larger batch or fewer bytes must add to the efficiency."""

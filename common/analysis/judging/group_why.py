@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.advice import Advice, advise
-from common.analysis.judging.cells import Table
 from common.analysis.judging.forecast_cells import Foresight
 from common.analysis.judging.ledger import Ledger, ledger_table, ledgers, told
 from common.analysis.judging.reasons import reasons
@@ -15,6 +14,7 @@ from common.analysis.judging.row_checks import PooledCheck, troubles
 from common.analysis.judging.step_cells import detail_tables, why_tables
 from common.analysis.judging.wrapper_price import WrapperPrice, wrapper_price
 from common.content.messages import Message, message
+from common.content.sections import Table
 
 
 @dataclass

@@ -15,14 +15,13 @@ from common.analysis.comparing.tables import tidy
 from common.analysis.judging import banners
 from common.analysis.judging.across_groups import AcrossGroups, across_groups
 from common.analysis.judging.answer import Answer, answer_of
-from common.analysis.judging.cells import Table
 from common.analysis.judging.checkpoints import Checkpoint, Evidence, five_checkpoints
 from common.analysis.judging.comparison_cells import comparison_cells
 from common.analysis.judging.fault_cells import FaultsCaused, faults_caused
 from common.analysis.judging.forecast_cells import Foresight, foresee
 from common.analysis.judging.group_why import GroupWhy, group_why
 from common.analysis.judging.headline import Headline, headline
-from common.analysis.judging.machine_facts import Pairs, machines, step_01_facts
+from common.analysis.judging.machine_facts import machines
 from common.analysis.judging.options_effect import Effect, effects, without_default
 from common.analysis.judging.parts import MeasuredParts, measured_parts
 from common.analysis.judging.published import PublishedComparison, published_beside
@@ -34,6 +33,9 @@ from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.content.messages import Message
+from common.content.sections import Table
+from common.content.step_01 import Facts as Pairs
+from common.content.step_01 import step_01_facts
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""

@@ -12,7 +12,6 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
-from common.analysis.judging.cells import Cell, Line, Table, columns
 from common.analysis.judging.ledger_items import (
     Item,
     data_path,
@@ -25,6 +24,7 @@ from common.analysis.judging.ledger_items import (
 )
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 from common.content.messages import Message, message
+from common.content.sections import Cell, Line, Table, columns
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, estimate_cell, not_available, ratio_cell
+from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, Cell, Line, Table, columns, not_available
 from common.records import Method
 
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}

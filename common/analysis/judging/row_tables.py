@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 
 from common.analysis.comparing.groups import Group
-from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available, ratio_cell
+from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
 from common.analysis.judging.options_effect import Effect, by_standard
 from common.analysis.judging.row_checks import troubles
 from common.content.messages import message
+from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
 
 MAX_LINES = 48
 

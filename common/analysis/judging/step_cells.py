@@ -5,19 +5,10 @@ from __future__ import annotations
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
-from common.analysis.judging.cells import (
-    NOTHING,
-    WITHHELD,
-    Cell,
-    Line,
-    Table,
-    columns,
-    estimate_cell,
-    median_cell,
-    not_available,
-)
+from common.analysis.judging.cells import estimate_cell, median_cell
 from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
 
 MAX_LINES = 48
 

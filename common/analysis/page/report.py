@@ -134,7 +134,6 @@ def engine_of(words: Wording) -> Environment:
         "interval": words.interval,
         "header": words.header,
         "label": words.label,
-        "title_of": words.title,
         "facts": words.facts,
         "prose": _prose,
         "unbroken": _unbroken,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table as Grid
 
-from common.analysis.comparing.row_name import RowName
 from common.analysis.judging.advice import Advice
-from common.analysis.judging.cells import Cell, Table
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.judging.options_effect import by_standard
 from common.analysis.judging.row_checks import troubles
@@ -20,10 +17,12 @@ from common.analysis.page.folding import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
+from common.console.grids import MAX_ROWS, grid, safe
 from common.content.messages import Message, message
+from common.content.sections import Table
 from common.formats import printable
 
-MAX_GROUPS, MAX_ROWS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 20, 8, 12, 4
+MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
 CAN_GO = ("energy", "global_batch", "scaling_efficiency", "epoch_time")
 """Columns that a narrow console leaves to the page, in this order."""
@@ -40,21 +39,21 @@ def print_summary(
     for part in judgement.shown[:MAX_GROUPS]:
         _print_group(console, part, words)
         if with_forecasts and part.foresight:
-            title = words.title(part.foresight.table)
+            table = part.foresight.table
             console.print()
-            console.print(_grid(part.foresight.table, title, words))
+            console.print(grid(table, words, title=words.text(table.heading)))
             _Lines(console, words)(part.foresight.notes, "dim")
     more = len(judgement.shown) - MAX_GROUPS
     if more > 0:
         console.print(f"[dim]{words.say('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}")
     say_lines = _Lines(console, words)
     for series in judgement.across.batches:
-        console.print(f"\n[bold]{_safe(words.text(series.title))}[/bold]")
+        console.print(f"\n[bold]{safe(words.text(series.title))}[/bold]")
         say_lines(series.lines)
     if judgement.across.climb:
         console.print(f"\n[bold]{words.say('table.ladder')}[/bold]")
         say_lines(judgement.across.climb.lines)
-        console.print(_safe(judgement.across.climb.command), soft_wrap=True)
+        console.print(safe(judgement.across.climb.command), soft_wrap=True)
     if judgement.across.changes:
         console.print(f"\n[bold]{words.say('table.one_change')}[/bold]")
         say_lines([change.sentence for change in judgement.across.changes])
@@ -86,11 +85,6 @@ def _advice(line: Advice) -> Message:
     return message(id, what=line.what, how=line.how, because=line.because)
 
 
-def _safe(text: str) -> str:
-    """Text from a record, safe for a terminal: no markup of rich, no control characters."""
-    return escape(printable(text))
-
-
 def _paragraph(text: str, console: Console) -> str:
     """The same in lines that end between words, or Chinese characters."""
     return escape(folded(printable(text), console.width))
@@ -105,7 +99,7 @@ def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None
     say_lines(_doubts(part), "yellow")
     for standard, tried in by_standard(part.effects).items():
         title = words.say("console.options", row=standard.name)
-        console.print(f"\n[bold]{_safe(title)}[/bold]")
+        console.print(f"\n[bold]{safe(title)}[/bold]")
         say_lines([effect.sentence for effect in tried], most=MAX_OPTIONS)
     say_lines(part.without_default)
 
@@ -113,35 +107,13 @@ def _print_group(console: Console, part: GroupJudgement, words: Wording) -> None
 def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Grid:
     """The table with as many columns as fit side by side; the page has those that do not."""
     for count in range(len(CAN_GO) + 1):
-        grid = _grid(table, title, words, without=CAN_GO[:count])
-        if Measurement.get(console, console.options.update(max_width=WIDE), grid).maximum <= console.width:
+        drawn = grid(table, words, ["devices", *CAN_GO[:count]], title)  # the name says how many devices
+        if Measurement.get(console, console.options.update(max_width=WIDE), drawn).maximum <= console.width:
             break
     left_out = [words.label(column) for column in table.columns if column.id in CAN_GO[:count]]
     if left_out:
-        grid.caption = _safe(words.say("console.more_columns", columns=left_out))
-    return grid
-
-
-def _grid(table: Table, title: str, words: Wording, without: Sequence[str] = ()) -> Grid:
-    grid = Grid(title=_safe(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    hidden = ("devices", *without)  # the name says how many devices
-    shown = [place for place, column in enumerate(table.columns) if column.id not in hidden]
-    for place in shown:
-        grid.add_column(words.header(table.columns[place]), justify="right" if place else "left", no_wrap=True)
-    for line in table.lines[:MAX_ROWS]:
-        grid.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
-    left_out = table.left_out + max(0, len(table.lines) - MAX_ROWS)
-    if left_out:
-        grid.caption = words.say("console.more_rows", count=left_out)
-    return grid
-
-
-def _cell(cell: Cell, words: Wording, name: RowName | None) -> str:
-    mark = " [yellow]![/yellow]" if cell.warnings else ""
-    notes = words.lines(note for note in cell.notes if not isinstance(note, RowName))
-    below = "\n".join(_safe(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
-    text = words.text(name) if name else words.cell(cell)
-    return _safe(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
+        drawn.caption = safe(words.say("console.more_columns", columns=left_out))
+    return drawn
 
 
 def _doubts(part: GroupJudgement) -> list:

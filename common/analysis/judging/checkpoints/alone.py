@@ -6,10 +6,11 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.facts import KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
+from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.judging.comparison_cells import runs_note
 from common.content.messages import Message, message
+from common.content.sections import NOTHING, Cell, Line, Table, columns
 
 Scaled = dict[Scaling, dict[tuple, Row]]
 

@@ -10,13 +10,13 @@ from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.across_groups import AcrossGroups
-from common.analysis.judging.cells import Table
 from common.analysis.judging.group_why import GroupWhy
 from common.analysis.judging.options_effect import Effect
 from common.analysis.judging.proposals import training_command
 from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.reading.folder import Folder
 from common.content.messages import Message, message
+from common.content.sections import Table
 from common.records import Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"

@@ -1,0 +1,215 @@
+"""What pages and consoles show, as data: cells, tables, and sections of them. Every word in it is a message.
+
+One kind for all, so that console and page show the same and cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from common.content.messages import Message, message
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A doubt about a figure, which stands beside it."""
+
+    text: Message
+    outcome: str
+    """`failed` or `warning`."""
+    reason: Message
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table."""
+
+    value: Any
+    """A number, a text, a message, or the name of a row."""
+    form: str = ""
+    """How a number is written, by its name in `common.formats.FORMS`."""
+    beside: float | None = None
+    """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
+    interval: tuple[float, float] | None = None
+    notes: Sequence[Any] = ()
+    marks: Sequence[Mark] = ()
+    outcome: str = ""
+    """Whose colours the value has, where it is the outcome of a check."""
+
+    @property
+    def number(self) -> float | None:
+        """The number, unrounded; None where something else stands here."""
+        return self.value if isinstance(self.value, float | int) else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header is the sentence `column.<id>`."""
+
+    id: str
+    anchor: str = ""
+    """Its entry in the glossary."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table. The first cell is its head."""
+
+    cells: Sequence[Cell]
+    method: str | None = None
+    """Whose mark stands before it."""
+    name: Any = None
+    """Of the row that it is of."""
+    is_valid: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table."""
+
+    kind: ClassVar = "table"
+    id: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    title: Message | None = None
+    """Else the sentence `table.<id>`."""
+    hint: Message | None = None
+    left_out: int = 0
+    """Lines for which there was no room."""
+    style: str = "sheet"
+    checks: str = ""
+    """Where marks lead."""
+
+    @property
+    def heading(self) -> Message:
+        """What stands above it."""
+        return self.title or message(f"table.{self.id}")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A message that leads to another place of the page."""
+
+    text: Message
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Strong:
+    """A message that stands out."""
+
+    text: Message
+
+
+@dataclass(frozen=True)
+class Point:
+    """A line of a list with a state of its own."""
+
+    text: Any
+    state: str = ""
+    state_in_words: Message | None = None
+    """For those who do not see it."""
+    more: Message | None = None
+    """In small print."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A list. Each line is a message, a `Link`, a `Strong` or a `Point`, or a tuple of several."""
+
+    kind: ClassVar = "lines"
+    lines: Sequence[Any]
+    style: str = "verdicts"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Messages, links and strong ones, one after another."""
+
+    kind: ClassVar = "paragraph"
+    parts: Sequence[Any]
+    style: str = "hint"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The place of a figure, by the name of its file; nothing where it was not drawn."""
+
+    kind: ClassVar = "figure"
+    name: str
+    is_titled: bool = True
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names and their values."""
+
+    kind: ClassVar = "pairs"
+    pairs: Sequence[tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands to run, or that were run."""
+
+    kind: ClassVar = "commands"
+    commands: Sequence[str]
+    heading: Any = None
+    method: str | None = None
+    """Whose mark stands before the heading."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, with parts of its own."""
+
+    kind: ClassVar = "section"
+    id: str = ""
+    title: Any = None
+    contents: Sequence[Any] = ()
+    """In the order in which they stand: tables, lines, figures, …, further sections."""
+    short: Message | None = None
+    """Its title in the list of contents."""
+    style: str = ""
+    is_folded: bool = False
+    is_open: bool = False
+    """Of a folded one: whether it stands open at first."""
+    brief: Sequence[Message] = ()
+    """What the console says of it."""
+    colour: str = "default"
+    """On the console."""
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """All of them, at whatever depth."""
+        for part in self.contents:
+            if part.kind == "table":
+                yield part
+            elif part.kind == "section":
+                yield from part.tables
+
+
+NOTHING = Cell(message("cell.nothing"))
+WITHHELD = Cell(message("cell.withheld"))
+
+
+def not_available(*notes: Message, marks: Sequence[Mark] = ()) -> Cell:
+    """`n/a`, with the reason."""
+    return Cell(message("cell.not_available"), notes=notes, marks=marks)
+
+
+def columns(*pairs: tuple[str, str]) -> list[Column]:
+    """Columns from (id, anchor)."""
+    return [Column(*pair) for pair in pairs]
+
+
+def sheet(table: Table) -> Section:
+    """A table under its title."""
+    return Section(title=table.heading, contents=[table])
+
+
+def folded(title: Message, *contents: Any) -> Section:
+    """What is shown to those who ask for it."""
+    return Section(title=title, contents=contents, is_folded=True)
