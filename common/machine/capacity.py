@@ -16,18 +16,19 @@ from pathlib import Path
 PROCESS, CPUS = Path("/proc/self"), Path("/sys/devices/system/cpu")
 
 
-def _affinity() -> set[int]:
+def current_cores() -> set[int]:
+    """The cores that this thread may run on now, by the kernel's numbers."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-ALLOWED = _affinity()
+ALLOWED = current_cores()
 """The cores of this process when it began."""
 
 
 def give_cores_back() -> None:
     """Undo what the import of torch has done to the main thread. A device is one thread, which needs no binding, and
     all threads that this one starts, the devices of the emulated DataParallel, would share its only core."""
-    if _affinity() < ALLOWED:
+    if current_cores() < ALLOWED:
         os.sched_setaffinity(0, ALLOWED)
 
 
@@ -35,7 +36,7 @@ def cpu_cores() -> int:
     """Cores that this process may run on, or as many as it may keep busy: a container, `taskset` or Slurm may allow
     fewer than the machine has. At least 1."""
     quota = cpu_quota()
-    cores = len(_affinity())
+    cores = len(current_cores())
     return cores if quota is None else max(1, min(cores, int(quota)))
 
 
@@ -43,7 +44,7 @@ def physical_cores() -> int | None:
     """Different cores among those of this process: two hardware threads of one share its arithmetic. None where the
     kernel does not tell. Not seen on a machine with P- and E-cores, which count alike here."""
     try:
-        return len({(CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text() for cpu in _affinity()})
+        return len({(CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text() for cpu in current_cores()})
     except OSError:
         return None
 

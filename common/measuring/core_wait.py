@@ -1,37 +1,76 @@
-"""How long a thread was ready to run while others had the cores: a neighbour that no clock of ours can see."""
+"""What a run's cores lost to others while it trained: to other programs, to a quota, to other virtual machines.
+
+No clock of the run can tell these from slow work of its own; the kernel counts them.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from common.machine.capacity import throttled_periods
+from common.machine.capacity import current_cores, throttled_periods
 
 WORTH_TELLING = 0.25
 """Share of an epoch. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
+STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
+
+
+class Losses(NamedTuple):
+    """Between two moments, on this rank; None where the system does not count it."""
+
+    wait_seconds: float | None
+    """This thread could have run, but others had the cores."""
+    throttled_periods: int | None
+    """Periods in which the quota of the control group had stopped this program; None without a quota, too."""
+    steal_seconds: float | None
+    """CPU time, of all cores of this process together, that the host of a virtual machine gave to others."""
+    busy_core_seconds: float | None
+    """CPU time in which these cores worked, for whomever."""
+
+    def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[tuple[str, dict]]:
+        """What of it is worth telling about an epoch of such length: a sentence's id, and its values."""
+        share = (self.wait_seconds or 0.0) / max(epoch_seconds, 1e-9)
+        if self.throttled_periods and share > WORTH_TELLING:
+            yield "progress.throttled", {"share": share, "quota": quota or 0.0}
+        elif share > WORTH_TELLING and not oversubscribed:
+            yield "progress.core_wait", {"share": share}
+        stolen = self.steal_seconds or 0.0
+        share = stolen / max(stolen + (self.busy_core_seconds or 0.0), 1e-9)
+        if share > WORTH_TELLING:
+            yield "progress.stolen", {"share": share}
 
 
 class CoreWait:
-    """A stopwatch of that time, for the thread that makes it."""
+    """Counts from its making on, for the thread that makes it."""
 
     def __init__(self) -> None:
-        self._before = _counted()
-        self._throttled = throttled_periods()
+        self._before = _counters()
 
-    def seconds(self) -> float | None:
-        """Seconds since the stopwatch was made; None where the system does not count them."""
-        now = _counted()
-        return None if now is None or self._before is None else now - self._before
-
-    def throttled_periods(self) -> int | None:
-        """Periods since the stopwatch was made in which the quota of the control group has stopped this program, and
-        nobody else; None where there is no quota."""
-        now = throttled_periods()
-        return None if now is None or self._throttled is None else now - self._throttled
+    def losses(self) -> Losses:
+        """Since the watch was made."""
+        pairs = zip(self._before, _counters(), strict=True)
+        return Losses._make(None if before is None or now is None else now - before for before, now in pairs)
 
 
-def _counted() -> float | None:
-    """What Linux has counted for this thread since it began; None elsewhere."""
+def _counters() -> Losses:
+    """What the kernel has counted so far."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        waited = int(SCHEDSTAT.read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
+        waited = None
+    return Losses(waited, throttled_periods(), *(_core_times() or (None, None)))
+
+
+def _core_times() -> tuple[float, float] | None:
+    """Seconds stolen from the cores of this process since the system began, and seconds in which they worked: proc(5),
+    /proc/stat. None where one of them has no line there: a container may number its cores anew."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    try:
+        lines = (line.split() for line in STAT.read_text().splitlines() if line.startswith("cpu"))
+        cores = {name: [int(time) / ticks for time in times] for name, *times in lines}
+        own = [cores[f"cpu{core}"] for core in current_cores()]
+        return sum(times[7] for times in own), sum(sum(times[:3]) + sum(times[5:7]) for times in own)
+    except (OSError, LookupError, ValueError):
         return None

@@ -119,6 +119,11 @@ class RankTrace(Part):
     throttled_periods: Many[Count] = []
     """In each epoch, the periods (0.1 s as a rule) in which the CPU quota of the control group had stopped the run;
     nothing where there is no quota."""
+    steal_seconds: Many[Seconds] = []
+    """In each epoch, CPU time that this rank's cores, all together, wanted and that a virtual machine's host gave to
+    others; nothing where the system does not count it, and in older records."""
+    busy_core_seconds: Many[Seconds] = []
+    """In each epoch, CPU time in which those cores worked, for whomever; with stolen time, all that they wanted."""
     samples: Many[Count]
     """Samples that this rank consumed, per epoch."""
     loader_start_seconds: Seconds | None = None

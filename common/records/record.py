@@ -71,8 +71,10 @@ class Record(Part):
                 raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
             if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
                 raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
-            if trace.core_wait_seconds and len(trace.core_wait_seconds) != len(self.epochs):
+            if {len(trace.core_wait_seconds), len(trace.steal_seconds)} - {0, len(self.epochs)}:
                 raise ValueError(f"rank {trace.rank}: waits for a core do not match {len(self.epochs)} epochs")
+            if len(trace.steal_seconds) != len(trace.busy_core_seconds):
+                raise ValueError(f"rank {trace.rank}: stolen time without the time that the cores worked")
         ranks = [trace.rank for trace in self.ranks]
         if len(set(ranks)) < len(ranks):
             raise ValueError(f"a rank twice among {ranks[:8]}")

@@ -1,19 +1,29 @@
-"""Checkpoints: what a run needs to go on where another one stopped, under the same method or another."""
+"""Checkpoints: what a run needs to go on where another one stopped, under the same method or another.
+
+A folder of checkpoints belongs to one run at a time.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
+from common.formats import printable
 from common.machine.devices import Place
-from common.machine.ranks import gathered
+from common.machine.ranks import from_rank_0, gathered
+from common.records.disk import check_writable
 from common.records.files import write_whole
-from common.running.checkpoint_folder import holder_of
 from common.running.interruptions import signals_wait
 from common.training.step import Training
 
@@ -25,7 +35,13 @@ SAME_TRAINING = ("seed", "momentum", "weight_decay", "learning_rate")
 """What it must agree on besides, if nobody has named it: `--resume auto` goes on with the same training."""
 POSITION = ("samples_per_epoch", "global_batch_size", "accumulation_steps", "seed")
 """And if it lies in the middle of an epoch."""
+LOCK = ".in-use"
+"""Locked, and not only there: a lock ends with its process, on whatever host, and is not inherited by workers."""
+HELD = (errno.EACCES, errno.EAGAIN)
 NAME = re.compile(r"checkpoint-(\d{4,18})-(\d{6,18})\.pt")
+
+_holders: dict[Path, str] = {}
+"""Runs of this process by the folder that each of them holds."""
 
 
 class Checkpoints:
@@ -47,7 +63,7 @@ class Checkpoints:
         if self._place.rank != 0 or self._folder is None:
             return None
         state = {
-            "run_id": holder_of(self._folder),
+            "run_id": _holders.get(self._folder),
             "config": training.config.model_dump(mode="json", include={*MADE_FOR, *SAME_TRAINING, *POSITION}),
             "epoch": epoch,
             "steps_done": steps_done,
@@ -84,3 +100,67 @@ def checkpoint_files(folder: Path) -> list[Path]:
     # By number: as text, 9999 would come after 10000.
     places = {name: tuple(map(int, match.groups())) for name, match in found.items() if match}
     return [folder / name for name in sorted(places, key=places.__getitem__, reverse=True)]
+
+
+@contextmanager
+def holding(folder: Path | None, run_id: str, place: Place) -> Iterator[None]:
+    """While open, no other run can write checkpoints into `folder`. All ranks call it, rank 0 locks.
+
+    Raises `UsageError`, on every rank, where another run does, and where the folder cannot be written to.
+    """
+    if folder is None:
+        yield
+        return
+    lock: TextIO | None = None
+    problem: UsageError | None = None
+    if place.rank == 0:
+        try:
+            check_writable(folder, "--checkpoint-dir")
+            lock = _lock(folder, run_id)
+        except UsageError as error:
+            problem = error
+    problem = from_rank_0(problem)
+    if problem:
+        raise problem
+    _holders[folder] = run_id
+    try:
+        yield
+    finally:
+        del _holders[folder]
+        if lock:
+            with suppress(OSError):
+                os.unlink(folder / LOCK)  # before another run can lock it: that one looks whether it is still there
+            lock.close()
+
+
+def _lock(folder: Path, run_id: str) -> TextIO | None:
+    """None where the file system knows no locks."""
+    for _ in range(100):  # a run that ends meanwhile takes its lock away
+        try:
+            file = open(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+")  # noqa: SIM115
+        except OSError:
+            return None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with file:
+                if error.errno not in HELD:
+                    return None
+                who = printable(file.read(400)) or "another run"
+            raise UsageError(
+                f"--checkpoint-dir {folder} is in use by {who}: wait for its end, or name another folder"
+            ) from None
+        if _is_still_there(file, folder):
+            file.truncate()
+            file.write(f"{run_id} (process {os.getpid()} on {socket.gethostname()})")
+            file.flush()
+            return file
+        file.close()
+    return None
+
+
+def _is_still_there(file: TextIO, folder: Path) -> bool:
+    """Whether no run has ended, and taken its lock away, since this file was opened."""
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK))
+    return False

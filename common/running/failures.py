@@ -12,38 +12,14 @@ from common.machine.devices import Place
 from common.measuring import memory
 from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
+from common.training.known_errors import advice_for, is_allocation_failure, is_communication
 
-LOADER_DIED = (
-    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a "
-    "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
-    "--workers, or --workers 0."
-)
-PROCESS_LIMIT = (
-    "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
-    "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
-)
-LIMITS = {
-    "Too many open files": "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each "
-    "batch on its way. Raise it, ulimit -n 4096, or lower --workers.",
-    "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
-    "can't start new thread": PROCESS_LIMIT,
-    "pthread_create": PROCESS_LIMIT,
-}
-"""Words of an error that is none of the training's, but a limit that the host sets."""
-KNOWN = LIMITS | {
-    "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
-    "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
-    "--batch-size to at least two for each device and micro-batch, or --image-size.",
-    "DataLoader worker (pid": LOADER_DIED,
-    "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
-    "Expected to have finished reduction": "Some parameters had no part in the loss, and DDP waits for them: "
-    "find_unused_parameters=True (--find-unused-parameters), or let all of them take part.",
-    "images in a row cannot be decoded": "Most of --data-dir is damaged, or no images: copy it again.",
-}
-"""Words of an error, and what to do about it."""
-UNKNOWN = "This is an error in the training itself; the traceback is in the record."
 BY_THE_STEP = ("training_step", "parallel_gradient", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
+WITHOUT_BATCH = (
+    "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "
+    "lower --num-classes, --image-size or --samples-per-epoch."
+)
 
 
 def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: int) -> Failure:
@@ -57,7 +33,7 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
         advice = (
             f"The {epochs_done} epochs that were finished are in the record; start the command again for a full run."
         )
-    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or _is_allocation_failure(text):
+    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_allocation_failure(text):
         kind = "out_of_memory"
         advice = _for_less_memory(config, place) if grows_with_the_batch(error) else WITHOUT_BATCH
     elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and is_communication(text):
@@ -86,22 +62,6 @@ def unfinished(epochs_done: int) -> Failure:
     )
 
 
-def is_limit(failure: Failure) -> bool:
-    """Whether a limit of the host ended the run, or a loader process: a traceback would lead nobody to it."""
-    return failure.advice in (LOADER_DIED, *LIMITS.values())
-
-
-def advice_for(text: str) -> str:
-    """What to do about an error with these words."""
-    return next((said for words, said in KNOWN.items() if words in text), UNKNOWN)
-
-
-WITHOUT_BATCH = (
-    "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "
-    "lower --num-classes, --image-size or --samples-per-epoch."
-)
-
-
 def grows_with_the_batch(error: BaseException) -> bool:
     """Whether an error came out of a step, so that smaller micro-batches may avoid it."""
     return any(frame.name in BY_THE_STEP for frame in traceback.extract_tb(error.__traceback__))
@@ -120,10 +80,6 @@ def _for_less_memory(config: RunConfig, place: Place) -> str:
     )
 
 
-def _is_allocation_failure(text: str) -> bool:
-    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
-
-
 def killed_rank(rank: int, traceback: str | None = None) -> Failure:
     """What went wrong where a rank was ended without a word; `traceback` is what this rank has noticed of it."""
     return Failure(
@@ -134,16 +90,3 @@ def killed_rank(rank: int, traceback: str | None = None) -> Failure:
         "--checkpoint-dir DIR --resume auto goes on after such an end.",
         traceback=traceback,
     )
-
-
-AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
-
-
-def is_timeout(message: str) -> bool:
-    """Whether an error of the exchange is that it took too long."""
-    return any(words in message.lower() for words in ("timed out", "timeout"))
-
-
-def is_communication(text: str) -> bool:
-    """Whether an error is that of an exchange: a lost connection, or too long a wait."""
-    return any(words in text.lower() for words in ("connection", "timed out", "timeout", "nccl", "gloo", "peer"))

@@ -15,19 +15,21 @@ from common.command_line.options import TrainingOptions
 from common.command_line.streams import tell
 from common.console import screen
 from common.errors import UsageError
+from common.hangs.hang_watch import AFTER_A_HANG
+from common.hangs.last_line import say_last
+from common.hangs.rank_processes import waiting_line
+from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import Place
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
-from common.running.checkpoint_folder import holding
-from common.running.exchange_watch import ExchangeWatch
+from common.running.checkpoints import holding
 from common.running.extra_steps import AnatomyError
-from common.running.failures import AFTER_A_HANG, explain, grows_with_the_batch, is_limit, is_timeout, killed_rank
-from common.running.hangs import waiting_line
+from common.running.failures import explain, grows_with_the_batch, killed_rank
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
-from common.running.last_line import say_last
 from common.running.measured_run import MeasuredRun
 from common.training import distributed
+from common.training.known_errors import is_host_limit, is_timeout
 
 
 @contextmanager
@@ -39,7 +41,7 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     """
     run = MeasuredRun(options, place)
     if place.world.backend in distributed.SILENT_BACKENDS and options.ddp:
-        run.watch = ExchangeWatch(
+        run.watch = CollectiveWatchdog(
             options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
         )
     check_writable(options.results_dir)
@@ -105,9 +107,9 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         retry.try_next(run.config, run.place.world)
-    if is_limit(failure):
+    if is_host_limit(failure.advice):
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
-    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_limit(failure):
+    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
         sys.exit(130 if failure.kind == "interrupted" else 1)
 
 

@@ -18,12 +18,14 @@ from common.console import screen
 from common.console.plan import show_plan
 from common.examining import experiments, parity
 from common.formats import printable
+from common.hangs.hang_watch import HangWatch
+from common.hangs.watchdog import CollectiveWatchdog
 from common.machine import devices
 from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
-from common.measuring.core_wait import WORTH_TELLING, CoreWait
+from common.measuring.core_wait import CoreWait, Losses
 from common.measuring.device_use import device_uses
 from common.measuring.energy_meter import EnergyMeter, idle_watts
 from common.measuring.gpu_sampler import GpuSampler
@@ -31,10 +33,8 @@ from common.records import MAX_FINITE, Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
-from common.running.exchange_watch import ExchangeWatch
 from common.running.extra_steps import take_apart, trace
 from common.running.failures import unfinished
-from common.running.hangs import HangWatch
 from common.running.interruptions import interrupt_if_unheard
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
@@ -64,7 +64,7 @@ class MeasuredRun:
         self.recorder.backend_class = backend_class()
         self.recorder.devices = device_uses(place, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
-        self.watch: ExchangeWatch | None = None
+        self.watch: CollectiveWatchdog | None = None
         """Over NCCL: for the time that exchanges take."""
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(place.rank, options.quiet)
@@ -130,11 +130,11 @@ class MeasuredRun:
         barrier()  # the ranks' clocks start together
         core_wait = CoreWait()
         result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
-        waited = core_wait.seconds(), core_wait.throttled_periods()
+        losses = core_wait.losses()
         training.loader.sampler.start = 0
         self._joules.update(energy.joules())
         self._step_seconds = median(result.times.steps)
-        self._enter(number, done, result, waited)
+        self._enter(number, done, result, losses)
         if self._validation:
             found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
             self.recorder.validated(found)
@@ -187,7 +187,7 @@ class MeasuredRun:
 
         return after_step
 
-    def _enter(self, number: int, done: int, result: EpochResult, waited: tuple[float | None, int | None]) -> None:
+    def _enter(self, number: int, done: int, result: EpochResult, losses: Losses) -> None:
         samples = result.micro_batches * self.config.micro_batch_size
         expected = expected_indices(self.config, number, done * self.config.global_batch_size, samples)
         epoch = Epoch(
@@ -199,17 +199,15 @@ class MeasuredRun:
             checkpoint_seconds=result.checkpoint_seconds,
         )
         self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
-        self.recorder.waited(*waited)
+        self.recorder.lost(losses)
         is_synthetic = self.config.data_source == "synthetic"
         seconds = sum(result.times.steps)
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
-        share = (waited[0] or 0.0) / max(result.times.host, 1e-9)
-        if waited[1] and share > WORTH_TELLING:
-            self._warn("progress.throttled", share=share, quota=self.recorder.environment.cpu_quota or 0.0)
-        elif share > WORTH_TELLING and not self.place.world.oversubscribed:
-            self._warn("progress.core_wait", share=share)
+        quota, oversubscribed = self.recorder.environment.cpu_quota, self.place.world.oversubscribed
+        for id, values in losses.warnings(result.times.host, quota, oversubscribed):
+            self._warn(id, **values)
         self._tell_unreadable(result.unreadable)
 
     def _tell_unreadable(self, files: list[str]) -> None:

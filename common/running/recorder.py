@@ -13,6 +13,7 @@ from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
+from common.measuring.core_wait import Losses
 from common.records import (
     MAX_TEXTS,
     Anatomy,
@@ -59,6 +60,8 @@ class Recorder:
             checksums=[],
             core_wait_seconds=[],
             throttled_periods=[],
+            steal_seconds=[],
+            busy_core_seconds=[],
         )
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
@@ -76,12 +79,17 @@ class Recorder:
         self.trace.samples.append(len(result.indices))
         self.trace.checksums.append(checksum)
 
-    def waited(self, seconds: float | None, throttled_periods: int | None) -> None:
-        """Enter how long this rank waited for a core in the last epoch, and how often its quota was the reason."""
-        if seconds is not None:
-            self.trace.core_wait_seconds.append(seconds)
-        if throttled_periods is not None:
-            self.trace.throttled_periods.append(throttled_periods)
+    def lost(self, losses: Losses) -> None:
+        """Enter what others took of this rank's cores in the last epoch."""
+        counted = {
+            "core_wait_seconds": losses.wait_seconds,
+            "throttled_periods": losses.throttled_periods,
+            "steal_seconds": losses.steal_seconds,
+            "busy_core_seconds": losses.busy_core_seconds,
+        }
+        for name, value in counted.items():
+            if value is not None:
+                getattr(self.trace, name).append(value)
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""

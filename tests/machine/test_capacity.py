@@ -103,8 +103,8 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
     code = (
         "import time; from common.measuring.core_wait import CoreWait; from common.machine.capacity import *;"
         "watch = CoreWait(); until = time.monotonic() + 30\n"
-        "while not watch.throttled_periods() and time.monotonic() < until: sum(range(100_000))\n"
-        "print(cpu_quota(), cpu_cores(), watch.throttled_periods())"
+        "while not watch.losses().throttled_periods and time.monotonic() < until: sum(range(100_000))\n"
+        "print(cpu_quota(), cpu_cores(), watch.losses().throttled_periods)"
     )
     script = f"echo $$ > {group}/cgroup.procs; exec \"{sys.executable}\" -c '{code}'"
     try:

@@ -57,6 +57,8 @@ def with_steps(record: dict, *ranks: list[float], steps_per_epoch: int) -> Recor
             "data_wait_seconds": [0.0] * len(steps),
             "host_epoch_seconds": [1.0] * epochs,
             "core_wait_seconds": [0.0] * epochs,
+            "steal_seconds": [0.0] * epochs,
+            "busy_core_seconds": [0.5] * epochs,
             "samples": [50] * epochs,
             "checksums": ["0" * 16] * epochs,
         }

@@ -107,6 +107,7 @@ def _run(run: Run) -> Line:
         **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
         "data_wait_share": times.data_wait_share if times else None,
         "core_wait_share": run.core_wait_share,
+        "steal_share": run.steal_share,
         "clock_difference_share": times.clock_difference_share if times else None,
         "load_average_1min": record.environment.load_average_1min,
         "flops_per_sample": record.flops_per_sample,

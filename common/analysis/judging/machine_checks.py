@@ -64,21 +64,29 @@ def check_other_processes(run: Run) -> Check:
 
 
 def check_load(run: Run) -> Check:
-    """Was the host free? By what the run waited for a core; where nobody counted that, by the load that it met, less
-    the lab's own run."""
+    """Was the host free, and was it whole: did other programs or other virtual machines have its cores?"""
+    check, stolen = _other_programs(run), run.steal_share or 0.0
+    if stolen <= CORE_WAIT_LIMIT:
+        return check
+    parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
+    return answer("load", "warning", "parts", parts=parts + [check.reason] * check.is_trouble)
+
+
+def _other_programs(run: Run) -> Check:
+    """By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run."""
     waited = run.core_wait_share
     if waited is not None:
         values = {"share": waited, "limit": CORE_WAIT_LIMIT}
-        if run.met_a_load and run.times and run.times.throttled_periods:
+        if run.met_other_programs and run.times and run.times.throttled_periods:
             quota = run.record.environment.cpu_quota or 0.0
             return answer("load", "warning", "throttled", periods=run.times.throttled_periods, quota=quota, **values)
-        if run.met_a_load:
+        if run.met_other_programs:
             return answer("load", "warning", "waited", **values)
         return answer("load", "passed", "hardly_waited", **values)
     average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores
     if average is None:
         return answer("load", "not measured", "no_average")
     own = run.devices_before
-    busy = run.met_a_load
+    busy = run.met_other_programs
     reason = ("busy" if busy else "free") + ("_after_own_run" if own else "")
     return answer("load", "warning" if busy else "passed", reason, average=average, cores=cores, own=own)

@@ -74,15 +74,16 @@ def conditions(row: Row) -> Check:
     if row.baseline is None:
         return answer("conditions", "not applicable", "no_baseline")
     pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
-    waits, clocks, others = (_both(of_run, pairs) for of_run in (_wait, _clock, _others))
+    waits, stolen, clocks, others = (_both(of_run, pairs) for of_run in (_wait, _steal, _clock, _others))
     unlike = [
         *_unlike("waits", waits, lambda here, there: abs(here - there) > CORE_WAIT_LIMIT),
+        *_unlike("steal", stolen, lambda here, there: abs(here - there) > CORE_WAIT_LIMIT),
         *_unlike("clocks", clocks, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
         *_unlike("others", others, lambda here, there: bool(here) != bool(there)),
     ]
     if unlike:
         return answer("conditions", "warning", "unlike", parts=unlike, other=row.baseline.name)
-    known = waits or clocks or others
+    known = waits or stolen or clocks or others
     return answer("conditions", "passed" if known else "not measured", "alike" if known else "unknown")
 
 
@@ -103,6 +104,10 @@ def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float
 
 def _wait(run: Run) -> float | None:
     return run.core_wait_share
+
+
+def _steal(run: Run) -> float | None:
+    return run.steal_share
 
 
 def _clock(run: Run) -> float | None:

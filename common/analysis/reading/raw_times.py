@@ -65,6 +65,9 @@ class RawTimes:
     core_wait_share: float | None
     """Of the measured time, in which the rank that waited longest could have run but others had the cores; None where
     the system does not count it."""
+    steal_share: float | None
+    """Of the CPU time that a rank's cores wanted, what a virtual machine's host gave to others, on the rank that lost
+    most; None where the system does not count it."""
     throttled_periods: int
     """Periods in which a CPU quota had stopped the run."""
     clock_difference_share: float
@@ -94,6 +97,14 @@ def reduce_times(record: Record) -> RawTimes:
                 _share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds))
                 for rank in record.ranks
                 if rank.core_wait_seconds
+            ),
+            default=None,
+        ),
+        steal_share=max(
+            (
+                _share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds))
+                for rank in record.ranks
+                if rank.steal_seconds
             ),
             default=None,
         ),

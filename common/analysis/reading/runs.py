@@ -12,7 +12,8 @@ from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, steady_step_seconds, throughput
 
 CORE_WAIT_LIMIT = 0.15
-"""Share of the time. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
+"""Share of the time, waited or stolen. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
+loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
 CLOCK_TOLERANCE = 0.01
@@ -63,9 +64,19 @@ class Run:
         return self.times.core_wait_share if self.times and not self.record.world.oversubscribed else None
 
     @property
+    def steal_share(self) -> float | None:
+        """Share of the wanted CPU time that went to other virtual machines; None where it was not counted."""
+        return self.times.steal_share if self.times else None
+
+    @property
     def met_a_load(self) -> bool:
-        """Whether others had the cores: by the time that the run waited for them. Where that was not counted, whether
-        more was running in the minute before than there are cores and the lab itself explains."""
+        """Whether others had the cores: programs of this machine, or other virtual machines of its host."""
+        return self.met_other_programs or (self.steal_share or 0.0) > CORE_WAIT_LIMIT
+
+    @property
+    def met_other_programs(self) -> bool:
+        """Whether others of this machine had the cores: by the time that the run waited for them. Where that was not
+        counted, whether more was running in the minute before than there are cores and the lab itself explains."""
         if self.core_wait_share is not None:
             return self.core_wait_share > CORE_WAIT_LIMIT
         average = self.record.environment.load_average_1min

@@ -42,6 +42,17 @@ def waiting(share):
     return change
 
 
+def losing(share):
+    """So much of the CPU time that each rank's cores wanted went to other virtual machines."""
+
+    def change(record):
+        for rank in record.ranks:
+            rank.steal_seconds = [share * seconds for seconds in rank.host_epoch_seconds]
+            rank.busy_core_seconds = [(1 - share) * seconds for seconds in rank.host_epoch_seconds]
+
+    return change
+
+
 def trouble(row):
     return {part.check.id for part in pooled_checks(row) if part.check.is_trouble}
 
@@ -72,6 +83,7 @@ def test_what_holds_on_one_side_or_at_times_is_marked():
     ("usual", "changed", "words"),
     [
         (waiting(0.02), waiting(0.4), "its ranks waited for a core 40 % of the time, those 2 %"),
+        (losing(0.0), losing(0.4), "other virtual machines took 40 % of the CPU time that it wanted, there 0 %"),
         (health(), health(sm_clock_mhz_median=1400), "SM clock 1,400 MHz, there 1,900 MHz"),
         (health(), health(other_processes=2), "up to 2 other processes on a GPU, there 0"),
     ],

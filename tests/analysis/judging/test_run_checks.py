@@ -186,6 +186,31 @@ def test_a_quota_that_stopped_the_run_is_named_and_no_other_program():
     assert "other work" not in said
 
 
+def test_time_that_other_virtual_machines_took_is_named_beside_other_work_and_alone():
+    record = make_record("ddp", 2)
+    lose(record.ranks[1], stolen=0.2)
+    assert outcome(record, "load") == "warning"
+    assert "20 % of the CPU time" in reason(record, "load")
+    assert "other work" not in reason(record, "load")
+    record.ranks[1].core_wait_seconds = [0.3 * seconds for seconds in record.ranks[1].host_epoch_seconds]
+    assert "20 % of the CPU time" in reason(record, "load")
+    assert "30 % of the time (limit 15 %): other work" in reason(record, "load")
+    lose(record.ranks[1], stolen=0.1)
+    assert "virtual" not in reason(record, "load")
+
+
+def test_stolen_time_is_nobodys_own_doing_though_devices_take_turns():
+    record = make_record("ddp", 4)  # on two cores
+    lose(record.ranks[0], stolen=0.5)
+    assert outcome(record, "load") == "warning"
+
+
+def lose(rank, stolen: float) -> None:
+    """This share of what the rank's cores wanted went to other virtual machines."""
+    rank.steal_seconds = [stolen * seconds for seconds in rank.host_epoch_seconds]
+    rank.busy_core_seconds = [(1 - stolen) * seconds for seconds in rank.host_epoch_seconds]
+
+
 def test_two_devices_on_the_threads_of_one_core_are_said_to_share_it():
     assert outcome(make_record("ddp", 2, environment={"physical_cores": 2}), "devices") == "passed"
     record = make_record("ddp", 2, environment={"physical_cores": 1})

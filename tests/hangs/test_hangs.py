@@ -10,7 +10,7 @@ import pytest
 from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
 from factories import make_place
 
-from common.running import hangs
+from common.hangs import hang_watch
 
 DDP = "04_ddp_training.py"
 AT_STEP_6 = """
@@ -137,13 +137,13 @@ experiments.price_exchange = failing
 
 def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     """A rank that ends by itself closes its watch; one that was killed cannot."""
-    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(hang_watch.tempfile, "gettempdir", lambda: str(tmp_path))
     with subprocess.Popen(["true"]) as gone:
         pass
     place = make_place()
     place = replace(place, world=place.world.model_copy(update={"processes": 2}))
-    watch = hangs.HangWatch("run", place, [os.getpid(), gone.pid])
-    monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
+    watch = hang_watch.HangWatch("run", place, [os.getpid(), gone.pid])
+    monkeypatch.setattr(os, "getppid", os.getpid)  # this process's children are the other ranks
     assert watch.folder.stat().st_mode & 0o777 == 0o700
     assert watch.killed() == 1
     (watch.folder / "1.stack").unlink()
@@ -153,7 +153,7 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
 
 
 def test_a_rank_that_parts_before_another_has_come_leaves_it_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(hang_watch.tempfile, "gettempdir", lambda: str(tmp_path))
     place = make_place()
     first = replace(place, world=place.world.model_copy(update={"processes": 2}))
     made: list = []
@@ -162,23 +162,23 @@ def test_a_rank_that_parts_before_another_has_come_leaves_it_the_folder(tmp_path
     def sent(folder):
         made.append(folder or made[0])
         if folder:
-            hangs.HangWatch("run", replace(first, rank=1), [os.getpid()] * 2).close()
+            hang_watch.HangWatch("run", replace(first, rank=1), [os.getpid()] * 2).close()
         return made[0]
 
-    monkeypatch.setattr(hangs, "from_rank_0", sent)
-    watch = hangs.HangWatch("run", first, [os.getpid()] * 2)
+    monkeypatch.setattr(hang_watch, "from_rank_0", sent)
+    watch = hang_watch.HangWatch("run", first, [os.getpid()] * 2)
     watch.close()
     assert not made[0].exists()
 
 
 def test_notes_are_left_in_no_folder_that_others_have_prepared(tmp_path, monkeypatch):
-    monkeypatch.setattr(hangs.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(hang_watch.tempfile, "gettempdir", lambda: str(tmp_path))
     (tmp_path / "lab-run").mkdir()
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "lab-run" / "0.stack").symlink_to(tmp_path / "victim")
     place = make_place()
     place = replace(place, world=place.world.model_copy(update={"processes": 2}))
-    watch = hangs.HangWatch("run", place, [os.getpid(), os.getpid()])
+    watch = hang_watch.HangWatch("run", place, [os.getpid(), os.getpid()])
     assert watch.folder != tmp_path / "lab-run"
     assert (tmp_path / "victim").read_text() == "mine"
     watch.close()
@@ -223,15 +223,15 @@ act()
 )
 def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
     folder = tmp_path / "lab-run"
-    monkeypatch.setattr(hangs.tempfile, "mkdtemp", lambda prefix: str(folder))
-    monkeypatch.setattr(hangs, "_is_sibling", lambda pid: True)
+    monkeypatch.setattr(hang_watch.tempfile, "mkdtemp", lambda prefix: str(folder))
+    monkeypatch.setattr(os, "getppid", os.getpid)  # this process's children are the other ranks
     here = make_place()
     here = replace(here, world=here.world.model_copy(update={"processes": 2}))
     command = [sys.executable, "-c", code, str(folder / "1.stack")]
     folder.mkdir()
     with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
         rank_1.stdout.readline()
-        watch = hangs.HangWatch("run", here, [os.getpid(), rank_1.pid])
+        watch = hang_watch.HangWatch("run", here, [os.getpid(), rank_1.pid])
         told = watch.sentence([1], "rank 0 waits")
     assert told == f"rank 1 does not come to the exchange, at {place}; rank 0 waits"
     watch.close()

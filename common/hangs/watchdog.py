@@ -1,6 +1,6 @@
-"""Over NCCL no exchange that will not end raises where the host waits for it: a thread looks for one.
+"""NCCL raises no error in the thread waiting for a collective that never ends, so a watchdog thread looks for one.
 
-It counts the exchanges that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it asks
+It counts the collectives that each rank has begun: a rank waits for those that have begun fewer. Of the GPU it asks
 nothing: torch's flight recorder would ask it about its events, and such a call may itself have to wait while the host
 waits in a full queue of launches (not measured; this way the question does not arise).
 
@@ -15,19 +15,19 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from time import time
 
 import torch.distributed as dist
 
-from common.running.hangs import HangWatch, waiting_line
+from common.hangs.hang_watch import HangWatch
+from common.hangs.rank_processes import since, waiting_line
 
 POLL_SECONDS = 1.0
 
 
-class ExchangeWatch:
+class CollectiveWatchdog:
     """Calls one of two functions, once, in a thread of its own: `on_killed` with the number of a rank that was ended
-    without a word; `on_hang` once this rank has begun no exchange for `seconds` and others of this host have begun
+    without a word; `on_hang` once this rank has begun no collective for `seconds` and others of this host have begun
     fewer, with those ranks, and with what this one waits in, since when and where."""
 
     def __init__(
@@ -39,14 +39,14 @@ class ExchangeWatch:
     ) -> None:
         self._seconds, self._hangs, self._on_hang, self._on_killed = seconds, hangs, on_hang, on_killed
         self._begun: deque[tuple[float, int]] = deque([(time(), 0)], maxlen=100)
-        """When (seconds since 1970) this rank had begun how many exchanges."""
+        """When (seconds since 1970) this rank had begun how many collectives."""
         self._stopped = threading.Event()
         self._speaks = threading.RLock()
-        threading.Thread(target=self._watch, name="exchange watch", daemon=True).start()
+        threading.Thread(target=self._watch, name="collective watchdog", daemon=True).start()
 
     def stop(self) -> None:
         """From here on nothing is called. Does not return to another thread while one of the two is at work: the main
-        one, which may wake when the guilty rank ends, would tell another reason."""
+        one, which may wake when the guilty rank ends, would give another reason."""
         with self._speaks:
             self._stopped.set()
 
@@ -55,28 +55,23 @@ class ExchangeWatch:
             killed = self._hangs.killed()
             if killed is not None:
                 return self._unless_stopped(self._on_killed, killed)
-            since, number = self._begun[-1]
+            began, number = self._begun[-1]
             now_begun = dist.group.WORLD._get_sequence_number_for_group()
             if now_begun != number:
                 self._begun.append((time(), now_begun))
                 self._hangs.note_exchanges(now_begun)
-            elif time() - since > self._seconds:
-                behind = self._hangs.ranks_behind(number)
-                if behind:
-                    return self._unless_stopped(self._on_hang, list(behind), self._told(min(behind.values())))
+            elif time() - began > self._seconds and (behind := self._hangs.ranks_behind(number)):
+                return self._unless_stopped(self._on_hang, list(behind), self._waits(min(behind.values())))
         return None
 
-    def _unless_stopped(self, tell: Callable[..., None], *found: object) -> None:
+    def _unless_stopped(self, call: Callable[..., None], *arguments: object) -> None:
         with self._speaks:
             if not self._stopped.is_set():
-                tell(*found)
+                call(*arguments)
 
-    def _told(self, others_began: int) -> str:
-        """Where this rank waits, and since when: since it began an exchange that another rank did not."""
+    def _waits(self, others_began: int) -> str:
+        """Where this rank waits, and since when: since it began a collective that another rank did not."""
         began = next(at for at, number in self._begun if number > others_began)
         main = sys._current_frames().get(threading.main_thread().ident or 0)
         line = waiting_line(traceback.extract_stack(main))
-        return (
-            f"an exchange of {dist.get_backend()}'s since {datetime.fromtimestamp(began, UTC):%H:%M:%S} UTC, "
-            f"{time() - began:.0f} s, at {line}"
-        )
+        return f"an exchange of {dist.get_backend()}'s {since(began)}, at {line}"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch.distributed as dist
 
+from common.hangs.hang_watch import AFTER_A_HANG, HangWatch
+from common.hangs.last_line import say_last
+from common.hangs.rank_processes import waiting_line
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered
-from common.running.failures import AFTER_A_HANG, advice_for, is_communication
-from common.running.hangs import HangWatch, waiting_line
-from common.running.interruptions import ignore_signals
-from common.running.last_line import say_last
 from common.training.distributed import process_group
+from common.training.known_errors import advice_for, is_communication
 
 
 @contextmanager
@@ -37,15 +38,15 @@ def watched_ranks(timeout_seconds: float) -> Iterator[int]:
 
 def _explain(hangs: HangWatch, error: Exception) -> None:
     """One rank speaks; the others, whose connection breaks when it ends, have nothing to add."""
-    ignore_signals()  # of torchrun's, once another rank has ended: by telling its stack, say
-    message, advice = str(error).splitlines()[0].split(". ")[0], advice_for(str(error))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
+    text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
-    is_lost = is_communication(str(error))
-    found = hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__))) if is_lost else None
+    line = waiting_line(traceback.extract_tb(error.__traceback__))
+    hang = hangs.examine(line) if is_communication(text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)
     except OSError:
         return
-    said = f"hang: {found[0]}. {AFTER_A_HANG}" if found else f"failed: {message}. {advice}"
-    say_last(said, hangs.folder)
+    message = f"failed: {text.splitlines()[0].split('. ')[0]}. {advice_for(text)}"
+    say_last(f"hang: {hang[0]}. {AFTER_A_HANG}" if hang else message, hangs.folder)

@@ -1,0 +1,159 @@
+"""What the ranks of one host know of each other when a collective does not end.
+
+When one takes longer than `--timeout`, every rank that waits in it leaves a note in a folder that the ranks of this
+host share. The rank without a note is the one that the others wait for. A signal asks it for its stack, which
+faulthandler writes without the interpreter's help, and ends it: one that was stopped has to be woken for that, and
+would go on.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+from common.hangs.rank_processes import ENDED, own_line, pending_collective, sibling_state, signal_main_thread
+from common.machine.devices import Place
+from common.machine.ranks import from_rank_0
+from common.records.disk import is_final
+
+NOTES_SECONDS = 3.0
+"""The ranks' clocks for one collective start when each of them enters it: so much later may the last note come."""
+STACK_SECONDS = 30.0
+"""It takes a tenth of a second where the machine is idle."""
+AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
+"""What to do about a hang."""
+
+
+class HangWatch:
+    """One rank's side of the folder. Does nothing until `examine` is called."""
+
+    def __init__(self, run_id: str, place: Place, pids: list[int]) -> None:
+        self._rank, self._pids = place.rank, pids
+        self._others = [rank for rank in range(len(pids)) if rank != place.rank]
+        is_alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
+        self.folder: Path | None = (
+            None if is_alone else from_rank_0(_private_folder(run_id, len(pids)) if place.rank == 0 else None)
+        )
+        """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
+        if self.folder:
+            self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
+            # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and
+            # Python 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
+            faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=False, chain=True)
+
+    def close(self) -> None:
+        """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
+        if self.folder and not self._file(self._rank, "waits").exists():
+            with suppress(OSError):
+                self._file(self._rank, "begun").unlink(missing_ok=True)
+                self._file(self._rank, "stack").unlink()
+                self.folder.rmdir()  # the last one; for all others it is not empty
+
+    def examine(self, where: str) -> tuple[str, int] | None:
+        """The sentence and the rank that is to blame, after a collective that did not end in time; None where no rank
+        of this host is. `where` is the line at which this rank waits."""
+        if self.folder is None:
+            return None
+        self._file(self._rank, "waits").write_text(f"{pending_collective()}, at {where}")
+        until = monotonic() + NOTES_SECONDS
+        while monotonic() < until and not all(self._file(rank, "waits").exists() for rank in self._others):
+            sleep(0.05)
+        notes = self._notes("waits")
+        silent = [rank for rank in self._others if rank not in notes]
+        if not silent:
+            each = "; ".join(f"rank {rank} in {note}" for rank, note in notes.items())
+            return f"every rank waits, and not for the same exchange: {each}", self._rank
+        sentence = self.sentence(
+            silent, "; ".join(f"rank {rank} waits for it in {note}" for rank, note in [*notes.items()][:3])
+        )
+        self.end(silent)
+        return sentence, silent[0]
+
+    def note_exchanges(self, begun: int) -> None:
+        """Tell the other ranks how many collectives this one has begun so far."""
+        if self.folder:
+            self._file(self._rank, "begun").write_text(str(begun))
+
+    def ranks_behind(self, begun: int) -> dict[int, int]:
+        """Ranks of this host that have begun fewer collectives, and how many; none where nothing is known of them."""
+        numbers = {rank: int(note or 0) for rank, note in self._notes("begun").items()}
+        return {rank: number for rank, number in numbers.items() if number < begun}
+
+    def sentence(self, guilty: list[int], waits: str) -> str:
+        """What is said of a hang: how it is with the first of the ranks to blame, and who waits."""
+        return f"rank {guilty[0]} {self._last_activity(guilty[0])}; {waits}"
+
+    def end(self, ranks: list[int]) -> None:
+        """For ranks that may be unable to end themselves."""
+        for rank in ranks:
+            if sibling_state(self._pids[rank]):
+                with suppress(OSError):
+                    os.kill(self._pids[rank], signal.SIGKILL)
+
+    def give_way(self, record: Path) -> None:
+        """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
+        until = monotonic() + 3 * NOTES_SECONDS
+        while self.folder and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
+            sleep(0.05)
+
+    def killed(self) -> int | None:
+        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
+        the reason, closes its watch first."""
+        ended = (rank for rank in self._others if self.folder and sibling_state(self._pids[rank]) in ENDED)
+        return next((rank for rank in ended if self._file(rank, "stack").exists()), None)
+
+    def _last_activity(self, rank: int) -> str:
+        """What a rank does, or did when the first of those that wait for it asked; which ended it."""
+        state = self._ask(rank)
+        if state in ENDED:
+            return "has ended"
+        stack, until = "", monotonic() + STACK_SECONDS
+        while monotonic() < until and sibling_state(self._pids[rank]) not in ENDED:
+            sleep(0.05)  # it writes in pieces, and ends once it has written the last
+        with suppress(OSError):
+            stack = self._file(rank, "stack").read_text()
+        activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
+        return f"{activity}, at {own_line(stack)}"
+
+    def _ask(self, rank: int) -> str:
+        """Have a rank write its stack and end, unless another has asked it. Returns the state that it was in."""
+        pid, asked = self._pids[rank], self._file(rank, "asked")
+        state = sibling_state(pid)
+        try:
+            asked.symlink_to(f"state {state}")  # unlike a file, it is there with what it says or not at all
+        except FileExistsError:
+            return os.readlink(asked).removeprefix("state ")
+        if state not in ENDED:
+            with suppress(OSError):
+                signal_main_thread(pid, signal.SIGUSR2)
+                if state == "T":
+                    os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
+        return state
+
+    def _notes(self, kind: str) -> dict[int, str]:
+        """What each rank has written down, of those that have."""
+        files = {rank: self._file(rank, kind) for rank in range(len(self._pids)) if self.folder}
+        return {rank: path.read_text() for rank, path in files.items() if path.exists()}
+
+    def _file(self, rank: int, kind: str) -> Path:
+        assert self.folder, "nobody to leave a note for"
+        return self.folder / f"{rank}.{kind}"
+
+
+def _private_folder(run_id: str, ranks: int) -> Path | None:
+    """A new folder that nobody else can enter, for the ranks of this host; None where there is no room for one.
+
+    Each rank's file is there from the beginning: a rank that parts early must not be the last one, and take it away.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"lab-{run_id}-"))
+        for rank in range(ranks):
+            (folder / f"{rank}.stack").touch()
+    except OSError:
+        return None
+    return folder

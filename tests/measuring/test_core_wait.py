@@ -1,0 +1,65 @@
+"""What others took of the cores, from a made-up /proc/stat and from the real one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from common.measuring import core_wait
+from common.measuring.core_wait import CoreWait, Losses
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def stat(tmp_path, monkeypatch):
+    """This process has the cores 0 and 2; `stat(cores)` writes what each core has done, in seconds."""
+    monkeypatch.setattr(core_wait, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(core_wait, "SCHEDSTAT", tmp_path / "none")
+    monkeypatch.setattr(core_wait, "current_cores", lambda: {0, 2})
+
+    def write(cores: dict[int, tuple[int, ...]]) -> None:
+        """Of each core user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice."""
+        rows = (" ".join([f"cpu{core}", *(str(time * TICKS) for time in times)]) for core, times in cores.items())
+        (tmp_path / "stat").write_text("\n".join(["cpu  9 9 9 9 9 9 9 9 9 9", *rows, "intr 5 0 0", "ctxt 9"]) + "\n")
+
+    return write
+
+
+def test_the_stolen_time_of_this_process_own_cores_counts(stat):
+    stat(dict.fromkeys(range(3), (1,) * 10))
+    watch = CoreWait()
+    stat({0: (5, 2, 2, 9, 9, 2, 2, 3, 5, 2), 1: (99,) * 10, 2: (3, 1, 1, 1, 1, 1, 1, 2, 1, 1)})
+    assert watch.losses() == Losses(None, None, steal_seconds=3.0, busy_core_seconds=10.0)
+
+
+@pytest.mark.parametrize("cores", [{0: (1,) * 10}, {0: (1,) * 10, 2: (1,) * 7}, {}])
+def test_where_a_core_has_no_line_or_no_such_count_nothing_is_known(stat, cores):
+    stat(cores)
+    assert CoreWait().losses() == Losses(None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("losses", "oversubscribed", "said"),
+    [
+        (Losses(0.2, 0, 1.0, 9.0), False, []),
+        (Losses(0.3, 0, 0.0, 9.0), False, ["core_wait"]),
+        (Losses(0.3, 0, 0.0, 9.0), True, []),
+        (Losses(0.3, 4, 0.0, 9.0), True, ["throttled"]),
+        (Losses(0.3, None, 3.0, 6.0), False, ["core_wait", "stolen"]),
+        (Losses(None, None, 3.0, 6.0), True, ["stolen"]),
+        (Losses(None, None, None, None), False, []),
+    ],
+)
+def test_what_is_told_of_an_epoch_of_one_second(losses, oversubscribed, said):
+    found = losses.warnings(1.0, quota=2.5, oversubscribed=oversubscribed)
+    assert [id.removeprefix("progress.") for id, _ in found] == said
+
+
+def test_the_real_counters_grow_while_this_process_works():
+    watch = CoreWait()
+    until = os.times().elapsed + 0.2
+    while os.times().elapsed < until:
+        pass
+    assert watch.losses().busy_core_seconds > 0.05
