@@ -10,6 +10,33 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from common.content.messages import Message, message
+from common.records import EnvironmentRecord
+
+
+@dataclass(frozen=True)
+class Link:
+    """A message that leads to another place of the page."""
+
+    kind: ClassVar = "link"
+    text: Message
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Strong:
+    """A message that stands out."""
+
+    kind: ClassVar = "strong"
+    text: Message
+
+
+@dataclass(frozen=True)
+class Badge:
+    """An outcome, in its colours."""
+
+    kind: ClassVar = "badge"
+    text: Message
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -27,7 +54,7 @@ class Cell:
     """What stands in one place of a table."""
 
     value: Any
-    """A number, a text, a message, or the name of a row."""
+    """A number, a text, a message, a badge, or the name of a row."""
     form: str = ""
     """How a number is written, by its name in `common.formats.FORMS`."""
     beside: float | None = None
@@ -35,8 +62,6 @@ class Cell:
     interval: tuple[float, float] | None = None
     notes: Sequence[Any] = ()
     marks: Sequence[Mark] = ()
-    outcome: str = ""
-    """Whose colours the value has, where it is the outcome of a check."""
 
     @property
     def number(self) -> float | None:
@@ -89,27 +114,13 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Link:
-    """A message that leads to another place of the page."""
-
-    text: Message
-    anchor: str
-
-
-@dataclass(frozen=True)
-class Strong:
-    """A message that stands out."""
-
-    text: Message
-
-
-@dataclass(frozen=True)
 class Point:
     """A line of a list with a state of its own."""
 
+    kind: ClassVar = "point"
     text: Any
-    state: str = ""
-    state_in_words: Message | None = None
+    state: str
+    state_in_words: Message
     """For those who do not see it."""
     more: Message | None = None
     """In small print."""
@@ -117,7 +128,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Lines:
-    """A list. Each line is a message, a `Link`, a `Strong` or a `Point`, or a tuple of several."""
+    """A list. Each line is a message, a link, a strong one or a badge, a tuple of several, or a point."""
 
     kind: ClassVar = "lines"
     lines: Sequence[Any]
@@ -126,7 +137,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Messages, links and strong ones, one after another."""
+    """Messages, links, strong ones and badges, one after another."""
 
     kind: ClassVar = "paragraph"
     parts: Sequence[Any]
@@ -159,6 +170,16 @@ class Commands:
     heading: Any = None
     method: str | None = None
     """Whose mark stands before the heading."""
+    is_listed: bool = False
+    """Whether each is one of several, and not a line of one text."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What step 01 says of each thing that the lab needs, in the reader's language."""
+
+    kind: ClassVar = "requirements"
+    record: EnvironmentRecord
 
 
 @dataclass(frozen=True)
@@ -176,8 +197,12 @@ class Section:
     is_folded: bool = False
     is_open: bool = False
     """Of a folded one: whether it stands open at first."""
+    method: str | None = None
+    """Whose mark stands before the title of a folded one."""
     brief: Sequence[Message] = ()
     """What the console says of it."""
+    commands: Sequence[str] = ()
+    """What the console proposes beside it."""
     colour: str = "default"
     """On the console."""
 

@@ -101,6 +101,11 @@ class World(Part):
     """More devices asked for than there are CPU cores."""
 
     @property
+    def flags(self) -> list[str]:
+        """What keeps its devices from being as many as they are called: `emulated`, `shared`, `oversubscribed`."""
+        return [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(self, flag)]
+
+    @property
     def models(self) -> list[str]:
         """Each different model among the devices."""
         return self.device_model.split(JOINED) if self.device_kind == "cuda" else [self.device_model]

@@ -41,6 +41,12 @@ class Advice:
     because: Message
     how: Message | None = None
 
+    @property
+    def sentence(self) -> Message:
+        """All of it."""
+        id = "advice.line" if self.how else "advice.short_line"
+        return message(id, what=self.what, how=self.how, because=self.because)
+
 
 @dataclass(frozen=True)
 class Situation:

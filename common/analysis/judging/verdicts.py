@@ -1,4 +1,4 @@
-"""Who is faster, pair by pair, and no further than the intervals carry."""
+"""Who is faster, pair by pair, and no further than the intervals carry; and what methods and devices are called."""
 
 from __future__ import annotations
 
@@ -69,3 +69,24 @@ def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
 def clearly_fastest(quotient: Estimate) -> bool:
     """Whether "fastest" may be said: the interval leaves out 1, and the difference is worth a choice."""
     return bool(distinguishable(quotient)) and quotient.value >= WORTH_A_CHOICE
+
+
+def short_method(row: Row) -> Message:
+    """The method in short: `DP`, `emulated DP`, `DDP on 2 nodes`."""
+    world = row.record.world
+    method = message("short.emulated_dp" if world.emulated else f"short.{row.method}")
+    return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
+
+
+def device_here(row: Row) -> Message:
+    """What one device is here."""
+    return message("one.gpu" if row.on_gpu else "one.core")
+
+
+def method_name(row: Row) -> Message:
+    """The method in full."""
+    world = row.record.world
+    if row.method == "single":
+        return message("row.single_within")
+    method = message("method.emulated_dp" if world.emulated else f"method.{row.method}")
+    return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method

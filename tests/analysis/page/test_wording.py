@@ -15,18 +15,21 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
 from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS
 from common.analysis.comparing.row_name import RowName
-from common.analysis.judging import judgement
-from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.sections import judgement
+from common.analysis.sections.judgement import judge
 from common.content.messages import message
 from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "machine"))]
+SPEAKING = [
+    ANALYSIS,
+    *(ANALYSIS.parent / name for name in ("content", "faults", "command_line", "console", "running", "machine")),
+]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"message", "Message", "say", "text", "answer"}
 
