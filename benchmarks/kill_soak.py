@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from common.faults.marked_processes import MARK, Processes
+from common.faults.acts import MARK, Processes
 from common.records import Record
 
 ROOT = Path(__file__).parents[1]

@@ -14,6 +14,7 @@ from typing import Any
 from common.content.messages import Message
 from common.content.sections import Cell, Column
 from common.formats import CORE_OF, FORMS, Written, number
+from common.records.methods import METHODS
 
 LANGUAGES = ("en", "zh-TW")
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
@@ -35,9 +36,15 @@ def language_of(environment: Mapping[str, str] = os.environ) -> str:
 
 @cache
 def sentences(language: str = "en") -> dict[str, str]:
-    """Every sentence of a language by its id, `verdict.faster`."""
+    """Every sentence of a language by its id, `verdict.faster`; the methods' names are those of their table."""
+    named = [method for method in METHODS.values() if method.short]
+    names = {id: text for method in named for id, text in (
+        (f"short.{method.name}", method.short),
+        (f"method.{method.name}", method.title),
+        (f"row.{method.name}", f"{method.short} × {{devices}}"),
+    )}  # fmt: skip
     texts = ((TEMPLATES / f"{name}.{language}.toml").read_text(encoding="utf-8") for name in CATALOGUES)
-    return {id: sentence for text in texts for id, sentence in _flat("", tomllib.loads(text))}
+    return names | {id: sentence for text in texts for id, sentence in _flat("", tomllib.loads(text))}
 
 
 def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:
@@ -110,11 +117,15 @@ class Sentences(string.Formatter):
         return Written(text.number, self._sentences.get(f"unit.{form}", text.unit))
 
     def header(self, column: Column) -> str:
-        """A column's header. Phases and GPUs have columns of their own, `phase.forward`, `to_gpu.1`."""
+        """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
         kind, _, of = column.id.partition(".")
         if not of:
             return self.say(f"column.{kind}")
-        return self.say("column.phase_ms", phase=of) if kind == "phase" else self.say(f"column.{kind}", gpu=of)
+        if kind == "quotient":
+            over, under = of.split("/")
+            other = self.say(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+            return f"{self.say(f'short.{over}')} / {other}"
+        return self.say("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
 
     def label(self, column: Column) -> str:
         """The header in one line."""

@@ -20,7 +20,7 @@ BOTTOM = {"errors", "formats", "sentences"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "formats": set(),
-    "sentences": {"content"},
+    "sentences": {"content", "records"},
     "records": set(),
     "requirements": {"records"},
     "command_line": {"records"},

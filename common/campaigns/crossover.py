@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from itertools import count
 
-from common.campaigns.launches import DDP, DP, QUIET, REPORT, SINGLE, WITHOUT_ANATOMY, Chosen
+from common.campaigns.launches import LAUNCHES, QUIET, REPORT, WITHOUT_ANATOMY, Chosen
 from common.campaigns.orders import drawn_orders
 from common.campaigns.past import Past
 from common.campaigns.steering import Launches, Planned
 from common.command_line.commands import default_count
 from common.errors import UsageError
-from common.records import DeviceKind, Environment
+from common.records import METHODS, DeviceKind, Environment
 
 PURPOSE = "one device, DataParallel and DistributedDataParallel over batches, as far as memory and time reach"
 BUDGET: dict[DeviceKind, float] = {"cuda": 360, "cpu": 300}
@@ -60,8 +60,8 @@ def _commands(kind: DeviceKind, devices: int, batch: int, chosen: Chosen, is_fir
     # second or two; on CPU cores ten steps are the fewest from which an interval is not doubted.
     steps = max(24, min(120, 7680 // batch)) if kind == "cuda" else max(10, min(24, 192 // batch))
     commands = []
-    for method, template in (("single", SINGLE), ("dp", DP), ("ddp", DDP)):
-        of_all = 1 if method == "single" else devices
+    for method, template in LAUNCHES.items():
+        of_all = devices if METHODS[method].is_parallel else 1
         command = template.format(
             model=shlex.quote(chosen.model or MODELS[kind]),
             batch=batch,
@@ -71,6 +71,8 @@ def _commands(kind: DeviceKind, devices: int, batch: int, chosen: Chosen, is_fir
             devices=devices,
             gpus=",".join(map(str, range(devices))),
         )
-        taken_apart = kind == "cuda" and (method == "single" or (method == "dp" and is_first))
+        taken_apart = kind == "cuda" and (
+            not METHODS[method].is_parallel or (METHODS[method].has_replicas and is_first)
+        )
         commands.append((method, command + (TAKEN_APART if taken_apart else WITHOUT_ANATOMY)))
     return commands

@@ -13,22 +13,24 @@ from dataclasses import dataclass, field
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.own_host import startable
-from common.records import NEWER_OPTIONS, DeviceKind, Environment, has_option
+from common.records import METHODS, NEWER_OPTIONS, DeviceKind, Environment, TrainingMethod, has_option
 
 CHECK = "python 01_environment_check.py"
 REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
     "--output-report comparison_report.html"
 )
-SINGLE = "python 02_baseline_single_gpu.py --model {model} --batch-size {batch} --epochs {epochs}{samples}"
-DP = (
-    "python 03_dataparallel_training.py "
-    "--model {model} --batch-size {global_batch} --epochs {epochs}{samples} --gpus {gpus}"
-)
-DDP = (
-    "torchrun --standalone --nproc_per_node={devices} 04_ddp_training.py "
-    "--model {model} --batch-size {batch} --epochs {epochs}{samples}"
-)
+
+
+def _launch(method: TrainingMethod) -> str:
+    starter = f"torchrun --standalone {method.devices_flag}={{devices}}" if method.launcher == "torchrun" else "python"
+    batch, more = ("{global_batch}", f" {method.devices_flag} {{gpus}}") if method.has_replicas else ("{batch}", "")
+    sizes = f"--model {{model}} --batch-size {batch} --epochs {{epochs}}{{samples}}"
+    return f"{starter} {method.script} {sizes}{more}{method.flags and ' '}{method.flags}"
+
+
+LAUNCHES = {method.name: _launch(method) for method in METHODS.values()}
+SINGLE, DDP = LAUNCHES["single"], LAUNCHES["ddp"]
 WITHOUT_ANATOMY, QUIET = " --anatomy-steps 0", " --quiet"
 
 DDP_OPTIONS = (
@@ -138,7 +140,7 @@ class Campaign:
 CAMPAIGNS = {
     "lab": Campaign(
         purpose="one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
-        round=(SINGLE, DP, DDP),
+        round=tuple(LAUNCHES.values()),
         sizes={
             # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them
             # more where the GPU is quick.
@@ -175,7 +177,7 @@ CAMPAIGNS = {
     ),
     "exercise": Campaign(
         purpose="the published exercise: its commands, with its sizes, on its four devices or as many as there are",
-        round=(SINGLE, DP, DDP),
+        round=tuple(LAUNCHES.values()),
         sizes={kind: Sizes("resnet50", batch=64, epochs=5) for kind in ("cuda", "cpu")},
         repeats=1,
         max_devices=4,

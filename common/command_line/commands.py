@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from common.command_line.own_host import startable
-from common.records import Environment, Launch, Record, World
+from common.records import METHODS, Environment, Launch, Record, World
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
@@ -34,23 +34,27 @@ def launched_by_campaign() -> Launch | None:
 
 def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
-    if record.method == "ddp":
+    own = METHODS[record.method]
+    later = (method for method in METHODS.values() if method.step > own.step)
+    following = next((method for method in later if not (record.config.compile and method.has_replicas)), None)
+    if following is None:
         given = _given("--results-dir", "--lang")
         arguments = ["--results-dir", given["results_dir"] or "results", "--generate-plots"]
         arguments += ["--lang", given["lang"]] if given["lang"] else []
         return f"python {shlex.join(['05_performance_comparison.py', *arguments])}"
-    per_device, count = record.config.per_device_batch_size, default_count(record.environment)
+    per_device = record.config.per_device_batch_size
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
     arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--accumulation-steps", *run_specific)
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
-    if record.method == "single" and not record.config.compile:  # DataParallel cannot be compiled
-        start, batch = "python 03_dataparallel_training.py", per_device * count
-        arguments += ["--gpus", ",".join(map(str, range(count)))]
+    devices = record.world.devices if own.is_parallel else default_count(record.environment)
+    start, batch = "python", per_device
+    if following.has_replicas:
+        batch *= devices
+        arguments += [following.devices_flag, ",".join(map(str, range(devices)))]
     else:
-        ranks = record.world.devices if record.method == "dp" else count
-        start, batch = f"torchrun --standalone --nproc_per_node={ranks} 04_ddp_training.py", per_device
-    return startable(f"{start} {shlex.join(['--batch-size', str(batch), *arguments])}")
+        start = f"torchrun --standalone {following.devices_flag}={devices}"
+    return startable(f"{start} {following.script} {shlex.join(['--batch-size', str(batch), *arguments])}")
 
 
 def default_count(environment: Environment) -> int:

@@ -20,7 +20,7 @@ from common.command_line.parser import (
     refuse_several_processes,
 )
 from common.command_line.variables import warn_of_variables
-from common.records import CommHook, CompileMode, DdpOptions, Exchange, Method, Precision
+from common.records import METHODS, CommHook, CompileMode, DdpOptions, Exchange, Method, Precision
 from common.sentences import Sentences, language_of
 
 
@@ -30,10 +30,11 @@ class TrainingParser(Parser):
     def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
         """The command line (or `arguments`) as options. Raises `UsageError`."""
         given = vars(self.parse_args(arguments))
-        if given["method"] != "ddp":
+        has_ranks = METHODS[given["method"]].launcher == "torchrun"
+        if not has_ranks:
             refuse_several_processes()
         if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
-            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=given["method"] == "ddp")
+            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=has_ranks)
         if given["method"] == "ddp":
             names = set(DdpOptions.model_fields) - {"timeout_seconds"}
             chosen = {name: given.pop(name) for name in names}

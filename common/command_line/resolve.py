@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World, has_option
+from common.records import METHODS, NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World, has_option
 
 # Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
 DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
@@ -131,7 +131,7 @@ def _classes(asked: int | None, found: DataFound | None) -> int:
 
 
 def _check_options(options: TrainingOptions, world: World, accumulation_steps: int, precision: Precision) -> None:
-    if options.compile and options.method == "dp":
+    if options.compile and METHODS[options.method].has_replicas:
         raise UsageError(
             "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
             "leave it out, or use step 04"
@@ -150,7 +150,7 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
         raise UsageError("--cudnn-benchmark may take another algorithm in every run: leave out it or --deterministic")
     if options.prefetch and world.device_kind == "cpu":
         raise UsageError("--prefetch needs GPUs: to CPU cores nothing is copied; leave it out")
-    if options.prefetch and options.method == "dp":
+    if options.prefetch and METHODS[options.method].has_replicas:
         raise UsageError(
             "--prefetch does not go with DataParallel, which cuts a batch up itself and sends each device its part: "
             "leave it out, or use step 04"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.records import Method, Record, machine_of, throughput
+from common.records import METHODS, Method, Record, machine_of, method_order, throughput
 from common.records.files import read_regular
 from common.sentences import Sentences
 
@@ -12,15 +12,14 @@ ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "co
          "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic",
          "data_source")  # fmt: skip
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
-EARLIER: dict[Method, tuple[Method, ...]] = {"single": (), "dp": ("single",), "ddp": ("single", "dp")}
-STEP: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}
 MAX_READ = 20
 """Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""
 
 
 def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[str]:
     """`0.66 × step 02 (1,693 samples/s, same 64 per device)`, for each earlier step of which there is such a run."""
-    return [line for method in EARLIER[record.method] if (line := _ratio(record, folder, method, words))]
+    earlier = list(METHODS)[: method_order(record.method)]
+    return [line for method in earlier if (line := _ratio(record, folder, method, words))]
 
 
 def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> str | None:
@@ -28,13 +27,13 @@ def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> st
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            values = {"step": STEP[method], "throughput": theirs, "batch": getattr(record.config, field)}
+            values = {"step": METHODS[method].step, "throughput": theirs, "batch": getattr(record.config, field)}
             return words.say(f"beside.{field}", ratio=speed / theirs, **values)
     return None
 
 
 def _newest(record: Record, folder: Path, method: Method, field: str) -> Record | None:
-    start = f"{STEP[method]}_{method}_{record.config.model}_"
+    start = f"{METHODS[method].step}_{method}_{record.config.model}_"
     files = [path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ".json"]
     for path in sorted(files, key=lambda path: path.name.rpartition("_")[2], reverse=True)[:MAX_READ]:
         if (other := _read(path)) and _does_the_same(record, other, field):
@@ -50,7 +49,7 @@ def _read(path: Path) -> Record | None:
 
 
 def _does_the_same(one: Record, other: Record, field: str) -> bool:
-    devices = one.world.devices if other.method != "single" else 1
+    devices = one.world.devices if METHODS[other.method].is_parallel else 1
     return (
         other.status == "completed"
         and bool(throughput(other))

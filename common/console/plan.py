@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.records import DdpOptions, Resumed, RunConfig, World
+from common.records import METHODS, DdpOptions, Resumed, RunConfig, World
 from common.sentences import Sentences
 
 
@@ -35,14 +35,14 @@ def show_plan(
     }
     if chosen := practice(config):
         rows["practice"] = words.say("list.comma").join(chosen)
-    alone = [words.say("plan_note.one_rank")] if method == "ddp" and world.processes == 1 else []
+    alone = [words.say("plan_note.one_rank")] if METHODS[method].launcher == "torchrun" and world.processes == 1 else []
     notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", note) for note in notes)]:
         table.add_row(
             f"  [dim]{words.say(f'plan_row.{name}')}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}"
         )
-    console.print(f"\n[bold]{words.say('plan.title' if method == 'single' else f'method.{method}')}")
+    console.print(f"\n[bold]{words.say(f'method.{method}' if METHODS[method].is_parallel else 'plan.title')}")
     console.print(table)
     console.print()
 
@@ -69,7 +69,7 @@ def _devices(method: str, world: World, words: Sentences) -> str:
     if world.devices > 1:
         id = "place.of_model" if world.has_unlike_devices else "place.models"
         text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
-    if method != "ddp":
+    if METHODS[method].launcher == "python":
         return text
     return words.say(
         "plan.in_processes",

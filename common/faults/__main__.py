@@ -8,7 +8,7 @@ from pathlib import Path
 from common.analysis.page.wording import Wording
 from common.command_line.parser import Parser, start
 from common.errors import UsageError
-from common.faults.catalogue import FAULTS
+from common.faults.fault import all_faults
 from common.faults.fault_lab import FaultLab
 from common.sentences import language_of
 
@@ -21,9 +21,10 @@ def cause_faults() -> int:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
                         help="their records go to DIR/faults")  # fmt: skip
     options, words = parser.parse_args(), Wording(language_of())
-    if unknown := [name for name in options.name if name not in FAULTS]:
+    faults = all_faults()
+    if unknown := [name for name in options.name if name not in faults]:
         raise UsageError(f"no fault is called {unknown[0]!r}: --list prints the names")
-    chosen = [FAULTS[name] for name in options.name or FAULTS]
+    chosen = [faults[name] for name in options.name or faults]
     if options.list:
         for fault in chosen:
             print(f"{fault.id:24}{words.say(f'fault.{fault.id}.title')}")

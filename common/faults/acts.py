@@ -1,4 +1,8 @@
-"""What is done to ranks and loaders while they train."""
+"""What is done to ranks and loaders while they train, and how their processes are found.
+
+Every process of a command has a mark in its environment. A process group would not do: torchrun gives every rank a
+group of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,83 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from time import sleep
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic, sleep
 
-from common.faults.fault import Act
-from common.faults.marked_processes import Processes
-
-FIRST_EPOCH = r"epoch 1/"
+MARK = "LAB_FAULT"
 PAUSE_SECONDS = 2.0
 SLICE_SECONDS = 0.02
 """Short against a step, so that every one of them is slowed."""
+
+
+class Processes:
+    """All processes that carry one mark, wherever they have gone."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = f"{MARK}={mark}".encode()
+        self.over = Event()
+        """Set when the command has ended: then nobody need be disturbed any more."""
+
+    def all(self) -> dict[int, dict[bytes, bytes]]:
+        """Their environments, by process id. Nothing where there is no /proc."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError):
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                if self._mark in variables and _state_and_parent(int(folder.name))[0] not in ("", "Z"):
+                    pairs = (one.partition(b"=") for one in variables)
+                    found[int(folder.name)] = {name: value for name, _, value in pairs}
+        return found
+
+    def rank(self, number: int) -> int:
+        """The process that torchrun has started as this rank. Raises ProcessLookupError."""
+        ranks = {pid for pid, variables in self.all().items() if variables.get(b"RANK") == str(number).encode()}
+        for pid in sorted(ranks):
+            if _state_and_parent(pid)[1] not in ranks:  # else it is a loader's worker
+                return pid
+        raise ProcessLookupError(f"no rank {number}")
+
+    def worker(self) -> int:
+        """A process that the command's Python has started: a loader's worker. Raises ProcessLookupError."""
+        pids = self.all()
+        for pid in sorted(pids, reverse=True):
+            parent = _state_and_parent(pid)[1]
+            if parent in pids and _program(pid) == _program(parent):
+                return pid
+        raise ProcessLookupError("no worker")
+
+    def kill(self, patience: float = 0.0) -> int:
+        """End all that are still there after so many seconds; returns how many that were."""
+        until = monotonic() + patience
+        while (pids := self._at_the_second_look()) and monotonic() < until:
+            sleep(0.1)
+        rest = pids
+        while rest:  # one of them may just be starting another
+            for pid in rest:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            rest = self._at_the_second_look()
+        return len(pids)
+
+    def _at_the_second_look(self) -> dict[int, dict[bytes, bytes]]:
+        """All of them; a process that is just becoming another program has no environment for a moment."""
+        if found := self.all():
+            return found
+        sleep(0.05)
+        return self.all()
+
+
+@dataclass(frozen=True)
+class Act:
+    """What is done to a running command from outside."""
+
+    after: str
+    """A pattern: it is done once the output has a line with it."""
+    do: Callable[[Processes], None]
 
 
 def _kill(processes: Processes) -> None:
@@ -56,10 +127,26 @@ def _crowd(processes: Processes) -> None:
         busy.wait()
 
 
-KILL_RANK = Act(FIRST_EPOCH, _kill)
-KILL_WORKER = Act(FIRST_EPOCH, _kill_worker)
-STOP_RANK = Act(FIRST_EPOCH, _stop)
-PAUSE_RANK = Act(FIRST_EPOCH, _pause)
-CROWD = Act(r"parity: ", _crowd)
-THROTTLE_RANK = Act(r"parity: ", _throttle)
-"""Two thirds of its time taken away, from the first measured step to the last."""
+FIRST_EPOCH, PARITY = r"epoch 1/", r"parity: "
+ACTS = {
+    "kill_rank": Act(FIRST_EPOCH, _kill),
+    "kill_worker": Act(FIRST_EPOCH, _kill_worker),
+    "stop_rank": Act(FIRST_EPOCH, _stop),
+    "pause_rank": Act(FIRST_EPOCH, _pause),
+    "crowd": Act(PARITY, _crowd),
+    "throttle_rank": Act(PARITY, _throttle),  # two thirds of its time, from the first measured step to the last
+}
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return "", 0
+    return state, int(parent)
+
+
+def _program(pid: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/exe")
+    return ""

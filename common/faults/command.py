@@ -15,8 +15,7 @@ from threading import Thread
 from time import monotonic
 
 from common.command_line.own_host import LOOPBACK, name_is_found
-from common.faults.fault import Act
-from common.faults.marked_processes import MARK, Processes
+from common.faults.acts import MARK, Act, Processes
 
 PATIENCE_SECONDS = 5.0
 """For what ends by itself after the command, such as the process that prints a hang's sentence last."""

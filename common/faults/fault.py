@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from common.faults.marked_processes import Processes
+from pydantic import TypeAdapter
+
+from common.faults.acts import ACTS, Act
+from common.faults.preparations import PREPARATIONS
 from common.records import FaultName, FaultNeed
 
-
-@dataclass(frozen=True)
-class Act:
-    """What is done to a running command from outside."""
-
-    after: str
-    """A pattern: it is done once the output has a line with it."""
-    do: Callable[[Processes], None]
-
-
-class Changes(NamedTuple):
-    """What is another where there are GPUs."""
-
-    start: str
-    cured: str
-    named: str = ""
-    """Nothing where it is the same."""
+DECLARATIONS = Path(__file__).with_name("faults.toml")
+NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
 
 
 @dataclass(frozen=True)
@@ -43,8 +37,65 @@ class Fault:
     prepare: Callable[[Path], None] | None = None
     """Puts into `$SCRATCH` what both commands need."""
     act: Act | None = None
+    """What is done to the running command from outside."""
     cured_act: Act | None = None
     needs: tuple[FaultNeed, ...] = ()
-    on_gpus: Changes | None = None
+    on_gpus: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that are others where there are GPUs."""
     limit: float = 120
     """Seconds after which either command is ended."""
+
+    def for_this_machine(self) -> Fault:
+        """The same, as it is caused here."""
+        return replace(self, **self.on_gpus) if self.on_gpus and gpus() else self
+
+
+@cache
+def all_faults() -> dict[str, Fault]:
+    """Every fault of `faults.toml`, by its id, in the order in which they are caused."""
+    tables = tomllib.loads(DECLARATIONS.read_text(encoding="utf-8"))
+    parts = {"core": str(min(getattr(os, "sched_getaffinity", lambda pid: [0])(0)))}
+    for name, text in tables.pop("parts").items():
+        parts[name] = text.format_map(parts)
+    by_name: dict[str, Mapping[str, Any]] = {"prepare": PREPARATIONS, "act": ACTS, "cured_act": ACTS}
+    faults = {}
+    for id, fields in tables.items():
+        for commands in (fields, fields.get("on_gpus", {})):
+            commands |= {name: commands[name].format_map(parts) for name in ("start", "cured") if name in commands}
+        fields |= {name: objects[fields[name]] for name, objects in by_name.items() if name in fields}
+        faults[id] = TypeAdapter(Fault).validate_python({"id": id, **fields})
+    return faults
+
+
+def missing(fault: Fault) -> FaultNeed | None:
+    """The first thing that is not here; None where the fault can be caused."""
+    return next((need for need in fault.for_this_machine().needs if not _is_here(need)), None)
+
+
+def _is_here(need: FaultNeed) -> bool:
+    match need:
+        case "linux":
+            return sys.platform == "linux"
+        case "gpu":
+            return gpus() >= 1
+        case "two_gpus":
+            return gpus() >= 2
+        case "namespaces":
+            return _works(*NAMESPACE)
+        case "traffic_control":
+            return _works(*NAMESPACE) and shutil.which("tc") is not None
+        case "prlimit":
+            return shutil.which("prlimit") is not None
+
+
+@cache
+def gpus() -> int:
+    """GPUs that torch can use. Asked in a process of its own: torch takes seconds to import, and opens them."""
+    code = "import torch; print(torch.cuda.device_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else 0
+
+
+@cache
+def _works(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0

@@ -16,6 +16,7 @@ from common.records.derived import (
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
 from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
 from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
+from common.records.methods import METHODS, Method, TrainingMethod, method_order
 from common.records.outcome import (
     DeviceMemory,
     DeviceUse,
@@ -55,7 +56,6 @@ from common.records.values import (
     DeviceKind,
     FiniteFloat,
     FlopKind,
-    Method,
     Part,
     PositiveCount,
     PositiveSeconds,
@@ -69,6 +69,7 @@ __all__ = [
     "JOINED",
     "MAX_FINITE",
     "MAX_TEXTS",
+    "METHODS",
     "NEWER_OPTIONS",
     "SCHEMA_VERSION",
     "AllReduce",
@@ -123,6 +124,7 @@ __all__ = [
     "StaticMemory",
     "Times",
     "Together",
+    "TrainingMethod",
     "Validation",
     "World",
     "epoch_seconds",
@@ -132,6 +134,7 @@ __all__ = [
     "machine_of",
     "machine_of_gpus",
     "machine_of_host",
+    "method_order",
     "steady_samples",
     "steady_step_seconds",
     "step_seconds",

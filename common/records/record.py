@@ -8,13 +8,12 @@ from typing import Literal
 from pydantic import model_validator
 
 from common.records.host import Environment, Requirement, World, joint_model
+from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
 from common.records.requested import RunConfig
 from common.records.step_phases import Anatomy
-from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Method, Part, Texts
-
-STEP_OF: dict[Method, str] = {"single": "02", "dp": "03", "ddp": "04"}
+from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Part, Texts
 
 
 class Record(Part):
@@ -23,7 +22,7 @@ class Record(Part):
     kind: Literal["run"] = "run"
     schema_version: Literal[1] = SCHEMA_VERSION
     run_id: str
-    step: Literal["02", "03", "04"]
+    step: Step
     method: Method
     status: Literal["completed", "failed", "interrupted"]
     failure: Failure | None = None
@@ -92,12 +91,12 @@ class Record(Part):
         compared with it."""
         if self.status != "completed":
             return self
-        devices, processes = self.world.devices, self.world.processes
-        if self.step != STEP_OF[self.method]:
-            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {STEP_OF[self.method]}")
-        if self.method == "single" and devices > 1:
-            raise ValueError(f"method single on {devices} devices")
-        if processes != (devices if self.method == "ddp" else 1):
+        method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
+        if self.step != method.step:
+            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {method.step}")
+        if devices > 1 and not method.is_parallel:
+            raise ValueError(f"method {self.method} on {devices} devices")
+        if processes != method.processes(devices):
             raise ValueError(f"method {self.method} on {devices} devices in {processes} processes")
         if len(self.ranks) != processes:
             raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")

@@ -10,7 +10,6 @@ _Item = TypeVar("_Item")
 
 SCHEMA_VERSION: Final = 1
 
-Method = Literal["single", "dp", "ddp"]
 DeviceKind = Literal["cuda", "cpu"]
 Backend = Literal["nccl", "gloo"]
 Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]

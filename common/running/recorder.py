@@ -16,6 +16,7 @@ from common.machine.ranks import from_rank_0, gathered
 from common.measuring.core_wait import Losses
 from common.records import (
     MAX_TEXTS,
+    METHODS,
     Anatomy,
     DeviceUse,
     Epoch,
@@ -31,8 +32,6 @@ from common.records import (
     Validation,
 )
 from common.training.epoch import EpochResult
-
-STEPS: dict[Method, Literal["02", "03", "04"]] = {"single": "02", "dp": "03", "ddp": "04"}
 
 
 class Recorder:
@@ -123,7 +122,7 @@ class Recorder:
     def _record(self, status: Literal["completed", "failed", "interrupted"], **more) -> Record:
         return Record(
             run_id=self.run_id,
-            step=STEPS[self.method],
+            step=METHODS[self.method].step,
             method=self.method,
             status=status,
             command=command_line(self.place.world),
@@ -149,4 +148,4 @@ class Recorder:
         config, world = self.config, self.place.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        return f"{STEPS[self.method]}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
+        return f"{METHODS[self.method].step}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"

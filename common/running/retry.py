@@ -16,7 +16,7 @@ from torch.distributed import TCPStore
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
-from common.records import RunConfig, World
+from common.records import METHODS, RunConfig, World
 
 VARIABLE = "LAB_ACCUMULATION_STEPS"
 
@@ -28,7 +28,7 @@ def carried_over(options: TrainingOptions) -> int | None:
     """
     if not options.auto_accumulate:
         return None
-    if options.method != "ddp":
+    if METHODS[options.method].launcher == "python":
         steps = os.environ.get(VARIABLE)
         return int(steps) if steps else None
     if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0":

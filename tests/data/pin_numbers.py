@@ -21,7 +21,7 @@ from analysis.views import WORDS, label  # noqa: E402
 from common.analysis.comparing.rows import Row  # noqa: E402
 from common.analysis.comparing.utilisation import mfu_of  # noqa: E402
 from common.analysis.reading.folder import read_folder  # noqa: E402
-from common.analysis.sections.group import GroupResults
+from common.analysis.sections.group import GroupResults  # noqa: E402
 from common.analysis.sections.judgement import judge  # noqa: E402
 from common.analysis.statistics.estimates import Estimate  # noqa: E402
 

@@ -11,10 +11,9 @@ from conftest import ROOT, environment
 
 from common.analysis.page.wording import Wording
 from common.faults import command, fault_lab
-from common.faults.acts import KILL_RANK
+from common.faults.acts import ACTS, MARK, Processes
 from common.faults.fault import Fault
 from common.faults.fault_lab import FaultLab
-from common.faults.marked_processes import MARK, Processes
 from common.records import FaultRecord
 
 # Two "ranks" without torch, and who waits for them.
@@ -28,6 +27,7 @@ code = ranks[1].wait()
 print(f"rank 1 was killed by signal {-code}" if code else "both are there")
 ranks[0].kill()
 """
+KILL_RANK = ACTS["kill_rank"]
 NOTHING = Fault("disk_full", "echo something", "echo cured", "not to be found")
 
 

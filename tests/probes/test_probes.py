@@ -134,7 +134,7 @@ def test_sizes_beyond_the_budget_are_named():
     measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB, 16 * KIB), budget_seconds=0.0)
     assert [each.bytes for each in measured.times] == [4 * KIB]
     assert measured.left_out_bytes == [8 * KIB, 16 * KIB]
-    assert "left out, for they would take too long: 8 KiB, 16 KiB" in shown(Probes(seconds=1, all_reduce=measured))
+    assert "Left out, for they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(Probes(seconds=1, all_reduce=measured))
 
 
 def test_a_wrong_sum_is_shown_and_is_no_number():
@@ -142,8 +142,8 @@ def test_a_wrong_sum_is_shown_and_is_no_number():
     right, wrong = measured.times
     assert right.seconds > 0
     assert wrong.seconds is None
-    [line] = [line for line in shown(Probes(seconds=1, all_reduce=measured)).splitlines() if "8 KiB" in line]
-    assert line.split() == ["8", "KiB", "WRONG", "SUM"]
+    [line] = [line for line in shown(Probes(seconds=1, all_reduce=measured)).splitlines() if "8.00 KiB" in line]
+    assert line.split() == ["8.00", "KiB", "wrong", "sum", "–", "–"]
 
 
 def test_a_rank_that_dies_ends_the_exchange_at_once():
@@ -305,7 +305,7 @@ def test_five_sizes_of_an_exchange_stand_for_all_and_a_wrong_sum_is_never_left_o
     times = [AllReduceTime(bytes=4096 * 2**power, ranks=2, seconds=0.001) for power in range(17)]
     times[5] = AllReduceTime(bytes=4096 * 2**5, ranks=2, seconds=None)
     text = shown(Probes(seconds=1, all_reduce=AllReduce(backend="gloo", ranks=2, times=times)))
-    for size in ("4 KiB", "64 KiB", "1.00 MiB", "16.0 MiB", "256 MiB", "128 KiB"):
+    for size in ("4.00 KiB", "64.0 KiB", "1.00 MiB", "16.0 MiB", "256 MiB", "128 KiB"):
         assert size in text
     assert len(re.findall(r"^ +[0-9.]+ [KM]iB ", text, flags=re.MULTILINE)) == 6
-    assert "all 17 sizes" in text
+    assert "11 more rows on the page" in text

@@ -11,7 +11,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
-from common.records import Method
+from common.records import METHODS, Method
 
 SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
 """Beside a group's key. An epoch's samples may differ: larger batches take more of them for as many steps."""
@@ -52,8 +52,7 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
     """
     alike: dict[tuple, list[Row]] = {}
     for row in rows:
-        plain = row.method != "ddp" or row.has_default_options
-        if plain and row.is_valid and row.true_devices and row.record.world.nodes == 1:
+        if not row.options and row.is_valid and row.true_devices and row.record.world.nodes == 1:
             alike.setdefault(_settings(row.runs[-1]), []).append(row)
     failed: dict[tuple, list[Run]] = {}
     for run in runs:
@@ -76,14 +75,14 @@ def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
     devices = max(counts, key=lambda count: (len(counts[count]), count), default=0)
     by_method: dict[Method, dict[int, Row]] = {}
     for row in sorted(rows, key=lambda row: (row.record.config.per_device_batch_size, row.rounds)):
-        if row.devices == (1 if row.method == "single" else devices):
+        if row.devices == (devices if row.is_parallel else 1):
             by_method.setdefault(row.method, {})[row.record.config.per_device_batch_size] = row
-    several = {*by_method.get("dp", {}), *by_method.get("ddp", {})}
+    several = {batch for method, found in by_method.items() if METHODS[method].is_parallel for batch in found}
     if len(several & set(by_method.get("single", {}))) < MIN_BATCHES:
         return None
     limits: dict[Method, int] = {}
     for run in failed:
         config, method = run.record.config, run.record.method
-        if run.record.world.devices == (1 if method == "single" else devices):
+        if run.record.world.devices == (devices if METHODS[method].is_parallel else 1):
             limits[method] = min(config.per_device_batch_size, limits.get(method, config.per_device_batch_size))
     return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from common.analysis.comparing.facts import Fact, closest
 from common.analysis.comparing.rows import Row
-from common.records import Method
+from common.records import METHODS, Method, method_order
 
 ANSWERING = ("lab", "exercise")
 """Campaigns whose purpose is the answer itself. Runs by hand come after them, then campaigns with other purposes."""
@@ -24,7 +24,7 @@ def contenders(rows: Sequence[Row]) -> list[Row]:
     valid = [row for row in rows if row.is_valid and row.standard is None]
     true = [row for row in valid if row.true_devices] or valid
     devices = _best_measured_count(true)
-    on_these = [row for row in true if row.devices == devices or row.method == "single"]
+    on_these = [row for row in true if row.devices == devices or not row.is_parallel]
     campaigns = _rounds_of_campaigns(on_these)
 
     def quality(row: Row) -> tuple:
@@ -70,9 +70,10 @@ def _best_measured_count(rows: Sequence[Row]) -> int:
 
 def _on_equal_terms(by_method: dict[Method, list[Row]]) -> list[Row]:
     """One row of each method; the last of a method's rows goes before the others."""
-    if "ddp" in by_method and by_method["ddp"][-1].has_default_options:
-        by_method["ddp"] = [row for row in by_method["ddp"] if row.has_default_options]
-    first = next((by_method[method][-1] for method in ("dp", "ddp", "single") if method in by_method), None)
+    for method, rows in by_method.items():
+        by_method[method] = [row for row in rows if row.has_default_options == rows[-1].has_default_options]
+    in_order = sorted(by_method, key=lambda method: (not METHODS[method].is_parallel, method_order(method)))
+    first = by_method[in_order[0]][-1] if in_order else None
     return [closest(first.facts, rows, lambda row: row.facts) for rows in by_method.values()] if first else []
 
 
@@ -84,7 +85,7 @@ def turn_takers(rows: Sequence[Row]) -> list[Row]:
     best: dict[Method, Row] = {}
     for row in sorted(several, key=lambda row: (row.rounds, row.devices, row.record.started_at)):
         best[row.method] = row
-    return [best[method] for method in ("dp", "ddp") if method in best]
+    return sorted(best.values(), key=lambda row: method_order(row.method))
 
 
 def how_well_measured(rows: Sequence[Row]) -> tuple:

@@ -25,9 +25,10 @@ from common.analysis.comparing.facts import (
     group_facts,
 )
 from common.analysis.comparing.naming import facts_table, name_rows, readable_facts, varying_facts
-from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables
+from common.records import method_order
 
 
 @dataclass(eq=False)
@@ -125,9 +126,9 @@ def _row(tables: Tables, of_row: pd.DataFrame) -> Row:
 def _finish(group: Group) -> Group:
     """Find each row's baseline and standard, order and name the rows."""
     # Baselines first: a row that is too fast beside its own is not valid, and neither a standard nor named as one.
-    singles = sorted((row for row in group.rows if row.method == "single" and row.is_valid), key=_place)
+    singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
     for row in group.rows:
-        if row.method != "single":
+        if row.is_parallel:
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
     _link_standards(group.rows)
     group.rows.sort(key=_place)
@@ -143,7 +144,7 @@ def _link_standards(rows: list[Row]) -> None:
     for row in rows:
         if row.has_default_options and row.is_valid:
             defaults.setdefault(_without(row.terms, purpose), {})[row.terms[purpose]] = row
-    tried = [row for row in rows if row.method == "ddp" and not row.has_default_options]
+    tried = [row for row in rows if row.options]
     for row in tried:
         row.standard = defaults.get(_without(row.terms, purpose), {}).get(row.terms[purpose])
     linked = {(row.standard, row.options, row.is_valid) for row in tried if row.standard}
@@ -159,5 +160,5 @@ def _without(terms: tuple, place: int) -> tuple:
 
 
 def _place(row: Row) -> tuple:
-    world, order = row.record.world, METHOD_ORDER[row.method]
+    world, order = row.record.world, method_order(row.method)
     return row.devices > 1, row.devices, order, world.nodes, row.standard is not None, row.record.started_at

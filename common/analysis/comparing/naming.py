@@ -18,7 +18,7 @@ def name_rows(rows: Iterable[Row]) -> None:
     for row in rows:
         if row.standard is None:
             world = row.record.world
-            nodes = 1 if row.method == "single" else world.nodes
+            nodes = world.nodes if row.is_parallel else 1
             alike.setdefault(RowName(row.method, world.devices, nodes), []).append(row)
     for name, same in alike.items():
         told = readable_facts(same)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from common.records import Method
+from common.records import METHODS, Method
 
 StaticPart = Literal["parameters_and_buffers", "gradients", "optimizer_state"]
 STATIC_PARTS: tuple[StaticPart, ...] = ("parameters_and_buffers", "gradients", "optimizer_state")
@@ -41,7 +41,7 @@ def peaks_by_device(table: pd.DataFrame, method: Method, on_gpu: bool) -> list[P
     peak = "peak_allocated_bytes" if on_gpu else "peak_process_bytes"
     known = table.dropna(subset=[peak]).reset_index()
     highest = known.loc[known.groupby(["host", "rank", "index"], sort=False)[peak].idxmax()]
-    by_device = method == "dp" and on_gpu
+    by_device = METHODS[method].has_replicas and on_gpu
     return [
         PeakMemory(
             kind="device" if by_device else "rank",
@@ -59,7 +59,7 @@ def _static(line: dict, method: Method, is_first: bool) -> dict[StaticPart, int]
     """DataParallel keeps gradients and optimizer state on device 0 alone; the others hold a copy of the model."""
     if pd.isna(line["gradients_bytes"]):
         return {}
-    parts = STATIC_PARTS[:1] if method == "dp" and not is_first else STATIC_PARTS
+    parts = STATIC_PARTS[:1] if METHODS[method].has_replicas and not is_first else STATIC_PARTS
     return {part: int(line[f"{part}_bytes"]) for part in parts}
 
 

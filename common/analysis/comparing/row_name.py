@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.records import Method
-
-METHOD_ORDER: dict[Method, int] = {"single": 0, "dp": 1, "ddp": 2}
+from common.records import METHODS, Method
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,7 @@ class RowName:
 
     def __str__(self) -> str:
         """As the CSV files name it, in no language: `ddp x2 nodes=2 b --one-bucket`."""
-        parts = [self.method, f"x{self.devices}" if self.method != "single" else "",
+        parts = [self.method, f"x{self.devices}" if METHODS[self.method].is_parallel else "",
                  f"nodes={self.nodes}" if self.nodes > 1 else "", self.letter, self.options,
                  "" if self.is_valid else "(not valid)"]  # fmt: skip
         return " ".join(filter(None, parts))

@@ -19,7 +19,7 @@ from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_anatomy import StepAnatomy
 from common.analysis.statistics.estimates import Estimate, outliers
-from common.records import Method, Record
+from common.records import METHODS, Method, Record
 
 ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
@@ -56,6 +56,11 @@ class Row:
     def method(self) -> Method:
         """Single, DP or DDP."""
         return self.record.method
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether its method may train on several devices, be it on one here; else it is what others compare with."""
+        return METHODS[self.method].is_parallel
 
     @property
     def devices(self) -> int:

@@ -15,7 +15,7 @@ from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
-from common.records import Record
+from common.records import METHODS, Record
 
 SWITCHES = ("precision", "memory_format", "per_device_batch_size", "fused_optimizer", "cudnn_benchmark", "prefetch",
             "compile", "compile_mode")  # fmt: skip
@@ -58,11 +58,11 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
     """The ladder of most rungs; None where there is none. `runs` are all runs, for the switches that failed."""
     alike: dict[tuple, list[Row]] = {}
     for row in rows:
-        if row.method == "single" and row.is_valid:
+        if not row.is_parallel and row.is_valid:
             alike.setdefault(_settings(row.record), []).append(row)
     failed: dict[tuple, list[Run]] = {}
     for run in runs:
-        if run.record.status == "failed" and run.record.method == "single":
+        if run.record.status == "failed" and not METHODS[run.record.method].is_parallel:
             failed.setdefault(_settings(run.record), []).append(run)
     found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
     found = [ladder for ladder in found if any(map(_is_tried, ladder.rungs))]

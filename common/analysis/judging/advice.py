@@ -93,7 +93,7 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
     elif not clearly_fastest(lead):
         yield _advice("either", because, first=here.fastest.name, second=rival.name)
     else:
-        yield _advice(f"use_{here.fastest.method}", because)
+        yield _advice("use_method" if here.fastest.is_parallel else "use_single", because, method=here.fastest.method)
 
 
 def data_bound(here: Situation) -> Iterator[Advice]:

@@ -27,6 +27,7 @@ from common.analysis.judging.breakdown_items import (
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 from common.content.messages import Message, message
 from common.content.sections import Cell, Line, Table, columns
+from common.records import METHODS, method_order
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Breakdown:
     def verdict(self) -> Literal["one_clock", "hidden", "bytes", "host"] | None:
         """What more than half of DP's loss is: the bytes over the link, the host's work, or neither. On CPU cores one
         clock counts both; `hidden` where it costs less than it should."""
-        if self.row.method != "dp":
+        if not METHODS[self.row.method].has_replicas:
             return None
         if not self.row.on_gpu:
             return "one_clock"
@@ -91,7 +92,7 @@ class Breakdown:
 def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in contenders(group.rows)}
-    parallel = [rows[method] for method in ("dp", "ddp") if method in rows]
+    parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
     known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_breakdown(row, rows.get("ddp")) for row in known]
 
@@ -101,7 +102,7 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
-    of_method = items_of_dp(row, ideal, smaller) if row.method == "dp" else items_of_ddp(row)
+    of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)
     late = waits(row, ideal, measured)
     # What cannot be told from nothing is no part of the loss that anybody could name.
     known = [item for item in (smaller, data_path(row), *of_method) if item and not item.may_be_nothing]
@@ -111,7 +112,7 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     of_means = [] if beside else [ideal.interval, measured.interval]
     ends = ends_of(rest, *of_means, *(item.interval for item in known))
     # Costs are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
-    id = "hidden" if row.method == "dp" and row.on_gpu and ends and ends[1] < 0 else "rest"
+    id = "hidden" if METHODS[row.method].has_replicas and row.on_gpu and ends and ends[1] < 0 else "rest"
     return Breakdown(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
 
 

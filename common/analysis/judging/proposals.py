@@ -6,13 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from common.analysis.comparing.facts import USUAL
-from common.records import EnvironmentRecord, Method, Record, machine_of
-
-SCRIPTS: dict[Method, str] = {
-    "single": "02_baseline_single_gpu.py",
-    "dp": "03_dataparallel_training.py",
-    "ddp": "04_ddp_training.py",
-}
+from common.records import METHODS, EnvironmentRecord, Method, Record, machine_of
 
 
 def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
@@ -38,9 +32,10 @@ def training_command(
     """
     config, host = record.config, record.environment
     batch = batch or config.per_device_batch_size
+    has_replicas = METHODS[method].has_replicas
     sizes = {
         "--model": config.model,
-        "--batch-size": batch * devices if method == "dp" else batch,
+        "--batch-size": batch * devices if has_replicas else batch,
         "--epochs": epochs or config.epochs,
         "--samples-per-epoch": config.samples_per_epoch,
         "--image-size": config.image_size,
@@ -56,17 +51,18 @@ def training_command(
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
-    if method == "dp":  # replicas share a GPU where there is one only
+    if has_replicas:  # they share a GPU where there is one only
         one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
-        sizes["--gpus"] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
+        sizes[METHODS[method].devices_flag] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
     switches = {
         "--channels-last": config.memory_format == "channels_last",
-        "--compile": config.compile and method != "dp",  # step 03 has no --compile
+        "--compile": config.compile and not has_replicas,  # step 03 has no --compile
         "--fused-optimizer": config.fused_optimizer,
         "--cudnn-benchmark": config.cudnn_benchmark,
-        "--prefetch": config.prefetch and method != "dp",  # and no --prefetch
+        "--prefetch": config.prefetch and not has_replicas,  # and no --prefetch
         "--deterministic": config.deterministic,
     }
     words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]
-    starter = torchrun(devices, record, checks) if method == "ddp" else "python"
-    return f"{starter} {SCRIPTS[method]} {shlex.join(words)}"
+    words += METHODS[method].flags.split()
+    starter = torchrun(devices, record, checks) if METHODS[method].launcher == "torchrun" else "python"
+    return f"{starter} {METHODS[method].script} {shlex.join(words)}"

@@ -12,7 +12,7 @@ from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content.messages import Message, message
-from common.records import LaunchTimes, Method, PhaseName
+from common.records import METHODS, LaunchTimes, PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
 """Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
@@ -121,7 +121,7 @@ def bound(row: Row) -> Message:
     values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
     if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
         return message("bound.data", **values)
-    if row.method == "ddp" and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
+    if METHODS[row.method].synchronises_gradients and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
         return message("bound.exchange", **values)
     if anatomy.idle_share > MAX_IDLE:
         return message("bound.launches", **values)
@@ -137,9 +137,10 @@ def data_path_cost(row: Row) -> Message:
 def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
     exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
+    synchronises = METHODS[row.method].synchronises_gradients
     outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
     values = {
-        "what": message(f"exposed.{row.method}"),
+        "what": message("exposed.gradients" if synchronises else "exposed.replicas"),
         "row": row.name,
         "exposed": exposed,
         "share": row.anatomy.exposed_share,
@@ -147,7 +148,7 @@ def exposed_cost(row: Row) -> Message:
         "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
     # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
-    how = "adds_from_idle" if row.method == "ddp" and row.on_gpu else "adds"
+    how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)
 
@@ -170,17 +171,18 @@ def wrapper_costs(group: Group) -> list[Message]:
 
 
 def wrapper_commands(group: Group) -> list[str]:
-    """02, 03 and 04 on one device, so that their records land in this very group; nothing where none is missing."""
-    if {"dp", "ddp"} <= {row.method for row in _wrapped(group)}:
+    """Every method on one device, so that their records land in this very group; nothing where none is missing."""
+    parallel = {name for name, method in METHODS.items() if method.is_parallel}
+    if parallel <= {row.method for row in _wrapped(group)}:
         return []
     record, checks = group.rows[0].record, group.rows[0].tables.probed
-    without_dp = record.config.compile  # step 03 has no --compile
-    methods: tuple[Method, ...] = ("single", "ddp") if without_dp else ("single", "dp", "ddp")
-    return [training_command(record, method, checks) for method in methods]
+    # Step 03 has no --compile.
+    able = [name for name, method in METHODS.items() if not (record.config.compile and method.has_replicas)]
+    return [training_command(record, name, checks) for name in able]
 
 
 def _wrapped(group: Group) -> list[Row]:
-    return [row for row in group.main_rows if row.devices == 1 and row.method != "single" and row.speed_up]
+    return [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
 
 
 def median_interval(median: Median) -> Message:

@@ -45,7 +45,7 @@ def pooled_checks(row: Row) -> list[PooledCheck]:
     for run in reversed(row.runs):
         for check in check_run(run):
             by_id.setdefault(check.id, []).append(check)
-    for check in [repeats(row), *([conditions(row), efficiency(row)] if row.method != "single" else [])]:
+    for check in [repeats(row), *([conditions(row), efficiency(row)] if row.is_parallel else [])]:
         by_id[check.id] = [check]
     return [_worst(checks) for checks in by_id.values()]
 

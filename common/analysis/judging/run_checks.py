@@ -12,6 +12,7 @@ from typing import Any, Literal
 from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
 from common.content.messages import Message, message
 from common.content.sections import Mark
+from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
@@ -68,7 +69,7 @@ def training_checks(run: Run) -> list[Check]:
 
 def _parity(run: Run) -> Check:
     parity = run.record.parity
-    if parity is None and run.record.method != "single":
+    if parity is None and METHODS[run.record.method].is_parallel:
         return answer("parity", "not measured", "missing")
     if parity is None or parity.outcome == "not applicable":
         return answer("parity", "not applicable", "one_device")

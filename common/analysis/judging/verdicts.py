@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from common.analysis.comparing.facts import closest
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.content.messages import Message, message
+from common.records import METHODS, World, method_order
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
 
 
 def group_verdicts(group: Group) -> list[Message]:
-    """Every parallel row against one device; DDP against DP on as many devices, and across nodes against within one.
+    """Every parallel row against one device, and against the methods before its own on as many devices (DDP to DP);
+    across nodes against within one.
 
     Invalid rows stay out, and so do rows that only try options of DDP.
     """
@@ -28,12 +29,12 @@ def group_verdicts(group: Group) -> list[Message]:
         if row.record.world.nodes == 1:
             rivals.setdefault((row.method, row.devices), []).append(row)
     for row in valid:
-        if row.method == "ddp":
-            across = ["ddp"] if row.record.world.nodes > 1 else []
-            for method in ("dp", *across):
-                rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
-                if rival:
-                    found.append(compare(row, rival, times_as_fast(row, rival)))
+        across = [row.method] if row.record.world.nodes > 1 else []
+        earlier = [method for method in list(METHODS)[: method_order(row.method)] if METHODS[method].is_parallel]
+        for method in (*earlier, *across):
+            rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
+            if rival:
+                found.append(compare(row, rival, times_as_fast(row, rival)))
     return found
 
 
@@ -43,7 +44,7 @@ def compare(one: Row, other: Row, quotient: Estimate) -> Message:
     `quotient` is the throughput of `one` over that of `other`. All ratios stand in one orientation, so that they can be
     compared with each other: DDP over DP, and both over one device, be it faster or slower.
     """
-    if METHOD_ORDER[one.method] < METHOD_ORDER[other.method]:
+    if method_order(one.method) < method_order(other.method):
         return compare(other, one, quotient.inverse())
     id, missing = f"verdict.{outcome_of_ratio(quotient)}", missing_runs(one, other)
     return message(id, one=one.name, other=other.name, ratio=quotient, missing=missing)
@@ -73,9 +74,7 @@ def clearly_fastest(quotient: Estimate) -> bool:
 
 def short_method(row: Row) -> Message:
     """The method in short: `DP`, `emulated DP`, `DDP on 2 nodes`."""
-    world = row.record.world
-    method = message("short.emulated_dp" if world.emulated else f"short.{row.method}")
-    return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
+    return _placed(message(f"short.{row.method}"), row.record.world)
 
 
 def device_here(row: Row) -> Message:
@@ -85,8 +84,11 @@ def device_here(row: Row) -> Message:
 
 def method_name(row: Row) -> Message:
     """The method in full."""
-    world = row.record.world
-    if row.method == "single":
+    if not row.is_parallel:
         return message("row.single_within")
-    method = message("method.emulated_dp" if world.emulated else f"method.{row.method}")
+    return _placed(message(f"method.{row.method}"), row.record.world)
+
+
+def _placed(method: Message, world: World) -> Message:
+    method = message("method.emulated", method=method) if world.emulated else method
     return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method

@@ -15,7 +15,7 @@ from common.analysis.judging.verdicts import device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
 from common.content.messages import Message, message
-from common.records import PhaseName
+from common.records import METHODS, PhaseName
 
 WORTH_SAYING = 0.1
 """Share of what a step loses from which a cause is named; or of a step, for the phase of a step without experiments."""
@@ -38,7 +38,7 @@ class Cause:
 
 def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
-    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or row.method == "single")}
+    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
@@ -109,7 +109,7 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
     idle = row.anatomy.idle_share or 0.0
     if causes and breakdown and breakdown.rest.id == "hidden" and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
-    over_link = copy_seconds(row) if row.method == "dp" and causes else None
+    over_link = copy_seconds(row) if METHODS[row.method].has_replicas and causes else None
     main, moved = NOTHING, NOTHING
     if _verdict(breakdown) == "bytes":
         main = message("why.over_link", seconds=over_link)
@@ -127,7 +127,7 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Ca
         items = [item for item in breakdown.items[:-1] if item.interval and item.seconds >= least and item != said]
     else:
         of_dp = {"new_threads": row.anatomy.new_threads_cost, "new_replicas": row.anatomy.new_replicas_cost}
-        costs = of_dp if row.method == "dp" else {"exchange": row.anatomy.exposed}
+        costs = of_dp if METHODS[row.method].has_replicas else {"exchange": row.anatomy.exposed}
         items = [Item(id, cost.value, cost.interval) for id, cost in costs.items() if is_cost(cost)]
     items.sort(key=lambda item: (item.id != "exchange", -item.seconds))
     plans = message("why.plans") if convolutions_planned_anew(row) else NOTHING

@@ -15,7 +15,7 @@ from common.formats import FORMS
 
 def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     """A bar for each row with its interval and its runs; a dashed mark where as many devices would ideally be."""
-    rows = [row for row in answer.rows if row.method == "single" or row.speed_up] if answer else []
+    rows = [row for row in answer.rows if row.speed_up or not row.is_parallel] if answer else []
     if not any(row.speed_up for row in rows):
         return None
     one = next(row for row in rows if row.speed_up).baseline

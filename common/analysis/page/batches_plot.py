@@ -5,12 +5,12 @@ from __future__ import annotations
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import reach, titled
 from common.analysis.page.wording import Wording
 from common.analysis.sections.crossover import Crossover
 from common.analysis.statistics.estimates import Estimate
-from common.records import Method
+from common.records import METHODS, Method
 
 
 def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
@@ -27,11 +27,12 @@ def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
         figure, axes = new_figure(5.5)
         axes.axhline(1, color=INK, linewidth=1)
         said = []
-        for method in ("dp", "ddp"):
+        for method in filter(lambda name: METHODS[name].is_parallel, series.rows):
             said += _line(axes, method, series.ratios(method, "single"), words, "×")
         predicted = found.predicted.batch if found.predicted else 0
         if series.batches[0] <= predicted <= series.batches[-1]:
-            axes.axvline(predicted, color=COLOURS["dp"], linestyle=":", label=words.say("figure.predicted_crossing"))
+            label = words.say("figure.predicted_crossing")
+            axes.axvline(predicted, color=METHODS["dp"].colour, linestyle=":", label=label)
         _finish(axes, series.batches, words.say("figure.speed_up"), words)
         plots.append(titled("batches_speed_up", figure, words, alt="; ".join(said)))
     return plots
@@ -42,7 +43,7 @@ def _line(axes: Axes, method: Method, values: dict[int, Estimate], words: Wordin
     if not values:
         return []
     axes.errorbar(list(values), [value.value for value in values.values()], yerr=reach(values.values()),
-                  color=COLOURS[method], marker=MARKERS[method], markersize=4.5, capsize=3, linewidth=1.6,
+                  color=METHODS[method].colour, marker=METHODS[method].marker, markersize=4.5, capsize=3, linewidth=1.6,
                   label=words.say(f"short.{method}"))  # fmt: skip
     return [
         f"{words.say(f'short.{method}')} {batch}: {words.written(form, value.value)}" for batch, value in values.items()

@@ -21,12 +21,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from common.records import PhaseName
+from common.records import METHODS, PhaseName
 from common.records.files import write_bytes
 
-# Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral for one device.
-COLOURS = {"single": "#6f7782", "dp": "#d55e00", "ddp": "#0072b2"}
-MARKERS = {"single": "s", "dp": "^", "ddp": "o"}
 INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
 PHASE_COLOURS: dict[PhaseName, str] = {
     "data wait": "#a9abae",
@@ -46,7 +43,6 @@ CSS_NAMES = {
     INK: "ink",
     MUTED: "grid",
     CARD: "card",
-    **{colour: method for method, colour in COLOURS.items()},
     **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
 }
 
@@ -116,7 +112,8 @@ class Plot:
         svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', lambda found: f'{found[1]} role="img" aria-label="{says}"', svg,
                      count=1)  # fmt: skip
         svg = svg.replace("'DejaVu Sans'", "var(--font)")
-        for colour, css_name in CSS_NAMES.items():
+        of_methods = {method.colour: method.name for method in METHODS.values()}
+        for colour, css_name in (CSS_NAMES | of_methods).items():
             svg = svg.replace(colour, f"var(--{css_name})")
         return svg
 

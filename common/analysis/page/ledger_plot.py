@@ -5,13 +5,14 @@ from __future__ import annotations
 import matplotlib as mpl
 
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
+from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import flagged, name_bars, titled
 from common.analysis.page.wording import Wording
 from common.formats import FORMS
+from common.records import METHODS
 
 ITEM_COLOURS = {
-    "ideal": COLOURS["single"],
+    "ideal": METHODS["single"].colour,
     "smaller_batch": PHASE_COLOURS["optimizer"],
     "slowed": PHASE_COLOURS["optimizer"],
     "new_threads": PHASE_COLOURS["scatter"],
@@ -42,7 +43,7 @@ def draw_ledgers(books: list[Breakdown], words: Wording) -> Plot | None:
     ideal, longest = books[0].ideal.value, max(seconds for _, seconds, _ in bars)
     with mpl.rc_context(STYLE | {"hatch.linewidth": 0.7}):
         figure, axes = new_figure(1.5 * len(bars) + 1.6)
-        axes.barh(0, 1000 * alone, 0.5, color=COLOURS["single"])
+        axes.barh(0, 1000 * alone, 0.5, color=METHODS["single"].colour)
         _total(axes, 0, alone)
         pieces: dict[str, list[tuple[int, float, float, float]]] = {}
         for height, (_, seconds, parts) in enumerate(bars[1:], start=1):

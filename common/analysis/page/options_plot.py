@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
-from common.analysis.page.drawing import COLOURS, INK, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_BARS, flagged, reach, titled
 from common.analysis.page.wording import Wording
 from common.analysis.sections.options import Effect
 from common.formats import FORMS
+from common.records import METHODS
 
 
 def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
@@ -22,7 +23,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
         axes.axvline(1, color=INK, linewidth=1)
         ratios = [effect.quotient for effect in found]
         axes.errorbar([ratio.value for ratio in ratios], range(len(ratios)), xerr=reach(ratios), fmt="o",
-                      color=COLOURS["ddp"], markersize=5, capsize=4, elinewidth=1.6)  # fmt: skip
+                      color=METHODS["ddp"].colour, markersize=5, capsize=4, elinewidth=1.6)  # fmt: skip
         names = [None if several else effect.row.name.options for effect in found]
         labels = [flagged(words, effect.row, "\n", name) for name, effect in zip(names, found, strict=True)]
         axes.set_yticks(range(len(labels)), [label.replace(" --", "\n--") for label in labels])

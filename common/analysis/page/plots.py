@@ -11,12 +11,12 @@ from matplotlib.patches import Patch
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.peak_memory import StaticPart
-from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
-from common.analysis.page.drawing import COLOURS, INK, MARKERS, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMS, number
+from common.records import METHODS, method_order
 
 MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""
@@ -94,7 +94,8 @@ def draw_estimates(
 ) -> None:
     """A bar for each row, its interval, and a dot for each of its runs."""
     heights = range(len(rows))
-    axes.barh(heights, [estimate.value for estimate in estimates], 0.62, color=[COLOURS[row.method] for row in rows])
+    colours = [METHODS[row.method].colour for row in rows]
+    axes.barh(heights, [estimate.value for estimate in estimates], 0.62, color=colours)
     dots = [(value, height + 0.22 * (place % 3 - 1))
             for height, values in zip(heights, runs, strict=True) for place, value in enumerate(values)]  # fmt: skip
     axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
@@ -135,7 +136,7 @@ def _scaling(group: Group, words: Wording) -> Plot | None:
     most = max(row.devices for row in rows)
     axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label=words.say("figure.ideal"))
     lines: dict[tuple, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (METHOD_ORDER[row.method], row.record.world.nodes, row.devices)):
+    for row in sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)):
         lines.setdefault((row.method, row.record.world.nodes), []).append(row)
     for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.say(f"short.{method}")
@@ -154,12 +155,12 @@ def _scaling(group: Group, words: Wording) -> Plot | None:
 
 def _scaling_line(axes, rows: list[Row], label: str, shift: float) -> None:
     """One method's points with their intervals, from (1, 1) on; `shift` keeps error bars of two methods apart."""
-    method, nodes = rows[0].method, rows[0].record.world.nodes
+    method, nodes = METHODS[rows[0].method], rows[0].record.world.nodes
     points = [Estimate(1.0), *(row.speed_up for row in rows)]
     devices = [1.0, *(row.devices * (1 + shift) for row in rows)]
     line = "-" if len({row.devices for row in rows}) == len(rows) else "none"  # variants of one count form no line
-    axes.errorbar(devices, [point.value for point in points], yerr=reach(points), color=COLOURS[method],
-                  marker=MARKERS[method], markersize=5, markerfacecolor="none" if nodes > 1 else None, linestyle=line,
+    axes.errorbar(devices, [point.value for point in points], yerr=reach(points), color=method.colour,
+                  marker=method.marker, markersize=5, markerfacecolor="none" if nodes > 1 else None, linestyle=line,
                   capsize=4, linewidth=1.6, label=label)  # fmt: skip
 
 
@@ -171,7 +172,7 @@ def _memory(group: Group, words: Wording) -> Plot | None:
     kind = "_gpu" if group.on_gpu else "_cpu"
     most = max(peak.peak_bytes for _, peak in bars) / 2**30
     figure, axes = new_figure(0.7 * len(bars) + 1.5)
-    heights, colours = range(len(bars)), [COLOURS[row.method] for row, _ in bars]
+    heights, colours = range(len(bars)), [METHODS[row.method].colour for row, _ in bars]
     ends = [0.0] * len(bars)
     for part, shade in STATIC_SHADES.items():
         parts = [peak.static.get(part, 0) / 2**30 for _, peak in bars]
@@ -199,9 +200,9 @@ def _loss(group: Group, words: Wording) -> Plot | None:
         return None
     figure, axes = new_figure(5)
     for row in rows:
-        epochs = row.epochs_table
+        epochs, method = row.epochs_table, METHODS[row.method]
         losses = epochs["mean_loss"].astype(float)
-        axes.plot(epochs["epoch"], losses, color=COLOURS[row.method], marker=MARKERS[row.method], markersize=5,
+        axes.plot(epochs["epoch"], losses, color=method.colour, marker=method.marker, markersize=5,
                   linestyle="-" if row.is_valid else ":", label=words.text(row.name))  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(words.say("figure.epoch"))

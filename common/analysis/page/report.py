@@ -25,6 +25,7 @@ from common.analysis.reading.runs import Run
 from common.analysis.sections.judgement import Judgement, judge
 from common.errors import UsageError
 from common.formats import without_controls
+from common.records import METHODS
 from common.records.files import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES
@@ -137,7 +138,7 @@ def engine_of(words: Wording) -> Environment:
         "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"say": words.say}
+    engine.globals |= {"say": words.say, "methods": METHODS.values()}
     return engine
 
 

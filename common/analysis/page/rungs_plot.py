@@ -6,11 +6,12 @@ import matplotlib as mpl
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.rungs import Ladder
-from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, STYLE, Plot, new_figure
+from common.analysis.page.drawing import CARD, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import name_bars, titled
 from common.analysis.page.wording import Wording
 from common.analysis.sections.ladder import outcome_of, what
 from common.formats import gib
+from common.records import METHODS
 
 
 def draw_rungs(ladder: Ladder, words: Wording) -> Plot:
@@ -20,8 +21,8 @@ def draw_rungs(ladder: Ladder, words: Wording) -> Plot:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(1.15 * len(bars))
         for height, (row, _, outcome) in enumerate(bars):
-            colour, hatch = (COLOURS["ddp"], None) if outcome == "kept" else (CARD, "////")
-            axes.barh(height, row.throughput.value, 0.62, color=colour, hatch=hatch, edgecolor=COLOURS["ddp"])
+            colour, hatch = (METHODS["ddp"].colour, None) if outcome == "kept" else (CARD, "////")
+            axes.barh(height, row.throughput.value, 0.62, color=colour, hatch=hatch, edgecolor=METHODS["ddp"].colour)
             axes.plot(row.throughput.bounds, [height, height], color=INK, linewidth=1.4)
             memory = gib(row.memory[0].peak_bytes) if row.memory else ""
             axes.annotate(

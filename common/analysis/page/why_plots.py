@@ -8,12 +8,12 @@ import matplotlib as mpl
 from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
-from common.analysis.page.drawing import CARD, COLOURS, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
+from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_BARS, flagged, label_bar, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
 from common.formats import FORMS
-from common.records import AllReduce, PhaseName
+from common.records import METHODS, AllReduce, PhaseName
 
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
@@ -71,7 +71,7 @@ def draw_all_reduce(curve: AllReduce, words: Wording) -> Plot | None:
         }
         if curve.ranks > 2:  # with two ranks both are the same
             speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
-            lines[words.say("figure.algorithm_bandwidth")] = (COLOURS["single"], "--", speeds)
+            lines[words.say("figure.algorithm_bandwidth")] = (METHODS["single"].colour, "--", speeds)
         for label, (colour, line, speeds) in lines.items():
             axes.loglog(sizes, speeds, line, label=label, color=colour, marker=".", markersize=7, linewidth=1.6)
         axes.set_xlabel(words.say("figure.message"))

@@ -7,6 +7,7 @@ from typing import Any
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.row_name import RowName
 from common.content.messages import Message, message
+from common.records import METHODS
 from common.sentences import Sentences
 
 
@@ -41,7 +42,7 @@ class Wording(Sentences):
         return super().format_field(value, spec)
 
     def _row(self, name: RowName, single: str) -> str:
-        text = self.say(single if name.method == "single" else f"row.{name.method}", devices=name.devices)
+        text = self.say(f"row.{name.method}" if METHODS[name.method].is_parallel else single, devices=name.devices)
         for id, value, is_said in (
             ("on_nodes", {"nodes": name.nodes}, name.nodes > 1),
             ("letter", {"letter": name.letter}, name.letter),

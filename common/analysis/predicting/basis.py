@@ -80,7 +80,7 @@ MIN_ERROR = 0.01
 
 def basis_of(group: Group) -> Basis | None:
     """The group's row of one device, if its steps were taken apart; strong scaling has none for the smaller batches."""
-    rows = [row for row in group.main_rows if row.method == "single" and row.is_valid and row.anatomy]
+    rows = [row for row in group.main_rows if not row.is_parallel and row.is_valid and row.anatomy]
     if not rows or group.scaling != "weak" or "backward" not in rows[-1].anatomy.slowest.phases:
         return None
     row = rows[-1]

@@ -157,7 +157,7 @@ def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | N
         row
         for row in group.main_rows
         if (row.method, row.devices) == (method, devices) and row.is_valid and row.true_devices
-        and row.record.world.nodes == nodes and (method == "dp" or row.has_default_options)
+        and row.record.world.nodes == nodes and not row.options
     ]  # fmt: skip
     return fits[-1] if fits else None
 

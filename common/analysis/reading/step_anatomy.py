@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from common.analysis.statistics.medians import Median, median_of
-from common.records import Anatomy, Gradients, PhaseName, RankAnatomy, Record
+from common.records import METHODS, Anatomy, Gradients, PhaseName, RankAnatomy, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -105,12 +105,12 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
     ranks = [rank for rank in anatomy.ranks if sum(rank.step_seconds)] if anatomy else []
     if not ranks:
         return None
-    steps = tuple(map(_rank_steps, ranks))
+    steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
     return StepAnatomy(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=median_of(_beyond_replicas(ranks[0]) if record.method == "dp" else _exchange_cost(anatomy)),
+        exposed=median_of(_beyond_replicas(ranks[0]) if has_replicas else _exchange_cost(anatomy)),
         overlap_gain=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_on_seconds")),
         whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
         step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in anatomy.ranks)),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.breakdown import breakdowns
@@ -20,6 +20,7 @@ from common.analysis.sections.comparison import doubts_about_speed, runs_note, s
 from common.analysis.statistics.estimates import Estimate, ratio
 from common.content.messages import Message, message
 from common.content.sections import Cell, Line, Link, Paragraph, Table, columns, not_available
+from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
@@ -54,8 +55,8 @@ def answer_of(group: Group) -> Answer | None:
     rows = contenders(group.rows)
     takers = turn_takers(group.rows)
     if takers and not any(row.speed_up for row in rows):
-        rows = [*(row for row in rows if row.method == "single"), *takers]
-    rows = sorted(rows, key=lambda row: METHOD_ORDER[row.method])
+        rows = [*(row for row in rows if not row.is_parallel), *takers]
+    rows = sorted(rows, key=lambda row: method_order(row.method))
     return Answer(rows, _table(rows), why(rows, breakdowns(group)), _unsure(rows)) if rows else None
 
 
@@ -84,7 +85,7 @@ def _table(rows: list[Row]) -> Table:
         ("answer_gpu_memory" if on_gpu else "answer_process_memory", "memory"),
         *([("answer_energy", "energy")] if has_energy else []),
     )
-    one = next((row for row in rows if row.method == "single" and len(rows) > 1), None)
+    one = next((row for row in rows if not row.is_parallel and len(rows) > 1), None)
     lines = []
     for row in rows:
         cells = [_name(row), _speed(row, one), _memory(row, one)]
@@ -94,11 +95,11 @@ def _table(rows: list[Row]) -> Table:
 
 def name_here(row: Row) -> RowName | Message | None:
     """A row's name; of one device what it is here, as the headline says it."""
-    return message("one.capital", one=device_here(row)) if row.method == "single" else row.name
+    return row.name if row.is_parallel else message("one.capital", one=device_here(row))
 
 
 def _name_within(row: Row) -> RowName | Message | None:
-    return device_here(row) if row.method == "single" else row.name
+    return row.name if row.is_parallel else device_here(row)
 
 
 def _name(row: Row) -> Cell:

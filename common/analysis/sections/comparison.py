@@ -97,7 +97,7 @@ def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
         return ratio_cell(estimate, form)
     if not row.is_valid:
         return WITHHELD
-    return NOTHING if row.method == "single" else not_available(message("note.no_run_on_one_device"))
+    return not_available(message("note.no_run_on_one_device")) if row.is_parallel else NOTHING
 
 
 def _efficiency(row: Row) -> Cell:

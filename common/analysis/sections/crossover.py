@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from common.analysis.comparing.batches import BatchSeries
 from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
-from common.analysis.comparing.row_name import METHOD_ORDER, RowName
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import ENOUGH_RUNS
 from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
@@ -16,13 +17,11 @@ from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import Estimate
 from common.content.messages import Message, message
 from common.content.sections import NOTHING, Cell, Column, Figure, Line, Lines, Section, Table, columns, sheet
-from common.records import Method
+from common.records import METHODS, Method
 
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
 ONE = RowName("single", 1)
-QUOTIENTS: tuple[tuple[Method, Method], ...] = (("dp", "single"), ("ddp", "single"), ("dp", "ddp"))
-"""Whose throughput over whose."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,14 @@ def crossover(series: BatchSeries) -> Crossover:
 
 def crossover_section(number: int, found: Crossover) -> Section:
     """Who is faster from which batch on, until when launches bind, and what was predicted; `number` from 1."""
-    series = found.series
+    series, parallel = found.series, _parallel(found.series)
     out_of_memory = [
         message("batches.out_of_memory", row=_name(series, method), batch=batch)
         for method, batch in series.out_of_memory.items()
     ]
     lines = [
-        *_reached("faster", series, ("dp", "single"), 1),
-        *_reached("faster", series, ("ddp", "single"), 1),
-        *_reached("near", series, ("dp", "ddp"), NEAR),
+        *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
+        *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
         *filter(None, [found.prediction]),
         *out_of_memory,
@@ -71,7 +69,11 @@ def crossover_section(number: int, found: Crossover) -> Section:
 
 
 def _name(series: BatchSeries, method: Method) -> RowName:
-    return ONE if method == "single" else RowName(method, series.devices)
+    return RowName(method, series.devices) if METHODS[method].is_parallel else ONE
+
+
+def _parallel(series: BatchSeries) -> list[Method]:
+    return [method for method in METHODS if METHODS[method].is_parallel and method in series.rows]
 
 
 def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Iterator[Message]:
@@ -109,8 +111,9 @@ def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
 
 def _launches(series: BatchSeries) -> Iterator[Message]:
     """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
-    for method in ("single", "dp"):  # a rank of DDP that idles may wait for the others
-        rows = series.rows.get(method, {})
+    for method in METHODS:
+        # a rank that idles may wait for the others
+        rows = {} if METHODS[method].synchronises_gradients else series.rows.get(method, {})
         idle = {batch: row.anatomy.idle_share for batch, row in rows.items() if row.anatomy}
         known = {batch: share for batch, share in idle.items() if share is not None}
         if len(known) < 2:
@@ -140,13 +143,15 @@ def _prediction(name: RowName, predicted: Predicted, measured: Measured | None) 
 
 def _table(series: BatchSeries) -> Table:
     """A line for each batch. Throughput is that of one device."""
-    methods = [method for method in METHOD_ORDER if method in series.rows]
-    ratios = {(over, under): ratios for over, under in QUOTIENTS if (ratios := series.ratios(over, under))}
+    methods = [method for method in METHODS if method in series.rows]
+    pairs = [*((method, "single") for method in _parallel(series)), *combinations(_parallel(series), 2)]
+    ratios = {pair: ratios for pair in pairs if (ratios := series.ratios(*pair))}
     shown: list[Column] = columns(
         ("per_device_batch", "global-batch"),
-        *[(f"{method}_per_device", "throughput") for method in methods],
-        *[(f"{over}_over_{under}", "speed-up") for over, under in ratios],
-    )
+        *[(f"per_device.{method}" if METHODS[method].is_parallel else "one_device", "throughput")
+          for method in methods],
+        *[(f"quotient.{over}/{under}", "speed-up") for over, under in ratios],
+    )  # fmt: skip
     lines = []
     for batch in series.batches:
         speeds = [_per_device(series, method, batch) for method in methods]

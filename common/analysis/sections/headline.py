@@ -10,7 +10,6 @@ from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.facts import KEY
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.naming import facts_table, varying_facts
-from common.analysis.comparing.row_name import METHOD_ORDER
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.verdicts import (
@@ -23,7 +22,7 @@ from common.analysis.judging.verdicts import (
 )
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content.messages import Message, message
-from common.records import JOINED
+from common.records import JOINED, method_order
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def headline(groups: list[Group]) -> Headline:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
     if takers and not parallel:
-        alone = [_alone(row) for row in rivals if row.method == "single"]
+        alone = [_alone(row) for row in rivals if not row.is_parallel]
         return Headline(message("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
     details = [*_between_methods(rivals), *([_turns(takers)] if takers else []), *_terms(rivals), *_strong(groups)]
@@ -53,7 +52,7 @@ def headline(groups: list[Group]) -> Headline:
 def _in_order(rows: list[Row]) -> list[Row]:
     """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
     order names no winner."""
-    parallel = sorted((row for row in rows if row.speed_up), key=lambda row: METHOD_ORDER[row.method])
+    parallel = sorted((row for row in rows if row.speed_up), key=lambda row: method_order(row.method))
     surely = all(distinguishable(times_as_fast(*pair)) for pair in pairwise(parallel))
     return sorted(parallel, key=lambda row: row.speed_up.value, reverse=True) if surely else parallel
 
@@ -118,11 +117,10 @@ def _turns(takers: list[Row]) -> Message:
 
 
 def _between_methods(rivals: list[Row]) -> list[Message]:
-    rows = {row.method: row for row in rivals}
-    if set(rows) != set(METHOD_ORDER):
-        return []
-    first, second = sorted((rows["dp"], rows["ddp"]), key=lambda row: row.throughput.value, reverse=True)
-    return [compare(first, second, times_as_fast(first, second))]
+    """Each parallel method with the next slower one; without one device the outcome itself compares them."""
+    parallel = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
+    has_one = len(parallel) < len(rivals)
+    return [compare(*pair, times_as_fast(*pair)) for pair in pairwise(parallel)] if has_one else []
 
 
 def _strong(groups: list[Group]) -> list[Message]:

@@ -92,7 +92,7 @@ def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
-        if row.method == "ddp" and not row.has_default_options and row.is_valid:
+        if row.options and row.is_valid:
             alike.setdefault(row.terms, []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
 
@@ -115,8 +115,8 @@ def options_table(tried: list[Effect], checks: str = "") -> Table:
     lines = []
     for standard, beside in by_standard(tried[:MAX_LINES]).items():
         head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
-        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], "ddp", standard.name))
+        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
         for effect in beside:
             head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
-            lines.append(Line([head, speed_cell(effect.row), *effect.cells], "ddp", effect.row.name))
+            lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
     return Table("options", shown, lines, hint=message("hint.options"), checks=checks)

@@ -11,6 +11,7 @@ from common.analysis.judging.cells import estimate_cell, median_cell
 from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
 from common.content.messages import Message, message
 from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
+from common.records import METHODS
 
 MAX_LINES = 48
 
@@ -69,7 +70,7 @@ def _communication(rows: list[Row]) -> Table:
 
 
 def _predicted(row: Row) -> Cell:
-    if row.method != "ddp":
+    if not METHODS[row.method].synchronises_gradients:
         return NOTHING
     gradients, buckets = row.anatomy.bytes_moved.get("exchange", 0), row.anatomy.bucket_bytes
     whole = exchange_seconds(row, [gradients])

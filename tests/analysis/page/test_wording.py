@@ -26,10 +26,8 @@ from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [
-    ANALYSIS,
-    *(ANALYSIS.parent / name for name in ("content", "faults", "command_line", "console", "running", "machine")),
-]
+OTHERS = ("content", "faults", "command_line", "console", "running", "measuring", "machine")
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"message", "Message", "say", "text", "answer"}
 

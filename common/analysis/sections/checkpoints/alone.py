@@ -11,6 +11,7 @@ from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence, Pr
 from common.analysis.sections.comparison import runs_note
 from common.content.messages import Message, message
 from common.content.sections import NOTHING, Cell, Line, Table, columns
+from common.records import METHODS
 
 Scaled = dict[Scaling, dict[tuple, Row]]
 
@@ -18,7 +19,7 @@ Scaled = dict[Scaling, dict[tuple, Row]]
 def alone(here: Evidence) -> Checkpoint:
     """Proven by a completed run of each script, and by both kinds of scaling."""
     done = {record.method for record in here.records if record.status == "completed"
-            and (record.method == "single" or record.world.devices > 1)}  # fmt: skip
+            and (record.world.devices > 1 or not METHODS[record.method].is_parallel)}  # fmt: skip
     scaled = _scaled(here)
     proofs = [
         *(Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")),

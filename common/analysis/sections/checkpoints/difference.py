@@ -6,7 +6,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.content.messages import Message, message
-from common.records import LaunchTimes
+from common.records import METHODS, LaunchTimes
 
 
 def difference(here: Evidence) -> Checkpoint:
@@ -53,7 +53,7 @@ def _moved(row: Row) -> Message:
     parts = [message("own.part", phase=name, bytes=size) for name, size in found.bytes_moved.items() if size]
     host = message("own.host", seconds=found.host_step.value) if found.host_step else message("nothing")
     size = sum(found.bytes_moved.values())
-    if row.method == "ddp":
+    if METHODS[row.method].synchronises_gradients:
         return message("own.exchanged", row=row.name, bytes=size, count=len(found.bucket_bytes), host=host)
     id = "own.moved" if row.on_gpu else "own.moved_in_memory"
     return message(id, row=row.name, bytes=size, parts=parts, host=host)

@@ -46,7 +46,7 @@ def _changes(here: Evidence) -> list[Change]:
     """Without the batches of DP and DDP: whoever has run weak and strong scaling has not tried them as a switch."""
     return [
         change for change in here.changes
-        if change.pair.fact != BATCH["weak"] or change.pair.after.method == "single"
+        if change.pair.fact != BATCH["weak"] or not change.pair.after.is_parallel
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.group import GroupResults
 from common.content.messages import Message, message
 from common.content.sections import Badge, Commands, Lines, Paragraph, Point, Section, Strong, Table, folded
-from common.records import Method, Probes, Record
+from common.records import METHODS, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
 State = Literal["done", "partly", "not_yet"]
@@ -149,7 +149,7 @@ class Evidence:
 
     def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
         """02, 03 or 04 as the runs that are there, on all devices; `batch` is that of one device."""
-        devices = 1 if method == "single" else self.devices
+        devices = self.devices if METHODS[method].is_parallel else 1
         return training_command(self.model, method, self.folder.probed, devices, batch, epochs)
 
     def row(self, method: Method, has: Callable[[Row], object] = lambda row: True) -> Row | None:
@@ -160,7 +160,7 @@ class Evidence:
     def _rows(self, method: Method) -> Iterator[Row]:
         for group in self.groups:
             for row in (*contenders(group.rows), *group.main_rows):
-                if row.method == method and row.is_valid and (row.devices > 1) is (method != "single"):
+                if row.method == method and row.is_valid and (row.devices > 1) is row.is_parallel:
                     yield row
 
     def probes(self, name: str) -> Probes | None:

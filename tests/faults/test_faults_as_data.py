@@ -1,0 +1,47 @@
+"""The faults as data: all there, in both languages, each with a cure that is another command."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from common.faults import fault
+from common.faults.fault import all_faults
+from common.records import FaultName, FaultNeed
+from common.sentences import sentences
+
+FAULTS = all_faults()
+
+
+def test_the_table_has_every_name_of_the_records_and_no_other():
+    assert set(FAULTS) == set(get_args(FaultName))
+    assert all(one.id == name for name, one in FAULTS.items())
+
+
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+def test_title_and_cure_of_each_in_both_languages(language):
+    words = sentences(language)
+    needed = {f"fault.{name}.{part}" for name in FAULTS for part in ("title", "cure")}
+    needed |= {f"fault_need.{need}" for need in get_args(FaultNeed)}
+    assert {id for id in words if id.startswith(("fault.", "fault_need."))} == needed
+    assert all(words[id].strip() for id in needed)
+
+
+def test_no_cure_is_the_fault_itself():
+    for one in FAULTS.values():
+        re.compile(one.named)
+        assert (one.start, one.act) != (one.cured, one.cured_act)
+        assert not re.search(one.named, one.start), "the command itself would name it"
+
+
+def test_on_gpus_others_are_run(monkeypatch):
+    monkeypatch.setattr(fault, "gpus", lambda: 1)
+    one = FAULTS["out_of_memory"]
+    on_gpu = one.for_this_machine()
+    assert "prlimit" in one.start
+    assert "prlimit" not in on_gpu.start + on_gpu.cured
+    assert not on_gpu.needs
+    assert on_gpu.named == one.named
+    changed = {name for one in FAULTS.values() for name in one.on_gpus}
+    assert changed == {"start", "cured", "named", "needs"}
+    assert FAULTS["nan_loss"].for_this_machine() == FAULTS["nan_loss"]
