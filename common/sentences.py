@@ -11,8 +11,7 @@ from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
-from common.content.messages import Message
-from common.content.sections import Cell, Column
+from common.content import Cell, Column, Message
 from common.formats import CORE_OF, FORMS, Written, number
 from common.records.methods import METHODS
 

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from common.content.sections import Cell, Table
+from common.content import Cell, Table
 from common.formats import printable
 from common.sentences import Sentences
 

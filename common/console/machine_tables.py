@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from common.console.grids import facts, grid, plain_grid, titled
-from common.content.sections import Line, Table
+from common.content import Line, Table
 from common.content.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 from common.formats import gib
 from common.records import EnvironmentRecord, Probes, Requirement

@@ -7,36 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from common.content.messages import Message, message
-from common.records import EnvironmentRecord
 
 
 @dataclass(frozen=True)
-class Link:
-    """A message that leads to another place of the page."""
+class Inline:
+    """A message within a line that looks like a link, like the badge of an outcome, or bold."""
 
-    kind: ClassVar = "link"
     text: Message
-    anchor: str
-
-
-@dataclass(frozen=True)
-class Strong:
-    """A message that stands out."""
-
-    kind: ClassVar = "strong"
-    text: Message
-
-
-@dataclass(frozen=True)
-class Badge:
-    """An outcome, in its colours."""
-
-    kind: ClassVar = "badge"
-    text: Message
-    outcome: str
+    anchor: str = ""
+    """The place of the page that it leads to."""
+    outcome: str = ""
+    """Whose colours it has."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,7 @@ class Cell:
     """What stands in one place of a table."""
 
     value: Any
-    """A number, a text, a message, a badge, or the name of a row."""
+    """A number, a text, a message, an inline one, or the name of a row."""
     form: str = ""
     """How a number is written, by its name in `common.formats.FORMS`."""
     beside: float | None = None
@@ -92,14 +76,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table."""
+    """A table; without a title of its own that is the sentence `table.<id>`."""
 
-    kind: ClassVar = "table"
     id: str
     columns: Sequence[Column]
     lines: Sequence[Line]
     title: Message | None = None
-    """Else the sentence `table.<id>`."""
     hint: Message | None = None
     left_out: int = 0
     """Lines for which there was no room."""
@@ -117,7 +99,6 @@ class Table:
 class Point:
     """A line of a list with a state of its own."""
 
-    kind: ClassVar = "point"
     text: Any
     state: str
     state_in_words: Message
@@ -128,27 +109,24 @@ class Point:
 
 @dataclass(frozen=True)
 class Lines:
-    """A list. Each line is a message, a link, a strong one or a badge, a tuple of several, or a point."""
+    """A list. Each line is a message, an inline one, a tuple of several, or a point."""
 
-    kind: ClassVar = "lines"
     lines: Sequence[Any]
-    style: str = "verdicts"
+    style: str = ""
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Messages, links, strong ones and badges, one after another."""
+    """Messages and inline ones, one after another."""
 
-    kind: ClassVar = "paragraph"
     parts: Sequence[Any]
-    style: str = "hint"
+    style: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
     """The place of a figure, by the name of its file; nothing where it was not drawn."""
 
-    kind: ClassVar = "figure"
     name: str
     is_titled: bool = True
 
@@ -157,7 +135,6 @@ class Figure:
 class Pairs:
     """Names and their values."""
 
-    kind: ClassVar = "pairs"
     pairs: Sequence[tuple[Any, Any]]
 
 
@@ -165,7 +142,6 @@ class Pairs:
 class Commands:
     """Commands to run, or that were run."""
 
-    kind: ClassVar = "commands"
     commands: Sequence[str]
     heading: Any = None
     method: str | None = None
@@ -178,15 +154,13 @@ class Commands:
 class Requirements:
     """What step 01 says of each thing that the lab needs, in the reader's language."""
 
-    kind: ClassVar = "requirements"
-    record: EnvironmentRecord
+    record: Any
 
 
 @dataclass(frozen=True)
 class Section:
     """A part of the page, with parts of its own."""
 
-    kind: ClassVar = "section"
     id: str = ""
     title: Any = None
     contents: Sequence[Any] = ()
@@ -210,19 +184,16 @@ class Section:
     def tables(self) -> Iterator[Table]:
         """All of them, at whatever depth."""
         for part in self.contents:
-            if part.kind == "table":
-                yield part
-            elif part.kind == "section":
-                yield from part.tables
+            yield from part.tables if isinstance(part, Section) else [part] if isinstance(part, Table) else []
 
 
 NOTHING = Cell(message("cell.nothing"))
 WITHHELD = Cell(message("cell.withheld"))
 
 
-def not_available(*notes: Message, marks: Sequence[Mark] = ()) -> Cell:
+def not_available(*notes: Message) -> Cell:
     """`n/a`, with the reason."""
-    return Cell(message("cell.not_available"), notes=notes, marks=marks)
+    return Cell(message("cell.not_available"), notes=notes)
 
 
 def columns(*pairs: tuple[str, str]) -> list[Column]:
@@ -233,6 +204,16 @@ def columns(*pairs: tuple[str, str]) -> list[Column]:
 def sheet(table: Table) -> Section:
     """A table under its title."""
     return Section(title=table.heading, contents=[table])
+
+
+def hint(*parts: Any) -> Paragraph:
+    """A paragraph in small print."""
+    return Paragraph(parts, "hint")
+
+
+def lead(*parts: Any) -> Paragraph:
+    """The first paragraph of a section."""
+    return Paragraph(parts, "lead")
 
 
 def folded(title: Message, *contents: Any) -> Section:

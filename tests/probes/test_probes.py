@@ -134,7 +134,9 @@ def test_sizes_beyond_the_budget_are_named():
     measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB, 16 * KIB), budget_seconds=0.0)
     assert [each.bytes for each in measured.times] == [4 * KIB]
     assert measured.left_out_bytes == [8 * KIB, 16 * KIB]
-    assert "Left out, for they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(Probes(seconds=1, all_reduce=measured))
+    assert "Left out, for they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(
+        Probes(seconds=1, all_reduce=measured)
+    )
 
 
 def test_a_wrong_sum_is_shown_and_is_no_number():

@@ -13,7 +13,7 @@ import pandas as pd
 
 from common.analysis.comparing.rows import Row
 from common.analysis.statistics.estimates import Estimate
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import AllReduceTime, PhaseName, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")

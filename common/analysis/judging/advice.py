@@ -19,7 +19,7 @@ from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Method
 
 EXPOSED_LIMIT = 0.10

@@ -25,8 +25,7 @@ from common.analysis.judging.breakdown_items import (
     waits,
 )
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
-from common.content.messages import Message, message
-from common.content.sections import Cell, Line, Table, columns
+from common.content import Cell, Line, Message, Table, columns, message
 from common.records import METHODS, method_order
 
 

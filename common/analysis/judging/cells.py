@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Mark
+from common.content import NOTHING, Cell, Mark, Message, message
 
 
 def ratio_cell(quotient: Estimate, form: str, *notes: Message, marks: Sequence[Mark] = ()) -> Cell:

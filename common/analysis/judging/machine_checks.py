@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.analysis.judging.run_checks import Check, answer
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import DeviceUse
 
 

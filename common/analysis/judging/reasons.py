@@ -11,7 +11,7 @@ from common.analysis.judging.verdicts import missing_runs
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import METHODS, LaunchTimes, PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10

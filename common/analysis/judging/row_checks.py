@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -14,7 +14,7 @@ from common.analysis.judging.machine_checks import machine_checks
 from common.analysis.judging.run_checks import Affected, Check, answer, training_checks
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content.messages import Message, message
+from common.content import Cell, Column, Inline, Line, Message, Section, Table, message
 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
@@ -131,3 +131,25 @@ def efficiency(row: Row) -> Check:
     values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
     return answer("efficiency", "warning" if too_good else "passed", "too_good" if too_good else "possible", **values)
+
+
+def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
+    """Every self-check of each row, folded; open where one has failed. `place`: of their group on the page."""
+    parts = []
+    for row, pooled in checks.items():
+        doubts = [part.check.id for part in pooled if part.check.has_failed]
+        title = message("page.doubts" if doubts else "page.no_doubts", row=row.name, checks=doubts)
+        shown = [Column("check"), Column("check_outcome"), Column("check_reason")]
+        table = Table("checks", shown, [_line(part) for part in pooled], message("page.checks_of", row=row.name),
+                      style="checks")  # fmt: skip
+        has_failed = any(part.check.outcome == "failed" for part in pooled)
+        parts.append(Section(title=title, contents=[table], is_folded=True, is_open=has_failed, method=row.method))
+    return Section(f"{place}-checks", message("page.checks"), parts)
+
+
+def _line(part: PooledCheck) -> Line:
+    check, reason = part.check, part.check.reason
+    badge = Inline(message(f"outcome.{check.outcome}"), outcome=check.outcome.replace(" ", "-"))
+    if part.alike < part.runs:
+        reason = message("page.reason_of_runs", reason=reason, alike=part.alike, runs=part.runs)
+    return Line([Cell(message(f"check_name.{check.id}")), Cell(badge), Cell(reason)])

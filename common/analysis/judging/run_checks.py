@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
-from common.content.messages import Message, message
-from common.content.sections import Mark
+from common.content import Mark, Message, message
 from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05

@@ -9,7 +9,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import METHODS, World, method_order
 
 WORTH_A_CHOICE = 1.02

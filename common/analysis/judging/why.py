@@ -14,7 +14,7 @@ from common.analysis.judging.reasons import MAX_IDLE, convolutions_planned_anew
 from common.analysis.judging.verdicts import device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import METHODS, PhaseName
 
 WORTH_SAYING = 0.1

@@ -133,6 +133,7 @@ def engine_of(words: Wording) -> Environment:
         "interval": words.interval,
         "header": words.header,
         "label": words.label,
+        "kind": lambda part: type(part).__name__,
         "requirements": lambda record: as_recorded(record, words),
         "prose": _prose,
         "unbroken": _unbroken,

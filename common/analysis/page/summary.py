@@ -13,13 +13,13 @@ from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.page.folding import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
+from common.analysis.sections.comparison import group_table
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.judgement import Judgement
 from common.analysis.sections.options import by_standard, without_default
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.console.grids import MAX_ROWS, grid, safe
-from common.content.messages import message
-from common.content.sections import Table
+from common.content import Table, message
 from common.formats import printable
 
 MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
@@ -78,7 +78,7 @@ def _paragraph(text: str, console: Console) -> str:
 def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say_lines = _Lines(console, words)
     console.print()
-    console.print(_that_fits(console, part.comparison, words.text(part.title), words))
+    console.print(_that_fits(console, group_table(part.group), words.text(part.title), words))
     say_lines(part.verdicts)
     say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")

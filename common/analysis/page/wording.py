@@ -6,7 +6,7 @@ from typing import Any
 
 from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.row_name import RowName
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import METHODS
 from common.sentences import Sentences
 

@@ -18,8 +18,7 @@ from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, ratio
-from common.content.messages import Message, message
-from common.content.sections import Cell, Line, Link, Paragraph, Table, columns, not_available
+from common.content import Cell, Inline, Line, Message, Paragraph, Table, columns, message, not_available
 from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
@@ -43,11 +42,11 @@ class Answer:
         """What the marks in the table mean, where there are any."""
         if not any(cell.marks for line in self.table.lines for cell in line.cells):
             return []
-        parts: list = [Link(message("page.marks"), self.table.checks)]
+        parts: list = [Inline(message("page.marks"), self.table.checks)]
         if len(self.rows) > 1:
             unsure = message("page.order_open", pairs=self.unsure)
             parts.append(unsure if self.unsure else message("page.order_stands"))
-        return [Paragraph(parts, style="hint marks")]
+        return [Paragraph(parts, "hint marks")]
 
 
 def answer_of(group: Group) -> Answer | None:

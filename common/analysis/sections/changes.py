@@ -11,8 +11,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.sections.differences import unusual_parts
 from common.analysis.sections.options import Effect, effect_of
-from common.content.messages import Message, message
-from common.content.sections import Cell, Line, Section, Table, columns
+from common.content import Cell, Line, Message, Section, Table, columns, message
 
 MAX_LINES = 60
 

@@ -9,8 +9,7 @@ from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.run_checks import Check
 from common.analysis.statistics.estimates import Estimate
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
+from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
 
 MAX_LINES = 60
 

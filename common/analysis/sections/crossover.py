@@ -15,8 +15,7 @@ from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Column, Figure, Line, Lines, Section, Table, columns, sheet
+from common.content import NOTHING, Cell, Column, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
 from common.records import METHODS, Method
 
 NEAR = 0.95
@@ -63,7 +62,7 @@ def crossover_section(number: int, found: Crossover) -> Section:
     key = series.key
     title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     figures = [Figure(f"batches{number}_batches_{name}") for name in ("throughput", "speed_up")]
-    contents = [Lines(lines), Section(style="figures", contents=figures), sheet(_table(series))]
+    contents = [Lines(lines, "verdicts"), Section(style="figures", contents=figures), sheet(_table(series))]
     short = message("table.batches")
     return Section(f"batches-{number}", title, contents, short=short, style="group batches", brief=lines)
 

@@ -9,8 +9,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.naming import facts_table, varying_facts
 from common.analysis.reading.folder import Skipped
 from common.analysis.reading.runs import Run
-from common.content.messages import Message, message
-from common.content.sections import Badge, Lines, Paragraph, Section, Strong
+from common.content import Inline, Lines, Message, Paragraph, Section, lead, message
 
 MAX_VALUES, MAX_LISTED = 5, 100
 
@@ -108,7 +107,7 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
     lines = why_separate(groups)
     if not lines:
         return None
-    contents = [Paragraph([message("page.separate_lead")], style="lead"), Lines(lines, style="")]
+    contents = [lead(message("page.separate_lead")), Lines(lines)]
     brief = [message("console.not_compared", difference=line) for line in lines]
     return Section("separate", message("page.separate"), contents, brief=brief)
 
@@ -127,11 +126,11 @@ def _unfinished(run: Run) -> Section:
     contents = []
     if failure:
         what = message("page.failure", kind=failure.kind, rank=failure.rank, message=failure.message)
-        to_do = [Strong(message("page.what_to_do")), message("quoted.text", text=failure.advice)]
-        contents = [Paragraph([what], style=""), Paragraph(to_do, style="")]
+        to_do = [Inline(message("page.what_to_do")), message("quoted.text", text=failure.advice)]
+        contents = [Paragraph([what]), Paragraph(to_do)]
     finished = message("page.epochs_finished", done=len(record.epochs), of=record.config.epochs)
     title = message("console.unfinished", file=run.file, status=record.status)
-    return Section(title=title, contents=[*contents, Paragraph([finished], style="")], style="note")
+    return Section(title=title, contents=[*contents, Paragraph([finished])], style="note")
 
 
 def _in_brief(run: Run) -> Message:
@@ -146,13 +145,13 @@ def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | 
     """Files that could not be read, or that a mistake in this program kept out; `left_out` stand nowhere."""
     if not skipped:
         return None
-    ours = Badge(message("page.our_fault"), "failed")
+    ours = Inline(message("page.our_fault"), outcome="failed")
     lines = [
         (message("skipped.file", file=item.file), *([ours] if item.is_our_fault else []),
          message("quoted.text", text=item.reason))
         for item in skipped[:MAX_LISTED]
     ]  # fmt: skip
-    more = [Paragraph([message("page.and_more", count=left_out)], style="")] if left_out else []
+    more = [Paragraph([message("page.and_more", count=left_out)])] if left_out else []
     brief = [message("console.our_fault" if item.is_our_fault else "console.skipped", file=item.file,
                      reason=item.reason) for item in sorted(skipped, key=lambda item: item.is_our_fault)]  # fmt: skip
-    return Section("skipped", message("page.skipped"), [Lines(lines, style=""), *more], brief=brief, colour="yellow")
+    return Section("skipped", message("page.skipped"), [Lines(lines), *more], brief=brief, colour="yellow")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.content.messages import Message, message
-from common.content.sections import Cell, Commands, Line, Paragraph, Section, Table, columns, folded
+from common.content import Cell, Commands, Line, Message, Section, Table, columns, folded, hint, lead, message
 from common.records import FaultRecord
 
 
@@ -19,14 +18,14 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
     """None where nobody has caused a fault."""
     if not records:
         return None
-    contents: list = [Paragraph([solved(records), message("page.faults_lead")], style="lead")]
+    contents: list = [lead(solved(records), message("page.faults_lead"))]
     if caused := [record for record in records if not record.missing]:
         commands = [Commands(command, _title(record) if number == 0 else None) for record in caused
                     for number, command in enumerate(([record.command], [record.cure_command]))]  # fmt: skip
         contents += [_table(caused), folded(message("page.commands"), *commands)]
     if left_out := [record for record in records if record.missing]:
-        parts = [message("faults.left_out", title=_title(record), need=record.missing) for record in left_out]
-        contents.append(Paragraph(parts))
+        contents.append(hint(*(message("faults.left_out", title=_title(record), need=record.missing)
+                               for record in left_out)))  # fmt: skip
     return Section("faults-caused", message("page.faults"), contents, short=message("page.faults_short"))
 
 

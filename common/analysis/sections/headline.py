@@ -21,7 +21,7 @@ from common.analysis.judging.verdicts import (
     short_method,
 )
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import JOINED, method_order
 
 

@@ -35,8 +35,7 @@ from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.ladder import ladder_section
 from common.analysis.sections.machine import machine_section, parts_section
 from common.analysis.sections.published import published_section
-from common.content.messages import Message
-from common.content.sections import Section
+from common.content import Message, Section
 
 MAX_SERIES = 3
 

@@ -12,8 +12,7 @@ from common.analysis.judging.proposals import torchrun
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.statistics.estimates import outcome_of_ratio
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns
+from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Message, Section, Table, columns, message
 
 LEAST_FALL = 0.9
 """The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""
@@ -33,7 +32,7 @@ def ladder_section(ladder: Ladder) -> Section:
     everywhere = Commands([_with_all_devices(ladder.top, command)], message("ladder.on_all_devices"))
     figure = Figure("all_ladder", is_titled=False)
     beside = Section(style="beside", contents=[figure, Section(contents=[here, everywhere])])
-    return Section("climb", message("table.ladder"), [Lines(lines), beside, ladder_table(ladder)],
+    return Section("climb", message("table.ladder"), [Lines(lines, "verdicts"), beside, ladder_table(ladder)],
                    style="group changes", brief=lines, commands=[command])  # fmt: skip
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from common.analysis.reading.folder import Folder
-from common.content.messages import message
-from common.content.sections import Figure, Pairs, Paragraph, Requirements, Section, folded, sheet
+from common.content import Figure, Pairs, Requirements, Section, folded, hint, lead, message, sheet
 from common.content.step_01 import (
     Facts,
     all_reduce_table,
@@ -25,7 +24,7 @@ def machine_section(folder: Folder) -> Section:
         found = (Pairs(step_01_facts(folder.environment)), Requirements(folder.environment))
         contents.append(folded(message("page.step_01"), *found))
     else:
-        contents.append(Paragraph([message("page.no_step_01")]))
+        contents.append(hint(message("page.no_step_01")))
     return Section("machine", message("page.machine"), contents)
 
 
@@ -34,13 +33,13 @@ def parts_section(record: EnvironmentRecord) -> Section:
     probes = record.probes
     figure, tables = Figure("machine_all_reduce"), map(sheet, probe_tables(probes))
     contents: list = [
-        Paragraph([message("page.parts_lead", host=record.environment.hostname)], style="lead"),
+        lead(message("page.parts_lead", host=record.environment.hostname)),
         Section(style="balanced", contents=[figure, *tables]),
     ]
     if probes.all_reduce:
         contents.append(folded(message("page.every_size"), sheet(all_reduce_table(probes.all_reduce))))
     if missing := not_measured(probes):
-        contents.append(Paragraph([message("page.not_measured", parts=missing)]))
+        contents.append(hint(message("page.not_measured", parts=missing)))
     return Section("parts", message("page.parts"), contents, style="group")
 
 

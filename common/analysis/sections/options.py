@@ -11,18 +11,19 @@ from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
-from common.content.messages import Message, message
-from common.content.sections import (
+from common.content import (
     NOTHING,
     WITHHELD,
     Cell,
     Figure,
+    Inline,
     Line,
-    Link,
-    Paragraph,
+    Message,
     Section,
     Table,
     columns,
+    hint,
+    message,
     not_available,
     sheet,
 )
@@ -103,8 +104,8 @@ def options_section(group: Group, tried: list[Effect], place: str) -> Section:
     if tried:
         pieces = [sheet(options_table(tried, f"{place}-checks")), Figure(f"{place}_options", is_titled=False)]
         contents.append(Section(style="options", contents=pieces))
-    link = Link(message("line.head", text=message("column.options")), "ddp-options")
-    contents += [Paragraph((link, line)) for line in without_default(group)]
+    link = Inline(message("line.head", text=message("column.options")), "ddp-options")
+    contents += [hint(link, line) for line in without_default(group)]
     return Section(contents=contents)
 
 

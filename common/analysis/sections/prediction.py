@@ -8,8 +8,7 @@ from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.predicting.links import MAX_DEVICES
 from common.analysis.predicting.question import Question
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Line, Paragraph, Section, Table, columns, sheet
+from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, hint, message, sheet
 
 WORTH_SAYING = 0.01
 """What a larger batch or fewer bytes must add to the efficiency."""
@@ -17,7 +16,7 @@ WORTH_SAYING = 0.01
 
 def prediction_section(predicted: GroupForecast) -> Section:
     """The table, and what a prediction lacks here."""
-    contents = [sheet(prediction_table(predicted)), *(Paragraph([note]) for note in prediction_notes(predicted))]
+    contents = [sheet(prediction_table(predicted)), *map(hint, prediction_notes(predicted))]
     return Section(contents=contents, style="foresight")
 
 

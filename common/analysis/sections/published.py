@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import estimate_cell, ratio_cell
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Line, Lines, Paragraph, Section, Table, columns, not_available
+from common.content import (
+    NOTHING,
+    Cell,
+    Line,
+    Lines,
+    Message,
+    Paragraph,
+    Section,
+    Table,
+    columns,
+    lead,
+    message,
+    not_available,
+)
 from common.records import Method
 
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
@@ -60,11 +72,11 @@ def published_section(groups: Sequence[Group]) -> Section:
     lines = [Line(_cells(row, one, has_own), row.method) for row, one in pairs]
     differs = _differs(own, pairs)
     contents = [
-        Paragraph([message("page.published_lead")], style="lead"),
+        lead(message("page.published_lead")),
         Table("published", shown, lines),
-        *([Lines(differs, style="")] if differs else []),
-        Paragraph([message("page.published_care")], style=""),
-        Lines([message(f"published_care.{name}") for name in ("epoch", "throughput", "memory")], style=""),
+        *([Lines(differs)] if differs else []),
+        Paragraph([message("page.published_care")]),
+        Lines([message(f"published_care.{name}") for name in ("epoch", "throughput", "memory")]),
     ]
     short = message("table.published")
     return Section("published", message("page.published"), contents, short=short, style="published")

@@ -9,8 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
 from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available
+from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
 from common.records import METHODS
 
 MAX_LINES = 48

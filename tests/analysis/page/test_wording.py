@@ -21,7 +21,7 @@ from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.sections import judgement
 from common.analysis.sections.judgement import judge
-from common.content.messages import message
+from common.content import message
 from common.records import FailureKind
 from common.sentences import sentences
 

@@ -10,8 +10,7 @@ from common.analysis.sections.checkpoints.difference import difference
 from common.analysis.sections.checkpoints.optimising import optimising
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence
 from common.analysis.sections.checkpoints.recognised import recognised
-from common.content.messages import message
-from common.content.sections import Paragraph, Section
+from common.content import Section, lead, message
 
 
 def five_checkpoints(here: Evidence) -> list[Checkpoint]:
@@ -24,6 +23,7 @@ def checkpoints_section(checkpoints: Sequence[Checkpoint]) -> Section | None:
     """None without a run."""
     if not checkpoints:
         return None
-    lead = Paragraph([message("page.checkpoints_lead")], style="lead")
     parts = [checkpoint.section(number) for number, checkpoint in enumerate(checkpoints, start=1)]
-    return Section("checkpoints", message("page.checkpoints"), [lead, *parts], style="group")
+    return Section(
+        "checkpoints", message("page.checkpoints"), [lead(message("page.checkpoints_lead")), *parts], style="group"
+    )

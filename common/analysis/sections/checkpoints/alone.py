@@ -9,8 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.comparison import runs_note
-from common.content.messages import Message, message
-from common.content.sections import NOTHING, Cell, Line, Table, columns
+from common.content import NOTHING, Cell, Line, Message, Table, columns, message
 from common.records import METHODS
 
 Scaled = dict[Scaling, dict[tuple, Row]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.analysis.judging.breakdown import sentence_of
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
-from common.content.messages import Message, message
+from common.content import Message, message
 
 NEAR = 0.05
 """A prediction that is off by less has not failed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import METHODS, LaunchTimes
 
 

@@ -11,7 +11,7 @@ from common.analysis.sections.changes import Change
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.ladder import height, outcome_of, what
 from common.analysis.sections.options import Effect
-from common.content.messages import Message, message
+from common.content import Message, message
 
 MAX_FIGURES = 4
 KEEP, DROP = ("kept", "faster"), ("slower", "failed")

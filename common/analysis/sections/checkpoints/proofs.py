@@ -15,8 +15,7 @@ from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Change
 from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.group import GroupResults
-from common.content.messages import Message, message
-from common.content.sections import Badge, Commands, Lines, Paragraph, Point, Section, Strong, Table, folded
+from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, folded, message
 from common.records import METHODS, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
@@ -95,16 +94,16 @@ class Checkpoint:
         """Its part of the page."""
         colour = {"done": "passed", "partly": "warning", "not_yet": "missing"}[self.state]
         name = message("page.numbered", number=number, text=message(f"checkpoint.{self.id}"))
-        contents: list = [Lines([proof.point for proof in self.proofs], style="proofs")]
+        contents: list = [Lines([proof.point for proof in self.proofs], "proofs")]
         if self.figures or self.table:
-            own = Paragraph([message("page.own_figures")], style="command")
-            contents += [own, Lines(self.figures, style="own"), *([self.table] if self.table else [])]
+            own = Paragraph([message("page.own_figures")], "command")
+            contents += [own, Lines(self.figures, "own"), *([self.table] if self.table else [])]
         for quiz in self.quizzes:
-            contents.append(folded(quiz.question, *(Paragraph([line], style="") for line in quiz.answer)))
+            contents.append(folded(quiz.question, *(Paragraph([line]) for line in quiz.answer)))
         if self.to_run:
-            contents.append(Paragraph([Strong(message("page.to_run"))], style="command"))
+            contents.append(Paragraph([Inline(message("page.to_run"))], "command"))
         contents += [Commands(commands, proven, is_listed=True) for proven, commands in self.to_run]
-        return Section(title=(name, Badge(self.progress, colour)), contents=contents, style="checkpoint")
+        return Section(title=(name, Inline(self.progress, outcome=colour)), contents=contents, style="checkpoint")
 
 
 @dataclass(frozen=True)

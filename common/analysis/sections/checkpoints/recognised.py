@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.faults import solved as solved_faults
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Failure, FailureKind, FaultName, Record
 
 LOST_RANK: Sequence[FailureKind] = ("communication", "hang")
