@@ -118,27 +118,17 @@ def _speed(row: Row, one: Row | None) -> Cell:
 
 
 def _memory(row: Row, one: Row | None) -> Cell:
-    """On GPUs the fullest device, and what the others hold; on cores all processes."""
-    peaks = [peak.peak_bytes for peak in row.memory]
+    """On GPUs the fullest device, and what the others hold; on cores all processes together, for an emulated
+    DataParallel has its replicas in one."""
+    peaks, held = [peak.peak_bytes for peak in row.memory], max if row.on_gpu else sum
     if not peaks:
         return not_available(message("note.not_measured"))
-    if not row.on_gpu:
-        return _process_memory(sum(peaks), one)
-    most = max(peaks)
+    size = message("note.size", bytes=held(peaks))
+    if row.on_gpu and max(peaks) > 1.01 * min(peaks):
+        size = message("note.sizes", range=(min(peaks), max(peaks)))
     if one is None or not one.memory:
-        return Cell(most, "GiB")
-    differ = most > 1.01 * min(peaks)
-    size = message("note.sizes", range=(min(peaks), most)) if differ else message("note.size", bytes=most)
-    return Cell(most / max(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
-
-
-def _process_memory(total: int, one: Row | None) -> Cell:
-    """All processes together: an emulated DataParallel has its replicas in one."""
-    if one is None or not one.memory:
-        return Cell(total, "GiB")
-    return Cell(
-        total / sum(peak.peak_bytes for peak in one.memory), "times", notes=(message("note.size", bytes=total),)
-    )
+        return Cell(held(peaks), "GiB")
+    return Cell(held(peaks) / held(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
 
 
 def _energy(row: Row, one: Row | None) -> Cell:

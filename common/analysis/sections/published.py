@@ -14,13 +14,13 @@ from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.content import (
     NOTHING,
     Cell,
+    Column,
     Line,
     Lines,
     Message,
     Paragraph,
     Section,
     Table,
-    columns,
     lead,
     message,
     not_available,
@@ -57,19 +57,9 @@ def published_section(groups: Sequence[Group]) -> Section:
            for row in group.main_rows if row.is_valid and row.true_devices]  # fmt: skip
     pairs = [(row, next((one for one in own if (one.method, one.devices) == (row.method, row.devices)), None))
              for row in ROWS]  # fmt: skip
-    has_own = any(one for _, one in pairs)
-    shown = columns(
-        ("method", "method"),
-        ("global_batch", "global-batch"),
-        ("epoch_time", "epoch-time"),
-        ("memory_published", "memory"),
-        *([("memory_here", "memory")] if has_own else []),
-        ("throughput_published", "throughput"),
-        *([("throughput_here", "throughput")] if has_own else []),
-        ("efficiency_published", "scaling-efficiency"),
-        *([("efficiency_here", "scaling-efficiency")] if has_own else []),
-    )
-    lines = [Line(_cells(row, one, has_own), row.method) for row, one in pairs]
+    has_own, cells = any(one for _, one in pairs), [_cells(*pair) for pair in pairs]
+    shown = [column for column in cells[0] if has_own or not column.id.endswith("_here")]
+    lines = [Line([of_row[column] for column in shown], row.method) for row, of_row in zip(ROWS, cells, strict=True)]
     differs = _differs(own, pairs)
     contents = [
         lead(message("page.published_lead")),
@@ -82,25 +72,24 @@ def published_section(groups: Sequence[Group]) -> Section:
     return Section("published", message("page.published"), contents, short=short, style="published")
 
 
-def _cells(row: PublishedRow, own: Row | None, has_own: bool) -> list[Cell]:
-    absent = not_available(message("note.not_run_here"))
-    speed, memory, efficiency = absent, absent, absent
+def _cells(row: PublishedRow, own: Row | None) -> dict[Column, Cell]:
+    speed = memory = efficiency = not_available(message("note.not_run_here"))
     if own:
         peaks = [peak.peak_bytes for peak in own.memory]
-        memory = Cell(peaks[0], "GiB", beside=peaks[1] if peaks[1:] else None) if peaks else absent
+        memory = Cell(peaks[0], "GiB", beside=peaks[1] if peaks[1:] else None) if peaks else memory
         speed = estimate_cell(own.throughput, "samples/s")
         efficiency = ratio_cell(own.efficiency, "%") if own.efficiency else NOTHING
-    return [
-        Cell(message(f"published_row.{row.method}", devices=row.devices)),
-        Cell(row.global_batch, "count"),
-        Cell(f"{row.epoch_seconds} s"),
-        Cell(row.memory),
-        *([memory] if has_own else []),
-        Cell(row.throughput, "samples/s"),
-        *([speed] if has_own else []),
-        Cell(row.efficiency, "%") if row.efficiency else NOTHING,
-        *([efficiency] if has_own else []),
-    ]
+    return {
+        Column("method", "method"): Cell(message(f"published_row.{row.method}", devices=row.devices)),
+        Column("global_batch", "global-batch"): Cell(row.global_batch, "count"),
+        Column("epoch_time", "epoch-time"): Cell(f"{row.epoch_seconds} s"),
+        Column("memory_published", "memory"): Cell(row.memory),
+        Column("memory_here", "memory"): memory,
+        Column("throughput_published", "throughput"): Cell(row.throughput, "samples/s"),
+        Column("throughput_here", "throughput"): speed,
+        Column("efficiency_published", "scaling-efficiency"): Cell(row.efficiency, "%") if row.efficiency else NOTHING,
+        Column("efficiency_here", "scaling-efficiency"): efficiency,
+    }
 
 
 def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Message]:
