@@ -9,13 +9,14 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from common.content import Cell, Column, Message
 from common.formats import CORE_OF, FORMS, Written, number
 from common.records.methods import METHODS
 
-LANGUAGES = ("en", "zh-TW")
+Language = Literal["en", "zh-TW"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
 """How the names of locales begin whose readers write Traditional Chinese."""
 TEMPLATES = Path(__file__).parents[1] / "templates"

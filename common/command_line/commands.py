@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from common.command_line.own_host import startable
-from common.records import METHODS, Environment, Launch, Record, World
+from common.records import METHODS, Environment, Launch, Record, World, refused_with_replicas
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
@@ -36,7 +36,8 @@ def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
     own = METHODS[record.method]
     later = (method for method in METHODS.values() if method.step > own.step)
-    following = next((method for method in later if not (record.config.compile and method.has_replicas)), None)
+    refused = refused_with_replicas(record.config)
+    following = next((method for method in later if not (refused and method.has_replicas)), None)
     if following is None:
         given = _given("--results-dir", "--lang")
         arguments = ["--results-dir", given["results_dir"] or "results", "--generate-plots"]
@@ -59,7 +60,7 @@ def next_command(record: Record) -> str:
 
 def default_count(environment: Environment) -> int:
     """Devices that a first comparison uses: all GPUs; of CPU cores at most four, the published number of GPUs."""
-    return len(environment.gpus) or min(environment.cpu_cores, 4)
+    return len(environment.gpus) or min(environment.alike_cores, 4)
 
 
 def _given(*names: str) -> dict[str, str | None]:

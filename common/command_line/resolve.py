@@ -8,13 +8,28 @@ from typing import Any, NamedTuple
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
-from common.records import METHODS, NEWER_OPTIONS, DdpOptions, DeviceKind, Precision, RunConfig, World, has_option
+from common.records import (
+    METHODS,
+    DdpOptions,
+    DeviceKind,
+    Precision,
+    RunConfig,
+    World,
+    flag_of,
+    has_option,
+    refused_with_replicas,
+    settings_of,
+    unusual_flags,
+    usual_values,
+)
 
-# Per device kind: what a run uses where the command line is silent, so that each step ends within minutes.
+AMP: dict[DeviceKind, Precision] = {"cuda": "fp16", "cpu": "bf16"}
+_DECLARED = {**settings_of(RunConfig), **settings_of(TrainingOptions)}
 DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
-    "cuda": {"image_size": 224, "samples_per_epoch": 51_200, "warmup_steps": 10, "anatomy_steps": 20, "amp": "fp16"},
-    "cpu": {"image_size": 64, "samples_per_epoch": 512, "warmup_steps": 2, "anatomy_steps": 6, "amp": "bf16"},
+    "cuda": {name: one.on_gpus for name, one in _DECLARED.items() if one.on_gpus is not None},
+    "cpu": {name: one.on_cores for name, one in _DECLARED.items() if one.on_cores is not None},
 }
+"""What a run uses where the command line is silent, so that each step ends within minutes."""
 
 
 class DataFound(NamedTuple):
@@ -39,44 +54,34 @@ def resolve(
     command line's. Raises `UsageError` where the batch cannot be laid over the devices, the samples do not fill one, or
     options contradict each other.
     """
-    defaults = DEFAULTS[world.device_kind] | ({"samples_per_epoch": found.samples} if found else {})
-
-    def given(name: str) -> int:
-        return defaults[name] if getattr(options, name) is None else getattr(options, name)
-
-    accumulation_steps = accumulation_steps or options.accumulation_steps
     global_batch = options.batch_size * world.processes
-    _check_batch(options.batch_size, world, accumulation_steps)
-    _check_samples(given("samples_per_epoch"), global_batch, found)
-    precision = defaults["amp"] if options.amp else options.precision or precision
-    _check_options(options, world, accumulation_steps, precision)
-    return RunConfig(
-        model=options.model,
-        num_classes=_classes(options.num_classes, found),
-        image_size=given("image_size"),
-        global_batch_size=global_batch,
-        per_device_batch_size=ceil(global_batch / world.devices),
-        accumulation_steps=accumulation_steps,
-        epochs=options.epochs,
-        samples_per_epoch=given("samples_per_epoch"),
-        warmup_steps=given("warmup_steps"),
-        precision=precision,
-        memory_format="channels_last" if options.channels_last else "channels_first",
-        compile=options.compile,
-        compile_mode=options.compile_mode,
-        fused_optimizer=options.fused_optimizer,
-        cudnn_benchmark=options.cudnn_benchmark,
-        prefetch=options.prefetch,
-        deterministic=options.deterministic,
-        data_source=found.source if found else "synthetic",
-        data_dir=str(options.data_dir) if found else None,
-        learning_rate=0.1 * global_batch / 256 if options.lr is None else options.lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        seed=options.seed,
-        loader_workers=(loader_workers if options.workers is None else options.workers) * world.devices,
-        ddp=options.ddp,
+    known = {
+        "num_classes": found.classes if found else usual_values(RunConfig)["num_classes"],
+        "precision": AMP[world.device_kind] if options.amp else precision,
+        "learning_rate": 0.1 * global_batch / 256,
+        "loader_workers": loader_workers,
+        **DEFAULTS[world.device_kind],
+        **({"samples_per_epoch": found.samples} if found else {}),
+        **{name: value for name, value in options.settings.items() if value is not None},
+        **({"accumulation_steps": accumulation_steps} if accumulation_steps else {}),
+    }
+    _check_batch(options.batch_size, world, known["accumulation_steps"])
+    _check_samples(known["samples_per_epoch"], global_batch, found)
+    if found and known["num_classes"] < found.classes:
+        raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {found.classes} classes; leave it out")
+    config = RunConfig(
+        **{name: value for name, value in known.items() if name in RunConfig.model_fields}
+        | {
+            "global_batch_size": global_batch,
+            "per_device_batch_size": ceil(global_batch / world.devices),
+            "loader_workers": known["loader_workers"] * world.devices,
+            "data_source": found.source if found else "synthetic",
+            "data_dir": str(options.data_dir) if found else None,
+            "ddp": options.ddp,
+        }
     )
+    _check_options(options, config, world)
+    return config
 
 
 def next_accumulation(batch_size: int, accumulation_steps: int, devices: int) -> int | None:
@@ -124,46 +129,46 @@ def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> 
         raise UsageError(f"{samples} samples an epoch do not fill one global batch of {global_batch}: {more}")
 
 
-def _classes(asked: int | None, found: DataFound | None) -> int:
-    if found and asked and asked < found.classes:
-        raise UsageError(f"--num-classes {asked}: --data-dir has {found.classes} classes; leave it out")
-    return asked or (found.classes if found else 1000)
-
-
-def _check_options(options: TrainingOptions, world: World, accumulation_steps: int, precision: Precision) -> None:
-    if options.compile and METHODS[options.method].has_replicas:
-        raise UsageError(
-            "--compile does not work under DataParallel, which makes new replicas every step (pytorch#94636): "
-            "leave it out, or use step 04"
-        )
-    if options.compile_mode != "default" and not options.compile:
-        raise UsageError(f"--compile-mode {options.compile_mode} needs --compile: add it")
-    if options.fused_optimizer and precision == "fp16":
+def _check_options(options: TrainingOptions, config: RunConfig, world: World) -> None:
+    if METHODS[options.method].has_replicas:
+        for flag, reason in refused_with_replicas(config).items():
+            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
+    _check_declared(config, world)
+    if config.compile_mode != "default" and not config.compile:
+        raise UsageError(f"--compile-mode {config.compile_mode} needs --compile: add it")
+    if config.fused_optimizer and config.precision == "fp16":
         # The kernel skips a first step with infinite gradients and leaves in the momentum what the memory held before.
         raise UsageError(
             "--fused-optimizer does not go with fp16: where the loss scaler skips the first step, torch's fused SGD "
             "goes on from uninitialised momentum, and the loss becomes NaN; leave it out, or take --precision bf16"
         )
-    if options.cudnn_benchmark and world.device_kind == "cpu":
-        raise UsageError("--cudnn-benchmark needs GPUs: CPU cores train without cuDNN; leave it out")
-    if options.cudnn_benchmark and options.deterministic:
+    if config.cudnn_benchmark and config.deterministic:
         raise UsageError("--cudnn-benchmark may take another algorithm in every run: leave out it or --deterministic")
-    if options.prefetch and world.device_kind == "cpu":
-        raise UsageError("--prefetch needs GPUs: to CPU cores nothing is copied; leave it out")
-    if options.prefetch and METHODS[options.method].has_replicas:
-        raise UsageError(
-            "--prefetch does not go with DataParallel, which cuts a batch up itself and sends each device its part: "
-            "leave it out, or use step 04"
-        )
     if options.checkpoint_every and not options.checkpoint_dir:
         raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
     if options.resume == "auto" and not options.checkpoint_dir:
         raise UsageError("--resume auto needs --checkpoint-dir DIR, where it looks for the newest checkpoint")
-    ddp = options.ddp
-    if ddp is None:
-        return
-    _check_exchange(ddp, options.compile)
-    if ddp.static_graph and accumulation_steps > 1:
+    if config.ddp:
+        _check_ddp(config.ddp, config, world)
+
+
+def _check_declared(settings: RunConfig | DdpOptions, world: World) -> None:
+    """What declarations say of devices and versions of torch that refuse a setting."""
+    here, flags = version("torch"), unusual_flags(settings)
+    for name, declared in settings_of(type(settings)).items():
+        flag = flag_of(name, declared)
+        if flag not in flags:
+            continue
+        if declared.needs_gpus and world.device_kind == "cpu":
+            raise UsageError(f"--{flag} needs GPUs: {declared.needs_gpus}; leave it out")
+        if declared.since and not has_option(here, declared.since):
+            needed = ".".join(map(str, declared.since))
+            raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
+
+
+def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
+    _check_exchange(ddp, config.compile)
+    if ddp.static_graph and config.accumulation_steps > 1:
         raise UsageError(
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
             "gradients (pytorch#143580); leave one of them out"
@@ -175,21 +180,14 @@ def _check_options(options: TrainingOptions, world: World, accumulation_steps: i
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
         )
-    here = version("torch")
-    for name, since in NEWER_OPTIONS.items():
-        if getattr(ddp, name) and not has_option(here, since):
-            flag, needed = name.replace("_", "-"), ".".join(map(str, since))
-            raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
-    if ddp.sync_bn and world.device_kind == "cpu":
-        raise UsageError("--sync-bn needs GPUs: torch's SyncBatchNorm has no CPU implementation; leave it out")
+    _check_declared(ddp, world)
 
 
 def _check_exchange(ddp: DdpOptions, compiled: bool) -> None:
     """The exchanges that are built by hand have nothing that torch's options could change."""
     if ddp.exchange == "ddp":
         return
-    usual = DdpOptions(exchange=ddp.exchange, timeout_seconds=ddp.timeout_seconds, sync_bn=ddp.sync_bn)
-    changed = [f"--{name.replace('_', '-')}" for name, value in ddp if value != getattr(usual, name)]
+    changed = [f"--{flag}" for flag in unusual_flags(ddp) if flag not in ("exchange", "sync-bn")]
     if compiled:
         changed.append("--compile")
     if changed:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.records import METHODS, Method, Record, machine_of, method_order, throughput
+from common.records import METHODS, Method, Record, RunConfig, machine_of, method_order, settings_of, throughput
 from common.records.files import read_regular
 from common.sentences import Sentences
 
-ALIKE = ("model", "num_classes", "image_size", "precision", "memory_format", "compile", "compile_mode",
-         "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic",
-         "data_source")  # fmt: skip
+ALIKE = [name for name, one in settings_of(RunConfig).items() if one.compared == "group" and not one.exempt]
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
 MAX_READ = 20
 """Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""

@@ -6,17 +6,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.records import METHODS, DdpOptions, Resumed, RunConfig, World
+from common.records import METHODS, Resumed, RunConfig, World, unusual_flags
 from common.sentences import Sentences
 
 
 def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
-    return [
-        words.say(f"plan_note.{flag}", devices=world.devices)
-        for flag in ("emulated", "shared", "oversubscribed")
-        if getattr(world, flag)
-    ]
+    named = {
+        "emulated": world.emulated,
+        "shared": world.shared,
+        "oversubscribed": world.oversubscribed,
+        "unlike": world.has_unlike_devices,
+    }
+    return [words.say(f"plan_note.{name}", devices=world.devices) for name, holds in named.items() if holds]
 
 
 def show_plan(
@@ -49,25 +51,20 @@ def show_plan(
 
 def practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
-    switched = {"channels-last": config.memory_format == "channels_last", "compile": config.compile,
-                f"compile-mode {config.compile_mode}": config.compile_mode != "default",
-                "fused-optimizer": config.fused_optimizer, "cudnn-benchmark": config.cudnn_benchmark,
-                "prefetch": config.prefetch, "deterministic": config.deterministic}  # fmt: skip
-    chosen = [name for name, is_on in switched.items() if is_on]
+    elsewhere = ("num-classes", "accumulation-steps")  # in rows of their own
+    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in elsewhere}
     if config.ddp:
-        usual = DdpOptions(timeout_seconds=config.ddp.timeout_seconds).model_dump()
-        chosen += [
-            name.replace("_", "-") + ("" if value is True else f" {'off' if value is False else value}")
-            for name, value in config.ddp.model_dump().items()
-            if value != usual[name]
-        ]
-    return chosen
+        unusual |= unusual_flags(config.ddp)
+    return [
+        flag + ("" if value is True else " off" if value is False else f" {value}") for flag, value in unusual.items()
+    ]
 
 
 def _devices(method: str, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
     if world.devices > 1:
-        id = "place.of_model" if world.has_unlike_devices else "place.models"
+        unlike_gpus = world.has_unlike_devices and world.device_kind == "cuda"
+        id = "place.of_model" if unlike_gpus else "place.models"
         text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if METHODS[method].launcher == "python":
         return text

@@ -14,7 +14,7 @@ from common.records.derived import (
     throughput,
 )
 from common.records.fault_record import FaultName, FaultNeed, FaultRecord
-from common.records.host import JOINED, Environment, Gpu, Requirement, World, joint_model
+from common.records.host import JOINED, CoreKind, Environment, Gpu, Requirement, World, joint_model
 from common.records.machine_identity import BY_NAME, machine_of, machine_of_gpus, machine_of_host
 from common.records.methods import METHODS, Method, TrainingMethod, method_order
 from common.records.outcome import (
@@ -43,7 +43,25 @@ from common.records.probe_results import (
     Together,
 )
 from common.records.record import EnvironmentRecord, Record
-from common.records.requested import NEWER_OPTIONS, CommHook, CompileMode, DdpOptions, Exchange, RunConfig, has_option
+from common.records.setting_declaration import (
+    Setting,
+    flag_of,
+    flag_words,
+    refused_with_replicas,
+    setting,
+    settings_of,
+    unusual_flags,
+    usual_values,
+)
+from common.records.settings import (
+    NEWER_OPTIONS,
+    CommHook,
+    CompileMode,
+    DdpOptions,
+    Exchange,
+    RunConfig,
+    has_option,
+)
 from common.records.step_phases import Anatomy, Gradients, PhaseName, PhaseOrStep, RankAnatomy
 from common.records.values import (
     MAX_FINITE,
@@ -63,80 +81,3 @@ from common.records.values import (
     Seconds,
     Times,
 )
-
-__all__ = [
-    "BY_NAME",
-    "JOINED",
-    "MAX_FINITE",
-    "MAX_TEXTS",
-    "METHODS",
-    "NEWER_OPTIONS",
-    "SCHEMA_VERSION",
-    "AllReduce",
-    "AllReduceTime",
-    "Anatomy",
-    "Backend",
-    "Bytes",
-    "Checksum",
-    "CommHook",
-    "CompileMode",
-    "Copy",
-    "Count",
-    "DdpOptions",
-    "DeviceKind",
-    "DeviceMemory",
-    "DeviceUse",
-    "Environment",
-    "EnvironmentRecord",
-    "Epoch",
-    "Exchange",
-    "Failure",
-    "FailureKind",
-    "FaultName",
-    "FaultNeed",
-    "FaultRecord",
-    "FiniteFloat",
-    "FlopKind",
-    "Gpu",
-    "GpuHealth",
-    "Gradients",
-    "Launch",
-    "LaunchTimes",
-    "MatmulRate",
-    "MemoryRate",
-    "Method",
-    "Parity",
-    "Part",
-    "PhaseName",
-    "PhaseOrStep",
-    "PositiveCount",
-    "PositiveSeconds",
-    "Precision",
-    "ProbeName",
-    "Probes",
-    "RankAnatomy",
-    "RankTrace",
-    "Record",
-    "Requirement",
-    "Resumed",
-    "RunConfig",
-    "Seconds",
-    "StaticMemory",
-    "Times",
-    "Together",
-    "TrainingMethod",
-    "Validation",
-    "World",
-    "epoch_seconds",
-    "has_option",
-    "is_steady",
-    "joint_model",
-    "machine_of",
-    "machine_of_gpus",
-    "machine_of_host",
-    "method_order",
-    "steady_samples",
-    "steady_step_seconds",
-    "step_seconds",
-    "throughput",
-]

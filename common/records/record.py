@@ -11,7 +11,7 @@ from common.records.host import Environment, Requirement, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.probe_results import Probes
-from common.records.requested import RunConfig
+from common.records.settings import RunConfig
 from common.records.step_phases import Anatomy
 from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Part, Texts
 

@@ -32,7 +32,7 @@ def test_from_one_gpu_to_all_with_the_same_batch_on_each(monkeypatch):
     options = training_parser("dp", "", "")
     options.add_argument("--gpus")
     read = options.read(words[2:])
-    assert (read.batch_size, read.gpus, read.epochs) == (128, "0,1", 2)
+    assert (read.batch_size, read.gpus, read.settings["epochs"]) == (128, "0,1", 2)
 
 
 def test_what_auto_accumulate_found_out_is_carried_on_and_the_flag_is_not(monkeypatch):
@@ -44,12 +44,13 @@ def test_what_auto_accumulate_found_out_is_carried_on_and_the_flag_is_not(monkey
     assert words.count("--accumulation-steps") == 1
 
 
-def test_a_compiled_run_goes_on_with_step_04(monkeypatch):
-    words = following(monkeypatch, "python 02_baseline_single_gpu.py --compile", record(compile=True))
+@pytest.mark.parametrize("switch", ["compile", "prefetch"])
+def test_what_data_parallel_refuses_goes_on_with_step_04(monkeypatch, switch):
+    words = following(monkeypatch, f"python 02_baseline_single_gpu.py --{switch}", record(**{switch: True}))
     assert "04_ddp_training.py" in words
     parser = training_parser("ddp", "", "")
     add_ddp_options(parser)
-    assert parser.read(words[words.index("04_ddp_training.py") + 1 :]).compile
+    assert parser.read(words[words.index("04_ddp_training.py") + 1 :]).settings[switch]
 
 
 def test_abbreviated_flags_are_refused():

@@ -6,69 +6,69 @@ Facts are named by ids, which are also the columns of the runs' table; `template
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from common.records import DdpOptions, Record, machine_of
+from common.records import (
+    DdpOptions,
+    Record,
+    RunConfig,
+    Setting,
+    flag_words,
+    machine_of,
+    settings_of,
+    unusual_flags,
+    usual_values,
+)
 
 Scaling = Literal["weak", "strong"]
 Fact = str | int | float
 Facts = Mapping[str, Fact]
 T = TypeVar("T")
 
-KEY = ("model", "num_classes", "image_size_px", "precision", "memory_format", "compile", "compile_mode",
-       "fused_optimizer", "cudnn_benchmark", "prefetch", "accumulation_steps", "deterministic", "data_source",
-       "device_model")  # fmt: skip
+OPTIONS = "ddp_options"
+"""DDP's options that are not the default ones, as the flags that set them."""
+SETTINGS = {name: one for name, one in settings_of(RunConfig).items() if not one.exempt}
+"""Those in which runs differ, by the fields of their configuration."""
+
+
+def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
+    """The facts of some settings, in the order of their declarations."""
+    return tuple(one.fact or name for name, one in SETTINGS.items() if chosen(one))
+
+
+_OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
+_OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
+_OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
+KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_model")
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
-OPTIONS = "ddp_options"
-"""DDP's options that are not the default ones, as the flags that set them."""
 OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
-               "nodes", "threads_per_device", "backend", "transport", "loader_workers_per_device", "samples_per_epoch",
-               "epochs", "warmup_steps", "learning_rate_per_256_samples", "momentum", "weight_decay",
-               "variables", "interpreter_lock", "backend_class", "cpu_quota", "campaign", OPTIONS)  # fmt: skip
+               "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS, "variables", "interpreter_lock",
+               "backend_class", "cpu_quota", "campaign", OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
-USUAL = {"num_classes": 1000, "memory_format": "channels_first", "compile": False, "compile_mode": "default",
-         "fused_optimizer": False, "cudnn_benchmark": False, "prefetch": False, "accumulation_steps": 1,
-         "deterministic": False, "data_source": "synthetic", "transport": "", "variables": ""}  # fmt: skip
+USUAL = {SETTINGS[name].fact or name: value for name, value in usual_values(RunConfig).items() if name in SETTINGS}
+USUAL |= {"transport": "", "variables": ""}
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
 
 def group_facts(record: Record) -> Facts:
     """What decides whether runs may be compared."""
-    config = record.config
+    settings = _settings(record)
     return {
-        "model": config.model,
-        "num_classes": config.num_classes,
-        "image_size_px": config.image_size,
-        "precision": config.precision,
-        "memory_format": config.memory_format,
-        "compile": config.compile,
-        "compile_mode": config.compile_mode,
-        "fused_optimizer": config.fused_optimizer,
-        "cudnn_benchmark": config.cudnn_benchmark,
-        "prefetch": config.prefetch,
-        "accumulation_steps": config.accumulation_steps,
-        "deterministic": config.deterministic,
-        "data_source": config.data_source,
+        **{fact: settings[fact] for fact in KEY if fact in settings},
         "device_model": record.world.device_model,
-        "per_device_batch_size": config.per_device_batch_size,
-        "global_batch_size": config.global_batch_size,
+        "per_device_batch_size": record.config.per_device_batch_size,
+        "global_batch_size": record.config.global_batch_size,
     }
 
 
 def other_facts(record: Record) -> Facts:
     """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
-    config, world, host = record.config, record.world, record.environment
+    world, host, settings = record.world, record.environment, _settings(record)
     known: dict[str, Fact | None] = {
-        "torch": host.torch,
-        "torchvision": host.torchvision,
-        "cuda": host.cuda,
-        "cudnn": host.cudnn,
-        "nccl": host.nccl,
-        "driver": host.driver,
-        "python": host.python,
+        **{name: getattr(host, name) for name in ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python")},
         "machine": machine_of(host),
         "cpu_model": host.cpu_model,
         "cpu_cores": host.cpu_cores,
@@ -76,24 +76,26 @@ def other_facts(record: Record) -> Facts:
         "threads_per_device": world.threads_per_device,
         "backend": world.backend,
         "transport": world.transport if world.devices > 1 else None,
-        "loader_workers_per_device": _whole(config.loader_workers / world.devices),
-        "samples_per_epoch": config.samples_per_epoch,
-        "epochs": config.epochs,
-        "warmup_steps": config.warmup_steps,
-        # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
-        "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
-        "momentum": config.momentum,
-        "weight_decay": config.weight_decay,
+        **{fact: settings[fact] for fact in _OF_ROWS},
         "campaign": campaign_of(record),
-        OPTIONS: ddp_flags(config.ddp) if config.ddp else None,
-    }
-    known |= {
+        OPTIONS: settings[OPTIONS],
         "variables": host.variables,
         "interpreter_lock": host.interpreter_lock,
         "backend_class": record.backend_class,
         "cpu_quota": host.cpu_quota,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Every setting that runs may differ in, by its fact."""
+    config = record.config
+    return {one.fact or name: getattr(config, name) for name, one in SETTINGS.items()} | {
+        "loader_workers_per_device": _whole(config.loader_workers / record.world.devices),
+        # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
+        "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
+        OPTIONS: ddp_flags(config.ddp) if config.ddp else None,
+    }
 
 
 def campaign_of(record: Record) -> str:
@@ -118,20 +120,9 @@ CONFIGURATION = (*TERMS, "failed_check", OPTIONS)
 
 
 def ddp_flags(options: DdpOptions | None) -> str:
-    """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is.
-
-    How long a collective may take (`--timeout`) changes nothing that is measured, and is left out.
-    """
-    usual, flags = DdpOptions(), []
-    for name, value in (options or usual).model_dump(exclude={"timeout_seconds"}).items():
-        flag = name.replace("_", "-")
-        if value == getattr(usual, name):
-            continue
-        if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            flags.append(f"--{flag} {value:g}" if isinstance(value, float) else f"--{flag} {value}")
-    return " ".join(flags)
+    """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is."""
+    unusual = unusual_flags(options or DdpOptions())
+    return " ".join(word for flag, value in unusual.items() for word in flag_words(flag, value))
 
 
 def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts]) -> T | None:

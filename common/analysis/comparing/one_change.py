@@ -12,19 +12,26 @@ from typing import get_args
 
 import pandas as pd
 
-from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, group_facts
+from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
 from common.analysis.comparing.pairing import in_turn
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.comparing.tables import Line, ends, table_of
-from common.records import DdpOptions, Precision
+from common.records import DdpOptions, Precision, settings_of
 
-ASIDE = ("samples_per_epoch", "epochs", "warmup_steps", "campaign")
+ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
 """How long a run was measured, and what for, is no change of what it did: such rows are compared, those that agree in
 these where there are."""
-MUST_AGREE = ("model", "num_classes", "image_size_px", "machine", "cpu_model", "cpu_cores", "driver", "python",
-              "learning_rate_per_256_samples", "momentum", "weight_decay")  # fmt: skip
+MUST_AGREE = (
+    *facts_of_settings(lambda one: one.effect == "work"),
+    "machine",
+    "cpu_model",
+    "cpu_cores",
+    "driver",
+    "python",
+)
 """Other work, other machines, and what moves no time: no switch that anybody would compare the speed of."""
+DDP_SETTINGS = [name for name, one in settings_of(DdpOptions).items() if not one.exempt]
 MAX_VALUES = 24
 """Of one fact: all pairs of more would be a table that nobody reads."""
 PRECISIONS = get_args(Precision)
@@ -59,7 +66,7 @@ def _facts(row: Row) -> dict:
     left_out = ("global_batch_size", OPTIONS, *ASIDE)  # the global batch follows from the batch per device
     every = {**group_facts(row.record), **row.facts}
     facts = {name: value for name, value in every.items() if name not in left_out}
-    options = config.ddp.model_dump(exclude={"timeout_seconds"}) if config.ddp else {}
+    options = {name: getattr(config.ddp, name) for name in DDP_SETTINGS} if config.ddp else {}
     place = (row.method, world.devices, world.processes, world.emulated, world.shared, world.oversubscribed)
     return {"model": (facts.pop("model"), *place), **facts, **{(OPTIONS, name): options[name] for name in options}}
 

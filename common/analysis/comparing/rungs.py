@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from common.analysis.comparing.facts import group_facts, other_facts
+from common.analysis.comparing.facts import facts_of_settings, group_facts, other_facts
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.speed_ratios import times_as_fast_beside
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import METHODS, Record
 
-SWITCHES = ("precision", "memory_format", "per_device_batch_size", "fused_optimizer", "cudnn_benchmark", "prefetch",
-            "compile", "compile_mode")  # fmt: skip
+SWITCHES = ("per_device_batch_size", *facts_of_settings(lambda one: one.in_ladder))
 MIN_SWITCHES = 2
 """Fewer are a comparison of two configurations, or a series of batches."""
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from common.analysis.comparing.facts import USUAL
-from common.records import METHODS, EnvironmentRecord, Method, Record, machine_of
+from common.records import (
+    METHODS,
+    EnvironmentRecord,
+    Method,
+    Record,
+    flag_words,
+    machine_of,
+    refused_with_replicas,
+    unusual_flags,
+)
 
 
 def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
@@ -41,12 +49,9 @@ def training_command(
         "--image-size": config.image_size,
         "--precision": config.precision,
     }
-    if config.num_classes != USUAL["num_classes"]:
-        sizes["--num-classes"] = config.num_classes
-    if config.accumulation_steps > 1:
-        sizes["--accumulation-steps"] = config.accumulation_steps
-    if config.compile_mode != "default":
-        sizes["--compile-mode"] = config.compile_mode
+    refused = refused_with_replicas(config) if has_replicas else {}
+    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in refused}
+    sizes |= {f"--{flag}": value for flag, value in unusual.items() if not isinstance(value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
@@ -54,15 +59,8 @@ def training_command(
     if has_replicas:  # they share a GPU where there is one only
         one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
         sizes[METHODS[method].devices_flag] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
-    switches = {
-        "--channels-last": config.memory_format == "channels_last",
-        "--compile": config.compile and not has_replicas,  # step 03 has no --compile
-        "--fused-optimizer": config.fused_optimizer,
-        "--cudnn-benchmark": config.cudnn_benchmark,
-        "--prefetch": config.prefetch and not has_replicas,  # and no --prefetch
-        "--deterministic": config.deterministic,
-    }
-    words = [str(part) for pair in sizes.items() for part in pair] + [flag for flag, on in switches.items() if on]
+    words = [str(part) for pair in sizes.items() for part in pair]
+    words += [word for flag, value in unusual.items() if isinstance(value, bool) for word in flag_words(flag, value)]
     words += METHODS[method].flags.split()
     starter = torchrun(devices, record, checks) if METHODS[method].launcher == "torchrun" else "python"
     return f"{starter} {METHODS[method].script} {shlex.join(words)}"
