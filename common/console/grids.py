@@ -56,7 +56,7 @@ def facts(pairs: Iterable[tuple[Any, Any]], words: Sentences, style: str = "dim"
     return drawn
 
 
-def titled(title: str, *contents: RenderableType) -> RenderableType:
+def under_title(title: str, *contents: RenderableType) -> RenderableType:
     """`contents` under a title."""
     inner = (Padding(content, (0, 0, 0, 2), expand=False) for content in contents)
     return Group(Text(f"\n{title}", style="bold"), *inner)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from common.console.grids import facts, grid, plain_grid, titled
+from common.console.grids import facts, grid, plain_grid, under_title
 from common.content import Line, Table
 from common.content.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 from common.formats import gib
@@ -22,7 +22,7 @@ SHOWN_SIZES = 5
 
 def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
-    return titled(words.say("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words))
+    return under_title(words.say("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words))
 
 
 def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
@@ -31,13 +31,13 @@ def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     for gpu in record.environment.gpus:
         cells = (gpu.index, gpu.compute_capability, gib(gpu.memory_free_bytes))
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [titled(words.say("gpus.title"), table)]
+    sections = [under_title(words.say("gpus.title"), table)]
     if len(record.peer_access) > 1:
         names = [words.say("name.gpu", index=index) for index in range(len(record.peer_access))]
         peers = plain_grid([words.say("look_column.from_to"), *names])
         for index, row in enumerate(record.peer_access):
             peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
-        sections.append(titled(words.say("gpus.peers_title"), peers, _note(words.say("gpus.peers_note"))))
+        sections.append(under_title(words.say("gpus.peers_title"), peers, _note(words.say("gpus.peers_note"))))
     return Group(*sections)
 
 
@@ -47,10 +47,10 @@ def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> 
     for requirement in requirements:
         verdict = Text(words.say(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
-    sections = [titled(words.say("look.needs"), table)]
+    sections = [under_title(words.say("look.needs"), table)]
     to_do = [(one.name, one.advice) for one in requirements if one.outcome != "ok"]
     if to_do:
-        sections.append(titled(words.say("look.to_do"), facts(to_do, words, style="yellow")))
+        sections.append(under_title(words.say("look.to_do"), facts(to_do, words, style="yellow")))
     return Group(*sections)
 
 
@@ -64,9 +64,9 @@ def probe_table(measured: Probes, words: Sentences) -> RenderableType:
         notes = [Text(words.text(table.hint), style="yellow")] if table.hint else []
         if table.id != "launches" or not table.hint:  # nothing follows from launches that cannot be
             notes.append(_note(words.say(f"use.{table.id}", slowdown=_slowdown(measured))))
-        sections.append(titled(words.text(table.heading), grid(table, words), *notes))
+        sections.append(under_title(words.text(table.heading), grid(table, words), *notes))
     if missing := not_measured(measured):
-        sections.append(titled(words.say("look.not_measured"), *(_note(line) for line in words.lines(missing))))
+        sections.append(under_title(words.say("look.not_measured"), *(_note(line) for line in words.lines(missing))))
     return Group(*sections)
 
 

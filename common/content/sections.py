@@ -216,6 +216,6 @@ def lead(*parts: Any) -> Paragraph:
     return Paragraph(parts, "lead")
 
 
-def folded(title: Message, *contents: Any) -> Section:
+def fold(title: Message, *contents: Any) -> Section:
     """What is shown to those who ask for it."""
     return Section(title=title, contents=contents, is_folded=True)

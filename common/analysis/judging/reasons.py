@@ -81,7 +81,8 @@ def _moved(row: Row, name: PhaseName) -> Message:
 
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
-    cost, step, seconds = row.anatomy.new_threads_cost, row.anatomy.slowest.step.value, copy_seconds(row)
+    cost, copies = row.anatomy.new_threads_cost, row.anatomy.new_replicas_cost
+    step, seconds = row.anatomy.slowest.step.value, copy_seconds(row)
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
@@ -92,7 +93,7 @@ def thread_cost(row: Row) -> Message:
         cost=cost,
         interval=median_interval(cost),
         because=lacks,
-        replicas=_replica_cost(row.anatomy.new_replicas_cost, step),
+        replicas=message(f"replicas.{outcome_of_cost(copies, step)}", cost=copies, interval=median_interval(copies)),
         bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
 
@@ -107,10 +108,6 @@ def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
         if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
             return times
     return None
-
-
-def _replica_cost(cost: Median, step: float) -> Message:
-    return message(f"replicas.{outcome_of_cost(cost, step)}", cost=cost, interval=median_interval(cost))
 
 
 def bound(row: Row) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 
 from common.analysis.comparing.rows import Row
@@ -22,20 +21,6 @@ WORTH_SAYING = 0.1
 NOTHING = message("nothing")
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Something that costs a step time, worth naming."""
-
-    id: str
-    """Names the sentence `why.cause.<id>`."""
-    values: dict
-
-    @property
-    def sentence(self) -> Message:
-        """It in words."""
-        return Message(f"why.cause.{self.id}", self.values)
-
-
 def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
     by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or not row.is_parallel)}
@@ -51,13 +36,13 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     found += [_ideal(breakdowns, slowed)] if breakdowns else []
     if dp:
         if grown := _grown_phase(dp, one or ddp):
-            found.append(_takes(dp, None, [grown.sentence]))  # no item of the breakdown, whose rest contains it
+            found.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
         elif (causes := _causes(dp, of_row.get(dp), slowed)) or dp in of_row:
-            found.append(_takes(dp, of_row.get(dp), [cause.sentence for cause in causes]))
+            found.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
     if ddp and (ddp.anatomy.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
         without = [] if any(cause.id == "exchange" for cause in causes) else [_no_exchange(ddp)]
-        found.append(_takes(ddp, of_row.get(ddp), [*without, *(cause.sentence for cause in causes)]))
+        found.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
     if any(_exceeded(breakdown) for breakdown in breakdowns):
         found.append(message("why.apart"))
     return [part for part in found if part]
@@ -120,7 +105,7 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
     return message("why.takes", main=main, bytes=moved, rest=rest, **values)
 
 
-def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Cause]:
+def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Item]:
     """What is worth naming, the dearest first: of the breakdown; without one, of the experiments alone."""
     if breakdown:
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
@@ -129,9 +114,12 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Ca
         of_dp = {"new_threads": row.anatomy.new_threads_cost, "new_replicas": row.anatomy.new_replicas_cost}
         costs = of_dp if METHODS[row.method].has_replicas else {"exchange": row.anatomy.exposed}
         items = [Item(id, cost.value, cost.interval) for id, cost in costs.items() if is_cost(cost)]
-    items.sort(key=lambda item: (item.id != "exchange", -item.seconds))
+    return sorted(items, key=lambda item: (item.id != "exchange", -item.seconds))
+
+
+def _worded(row: Row, causes: list[Item]) -> list[Message]:
     plans = message("why.plans") if convolutions_planned_anew(row) else NOTHING
-    return [Cause(item.id, {"cost": item.seconds, "plans": plans}) for item in items]
+    return [message(f"why.cause.{cause.id}", cost=cause.seconds, plans=plans) for cause in causes]
 
 
 def _exceeded(breakdown: Breakdown) -> bool:
@@ -149,7 +137,7 @@ def _rest(breakdown: Breakdown) -> Message:
     return message("why.rest.chance" if may_be_chance else "why.rest.unexplained", rest=rest.seconds)
 
 
-def _grown_phase(dp: Row, other: Row | None) -> Cause | None:
+def _grown_phase(dp: Row, other: Row | None) -> Message | None:
     """The phase that grew most, where no experiment says what DataParallel's parts cost."""
     if other is None or dp.anatomy.new_threads_cost:
         return None
@@ -163,5 +151,5 @@ def _grown_phase(dp: Row, other: Row | None) -> Cause | None:
     if name is None or grown[name] < WORTH_SAYING * dp.anatomy.slowest.step.value:
         return None
     if name not in less:
-        return Cause("new_phase", {"phase": name, "cost": more[name].value})
-    return Cause("phase", {"phase": name, "cost": more[name].value, "other": other.name, "less": less[name].value})
+        return message("why.cause.new_phase", phase=name, cost=more[name].value)
+    return message("why.cause.phase", phase=name, cost=more[name].value, other=other.name, less=less[name].value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.content import Cell, Commands, Line, Message, Section, Table, columns, folded, hint, lead, message
+from common.content import Cell, Commands, Line, Message, Section, Table, columns, fold, hint, lead, message
 from common.records import FaultRecord
 
 
@@ -22,7 +22,7 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
     if caused := [record for record in records if not record.missing]:
         commands = [Commands(command, _title(record) if number == 0 else None) for record in caused
                     for number, command in enumerate(([record.command], [record.cure_command]))]  # fmt: skip
-        contents += [_table(caused), folded(message("page.commands"), *commands)]
+        contents += [_table(caused), fold(message("page.commands"), *commands)]
     if left_out := [record for record in records if record.missing]:
         contents.append(hint(*(message("faults.left_out", title=_title(record), need=record.missing)
                                for record in left_out)))  # fmt: skip

@@ -29,7 +29,7 @@ from common.content import (
     Pairs,
     Paragraph,
     Section,
-    folded,
+    fold,
     hint,
     lead,
     message,
@@ -138,7 +138,7 @@ def group_section(results: GroupResults) -> Section:
     contents.append(options_section(group, results.effects, results.place))
     if results.is_in_full:
         more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in FIGURES])
-        contents.append(folded(message("page.more_figures"), more))
+        contents.append(fold(message("page.more_figures"), more))
     contents += [
         checks_section(results.checks, results.place),
         Section(title=message("page.details"), contents=_details(results)),
@@ -168,7 +168,7 @@ def _why(results: GroupResults, figures: str) -> Section:
         steps = Figure(f"{figures}_steps", is_titled=False)
         contents = [Section(style="beside", contents=[steps, Lines(shown, "verdicts")])]
     if lines[FIRST_REASONS:]:
-        contents.append(folded(message("page.more_reasons"), Lines(lines[FIRST_REASONS:])))
+        contents.append(fold(message("page.more_reasons"), Lines(lines[FIRST_REASONS:])))
     return Section(title=title, contents=contents)
 
 
@@ -182,20 +182,21 @@ def _details(results: GroupResults) -> list[Section]:
     group, parts = results.group, []
     if memory := memory_table(group):
         devices = "page.memory_of_every_device" if group.on_gpu else "page.memory_of_every_process"
-        parts.append(folded(message(devices), memory))
+        parts.append(fold(message(devices), memory))
     if accuracy := accuracy_table(group):
-        parts.append(folded(message("page.accuracy"), sheet(accuracy)))
+        parts.append(fold(message("page.accuracy"), sheet(accuracy)))
     if results.is_in_full:
         of_steps = [breakdown_table(results.breakdowns)] if results.breakdowns else []
-        tables = (("why_tables", cost_tables(group)), ("why_details", [*of_steps, *detail_tables(group)]))
-        parts += [folded(message(f"page.{name}"), *map(sheet, of_name)) for name, of_name in tables if of_name]
+        costs, every = cost_tables(group), [*of_steps, *detail_tables(group)]
+        parts += [fold(message("page.why_tables"), *map(sheet, costs))] if costs else []
+        parts += [fold(message("page.why_details"), *map(sheet, every))] if every else []
         if commands := wrapper_commands(group):
             of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
-            parts.append(folded(message("page.wrapper_commands"), *of_wrapper))
+            parts.append(fold(message("page.wrapper_commands"), *of_wrapper))
     settings = {**group.key, **group.shared_facts}
     pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value)) for name, value in settings.items()]
-    return [*parts, folded(message("page.configuration"), Pairs(pairs)),
-            folded(message("page.commands"), *_commands(group))]  # fmt: skip
+    return [*parts, fold(message("page.configuration"), Pairs(pairs)),
+            fold(message("page.commands"), *_commands(group))]  # fmt: skip
 
 
 def _commands(group: Group) -> list[Commands]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.analysis.reading.folder import Folder
-from common.content import Figure, Pairs, Requirements, Section, folded, hint, lead, message, sheet
+from common.content import Figure, Pairs, Requirements, Section, fold, hint, lead, message, sheet
 from common.content.step_01 import (
     Facts,
     all_reduce_table,
@@ -22,7 +22,7 @@ def machine_section(folder: Folder) -> Section:
     contents: list = [Pairs(facts) for facts in machines(folder)]
     if folder.environment:
         found = (Pairs(step_01_facts(folder.environment)), Requirements(folder.environment))
-        contents.append(folded(message("page.step_01"), *found))
+        contents.append(fold(message("page.step_01"), *found))
     else:
         contents.append(hint(message("page.no_step_01")))
     return Section("machine", message("page.machine"), contents)
@@ -37,7 +37,7 @@ def parts_section(record: EnvironmentRecord) -> Section:
         Section(style="balanced", contents=[figure, *tables]),
     ]
     if probes.all_reduce:
-        contents.append(folded(message("page.every_size"), sheet(all_reduce_table(probes.all_reduce))))
+        contents.append(fold(message("page.every_size"), sheet(all_reduce_table(probes.all_reduce))))
     if missing := not_measured(probes):
         contents.append(hint(message("page.not_measured", parts=missing)))
     return Section("parts", message("page.parts"), contents, style="group")

@@ -261,7 +261,7 @@ def test_rules_and_thresholds_are_those_of_the_document():
 def test_every_flag_that_is_advised_exists(run_help):
     known = {flag for script in ("02_baseline_single_gpu.py", "04_ddp_training.py") for flag in run_help(script)}
     texts = [(ROOT / "templates" / "sentences.en.toml").read_text()]
-    texts.append((ROOT / "common" / "analysis" / "judging" / "wrapper_price.py").read_text())
+    texts.append((ROOT / "common" / "analysis" / "judging" / "reasons.py").read_text())
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
     assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
     of_others = {

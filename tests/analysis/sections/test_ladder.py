@@ -61,9 +61,12 @@ def test_rungs_stand_where_they_pay():
         ("fused optimizer: no → yes", "no_difference"),
         ("compiled: no → yes", "failed"),
     ]
-    assert found.command == "python 02_baseline_single_gpu.py --batch-size 32"
-    assert found.on_all_devices == "torchrun --standalone --nproc_per_node=2 04_ddp_training.py --batch-size 32"
-    lines = said(ladder_section(found).brief)
+    section = ladder_section(found)
+    assert section.commands == ["python 02_baseline_single_gpu.py --batch-size 32"]
+    _, beside, _ = section.contents
+    *_, everywhere = beside.contents[-1].contents
+    assert everywhere.commands == ["torchrun --standalone --nproc_per_node=2 04_ddp_training.py --batch-size 32"]
+    lines = said(section.brief)
     assert lines[0].startswith("Step by step, one device climbs from 32.0 samples/s to 79.9 samples/s: 2.50 times")
     assert lines[-1] == "compiled: no → yes did not run: no room"
 

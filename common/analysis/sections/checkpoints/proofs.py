@@ -15,7 +15,7 @@ from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Change
 from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.group import GroupResults
-from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, folded, message
+from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, fold, message
 from common.records import METHODS, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
@@ -99,7 +99,7 @@ class Checkpoint:
             own = Paragraph([message("page.own_figures")], "command")
             contents += [own, Lines(self.figures, "own"), *([self.table] if self.table else [])]
         for quiz in self.quizzes:
-            contents.append(folded(quiz.question, *(Paragraph([line]) for line in quiz.answer)))
+            contents.append(fold(quiz.question, *(Paragraph([line]) for line in quiz.answer)))
         if self.to_run:
             contents.append(Paragraph([Inline(message("page.to_run"))], "command"))
         contents += [Commands(commands, proven, is_listed=True) for proven, commands in self.to_run]
