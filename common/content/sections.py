@@ -196,9 +196,10 @@ def not_available(*notes: Message) -> Cell:
     return Cell(message("cell.not_available"), notes=notes)
 
 
-def columns(*pairs: tuple[str, str]) -> list[Column]:
-    """Columns from (id, anchor)."""
-    return [Column(*pair) for pair in pairs]
+def columns(*names: str) -> list[Column]:
+    """Columns by id, behind a colon their entries in the glossary: `global_batch` (of its own name), `work:flops`."""
+    pairs = (name.partition(":") for name in names)
+    return [Column(id, anchor or id.replace("_", "-")) for id, _, anchor in pairs]
 
 
 def sheet(table: Table) -> Section:

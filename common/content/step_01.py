@@ -84,8 +84,7 @@ def all_reduce_table(curve: AllReduce) -> Table:
         if time.seconds is not None:
             cells = [Cell(time.seconds, "ms"), *(Cell(speed, "B/s") for speed in speeds)]
         lines.append(Line([Cell(time.bytes, "GiB"), *cells]))
-    shown = columns(("message", "probes"), ("time", "probes"), ("algorithm_bandwidth", "bus-bandwidth"),
-                    ("bus_bandwidth", "bus-bandwidth"))  # fmt: skip
+    shown = columns("message:probes", "time:probes", "algorithm_bandwidth:bus-bandwidth", "bus_bandwidth")
     title = message("table.all_reduce", ranks=curve.ranks, backend=curve.backend)
     hint = message("hint.left_out", sizes=curve.left_out_bytes) if curve.left_out_bytes else None
     return Table("all_reduce", shown, lines, title, hint)
@@ -102,7 +101,7 @@ def _one_device(probes: Probes) -> Table:
         head = Cell(message("name.memory"), notes=(message("note.device", model=copy.device_model),))
         size = message("note.copy_of", bytes=copy.bytes)
         lines.append(Line([head, Cell(copy.bytes_per_second, "B/s", notes=(size,))]))
-    return Table("one_device", columns(("part", "probes"), ("rate", "probes")), lines)
+    return Table("one_device", columns("part:probes", "rate:probes"), lines)
 
 
 def _times(id: str, times, hint: Message | None = None, **seconds: str) -> Table:
@@ -111,7 +110,7 @@ def _times(id: str, times, hint: Message | None = None, **seconds: str) -> Table
         Line([Cell(message(f"name.{name}", workers=times.workers)), Cell(getattr(times, field), "duration")])
         for name, field in (seconds.items() if times else ())
     ]
-    return Table(id, columns(("part", "probes"), ("time", "probes")), lines, hint=hint)
+    return Table(id, columns("part:probes", "time:probes"), lines, hint=hint)
 
 
 def _launches(probes: Probes) -> Table:
@@ -137,8 +136,8 @@ def _copies(copies: list[Copy]) -> Table:
     for source in sources:
         head = Cell(message("name.host") if source is None else message("name.gpu", index=source))
         lines.append(Line([head, *(_copy(by_ends.get((source, destination))) for destination in destinations)]))
-    to = [(f"to_gpu.{destination}", "probes") for destination in destinations]
-    return Table("copies", columns(("copy_from", "probes"), *to), lines)
+    to = [f"to_gpu.{destination}:probes" for destination in destinations]
+    return Table("copies", columns("copy_from:probes", *to), lines)
 
 
 def _copy(copy: Copy | None) -> Cell:

@@ -141,7 +141,7 @@ def _cost(item: Item) -> Message:
 
 def breakdown_table(found: list[Breakdown]) -> Table:
     """Every item of every breakdown; a line each."""
-    shown = columns(("row", "method"), ("ledger_item", "ledger"), ("time", "ledger"))
+    shown = columns("row:method", "ledger_item:ledger", "time:ledger")
     lines = []
     for one in found:
         ideal = Item("ideal", one.ideal.value, one.ideal.interval)

@@ -78,12 +78,9 @@ def _stays_ahead(quotient: Estimate, doubts: list[Check]) -> bool:
 
 def _table(rows: list[Row]) -> Table:
     on_gpu, has_energy = rows[0].on_gpu, any(row.energy for row in rows)
-    shown = columns(
-        ("method", "method"),
-        ("answer_speed", "speed-up"),
-        ("answer_gpu_memory" if on_gpu else "answer_process_memory", "memory"),
-        *([("answer_energy", "energy")] if has_energy else []),
-    )
+    memory = "answer_gpu_memory:memory" if on_gpu else "answer_process_memory:memory"
+    energy = ["answer_energy:energy"] if has_energy else []
+    shown = columns("method", "answer_speed:speed-up", memory, *energy)
     one = next((row for row in rows if not row.is_parallel and len(rows) > 1), None)
     lines = []
     for row in rows:

@@ -72,9 +72,8 @@ def changes_section(made: Sequence[Change]) -> Section | None:
     """A table with a line for each change; None where nothing was changed alone."""
     if not made:
         return None
-    shown = columns(("change", "one-change"), ("before", "throughput"), ("after", "throughput"),
-                    ("times_as_fast", "one-change"), ("effect", "one-change"),
-                    ("memory_difference", "memory"))  # fmt: skip
+    shown = columns("change:one-change", "before:throughput", "after:throughput", "times_as_fast:one-change",
+                    "effect:one-change", "memory_difference:memory")  # fmt: skip
     lines = [Line(_cells(change), change.pair.after.method) for change in made[:MAX_LINES]]
     hint = message("hint.one_change")
     if left_out := len(made) - len(lines):

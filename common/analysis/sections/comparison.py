@@ -19,17 +19,9 @@ def group_table(group: Group, checks: str = "") -> Table:
     has a column where any device of the group counted it."""
     has_energy = any(row.device_energy for row in group.rows)
     rows = group.main_rows[:MAX_LINES]
-    shown = columns(
-        ("method", "method"),
-        ("devices", "devices"),
-        ("global_batch", "global-batch"),
-        ("epoch_time", "epoch-time"),
-        ("gpu_memory" if group.on_gpu else "process_memory", "memory"),
-        ("throughput", "throughput"),
-        ("speed_up", "speed-up"),
-        ("scaling_efficiency", "scaling-efficiency"),
-        *([("energy", "energy")] if has_energy else []),
-    )
+    memory = "gpu_memory:memory" if group.on_gpu else "process_memory:memory"
+    shown = columns("method", "devices", "global_batch", "epoch_time", memory, "throughput", "speed_up",
+                    "scaling_efficiency", *(["energy"] if has_energy else []))  # fmt: skip
     lines = [Line(_cells(row, has_energy), row.method, row.name, row.is_valid) for row in rows]
     left_out = len(group.main_rows) - len(rows)
     return Table("comparison", shown, lines, left_out=left_out, style="comparison", checks=checks)

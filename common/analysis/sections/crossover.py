@@ -15,7 +15,7 @@ from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content import NOTHING, Cell, Column, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
+from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
 from common.records import METHODS, Method
 
 NEAR = 0.95
@@ -145,17 +145,15 @@ def _table(series: BatchSeries) -> Table:
     methods = [method for method in METHODS if method in series.rows]
     pairs = [*((method, "single") for method in _parallel(series)), *combinations(_parallel(series), 2)]
     ratios = {pair: ratios for pair in pairs if (ratios := series.ratios(*pair))}
-    shown: list[Column] = columns(
-        ("per_device_batch", "global-batch"),
-        *[(f"per_device.{method}" if METHODS[method].is_parallel else "one_device", "throughput")
-          for method in methods],
-        *[(f"quotient.{over}/{under}", "speed-up") for over, under in ratios],
-    )  # fmt: skip
+    speeds = [f"per_device.{method}:throughput" if METHODS[method].is_parallel else "one_device:throughput"
+              for method in methods]  # fmt: skip
+    quotients = [f"quotient.{over}/{under}:speed-up" for over, under in ratios]
+    shown = columns("per_device_batch:global-batch", *speeds, *quotients)
     lines = []
     for batch in series.batches:
-        speeds = [_per_device(series, method, batch) for method in methods]
+        cells = [_per_device(series, method, batch) for method in methods]
         times = [ratio_cell(known[batch], "×") if batch in known else NOTHING for known in ratios.values()]
-        lines.append(Line([Cell(batch, "count"), *speeds, *times]))
+        lines.append(Line([Cell(batch, "count"), *cells, *times]))
     return Table("batches", shown, lines, hint=message("hint.batches"))
 
 

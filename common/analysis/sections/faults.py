@@ -30,7 +30,7 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
 
 
 def _table(caused: Sequence[FaultRecord]) -> Table:
-    shown = columns(*((f"fault{part}", "faults") for part in ("", "_named", "_cure", "_outcome")))
+    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
     lines = [Line([Cell(_title(record)), _named(record), Cell(message(f"fault.{record.fault}.cure")),
                    Cell(_outcome(record))]) for record in caused]  # fmt: skip
     return Table("faults", shown, lines, style="checks faults")

@@ -43,11 +43,14 @@ def headline(groups: list[Group]) -> Headline:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
     if takers and not parallel:
-        alone = [_alone(row) for row in rivals if not row.is_parallel]
+        alone = [message("headline.one_alone", one=device_here(row), throughput=row.throughput)
+                 for row in rivals if not row.is_parallel]  # fmt: skip
         return Headline(message("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
-    details = [*_between_methods(rivals), *([_turns(takers)] if takers else []), *_terms(rivals), *_strong(groups)]
-    return Headline(_outcome(groups[0], rivals, parallel), details)
+    details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
+    if varying_facts(facts_table(row.facts for row in rivals)):
+        details.append(message("headline.unequal_terms"))
+    return Headline(_outcome(groups[0], rivals, parallel), [*details, *_strong(groups)])
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
@@ -101,10 +104,6 @@ def _batch(group: Group) -> Message:
     return message("batch.per_gpu" if group.on_gpu else "batch.per_core", count=group.key["per_device_batch_size"])
 
 
-def _alone(row: Row) -> Message:
-    return message("headline.one_alone", one=device_here(row), throughput=row.throughput)
-
-
 def _turns(takers: list[Row]) -> Message:
     """`4 devices took turns on 2 CPU cores: DP 2.01, DDP 1.89 times as fast as one CPU core; this is not scaling`."""
     record, on_gpu = takers[0].record, takers[0].on_gpu
@@ -132,10 +131,6 @@ def _strong(groups: list[Group]) -> list[Message]:
         if is_beside and (parallel := _in_order(contenders(group.rows))):
             return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
-
-
-def _terms(rivals: list[Row]) -> list[Message]:
-    return [message("headline.unequal_terms")] if varying_facts(facts_table(row.facts for row in rivals)) else []
 
 
 def _place(row: Row) -> Message:

@@ -76,8 +76,8 @@ def _trains(ladder: Ladder) -> list[Message]:
 
 def ladder_table(ladder: Ladder) -> Table:
     """A line for each rung, the first configuration on top."""
-    shown = columns(("rung", "ladder"), ("throughput", "throughput"), ("times_as_fast", "ladder"), ("effect", "ladder"),
-                    ("gpu_peak" if ladder.first.on_gpu else "process_peak", "memory"))  # fmt: skip
+    peak = "gpu_peak:memory" if ladder.first.on_gpu else "process_peak:memory"
+    shown = columns("rung:ladder", "throughput", "times_as_fast:ladder", "effect:ladder", peak)
     lines = [_line(message("ladder.start"), ladder.first, NOTHING, NOTHING)]
     for rung in ladder.rungs:
         times = ratio_cell(rung.quotient, "×") if rung.quotient else NOTHING

@@ -111,8 +111,8 @@ def options_section(group: Group, tried: list[Effect], place: str) -> Section:
 
 def options_table(tried: list[Effect], checks: str = "") -> Table:
     """The default rows, each followed by the rows that are compared with it."""
-    shown = columns(("options", "ddp-options"), ("throughput", "throughput"), ("against_defaults", "ddp-options"),
-                    ("effect", "ddp-options"), ("memory_difference", "memory"))  # fmt: skip
+    shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
+                    "memory_difference:memory")  # fmt: skip
     lines = []
     for standard, beside in by_standard(tried[:MAX_LINES]).items():
         head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))

@@ -29,12 +29,12 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
 
 
 def prediction_table(found: GroupForecast) -> Table:
-    shown = columns(("row", "method"), ("predicted_step", "prediction"), ("throughput", "throughput"),
-                    ("scaling_efficiency", "scaling-efficiency"), ("predicted_memory", "prediction"),
-                    ("measured_step", "prediction"), ("prediction_error", "prediction"))  # fmt: skip
-    return Table(
-        "forecast", shown, [_line(one, found.basis.step) for one in found.forecasts], hint=message("hint.forecast")
-    )
+    """A line for each method and number of devices."""
+    shown = columns("row:method", "predicted_step:prediction", "throughput", "scaling_efficiency",
+                    "predicted_memory:prediction", "measured_step:prediction",
+                    "prediction_error:prediction")  # fmt: skip
+    lines = [_line(one, found.basis.step) for one in found.forecasts]
+    return Table("forecast", shown, lines, hint=message("hint.forecast"))
 
 
 def _line(one: Forecast, step: float) -> Line:

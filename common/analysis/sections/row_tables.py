@@ -40,7 +40,7 @@ def _line(row: Row, *cells: Cell) -> Line:
 
 def _kinds_of_step(rows: list[Row]) -> Table:
     """DP: whole steps as torch runs them and in each variant, with what the variant does without."""
-    shown = columns(("row", "method"), ("kind_of_step", "threads"), ("time", "threads"), ("costs", "threads"))
+    shown = columns("row:method", "kind_of_step:threads", "time:threads", "costs:threads")
     lines = []
     for row in rows:
         found = row.anatomy
@@ -52,14 +52,8 @@ def _kinds_of_step(rows: list[Row]) -> Table:
 
 
 def _communication(rows: list[Row]) -> Table:
-    shown = columns(
-        ("row", "method"),
-        ("exposed", "exposed-communication"),
-        ("overlap_saves", "overlap"),
-        ("without_overlap", "overlap"),
-        ("predicted", "all-reduce"),
-        ("torch_clock", "torch-clock"),
-    )
+    shown = columns("row:method", "exposed:exposed-communication", "overlap_saves:overlap", "without_overlap:overlap",
+                    "predicted:all-reduce", "torch_clock")  # fmt: skip
     lines = []
     for row in rows:
         found = row.anatomy
@@ -90,7 +84,7 @@ def _torch_clock(anatomy: StepAnatomy) -> Cell:
 
 
 def _limits(rows: list[Row]) -> Table:
-    shown = columns(("row", "method"), ("work", "flops"), ("device_rate", "flops"), ("mfu", "mfu"))
+    shown = columns("row:method", "work:flops", "device_rate:flops", "mfu")
     lines = [_line(row, *_arithmetic(row), _mfu(row)) for row in rows if row.record.flops_per_sample]
     return Table("limits", shown, lines)
 
@@ -110,7 +104,7 @@ def _mfu(row: Row) -> Cell:
 
 def _ranks(rows: list[Row]) -> Table:
     phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.anatomy.ranks)]
-    shown = columns(("row", "method"), ("step_ms", "anatomy"), *((f"phase.{name}", "anatomy") for name in phases))
+    shown = columns("row:method", "step_ms:anatomy", *(f"phase.{name}:anatomy" for name in phases))
     lines = []
     for row in rows:
         for rank in row.anatomy.ranks:
@@ -129,7 +123,7 @@ def _replicas(rows: list[Row]) -> Table:
         for row in rows
         for index, replica in enumerate(row.anatomy.replicas)
     ]
-    return Table("replicas", columns(("row", "method"), ("time", "anatomy")), lines, hint=message("hint.taken_apart"))
+    return Table("replicas", columns("row:method", "time:anatomy"), lines, hint=message("hint.taken_apart"))
 
 
 def _moves(rows: list[Row]) -> Table:
@@ -142,8 +136,7 @@ def _moves(rows: list[Row]) -> Table:
             moved = Cell(size, "B", notes=(note,) if buckets else ())
             times = [Cell(phase.value, "ms") if phase else NOTHING, Cell(rate, "B/s") if rate else NOTHING]
             lines.append(_line(row, Cell(message(f"phase.{name}")), moved, *times))
-    shown = columns(("row", "method"), ("phase", "anatomy"), ("bytes_a_step", "bytes-moved"), ("time", "anatomy"),
-                    ("rate", "bytes-moved"))  # fmt: skip
+    shown = columns("row:method", "phase:anatomy", "bytes_a_step:bytes-moved", "time:anatomy", "rate:bytes-moved")
     return Table("moves", shown, lines, hint=message("hint.buckets"))
 
 
@@ -154,16 +147,16 @@ def _energy(rows: list[Row]) -> Table:
             idle = Cell(part.idle_share, "%") if part.idle_share is not None else not_available()
             figures = [Cell(part.joules_per_epoch, "J"), Cell(part.joules_per_thousand_samples, "J"), idle]
             lines.append(_line(row, Cell(message("name.host_device", host=host, device=index)), *figures))
-    shown = columns(("row", "method"), ("device", "devices"), ("energy_per_epoch", "energy"),
-                    ("energy_per_thousand", "energy"), ("idle_share", "energy"))  # fmt: skip
+    shown = columns("row:method", "device:devices", "energy_per_epoch:energy", "energy_per_thousand:energy",
+                    "idle_share:energy")  # fmt: skip
     return Table("energy", shown, lines)
 
 
 def memory_table(group: Group) -> Table | None:
     """Every device or process; None where no peak is known."""
-    place = ("memory_device", "devices") if group.on_gpu else ("memory_process", "devices")
-    measured = [("peak_in_tensors", "memory"), ("peak_reserved", "memory")] if group.on_gpu else []
-    process = ("process_nvml", "memory") if group.on_gpu else ("peak_resident", "memory")
+    place = "memory_device:devices" if group.on_gpu else "memory_process:devices"
+    measured = ["peak_in_tensors:memory", "peak_reserved:memory"] if group.on_gpu else []
+    process = "process_nvml:memory" if group.on_gpu else "peak_resident:memory"
     lines = []
     for row in group.rows[:MAX_LINES]:
         for peak in row.memory:
@@ -171,7 +164,7 @@ def memory_table(group: Group) -> Table | None:
             cells = [not_available() if size is None else Cell(size, "GiB")
                      for size in (*sizes, peak.process_bytes, peak.static_bytes)]  # fmt: skip
             lines.append(_line(row, Cell(message(f"name.{peak.kind}_alone", number=peak.number)), *cells))
-    shown = columns(("row", "method"), place, *measured, process, ("static_part", "memory"))
+    shown = columns("row:method", place, *measured, process, "static_part:memory")
     return Table("memory", shown, lines) if lines else None
 
 
@@ -187,6 +180,6 @@ def accuracy_table(group: Group) -> Table | None:
         mean_loss = last["validation_mean_loss"]
         loss = Cell(message("cell.not_finite")) if pd.isna(mean_loss) else Cell(float(mean_loss), "number")
         lines.append(_line(row, *counts, *shares, loss))
-    shown = columns(("row", "method"), *((id, "accuracy") for id in ("after_epoch", "images", "top1", "top5",
-                                                                     "mean_loss")))  # fmt: skip
+    shown = columns("row:method", "after_epoch:accuracy", "images:accuracy", "top1:accuracy", "top5:accuracy",
+                    "mean_loss:accuracy")  # fmt: skip
     return Table("accuracy", shown, lines, hint=message("hint.accuracy")) if lines else None

@@ -84,7 +84,7 @@ def _table(scaled: Scaled) -> Table | None:
     if not any(scaled.values()):
         return None
     rows = {**scaled["strong"], **scaled["weak"]}
-    shown = columns(("method", "method"), ("weak_speed_up", "speed-up"), ("strong_speed_up", "speed-up"))
+    shown = columns("method", "weak_speed_up:speed-up", "strong_speed_up:speed-up")
     lines = [Line([Cell(row.name), *(_cell(scaled[scaling].get(at)) for scaling in scaled)], row.method, row.name)
              for at, row in sorted(rows.items(), reverse=True)]  # fmt: skip
     return Table("scaling", shown, lines)
