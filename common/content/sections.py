@@ -177,8 +177,8 @@ class Section:
     """What the console says of it."""
     commands: Sequence[str] = ()
     """What the console proposes beside it."""
-    colour: str = "default"
-    """On the console."""
+    colour: str = ""
+    """On the console; without one it stands there under its title."""
 
     @property
     def tables(self) -> Iterator[Table]:

@@ -47,13 +47,16 @@ def print_summary(
     if more > 0:
         console.print(f"[dim]{words.say('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}")
     say_lines = _Lines(console, words)
-    say_lines(judgement.banners, "yellow")
     for section in judgement.sections:
-        if section.brief and section.colour == "default":
+        if section.brief and not section.colour:
             console.print(f"\n[bold]{safe(words.text(section.title))}[/bold]")
-        say_lines(section.brief, section.colour)
+            say_lines(section.brief)
         for command in section.commands:
             console.print(safe(command), soft_wrap=True)
+    say_lines(judgement.banners, "yellow")
+    for section in judgement.sections:
+        if section.colour:
+            say_lines(section.brief, section.colour)
     outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
     if judgement.answer and judgement.answer.why:

@@ -109,7 +109,7 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
         return None
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     brief = [message("console.not_compared", difference=line) for line in lines]
-    return Section("separate", message("page.separate"), contents, brief=brief)
+    return Section("separate", message("page.separate"), contents, brief=brief, colour="default")
 
 
 def unfinished_section(runs: Sequence[Run]) -> Section | None:

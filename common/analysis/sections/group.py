@@ -135,7 +135,7 @@ def group_section(results: GroupResults) -> Section:
         contents.append(hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL)))
     if results.prediction:
         contents.append(prediction_section(results.prediction))
-    contents.append(options_section(group, results.effects, results.place))
+    contents.append(options_section(group, results.effects, results.number))
     if results.is_in_full:
         more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in FIGURES])
         contents.append(fold(message("page.more_figures"), more))

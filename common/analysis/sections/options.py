@@ -98,11 +98,14 @@ def without_default(group: Group) -> list[Message]:
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
 
 
-def options_section(group: Group, tried: list[Effect], place: str) -> Section:
-    """Table and figure of what was tried; lines of what cannot be compared."""
+def options_section(group: Group, tried: list[Effect], number: int) -> Section:
+    """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
     contents: list = []
     if tried:
-        pieces = [sheet(options_table(tried, f"{place}-checks")), Figure(f"{place}_options", is_titled=False)]
+        pieces = [
+            sheet(options_table(tried, f"group-{number}-checks")),
+            Figure(f"group{number}_options", is_titled=False),
+        ]
         contents.append(Section(style="options", contents=pieces))
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
     contents += [hint(link, line) for line in without_default(group)]
