@@ -154,4 +154,5 @@ def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | 
     more = [Paragraph([message("page.and_more", count=left_out)])] if left_out else []
     brief = [message("console.our_fault" if item.is_our_fault else "console.skipped", file=item.file,
                      reason=item.reason) for item in sorted(skipped, key=lambda item: item.is_our_fault)]  # fmt: skip
-    return Section("skipped", message("page.skipped"), [Lines(lines), *more], brief=brief, colour="yellow")
+    colour = "bold red" if any(item.is_our_fault for item in skipped) else "yellow"
+    return Section("skipped", message("page.skipped"), [Lines(lines), *more], brief=brief, colour=colour)

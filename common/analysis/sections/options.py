@@ -102,11 +102,8 @@ def options_section(group: Group, tried: list[Effect], number: int) -> Section:
     """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
     contents: list = []
     if tried:
-        pieces = [
-            sheet(options_table(tried, f"group-{number}-checks")),
-            Figure(f"group{number}_options", is_titled=False),
-        ]
-        contents.append(Section(style="options", contents=pieces))
+        table, figure = options_table(tried, f"group-{number}-checks"), f"group{number}_options"
+        contents.append(Section(style="options", contents=[sheet(table), Figure(figure, is_titled=False)]))
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
     contents += [hint(link, line) for line in without_default(group)]
     return Section(contents=contents)
