@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
 
-from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown_items import (
@@ -89,8 +89,8 @@ class Breakdown:
 
 @cache
 def breakdowns(group: Group) -> list[Breakdown]:
-    """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
-    rows = {row.method: row for row in contenders(group.rows)}
+    """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
+    rows = {row.method: row for row in representative_rows(group.rows)}
     parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
     known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_breakdown(row, rows.get("ddp")) for row in known]

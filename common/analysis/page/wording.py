@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from common.analysis.comparing.facts import Facts
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.content import Message, message
 from common.records import METHODS
 from common.sentences import Sentences

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from common.analysis.comparing.batches import BatchSeries
-from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import ENOUGH_RUNS
+from common.analysis.comparing.crossover_batch import (
+    BatchSeries,
+    Measured,
+    Predicted,
+    measured_crossing,
+    predicted_crossing,
+)
+from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
 from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.sections.differences import unusual_parts

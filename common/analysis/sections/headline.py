@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.facts import KEY
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.comparing.naming import varying_facts
+from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.verdicts import (
@@ -38,7 +38,7 @@ def headline(groups: list[Group]) -> Headline:
     """The outcome of the best measured group."""
     if not groups:
         return Headline(message("headline.no_run"), [])
-    rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
+    rivals, takers = representative_rows(groups[0].rows), oversubscribed_rows(groups[0].rows)
     if not rivals:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
@@ -48,7 +48,7 @@ def headline(groups: list[Group]) -> Headline:
         return Headline(message("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
     details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
-    if varying_facts(facts_table(row.facts for row in rivals)):
+    if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
     return Headline(_outcome(groups[0], rivals, parallel), [*details, *_strong(groups)])
 
@@ -128,7 +128,7 @@ def _strong(groups: list[Group]) -> list[Message]:
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
         is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY)
-        if is_beside and (parallel := _in_order(contenders(group.rows))):
+        if is_beside and (parallel := _in_order(representative_rows(group.rows))):
             return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
 

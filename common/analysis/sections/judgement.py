@@ -8,8 +8,8 @@ from functools import cached_property
 
 import pandas as pd
 
-from common.analysis.comparing.batches import batch_series
 from common.analysis.comparing.comparison_csv import comparison_table
+from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
