@@ -106,13 +106,14 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
     row = here.of_several("ddp")
-    found = row and row.anatomy
-    if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
+    anatomy = row and row.anatomy
+    exposed = anatomy and anatomy.exposed
+    if not exposed or not exposed.is_above_zero or anatomy.exposed_share <= EXPOSED_LIMIT:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
     how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
-    interval = median_interval(found.exposed)
-    yield _advice("exposed_communication", how=how, row=row.name, exposed=found.exposed, share=found.exposed_share,
+    interval = median_interval(exposed)
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=anatomy.exposed_share,
                   interval=interval)  # fmt: skip
 
 

@@ -139,11 +139,11 @@ def _cost(item: Item) -> Message:
     return message("ledger.item" if item.interval else "ledger.item_without_interval", **values)
 
 
-def breakdown_table(found: list[Breakdown]) -> Table:
+def breakdown_table(of_rows: list[Breakdown]) -> Table:
     """Every item of every breakdown; a line each."""
     shown = columns("row:method", "ledger_item:ledger", "time:ledger")
     lines = []
-    for one in found:
+    for one in of_rows:
         ideal = Item("ideal", one.ideal.value, one.ideal.interval)
         whole = Item("measured", one.measured.value, one.measured.interval)
         for item in (ideal, *one.items, whole):

@@ -34,15 +34,15 @@ def items_of_dp(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | 
 
     That last one is not known where a device's batch is smaller than one device's was and nobody knows what that costs.
     """
-    found = row.anatomy
-    phases = [found.slowest.phases[name] for name in COPIES_OF_DP if name in found.slowest.phases]
+    anatomy = row.anatomy
+    phases = [anatomy.slowest.phases[name] for name in COPIES_OF_DP if name in anatomy.slowest.phases]
     moved = sum(phase.value for phase in phases)
     copies = Item("copies", moved, ends_of(moved, *(phase.interval for phase in phases))) if phases else None
-    replicas = _item("new_replicas", found.new_replicas_cost)
+    replicas = _item("new_replicas", anatomy.new_replicas_cost)
     if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
-        replicas = _item("new_replicas", found.slowest.phases.get("replicate"))
-    items = [_item("new_threads", found.new_threads_cost), replicas, copies]
-    kept = found.kinds_of_step.get("kept_threads_seconds")
+        replicas = _item("new_replicas", anatomy.slowest.phases.get("replicate"))
+    items = [_item("new_threads", anatomy.new_threads_cost), replicas, copies]
+    kept = anatomy.kinds_of_step.get("kept_threads_seconds")
     if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
         parts = [part for part in (smaller, replicas, copies) if part]
         more = kept.value - ideal.value - sum(part.seconds for part in parts)

@@ -27,16 +27,16 @@ MIN_SLOWER = 5
 def reasons(group: Group) -> list[Message]:
     """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies."""
     rows = {row.method: row for row in representative_rows(group.rows) if row.anatomy}
-    found = []
+    sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
-        found.append(largest_difference(one, other))
-    found += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
-    found += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
-    found += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
+        sentences.append(largest_difference(one, other))
+    sentences += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
+    sentences += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
+    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
     others = [row for row in rows.values() if row.devices > 1 and not row.anatomy.new_threads_cost]
-    return found + [exposed_cost(row) for row in others if row.anatomy.exposed]
+    return sentences + [exposed_cost(row) for row in others if row.anatomy.exposed]
 
 
 def largest_difference(one: Row, other: Row) -> Message:

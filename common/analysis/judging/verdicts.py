@@ -23,7 +23,7 @@ def group_verdicts(group: Group) -> list[Message]:
     Invalid rows stay out, and so do rows that only try options of DDP.
     """
     valid = [row for row in group.main_rows if row.is_valid]
-    found = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
+    verdicts = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
     rivals: dict[tuple, list[Row]] = {}
     for row in valid:
         if row.record.world.nodes == 1:
@@ -34,8 +34,8 @@ def group_verdicts(group: Group) -> list[Message]:
         for method in (*earlier, *across):
             rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
             if rival:
-                found.append(compare(row, rival, times_as_fast(row, rival)))
-    return found
+                verdicts.append(compare(row, rival, times_as_fast(row, rival)))
+    return verdicts
 
 
 def compare(one: Row, other: Row, quotient: Estimate) -> Message:
@@ -57,13 +57,13 @@ def missing_runs(*rows: Row) -> list[Message]:
 
 def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
     """The same for anything that lacks so many runs."""
-    found: dict[int, list[Message]] = {}
+    by_count: dict[int, list[Message]] = {}
     for name, count in counted:
-        found.setdefault(count, []).append(name)
+        by_count.setdefault(count, []).append(name)
     return [
         message(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
                 count=count, rows=names)
-        for count, names in sorted(found.items()) if count
+        for count, names in sorted(by_count.items()) if count
     ]  # fmt: skip
 
 

@@ -29,23 +29,23 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     slowed = _slowed(breakdowns)
     outcome = outcome_of_ratio(times_as_fast(dp, ddp)) if dp and ddp else None
-    found = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
+    parts = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
     if dp and _verdict(of_row.get(dp)) == "host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
-        found.append(message("why.host", slower=message("why.slower") if is_slower else NOTHING))
-    found += [_ideal(breakdowns, slowed)] if breakdowns else []
+        parts.append(message("why.host", slower=message("why.slower") if is_slower else NOTHING))
+    parts += [_ideal(breakdowns, slowed)] if breakdowns else []
     if dp:
         if grown := _grown_phase(dp, one or ddp):
-            found.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
+            parts.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
         elif (causes := _causes(dp, of_row.get(dp), slowed)) or dp in of_row:
-            found.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
+            parts.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
     if ddp and (ddp.anatomy.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
         without = [] if any(cause.id == "exchange" for cause in causes) else [_no_exchange(ddp)]
-        found.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
+        parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
     if any(_exceeded(breakdown) for breakdown in breakdowns):
-        found.append(message("why.apart"))
-    return [part for part in found if part]
+        parts.append(message("why.apart"))
+    return [part for part in parts if part]
 
 
 def _slowed(breakdowns: list[Breakdown]) -> Item | None:

@@ -47,9 +47,9 @@ def crossover(series: BatchSeries) -> Crossover:
     return Crossover(series, predicted_crossing(series), measured_crossing(series))
 
 
-def crossover_section(number: int, found: Crossover) -> Section:
+def crossover_section(number: int, crossing: Crossover) -> Section:
     """Who is faster from which batch on, until when launches bind, and what was predicted; `number` from 1."""
-    series, parallel = found.series, _parallel(found.series)
+    series, parallel = crossing.series, _parallel(crossing.series)
     out_of_memory = [
         message("batches.out_of_memory", row=_name(series, method), batch=batch)
         for method, batch in series.out_of_memory.items()
@@ -58,7 +58,7 @@ def crossover_section(number: int, found: Crossover) -> Section:
         *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
         *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
-        *filter(None, [found.prediction]),
+        *filter(None, [crossing.prediction]),
         *out_of_memory,
     ]
     if not any(row.on_gpu for row in series.all_rows):

@@ -57,18 +57,18 @@ def banners(groups: Sequence[Group]) -> list[Message]:
     """For every run that was emulated, shared or oversubscribed."""
     rows = [row for group in groups for row in group.rows]
     kinds = {row.record.world.device_kind for row in rows}
-    found = []
+    lines = []
     if "cpu" in kinds:
-        found.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
+        lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
     for flag in ("emulated", "shared", "oversubscribed"):
         names = list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags))
         if names:
-            found.append(message(f"banner.{flag}", rows=names))
+            lines.append(message(f"banner.{flag}", rows=names))
     runs = {run.file: run for row in rows for run in row.runs}
     older = [run for run in runs.values() if run.times and run.times.steps_left_out]
     if older:
-        found.append(message("banner.loader_anew", runs=len(older), of=len(runs)))
-    return found
+        lines.append(message("banner.loader_anew", runs=len(older), of=len(runs)))
+    return lines
 
 
 def unequal_terms(group: Group) -> list[Message]:
@@ -81,14 +81,14 @@ def unequal_terms(group: Group) -> list[Message]:
 
 def why_separate(groups: Mapping[int, Group]) -> list[Message]:
     """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
-    found = []
+    lines = []
     for scaling in ("weak", "strong"):
         numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
         for fact, by_value in varying_facts(numbered).items():
             who = {value: [message("group.number", number=number) for number in numbers]
                    for value, numbers in by_value.items()}  # fmt: skip
-            found.append(_difference(fact, who))
-    return found
+            lines.append(_difference(fact, who))
+    return lines
 
 
 def _difference(fact: str, who: dict) -> Message:

@@ -64,15 +64,15 @@ def _in_order(rows: list[Row]) -> list[Row]:
 def _ratios(parallel: list[Row]) -> list[Message]:
     """Every method against one device, and whether the methods themselves can be told apart."""
     parts = [_against_one(row, row is parallel[0]) for row in parallel]
-    found = [message("headline.ratios", parts=parts)]
+    sentences = [message("headline.ratios", parts=parts)]
     if any(distinguishable(times_as_fast(*pair)) is False for pair in pairwise(parallel)):
-        found.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
+        sentences.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
     unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
     if unsettled:
         of_one = [(device_here(parallel[0]), max(row.baseline.missing_runs for row in parallel))]
         missing = missing_runs_of([*of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
-        found.append(message("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
-    return found
+        sentences.append(message("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
+    return sentences
 
 
 def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:

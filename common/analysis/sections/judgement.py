@@ -104,7 +104,7 @@ class Judgement:
         left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
         sections = [
             *map(group_section, self.shown),
-            *(crossover_section(number, found) for number, found in enumerate(self.crossovers, start=1)),
+            *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
             changes_section(self.changes),
             checkpoints_section(self.checkpoints),
@@ -127,7 +127,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
     rows = [row for row in configurations(tables) if row.runs[-1].file not in withheld]
     crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
-    in_series = {row for found in crossovers for row in found.series.all_rows}
+    in_series = {row for crossing in crossovers for row in crossing.series.all_rows}
     in_ladder = ladder.rows if ladder else set()
     repeated = _repeated(groups, in_series | in_ladder)
     results = [

@@ -21,8 +21,8 @@ def machine_section(folder: Folder) -> Section:
     """Each machine, and what step 01 found."""
     contents: list = [Pairs(facts) for facts in machines(folder)]
     if folder.environment:
-        found = (Pairs(step_01_facts(folder.environment)), Requirements(folder.environment))
-        contents.append(fold(message("page.step_01"), *found))
+        step_01 = (Pairs(step_01_facts(folder.environment)), Requirements(folder.environment))
+        contents.append(fold(message("page.step_01"), *step_01))
     else:
         contents.append(hint(message("page.no_step_01")))
     return Section("machine", message("page.machine"), contents)

@@ -83,10 +83,10 @@ def effect_of(row: Row, other: Row) -> Effect:
 
 def by_standard(tried: list[Effect]) -> dict[Row, list[Effect]]:
     """The effects under the row that they are compared with."""
-    found: dict[Row, list[Effect]] = {}
+    of_standard: dict[Row, list[Effect]] = {}
     for effect in tried:
-        found.setdefault(effect.other, []).append(effect)
-    return found
+        of_standard.setdefault(effect.other, []).append(effect)
+    return of_standard
 
 
 def without_default(group: Group) -> list[Message]:

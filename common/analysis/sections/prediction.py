@@ -28,12 +28,12 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
     return _advice(predicted) if has_several or question.link or question.between else []
 
 
-def prediction_table(found: GroupForecast) -> Table:
+def prediction_table(predicted: GroupForecast) -> Table:
     """A line for each method and number of devices."""
     shown = columns("row:method", "predicted_step:prediction", "throughput", "scaling_efficiency",
                     "predicted_memory:prediction", "measured_step:prediction",
                     "prediction_error:prediction")  # fmt: skip
-    lines = [_line(one, found.basis.step) for one in found.forecasts]
+    lines = [_line(one, predicted.basis.step) for one in predicted.forecasts]
     return Table("forecast", shown, lines, hint=message("hint.forecast"))
 
 
@@ -59,9 +59,9 @@ def _line(one: Forecast, step: float) -> Line:
     return Line(cells, one.method, one.name)
 
 
-def prediction_notes(found: GroupForecast) -> list[Message]:
+def prediction_notes(predicted: GroupForecast) -> list[Message]:
     """What a prediction lacks here, and which assumption takes its place."""
-    basis, methods = found.basis, {one.method for one in found.forecasts}
+    basis, methods = predicted.basis, {one.method for one in predicted.forecasts}
     notes = []
     if not basis.has_readiness:
         notes.append(message("forecast.no_readiness"))
@@ -74,13 +74,14 @@ def prediction_notes(found: GroupForecast) -> list[Message]:
     return notes
 
 
-def _advice(found: GroupForecast) -> list[Advice]:
+def _advice(predicted: GroupForecast) -> list[Advice]:
     """Three sentences: the link that DDP needs, how many devices it carries, what helps it."""
-    follows = consequences(found)
+    follows = consequences(predicted)
     if follows is None:
         return []
-    values = {"devices": follows.devices, "most": found.most, "rests_on": found.exchange.rests_on()}
-    reach = {limit: message("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=found.most)
+    most = predicted.most
+    values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
+    reach = {limit: message("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=most)
              for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
@@ -90,9 +91,9 @@ def _advice(found: GroupForecast) -> list[Advice]:
         reaches = "reach_far"  # so is 50 %
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
-    because = "because.reach" if found.most == MAX_DEVICES else "because.reach_of_one_machine"
+    because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
     of_reach = Advice(message(f"advice.{reaches}", **values, **reach), message(because, **values))
-    has_a_link = found.most > follows.devices  # all cores of a machine are joined already
+    has_a_link = most > follows.devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
         *([of_reach] if has_a_link else []),

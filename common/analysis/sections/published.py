@@ -94,14 +94,14 @@ def _cells(row: PublishedRow, own: Row | None) -> dict[Column, Cell]:
 
 def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Message]:
     """The single device's speed; every method's efficiency, whatever the number of devices."""
-    found = []
+    lines = []
     published, one = pairs[0]
     if one:
-        found.append(message("published.one_device", ratio=one.throughput.value / published.throughput,
+        lines.append(message("published.one_device", ratio=one.throughput.value / published.throughput,
                              device=one.record.world.device_model, precision=one.record.config.precision))  # fmt: skip
     for published, same in pairs[1:]:
         row = same or next((row for row in own if row.method == published.method and row.efficiency), None)
         if row and row.efficiency:
-            found.append(message("published.efficiency", row=row.name, here=row.efficiency,
+            lines.append(message("published.efficiency", row=row.name, here=row.efficiency,
                                  there=published.efficiency, devices=published.devices))  # fmt: skip
-    return found
+    return lines

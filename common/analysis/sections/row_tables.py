@@ -41,9 +41,9 @@ def _kinds_of_step(rows: list[Row]) -> Table:
     shown = columns("row:method", "kind_of_step:threads", "time:threads", "costs:threads")
     lines = []
     for row in rows:
-        found = row.anatomy
-        costs = {"kept_threads_seconds": found.new_threads_cost, "kept_replicas_seconds": found.new_replicas_cost}
-        for kind, seconds in found.kinds_of_step.items():
+        anatomy = row.anatomy
+        costs = {"kept_threads_seconds": anatomy.new_threads_cost, "kept_replicas_seconds": anatomy.new_replicas_cost}
+        for kind, seconds in anatomy.kinds_of_step.items():
             cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
             lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), median_cell(seconds), cost))
     return Table("kinds_of_step", shown, lines, hint=message("hint.kinds_of_step"))
@@ -54,9 +54,9 @@ def _communication(rows: list[Row]) -> Table:
                     "predicted:all-reduce", "torch_clock")  # fmt: skip
     lines = []
     for row in rows:
-        found = row.anatomy
-        medians = [median_cell(part) for part in (found.exposed, found.overlap_gain, found.whole_exchange)]
-        lines.append(_line(row, *medians, _predicted(row), _torch_clock(found)))
+        anatomy = row.anatomy
+        medians = [median_cell(part) for part in (anatomy.exposed, anatomy.overlap_gain, anatomy.whole_exchange)]
+        lines.append(_line(row, *medians, _predicted(row), _torch_clock(anatomy)))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 
 
@@ -108,8 +108,8 @@ def _ranks(rows: list[Row]) -> Table:
         for rank in row.anatomy.ranks:
             several = len(row.anatomy.ranks) > 1
             head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
-            found = [rank.phases.get(name) for name in phases]
-            cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in found]
+            of_rank = [rank.phases.get(name) for name in phases]
+            cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
             lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
     return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
 
@@ -171,12 +171,14 @@ def accuracy_table(group: Group) -> Table | None:
     lines = []
     for row in group.rows[:MAX_LINES]:
         last = row.record.epochs[-1]
-        found = last.validation
-        if found is None:
+        validation = last.validation
+        if validation is None:
             continue
-        counts = [Cell(last.epoch, "count"), Cell(found.samples, "count")]
-        shares = [Cell(found.top1, "%.1"), Cell(found.top5, "%.1")]
-        loss = Cell(message("cell.not_finite")) if found.mean_loss is None else Cell(found.mean_loss, "number")
+        counts = [Cell(last.epoch, "count"), Cell(validation.samples, "count")]
+        shares = [Cell(validation.top1, "%.1"), Cell(validation.top5, "%.1")]
+        loss = (
+            Cell(message("cell.not_finite")) if validation.mean_loss is None else Cell(validation.mean_loss, "number")
+        )
         lines.append(_line(row, *counts, *shares, loss))
     shown = columns("row:method", "after_epoch:accuracy", "images:accuracy", "top1:accuracy", "top5:accuracy",
                     "mean_loss:accuracy")  # fmt: skip

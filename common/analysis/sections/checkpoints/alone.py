@@ -56,16 +56,16 @@ def _for_strong(here: Evidence) -> list[str]:
 def _scaled(here: Evidence) -> Scaled:
     """By scaling: the representative rows on several devices that have a speed-up, of the first group that has such,
     and for strong scaling of the first one beside it."""
-    found: Scaled = {"weak": {}, "strong": {}}
+    scaled: Scaled = {"weak": {}, "strong": {}}
     key: dict | None = None
-    for scaling in found:
+    for scaling in scaled:
         for group in here.groups:
             own = {name: group.key[name] for name in KEY}
             rows = _with_speed_up(group) if group.scaling == scaling and key in (None, own) else {}
             if rows:
-                found[scaling], key = rows, own
+                scaled[scaling], key = rows, own
                 break
-    return found
+    return scaled
 
 
 def _with_speed_up(group: Group) -> dict[tuple, Row]:

@@ -49,11 +49,11 @@ def _why_threads(times: LaunchTimes | None) -> Message:
 
 def _moved(row: Row) -> Message:
     """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
-    found = row.anatomy
-    parts = [message("own.part", phase=name, bytes=size) for name, size in found.bytes_moved.items() if size]
-    host = message("own.host", seconds=found.host_step.value) if found.host_step else message("nothing")
-    size = sum(found.bytes_moved.values())
+    anatomy = row.anatomy
+    parts = [message("own.part", phase=name, bytes=size) for name, size in anatomy.bytes_moved.items() if size]
+    host = message("own.host", seconds=anatomy.host_step.value) if anatomy.host_step else message("nothing")
+    size = sum(anatomy.bytes_moved.values())
     if METHODS[row.method].synchronises_gradients:
-        return message("own.exchanged", row=row.name, bytes=size, count=len(found.bucket_bytes), host=host)
+        return message("own.exchanged", row=row.name, bytes=size, count=len(anatomy.bucket_bytes), host=host)
     id = "own.moved" if row.on_gpu else "own.moved_in_memory"
     return message(id, row=row.name, bytes=size, parts=parts, host=host)

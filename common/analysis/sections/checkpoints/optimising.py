@@ -75,7 +75,7 @@ def _keep(tried: Sequence[Tried]) -> list[Message]:
     sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
     for one in tried:
         sorts["keep" if one.outcome in KEEP else "drop" if one.outcome in DROP else "open"].append(one.what)
-    return [*(message(f"solution.{sort}", switches=found) for sort, found in sorts.items() if found),
+    return [*(message(f"solution.{sort}", switches=of_sort) for sort, of_sort in sorts.items() if of_sort),
             message("solution.rule")]  # fmt: skip
 
 

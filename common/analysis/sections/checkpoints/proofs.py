@@ -75,14 +75,14 @@ class Checkpoint:
     @property
     def to_run(self) -> list[tuple[Message, list[str]]]:
         """What is missing, and the commands for it; each command once."""
-        found: list[tuple[Message, list[str]]] = []
+        missing: list[tuple[Message, list[str]]] = []
         seen: set[str] = set()
         for proof in self.proofs:
             commands = [command for command in proof.commands if command not in seen]
             if commands and not proof.is_there:
-                found.append((proof.sentence, commands))
+                missing.append((proof.sentence, commands))
                 seen.update(commands)
-        return found
+        return missing
 
     @property
     def progress(self) -> Message:

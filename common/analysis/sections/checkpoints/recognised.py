@@ -52,8 +52,8 @@ def recognised(here: Evidence) -> Checkpoint:
 def _read(failure: Failure) -> list[Message]:
     """What a record says of its fault; message and advice as they were written."""
     kind = message(f"failure_kind.{failure.kind}")
-    found = message("solution.newest", kind=kind, rank=failure.rank, message=failure.message)
-    return [found, message("solution.cure", advice=failure.advice)]
+    named = message("solution.newest", kind=kind, rank=failure.rank, message=failure.message)
+    return [named, message("solution.cure", advice=failure.advice)]
 
 
 def faults_named(here: Evidence) -> Counter[FailureKind]:
