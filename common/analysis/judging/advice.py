@@ -106,8 +106,8 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
     row = here.of_several("ddp")
-    anatomy = row and row.anatomy
-    exposed = anatomy and anatomy.exposed
+    anatomy = row.anatomy if row else None
+    exposed = anatomy.exposed if anatomy else None
     if not exposed or not exposed.is_above_zero or anatomy.exposed_share <= EXPOSED_LIMIT:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
