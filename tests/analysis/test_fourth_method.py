@@ -8,6 +8,7 @@ import json
 import pytest
 from conftest import ROOT
 
+from common.analysis.judging.reasons import wrapper_commands
 from common.analysis.page.report import compose
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
@@ -93,7 +94,7 @@ def test_every_language_has_its_name(records, language):
 
 def test_commands_name_its_flag(records, monkeypatch):
     judgement, _, _ = compose(read_folder(records), Wording("en"), with_png=False)
-    commands = " ".join(command for part in judgement.groups for command in part.why.wrapper.commands)
+    commands = " ".join(command for part in judgement.groups for command in wrapper_commands(part.group))
     assert "03_dataparallel_training.py" in commands
     assert "--gpus 0 --keep-threads" in commands
     monkeypatch.setattr("sys.argv", ["03_dataparallel_training.py", "--batch-size", "128", "--gpus", "0,1"])

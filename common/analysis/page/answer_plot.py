@@ -5,10 +5,10 @@ from __future__ import annotations
 import matplotlib as mpl
 
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.answer import Answer, name_here
 from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_POINTS, draw_estimates, flagged, name_bars, said_of, titled
 from common.analysis.page.wording import Wording
+from common.analysis.sections.answer import Answer, name_here
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMS
 

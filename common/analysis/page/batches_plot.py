@@ -5,15 +5,15 @@ from __future__ import annotations
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from common.analysis.judging.catching_up import CatchingUp
 from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import reach, titled
 from common.analysis.page.wording import Wording
+from common.analysis.sections.crossover import Crossover
 from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method
 
 
-def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
+def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
     series = found.series
     with mpl.rc_context(STYLE):

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.page.answer_plot import draw_answer
 from common.analysis.page.batches_plot import draw_batches
 from common.analysis.page.drawing import Plot, draw, write_plot
@@ -17,6 +16,8 @@ from common.analysis.page.rungs_plot import draw_rungs
 from common.analysis.page.second_drawer import SecondDrawer
 from common.analysis.page.why_plots import draw_all_reduce, draw_steps
 from common.analysis.page.wording import Wording
+from common.analysis.sections.group import GroupResults
+from common.analysis.sections.judgement import Judgement
 from common.errors import UsageError
 
 OWN_FILE = re.compile(r"(group\d+|batches\d+|machine|all)_[a-z_]+\.(svg|png)")
@@ -57,23 +58,24 @@ class Figures:
 def draw_figures(judgement: Judgement, words: Wording, with_png: bool, second: SecondDrawer | None = None) -> Figures:
     """Draw every figure of the groups that are told in full; `second` helps."""
     with _Drawing(with_png, second) as drawing:
-        curve, climb = judgement.parts and judgement.parts.all_reduce, judgement.across.climb
+        probed, ladder = judgement.folder.probed, judgement.ladder
+        curve = probed[-1].probes.all_reduce if probed else None
         return Figures(
-            groups={part.number: _of_group(part, words, drawing) for part in judgement.groups if part.why},
+            groups={part.number: _of_group(part, words, drawing) for part in judgement.groups if part.is_in_full},
             answer=drawing.of(draw_answer(judgement.answer, words), "group1"),
             all_reduce=drawing.of(draw_all_reduce(curve, words) if curve else None, "machine"),
             batches=[
                 [drawing.of(plot, f"batches{number}") for plot in draw_batches(found, words)]
-                for number, found in enumerate(judgement.across.batches, start=1)
+                for number, found in enumerate(judgement.crossovers, start=1)
             ],
-            ladder=drawing.of(draw_rungs(climb, words) if climb else None, "all"),
+            ladder=drawing.of(draw_rungs(ladder, words) if ladder else None, "all"),
         )
 
 
-def _of_group(part: GroupJudgement, words: Wording, drawing: _Drawing) -> GroupFigures:
+def _of_group(part: GroupResults, words: Wording, drawing: _Drawing) -> GroupFigures:
     place = f"group{part.number}"
     return GroupFigures(
-        drawing.of(draw_ledgers(part.why.ledgers, words), place),
+        drawing.of(draw_ledgers(part.breakdowns, words), place),
         drawing.of(draw_steps(part.group, words), place),
         drawing.of(draw_options(part.effects, words), place),
         [drawing.of(plot, place) for plot in draw_all(part.group, words)],

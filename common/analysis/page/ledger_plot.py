@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
-from common.analysis.judging.ledger import Ledger
+from common.analysis.judging.breakdown import Breakdown
 from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, STYLE, Plot, new_figure
 from common.analysis.page.plots import flagged, name_bars, titled
 from common.analysis.page.wording import Wording
@@ -28,7 +28,7 @@ MIN_LABELLED = 0.09
 """A segment below this share of the longest bar has no room for its number; the table has it."""
 
 
-def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
+def draw_ledgers(books: list[Breakdown], words: Wording) -> Plot | None:
     """Bars for the same samples: one device, then each method from the ideal on. Items below zero are not drawn; what
     lies beyond the measured step, because it is hidden there, is pale."""
     if not books:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
-from common.analysis.judging.options_effect import Effect
 from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import MAX_BARS, flagged, reach, titled
 from common.analysis.page.wording import Wording
+from common.analysis.sections.options import Effect
 from common.formats import FORMS
 from common.records import METHODS
 

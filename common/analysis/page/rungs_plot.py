@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
+from common.analysis.comparing.ladder_rungs import Ladder
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.climb import Climb, outcome_of, what
 from common.analysis.page.drawing import CARD, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import name_bars, titled
 from common.analysis.page.wording import Wording
+from common.analysis.sections.ladder import outcome_of, what
 from common.formats import gib
 from common.records import METHODS
 
 
-def draw_rungs(found: Climb, words: Wording) -> Plot:
+def draw_rungs(ladder: Ladder, words: Wording) -> Plot:
     """Throughput of each rung with its interval, memory beside it; a rung that was dropped is pale and hatched."""
-    ladder = found.ladder
     rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
     bars: list[tuple[Row, str, str]] = [(ladder.first, words.say("ladder.start"), "kept"), *rungs]
     with mpl.rc_context(STYLE):

@@ -11,7 +11,7 @@ import pytest
 
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
-from common.content.messages import message
+from common.content import message
 from common.sentences import FULL_WIDTH, sentences
 
 EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]
