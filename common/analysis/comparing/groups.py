@@ -22,7 +22,7 @@ from common.analysis.comparing.facts import (
     closest,
     group_facts,
 )
-from common.analysis.comparing.representatives import purpose_of
+from common.analysis.comparing.representatives import purpose_of, representative_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
@@ -47,7 +47,7 @@ class Group:
     @cached_property
     def representatives(self) -> list[Row]:
         """One row of each method: those that the outcome is about."""
-        return self.representatives
+        return representative_rows(self.rows)
 
     @property
     def on_gpu(self) -> bool:
