@@ -11,7 +11,6 @@ from functools import cache, cached_property
 from typing import Literal
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown_items import (
@@ -59,7 +58,7 @@ class Breakdown:
     @property
     def _ratio(self) -> Estimate:
         """Measured / ideal."""
-        return self.row.speed_up.inverse().times(self.row.devices)
+        return self.row.speed_up.inverse().scaled(self.row.devices)
 
     @property
     def rest(self) -> Item:
@@ -90,7 +89,7 @@ class Breakdown:
 @cache
 def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
-    rows = {row.method: row for row in representative_rows(group.rows)}
+    rows = {row.method: row for row in group.representatives}
     parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
     known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_breakdown(row, rows.get("ddp")) for row in known]
@@ -98,7 +97,7 @@ def breakdowns(group: Group) -> list[Breakdown]:
 
 def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     samples = row.record.config.global_batch_size
-    ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
+    ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
     of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)

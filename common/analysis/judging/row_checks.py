@@ -8,8 +8,8 @@ from functools import cache
 from itertools import product
 from statistics import median
 
-from common.analysis.comparing.pairing import in_turn
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import in_turn
 from common.analysis.judging.machine_checks import machine_checks
 from common.analysis.judging.run_checks import Affected, Check, answer, training_checks
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run

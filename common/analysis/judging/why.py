@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown import Breakdown
 from common.analysis.judging.breakdown_items import Item
@@ -28,7 +28,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     slowed = _slowed(breakdowns)
-    outcome = outcome_of_ratio(times_as_fast(dp, ddp)) if dp and ddp else None
+    outcome = outcome_of_ratio(speedup(dp, ddp)) if dp and ddp else None
     parts = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
     if dp and _verdict(of_row.get(dp)) == "host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import matplotlib as mpl
 
+from common.analysis.comparing.ladder_rungs import Ladder
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.rungs import Ladder
 from common.analysis.page.drawing import CARD, INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.plots import name_bars, titled
 from common.analysis.page.wording import Wording

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.run_checks import Check
@@ -50,7 +50,7 @@ class Answer:
 
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
-    rows = representative_rows(group.rows)
+    rows = group.representatives
     takers = oversubscribed_rows(group.rows)
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
@@ -64,7 +64,7 @@ def _unsure(rows: list[Row]) -> list[Message]:
     return [
         message("answer.pair", one=_name_within(faster), other=_name_within(slower))
         for faster, slower in pairwise(fastest_first)
-        if not _stays_ahead(times_as_fast(faster, slower), doubts_about_speed(slower))
+        if not _stays_ahead(speedup(faster, slower), doubts_about_speed(slower))
     ]
 
 
@@ -130,7 +130,7 @@ def _memory(row: Row, one: Row | None) -> Cell:
 def _energy(row: Row, one: Row | None) -> Cell:
     if row.energy is None:
         return not_available(message("note.not_counted"))
-    drawn = row.energy.per_thousand.times(1 / 1000)
+    drawn = row.energy.per_thousand.scaled(1 / 1000)
     if one is None or not one.energy:
         return Cell(drawn.value, "J", interval=drawn.interval)
     joules = message("note.joules", joules=drawn.value)

@@ -11,9 +11,9 @@ import pandas as pd
 from common.analysis.comparing.comparison_csv import comparison_table
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import Group, build_groups, configurations
+from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.rungs import Ladder, ladder_of
 from common.analysis.comparing.tables import Tables, tidy
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from common.analysis.comparing.ladder_rungs import Ladder, Rung
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.rungs import Ladder, Rung
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.proposals import torchrun
 from common.analysis.sections.changes import changed
@@ -40,7 +40,7 @@ def height(ladder: Ladder) -> Message:
     """How much faster the top rung is than the first."""
     if ladder.top is ladder.first:
         return message("ladder.stays", first=ladder.first.throughput)
-    ratio = times_as_fast(ladder.top, ladder.first)
+    ratio = speedup(ladder.top, ladder.first)
     times = message("ratio.times_with_interval" if ratio.interval else "ratio.times", ratio=ratio)
     return message("ladder.height", first=ladder.first.throughput, top=ladder.top.throughput, times=times)
 

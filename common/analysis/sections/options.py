@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
+from common.analysis.comparing.speedup import speedup_beside
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.sections.comparison import runs_note, speed_cell
@@ -70,14 +70,14 @@ class Effect:
 
 def effects(group: Group) -> list[Effect]:
     """One for each row that has a default row to be compared with, in the order of the rows."""
-    return [effect_of(row, row.standard) for row in group.rows if row.standard is not None]
+    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
 
 
 def effect_of(row: Row, other: Row) -> Effect:
     """What sets `row` apart from `other`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, other)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    quotient = times_as_fast_beside(row, other) if row.is_valid else None
+    quotient = speedup_beside(row, other) if row.is_valid else None
     return Effect(row, other, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
@@ -94,7 +94,7 @@ def without_default(group: Group) -> list[Message]:
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
         if row.options and row.is_valid:
-            alike.setdefault(row.terms, []).append(row)
+            alike.setdefault(tuple(row.options_free_key.values()), []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
 
 
