@@ -123,17 +123,17 @@ class World(Part):
     """More devices asked for than there are CPU cores."""
 
     @property
+    def flags(self) -> list[str]:
+        """What keeps its devices from being as many as they are called: `emulated`, `shared`, `oversubscribed`."""
+        return [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(self, flag)]
+
+    @property
     def models(self) -> list[str]:
         """Each different model among the devices."""
         if self.device_kind == "cuda":
             return self.device_model.split(JOINED)
         cpu, _, kinds = self.device_model.removesuffix(")").rpartition(" (")
         return [f"{cpu} ({kind})" for kind in kinds.split(JOINED)] if JOINED in kinds else [self.device_model]
-
-    @property
-    def flags(self) -> list[str]:
-        """What keeps the run from being scaling."""
-        return [name for name in ("emulated", "shared", "oversubscribed") if getattr(self, name)]
 
     @property
     def threads(self) -> int:

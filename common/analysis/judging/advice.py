@@ -19,7 +19,7 @@ from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Method
 
 EXPOSED_LIMIT = 0.10
@@ -40,6 +40,12 @@ class Advice:
     what: Message
     because: Message
     how: Message | None = None
+
+    @property
+    def sentence(self) -> Message:
+        """All of it."""
+        id = "advice.line" if self.how else "advice.short_line"
+        return message(id, what=self.what, how=self.how, because=self.because)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Who is faster, pair by pair, and no further than the intervals carry."""
+"""Who is faster, pair by pair, and no further than the intervals carry; and what methods and devices are called."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
-from common.content.messages import Message, message
-from common.records import METHODS, method_order
+from common.content import Message, message
+from common.records import METHODS, World, method_order
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
@@ -70,3 +70,25 @@ def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
 def clearly_fastest(quotient: Estimate) -> bool:
     """Whether "fastest" may be said: the interval leaves out 1, and the difference is worth a choice."""
     return bool(distinguishable(quotient)) and quotient.value >= WORTH_A_CHOICE
+
+
+def short_method(row: Row) -> Message:
+    """The method in short: `DP`, `emulated DP`, `DDP on 2 nodes`."""
+    return _placed(message(f"short.{row.method}"), row.record.world)
+
+
+def device_here(row: Row) -> Message:
+    """What one device is here."""
+    return message("one.gpu" if row.on_gpu else "one.core")
+
+
+def method_name(row: Row) -> Message:
+    """The method in full."""
+    if not row.is_parallel:
+        return message("row.single_within")
+    return _placed(message(f"method.{row.method}"), row.record.world)
+
+
+def _placed(method: Message, world: World) -> Message:
+    method = message("method.emulated", method=method) if world.emulated else method
+    return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method

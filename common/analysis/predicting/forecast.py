@@ -15,7 +15,7 @@ from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.analysis.predicting.question import Question
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Method
 
 DEFAULT_COUNTS = (2, 4, 8)
