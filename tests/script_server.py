@@ -35,6 +35,7 @@ PRELOADED = {
     # No test plants a fault in step 05: all of it.
     "analysis": [
         "common.analysis.comparing.comparison_csv",
+        "common.analysis.page.figures",
         "common.analysis.page.report",
         "common.analysis.page.summary",
     ],
@@ -55,16 +56,6 @@ def register_few_layers():
     register_model()(few_layers)
 
 
-def compile_templates():
-    """A process of step 05 does it once; here it is done for all of them."""
-    from common.analysis.page.report import engine_of
-    from common.analysis.page.wording import Wording
-
-    engine = engine_of(Wording("en"))
-    for name in engine.list_templates(extensions=["j2"]):
-        engine.get_template(name)
-
-
 sys.path[0] = str(Path(__file__).parents[1])
 kind = sys.argv[1]
 for name in PRELOADED[kind]:
@@ -72,8 +63,6 @@ for name in PRELOADED[kind]:
 if kind == "training":
     sys.modules["common.machine.vision"].import_torchvision()
     register_few_layers()
-if kind == "analysis":
-    compile_templates()
 
 # What children import is compiled once for all of them, also where Python is told to leave no `__pycache__`.
 sys.pycache_prefix, sys.dont_write_bytecode = f"{sys.path[0]}/.pytest_cache/compiled", False

@@ -168,15 +168,15 @@ def _anatomy(run: Run) -> Check:
 
 def _epoch_start(run: Run) -> Check:
     """What a plain loader, which starts anew with each epoch, costs. Worth knowing, and in none of the speeds."""
-    start = run.times.epoch_start
-    if start is None:
+    seconds, excess = run.times.loader_start_seconds, run.times.first_step_excess_seconds
+    if seconds is None and excess is None:
         return answer("epoch_start", "not measured", "missing")
-    if not start.is_measured:
-        return answer("epoch_start", "not measured", "left_out", seconds=start.seconds, steps=run.times.steps_left_out)
+    if seconds is None:
+        return answer("epoch_start", "not measured", "left_out", seconds=excess, steps=run.times.steps_left_out)
     epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
     imagenet = IMAGENET_IMAGES * run.seconds_per_sample.value
-    return answer("epoch_start", "passed", "takes", seconds=start.seconds, images=IMAGENET_IMAGES,
-                  share=start.seconds / epoch, of_imagenet=start.seconds / imagenet)  # fmt: skip
+    return answer("epoch_start", "passed", "takes", seconds=seconds, images=IMAGENET_IMAGES,
+                  share=seconds / epoch, of_imagenet=seconds / imagenet)  # fmt: skip
 
 
 def _images(run: Run) -> Check:

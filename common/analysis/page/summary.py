@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
-from common.analysis.page.folding import folded
+from common.analysis.page.typesetting import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.comparison import group_table
