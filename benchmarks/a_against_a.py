@@ -35,7 +35,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable
-from common.campaigns.launches import CAMPAIGNS
+from common.campaigns.campaign import CAMPAIGNS
 from common.campaigns.orders import drawn_orders, drawn_seed
 from common.command_line.commands import LAUNCH_VARIABLE
 from common.records import Launch
@@ -105,7 +105,7 @@ def launch(server: subprocess.Popen, command: list[str], of_lab: Launch, ranks: 
             "env": os.environ | {LAUNCH_VARIABLE: of_lab.model_dump_json()},
             "cwd": str(ROOT),
             "timeout": 600,
-            "own_exit": False,
+            "finalize": False,
         }
         order |= {"ranks": ranks, "stdout": output.name, "stderr": output.name}
         print(json.dumps(order), file=server.stdin, flush=True)
