@@ -27,8 +27,7 @@ from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait, Losses
 from common.measuring.device_use import device_uses
-from common.measuring.energy_meter import EnergyMeter, idle_watts
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
 from common.records import MAX_FINITE, Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry

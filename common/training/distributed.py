@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.command_line.own_host import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import Place
-from common.machine.meeting import settle_devices
+from common.machine.ranks import settle_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
 SILENT_BACKENDS = ("nccl",)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import Place, rank_device
-from common.machine.meeting import settle_devices
+from common.machine.ranks import settle_devices
 from common.measuring import device_use
 
 seen = local()
