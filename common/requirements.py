@@ -86,7 +86,7 @@ def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requireme
 
 def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     say, here, gpus, known = words.say, record.environment, record.environment.gpus, record.driver_gpus
-    number = len(gpus) or here.alike_cores
+    number = len(gpus) or here.cpu_cores
     threads, cores = here.cpu_cores, here.physical_cores
     if here.core_kinds:
         threads, cores = here.core_kinds[0].cores, here.core_kinds[0].physical_cores
@@ -105,7 +105,7 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         yield _judge(
             say("requirement.one_kind"),
             say("list.comma").join(kinds),
-            (len(kinds) > 1, "note", say("remedy.core_kinds", cores=number, kind=here.core_kinds[0].name)),
+            (len(kinds) > 1, "note", say("remedy.core_kinds", cores=here.alike_cores, kind=here.core_kinds[0].name)),
         )
     if known or gpus:
         hidden = record.cuda_visible_devices in ("", "-1")

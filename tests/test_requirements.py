@@ -100,7 +100,7 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (DEVICES, "note", machine(here={"cpu_cores": 4, "physical_cores": 2})),
         (DEVICES, "ok", machine(here={"cpu_cores": 4, "physical_cores": 4})),
         (DEVICES, "ok", machine(here={"cpu_cores": 2})),
-        (DEVICES, "warning", machine(here=HYBRID | {"core_kinds": [{"name": "P", "cores": 1}, SLOW]})),
+        (DEVICES, "note", machine(here=HYBRID | {"core_kinds": [{"name": "P", "cores": 4, "physical_cores": 2}, SLOW]})),
         (KINDS, "note", machine(here=HYBRID | {"core_kinds": [{"name": "P", "cores": 4}, SLOW]})),
         (KINDS, "ok", machine(here=HYBRID | {"core_kinds": [SLOW]})),
         (DEVICES, "warning", machine([gpu(0)])),
