@@ -51,7 +51,7 @@ class CoreWait:
     def losses(self) -> Losses:
         """Since the watch was made."""
         pairs = zip(self._before, _counters(), strict=True)
-        return Losses._make(None if None in pair else round(pair[1] - pair[0], 6) for pair in pairs)
+        return Losses._make(None if old is None or new is None else round(new - old, 6) for old, new in pairs)
 
 
 def _counters() -> Losses:
