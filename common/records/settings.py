@@ -16,7 +16,7 @@ from common.records.values import Count, FiniteFloat, Part, PositiveCount, Preci
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
-Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
+Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
 
 
 def has_option(torch: str, since: tuple[int, int]) -> bool:
@@ -30,7 +30,7 @@ class DdpOptions(Part):
     exchange: Exchange = setting(
         "ddp",
         group="ddp",
-        help="ddp: torch's class; others: built by hand, without torch's options (common/training/exchanges.py)",
+        help="ddp: torch's class; others: built by hand, without torch's options (lessons/)",
     )
     """`ddp` is torch's class; the others are the lab's own, which have none of its arguments."""
     find_unused_parameters: bool = setting(

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import Place, rank_device
-from common.machine.ranks import settle_devices
+from common.machine.meeting import settle_devices
 from common.measuring import device_use
 
 seen = local()
@@ -36,9 +36,9 @@ def met(monkeypatch):
         for rank, gpus in enumerate(views):
             seen.gpus = gpus
             of_torchrun = {"LOCAL_WORLD_SIZE": len(views), "WORLD_SIZE": len(views), "RANK": rank}
-            for name, value in {**of_torchrun, "LOCAL_RANK": 0 if virtual else rank}.items():
+            for name, value in of_torchrun.items():
                 monkeypatch.setenv(name, str(value))
-            places.append(rank_device("cuda"))
+            places.append(rank_device("cuda", 0 if virtual else rank))
         store = dist.HashStore()
 
         def settle(place: Place, gpus: list) -> None:

@@ -1,0 +1,42 @@
+"""Which GPUs the ranks of a run really have: they tell each other, before a backend is chosen.
+
+A rank that sees one GPU as its number 0 may share it with all others, or have it alone: Slurm's `--gpus-per-task`,
+slices of MIG and torchrun's `--virtual-local-rank` show each rank a GPU of its own. The GPUs' own identities decide.
+Tested with made-up identities; not seen on MIG, whose slices NCCL may refuse although they are different ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import torch
+import torch.distributed as dist
+
+from common.machine.devices import Place
+from common.records import joint_model
+
+
+def settle_devices(place: Place, store: dist.Store) -> None:
+    """Correct what `place` says of sharing, backend, models and numbers by what all ranks have put into the store.
+
+    All ranks call it. Blocks until each has, as long as the store's time limit allows.
+    """
+    if place.kind == "cpu":
+        return
+    own = {"host": socket.gethostname(), "gpu": _identity(place.first), "model": place.world.device_model}
+    store.set(f"device_{place.rank}", json.dumps(own))
+    found = [json.loads(store.get(f"device_{rank}")) for rank in range(place.world.processes)]
+    here = list(dict.fromkeys(one["gpu"] for one in found if one["host"] == own["host"]))
+    place.numbers[:] = [here.index(own["gpu"])]
+    place.world.shared = len({one["gpu"] for one in found}) < len(found)
+    place.world.backend = "gloo" if place.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
+    place.world.device_model = joint_model(one["model"] for one in found)
+
+
+def _identity(device: torch.device) -> str:
+    """The GPU's UUID, the same for all that see it under whatever number; else its host, slot and visible number."""
+    properties = torch.cuda.get_device_properties(device)
+    uuid = getattr(properties, "uuid", None)
+    return str(uuid) if uuid else f"{socket.gethostname()} {os.environ.get('CUDA_VISIBLE_DEVICES')} {device.index}"
