@@ -31,6 +31,8 @@ def _launch(method: TrainingMethod) -> str:
 
 LAUNCHES = {method.name: _launch(method) for method in METHODS.values()}
 SINGLE, DDP = LAUNCHES["single"], LAUNCHES["ddp"]
+NUMBERED_STEPS = tuple(launch for name, launch in LAUNCHES.items() if not METHODS[name].flags)
+"""Step 02, 03 and 04 as they are published."""
 WITHOUT_ANATOMY, QUIET = " --anatomy-steps 0", " --quiet"
 
 DDP_OPTIONS = (
@@ -93,6 +95,8 @@ class Campaign:
     """Comes before the first round: how many devices there are is read from the record that it writes."""
     gpu_round: tuple[str, ...] = ()
     """Further launches of a round, where the devices are GPUs."""
+    several_gpus_round: tuple[str, ...] = ()
+    """And where there are several of them."""
     newer_round: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Further launches, where torch is of this version or newer."""
     report: str = REPORT
@@ -125,7 +129,8 @@ class Campaign:
             "gpus": ",".join(map(str, range(devices))),
         }
         newer = tuple(template for template, since in self.newer_round.items() if has_option(here.torch, since))
-        templates = self.round + newer + (self.gpu_round if here.gpus else ())
+        of_gpus = self.gpu_round + (self.several_gpus_round if devices > 1 else ()) if here.gpus else ()
+        templates = self.round + newer + of_gpus
         return [startable(template.format(**values)) for template in templates]
 
     def rounds(self, here: Environment, chosen: Chosen, seed: int) -> Iterator[list[str]]:
@@ -140,13 +145,14 @@ class Campaign:
 CAMPAIGNS = {
     "lab": Campaign(
         purpose="one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
-        round=tuple(LAUNCHES.values()),
+        round=NUMBERED_STEPS,
         sizes={
             # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them
             # more where the GPU is quick.
             "cuda": Sizes("resnet50", batch=64, epochs=2, steps=40, min_samples=5120),
             "cpu": Sizes("resnet18", batch=16, epochs=3, steps=4),
         },
+        several_gpus_round=(LAUNCHES["dp_kept_threads"],),
         report=f"{REPORT} --lang both",
         later=WITHOUT_ANATOMY + QUIET,  # once is enough, and on CPU cores it takes longer than the epochs
         tolerance=3,
@@ -177,7 +183,7 @@ CAMPAIGNS = {
     ),
     "exercise": Campaign(
         purpose="the published exercise: its commands, with its sizes, on its four devices or as many as there are",
-        round=tuple(LAUNCHES.values()),
+        round=NUMBERED_STEPS,
         sizes={kind: Sizes("resnet50", batch=64, epochs=5) for kind in ("cuda", "cpu")},
         repeats=1,
         max_devices=4,

@@ -117,7 +117,10 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
         new_threads_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_threads_seconds")),
-        new_replicas_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_replicas_seconds")),
+        new_replicas_cost=median_of(
+            _differences(anatomy, "new_threads_seconds", "kept_replicas_seconds")
+            or _differences(anatomy, "kept_threads_seconds", "kept_replicas_seconds")  # threads kept in both
+        ),
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
         host_step=median_of(slowest.host_seconds.get("step", ())),
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
