@@ -181,7 +181,6 @@ def become_what_is_ordered(order: dict, of_rank: dict[str, str]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     for number, path in enumerate([order["stdout"], order["stderr"]], start=1):
         os.dup2(os.open(path, os.O_RDWR | os.O_APPEND), number)
-    os.closerange(3, 256)  # the server's; a new interpreter has none of them
     os.chdir(order["cwd"])
     signal.alarm(order["timeout"])  # ends the child, or the program that it may turn itself into
     if order.get("node"):
