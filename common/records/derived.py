@@ -15,24 +15,16 @@ def step_seconds(record: Record) -> list[float]:
     latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
     """
     steps: list[float] = []
-    first = 0
-    for epoch in record.epochs:
-        last = first + epoch.steps
-        ends = [
-            max(column) for column in zip(*(accumulate(r.step_seconds[first:last]) for r in record.ranks), strict=True)
-        ]
+    for part in record.epoch_slices:
+        ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
+        ends = [max(ends) for ends in ends_of_ranks]
         steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
-        first = last
     return steps
 
 
 def epoch_seconds(record: Record) -> list[float]:
     """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
-    seconds, first = [], 0
-    for epoch in record.epochs:
-        seconds.append(max(sum(r.step_seconds[first : first + epoch.steps]) for r in record.ranks))
-        first += epoch.steps
-    return seconds
+    return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
 
 
 def is_steady(record: Record) -> list[bool]:

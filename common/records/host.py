@@ -83,6 +83,11 @@ class Environment(Part):
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
 
     @property
+    def devices(self) -> int:
+        """GPUs; without any, CPU cores."""
+        return len(self.gpus) or self.cpu_cores
+
+    @property
     def alike_cores(self) -> int:
         """Cores that can stand in for so many devices of one kind, the fastest."""
         return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
@@ -118,12 +123,22 @@ class World(Part):
     """More devices asked for than there are CPU cores."""
 
     @property
+    def flags(self) -> list[str]:
+        """Those of the three that hold: what keeps this from being scaling."""
+        return [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(self, flag)]
+
+    @property
     def models(self) -> list[str]:
         """Each different model among the devices."""
         if self.device_kind == "cuda":
             return self.device_model.split(JOINED)
         cpu, _, kinds = self.device_model.removesuffix(")").rpartition(" (")
         return [f"{cpu} ({kind})" for kind in kinds.split(JOINED)] if JOINED in kinds else [self.device_model]
+
+    @property
+    def threads(self) -> int:
+        """Threads that the run keeps busy: one for each GPU, or all those of its CPU devices."""
+        return self.devices * (self.threads_per_device if self.device_kind == "cpu" else 1)
 
     @property
     def has_unlike_devices(self) -> bool:

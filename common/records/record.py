@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from pydantic import model_validator
@@ -53,6 +53,17 @@ class Record(Part):
     epochs: Many[Epoch] = []
     ranks: Many[RankTrace] = []
     anatomy: Anatomy | None = None
+
+    @property
+    def epoch_slices(self) -> list[slice]:
+        """Of the lists with an entry a step, the part of each epoch."""
+        ends = accumulate(epoch.steps for epoch in self.epochs)
+        return [slice(end - epoch.steps, end) for end, epoch in zip(ends, self.epochs, strict=True)]
+
+    @property
+    def failed_parity(self) -> bool:
+        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
+        return self.parity is not None and self.parity.outcome == "failed"
 
     @model_validator(mode="after")
     def _names_unlike_devices(self) -> Record:
