@@ -173,6 +173,9 @@ class MeasuredRun:
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
+        # It holds this run, which holds it and the loader: whatever is left of such a circle when the interpreter ends
+        # waits there for the loader's workers, five seconds for each.
+        del self._epoch
         training.loader.first_batch = 0
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)

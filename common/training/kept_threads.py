@@ -1,0 +1,48 @@
+"""DataParallel whose threads are kept from step to step, one for each device.
+
+torch's own starts a new thread for each replica in every forward pass. On GPUs cuDNN plans a convolution anew the first
+time that a thread meets it, so that each step pays for all plans again: docs/why.md has what that costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class DeviceThreads:
+    """A thread for each device, which ends with this object."""
+
+    def __init__(self, devices: int) -> None:
+        self._threads = [
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) for _ in range(devices)
+        ]
+
+    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
+        """`function` of the first of each argument in the first device's thread, and so on, all at once."""
+        calls = zip(self._threads, *arguments, strict=False)  # a batch can be too small for all devices
+        running = [thread.submit(function, *own) for thread, *own in calls]
+        return [future.result() for future in running]
+
+
+class KeptThreadsDataParallel(nn.DataParallel):
+    """`nn.DataParallel`, but for its threads. Outputs and gradients are the same to the last bit."""
+
+    def __init__(self, module: nn.Module, device_ids: Sequence[int]) -> None:
+        super().__init__(module, device_ids=device_ids)
+        self._threads = DeviceThreads(len(self.device_ids))
+
+    def parallel_apply(self, replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
+        """Run every replica on its part, each in its device's thread."""
+        with_gradient = torch.is_grad_enabled()  # known to this thread alone, as the current streams are
+        streams = [torch.cuda.current_stream(device) for device in self.device_ids]
+
+        def forward(replica: nn.Module, args: tuple, kwarg: dict, stream: torch.cuda.Stream) -> Tensor:
+            with torch.set_grad_enabled(with_gradient), torch.cuda.stream(stream):  # which makes its device current
+                return replica(*args, **kwarg)
+
+        return self._threads.map(forward, replicas, inputs, kwargs, streams)
