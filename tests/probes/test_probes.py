@@ -114,7 +114,7 @@ def test_the_median_forgets_one_slow_repeat(monkeypatch):
     monkeypatch.setattr(compute, "WARM_UP_SECONDS", 0.0)
     monkeypatch.setattr(compute, "REPEATS", (5, 5))
     naps = iter([0.01, 0.01, 0.2, 0.01, 0.01, 0.01])
-    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute._place("cpu", 0)) < 0.1
+    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute.probed_device(0)) < 0.1
 
 
 # ------------------------------------------------------------------------------------------------ the exchange

@@ -1,7 +1,8 @@
-"""Watches GPUs while they train: clock, temperature, what slows them, who else is there, and this process's memory.
+"""Whole GPUs while they train: clock, temperature, what slows them, who else is there, memory, energy and power.
 
 A slow run has its reasons outside the program, too: a GPU at its power cap, a hot one, somebody else's job on it. These
-readings stand in the record beside the times that they explain.
+readings stand in the record beside the times that they explain. GPUs are named by their CUDA indices, as torch counts
+them; one that NVML does not know, or that has no such reading, is left out.
 """
 
 from __future__ import annotations
@@ -9,13 +10,30 @@ from __future__ import annotations
 import os
 import statistics
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 
-from common.machine.nvml import THROTTLE_REASONS, NvmlGpu, open_nvml
+from common.machine.nvml import THROTTLE_REASONS, Nvml, NvmlGpu, open_nvml
 from common.records import GpuHealth
+
+
+def idle_watts(indices: Iterable[int]) -> dict[int, float]:
+    """Power of these GPUs at this moment: of idle ones, if it is asked for before anything runs."""
+    return _read(indices, NvmlGpu.power_watts)
+
+
+class EnergyMeter:
+    """Energy that whole GPUs draw from the making of the meter until it is read, by NVML's own counter."""
+
+    def __init__(self, indices: Iterable[int]) -> None:
+        self._before = _read(indices, NvmlGpu.energy_joules)
+
+    def joules(self) -> dict[int, float]:
+        """Since the meter was made."""
+        after = _read(self._before, NvmlGpu.energy_joules)
+        return {index: joules - self._before[index] for index, joules in after.items()}
 
 
 @dataclass
@@ -50,8 +68,8 @@ class GpuSampler:
     """
 
     def __init__(self, indices: Iterable[int], run_pids: Iterable[int] = (), interval_seconds: float = 1.0) -> None:
-        """`indices`: CUDA indices, as torch counts them. `run_pids`: the run's other processes, if they share a GPU."""
-        self._indices = sorted(set(indices))
+        """`run_pids`: the run's other processes, if they share a GPU."""
+        self._indices = set(indices)
         self._pid = os.getpid()
         self._run_pids = {self._pid, *run_pids}
         self._interval = interval_seconds
@@ -71,7 +89,7 @@ class GpuSampler:
             self._thread.join(timeout=5)  # a driver that hangs must not hang the run
 
     def health(self, index: int) -> GpuHealth | None:
-        """What was seen of the GPU with this CUDA index; None where NVML does not know it."""
+        """What was seen of this GPU; None where NVML does not know it."""
         readings = self._readings.get(index)
         return readings.health() if readings and readings.clocks else None
 
@@ -82,10 +100,7 @@ class GpuSampler:
 
     def _watch(self) -> None:
         with open_nvml() as nvml:
-            if nvml is None:
-                return
-            found = {index: nvml.gpu_of_torch(torch.cuda.get_device_properties(index)) for index in self._indices}
-            gpus = {index: gpu for index, gpu in found.items() if gpu is not None}
+            gpus = _gpus(nvml, self._indices)
             while gpus:
                 for index, gpu in gpus.items():
                     self._sample(gpu, self._readings.setdefault(index, _Readings()))
@@ -105,3 +120,17 @@ class GpuSampler:
 
 def _peak(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _read(indices: Iterable[int], reading: Callable[[NvmlGpu], float | None]) -> dict[int, float]:
+    if not indices:
+        return {}
+    with open_nvml() as nvml:
+        values = {index: reading(gpu) for index, gpu in _gpus(nvml, indices).items()}
+    return {index: value for index, value in values.items() if value is not None}
+
+
+def _gpus(nvml: Nvml | None, indices: Iterable[int]) -> dict[int, NvmlGpu]:
+    """Those that NVML knows."""
+    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml else {}
+    return {index: gpu for index, gpu in known.items() if gpu is not None}
