@@ -45,7 +45,7 @@ from common.machine import devices
 from common.machine.devices import Place
 from common.machine.ranks import barrier, of_torchrun
 from common.measuring.clocks import StepClock
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
 from common.training.data_parallel import EmulatedDataParallel

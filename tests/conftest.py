@@ -1,6 +1,7 @@
 """What the tests share: the scripts as subprocesses, and one small run of each of them."""
 
 import fcntl
+import gc
 import json
 import os
 import pickle
@@ -38,6 +39,11 @@ LEARNING = [*SMALL, "--lr", "0.02"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What all processes would wait for comes first, while each has something else to do."""
     items.sort(key=lambda item: item.path.name != "test_document_figures.py")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: no collection of garbage goes through it, and pytest makes many."""
+    gc.freeze()
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -84,8 +84,14 @@ class Sizes:
         return startable(METHODS[method].command(words + samples, devices)) + flags
 
 
+def _each_step(here: Environment) -> list[tuple[Method, str]]:
+    """Step 02, 03 and 04 as they are published."""
+    return [(name, "") for name, method in METHODS.items() if not method.flags]
+
+
 def _each_method(here: Environment) -> list[tuple[Method, str]]:
-    return [(method, "") for method in METHODS]
+    """And, on several GPUs, DataParallel with kept threads."""
+    return _each_step(here) + ([("dp_kept_threads", "")] if len(here.gpus) > 1 else [])
 
 
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
@@ -206,6 +212,7 @@ CAMPAIGNS = {
         "the published exercise: its commands, with its sizes, on its four devices or as many as there are",
         sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
         check=CHECK,
+        launches=_each_step,
         repeats=1,
         max_devices=4,
     ),

@@ -45,7 +45,7 @@ def next_command(record: Record) -> str:
         return f"python {shlex.join(['05_performance_comparison.py', *arguments])}"
     per_device = record.config.per_device_batch_size
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
-    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--accumulation-steps", *run_specific)
+    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--threads", "--accumulation-steps", *run_specific)
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
     devices = record.world.devices if own.is_parallel else default_count(record.environment)

@@ -24,6 +24,9 @@ class TrainingOptions(BaseModel):
     gpus: str | None = None
     """Device numbers, `0,1,2,3`; step 03 alone has this flag."""
 
+    threads: Literal["new", "kept"] = "new"
+    """Of DataParallel's forward passes; step 03 alone has this flag."""
+
     batch_size: int = setting(64, gt=0, group="work", metavar="SAMPLES", after="model", help="{batch_size}")
     """Samples in one optimizer step of one process: the global batch in 02 and 03, that of one rank in 04."""
     amp: bool = setting(

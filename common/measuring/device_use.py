@@ -8,7 +8,7 @@ import torch
 
 from common.machine import devices
 from common.machine.devices import Place
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 from common.records import DeviceMemory, DeviceUse
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from common.machine.devices import Place
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 from common.records import DeviceMemory, StaticMemory
 
 

@@ -13,7 +13,7 @@ import torch
 
 from common.machine.devices import Place, has_tf32, listed_devices, one_device
 from common.measuring.clocks import StepClock
-from common.records import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
+from common.records import Copy, MatmulRate, MemoryRate, Precision
 
 MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 MEMORY_BYTES = 512 * 2**20
@@ -58,7 +58,7 @@ def _matmul_rate(place: Place, precision: Precision, sizes: Sequence[int]) -> Ma
         left, right = (torch.randn(size, size, device=place.first).to(DTYPES[precision]) for _ in range(2))
         product = torch.empty_like(left)
         seconds = median_seconds(lambda: torch.mm(left, right, out=product), place)  # noqa: B023
-        rates.append(MatmulRate(device_model=_model(place), precision=precision, size=size, seconds=seconds))
+        rates.append(MatmulRate(device_model=place.world.device_model, precision=precision, size=size, seconds=seconds))
         if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
             break
     return max(rates, key=lambda rate: rate.flops_per_second)
@@ -71,7 +71,7 @@ def memory_rates(rank: int = 0, size_bytes: int = MEMORY_BYTES) -> list[MemoryRa
         source = torch.ones(size_bytes, dtype=torch.uint8, device=place.first)
         target = torch.empty_like(source)
         seconds = median_seconds(lambda: target.copy_(source), place)  # noqa: B023
-        rates.append(MemoryRate(device_model=_model(place), bytes=size_bytes, seconds=seconds))
+        rates.append(MemoryRate(device_model=place.world.device_model, bytes=size_bytes, seconds=seconds))
     return rates
 
 
@@ -87,7 +87,7 @@ def _copy(source: int | None, destination: int, size_bytes: int) -> Copy:
     given = pattern.pin_memory() if source is None else pattern.cuda(source)
     received = torch.zeros(size_bytes // 4, dtype=torch.int32, device=f"cuda:{destination}")
     # torch queues a copy between two GPUs on the one that sends.
-    place = _place("cuda", destination if source is None else source)
+    place = probed_device(destination if source is None else source)
     seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), place)
     torch.cuda.synchronize(destination)
     # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
@@ -114,17 +114,16 @@ def median_seconds(action: Callable[[], object], place: Place) -> float:
     return median(clock.finish().steps)
 
 
-def _place(kind: DeviceKind, index: int) -> Place:
-    return listed_devices("cuda", str(index)) if kind == "cuda" else one_device("cpu")
+def probed_device(number: int) -> Place:
+    """For a probe's process or thread of this number: its GPU, or one CPU core. More than there are GPUs share them."""
+    if not torch.cuda.is_available():
+        return one_device("cpu")
+    return listed_devices("cuda", str(number % torch.cuda.device_count()))
 
 
 def _models() -> list[Place]:
-    """One device of each model: GPUs of one model are alike, and so are cores."""
+    """One device of each model: GPUs of one model are alike, and so are cores of one kind."""
     if not torch.cuda.is_available():
-        return [_place("cpu", 0)]
+        return [probed_device(0)]
     first = {torch.cuda.get_device_name(index): index for index in reversed(range(torch.cuda.device_count()))}
-    return [_place("cuda", index) for index in sorted(first.values())]
-
-
-def _model(place: Place) -> str:
-    return place.world.device_model
+    return [probed_device(index) for index in sorted(first.values())]

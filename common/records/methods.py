@@ -77,6 +77,9 @@ METHODS: dict[str, TrainingMethod] = {
         TrainingMethod("single", "02", "02_baseline_single_gpu.py", "#6f7782", "#a5aeb9", "s"),
         TrainingMethod("dp", "03", "03_dataparallel_training.py", "#d55e00", "#f08a3c", "^", "DP", "DataParallel",
                        devices_flag="--gpus"),
+        TrainingMethod("dp_kept_threads", "03", "03_dataparallel_training.py", "#009e73", "#4fd1a8", "D",
+                       "DP, kept threads", "DataParallel with kept threads", flags="--threads kept",
+                       devices_flag="--gpus"),
         TrainingMethod("ddp", "04", "04_ddp_training.py", "#0072b2", "#56b0ec", "o", "DDP", "DistributedDataParallel",
                        launcher="torchrun", devices_flag="--nproc_per_node", synchronises_gradients=True),
     )

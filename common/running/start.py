@@ -25,9 +25,13 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
         parser = training_parser(method, description, BATCH_SIZE[method])
         if method == "dp":
             parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
+            said = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
+            parser.add_argument("--threads", choices=["new", "kept"], default="new", help=said)
         if method == "ddp":
             add_ddp_options(parser)
         options = parser.read()
+        if options.threads == "kept":
+            options = options.model_copy(update={"method": "dp_kept_threads"})
         prepare_workers()
         if method == "ddp":
             _train_ranks(train, options)

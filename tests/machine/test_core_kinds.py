@@ -100,7 +100,7 @@ def test_ranks_count_together(machine, monkeypatch):
     ranks = {"LOCAL_WORLD_SIZE": 9, "WORLD_SIZE": 9, "RANK": 0, "LOCAL_RANK": 0}
     for name, value in ranks.items():
         monkeypatch.setenv(name, str(value))
-    assert devices.rank_device("cpu").world.has_unlike_devices
+    assert devices.rank_device("cpu", 0).world.has_unlike_devices
 
 
 def test_a_process_that_may_use_slow_cores_alone_says_so(machine):

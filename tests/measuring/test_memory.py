@@ -6,7 +6,7 @@ import torch
 from factories import make_place
 
 from common.measuring import memory
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 
 
 def resident(mebibytes: int) -> mmap.mmap:

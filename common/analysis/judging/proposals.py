@@ -17,11 +17,6 @@ from common.records import (
 )
 
 
-def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
-    """How torchrun starts so many ranks on the machine of a record."""
-    return METHODS["ddp"].starter(devices, own_address(record, checks))
-
-
 def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:
     """The address by which torchrun finds the machine of a record; empty where its name will do.
 
@@ -29,8 +24,8 @@ def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:
     minutes.
     """
     here = machine_of(record.environment)
-    found = [check.own_name_found for check in checks if machine_of(check.environment) == here]
-    return "127.0.0.1" if found and found[-1] is False else ""
+    finds_itself = [check.own_name_found for check in checks if machine_of(check.environment) == here]
+    return "127.0.0.1" if finds_itself and finds_itself[-1] is False else ""
 
 
 def training_command(
