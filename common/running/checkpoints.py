@@ -21,7 +21,8 @@ from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
 from common.machine.devices import Place
-from common.machine.ranks import from_rank_0, gathered
+from common.machine.ranks import barrier, from_rank_0, gathered
+from common.measuring.clocks import StepClock
 from common.records.disk import check_writable
 from common.records.files import write_whole
 from common.running.interruptions import signals_wait
@@ -50,15 +51,21 @@ class Checkpoints:
     def __init__(self, options: TrainingOptions, place: Place) -> None:
         self._folder, self._every, self._place = options.checkpoint_dir, options.checkpoint_every, place
 
-    def is_due(self, step: int, last: bool) -> bool:
-        """Whether one is to be written after this step of an epoch."""
-        return bool(self._folder) and (last or (self._every is not None and step % self._every == 0))
-
-    def write(self, training: Training, epoch: int, steps_done: int) -> str | None:
-        """Write one, whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps.
+    def after_step(self, training: Training, epoch: int, step: int, clock: StepClock) -> str | None:
+        """Write one if it is due after this step of an epoch, off the clock.
 
         All ranks call it, rank 0 writes. Returns what went wrong: hours of training are worth more than a checkpoint.
         """
+        last = step == training.steps_per_epoch
+        if self._folder is None or not (last or (self._every is not None and step % self._every == 0)):
+            return None
+        with clock.paused():
+            problem = self._write(training, *((epoch + 1, 0) if last else (epoch, step)))
+            barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+        return problem
+
+    def _write(self, training: Training, epoch: int, steps_done: int) -> str | None:
+        """Whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps."""
         random = gathered(_random_state(self._place))
         if self._place.rank != 0 or self._folder is None:
             return None

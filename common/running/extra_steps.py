@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from common.console import screen
+from common.console.screen import TrainingProgress
 from common.examining import experiments, traces
 from common.machine.devices import Place
 from common.records import Anatomy, Record
@@ -21,12 +22,26 @@ class AnatomyError(Exception):
         self.record = record
 
 
-def take_apart(training: Training, place: Place, steps: int, recorder: Recorder, advance: Callable[[], object]) -> None:
-    """Enter into the record where a step goes, or why that is not known. Raises `AnatomyError` among several ranks."""
+def take_apart(
+    training: Training,
+    place: Place,
+    steps: int,
+    recorder: Recorder,
+    progress: TrainingProgress,
+    words: Sentences,
+    step_seconds: float | None,
+) -> None:
+    """Enter into the record where a step goes, or why that is not known, and say so.
+
+    `step_seconds` of a measured step tell how long it takes. Raises `AnatomyError` among several ranks.
+    """
+    count = experiments.step_count(training.model, steps, place.kind == "cuda")
+    progress.line(screen.anatomy_line(count, step_seconds, words))
+    progress.phase(words.say("progress.apart"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
     measured = recorder.record_of_all_ranks() if place.world.processes > 1 else None
     try:
-        for known in experiments.dissect(training, place, steps, advance):
+        for known in experiments.dissect(training, place, steps, progress.advance):
             recorder.anatomy = known
     except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
         who = f"rank {place.rank}: " if measured else ""
@@ -35,6 +50,8 @@ def take_apart(training: Training, place: Place, steps: int, recorder: Recorder,
         experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
         if measured:
             raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
+    if recorder.anatomy and recorder.anatomy.note:
+        progress.line(screen.warning(words.say("progress.not_apart", note=recorder.anatomy.note)))
 
 
 def trace(training: Training, place: Place, results_dir: Path, run_id: str, words: Sentences) -> str:

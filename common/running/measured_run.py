@@ -18,7 +18,7 @@ from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.streams import tell
 from common.console import screen
 from common.console.plan import show_plan
-from common.examining import experiments, parity
+from common.examining import parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
@@ -153,12 +153,7 @@ class MeasuredRun:
         asked = self.options.anatomy_steps
         steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
         if steps:
-            count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
-            self.progress.line(screen.anatomy_line(count, self._step_seconds, self.words))
-            self.progress.phase(self.words.say("progress.apart"), count)
-            take_apart(training, self.place, steps, self.recorder, self.progress.advance)
-            if self.recorder.anatomy and self.recorder.anatomy.note:
-                self._warn("progress.not_apart", note=self.recorder.anatomy.note)
+            take_apart(training, self.place, steps, self.recorder, self.progress, self.words, self._step_seconds)
         if self.options.trace:
             text = trace(training, self.place, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
@@ -198,16 +193,10 @@ class MeasuredRun:
         self._scalars.close()
 
     def _after_step(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar, and write a checkpoint where one is due, off the clock. `done`: before this run took it up."""
+        """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
         interrupt_if_unheard()
         self.progress.advance()
-        step = done + steps
-        last = step == self._training.steps_per_epoch
-        if not self._checkpoints.is_due(step, last):
-            return
-        with self._clock.paused():
-            problem = self._checkpoints.write(self._training, *((epoch + 1, 0) if last else (epoch, step)))
-            barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+        problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
             text = self.words.say("progress.no_checkpoint", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class DeviceThreads:
@@ -38,11 +38,13 @@ class KeptThreadsDataParallel(nn.DataParallel):
 
     def parallel_apply(self, replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
         """Run every replica on its part, each in its device's thread."""
-        with_gradient = torch.is_grad_enabled()  # known to this thread alone, as the current streams are
-        streams = [torch.cuda.current_stream(device) for device in self.device_ids]
+        # All of these are known to the calling thread alone. torch's own forgets autocast's dtype.
+        with_gradient, autocast = torch.is_grad_enabled(), torch.is_autocast_enabled("cuda")
+        dtype, streams = torch.get_autocast_dtype("cuda"), [torch.cuda.current_stream(i) for i in self.device_ids]
 
-        def forward(replica: nn.Module, args: tuple, kwarg: dict, stream: torch.cuda.Stream) -> Tensor:
-            with torch.set_grad_enabled(with_gradient), torch.cuda.stream(stream):  # which makes its device current
+        def forward(replica: nn.Module, args: tuple, kwarg: dict, stream: torch.cuda.Stream) -> Any:
+            grad, cast = torch.set_grad_enabled(with_gradient), torch.autocast("cuda", dtype, enabled=autocast)
+            with grad, cast, torch.cuda.stream(stream):  # whose device becomes the current one
                 return replica(*args, **kwarg)
 
         return self._threads.map(forward, replicas, inputs, kwargs, streams)

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 import torch
+from conftest import ROOT
 from factories import make_config, small_classifier
 from torch import nn
 
@@ -128,3 +129,9 @@ def test_an_error_in_a_replica_reaches_the_caller():
 
     with pytest.raises(ValueError, match="planted"):
         EmulatedDataParallel(small_classifier(None, Broken()), range(2))(samples()[0])
+
+
+def test_the_snippet_of_kept_threads_is_the_labs_own_code():
+    source = (ROOT / "common" / "training" / "kept_threads.py").read_text()
+    classes = source[source.index("class DeviceThreads") :].rstrip()
+    assert f"\n\n\n{classes}\n```" in (ROOT / "docs" / "why.md").read_text()
