@@ -107,7 +107,7 @@ def another_host(e: Example, before: Example) -> Claims:
 
 @of("h100x2-crossover")
 def batches(e: Example) -> Claims:
-    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
     met = number(measured_crossing(series).batch)
@@ -134,7 +134,7 @@ def batches(e: Example) -> Claims:
 
 @of("h200x2-crossover")
 def batches_of_h200s(e: Example) -> Claims:
-    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "

@@ -8,11 +8,12 @@ import json
 import pytest
 from conftest import ROOT
 
-from common.analysis.judging.judgement import judge
+from common.analysis.judging.reasons import wrapper_commands
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.judgement import judge
 from common.command_line.commands import next_command
 from common.records import METHODS, Record, TrainingMethod
 from common.sentences import LANGUAGES, sentences
@@ -97,7 +98,7 @@ def test_every_language_has_its_name(records, language):
 
 def test_commands_name_its_flag(records, monkeypatch):
     judgement = judge(read_folder(records))
-    commands = " ".join(command for part in judgement.groups for command in part.why.wrapper.commands)
+    commands = " ".join(command for part in judgement.groups for command in wrapper_commands(part.group))
     assert "03_dataparallel_training.py" in commands
     assert "--gpus 0 --keep-threads" in commands
     monkeypatch.setattr("sys.argv", ["03_dataparallel_training.py", "--batch-size", "128", "--gpus", "0,1"])

@@ -9,8 +9,8 @@ from analysis.factories import make_environment_record
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
-from common.analysis.judging.checking import Check
-from common.analysis.judging.run_checks import check_run
+from common.analysis.judging.row_checks import check_run
+from common.analysis.judging.run_checks import Check
 from common.analysis.page.wording import Wording
 from common.analysis.reading.runs import summarise
 from common.records import Probes, Record

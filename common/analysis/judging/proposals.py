@@ -21,8 +21,8 @@ def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) 
     """How torchrun starts so many ranks on the machine of a record: with an address where the newest of step 01's
     `checks` there says that the host does not find itself by its name, for which torchrun would wait for minutes."""
     here = machine_of(record.environment)
-    found = [check.own_name_found for check in checks if machine_of(check.environment) == here]
-    address = "--local-addr=127.0.0.1 " if found and found[-1] is False else ""
+    finds_itself = [check.own_name_found for check in checks if machine_of(check.environment) == here]
+    address = "--local-addr=127.0.0.1 " if finds_itself and finds_itself[-1] is False else ""
     return f"torchrun --standalone {address}--nproc_per_node={devices}"
 
 

@@ -11,7 +11,7 @@ from analysis.views import WORDS, groups_of, rows_of, said, tables_of
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.speedup import paired_runs
-from common.analysis.judging.headline import headline
+from common.analysis.sections.headline import headline
 from common.records import DdpOptions, Launch
 
 SECONDS = {"single": 0.5, "dp": 0.8, "ddp": 0.6}

@@ -15,21 +15,19 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
-from common.analysis.judging import judgement
-from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
-from common.content.messages import message
+from common.analysis.sections import judgement
+from common.analysis.sections.judgement import judge
+from common.content import message
 from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [
-    ANALYSIS,
-    *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "measuring", "machine")),
-]
+OTHERS = ("content", "faults", "command_line", "console", "running", "measuring", "machine")
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"message", "Message", "say", "text", "answer"}
 
