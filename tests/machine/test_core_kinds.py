@@ -111,7 +111,7 @@ def test_a_process_that_may_use_slow_cores_alone_says_so(machine):
 
 def test_the_record_holds_the_kinds_and_all_cores_though_a_run_keeps_to_some(machine):
     machine(INTEL)
-    one_device("cpu")
+    devices.one_device("cpu")
     found = describe()
     assert (found.cpu_cores, found.physical_cores, found.alike_cores) == (12, 8, 8)
     kinds = [(kind.name, kind.cores, kind.physical_cores) for kind in found.core_kinds]
