@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
+from conftest import SMALL, TWO_RANKS, environment, planted, records_in, run_script
 from factories import make_place
 
 from common.hangs import hang_watch
@@ -42,7 +42,7 @@ def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     script = planted(tmp_path, DDP, AT_STEP_6 + STOPS)
     arguments = [*SMALL, "--batch-size", 8, "--timeout", 10, "--results-dir", tmp_path / "results"]
     env = environment(TMPDIR=str(tmp_path))
-    process = run_script(script, *arguments, env=env, ranks=2, torchrun=RANKS_OF_TORCHRUN)
+    process = run_script(script, *arguments, env=env, ranks=2, torchrun=TWO_RANKS)
     assert process.returncode == 1
     last = process.stderr.rstrip().splitlines()[-1]
     line = script.read_text()[: script.read_text().index("os.kill(")].count("\n") + 1

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import AFRESH, ROOT, SMALL, environment, planted, records_in, run_script
+from conftest import ROOT, SMALL, SQUEEZENET, environment, planted, records_in, run_script
 
 from common.command_line.own_host import check_interfaces
 from common.errors import UsageError
@@ -28,7 +28,7 @@ def assert_named(done, tmp_path: Path, *said: str) -> None:
 
 def test_open_files(tmp_path):
     """In a new interpreter: how many files it may open decides whether this process or a worker runs into the limit."""
-    arguments = [*AFRESH, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results"]
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results"]
     shell = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, SINGLE, *map(str, arguments)]
     done = subprocess.run(shell, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
     assert_named(done, tmp_path, "ulimit -n", "--workers")

@@ -8,11 +8,12 @@ from common.analysis.comparing.ladder_rungs import Ladder, Rung
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import ratio_cell
-from common.analysis.judging.proposals import torchrun
+from common.analysis.judging.proposals import own_address
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Message, Section, Table, columns, message
+from common.records import METHODS
 
 LEAST_FALL = 0.9
 """The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""
@@ -96,5 +97,5 @@ def _with_all_devices(row: Row, command: str) -> str:
     host = row.record.environment
     devices = len(host.gpus) or min(host.alike_cores, 4)
     script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
-    ranks = torchrun(devices, row.record, row.tables.probed)
-    return command.replace(f"python {script}", f"{ranks} {script.replace('02_baseline_single_gpu', '04_ddp_training')}")
+    arguments = command.partition(f"{script} ")[2]
+    return METHODS["ddp"].command(arguments, devices, address=own_address(row.record, row.tables.probed))
