@@ -11,8 +11,7 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
 
-from common.command_line.flags import training_parser
-from common.command_line.options import TrainingOptions
+from common.command_line.options import TrainingOptions, training_parser
 from common.command_line.parser import start
 from common.machine.workers import prepare_workers
 

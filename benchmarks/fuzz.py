@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import add_ddp_options, training_parser
 from common.errors import UsageError
 
 ROOT = Path(__file__).parents[1]

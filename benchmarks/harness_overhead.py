@@ -34,7 +34,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.analysis.statistics.estimates import Estimate, paired_ratio
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import add_ddp_options, training_parser
 from common.command_line.parser import Parser, positive_int, start
 from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import SCHEMA_VERSION, Count, Part, Seconds, Texts
+from common.records.values import SCHEMA_VERSION, Count, RecordModel, Seconds, Texts
 
 FaultName = Literal[
     "without_torchrun",
@@ -48,7 +48,7 @@ FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control",
 """What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
 
 
-class FaultRecord(Part):
+class FaultRecord(RecordModel):
     """One fault, caused on purpose: what it looked like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"

@@ -1,8 +1,9 @@
-"""Where a run took place."""
+"""Where a run took place: the host with an anonymous identity of its machine, and the devices taken together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Literal
 
 from common.records.values import (
@@ -10,19 +11,24 @@ from common.records.values import (
     Bytes,
     Count,
     DeviceKind,
-    Many,
-    Part,
+    FailFastList,
     PositiveCount,
     PositiveSeconds,
+    RecordModel,
     Seconds,
     Whole,
 )
 
 JOINED = " + "
 """Between the models of unlike devices."""
+SALT = "DataParallel lab, which machine: "
+"""So that a hash of this lab can be compared with no other list of hashes."""
+DIGITS = 12
+BY_NAME = "by-name-"
+"""Begins an identity that rests on the host's name."""
 
 
-class Gpu(Part):
+class Gpu(RecordModel):
     """One GPU as driver and torch describe it; None where NVML or torch cannot tell."""
 
     index: Count
@@ -37,7 +43,7 @@ class Gpu(Part):
     """Active NVLink links of this GPU."""
 
 
-class Environment(Part):
+class Environment(RecordModel):
     """Software and hardware of one host."""
 
     hostname: str
@@ -67,9 +73,37 @@ class Environment(Part):
     """Of the host, or what the control group allows of it."""
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
-    gpus: Many[Gpu] = []
+    gpus: FailFastList[Gpu] = []
     variables: str = ""
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
+
+
+def machine_of_gpus(uuids: Iterable[str]) -> str:
+    """A machine's identity by all of its GPUs, in whatever order."""
+    return _hash("gpus", *sorted(uuids))
+
+
+def machine_of_host(id: str, cpu_model: str) -> str:
+    """A machine's identity by an id of the system, and by its CPU: copies of one virtual machine may have one id."""
+    return _hash("host", id, cpu_model)
+
+
+def machine_of(environment: Environment) -> str:
+    """The identity that a record has. Of an older one that has none, the same is computed by the UUIDs of its GPUs;
+    without these by its name, processor and GPU models, and begins with `BY_NAME`."""
+    if environment.machine:
+        return environment.machine
+    uuids = [gpu.uuid for gpu in environment.gpus]
+    if uuids and all(uuids):
+        return machine_of_gpus(filter(None, uuids))
+    names = (gpu.name for gpu in environment.gpus)
+    return BY_NAME + _hash(
+        "name", environment.hostname, environment.cpu_model, str(environment.cpu_cores), *sorted(names)
+    )
+
+
+def _hash(*parts: str) -> str:
+    return sha256((SALT + "\n".join(parts)).encode(errors="surrogatepass")).hexdigest()[:DIGITS]
 
 
 def joint_model(names: Iterable[str]) -> str:
@@ -77,7 +111,7 @@ def joint_model(names: Iterable[str]) -> str:
     return JOINED.join(dict.fromkeys(names))
 
 
-class World(Part):
+class World(RecordModel):
     """The devices of a run taken together."""
 
     device_kind: DeviceKind
@@ -111,7 +145,7 @@ class World(Part):
         return len(self.models) > 1
 
 
-class Requirement(Part):
+class Requirement(RecordModel):
     """One thing that the lab needs of the machine."""
 
     name: str

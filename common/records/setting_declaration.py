@@ -60,9 +60,10 @@ class Setting:
     """The first version of torch that has it."""
 
 
-def setting(default: Any = PydanticUndefined, *, gt: float | None = None, **declared: Any) -> Any:
-    """A field of a model with the declaration of a setting: `setting(False, help="…")`."""
-    return Field(default, gt=gt, json_schema_extra={"setting": Setting(**declared)})  # type: ignore[dict-item]
+def setting(default: Any = PydanticUndefined, help: str = "", gt: float | None = None, **declared: Any) -> Any:
+    """A field of a model with the declaration of a setting: `setting(False, "what --help says of it")`."""
+    extra: Any = {"setting": Setting(help=help, **declared)}
+    return Field(default, gt=gt, json_schema_extra=extra)
 
 
 def settings_of(model: type[BaseModel]) -> dict[str, Setting]:

@@ -16,7 +16,7 @@ from common.campaigns.launches import CAMPAIGNS, Chosen
 from common.campaigns.orders import drawn_orders
 from common.campaigns.past import Past
 from common.campaigns.steering import rehearsed
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import add_ddp_options, training_parser
 from common.records import Environment
 
 GPU = {"index": 0, "name": "GPU"}

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from common.command_line.commands import next_command
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import add_ddp_options, training_parser
 from common.errors import UsageError
 from common.records import Record
 
