@@ -86,17 +86,27 @@ def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requireme
 
 def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     say, here, gpus, known = words.say, record.environment, record.environment.gpus, record.driver_gpus
-    number = len(gpus) or here.cpu_cores
+    number = len(gpus) or here.alike_cores
+    threads, cores = here.cpu_cores, here.physical_cores
+    if here.core_kinds:
+        threads, cores = here.core_kinds[0].cores, here.core_kinds[0].physical_cores
     yield _judge(
         say("requirement.devices"),
         words.counted(number, "place.gpu" if gpus else "place.core"),
         (number < 2, "warning", say("remedy.one_device")),
         (
-            not gpus and here.physical_cores is not None and here.physical_cores < here.cpu_cores,
+            not gpus and cores is not None and cores < threads,
             "note",
-            say("remedy.siblings", threads=here.cpu_cores, cores=here.physical_cores),
+            say("remedy.siblings", threads=threads, cores=cores),
         ),
     )
+    if here.core_kinds and not gpus:
+        kinds = [say("place.models", count=kind.cores, model=kind.name) for kind in here.core_kinds]
+        yield _judge(
+            say("requirement.one_kind"),
+            say("list.comma").join(kinds),
+            (len(kinds) > 1, "note", say("remedy.core_kinds", cores=number, kind=here.core_kinds[0].name)),
+        )
     if known or gpus:
         hidden = record.cuda_visible_devices in ("", "-1")
         yield _judge(

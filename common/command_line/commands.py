@@ -60,7 +60,7 @@ def next_command(record: Record) -> str:
 
 def default_count(environment: Environment) -> int:
     """Devices that a first comparison uses: all GPUs; of CPU cores at most four, the published number of GPUs."""
-    return len(environment.gpus) or min(environment.cpu_cores, 4)
+    return len(environment.gpus) or min(environment.alike_cores, 4)
 
 
 def _given(*names: str) -> dict[str, str | None]:

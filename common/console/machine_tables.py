@@ -85,7 +85,7 @@ def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
         text = words.say("look.cannot_run", failures=words.counted(failures, "counted.failure"))
         return Text(f"\n{text}", style="bold red")
     gpus = len(record.environment.gpus)
-    cores = words.counted(record.environment.cpu_cores, "place.core")
+    cores = words.counted(record.environment.alike_cores, "place.core")
     values = {"devices": words.counted(gpus, "place.gpu") if gpus else cores}
     if warnings:
         text = words.say("look.can_run_with_warnings", warnings=words.counted(warnings, "counted.warning"), **values)

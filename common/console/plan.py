@@ -12,11 +12,13 @@ from common.sentences import Sentences
 
 def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
-    return [
-        words.say(f"plan_note.{flag}", devices=world.devices)
-        for flag in ("emulated", "shared", "oversubscribed")
-        if getattr(world, flag)
-    ]
+    named = {
+        "emulated": world.emulated,
+        "shared": world.shared,
+        "oversubscribed": world.oversubscribed,
+        "unlike": world.has_unlike_devices,
+    }
+    return [words.say(f"plan_note.{name}", devices=world.devices) for name, holds in named.items() if holds]
 
 
 def show_plan(
@@ -61,7 +63,8 @@ def practice(config: RunConfig) -> list[str]:
 def _devices(method: str, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
     if world.devices > 1:
-        id = "place.of_model" if world.has_unlike_devices else "place.models"
+        unlike_gpus = world.has_unlike_devices and world.device_kind == "cuda"
+        id = "place.of_model" if unlike_gpus else "place.models"
         text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if METHODS[method].launcher == "python":
         return text

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-PROCESS, CPUS = Path("/proc/self"), Path("/sys/devices/system/cpu")
+PROCESS, SYSTEM = Path("/proc/self"), Path("/sys/devices")
+CPUS = SYSTEM / "system/cpu"
+HYBRID = {"cpu_core": "P-core", "cpu_atom": "E-core", "cpu_lowpower": "LP E-core"}
+"""Folders of `SYSTEM`, fastest kind first."""
+SAME_KIND = 0.85
+"""Speed of a core compared with the next faster one, above which both are of one kind: the best of the cores of one
+kind boost some per cent higher than the others, and big and little ones are a third apart at least."""
 
 
 def current_cores() -> set[int]:
@@ -36,17 +43,68 @@ def cpu_cores() -> int:
     """Cores that this process may run on, or as many as it may keep busy: a container, `taskset` or Slurm may allow
     fewer than the machine has. At least 1."""
     quota = cpu_quota()
-    cores = len(current_cores())
-    return cores if quota is None else max(1, min(cores, int(quota)))
+    return len(ALLOWED) if quota is None else max(1, min(len(ALLOWED), int(quota)))
 
 
-def physical_cores() -> int | None:
-    """Different cores among those of this process: two hardware threads of one share its arithmetic. None where the
-    kernel does not tell. Not seen on a machine with P- and E-cores, which count alike here."""
+def physical_cores(cores: set[int] | None = None) -> int | None:
+    """Different cores among these, else among those of this process: two hardware threads of one share its arithmetic.
+    None where the kernel does not tell."""
     try:
-        return len({(CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text() for cpu in current_cores()})
+        return len({(CPUS / f"cpu{core}/topology/thread_siblings_list").read_text() for core in cores or ALLOWED})
     except OSError:
         return None
+
+
+def core_kinds() -> dict[str, set[int]]:
+    """The cores of this process by kind, the fastest kind first; empty on a machine whose cores are all alike.
+
+    Intel's hybrid processors name their kinds (the kernel's Documentation/admin-guide/perf/, a `cpu_core` and a
+    `cpu_atom`). Others differ in `cpu_capacity` (ARM), or in their highest clock.
+    """
+    kinds = {name: cores for folder, name in HYBRID.items() if (cores := _listed(SYSTEM / folder / "cpus"))}
+    if len(kinds) < 2:
+        kinds = _by_speed("cpu_capacity", "capacity {:.0f}", 1)
+        kinds = kinds or _by_speed("cpufreq/cpuinfo_max_freq", "{:.1f} GHz", 10**6)
+    return {name: cores & ALLOWED for name, cores in kinds.items() if cores & ALLOWED} if len(kinds) > 1 else {}
+
+
+def alike_cores() -> int:
+    """Cores that can stand in for so many devices of one kind, the fastest."""
+    return min([cpu_cores(), *map(len, list(core_kinds().values())[:1])])
+
+
+def stay_on(devices: int) -> list[str]:
+    """Keep this thread, and all that it starts, on as few kinds of core as have one for each device, the fastest first.
+    Returns their names; where all cores are alike, none, and nothing is changed."""
+    names: list[str] = []
+    cores: set[int] = set()
+    for name, of_kind in core_kinds().items():
+        if len(cores) < devices:
+            names.append(name)
+            cores |= of_kind
+    if cores:
+        os.sched_setaffinity(0, cores)
+    return names
+
+
+def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
+    """Kinds of core between whose speeds lies a gap: a core that boosts a little higher than others is none."""
+    speeds = {int(cpu.name[3:]): int(words[0]) for cpu in CPUS.glob("cpu[0-9]*") if (words := _words(cpu / file))}
+    kinds: dict[str, set[int]] = {}
+    cores: set[int] = set()
+    last = 0
+    for core, speed in sorted(speeds.items(), key=lambda item: -item[1]):
+        if not kinds or speed < SAME_KIND * last:
+            kinds[name.format(speed / unit)] = cores = set()
+        cores.add(core)
+        last = speed
+    return kinds if len(kinds) > 1 else {}
+
+
+def _listed(file: Path) -> set[int]:
+    """Cores of the kernel's list format, `0-3,8`."""
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", " ".join(_words(file)))
+    return {core for first, last in ranges for core in range(int(first), int(last or first) + 1)}
 
 
 def cpu_model() -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from common.machine.capacity import cpu_cores, cpu_model, give_cores_back, ram_bytes  # before torch: see there
+# Before torch: see there.
+from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
 
 # isort: split
 import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.records import DeviceKind, Precision, World, joint_model
+from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 give_cores_back()
 
@@ -55,13 +56,13 @@ def one_device(requested: str) -> Place:
 
 
 def listed_devices(requested: str, gpus: str | None) -> Place:
-    """The devices of one process by number (`"0,1,2,3"`), or all there are.
+    """The devices of one process by number (`"0,1,2,3"`), or all there are, of CPU cores those of the fastest kind.
 
     A GPU may be listed twice: its replicas then share it. Cores are counted off, 0,1,2,…, and may be more than there
     are. Raises `UsageError` for a list that is no list of devices of this machine.
     """
     kind = _kind(requested)
-    available = torch.cuda.device_count() if kind == "cuda" else cpu_cores()
+    available = torch.cuda.device_count() if kind == "cuda" else alike_cores()
     if gpus is None:
         return _place(kind, tuple(range(available)), emulated=kind == "cpu")
     try:
@@ -115,11 +116,6 @@ def _of_torchrun(name: str, least: int, below: int = 2**31, default: str | None 
     if not (text.isascii() and text.isdigit() and least <= int(text) < below):
         raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
     return int(text)
-
-
-def name(kind: DeviceKind, index: int) -> str:
-    """The device model, as it is compared: the GPU's name, or one core of this CPU."""
-    return torch.cuda.get_device_name(index) if kind == "cuda" else f"{CORE_OF}{cpu_model()}"
 
 
 def capacity_bytes(kind: DeviceKind, index: int) -> int:
@@ -176,12 +172,16 @@ def _place(
 ) -> Place:
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
+    replicas = on_this_host or len(indices)
     if kind == "cuda":
         torch.cuda.set_device(indices[0])
-    replicas = on_this_host or len(indices)
+        device_model = joint_model(map(torch.cuda.get_device_name, indices))
+    else:
+        kinds = stay_on(replicas)
+        device_model = f"{CORE_OF}{cpu_model()}" + (f" ({JOINED.join(kinds)})" if kinds else "")
     world = World(
         device_kind=kind,
-        device_model=joint_model(name(kind, index) for index in indices),
+        device_model=device_model,
         devices=processes * len(indices),
         processes=processes,
         nodes=nodes,

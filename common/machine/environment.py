@@ -24,11 +24,11 @@ import torch
 
 from common.command_line.own_host import loopback_is_up, name_is_found
 from common.command_line.variables import slowing_variables, steering_variables
-from common.machine.capacity import cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
+from common.machine.capacity import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.identity import machine_identity
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.vision import import_torchvision
-from common.records import Environment, EnvironmentRecord, Gpu
+from common.records import CoreKind, Environment, EnvironmentRecord, Gpu
 
 T = TypeVar("T")
 
@@ -54,6 +54,7 @@ def describe() -> Environment:
             cpu_model=cpu_model(),
             cpu_cores=cpu_cores(),
             physical_cores=physical_cores(),
+            core_kinds=_attempt(_core_kinds) or [],
             cpu_quota=cpu_quota(),
             ram_bytes=_attempt(ram_bytes),
             load_average_1min=_attempt(lambda: os.getloadavg()[0]),
@@ -140,6 +141,11 @@ def _gpu(index: int, nvml: Nvml | None) -> Gpu:
         pcie_width=driver.pcie_width() if driver else None,
         nvlink_links=driver.nvlink_links() if driver else None,
     )
+
+
+def _core_kinds() -> list[CoreKind]:
+    kinds = core_kinds().items()
+    return [CoreKind(name=name, cores=len(cores), physical_cores=physical_cores(cores)) for name, cores in kinds]
 
 
 def torchvision_version() -> str | None:

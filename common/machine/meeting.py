@@ -14,7 +14,6 @@ import socket
 import torch
 import torch.distributed as dist
 
-from common.machine import devices
 from common.machine.devices import Place
 from common.records import joint_model
 
@@ -26,7 +25,7 @@ def settle_devices(place: Place, store: dist.Store) -> None:
     """
     if place.kind == "cpu":
         return
-    own = {"host": socket.gethostname(), "gpu": _identity(place.first), "model": devices.name("cuda", place.indices[0])}
+    own = {"host": socket.gethostname(), "gpu": _identity(place.first), "model": place.world.device_model}
     store.set(f"device_{place.rank}", json.dumps(own))
     found = [json.loads(store.get(f"device_{rank}")) for rank in range(place.world.processes)]
     here = list(dict.fromkeys(one["gpu"] for one in found if one["host"] == own["host"]))

@@ -12,9 +12,9 @@ import threading
 from multiprocessing import connection, forkserver, queues
 from pathlib import Path
 
-import common.machine.capacity  # noqa: F401 (it reads the cores of this process, before torch can take any away)
 from common.command_line.streams import tell
 from common.errors import UsageError
+from common.machine.capacity import give_cores_back  # it reads the cores of this process, before torch can take any
 
 
 def prepare_workers() -> None:
@@ -49,6 +49,7 @@ def begin_worker(worker: int) -> None:
     its last child has gone, and so they would keep each other alive for ever. And what a queue cannot send (/dev/shm or
     the table of open files is full) is dropped with a traceback, while the training waits for it without end.
     """
+    give_cores_back()  # of other kinds than the devices', too
     parent = multiprocessing.parent_process()
     if parent:
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()

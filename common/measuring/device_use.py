@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from common.machine import devices
 from common.machine.devices import Place
 from common.measuring.gpu_sampler import GpuSampler
@@ -28,7 +30,7 @@ def device_uses(
             host=host,
             rank=place.rank,
             index=place.numbers[position],
-            name=devices.name(place.kind, index),
+            name=torch.cuda.get_device_name(index) if place.kind == "cuda" else place.world.device_model,
             capacity_bytes=devices.capacity_bytes(place.kind, index),
             memory=memories[position] if memories else DeviceMemory(),
             health=sampler.health(index) if sampler else None,

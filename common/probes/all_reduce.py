@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.machine.capacity import cpu_cores
+from common.machine.capacity import alike_cores
 from common.machine.devices import listed_devices, one_device
 from common.probes.processes import run_in_processes
 from common.records import AllReduce, AllReduceTime, Backend
@@ -40,7 +40,7 @@ Exchange = Callable[[Tensor], object]
 
 def ranks_here() -> int:
     """Devices that take part: every GPU, or up to `MAX_CORES` CPU cores."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else min(cpu_cores(), MAX_CORES)
+    return torch.cuda.device_count() if torch.cuda.is_available() else min(alike_cores(), MAX_CORES)
 
 
 def measure_all_reduce(

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import Place, has_tf32, listed_devices, name, one_device
+from common.machine.devices import Place, has_tf32, listed_devices, one_device
 from common.measuring.clocks import StepClock
 from common.records import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
 
@@ -122,7 +122,7 @@ def _models() -> list[Place]:
     """One device of each model: GPUs of one model are alike, and so are cores."""
     if not torch.cuda.is_available():
         return [_place("cpu", 0)]
-    first = {name("cuda", index): index for index in reversed(range(torch.cuda.device_count()))}
+    first = {torch.cuda.get_device_name(index): index for index in reversed(range(torch.cuda.device_count()))}
     return [_place("cuda", index) for index in sorted(first.values())]
 
 

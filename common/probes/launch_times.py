@@ -19,7 +19,7 @@ from time import perf_counter
 import torch
 from torch.nn import functional
 
-from common.machine.capacity import cpu_cores
+from common.machine.capacity import alike_cores, stay_on
 from common.probes.processes import run_in_processes
 from common.records import LaunchTimes
 
@@ -31,7 +31,7 @@ NEW_THREADS = 9
 def measure_launches(limit_seconds: float) -> LaunchTimes:
     """All of it. As many launch at once as there are devices: two at least, of CPU cores four at most."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    workers = max(2, gpus or min(cpu_cores(), 4))
+    workers = max(2, gpus or min(alike_cores(), 4))
     probe = partial(_probe, workers, get_context("forkserver").Barrier(workers))
     first, *others = run_in_processes(probe, workers, limit_seconds)
     return LaunchTimes(
@@ -115,6 +115,7 @@ def _convolution_seconds() -> tuple[float, float]:
 def _device(number: int) -> torch.device:
     torch.set_num_threads(1)
     if not torch.cuda.is_available():
+        stay_on(1)
         return torch.device("cpu")
     device = torch.device("cuda", number % torch.cuda.device_count())
     torch.cuda.set_device(device)

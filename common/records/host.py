@@ -43,6 +43,15 @@ class Gpu(RecordModel):
     """Active NVLink links of this GPU."""
 
 
+class CoreKind(RecordModel):
+    """Cores of one kind, on a machine that has several: P- and E-cores, big and little ones."""
+
+    name: str
+    cores: PositiveCount
+    """Those that the process may run on."""
+    physical_cores: PositiveCount | None = None
+
+
 class Environment(RecordModel):
     """Software and hardware of one host."""
 
@@ -67,6 +76,8 @@ class Environment(RecordModel):
     """Cores that this process may run on, or keep busy within its quota."""
     physical_cores: PositiveCount | None = None
     """Different cores among them: two hardware threads of one share its arithmetic."""
+    core_kinds: FailFastList[CoreKind] = []
+    """The fastest first; nothing where all cores are alike, and in older records."""
     cpu_quota: PositiveSeconds | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
     ram_bytes: Bytes | None = None
@@ -76,6 +87,11 @@ class Environment(RecordModel):
     gpus: FailFastList[Gpu] = []
     variables: str = ""
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
+
+    @property
+    def alike_cores(self) -> int:
+        """Cores that can stand in for so many devices of one kind, the fastest."""
+        return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
 
 
 def machine_of_gpus(uuids: Iterable[str]) -> str:
@@ -116,7 +132,8 @@ class World(RecordModel):
 
     device_kind: DeviceKind
     device_model: str
-    """Of all of them, by `joint_model`."""
+    """Of all of them, by `joint_model`; of cores `1 core of A CPU`, and where it has several kinds of core, the kinds
+    that ran: `1 core of A CPU (P-core + E-core)`."""
     devices: PositiveCount
     processes: PositiveCount
     nodes: PositiveCount = 1
@@ -137,11 +154,14 @@ class World(RecordModel):
     @property
     def models(self) -> list[str]:
         """Each different model among the devices."""
-        return self.device_model.split(JOINED) if self.device_kind == "cuda" else [self.device_model]
+        if self.device_kind == "cuda":
+            return self.device_model.split(JOINED)
+        cpu, _, kinds = self.device_model.removesuffix(")").rpartition(" (")
+        return [f"{cpu} ({kind})" for kind in kinds.split(JOINED)] if JOINED in kinds else [self.device_model]
 
     @property
     def has_unlike_devices(self) -> bool:
-        """Whether GPUs of different models trained together: then no one device stands for them."""
+        """Whether devices of different models, or cores of different kinds, trained together: none stands for all."""
         return len(self.models) > 1
 
 

@@ -20,7 +20,7 @@ GIB = 2**30
 def host(tmp_path, monkeypatch):
     """A host of eight cores; `host(kind, group, files)` puts this process into a control group."""
     monkeypatch.setattr(capacity, "PROCESS", tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(capacity, "ALLOWED", set(range(8)))
 
     def put(kind: str, name: str, files: dict[str, str], root: str = "/") -> None:
         point = tmp_path / "groups"
@@ -68,7 +68,7 @@ def test_without_a_limit_the_host_counts(host):
 
 def test_two_hardware_threads_are_one_physical_core(tmp_path, monkeypatch):
     monkeypatch.setattr(capacity, "CPUS", tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 4, 5})
+    monkeypatch.setattr(capacity, "ALLOWED", {0, 1, 4, 5})
     for cpu in range(8):
         folder = tmp_path / f"cpu{cpu}" / "topology"
         folder.mkdir(parents=True)

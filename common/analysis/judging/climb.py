@@ -101,7 +101,7 @@ def _bare(command: str) -> str:
 
 def _with_all_devices(row: Row, command: str) -> str:
     host = row.record.environment
-    devices = len(host.gpus) or min(host.cpu_cores, 4)
+    devices = len(host.gpus) or min(host.alike_cores, 4)
     script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
     ranks = torchrun(devices, row.record, row.tables.probed)
     return command.replace(f"python {script}", f"{ranks} {script.replace('02_baseline_single_gpu', '04_ddp_training')}")

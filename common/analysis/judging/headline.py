@@ -15,6 +15,7 @@ from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content.messages import Message, message
+from common.formats import CORE_OF
 from common.records import JOINED, World, method_order
 
 
@@ -162,7 +163,9 @@ def _place(row: Row) -> Message:
     if world.device_kind == "cpu":
         id = "place.oversubscribed" if world.oversubscribed else "place.cores" if world.devices > 1 else "place.core"
         return message(
-            "place.of_model", what=message(id, count=world.devices, cores=host.cpu_cores), model=host.cpu_model
+            "place.of_model",
+            what=message(id, count=world.devices, cores=host.cpu_cores),
+            model=world.device_model.removeprefix(CORE_OF),
         )
     gpus = len({(device.host, device.index) for device in row.record.devices})
     if world.has_unlike_devices:

@@ -13,7 +13,9 @@ def check_devices(run: Run) -> Check:
     world, cores = run.record.world, run.record.environment.cpu_cores
     flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
     parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
-    physical = run.record.environment.physical_cores
+    host = run.record.environment
+    kinds = [kind for kind in host.core_kinds if any(model.endswith(f"({kind.name})") for model in world.models)]
+    physical = sum(kind.physical_cores or kind.cores for kind in kinds) or host.physical_cores
     if world.device_kind == "cpu" and not world.oversubscribed and physical and world.devices > physical:
         parts.append(message("devices.siblings", devices=world.devices, cores=physical))
     if world.has_unlike_devices:

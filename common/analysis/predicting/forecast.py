@@ -78,7 +78,7 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     if basis is None:
         return None
     exchange = _exchange(basis, question)
-    in_one_machine = basis.row.record.environment.cpu_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
+    in_one_machine = basis.row.record.environment.alike_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
     found = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
     for devices in question.counts or _counts(group, basis):
         if devices > 1 and exchange:
@@ -107,7 +107,7 @@ def _counts(group: Group, basis: Basis) -> list[int]:
 
 def _fits_here(basis: Basis, devices: int) -> bool:
     """Whether the host has so many cores; of GPUs any number may be asked for."""
-    return not basis.is_cpu or devices <= basis.row.record.environment.cpu_cores
+    return not basis.is_cpu or devices <= basis.row.record.environment.alike_cores
 
 
 def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, question: Question) -> Forecast:

@@ -218,6 +218,21 @@ def test_two_devices_on_the_threads_of_one_core_are_said_to_share_it():
     assert "1 physical cores" in reason(record, "devices")
 
 
+def test_cores_of_two_kinds_are_unlike_and_threads_count_within_the_kinds_that_ran():
+    kinds = [{"name": "P-core", "cores": 4, "physical_cores": 2}, {"name": "E-core", "cores": 2, "physical_cores": 2}]
+    host = {"physical_cores": 4, "core_kinds": kinds, "cpu_cores": 6}
+
+    def devices(count: int, ran: str) -> str:
+        world = {"device_model": f"1 core of Example CPU ({ran})", "oversubscribed": False}
+        return reason(make_record("ddp", count, environment=host, world=world), "devices")
+
+    assert "2 physical cores" in devices(4, "P-core")
+    assert "unlike" not in devices(4, "P-core")
+    said = devices(6, "P-core + E-core")
+    assert "4 physical cores" in said
+    assert "unlike: 1 core of Example CPU (P-core) and 1 core of Example CPU (E-core)" in said
+
+
 def test_ranks_that_share_a_core_wait_for_each_other():
     record = make_record("ddp", 4)  # on two cores
     record.ranks[0].core_wait_seconds = [0.5 * seconds for seconds in record.ranks[0].host_epoch_seconds]

@@ -122,7 +122,7 @@ class Evidence:
         here = self.model
         used = max((row.devices for row in contenders(self.groups[0].rows)), default=1) if self.groups else 1
         on_gpu = here.world.device_kind == "cuda"
-        there = len(here.environment.gpus) if on_gpu else min(here.environment.cpu_cores, 4)
+        there = len(here.environment.gpus) if on_gpu else min(here.environment.alike_cores, 4)
         return used if used > 1 else max(there, 2)
 
     def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
