@@ -1,32 +1,22 @@
 """Step 03: train on several devices with DataParallel.
 
 One process. Every step it splits the batch, copies the model to all devices, runs them in threads, gathers the outputs
-on device 0 and reduces the gradients there. Beside the list of devices, one statement is new after step 02: the model
-is wrapped.
+on device 0 and reduces the gradients there. Beside the list of devices, one statement is new: the model is wrapped.
 
     python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3
 """
 
 import sys
+from contextlib import nullcontext
 
 sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
 
-from common.command_line.options import TrainingOptions, training_parser
-from common.command_line.parser import start
-from common.machine.workers import prepare_workers
-
-
-def main() -> None:
-    parser = training_parser("dp", __doc__, batch_size="global batch: samples per optimizer step, over all devices")
-    parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
-    options = parser.read()
-    prepare_workers()
-    train(options)
+from common.command_line.options import TrainingOptions
+from common.running.start import start_training
 
 
 def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
-    import torch
     from torch import nn
 
     from common.machine.devices import listed_devices
@@ -35,33 +25,60 @@ def train(options: TrainingOptions) -> None:
     from common.training.data_parallel import EmulatedDataParallel
     from common.training.loader import EpochSampler
     from common.training.models import create_model
-    from common.training.step import Training
+    from common.training.optimizer import create_optimizer
+    from common.training.training import Training
 
-    place = listed_devices(options.device, options.gpus)
-    with recording(options, place) as run:
+    devices = listed_devices(options.device, options.gpus)
+    with recording(options, devices) as run:
         config = run.config
-        model = create_model(config, place)
-        if place.kind == "cuda":
-            model = nn.DataParallel(model, device_ids=list(place.indices))
+        model = create_model(config, devices)
+        if devices.kind == "cuda":
+            model = nn.DataParallel(model, device_ids=devices.indices)
         else:  # torch's class does nothing without GPUs: the same algorithm on CPU cores
-            model = EmulatedDataParallel(model, device_ids=place.indices)
+            model = EmulatedDataParallel(model, device_ids=devices.indices)
 
         dataset = create_dataset(config)
-        sampler = EpochSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
-        loader = create_loader(dataset, sampler, config, place)
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay,
-            fused=config.fused_optimizer or None,  # None, and not False: torch then chooses between the other two
-        )  # fmt: skip
+        sampler = EpochSampler(dataset, seed=config.seed)
+        loader = create_loader(dataset, sampler, config, devices)
+        optimizer = create_optimizer(model, config)  # SGD with momentum
 
-        training = Training(model, optimizer, loader, config)
-        run.check_gradient(training)
-        run.warm_up(training)
-        for epoch in run.epochs(training):
+        training = Training(train_step, model, optimizer, loader, config)
+        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
-            run.train_epoch(training, epoch)
-        run.take_steps_apart(training)
+            for micro_batches in run.timed(loader):  # a step is timed from here to here
+                losses = train_step(training, micro_batches)
+                run.log(losses)
+        run.profile(training)
+
+
+def train_step(training, micro_batches, phase=lambda name: None):
+    """One optimizer step; returns the loss of each micro-batch, on the device: reading it here would stop the GPU.
+
+    There is one micro-batch, or, with --accumulation-steps, several equal ones whose gradients add up.
+    `phase` is called as each part of the step begins, for callers that time it.
+    """
+    model, optimizer, scaler, device = training.model, training.optimizer, training.scaler, training.device
+    losses = []
+    for batch in micro_batches:
+        is_last = batch is micro_batches[-1]
+        with nullcontext() if is_last else training.no_sync():  # DDP averages gradients with the last one alone
+            phase("copy")
+            images = batch.images.to(device, non_blocking=True)
+            labels = batch.labels.to(device, non_blocking=True)
+            phase("forward")
+            outputs = model(images)
+            phase("loss")
+            loss = training.loss(outputs, labels)
+            phase("backward")
+            scaler.scale(loss / len(micro_batches)).backward()  # the scaler matters in fp16 alone
+        losses.append(loss.detach())
+    phase("optimizer")
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return losses
 
 
 if __name__ == "__main__":
-    start(main)
+    start_training(train, "dp", __doc__)

@@ -3,7 +3,7 @@
 One process (one per device under torchrun) trains one model in turns, epoch by epoch:
 
 - `bare`: the least loop that does the same work, over one batch that stays on the device;
-- `lab`: the lab's own `measured_epoch` over that same batch: its step, its clocks, its sums, its sampler of the GPUs;
+- `lab`: the scripts' own loop over that same batch: its step, its clocks, its sums, its sampler of the GPUs;
 - `loader`: the same with the lab's loader, a real DataLoader with its workers, its pinning and its copies;
 - `timm`, with `--timm` where that package is there: a step as its `benchmark.py` takes it (new random targets, one
   synchronisation a step) with its own model of that name.
@@ -24,6 +24,8 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
@@ -32,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DistributedSampler
 
 from common.analysis.statistics.estimates import Estimate, paired_ratio
 from common.command_line.options import add_ddp_options, training_parser
@@ -40,17 +43,19 @@ from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console
 from common.machine import devices
 from common.machine.devices import Place
-from common.machine.ranks import barrier
+from common.machine.ranks import barrier, of_torchrun
 from common.measuring.clocks import StepClock
 from common.measuring.gpu_sampler import GpuSampler
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
 from common.training.data_parallel import EmulatedDataParallel
-from common.training.distributed import changing_arguments, gradient_bytes, process_group
-from common.training.epoch import measured_epoch
-from common.training.loader import EpochSampler
+from common.training.distributed import ddp_kwargs, process_group
+from common.training.epoch import TimedEpoch
 from common.training.models import create_model
-from common.training.step import Training
+from common.training.optimizer import create_optimizer
+from common.training.training import Training
+
+train_step = import_module("02_baseline_single_gpu").train_step
 
 GOAL = 0.99
 SETTINGS = {
@@ -81,7 +86,7 @@ def main() -> int:
     if options.gpus:
         place = devices.listed_devices("auto", options.gpus)
     else:
-        place = devices.rank_device("auto") if under_ddp else devices.one_device("auto")
+        place = devices.rank_device("auto", of_torchrun("LOCAL_RANK", 0)) if under_ddp else devices.one_device("auto")
     settings = [shlex.join(options.setting)] if options.setting else SETTINGS[place.kind]
     with process_group(place, 600) if under_ddp else nullcontext():
         met = [compare(setting, place, max(2, options.pairs), options.timm) for setting in settings]
@@ -91,7 +96,7 @@ def main() -> int:
 def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
     """Time one setting and print what it says; whether it meets the goal."""
     training = prepare(setting, place)
-    resident = Training(training.model, training.optimizer, Resident(training), training.config)
+    resident = replace(training, loader=Resident(training))
     kinds = {
         "bare": lambda: bare_epoch(resident),
         "lab": lambda: watched_epoch(resident, place),
@@ -131,7 +136,10 @@ def watched_epoch(training: Training, place: Place) -> None:
     sampler.start()
     progress = TrainingProgress(open_console(place.rank, quiet=True))
     progress.phase("epoch", len(training.loader))
-    measured_epoch(training, StepClock(place), lambda step: progress.advance())
+    epoch = TimedEpoch(StepClock(place), lambda steps: progress.advance())
+    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps):
+        epoch.log(train_step(training, micro_batches))
+    epoch.result()
     progress.close()
     sampler.stop()
 
@@ -183,13 +191,9 @@ def prepare(setting: str, place: Place) -> Training:
     config = resolve(options, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind))
     model: nn.Module = create_model(config, place)
     if config.ddp:
-        arguments = changing_arguments(config.ddp, gradient_bytes(model))
-        model = DistributedDataParallel(
-            model,
-            device_ids=[place.first] if place.kind == "cuda" else None,
-            gradient_as_bucket_view=config.ddp.gradient_as_bucket_view,
-            **arguments,
-        )
+        if place.kind == "cuda":
+            torch.cuda.set_device(place.first)
+        model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, place))
     elif method == "dp":
         parallel = nn.DataParallel if place.kind == "cuda" else EmulatedDataParallel
         model = parallel(model, device_ids=place.indices)
@@ -197,11 +201,9 @@ def prepare(setting: str, place: Place) -> Training:
         model.compile(mode=config.compile_mode)
     dataset = create_dataset(config)
     processes = place.world.processes
-    sampler = EpochSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    return Training(model, optimizer, create_loader(dataset, sampler, config, place), config)
+    sampler = DistributedSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
+    loader = create_loader(dataset, sampler, config, place)
+    return Training(train_step, model, create_optimizer(model, config), loader, config)
 
 
 class Resident:

@@ -29,7 +29,7 @@ def lose(model, comm_hook):
         nothing.set_result(torch.zeros_like(bucket.buffer()))
         return nothing
     model.register_comm_hook(None, hook)
-distributed.compress_exchange = lose
+distributed.register_comm_hook = lose
 """
 
 

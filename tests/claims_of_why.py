@@ -19,7 +19,7 @@ from example_figures import (
     whole,
 )
 
-from common.analysis.comparing.crossing import measured_crossing
+from common.analysis.comparing.crossover_batch import measured_crossing
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
     "docs/why.md",

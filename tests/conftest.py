@@ -174,10 +174,14 @@ def _script_server(kind: str, thread: int) -> TextIO:
 
 
 def planted(folder: Path, script: str, code: str) -> Path:
-    """A copy of a script in `folder` that runs `code` first: to plant a fault."""
+    """A copy of a script in `folder` that runs `code` before it begins: to plant a fault.
+
+    A `train_step` of its own takes the script's place. Called with two arguments it is in a measured epoch.
+    """
     copy = folder / script
-    *before, usual = (ROOT / script).read_text().rpartition("from __future__ import annotations\n")
-    copy.write_text(f"{''.join(before)}import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}\n{usual}")
+    definitions, main, start = (ROOT / script).read_text().rpartition('if __name__ == "__main__":')
+    head, first_path, rest = definitions.partition("sys.path.insert(")
+    copy.write_text(f"{head}sys.path.insert(0, {str(ROOT)!r})\n{first_path}{rest}{code}\n\n{main}{start}")
     return copy
 
 

@@ -1,39 +1,42 @@
-"""Trainings without a script around them, for tests of the optimizer step."""
+"""Trainings without a script around them, for tests of the optimizer step, which is that of the scripts."""
+
+from importlib import import_module
 
 import torch
 from factories import small_classifier
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from common.machine.devices import Place
 from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
-from common.training.distributed import changing_arguments, gradient_bytes
-from common.training.loader import EpochSampler
+from common.training.distributed import ddp_kwargs
 from common.training.models import Classifier
-from common.training.step import Training, training_step
+from common.training.training import Training
+
+train_step = import_module("02_baseline_single_gpu").train_step
 
 
 def make_loader(config: RunConfig, place: Place) -> DataLoader:
     """This rank's loader, as the scripts make it."""
     dataset = create_dataset(config)
     processes, rank = place.world.processes, place.rank
-    sampler = EpochSampler(dataset, num_replicas=processes, rank=rank, seed=config.seed, drop_last=True)
+    sampler = DistributedSampler(dataset, num_replicas=processes, rank=rank, seed=config.seed, drop_last=True)
     return create_loader(dataset, sampler, config, place)
 
 
-def in_ddp(classifier: nn.Module, options: DdpOptions) -> DistributedDataParallel:
-    """DDP on CPU cores, with the arguments that step 04 gives it for `options`."""
-    return DistributedDataParallel(classifier, **changing_arguments(options, gradient_bytes(classifier)))
+def in_ddp(classifier: nn.Module, options: DdpOptions, place: Place) -> DistributedDataParallel:
+    """DDP, with the arguments that step 04 gives it for `options`."""
+    return DistributedDataParallel(classifier, **ddp_kwargs(classifier, options, place))
 
 
 def make_training(config: RunConfig, place: Place, wrap=lambda classifier: classifier) -> Training:
     """The training of a small model without BatchNorm, so that a gradient does not depend on how a batch is split."""
     model = wrap(small_classifier(config))
     optimizer = torch.optim.SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum)
-    return Training(model, optimizer, make_loader(config, place), config)
+    return Training(train_step, model, optimizer, make_loader(config, place), config)
 
 
 def micro_batches(loader: DataLoader, parts: int) -> tuple[Batch, ...]:
@@ -44,7 +47,7 @@ def micro_batches(loader: DataLoader, parts: int) -> tuple[Batch, ...]:
 
 def weights_after(training: Training, batches: tuple[Batch, ...]) -> torch.Tensor:
     """All weights after one optimizer step, in one row."""
-    training_step(training, batches)
+    training.step(batches)
     return nn.utils.parameters_to_vector(weights_of(training.classifier)).detach()
 
 

@@ -15,7 +15,7 @@ from typing import Any, get_args
 from common.examining.traces import profiled_steps
 from common.machine.devices import Place
 from common.records import PhaseName, PhaseOrStep
-from common.training.step import Training
+from common.training.training import Training
 
 PROFILED_STEPS = 4
 RANGES = {"step", *get_args(PhaseName)}

@@ -8,7 +8,7 @@ from common.machine.devices import Place
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
 from common.records import RankAnatomy
-from common.training.step import Training, training_step
+from common.training.training import Training
 
 ROUNDS, STEPS = 6, 4
 """So many runs of so many steps with the loader, and as many without: the fewest that have an interval."""
@@ -31,7 +31,7 @@ def price_data_path(training: Training, place: Place, found: RankAnatomy) -> Non
             barrier()
             before = mark(place.first)
             for batches in islice(source, STEPS):
-                training_step(training, batches)
+                training.step(batches)
             after = mark(place.first)
             place.synchronize()
             seconds.append(round(seconds_between(before, after) / STEPS, 7))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -22,9 +24,10 @@ from common.machine.devices import Place
 from common.machine.ranks import barrier, gathered
 from common.records import Anatomy, PhaseOrStep, RankAnatomy
 from common.training.batch import Batch
-from common.training.distributed import in_one_bucket
-from common.training.models import bare, has_exchange
-from common.training.step import Training, training_step
+from common.training.distributed import ddp_kwargs
+from common.training.models import has_exchange
+from common.training.optimizer import create_optimizer
+from common.training.training import Training
 
 SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
@@ -55,14 +58,14 @@ def dissect(
     watching: AbstractContextManager[list[Tensor]] = readiness(model) if has_exchange(model) else nullcontext([])
     with watching as order:
         batches = next(upcoming)
-        training_step(training, batches)
+        training.step(batches)
     clock = PhaseClock(place)
     with instruments(model, clock, order[-1:]):
         for _ in range(1 + steps):
             with clock.step():
                 clock.phase("data wait")
                 batches = next(upcoming)
-                training_step(training, batches, clock.phase)
+                training.step(batches, clock.phase)
             progress()
     mine, config = clock.read(place.rank), training.config
     logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
@@ -131,7 +134,7 @@ def _launching(training: Training, place: Place, steps: int) -> dict[PhaseOrStep
             with clock.step():
                 clock.phase("data wait")
                 batches = next(upcoming)
-                training_step(training, batches, clock.phase)
+                training.step(batches, clock.phase)
     return clock.host_seconds()
 
 
@@ -146,9 +149,9 @@ def price_exchange(
     model, one_bucket = training.model, None
     is_torchs = isinstance(model, DistributedDataParallel)
     if is_torchs:
-        one_bucket = _with_model(training, in_one_bucket(model))
+        one_bucket = in_one_bucket(training, place)
         for _ in range(SETTLING_STEPS):
-            training_step(one_bucket, batches)
+            one_bucket.step(batches)
         # Every step here ends with a synchronisation, as this clock would force.
         model._set_ddp_runtime_logging_sample_rate(1)
     for round_ in range(rounds):
@@ -164,12 +167,14 @@ def price_exchange(
             progress()
 
 
-def _with_model(training: Training, model: DistributedDataParallel) -> Training:
-    """The same training of another model, with an optimizer of the same kind."""
-    if training.config.compile:
-        model.compile(mode=training.config.compile_mode)
-    optimizer = type(training.optimizer)(bare(model).parameters(), **training.optimizer.defaults)
-    return Training(model, optimizer, training.loader, training.config)
+def in_one_bucket(training: Training, place: Place) -> Training:
+    """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
+    module, config = copy.deepcopy(training.classifier), training.config
+    options = config.ddp.model_copy(update={"one_bucket": True})
+    model = DistributedDataParallel(module, **ddp_kwargs(module, options, place))
+    if config.compile:
+        model.compile(mode=config.compile_mode)
+    return replace(training, model=model, optimizer=create_optimizer(model, config))
 
 
 def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from torch.nn.parallel import replicate
 from common.machine.devices import Place
 from common.measuring.clocks import Mark, mark, seconds_between
 from common.records import Anatomy, Gradients
-from common.training.step import Training, training_step
+from common.training.training import Training
 
 STEPS, REPLICAS = 4, 5
 """The first of each only settles what follows."""
@@ -42,7 +42,7 @@ def _gradients(training: Training, place: Place) -> Gradients:
     upcoming, marks = training.whole_steps(), []
     for _ in range(STEPS):
         phases: dict[str, Mark] = {}
-        training_step(training, next(upcoming), lambda name: phases.update({name: mark(place.first)}))  # noqa: B023
+        training.step(next(upcoming), lambda name: phases.update({name: mark(place.first)}))  # noqa: B023
         marks.append((phases["backward"], dict(ready), phases["optimizer"]))
     for handle in handles:
         handle.remove()

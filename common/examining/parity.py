@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Set
+from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite
 from operator import itemgetter
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
 from common.machine.devices import Place
 from common.machine.ranks import gathered
@@ -19,6 +19,7 @@ from common.records import DdpOptions, Parity
 from common.training.batch import Batch
 from common.training.models import Classifier
 from common.training.precision import exact
+from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
 
@@ -51,35 +52,37 @@ NOTES = {
 }
 
 
-def check_parity(
-    model: nn.Module, classifier: Classifier, dataset: Dataset, place: Place, ddp: DdpOptions | None
-) -> Parity:
-    """Compare the gradient of `model`, the wrapped `classifier`, with one device's, before the first step, twice.
+def check_parity(training: Training, place: Place) -> Parity:
+    """Compare the gradient of the wrapped model with one device's, before the first step, twice.
 
-    One small global batch, equal shards, IEEE fp32, no dropout. The reference runs the bare classifier on this
-    process's first device, shard by shard, as BatchNorm sees the samples under DP and DDP, and averages. Every rank
+    One small global batch (two micro-batches of it with `--accumulation-steps`), equal shards, IEEE fp32, no dropout.
+    It goes through the script's own step, whose optimizer only reads the gradients. The reference runs the bare
+    classifier on this process's first device, shard by shard, as BatchNorm sees the samples, and averages. Every rank
     compares, so that a rank that has the wrong gradient shows whichever it is; the worst of all is the result.
-    Gradients and buffers are left as they were found: none, and untouched. Of `ddp`, a compressed exchange is given
-    more tolerance and says so; synchronised BatchNorm is compared with one device that sees the whole batch at once,
-    and may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there.
+    Gradients and buffers are left as they were found: none, and untouched. A compressed exchange is given more
+    tolerance and says so; synchronised BatchNorm is compared with one device that sees a whole micro-batch at once, and
+    may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there.
     """
-    devices = place.world.devices
-    if devices == 1 and model is classifier:
+    devices, classifier, dataset = place.world.devices, training.classifier, training.loader.dataset
+    if devices == 1 and training.model is classifier:
         return Parity(outcome="not applicable", note="one device is the reference itself")
     started = perf_counter()
-    per_shard = min(SAMPLES_PER_SHARD, len(dataset) // devices)
-    batch = dataset.__getitems__([(0, index) for index in range(per_shard * devices)])
-    options = ddp or DdpOptions()
+    options = training.config.ddp or DdpOptions()
+    parts = min(2, training.config.accumulation_steps)
+    per_shard = min(SAMPLES_PER_SHARD, len(dataset) // (devices * parts))
+    batch = dataset.__getitems__([(0, index) for index in range(per_shard * devices * parts)])
     tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
-    shards = 1 if options.sync_bn else devices
+    shards = parts if options.sync_bn else devices * parts
     errors = []
     with exact(classifier):
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
         reference = reference_gradient(copy.deepcopy(classifier), batch, shards, place.first)
         if options.sync_bn:
-            tolerance = max(tolerance, ROUNDING_MARGIN * rounding_error(classifier, batch, place.first, reference))
+            tolerance = max(
+                tolerance, ROUNDING_MARGIN * rounding_error(classifier, batch, parts, place.first, reference)
+            )
         for _ in range(PASSES):
-            gradient = parallel_gradient(model, classifier, batch, place)
+            gradient = parallel_gradient(training, batch, parts, place)
             found = largest_error(gradient, reference)
             if found[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
                 found = largest_error(gradient, reference, noise_of(reference, classifier, batch, shards, place.first))
@@ -116,18 +119,43 @@ def noise_of(
     return {name for name, found in reference.items() if (found - in_fp64[name]).norm() > MOSTLY * found.norm()}
 
 
-def rounding_error(classifier: Classifier, batch: Batch, device: torch.device, reference: dict[str, Tensor]) -> float:
-    """How far `reference`, the gradient of the whole batch in fp32, is from that in fp64: `largest_error`."""
-    in_fp64 = reference_gradient(copy.deepcopy(classifier).double(), batch, 1, device)
+def rounding_error(
+    classifier: Classifier, batch: Batch, shards: int, device: torch.device, reference: dict[str, Tensor]
+) -> float:
+    """How far `reference`, a gradient in fp32, is from the same in fp64: `largest_error`."""
+    in_fp64 = reference_gradient(copy.deepcopy(classifier).double(), batch, shards, device)
     return largest_error(reference, in_fp64)[0]
 
 
-def parallel_gradient(model: nn.Module, classifier: Classifier, batch: Batch, place: Place) -> dict[str, Tensor]:
-    """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part."""
-    processes = place.world.processes
-    images, labels = batch.images.chunk(processes)[place.rank], batch.labels.chunk(processes)[place.rank]
-    classifier.loss(model(images.to(place.first)), labels.to(place.first)).backward()
-    return _take_gradients(classifier)
+def parallel_gradient(training: Training, batch: Batch, parts: int, place: Place) -> dict[str, Tensor]:
+    """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
+    each of the `parts` micro-batches."""
+    reader = GradientReader(training.classifier)
+    unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
+    mine = [chunk(micro_batch, place.world.processes)[place.rank] for micro_batch in chunk(batch, parts)]
+    replace(training, optimizer=reader, config=unscaled).step(mine)
+    return reader.gradients
+
+
+class GradientReader:
+    """In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self.gradients: dict[str, Tensor] = {}
+
+    def step(self) -> None:
+        """Take them."""
+        self.gradients = _take_gradients(self._classifier)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """They are taken already."""
+
+
+def chunk(batch: Batch, parts: int) -> list[Batch]:
+    """A batch in so many parts of equal size."""
+    tensors = zip(*(tensor.chunk(parts) for tensor in (batch.images, batch.labels, batch.indices)), strict=True)
+    return [Batch(*part) for part in tensors]
 
 
 def largest_error(

@@ -14,7 +14,7 @@ from common.machine.devices import Place
 from common.records import RankAnatomy
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel, Shard
-from common.training.step import Training
+from common.training.training import Training
 
 
 def price_threads_and_replicas(

@@ -9,7 +9,7 @@ from common.machine.devices import Place
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
 from common.training.batch import Batch
-from common.training.step import Training, training_step
+from common.training.training import Training
 
 
 def timed_step(
@@ -20,7 +20,7 @@ def timed_step(
         place.synchronize()
         barrier()
         before = mark(place.first)
-        training_step(training, batches)
+        training.step(batches)
         after = mark(place.first)
         place.synchronize()
     return round(seconds_between(before, after), 7)

@@ -10,7 +10,7 @@ from common.examining.instruments import instruments
 from common.examining.phases import PhaseClock
 from common.machine.devices import Place
 from common.machine.ranks import barrier
-from common.training.step import Training, training_step
+from common.training.training import Training
 
 TRACED_STEPS = 3
 
@@ -42,7 +42,7 @@ def profiled_steps(training: Training, place: Place, steps: int) -> torch.profil
             with clock.step():
                 clock.phase("data wait")
                 batches = next(upcoming)
-                training_step(training, batches, clock.phase)
+                training.step(batches, clock.phase)
         place.synchronize()
         profiler.stop()
     return profiler

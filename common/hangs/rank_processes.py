@@ -65,7 +65,7 @@ def waiting_line(frames: traceback.StackSummary) -> str:
 
 
 def own_line(stack: str) -> str:
-    """`step.py:63 in training_step`: of a stack, innermost first, the first line that is not torch's or Python's."""
+    """`04_ddp_training.py:63 in train_step`: of a stack, innermost first, the first line that is no library's."""
     frames = list(FRAME.finditer(stack))
     for frame in [*(f for f in frames if not any(part in f["file"] for part in NOT_OURS)), *frames]:
         return f"{Path(frame['file']).name}:{frame['line']} in {frame['name']}"

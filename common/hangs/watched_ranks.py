@@ -15,7 +15,7 @@ from common.hangs.hang_watch import AFTER_A_HANG, HangWatch
 from common.hangs.last_line import say_last
 from common.hangs.rank_processes import waiting_line
 from common.machine.devices import rank_device
-from common.machine.ranks import barrier, from_rank_0, gathered
+from common.machine.ranks import barrier, from_rank_0, gathered, of_torchrun
 from common.training.distributed import process_group
 from common.training.known_errors import advice_for, is_communication
 
@@ -24,7 +24,7 @@ from common.training.known_errors import advice_for, is_communication
 def watched_ranks(timeout_seconds: float) -> Iterator[int]:
     """This rank's number. Where an exchange takes longer than `timeout_seconds`, the last line of the console says who
     waits for whom, where, and since when; where torch raises an error that the lab knows, it says what to do."""
-    place = rank_device("cpu")
+    place = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
     with process_group(place, timeout_seconds):
         hangs = HangWatch(from_rank_0(secrets.token_hex(4)), place, gathered(os.getpid()))
         try:

@@ -16,6 +16,7 @@ import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
+from common.machine.ranks import of_torchrun
 from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 give_cores_back()
@@ -79,15 +80,15 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
     return _place(kind, indices, emulated=kind == "cpu")
 
 
-def rank_device(requested: str) -> Place:
-    """This rank's device, by torchrun's environment. Ranks beyond the last GPU share the GPUs, over gloo.
+def rank_device(requested: str, local_rank: int) -> Place:
+    """The device of rank `local_rank` of this host. Ranks beyond the last GPU share the GPUs, over gloo.
 
     What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
     (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `settle_devices` knows better, once they meet.
     """
     kind = _kind(requested)
-    local_ranks, ranks = _of_torchrun("LOCAL_WORLD_SIZE", 1), _of_torchrun("WORLD_SIZE", 1)
-    local_rank, rank = _of_torchrun("LOCAL_RANK", 0, local_ranks), _of_torchrun("RANK", 0, ranks)
+    local_ranks, ranks = of_torchrun("LOCAL_WORLD_SIZE", local_rank + 1), of_torchrun("WORLD_SIZE", 1)
+    rank = of_torchrun("RANK", 0, ranks)
     gpus = torch.cuda.device_count() if kind == "cuda" else 0
     index = local_rank % gpus if gpus else local_rank
     shared = bool(gpus) and local_ranks > gpus
@@ -95,27 +96,14 @@ def rank_device(requested: str) -> Place:
         kind,
         (index,),
         processes=ranks,
-        nodes=_of_torchrun("GROUP_WORLD_SIZE", 1, default="1"),
-        restarts=_of_torchrun("TORCHELASTIC_RESTART_COUNT", 0, default="0"),
+        nodes=of_torchrun("GROUP_WORLD_SIZE", 1, default="1"),
+        restarts=of_torchrun("TORCHELASTIC_RESTART_COUNT", 0, default="0"),
         # NCCL refuses two ranks on one GPU.
         backend="nccl" if kind == "cuda" and not shared else "gloo",
         shared=shared,
         rank=rank,
         on_this_host=local_ranks,
     )
-
-
-def _of_torchrun(name: str, least: int, below: int = 2**31, default: str | None = None) -> int:
-    """A number that torchrun has left in the environment. Raises `UsageError` where somebody else has."""
-    text = os.environ.get(name, default)
-    if text is None:
-        raise UsageError(
-            "this step runs as one process per device and is started by torchrun: "
-            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
-        )
-    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
-        raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
-    return int(text)
 
 
 def capacity_bytes(kind: DeviceKind, index: int) -> int:
@@ -174,7 +162,8 @@ def _place(
     torch.set_num_threads(1)
     replicas = on_this_host or len(indices)
     if kind == "cuda":
-        torch.cuda.set_device(indices[0])
+        if backend is None:  # step 04 does so itself
+            torch.cuda.set_device(indices[0])
         device_model = joint_model(map(torch.cuda.get_device_name, indices))
     else:
         kinds = stay_on(replicas)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+from common.errors import UsageError
+
 _Value = TypeVar("_Value")
+
+
+def of_torchrun(name: str, least: int, below: int = 2**31, default: str | None = None) -> int:
+    """A number that torchrun has left in the environment. Raises `UsageError` where somebody else has."""
+    text = os.environ.get(name, default)
+    if text is None:
+        raise UsageError(
+            "this step runs as one process per device and is started by torchrun: "
+            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
+        )
+    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
+        raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
+    return int(text)
 
 
 def gathered(value: _Value) -> list[_Value]:

@@ -17,7 +17,7 @@ WORTH_TELLING = 0.25
 STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
 
 
-class Losses(NamedTuple):
+class CoreLosses(NamedTuple):
     """Between two moments, on this rank; None where the system does not count it."""
 
     wait_seconds: float | None
@@ -48,19 +48,19 @@ class CoreWait:
     def __init__(self) -> None:
         self._before = _counters()
 
-    def losses(self) -> Losses:
+    def losses(self) -> CoreLosses:
         """Since the watch was made."""
         pairs = zip(self._before, _counters(), strict=True)
-        return Losses._make(None if before is None or now is None else now - before for before, now in pairs)
+        return CoreLosses._make(None if before is None or now is None else now - before for before, now in pairs)
 
 
-def _counters() -> Losses:
+def _counters() -> CoreLosses:
     """What the kernel has counted so far."""
     try:
         waited = int(SCHEDSTAT.read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         waited = None
-    return Losses(waited, throttled_periods(), *(_core_times() or (None, None)))
+    return CoreLosses(waited, throttled_periods(), *(_core_times() or (None, None)))
 
 
 def _core_times() -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from common.records.values import Count, FiniteFloat, PositiveCount, Precision, 
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
-Exchange = Literal["ddp", "flat", "per-parameter", "overlapped"]
+Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
 _work, _measurement, _of_ddp = (partial(setting, group=name) for name in ("work", "measurement", "ddp"))
 
 
@@ -30,7 +30,7 @@ class DdpOptions(RecordModel):
     """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
 
     exchange: Exchange = _of_ddp(
-        "ddp", "ddp: torch's class; others: built by hand, without torch's options (common/training/exchanges.py)"
+        "ddp", "ddp: torch's class; others: built by hand, without torch's options (lessons/)"
     )
     find_unused_parameters: bool = _of_ddp(
         False, "look for parameters without gradient each step", either="graph", has_no=True

@@ -25,7 +25,7 @@ from common.machine.ranks import from_rank_0, gathered
 from common.records.disk import check_writable
 from common.records.files import write_whole
 from common.running.interruptions import signals_wait
-from common.training.step import Training
+from common.training.training import Training
 
 KEEP = 2
 """Checkpoints that stay of those that a run wrote: should the newest be torn, there is one before it."""

@@ -10,7 +10,7 @@ from common.machine.devices import Place
 from common.records import Anatomy, Record
 from common.running.recorder import Recorder
 from common.sentences import Sentences
-from common.training.step import Training
+from common.training.training import Training
 
 
 class AnatomyError(Exception):

@@ -14,7 +14,7 @@ from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
 from common.training.known_errors import advice_for, is_allocation_failure, is_communication
 
-BY_THE_STEP = ("training_step", "parallel_gradient", "reference_gradient", "validate")
+BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
 WITHOUT_BATCH = (
     "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "

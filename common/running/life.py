@@ -39,6 +39,11 @@ def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
+    with distributed.parting_well(place):
+        yield from _recording(options, place)
+
+
+def _recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     run = MeasuredRun(options, place)
     if place.world.backend in distributed.SILENT_BACKENDS and options.ddp:
         run.watch = CollectiveWatchdog(

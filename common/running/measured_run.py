@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from statistics import median
 
 from rich.markup import escape
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from common.command_line.options import TrainingOptions
@@ -25,11 +27,11 @@ from common.machine.devices import Place
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
-from common.measuring.core_wait import CoreWait, Losses
+from common.measuring.core_wait import CoreWait
 from common.measuring.device_use import device_uses
 from common.measuring.energy_meter import EnergyMeter, idle_watts
 from common.measuring.gpu_sampler import GpuSampler
-from common.records import MAX_FINITE, Epoch
+from common.records import Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
@@ -41,9 +43,11 @@ from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
 from common.training import image_folder
-from common.training.data import checksum, expected_indices, validation_loader
-from common.training.epoch import EpochResult, measured_epoch
-from common.training.step import Training, training_step
+from common.training.batch import Batch
+from common.training.data import validation_loader
+from common.training.epoch import EpochResult, TimedEpoch
+from common.training.loader import ContinuousLoader
+from common.training.training import Training
 from common.training.validation import validate
 
 
@@ -69,7 +73,7 @@ class MeasuredRun:
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(place.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
-        self.log = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
+        self._scalars = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
         self._gpus = place.indices if place.kind == "cuda" else ()
         self._idle_watts = idle_watts(self._gpus)
         self._sampler = GpuSampler(self._gpus, self.recorder.pids)
@@ -78,39 +82,49 @@ class MeasuredRun:
         self._step_seconds: float | None = None
         """Of the newest epoch, the median."""
 
-    def check_gradient(self, training: Training) -> None:
-        """Announce the run, then compare the wrapped model's gradient with one device's, before anything is trained."""
+    def prepare(self, training: Training) -> None:
+        """All that comes before the first epoch.
+
+        Announce the run; take up a checkpoint; compare the wrapped model's gradient with one device's; compile the
+        model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
+        """
+        self._training = training
         self._start, self.recorder.resumed = find_start(self.options, self.config, self.place)
         restore(training, self.place, self._start)
         show_plan(self.console, self.words, self.options.method, self.config, self.place.world, self.recorder.resumed)
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
-        found = parity.check_parity(
-            training.model, training.classifier, training.loader.dataset, self.place, self.config.ddp
-        )
-        self.recorder.parity = found
-        self.progress.line(screen.parity_line(found, self.words))
+        self.recorder.parity = parity.check_parity(training, self.place)
+        self.progress.line(screen.parity_line(self.recorder.parity, self.words))
+        if self.config.compile:
+            # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
+            training.model.compile(mode=self.config.compile_mode)
+        self._warm_up(training)
 
-    def warm_up(self, training: Training) -> None:
-        """Steps that are not counted: the allocator, cuDNN and DDP's buckets settle in them."""
+    def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
         self.progress.phase(self.words.say("progress.warm_up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.whole_steps(), steps):
-            training_step(training, batches)
+            training.step(batches)
             self.progress.advance()
         self._clock.settle()
         restore(training, self.place, self._start)
         training.loader.wait()  # so that the first batch is there before the clock starts
 
-    def epochs(self, training: Training) -> Iterator[int]:
-        """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw."""
+    def epochs(self) -> Iterator[int]:
+        """The numbers of the epochs to train. From the first to the last is watched what the devices hold and draw.
+
+        After each of them: its record, and a pass over the validation images, if there is a val/.
+        """
+        training = self._training
         if self.place.kind == "cpu" or self.config.compile_mode == "default":
             memory.reset_peaks(self.place)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
         self._checkpoints = Checkpoints(self.options, self.place)
         self._validation: DataLoader | None = validation_loader(self.config, self.place)
         self._sampler.start()
-        yield from range(self._start.epoch, self.config.epochs + 1)
+        for number in range(self._start.epoch, self.config.epochs + 1):
+            yield from self._train(number)
         self._sampler.stop()
         peaks = memory.read_peaks(self.place, self._sampler)
         self.recorder.devices = device_uses(
@@ -120,33 +134,22 @@ class MeasuredRun:
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
-    def train_epoch(self, training: Training, number: int) -> None:
-        """Train epoch `number` by the clock, or what a checkpoint has left of it; then validate, if there is a val/."""
-        done = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.sampler.start = done * self.config.global_batch_size // self.place.world.processes
-        heading = self.words.say("progress.epoch", epoch=number, epochs=self.config.epochs)
-        self.progress.phase(heading, training.steps_per_epoch - done)
-        clock, energy = self._clock, EnergyMeter(self._gpus)
-        barrier()  # the ranks' clocks start together
-        core_wait = CoreWait()
-        result = measured_epoch(training, clock, self._after_step(training, clock, number, done))
-        losses = core_wait.losses()
-        training.loader.sampler.start = 0
-        self._joules.update(energy.joules())
-        self._step_seconds = median(result.times.steps)
-        self._enter(number, done, result, losses)
-        if self._validation:
-            found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
-            self.recorder.validated(found)
-            self.progress.line(screen.validation_line(found, self.words))
-            self._tell_unreadable(unreadable)
-        peaks = memory.read_peaks(self.place, self._sampler)
-        self.log.epoch(self.recorder.epochs[-1], result, self.config, peaks)
-        if self.place.rank == 0:
-            record = self.recorder.record_of_this_rank(unfinished(len(self.recorder.epochs)))
-            keep_unfinished(self.options.results_dir, record)
+    def timed(self, loader: ContinuousLoader) -> Iterator[tuple[Batch, ...]]:
+        """The micro-batches of one step after another, by the clock: what is left of the epoch for this run.
 
-    def take_steps_apart(self, training: Training) -> None:
+        A step lasts from the end of the one before until the next one is asked for.
+        """
+        barrier()  # the ranks' clocks start together
+        energy, core_wait = EnergyMeter(self._gpus), CoreWait()
+        yield from self._epoch.steps(loader, self.config.accumulation_steps)
+        self._core_losses = core_wait.losses()
+        self._joules.update(energy.joules())
+
+    def log(self, losses: list[Tensor]) -> None:
+        """Keep the losses of a step, unread: reading one would make the host wait for the device."""
+        self._epoch.log(losses)
+
+    def profile(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
         asked = self.options.anatomy_steps
         steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
@@ -161,52 +164,63 @@ class MeasuredRun:
             text = trace(training, self.place, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
+    def _train(self, number: int) -> Iterator[int]:
+        """Let the script train epoch `number`, or what a checkpoint has left of it; then enter what came out."""
+        training, config = self._training, self.config
+        done = self._start.steps_done if number == self._start.epoch else 0
+        training.loader.first_batch = done * config.accumulation_steps
+        heading = self.words.say("progress.epoch", epoch=number, epochs=config.epochs)
+        self.progress.phase(heading, training.steps_per_epoch - done)
+        self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
+        yield number
+        result = self._epoch.result()
+        training.loader.first_batch = 0
+        self._step_seconds = median(result.times.steps)
+        self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
+        if self._validation:
+            found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
+            self.recorder.validated(found)
+            self.progress.line(screen.validation_line(found, self.words))
+            self._tell_unreadable(unreadable)
+        peaks = memory.read_peaks(self.place, self._sampler)
+        self._scalars.epoch(self.recorder.epochs[-1], result, config, peaks)
+        if self.place.rank == 0:
+            record = self.recorder.record_of_this_rank(unfinished(len(self.recorder.epochs)))
+            keep_unfinished(self.options.results_dir, record)
+
     def close(self) -> None:
         """Take the bar off the screen and write what is left of the logs; nobody waits for an exchange any more."""
         if self.watch:
             self.watch.stop()
         self.progress.close()
-        self.log.close()
+        self._scalars.close()
 
-    def _after_step(self, training: Training, clock: StepClock, number: int, done: int) -> Callable[[int], None]:
-        """For `measured_epoch`: moves the bar, and writes a checkpoint where one is due, off the clock."""
+    def _after_step(self, epoch: int, done: int, steps: int) -> None:
+        """Move the bar, and write a checkpoint where one is due, off the clock. `done`: before this run took it up."""
+        interrupt_if_unheard()
+        self.progress.advance()
+        step = done + steps
+        last = step == self._training.steps_per_epoch
+        if not self._checkpoints.is_due(step, last):
+            return
+        with self._clock.paused():
+            problem = self._checkpoints.write(self._training, *((epoch + 1, 0) if last else (epoch, step)))
+            barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+        if problem:
+            text = self.words.say("progress.no_checkpoint", problem=printable(problem))
+            self.progress.line(f"[yellow]{escape(text)}")
+            if self.options.quiet:
+                tell(text)
 
-        def after_step(steps: int) -> None:
-            interrupt_if_unheard()
-            self.progress.advance()
-            last = done + steps == training.steps_per_epoch
-            if self._checkpoints.is_due(done + steps, last):
-                with clock.paused():
-                    problem = self._checkpoints.write(training, *((number + 1, 0) if last else (number, done + steps)))
-                    barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
-                if problem:
-                    text = self.words.say("progress.no_checkpoint", problem=printable(problem))
-                    self.progress.line(f"[yellow]{escape(text)}")
-                    if self.options.quiet:
-                        tell(text)
-
-        return after_step
-
-    def _enter(self, number: int, done: int, result: EpochResult, losses: Losses) -> None:
-        samples = result.micro_batches * self.config.micro_batch_size
-        expected = expected_indices(self.config, number, done * self.config.global_batch_size, samples)
-        epoch = Epoch(
-            epoch=number,
-            steps=len(result.losses),
-            samples=samples,
-            mean_loss=result.mean_loss if abs(result.mean_loss) <= MAX_FINITE else None,
-            expected_checksum=f"{checksum(expected):016x}",
-            checkpoint_seconds=result.checkpoint_seconds,
-        )
-        self.recorder.epoch_done(epoch, result, f"{checksum(result.indices):016x}")
-        self.recorder.lost(losses)
+    def _say(self, epoch: Epoch, result: EpochResult) -> None:
+        """Say what an epoch was like, and what disturbed it."""
         is_synthetic = self.config.data_source == "synthetic"
         seconds = sum(result.times.steps)
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
         quota, oversubscribed = self.recorder.environment.cpu_quota, self.place.world.oversubscribed
-        for id, values in losses.warnings(result.times.host, quota, oversubscribed):
+        for id, values in self._core_losses.warnings(result.times.host, quota, oversubscribed):
             self._warn(id, **values)
         self._tell_unreadable(result.unreadable)
 

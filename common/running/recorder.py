@@ -13,8 +13,9 @@ from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import Place
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
-from common.measuring.core_wait import Losses
+from common.measuring.core_wait import CoreLosses
 from common.records import (
+    MAX_FINITE,
     MAX_TEXTS,
     METHODS,
     Anatomy,
@@ -31,6 +32,7 @@ from common.records import (
     StaticMemory,
     Validation,
 )
+from common.training.data import checksum, expected_indices
 from common.training.epoch import EpochResult
 
 
@@ -67,8 +69,22 @@ class Recorder:
         self.static_memory: StaticMemory | None = None
         self.anatomy: Anatomy | None = None
 
-    def epoch_done(self, epoch: Epoch, result: EpochResult, checksum: str) -> None:
-        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
+    def epoch_done(self, number: int, done: int, result: EpochResult, losses: CoreLosses) -> Epoch:
+        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it.
+
+        `done` steps of it had been taken before this run. `losses`: what others took of this rank's cores meanwhile.
+        """
+        config = self.config
+        samples = result.micro_batches * config.micro_batch_size
+        expected = expected_indices(config, number, done * config.global_batch_size, samples)
+        epoch = Epoch(
+            epoch=number,
+            steps=len(result.losses),
+            samples=samples,
+            mean_loss=result.mean_loss if abs(result.mean_loss) <= MAX_FINITE else None,
+            expected_checksum=f"{checksum(expected):016x}",
+            checkpoint_seconds=result.checkpoint_seconds,
+        )
         self.epochs.append(epoch)
         self.trace.step_seconds += [
             round(seconds, 7) for seconds in result.times.steps
@@ -76,10 +92,7 @@ class Recorder:
         self.trace.data_wait_seconds += [round(seconds, 7) for seconds in result.times.data_waits]
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
-        self.trace.checksums.append(checksum)
-
-    def lost(self, losses: Losses) -> None:
-        """Enter what others took of this rank's cores in the last epoch."""
+        self.trace.checksums.append(f"{checksum(result.indices):016x}")
         counted = {
             "core_wait_seconds": losses.wait_seconds,
             "throttled_periods": losses.throttled_periods,
@@ -89,6 +102,7 @@ class Recorder:
         for name, value in counted.items():
             if value is not None:
                 getattr(self.trace, name).append(value)
+        return epoch
 
     def validated(self, validation: Validation | None) -> None:
         """Enter what the model got right after the last epoch."""

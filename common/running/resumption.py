@@ -18,7 +18,7 @@ from common.machine.ranks import from_rank_0
 from common.records import Resumed, RunConfig
 from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, checkpoint_files
 from common.training.models import seed_devices
-from common.training.step import Training
+from common.training.training import Training
 
 PARTS = {
     "config": dict,

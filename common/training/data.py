@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from common.errors import UsageError
 from common.formats import gib
@@ -20,7 +18,7 @@ from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample
-from common.training.loader import ContinuousLoader, EpochSampler
+from common.training.loader import ContinuousLoader
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2
@@ -68,7 +66,7 @@ def create_dataset(config: RunConfig) -> Dataset:
     return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
 
 
-def create_loader(dataset: Dataset, sampler: EpochSampler, config: RunConfig, place: Place) -> ContinuousLoader:
+def create_loader(dataset: Dataset, sampler: DistributedSampler, config: RunConfig, place: Place) -> ContinuousLoader:
     """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
@@ -120,13 +118,6 @@ def _check_shared_memory(batch_bytes: int, workers: int) -> None:
 
 def _as_it_is(batch: Batch) -> Batch:
     return batch
-
-
-def in_groups(batches: Iterable[Batch], size: int) -> Iterator[tuple[Batch, ...]]:
-    """The micro-batches of one optimizer step after another; the last group may be smaller."""
-    remaining = iter(batches)
-    while group := tuple(islice(remaining, size)):
-        yield group
 
 
 def expected_indices(config: RunConfig, epoch: int, first: int, count: int) -> Tensor:

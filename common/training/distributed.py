@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import gc
 import inspect
 import os
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 
@@ -34,12 +34,11 @@ WATCHDOG_GRACE = timedelta(seconds=30)
 ONE_TORCHRUN = "start all ranks with one torchrun --standalone --nproc_per_node=N, which tells each of them the same"
 
 
-@contextmanager
-def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
-    """Meet the other ranks at the address that torchrun left in the environment, and part from them at the end.
+def meeting_point(place: Place, timeout_seconds: float) -> dict[str, Any]:
+    """Where the ranks meet: what `dist.init_process_group` needs to know, beside the backend.
 
-    Blocks until all ranks are there. A rank that fails does not part: the others may be in a collective. Its process
-    ends with the code and the output that the error would have given it, but without the interpreter's last steps.
+    It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
+    they have, which may change the backend of `place`. Raises `UsageError` where they cannot meet.
     """
     check_interfaces(place.world.backend or "gloo")
     timeout = timedelta(seconds=timeout_seconds)
@@ -56,19 +55,30 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
     try:
         settle_devices(place, store)
-        dist.init_process_group(
-            place.world.backend,
-            store=store,
-            rank=rank,
-            world_size=processes,
-            timeout=timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
-            # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
-            device_id=place.first if place.world.backend == "nccl" else None,
-        )
     except RuntimeError as error:
         if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
             raise
         raise _cannot_meet(error) from None
+    return {
+        "store": store,
+        "rank": rank,
+        "world_size": processes,
+        "timeout": timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
+        # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
+        "device_id": place.first if place.world.backend == "nccl" else None,
+    }
+
+
+@contextmanager
+def parting_well(place: Place) -> Iterator[None]:
+    """For what ranks do together, if there are any: prepares their parting, `dist.destroy_process_group()`.
+
+    A rank that fails does not part: the others may be in a collective. Its process ends with the code and the output
+    that the error would have given it, but without the interpreter's last steps.
+    """
+    if not dist.is_initialized():
+        yield
+        return
     last_holder = [dist.group.WORLD]
     try:
         yield
@@ -76,7 +86,6 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
         atexit.register(_end_at_once, _exit_code(error))
         raise
     place.synchronize()
-    dist.destroy_process_group()
     # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
     # be it to drop a tensor, the process aborts. They end with the last object that holds the group. The model under
     # DDP, which the caller has still, and which holds itself in circles, must not be that one: torch 2.11 waits for the
@@ -84,6 +93,16 @@ def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
     # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
     # and the interpreter is whole.
     atexit.register(_let_go, last_holder)
+
+
+@contextmanager
+def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
+    """The ranks of a small program of one's own, from their meeting to their parting."""
+    meeting = meeting_point(place, timeout_seconds)
+    dist.init_process_group(place.world.backend, **meeting)
+    with parting_well(place):
+        yield
+    dist.destroy_process_group()
 
 
 def _let_go(last_holder: list) -> None:
@@ -115,14 +134,17 @@ def _end_at_once(code: int) -> None:
     os._exit(code)
 
 
-def changing_arguments(options: DdpOptions, gradient_bytes: int) -> dict[str, object]:
-    """Arguments of `DistributedDataParallel` that are given only sometimes, or whose names torch has changed."""
-    arguments: dict[str, object] = {}
+def ddp_kwargs(module: nn.Module, options: DdpOptions, place: Place) -> dict[str, Any]:
+    """The arguments of `DistributedDataParallel` that the options stand for; some, torch has renamed or added."""
+    arguments: dict[str, Any] = {
+        "device_ids": [place.first] if place.kind == "cuda" else None,
+        "find_unused_parameters": options.find_unused_parameters,
+        "gradient_as_bucket_view": options.gradient_as_bucket_view,
+        "static_graph": options.static_graph,
+    }
     if options.one_bucket:
-        arguments["bucket_cap_mb"] = gradient_bytes / 2**20 + 1
-    elif (
-        options.bucket_cap_mb is not None
-    ):  # 25, torch's default, is not the same: with it goes a first bucket of 1 MiB
+        arguments["bucket_cap_mb"] = gradient_bytes(module) / 2**20 + 1
+    elif options.bucket_cap_mb is not None:  # 25, torch's default, is another: with it goes a first bucket of 1 MiB
         arguments["bucket_cap_mb"] = options.bucket_cap_mb
     arguments |= {name: True for name in NEWER_OPTIONS if getattr(options, name)}
     # torch 2.13 renamed the argument, and warns about the old name.
@@ -131,28 +153,13 @@ def changing_arguments(options: DdpOptions, gradient_bytes: int) -> dict[str, ob
     return arguments
 
 
-def compress_exchange(model: DistributedDataParallel, comm_hook: CommHook) -> None:
+def register_comm_hook(model: DistributedDataParallel, comm_hook: CommHook) -> None:
     """Let the ranks exchange fewer bytes than the gradients have; `none` leaves the exchange as it is."""
     if comm_hook == "powersgd":
         # Two exact passes, the fewest that torch allows, are those of the parity check.
         model.register_comm_hook(powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=2), powerSGD_hook.powerSGD_hook)
     elif comm_hook != "none":
         model.register_comm_hook(None, getattr(default_hooks, f"{comm_hook}_compress_hook"))
-
-
-def in_one_bucket(model: DistributedDataParallel) -> DistributedDataParallel:
-    """A copy of the model in a wrapper that exchanges all gradients at once, when the last one is ready."""
-    module = copy.deepcopy(model.module)
-    return DistributedDataParallel(
-        module,
-        device_ids=model.device_ids,
-        find_unused_parameters=model.find_unused_parameters,
-        gradient_as_bucket_view=model.gradient_as_bucket_view,
-        static_graph=model.static_graph,
-        **changing_arguments(
-            DdpOptions(one_bucket=True, broadcast_buffers=model.broadcast_buffers), gradient_bytes(module)
-        ),
-    )
 
 
 def gradient_bytes(module: nn.Module) -> int:

@@ -1,9 +1,10 @@
-"""One measured epoch: the loop over the batches, by the clock."""
+"""One measured epoch: what the scripts' loop trains on, by the clock, and what comes out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 import torch.distributed as dist
@@ -11,8 +12,6 @@ from torch import Tensor
 
 from common.measuring.clocks import EpochTimes, StepClock
 from common.training.batch import Batch
-from common.training.data import in_groups
-from common.training.step import Training, training_step
 
 
 @dataclass(frozen=True)
@@ -32,34 +31,50 @@ class EpochResult:
     checkpoint_seconds: float
 
 
-def measured_epoch(training: Training, clock: StepClock, after_step: Callable[[int], object]) -> EpochResult:
-    """Train what the loader yields, one optimizer step after another, and say how long each took.
+class TimedEpoch:
+    """An epoch by the clock, which runs as long as `steps` is iterated over. All ranks begin at the same moment."""
 
-    All ranks call it at the same moment. `after_step` is called with the number of the steps done so far; what takes
-    time there belongs inside `clock.paused()`.
-    """
-    seen: list[Batch] = []
-    losses: list[list[Tensor]] = []
-    clock.start()
-    for batches in in_groups(training.loader, training.config.accumulation_steps):
-        clock.data_ready()
-        losses.append(training_step(training, batches))
-        clock.step_done()
-        seen += [batch._replace(images=None) for batch in batches]
-        after_step(len(losses))
-    times = clock.finish()
-    # Read only now, when nothing is measured any more: micro-batches are of equal size, so a mean of means is exact.
-    of_steps = [torch.stack(parts).mean() for parts in losses]
-    mean = torch.stack([loss for parts in losses for loss in parts]).mean()
-    if dist.is_initialized():
-        dist.all_reduce(mean)
-        mean /= dist.get_world_size()
-    return EpochResult(
-        times=times,
-        losses=torch.stack(of_steps).tolist(),
-        mean_loss=mean.item(),
-        micro_batches=len(seen),
-        indices=torch.cat([batch.indices for batch in seen]),
-        unreadable=[name for batch in seen for name in batch.unreadable],
-        checkpoint_seconds=clock.paused_seconds,
-    )
+    def __init__(self, clock: StepClock, after_step: Callable[[int], object] = lambda steps: None) -> None:
+        """`after_step` is called with the number of steps done; what takes time there belongs in `clock.paused()`."""
+        self._clock, self._after_step = clock, after_step
+        self._seen: list[Batch] = []
+        self._losses: list[list[Tensor]] = []
+
+    def steps(self, loader: Iterable[Batch], accumulation_steps: int) -> Iterator[tuple[Batch, ...]]:
+        """The micro-batches of one optimizer step after another; the last step may have fewer.
+
+        A step lasts from the end of the one before to the moment when the next one is asked for.
+        """
+        clock, batches = self._clock, iter(loader)
+        clock.start()
+        steps = 0
+        while micro_batches := tuple(islice(batches, accumulation_steps)):
+            clock.data_ready()
+            yield micro_batches
+            clock.step_done()
+            steps += 1
+            self._seen += [batch._replace(images=None) for batch in micro_batches]
+            self._after_step(steps)
+        self._times = clock.finish()
+
+    def log(self, losses: list[Tensor]) -> None:
+        """Keep the losses of a step's micro-batches, unread: reading one would wait for the device."""
+        self._losses.append(losses)
+
+    def result(self) -> EpochResult:
+        """Read what was kept, now that nothing is measured any more. All ranks call it."""
+        # Micro-batches are of equal size, so a mean of means is exact.
+        of_steps = [torch.stack(parts).mean() for parts in self._losses]
+        mean = torch.stack([loss for parts in self._losses for loss in parts]).mean()
+        if dist.is_initialized():
+            dist.all_reduce(mean)
+            mean /= dist.get_world_size()
+        return EpochResult(
+            times=self._times,
+            losses=torch.stack(of_steps).tolist(),
+            mean_loss=mean.item(),
+            micro_batches=len(self._seen),
+            indices=torch.cat([batch.indices for batch in self._seen]),
+            unreadable=[name for batch in self._seen for name in batch.unreadable],
+            checkpoint_seconds=self._clock.paused_seconds,
+        )

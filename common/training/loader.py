@@ -20,33 +20,26 @@ from common.training.batch import Batch, Sample
 
 
 class EpochSampler(DistributedSampler):
-    """torch's order of the samples, which every method shares; it can begin in the middle of an epoch."""
+    """The order of all samples, another one in each epoch, for one process: the one that step 04's ranks share."""
 
-    start = 0
-    """Samples of this rank to leave out, because a checkpoint has seen them."""
-
-    def __iter__(self) -> Iterator[Sample]:
-        return islice(self.of_epoch(self.epoch), self.start, None)
-
-    def of_epoch(self, epoch: int) -> Iterator[Sample]:
-        """This rank's samples of any epoch, whichever is the present one."""
-        other = copy.copy(self)
-        other.set_epoch(epoch)
-        return ((epoch, index) for index in DistributedSampler.__iter__(other))
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, seed=seed, drop_last=True)
 
 
 class ContinuousLoader:
     """The batches of the sampler's epoch, each time it is iterated over; those of the next epoch are loaded meanwhile.
 
-    It takes for granted that epoch e + 1 follows epoch e. Where the sampler has been set to another one, or to another
-    `start`, it starts anew, as a plain `DataLoader` does each time.
+    It takes for granted that epoch e + 1 follows epoch e. Where the sampler has been set to another one, or batches are
+    left out, it starts anew, as a plain `DataLoader` does each time.
     """
 
     def __init__(
-        self, dataset: Dataset, sampler: EpochSampler, batch_size: int, copy_to: torch.device | None, **more
+        self, dataset: Dataset, sampler: DistributedSampler, batch_size: int, copy_to: torch.device | None, **more
     ) -> None:
         """`copy_to`: a GPU to which batches are copied ahead (`--prefetch`). `more`: arguments of `DataLoader`."""
-        self.dataset, self.sampler, self.batch_size, self._copy_to = dataset, sampler, batch_size, copy_to
+        self.dataset, self.sampler, self._copy_to = dataset, sampler, copy_to
+        self.first_batch = 0
+        """Of the epoch: those before it are left out, because a checkpoint has seen them."""
         self._plan = _Plan(sampler, batch_size)
         self._loader = DataLoader(dataset, batch_sampler=self._plan, **more)
         self._batches: Iterator[Batch] = iter(())
@@ -60,7 +53,7 @@ class ContinuousLoader:
         return len(self._plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        wanted = (self.sampler.epoch, self.sampler.start // self.batch_size)
+        wanted = (self.sampler.epoch, self.first_batch)
         if self._position() != wanted:
             self.begin(*wanted)
         for _ in range(wanted[1], len(self)):
@@ -115,7 +108,7 @@ class _Plan:
     would then wait for processes that are none of its own.
     """
 
-    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
+    def __init__(self, sampler: DistributedSampler, batch_size: int) -> None:
         self._sampler, self._batch_size = sampler, batch_size
         self.batches: Iterator[list[Sample]] = iter(())
 
@@ -135,8 +128,11 @@ class _Plan:
         return chain.from_iterable(map(partial(_batches, self._sampler, self._batch_size), repeat(0)))
 
 
-def _batches(sampler: EpochSampler, batch_size: int, epoch: int) -> Iterator[list[Sample]]:
-    samples = sampler.of_epoch(epoch)
+def _batches(sampler: DistributedSampler, batch_size: int, epoch: int) -> Iterator[list[Sample]]:
+    """This rank's samples of any epoch, whichever the sampler is set to."""
+    other = copy.copy(sampler)
+    other.set_epoch(epoch)
+    samples = ((epoch, index) for index in other)
     return (list(islice(samples, batch_size)) for _ in range(len(sampler) // batch_size))
 
 

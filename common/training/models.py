@@ -89,6 +89,8 @@ def create_model(config: RunConfig, place: Place) -> Classifier:
             f"and {config.num_classes} classes at a time ({reason}); {advice}"
         ) from None
     seed_devices(place, config.seed)
+    if config.ddp and config.ddp.sync_bn:
+        model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
     return model.to(place.first, memory_format=model.memory_format)
 

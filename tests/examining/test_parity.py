@@ -1,28 +1,33 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import run_worker
 from factories import make_config, make_place, small_classifier
 from torch import nn
+from trainers import train_step
 
 from common.examining import parity
 from common.records import DdpOptions
 from common.training import models
 from common.training.data import SyntheticImageNet
 from common.training.data_parallel import EmulatedDataParallel
+from common.training.training import Training
 
 SAMPLES = SyntheticImageNet(64, 32, 10, seed=0)
 
 
-def check(classifier, model, devices=2):
-    return parity.check_parity(model, classifier, SAMPLES, make_place(devices), None)
+def check(model, devices=2, samples=SAMPLES, **config):
+    """What the check says of a model on so many CPU devices, with the scripts' own step."""
+    loader = SimpleNamespace(dataset=samples)
+    return parity.check_parity(Training(train_step, model, None, loader, make_config(**config)), make_place(devices))
 
 
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
     classifier = models.create_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
-    found = check(classifier, EmulatedDataParallel(classifier, range(3)), devices=3)
+    found = check(EmulatedDataParallel(classifier, range(3)), devices=3)
     assert (found.outcome, found.shards, found.samples) == ("passed", 3, 12)
     assert found.max_relative_error < 1e-5
     after = [*classifier.parameters(), *classifier.buffers()]
@@ -33,7 +38,7 @@ def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
 
 def test_one_bare_device_has_nothing_to_compare():
     classifier = small_classifier()
-    assert check(classifier, classifier, devices=1).outcome == "not applicable"
+    assert check(classifier, devices=1).outcome == "not applicable"
 
 
 class DropsAReplica(EmulatedDataParallel):
@@ -70,7 +75,7 @@ class CopiesStaleParameters(EmulatedDataParallel):
 @pytest.mark.parametrize("devices", [2, 8])
 def test_a_fault_in_dataparallel_is_caught(fault, devices):
     classifier = small_classifier()
-    found = check(classifier, fault(classifier, range(devices)), devices)
+    found = check(fault(classifier, range(devices)), devices)
     assert found.outcome == "failed"
     assert found.max_relative_error > 10 * found.tolerance
     assert found.worst_parameter in found.note
@@ -91,7 +96,7 @@ def test_faults_in_ddp_are_caught_whichever_rank_has_them():
 
 def test_dropout_and_half_precision_do_not_disturb_it():
     classifier = small_classifier(make_config(precision="bf16"), nn.Dropout(0.5))
-    assert check(classifier, EmulatedDataParallel(classifier, range(2))).outcome == "passed"
+    assert check(EmulatedDataParallel(classifier, range(2))).outcome == "passed"
     assert classifier.autocast_dtype is torch.bfloat16
 
 
@@ -102,8 +107,7 @@ def test_dropout_and_half_precision_do_not_disturb_it():
 def test_it_runs_across_the_zoo(name, size):
     config = make_config(model=name, image_size=size, per_device_batch_size=4)
     classifier = models.create_model(config, make_place())
-    place, samples = make_place(2), SyntheticImageNet(4, size, 10, seed=0)
-    found = parity.check_parity(EmulatedDataParallel(classifier, range(2)), classifier, samples, place, None)
+    found = check(EmulatedDataParallel(classifier, range(2)), samples=SyntheticImageNet(4, size, 10, seed=0))
     assert found.outcome == "passed", found
 
 
@@ -139,7 +143,7 @@ def test_what_fp64_calls_noise_may_differ_but_not_by_much(off_by, outcome):
     classifier = models.Classifier(nn.Sequential(*layers, nn.Linear(4, 10)), make_config())
     model = ComputesBiasesOtherwise(classifier, range(2))
     model.off_by = off_by
-    found = check(classifier, model)
+    found = check(model)
     assert (found.outcome, found.worst_parameter) == (outcome, "backbone.0.bias")
 
 
@@ -154,10 +158,10 @@ def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
     """Its tolerance is as large as rounding makes it, and no larger."""
     classifier = models.create_model(make_config(), make_place())
     unsynchronised = EmulatedDataParallel(classifier, range(2))
-    found = parity.check_parity(unsynchronised, classifier, SAMPLES, make_place(2), DdpOptions(sync_bn=True))
+    found = check(unsynchronised, ddp=DdpOptions(sync_bn=True))
     assert found.outcome == "failed"
     assert found.tolerance < 0.05 < found.max_relative_error
     batch = SAMPLES.__getitems__([(0, index) for index in range(4)])
     reference = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"))
-    error = parity.rounding_error(classifier, batch, torch.device("cpu"), reference)
+    error = parity.rounding_error(classifier, batch, 1, torch.device("cpu"), reference)
     assert 1e-8 < error < 1e-2

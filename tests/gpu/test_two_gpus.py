@@ -48,13 +48,14 @@ def test_noise_in_biases_before_a_batch_norm_is_no_wrong_gradient(tmp_path, more
 def test_a_rank_that_fails_alone_over_nccl_ends_the_job_with_its_reason(tmp_path):
     code = """
 import os
-from common.training import epoch
-step = epoch.training_step
-def failing(training, batches):
+step = train_step
+def failing(training, batches, *more):
+    if more:
+        return step(training, batches, *more)
     if os.environ["RANK"] == "1":
         raise ValueError("planted")
     return step(training, batches)
-epoch.training_step = failing
+train_step = failing
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
@@ -72,14 +73,15 @@ LOOPS = "while True: pass"
 def test_a_hang_over_nccl_names_the_rank_and_leaves_nothing(tmp_path, act, told):
     code = f"""
 import os, signal
-from common.training import epoch
-usual, done = epoch.training_step, []
-def planted(training, batches):
+usual, done = train_step, []
+def planted(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     done.append(1)
     if os.environ["RANK"] == "1" and len(done) == 6:
         {act}
     return usual(training, batches)
-epoch.training_step = planted
+train_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
@@ -100,14 +102,15 @@ epoch.training_step = planted
 def test_a_killed_rank_over_nccl_is_named(tmp_path):
     code = """
 import os, signal
-from common.training import epoch
-usual, done = epoch.training_step, []
-def planted(training, batches):
+usual, done = train_step, []
+def planted(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     done.append(1)
     if os.environ["RANK"] == "1" and len(done) == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return usual(training, batches)
-epoch.training_step = planted
+train_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
@@ -144,14 +147,15 @@ def test_two_ranks_go_on_from_a_checkpoint_after_one_was_killed(tmp_path):
     """torchrun starts both anew."""
     code = """
 import os, signal
-from common.training import epoch
-step, count = epoch.training_step, [0]
-def dying(training, batches):
+step, count = train_step, [0]
+def dying(training, batches, *more):
+    if more:
+        return step(training, batches, *more)
     count[0] += 1
     if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], count[0]) == ("1", "0", 9):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(training, batches)
-epoch.training_step = dying
+train_step = dying
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]

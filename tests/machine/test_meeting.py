@@ -36,9 +36,9 @@ def met(monkeypatch):
         for rank, gpus in enumerate(views):
             seen.gpus = gpus
             of_torchrun = {"LOCAL_WORLD_SIZE": len(views), "WORLD_SIZE": len(views), "RANK": rank}
-            for name, value in {**of_torchrun, "LOCAL_RANK": 0 if virtual else rank}.items():
+            for name, value in of_torchrun.items():
                 monkeypatch.setenv(name, str(value))
-            places.append(rank_device("cuda"))
+            places.append(rank_device("cuda", 0 if virtual else rank))
         store = dist.HashStore()
 
         def settle(place: Place, gpus: list) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from common.measuring import core_wait
-from common.measuring.core_wait import CoreWait, Losses
+from common.measuring.core_wait import CoreLosses, CoreWait
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -31,25 +31,25 @@ def test_the_stolen_time_of_this_process_own_cores_counts(stat):
     stat(dict.fromkeys(range(3), (1,) * 10))
     watch = CoreWait()
     stat({0: (5, 2, 2, 9, 9, 2, 2, 3, 5, 2), 1: (99,) * 10, 2: (3, 1, 1, 1, 1, 1, 1, 2, 1, 1)})
-    assert watch.losses() == Losses(None, None, steal_seconds=3.0, busy_core_seconds=10.0)
+    assert watch.losses() == CoreLosses(None, None, steal_seconds=3.0, busy_core_seconds=10.0)
 
 
 @pytest.mark.parametrize("cores", [{0: (1,) * 10}, {0: (1,) * 10, 2: (1,) * 7}, {}])
 def test_where_a_core_has_no_line_or_no_such_count_nothing_is_known(stat, cores):
     stat(cores)
-    assert CoreWait().losses() == Losses(None, None, None, None)
+    assert CoreWait().losses() == CoreLosses(None, None, None, None)
 
 
 @pytest.mark.parametrize(
     ("losses", "oversubscribed", "said"),
     [
-        (Losses(0.2, 0, 1.0, 9.0), False, []),
-        (Losses(0.3, 0, 0.0, 9.0), False, ["core_wait"]),
-        (Losses(0.3, 0, 0.0, 9.0), True, []),
-        (Losses(0.3, 4, 0.0, 9.0), True, ["throttled"]),
-        (Losses(0.3, None, 3.0, 6.0), False, ["core_wait", "stolen"]),
-        (Losses(None, None, 3.0, 6.0), True, ["stolen"]),
-        (Losses(None, None, None, None), False, []),
+        (CoreLosses(0.2, 0, 1.0, 9.0), False, []),
+        (CoreLosses(0.3, 0, 0.0, 9.0), False, ["core_wait"]),
+        (CoreLosses(0.3, 0, 0.0, 9.0), True, []),
+        (CoreLosses(0.3, 4, 0.0, 9.0), True, ["throttled"]),
+        (CoreLosses(0.3, None, 3.0, 6.0), False, ["core_wait", "stolen"]),
+        (CoreLosses(None, None, 3.0, 6.0), True, ["stolen"]),
+        (CoreLosses(None, None, None, None), False, []),
     ],
 )
 def test_what_is_told_of_an_epoch_of_one_second(losses, oversubscribed, said):

@@ -145,14 +145,15 @@ def test_a_killed_rank_brings_the_job_back_from_the_last_checkpoint(tmp_path):
     """SIGKILL for rank 1 in the last step of epoch 2, under torchrun: the steps since the checkpoint are done again."""
     code = """
 import os, signal
-from common.training import epoch
-usual, done = epoch.training_step, []
-def killed(training, batches):
+usual, done = train_step, []
+def killed(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     done.append(1)
     if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], len(done)) == ("1", "0", 4 + 4):
         os.kill(os.getpid(), signal.SIGKILL)
     return usual(training, batches)
-epoch.training_step = killed
+train_step = killed
 """
     arguments = [*SMALL, "--batch-size", 8, "--warmup-steps", 1, "--results-dir", tmp_path / "results"]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 2, "--resume", "auto"]
@@ -215,9 +216,10 @@ def test_two_runs_at_once_cannot_share_a_folder(tmp_path):
     arguments = [*SMALL, "--batch-size", "16", "--checkpoint-dir", str(folder), "--results-dir", str(tmp_path / "two")]
     code = f"""
 import subprocess, sys, os
-from common.training import epoch
-usual, done = epoch.training_step, []
-def during(*arguments):
+usual, done = train_step, []
+def during(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     if not done:
         done.append(1)
         if not os.fork():
@@ -229,8 +231,8 @@ def during(*arguments):
                 os._exit(end.code or 0)
         done.append(os.waitstatus_to_exitcode(os.wait()[1]))
         assert done[-1] == 2, done
-    return usual(*arguments)
-epoch.training_step = during
+    return usual(training, batches)
+train_step = during
 """
     process = run_script(planted(tmp_path, SINGLE, code), *arguments[:-1], tmp_path / "one")
     assert process.returncode == 0, process.stderr
@@ -244,14 +246,15 @@ epoch.training_step = during
 def test_a_run_that_was_killed_holds_no_folder(tmp_path):
     code = """
 import os, signal
-from common.training import epoch
-usual, done = epoch.training_step, []
-def dying(*arguments):
+usual, done = train_step, []
+def dying(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     done.append(1)
     if len(done) == 6:  # of four steps in an epoch
         os.kill(os.getpid(), signal.SIGKILL)
-    return usual(*arguments)
-epoch.training_step = dying
+    return usual(training, batches)
+train_step = dying
 """
     folder = tmp_path / "checkpoints"
     arguments = [*LEARNING, "--batch-size", 16, "--warmup-steps", 1, "--checkpoint-dir", folder]

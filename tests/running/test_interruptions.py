@@ -50,7 +50,7 @@ def lost():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         pass
-first(epoch, 'training_step', lost)
+first(epoch.TimedEpoch, 'log', lost)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -66,7 +66,7 @@ def turned():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         raise RuntimeError("planted: connection closed by peer") from None
-first(epoch, 'training_step', turned)
+first(epoch.TimedEpoch, 'log', turned)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -75,7 +75,7 @@ first(epoch, 'training_step', turned)
 
 
 def test_a_closed_terminal_leaves_a_record(tmp_path):
-    process = run(tmp_path, "from common.training import epoch; first(epoch, 'training_step', send(signal.SIGHUP))")
+    process = run(tmp_path, "from common.training import epoch; first(epoch.TimedEpoch, 'log', send(signal.SIGHUP))")
     assert process.returncode == 130
     (record,) = records_in(tmp_path / "results")
     assert record["status"] == "interrupted"
@@ -84,14 +84,15 @@ def test_a_closed_terminal_leaves_a_record(tmp_path):
 
 def test_a_killed_run_leaves_the_epochs_that_had_ended(tmp_path):
     code = """
-from common.training import epoch
-usual, steps = epoch.training_step, []
-def dying(*arguments):
+usual, steps = train_step, []
+def dying(training, batches, *more):
+    if more:
+        return usual(training, batches, *more)
     steps.append(1)
     if len(steps) == 4:  # two steps make an epoch
         os.kill(os.getpid(), signal.SIGKILL)
-    return usual(*arguments)
-epoch.training_step = dying
+    return usual(training, batches)
+train_step = dying
 """
     assert run(tmp_path, code).returncode != 0
     (record,) = records_in(tmp_path / "results")
@@ -127,7 +128,7 @@ def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
 
 def test_a_full_disk_does_not_hide_what_came_before(full_disk, short_folder, tmp_path):
     (full_disk / "filler").write_bytes(b"x" * 4096)
-    moment = "from common.training import epoch; first(epoch, 'training_step', run_out_of_memory)"
+    moment = "from common.training import epoch; first(epoch.TimedEpoch, 'log', run_out_of_memory)"
     process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(short_folder))
     assert process.returncode == 1
     assert "failed: MemoryError" in process.stderr

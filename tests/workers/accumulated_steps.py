@@ -2,6 +2,7 @@
 micro-batches. Prints the weights' largest difference and the number of all-reduces, as JSON."""
 
 import json
+import os
 
 import torch
 from factories import make_config
@@ -16,7 +17,7 @@ PARTS = 4
 
 
 def main() -> None:
-    place = rank_device("cpu")
+    place = rank_device("cpu", int(os.environ["LOCAL_RANK"]))
     with process_group(place, 60):
         one, several = (one_step(place, parts) for parts in (1, PARTS))
         if place.rank == 0:
@@ -33,7 +34,7 @@ def one_step(place: Place, parts: int) -> tuple[torch.Tensor, int]:
         return allreduce_hook(None, bucket)
 
     def wrap(classifier):
-        model = in_ddp(classifier, DdpOptions(one_bucket=True))
+        model = in_ddp(classifier, DdpOptions(one_bucket=True), place)
         model.register_comm_hook(None, counting)
         return model
 

@@ -5,6 +5,7 @@ weights from those that torch's DDP gives, after a step of one batch and after o
 """
 
 import json
+import os
 
 import torch.distributed as dist
 from factories import make_config
@@ -12,22 +13,22 @@ from trainers import in_ddp, make_training, micro_batches, weights_after
 
 from common.machine.devices import rank_device
 from common.records import DdpOptions
-from common.training import exchanges
 from common.training.distributed import process_group
+from lessons import hand_built_ddp
 
 all_reduce = dist.all_reduce
 
 
 def main() -> None:
-    place, found = rank_device("cpu"), {}
+    place, found = rank_device("cpu", int(os.environ["LOCAL_RANK"])), {}
     config = make_config(global_batch_size=16, per_device_batch_size=8)
-    exchanges.BUCKET_BYTES = 200  # in one of torch's size the small model would fit
+    hand_built_ddp.BUCKET_BYTES = 200  # in one of torch's size the small model would fit
     with process_group(place, 60):
-        for name, wrapper in exchanges.EXCHANGES.items():
+        for name in ("per-parameter", "flat", "overlapped"):
             began, differences = [], []
             for parts in (1, 2):
-                by_torch = make_training(config, place, lambda classifier: in_ddp(classifier, DdpOptions()))
-                own = make_training(config, place, wrapper)
+                by_torch = make_training(config, place, lambda classifier: in_ddp(classifier, DdpOptions(), place))
+                own = make_training(config, place, hand_built_ddp.hand_built(name))
                 batches = micro_batches(own.loader, parts)
                 expected = weights_after(by_torch, batches)
                 began.append([])
@@ -39,7 +40,7 @@ def main() -> None:
         print(json.dumps(found))
 
 
-def noting(model: exchanges.OwnExchange, began: list[int]):
+def noting(model: hand_built_ddp.HandBuiltDDP, began: list[int]):
     def noted(*arguments, **options):
         began.append(sum(parameter.grad is not None for parameter in model.trained))
         return all_reduce(*arguments, **options)

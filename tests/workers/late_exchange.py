@@ -3,6 +3,7 @@
 Its interpreter takes a second to end, in which the exchange may complete.
 """
 
+import os
 import sys
 import time
 
@@ -30,7 +31,7 @@ slow = Slow()
 
 
 def main() -> None:
-    place, (error, seconds) = rank_device("cpu"), sys.argv[1:]
+    place, (error, seconds) = rank_device("cpu", int(os.environ["LOCAL_RANK"])), sys.argv[1:]
     with process_group(place, 60):
         model = DistributedDataParallel(nn.Linear(3, 3))
         model(torch.ones(2, 3)).sum().backward()

@@ -3,12 +3,13 @@ prints what the parity check says of each, as JSON."""
 
 import dataclasses
 import json
+import os
 
 import torch
 import torch.distributed as dist
-from factories import make_config, small_classifier
+from factories import make_config
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
-from trainers import in_ddp, make_loader
+from trainers import in_ddp, make_training
 
 from common.examining import parity
 from common.machine.devices import rank_device
@@ -46,18 +47,16 @@ HOOKS = {
 
 
 def main() -> None:
-    place = rank_device("cpu")
+    place = rank_device("cpu", int(os.environ["LOCAL_RANK"]))
     config = make_config(global_batch_size=8, per_device_batch_size=4)
     with process_group(place, 60):
-        loader = make_loader(config, place)
         outcomes = {}
         for fault in ("none", "shard seen twice", *HOOKS):
-            classifier = small_classifier(config)
-            model = in_ddp(classifier, OPTIONS)
+            training = make_training(config, place, lambda classifier: in_ddp(classifier, OPTIONS, place))
             if fault in HOOKS:
-                model.register_comm_hook(None, HOOKS[fault])
+                training.model.register_comm_hook(None, HOOKS[fault])
             seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
-            outcomes[fault] = parity.check_parity(model, classifier, loader.dataset, seen_as, OPTIONS).model_dump()
+            outcomes[fault] = parity.check_parity(training, seen_as).model_dump()
         if place.rank == 0:
             print(json.dumps(outcomes))
 

@@ -6,13 +6,10 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
-from common.analysis.comparing.contenders import how_well_measured
 from common.analysis.comparing.facts import (
     BATCH,
     CONFIGURATION,
@@ -24,11 +21,14 @@ from common.analysis.comparing.facts import (
     closest,
     group_facts,
 )
-from common.analysis.comparing.naming import facts_table, name_rows, readable_facts, varying_facts
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables
+from common.analysis.comparing.naming import name_rows, readable_facts, values_of_facts, varying_facts
+from common.analysis.comparing.representatives import measurement_quality
+from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.tables import Line, Tables, grouped
+from common.analysis.reading.runs import Run
 from common.records import method_order
+
+RunWithLine = tuple[Run, Line]
 
 
 @dataclass(eq=False)
@@ -58,18 +58,13 @@ class Group:
     @cached_property
     def differences(self) -> dict[str, dict[Fact, list[Row]]]:
         """What differs between the rows although they are compared; options of DDP that were tried are not among it."""
-        rows = self.main_rows
-        varying = varying_facts(facts_table(readable_facts(rows)))
-        return {
-            fact: {value: [rows[place] for place in places] for value, places in by_value.items()}
-            for fact, by_value in varying.items()
-        }
+        return varying_facts(readable_facts(self.main_rows))
 
     @cached_property
     def shared_facts(self) -> Facts:
         """Facts on which all rows that have them agree."""
-        table = facts_table(row.facts for row in self.rows)
-        return {fact: table[fact].dropna().iloc[0] for fact in table.columns[table.nunique() == 1]}
+        values = values_of_facts({row: row.facts for row in self.rows})
+        return {fact: next(iter(by_value)) for fact, by_value in values.items() if len(by_value) == 1}
 
 
 def build_groups(tables: Tables) -> list[Group]:
@@ -91,9 +86,7 @@ def build_groups(tables: Tables) -> list[Group]:
 
 def configurations(tables: Tables) -> list[Row]:
     """Every configuration of the comparable runs as a row of no group: without standard, baseline or letter."""
-    comparable = tables.runs[tables.runs["is_comparable"].astype(bool)]
-    every = comparable.groupby([*KEY, *CONFIGURATION], dropna=False, sort=False)
-    rows = [_row(tables, of_row) for _, of_row in every]
+    rows = [_row(tables, alike) for alike in _alike(_comparable(tables), (*KEY, *CONFIGURATION))]
     for row in rows:
         world = row.record.world
         row.name = RowName(row.method, world.devices, world.nodes, options=row.options, is_valid=row.is_valid)
@@ -101,26 +94,27 @@ def configurations(tables: Tables) -> list[Row]:
 
 
 def _telling(group: Group) -> tuple:
-    quality, completed = how_well_measured(group.rows)
+    quality, completed = measurement_quality(group.rows)
     return *quality, group.scaling == "weak", completed
 
 
 def _groups(tables: Tables, scaling: Scaling) -> Iterator[Group]:
-    comparable = tables.runs[tables.runs["is_comparable"].astype(bool)]
-    for _, of_group in comparable.groupby([*KEY, BATCH[scaling]], dropna=False, sort=False):
-        rows = [_row(tables, of_row) for _, of_row in of_group.groupby([*CONFIGURATION], dropna=False, sort=False)]
+    for of_group in _alike(_comparable(tables), (*KEY, BATCH[scaling])):
+        rows = [_row(tables, alike) for alike in _alike(of_group, CONFIGURATION)]
         key = group_facts(rows[0].record)
         yield _finish(Group(scaling, {name: key[name] for name in (*KEY, BATCH[scaling])}, rows))
 
 
-def _row(tables: Tables, of_row: pd.DataFrame) -> Row:
-    terms = of_row.iloc[-1][[*TERMS]]
-    return Row(
-        runs=[tables.all_runs[place] for place in of_row.index],
-        tables=tables,
-        places=list(of_row.index),
-        terms=tuple(terms.where(terms.notna(), None)),
-    )
+def _comparable(tables: Tables) -> list[RunWithLine]:
+    return [(run, line) for run, line in zip(tables.all_runs, tables.lines, strict=True) if run.is_comparable]
+
+
+def _alike(runs: Iterable[RunWithLine], names: Sequence[str]) -> Iterable[list[RunWithLine]]:
+    return grouped(runs, lambda pair: tuple(pair[1][name] for name in names)).values()
+
+
+def _row(tables: Tables, alike: list[RunWithLine]) -> Row:
+    return Row([run for run, _ in alike], tables, terms=tuple(alike[-1][1][name] for name in TERMS))
 
 
 def _finish(group: Group) -> Group:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import pandas as pd
+from typing import TypeVar
 
 from common.analysis.comparing.facts import OPTIONS, Fact, Facts
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.tables import grouped
+
+T = TypeVar("T")
 
 
-def name_rows(rows: Iterable[Row]) -> None:
+def name_rows(rows: Sequence[Row]) -> None:
     """Give every row its name; with letters and the facts behind them where several would have the same one."""
-    alike: dict[RowName, list[Row]] = {}
-    for row in rows:
-        if row.standard is None:
-            world = row.record.world
-            nodes = world.nodes if row.is_parallel else 1
-            alike.setdefault(RowName(row.method, world.devices, nodes), []).append(row)
-    for name, same in alike.items():
-        told = readable_facts(same)
-        telling = varying_facts(facts_table(told)) if len(same) > 1 else {}
-        for position, (row, facts) in enumerate(zip(same, told, strict=True)):
+    for name, same in grouped((row for row in rows if row.standard is None), _plain_name).items():
+        readable = readable_facts(same)
+        varying = varying_facts(readable)
+        for position, (row, facts) in enumerate(readable.items()):
             row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
-            row.variant = {fact: facts[fact] for fact in telling if fact in facts}
+            row.variant = {fact: facts[fact] for fact in varying if fact in facts}
     for row in rows:
         if row.standard is not None:
             # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
@@ -33,27 +28,30 @@ def name_rows(rows: Iterable[Row]) -> None:
             row.variant = {OPTIONS: row.options}
 
 
-def readable_facts(rows: Sequence[Row]) -> list[Facts]:
+def _plain_name(row: Row) -> RowName:
+    return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
+
+
+def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
     """The facts of each row, machines by their hosts' names where these tell them apart, else by their hashes."""
     hosts = {row.facts["machine"]: row.record.environment.hostname for row in rows}
     if len(set(hosts.values())) < len(hosts):
-        return [row.facts for row in rows]
-    return [{**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows]
+        return {row: row.facts for row in rows}
+    return {row: {**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows}
 
 
-def varying_facts(facts: pd.DataFrame) -> dict[str, dict[Fact, list]]:
-    """Every fact (a column) on which the rows of a table disagree: fact -> value -> the rows that have it.
+def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+    values: dict[str, dict[Fact, list[T]]] = {}
+    for who, own in facts.items():
+        for name, value in own.items():
+            values.setdefault(name, {}).setdefault(value, []).append(who)
+    return values
 
-    A fact that one of them lacks (NCCL, for a run without it) is no difference.
-    """
-    varying = facts.columns[facts.nunique() > 1]
-    return {fact: {value: list(rows) for value, rows in facts.groupby(fact, sort=False).groups.items()}
-            for fact in varying}  # fmt: skip
 
-
-def facts_table(facts: Iterable[Facts], index: Iterable | None = None) -> pd.DataFrame:
-    """Facts as a table. Of Python's own objects, so that 4 does not become 4.0 where another row has none."""
-    return pd.DataFrame(list(facts), index=index, dtype=object)
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """The same of every fact on which some disagree; that one lacks it is no difference."""
+    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
 
 
 def _letters(position: int) -> str:

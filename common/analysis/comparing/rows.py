@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-import pandas as pd
-
-from common.analysis.comparing.energy import Energy, energy_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
-from common.analysis.comparing.impossible import is_impossible
+from common.analysis.comparing.memory_and_energy import (
+    Energy,
+    PeakMemory,
+    energy_by_device,
+    peaks_by_device,
+    total_energy,
+)
 from common.analysis.comparing.pairing import MIN_PAIRS
-from common.analysis.comparing.peak_memory import PeakMemory, peaks_by_device
-from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.speed_ratios import pooled, times_as_fast
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
@@ -21,8 +22,34 @@ from common.analysis.reading.step_anatomy import StepAnatomy
 from common.analysis.statistics.estimates import Estimate, outliers
 from common.records import METHODS, Method, Record
 
+MAX_WEAK_EFFICIENCY = 1.25
+"""Devices that each do one device's work take at least its time. Of the recorded examples none is above 1.03; the
+rest is left to a single run of one device that something slowed."""
+MAX_STRONG_EFFICIENCY = 2.0
+"""A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
 ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
+
+
+@dataclass(frozen=True)
+class RowName:
+    """`DDP × 2 on 2 nodes (b) with --one-bucket`."""
+
+    method: Method
+    devices: int
+    nodes: int = 1
+    letter: str = ""
+    """Tells rows of one method on as many devices apart."""
+    options: str = ""
+    """The flags of DDP that were tried here."""
+    is_valid: bool = True
+
+    def __str__(self) -> str:
+        """As the CSV files name it, in no language: `ddp x2 nodes=2 b --one-bucket`."""
+        parts = [self.method, f"x{self.devices}" if METHODS[self.method].is_parallel else "",
+                 f"nodes={self.nodes}" if self.nodes > 1 else "", self.letter, self.options,
+                 "" if self.is_valid else "(not valid)"]  # fmt: skip
+        return " ".join(filter(None, parts))
 
 
 @dataclass(eq=False)
@@ -32,9 +59,7 @@ class Row:
     runs: list[Run]
     """The newest last."""
     tables: Tables | None = None
-    """The tables that the runs are part of."""
-    places: list[int] = field(default_factory=list)
-    """Where the runs stand in the runs' table, in the same order."""
+    """All runs of the folder, and step 01's records."""
     terms: tuple = ()
     """Everything of the configuration but DDP's options."""
     name: RowName | None = None
@@ -84,13 +109,13 @@ class Row:
 
     @cached_property
     def impossible_efficiency(self) -> Estimate | None:
-        """The scaling efficiency, where it cannot be."""
+        """The scaling efficiency, where its whole interval (without one, its value) is above what can be."""
         one = self.baseline
         if one is None or one.throughput is None:
             return None
         found = times_as_fast(self, one).times(1 / self.devices)
-        shares = {row.record.config.per_device_batch_size for row in (self, one)}
-        return found if is_impossible(found, same_batch=len(shares) == 1) else None
+        is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
+        return found if found.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
 
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:
@@ -120,7 +145,7 @@ class Row:
     @cached_property
     def epoch_samples(self) -> int:
         """Samples of a whole epoch: a resumed run may have begun with the rest of one."""
-        return int(self.tables.epochs.loc[self.places, "samples"].max())
+        return max(epoch.samples for run in self.runs for epoch in run.record.epochs)
 
     @property
     def epoch_time(self) -> Estimate | None:
@@ -161,36 +186,19 @@ class Row:
         return [run for run, mark in zip(self.runs, marks, strict=True) if mark]
 
     @cached_property
-    def devices_table(self) -> pd.DataFrame:
-        """A line for each device of each run."""
-        return self.tables.devices.loc[self.places]
-
-    @cached_property
-    def epochs_table(self) -> pd.DataFrame:
-        """A line for each epoch of the newest run."""
-        return self.tables.epochs.loc[self.places[-1:]]
-
-    @cached_property
-    def phases_table(self) -> pd.DataFrame:
-        """A line for the whole step and for each of its phases, on the slowest rank of the run that `anatomy` is of."""
-        place = next(place for place, run in zip(self.places, self.runs, strict=True) if run.anatomy is self.anatomy)
-        phases = self.tables.phases.loc[[place]]
-        return phases[phases["is_slowest"]].set_index("phase")
-
-    @cached_property
     def memory(self) -> list[PeakMemory]:
         """Every device or process that reported a peak, device 0 first; over several runs the highest."""
-        return peaks_by_device(self.devices_table, self.method, self.on_gpu)
+        return peaks_by_device(self.runs)
 
     @cached_property
     def device_energy(self) -> dict[tuple[str, int], Energy]:
         """Each GPU that was measured, by host and index."""
-        return energy_by_device(self.devices_table)
+        return energy_by_device(self.runs)
 
     @cached_property
     def energy(self) -> Energy | None:
         """All devices together; None where one of them was not measured."""
-        return total_energy(self.devices_table, self.device_energy)
+        return total_energy(self.runs)
 
     @property
     def rounds(self) -> int:

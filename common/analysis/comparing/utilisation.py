@@ -9,12 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from common.analysis.comparing.rows import Row
 from common.analysis.statistics.estimates import Estimate
 from common.content.messages import Message, message
-from common.records import AllReduceTime, PhaseName, Precision
+from common.records import AllReduceTime, EnvironmentRecord, PhaseName, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")
 """Models whose work is mostly matrix products, by how torchvision's names begin."""
@@ -43,16 +42,14 @@ def all_reduce_seconds(times: Iterable[AllReduceTime], size: int) -> float | Non
     return math.exp(np.interp(math.log(size), sizes, seconds))
 
 
-def matmul_rate(probes: pd.DataFrame, device_model: str, precision: Precision) -> float | None:
+def matmul_rate(probed: Iterable[EnvironmentRecord], device_model: str, precision: Precision) -> float | None:
     """The newest measured rate of this device model in this precision, in FLOP/s; None where there is none.
 
-    `probes` is the probes' table, the newest last.
+    `probed` are records of step 01, the newest last.
     """
-    if probes.empty:
-        return None
-    fits = (probes["probe"] == "matmul") & (probes["device_model"] == device_model) & (probes["precision"] == precision)
-    rates = probes.loc[fits, "flops_per_second"]
-    return float(rates.iloc[-1]) if len(rates) else None
+    rates = [product.flops_per_second for record in probed for product in record.probes.matmul
+             if (product.device_model, product.precision) == (device_model, precision)]  # fmt: skip
+    return rates[-1] if rates else None
 
 
 def mfu_of(row: Row) -> Estimate | Message:
@@ -89,7 +86,7 @@ def attainable_rate(row: Row) -> float | Message:
     seconds = 0.0
     for kind, flops in by_kind.items():
         if flops:
-            rate = matmul_rate(row.tables.probes, world.device_model, ran_in[kind])
+            rate = matmul_rate(row.tables.probed, world.device_model, ran_in[kind])
             if rate is None:
                 return message("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
             seconds += flops / rate

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from common.analysis.comparing.batches import batch_series
+from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import Group, configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.rungs import ladder_of

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
@@ -44,7 +44,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Situation:
-    """What the rules look at: the contenders, one row of each method."""
+    """What the rules look at: the representative rows, one row of each method."""
 
     rows: dict[Method, Row]
 
@@ -61,7 +61,7 @@ class Situation:
 
 def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
-    rows = {row.method: row for row in contenders(group.rows)}
+    rows = {row.method: row for row in representative_rows(group.rows)}
     situation = Situation(rows)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 
@@ -170,8 +170,8 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
 def faster_precision(here: Situation) -> Iterator[Advice]:
     """bf16 multiplies much faster than what the run used."""
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
-    probes = here.fastest.tables.probes
-    own, half = (matmul_rate(probes, world.device_model, name) for name in (precision, "bf16"))
+    probed = here.fastest.tables.probed
+    own, half = (matmul_rate(probed, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
         yield _advice("faster_precision", gain=half / own, precision=precision)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check
@@ -46,8 +45,8 @@ class Answer:
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
-    rows = contenders(group.rows)
-    takers = turn_takers(group.rows)
+    rows = representative_rows(group.rows)
+    takers = oversubscribed_rows(group.rows)
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted((row for row in rows if row in checks), key=lambda row: method_order(row.method))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import BATCH, USUAL, Facts
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.comparing.naming import varying_facts
 from common.content.messages import Message, message
 
 
@@ -79,7 +79,7 @@ def why_separate(groups: Mapping[int, Group]) -> list[Message]:
     found = []
     for scaling in ("weak", "strong"):
         numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
-        for fact, by_value in varying_facts(facts_table(numbered.values(), numbered.keys())).items():
+        for fact, by_value in varying_facts(numbered).items():
             who = {value: [message("group.number", number=number) for number in numbers]
                    for value, numbers in by_value.items()}  # fmt: skip
             found.append(_difference(fact, who))

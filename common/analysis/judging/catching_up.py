@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from common.analysis.comparing.batches import BatchSeries
-from common.analysis.comparing.crossing import Measured, Predicted, measured_crossing, predicted_crossing
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import ENOUGH_RUNS
+from common.analysis.comparing.crossover_batch import (
+    BatchSeries,
+    Measured,
+    Predicted,
+    measured_crossing,
+    predicted_crossing,
+)
+from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
 from common.analysis.judging.banners import unusual_parts
 from common.analysis.judging.cells import NOTHING, Cell, Column, Line, Table, columns, estimate_cell, ratio_cell
 from common.analysis.judging.reasons import MAX_IDLE
@@ -38,13 +42,12 @@ def catching_up(series: BatchSeries) -> CatchingUp:
     """What a series shows: who is faster from which batch on, until when launches bind, and what was predicted."""
     key, predicted = series.key, predicted_crossing(series)
     parallel = _parallel(series)
-    names: dict[Method, RowName] = {method: RowName(method, series.devices) for method in parallel}
     lines = [
         *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
         *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
-        *([_prediction(names["dp"], predicted, measured_crossing(series))] if predicted else []),
-        *[message("batches.out_of_memory", row=names.get(method, ONE), batch=batch)
+        *([_prediction(_name(series, "dp"), predicted, measured_crossing(series))] if predicted else []),
+        *[message("batches.out_of_memory", row=_name(series, method), batch=batch)
           for method, batch in series.out_of_memory.items()],
     ]  # fmt: skip
     if not any(row.on_gpu for row in series.all_rows):

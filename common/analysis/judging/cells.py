@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.analysis.judging.checking import Check
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.contenders import contenders, turn_takers
 from common.analysis.comparing.facts import KEY
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.comparing.naming import varying_facts
+from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speed_ratios import times_as_fast
 from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
@@ -31,7 +31,7 @@ def headline(groups: list[Group]) -> Headline:
     """The outcome of the best measured group."""
     if not groups:
         return Headline(message("headline.no_run"), [])
-    rivals, takers = contenders(groups[0].rows), turn_takers(groups[0].rows)
+    rivals, takers = representative_rows(groups[0].rows), oversubscribed_rows(groups[0].rows)
     if not rivals:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
@@ -148,13 +148,13 @@ def _strong(groups: list[Group]) -> list[Message]:
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
         is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY)
-        if is_beside and (parallel := _in_order(contenders(group.rows))):
+        if is_beside and (parallel := _in_order(representative_rows(group.rows))):
             return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
 
 
 def _terms(rivals: list[Row]) -> list[Message]:
-    return [message("headline.unequal_terms")] if varying_facts(facts_table(row.facts for row in rivals)) else []
+    return [message("headline.unequal_terms")] if varying_facts({row: row.facts for row in rivals}) else []
 
 
 def _place(row: Row) -> Message:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.cells import Cell, Line, Table, columns
@@ -62,8 +62,8 @@ class Ledger:
 
 
 def ledgers(group: Group) -> list[Ledger]:
-    """Those of the contenders that had several devices to themselves and were taken apart, DP first."""
-    rows = {row.method: row for row in contenders(group.rows)}
+    """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
+    rows = {row.method: row for row in representative_rows(group.rows)}
     found = sorted(rows.values(), key=lambda row: method_order(row.method))
     found = [row for row in found if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_ledger(row, rows.get("ddp")) for row in found]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.cells import NOTHING, WITHHELD, Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell
@@ -64,13 +62,13 @@ def accuracy_table(group: Group) -> Table | None:
     """Top-1 and top-5 after the last epoch of each row's newest run; None where nothing was validated."""
     lines = []
     for row in group.rows[:MAX_LINES]:
-        last = row.epochs_table.iloc[-1]
-        if pd.isna(last["validation_samples"]):
+        last = row.record.epochs[-1]
+        found = last.validation
+        if found is None:
             continue
-        counts = [Cell(int(last[name]), "count") for name in ("epoch", "validation_samples")]
-        shares = [Cell(float(last[f"validation_{name}_share"]), "%.1") for name in ("top1", "top5")]
-        mean_loss = last["validation_mean_loss"]
-        loss = Cell(message("cell.not_finite")) if pd.isna(mean_loss) else Cell(float(mean_loss), "number")
+        counts = [Cell(last.epoch, "count"), Cell(found.samples, "count")]
+        shares = [Cell(found.top1, "%.1"), Cell(found.top5, "%.1")]
+        loss = Cell(message("cell.not_finite")) if found.mean_loss is None else Cell(found.mean_loss, "number")
         lines.append(Line([Cell(row.name), *counts, *shares, loss], row.method, row.name))
     shown = columns(("row", "method"), ("after_epoch", "accuracy"), ("images", "accuracy"), ("top1", "accuracy"),
                     ("top5", "accuracy"), ("mean_loss", "accuracy"))  # fmt: skip

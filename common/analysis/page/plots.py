@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import nan
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.peak_memory import StaticPart
+from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
 from common.analysis.page.drawing import INK, MUTED, STYLE, Plot, new_figure
 from common.analysis.page.wording import Wording
@@ -200,9 +201,9 @@ def _loss(group: Group, words: Wording) -> Plot | None:
         return None
     figure, axes = new_figure(5)
     for row in rows:
-        epochs, method = row.epochs_table, METHODS[row.method]
-        losses = epochs["mean_loss"].astype(float)
-        axes.plot(epochs["epoch"], losses, color=method.colour, marker=method.marker, markersize=5,
+        epochs, method = row.record.epochs, METHODS[row.method]
+        losses = [nan if epoch.mean_loss is None else epoch.mean_loss for epoch in epochs]
+        axes.plot([epoch.epoch for epoch in epochs], losses, color=method.colour, marker=method.marker, markersize=5,
                   linestyle="-" if row.is_valid else ":", label=words.text(row.name))  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(words.say("figure.epoch"))

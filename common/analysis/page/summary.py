@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table as Grid
 
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import Cell, Table
 from common.analysis.judging.judgement import GroupJudgement, Judgement

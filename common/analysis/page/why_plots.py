@@ -21,7 +21,8 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     rows = [row for row in group.main_rows if row.anatomy][:MAX_BARS]
     if not rows:
         return None
-    steps = [row.phases_table["seconds"] for row in rows]
+    slowest = [row.anatomy.slowest for row in rows]
+    steps = [{"step": rank.step.value} | {name: part.value for name, part in rank.phases.items()} for rank in slowest]
     with mpl.rc_context(STYLE | {"hatch.linewidth": 0.7}):
         figure, axes = new_figure(1.1 * len(rows) + 1.6)
         heights, ends = range(len(rows)), [0.0] * len(rows)

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 
 from common.analysis.comparing.facts import Facts
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.analysis.judging.cells import Cell, Column, Table
 from common.content.messages import Message, message
 from common.formats import FORMS, Written, number

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Line, table_of
 from common.analysis.predicting.basis import Basis, basis_of, typical_step
 from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.factories import in_rounds, make_parity, make_record, typical_lab
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.comparing.naming import facts_table, varying_facts
+from common.analysis.comparing.naming import varying_facts
 from common.analysis.judging.banners import banners, unequal_terms, why_separate
 from common.analysis.judging.headline import headline
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
@@ -84,7 +84,7 @@ def test_what_differs_is_named():
 def test_equal_terms_have_no_differences():
     (group,) = groups_of(*typical_lab())
     assert group.differences == {}
-    assert varying_facts(facts_table([{"x": "1"}, {"y": "2"}])) == {}
+    assert varying_facts({1: {"x": "1"}, 2: {"y": "2"}}) == {}
 
 
 def test_runs_on_other_terms_are_not_pooled_and_meet_their_own_baseline():

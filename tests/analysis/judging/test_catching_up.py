@@ -9,7 +9,7 @@ import pytest
 from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.views import said, tables_of
-from common.analysis.comparing.batches import batch_series
+from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import configurations
 from common.analysis.judging.catching_up import catching_up
 from common.records import Failure

@@ -117,7 +117,7 @@ def test_commands_for_the_wrappers_price_land_in_the_same_group():
     assert ddp == f"torchrun --standalone --nproc_per_node=1 04_ddp_training.py {sizes}"
 
 
-def test_the_contenders_are_not_the_wrappers_on_one_device():
+def test_the_representative_rows_are_not_the_wrappers_on_one_device():
     alone = make_record("ddp", 1, 0.1)
     (group,) = groups_of(*anatomy_lab()[:2], alone)
     assert said(reasons(group))[0].startswith("DP × 2 spends")

@@ -14,7 +14,7 @@ from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
 from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.analysis.judging import judgement
 from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures

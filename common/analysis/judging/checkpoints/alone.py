@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.analysis.comparing.contenders import contenders
 from common.analysis.comparing.facts import KEY, Scaling
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
@@ -54,8 +54,8 @@ def _for_strong(here: Evidence) -> list[str]:
 
 
 def _scaled(here: Evidence) -> Scaled:
-    """By scaling: the contenders on several devices that have a speed-up, of the first group that has such, and for
-    strong scaling of the first one beside it."""
+    """By scaling: the representative rows on several devices that have a speed-up, of the first group that has such,
+    and for strong scaling of the first one beside it."""
     found: Scaled = {"weak": {}, "strong": {}}
     key: dict | None = None
     for scaling in found:
@@ -69,7 +69,7 @@ def _scaled(here: Evidence) -> Scaled:
 
 
 def _with_speed_up(group: Group) -> dict[tuple, Row]:
-    rows = [row for row in contenders(group.rows) if row.devices > 1] or group.main_rows
+    rows = [row for row in representative_rows(group.rows) if row.devices > 1] or group.main_rows
     return {(row.method, row.devices): row for row in rows if row.devices > 1 and row.speed_up}
 
 

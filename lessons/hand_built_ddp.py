@@ -1,29 +1,39 @@
-"""Build your own DistributedDataParallel, in the order in which it came about (`04_ddp_training.py --exchange NAME`).
+"""Step 04 with a DistributedDataParallel that is built by hand, in three ways (`04_ddp_training.py --exchange NAME`).
 
-All gradients one after another when the backward pass is done: `PerParameter`. The same in one message: `Flat`. In a
-few messages, each as soon as its gradients are complete: `Overlapped`, the idea of torch's own class (Li et al. 2020,
-arXiv 2006.15704). All of them average the gradients over the ranks before `backward()` returns, so that the rest of the
-lab cannot tell them from torch's: gradient scaling, accumulation, parity and checkpoints work as they are.
+These are the solutions of build_your_own_ddp.py, in the order in which torch's class came about. All gradients one
+after another when the backward pass is done: `PerParameter`. The same in one message: `Flat`. In a few messages, each
+as soon as its gradients are complete: `Overlapped`, the idea of torch's own class (Li et al. 2020, arXiv 2006.15704).
+All of them average the gradients over the ranks before `backward()` returns, so that the rest of the lab cannot tell
+them from torch's: gradient scaling, accumulation, parity and checkpoints work as they are.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Variable
+from torch.utils.data import DistributedSampler
 
-from common.records import Exchange
+from common.machine.devices import rank_device
+from common.running.life import recording
+from common.training.data import create_dataset, create_loader
+from common.training.distributed import meeting_point
+from common.training.models import create_model
+from common.training.optimizer import create_optimizer
+from common.training.training import Training
 
 BUCKET_BYTES = 25 * 2**20
 """As in torch, whose first bucket is smaller."""
 
 
-class OwnExchange(nn.Module):
+class HandBuiltDDP(nn.Module):
     """What the three have in common: equal weights at the start, and an exchange with every backward pass."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -56,7 +66,7 @@ class OwnExchange(nn.Module):
         raise NotImplementedError
 
 
-class PerParameter(OwnExchange):
+class PerParameter(HandBuiltDDP):
     """An all-reduce for each parameter after the backward pass: as many latencies as there are parameters."""
 
     def after_backward(self) -> None:
@@ -65,17 +75,17 @@ class PerParameter(OwnExchange):
             gradient /= dist.get_world_size()
 
 
-class Flat(OwnExchange):
+class Flat(HandBuiltDDP):
     """All gradients in one row, in one all-reduce after the backward pass: one latency, and two copies."""
 
     def after_backward(self) -> None:
         gradients = gradients_of(self.trained)
-        row = in_a_row(gradients)
+        row = flatten(gradients)
         dist.all_reduce(row)
-        take_mean(gradients, row)
+        unflatten_mean(gradients, row)
 
 
-class Overlapped(OwnExchange):
+class Overlapped(HandBuiltDDP):
     """Rows of up to 25 MiB (buckets), each exchanged as soon as its gradients are complete, while the pass goes on.
 
     Gradients are completed from the last layer to the first, roughly, and the buckets are filled in that order. All
@@ -101,7 +111,7 @@ class Overlapped(OwnExchange):
     def start_next(self) -> None:
         """Exchange the first bucket that is not yet on its way."""
         gradients = gradients_of(self.buckets[len(self.started)])
-        row = in_a_row(gradients)
+        row = flatten(gradients)
         self.started.append((gradients, row, dist.all_reduce(row, async_op=True)))
 
     def after_backward(self) -> None:
@@ -109,7 +119,7 @@ class Overlapped(OwnExchange):
             self.start_next()
         for gradients, row, exchange in self.started:
             exchange.wait()
-            take_mean(gradients, row)
+            unflatten_mean(gradients, row)
         self.started.clear()
         self.missing = [len(bucket) for bucket in self.buckets]
 
@@ -132,16 +142,54 @@ def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def in_a_row(gradients: Sequence[Tensor]) -> Tensor:
+def flatten(gradients: Sequence[Tensor]) -> Tensor:
     """A copy of them all, as one vector."""
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def take_mean(gradients: Sequence[Tensor], row: Tensor) -> None:
+def unflatten_mean(gradients: Sequence[Tensor], row: Tensor) -> None:
     """Copy the mean over the ranks, whose sum is in `row`, back to the gradients."""
     row /= dist.get_world_size()
     for gradient, part in zip(gradients, row.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view(gradient.shape))
 
 
-EXCHANGES: dict[Exchange, type[OwnExchange]] = {"per-parameter": PerParameter, "flat": Flat, "overlapped": Overlapped}
+def hand_built(name: str) -> type[HandBuiltDDP]:
+    """The class that `--exchange` means; `mine` is the one of build_your_own_ddp.py."""
+    if name == "mine":
+        from lessons.build_your_own_ddp import MyDDP
+
+        return MyDDP
+    return {"per-parameter": PerParameter, "flat": Flat, "overlapped": Overlapped}[name]
+
+
+def train(options) -> None:
+    """What step 04 does, but for the wrapper: `diff 04_ddp_training.py lessons/hand_built_ddp.py`."""
+    train_step = import_module("04_ddp_training").train_step
+    local_rank = int(os.environ["LOCAL_RANK"])  # torchrun tells each process which one of this machine it is
+    devices = rank_device(options.device, local_rank)
+    if devices.kind == "cuda":
+        torch.cuda.set_device(devices.first)
+    meeting = meeting_point(devices, options.ddp.timeout_seconds)
+    dist.init_process_group(devices.world.backend, **meeting)  # NCCL among GPUs, gloo among CPU cores
+    with recording(options, devices) as run:
+        config = run.config
+        model = create_model(config, devices)
+        model = hand_built(options.ddp.exchange)(model)
+
+        dataset = create_dataset(config)
+        sampler = DistributedSampler(
+            dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
+        )
+        loader = create_loader(dataset, sampler, config, devices)
+        optimizer = create_optimizer(model, config)  # SGD with momentum
+
+        training = Training(train_step, model, optimizer, loader, config)
+        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        for epoch in run.epochs():
+            sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
+            for micro_batches in run.timed(loader):  # a step is timed from here to here
+                losses = train_step(training, micro_batches)
+                run.log(losses)
+        run.profile(training)
+    dist.destroy_process_group()

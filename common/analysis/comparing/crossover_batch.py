@@ -1,0 +1,163 @@
+"""From which batch per device on several devices pay: methods over batches, and where DataParallel passes one device.
+
+A step takes as long as the host needs to launch it, or as long as the device is busy with it, whichever is longer. The
+first hardly depends on the batch, the second grows with it. DP on N devices is as fast as one where its step takes N
+times as long, T_dp(b) = N T_1(b), with T_dp = max(H, D(b)), T_1 = max(h, D(b)), and D(b) = d_0 + d_1 b.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from common.analysis.comparing.facts import KEY, Facts, group_facts, other_facts
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.tables import grouped
+from common.analysis.reading.runs import Run
+from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import Median
+from common.records import METHODS, Method
+
+SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
+"""Beside a group's key. An epoch's samples may differ: larger batches take more of them for as many steps."""
+MIN_BATCHES = 3
+
+
+@dataclass(eq=False)
+class BatchSeries:
+    """One device and the methods on `devices` of them, each over batches per device."""
+
+    key: Facts
+    devices: int
+    rows: dict[Method, dict[int, Row]]
+    """By method and batch per device, the smallest batch first."""
+    out_of_memory: dict[Method, int]
+    """The smallest batch per device that did not fit."""
+
+    @cached_property
+    def all_rows(self) -> set[Row]:
+        """The rows of all methods."""
+        return {row for rows in self.rows.values() for row in rows.values()}
+
+    @cached_property
+    def batches(self) -> list[int]:
+        """Every batch that some method ran with."""
+        return sorted({batch for rows in self.rows.values() for batch in rows})
+
+    def ratios(self, method: Method, other: Method) -> dict[int, Estimate]:
+        """Throughput of one method over that of the other, for each batch that both ran with, the smallest first."""
+        over, under = self.rows.get(method, {}), self.rows.get(other, {})
+        return {batch: times_as_fast(over[batch], under[batch]) for batch in over if batch in under}
+
+
+def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
+    """Every series of at least three batches of one device and of a method on several, that of most batches first.
+
+    `runs` are all runs, for those that did not fit into memory.
+    """
+    usable = [row for row in rows
+              if not row.options and row.is_valid and row.true_devices and row.record.world.nodes == 1]  # fmt: skip
+    too_large = [run for run in runs if run.record.failure and run.record.failure.kind == "out_of_memory"]
+    failed = grouped(too_large, _settings)
+    alike = grouped(usable, lambda row: _settings(row.runs[-1]))
+    found = [_series(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    return sorted(filter(None, found), key=lambda series: len(series.batches), reverse=True)
+
+
+def _settings(run: Run) -> tuple:
+    facts = {**group_facts(run.record), **other_facts(run.record)}
+    return tuple(facts.get(name) for name in (*KEY, *SAME))
+
+
+def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
+    """On the number of devices that was run with most batches; of equals the largest."""
+    several = grouped((row for row in rows if row.devices > 1), lambda row: row.devices)
+    batches = {count: {row.record.config.per_device_batch_size for row in alike} for count, alike in several.items()}
+    devices = max(batches, key=lambda count: (len(batches[count]), count), default=0)
+    by_method: dict[Method, dict[int, Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.record.config.per_device_batch_size, row.rounds)):
+        if row.devices == (devices if row.is_parallel else 1):
+            by_method.setdefault(row.method, {})[row.record.config.per_device_batch_size] = row
+    if len(batches.get(devices, set()) & set(by_method.get("single", {}))) < MIN_BATCHES:
+        return None
+    limits: dict[Method, int] = {}
+    for run in failed:
+        batch, method = run.record.config.per_device_batch_size, run.record.method
+        if run.record.world.devices == (devices if METHODS[method].is_parallel else 1):
+            limits[method] = min(batch, limits.get(method, batch))
+    return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The batch per device from which DP is faster than one device; 0 where it is at every batch."""
+
+    batch: float
+    low: float
+    high: float
+    """By the ends of the interval of the host's time."""
+    host: Median
+    """H: what DP's host needs to launch a step, in seconds, at its smallest batch that was taken apart."""
+    host_of_one: float
+    """h: the same of one device, in seconds."""
+    seconds_per_sample: float
+    """d_1: how much longer one device is busy for each sample more."""
+
+
+def predicted_crossing(series: BatchSeries) -> Predicted | None:
+    """From DP's host time at one batch and one device's busy time at several; None where these were not measured."""
+    one = {batch: row.anatomy for batch, row in series.rows.get("single", {}).items() if row.anatomy}
+    busy = {batch: found.busy_step.value for batch, found in one.items() if found.busy_step}
+    hosts = [found.host_step for found in one.values() if found.host_step]
+    anatomies = [row.anatomy for row in series.rows.get("dp", {}).values() if row.anatomy]
+    of_dp = [found.host_step for found in anatomies if found.host_step]
+    if len(busy) < 2 or not hosts or not of_dp:
+        return None
+    slope, start = map(float, np.polyfit(list(busy), list(busy.values()), 1))
+    if slope <= 0:
+        return None
+
+    def crossing(host: float) -> float:
+        reached = host / series.devices
+        return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
+
+    low, high = of_dp[0].bounds
+    return Predicted(
+        batch=crossing(of_dp[0].value),
+        low=crossing(low),
+        high=crossing(high),
+        host=of_dp[0],
+        host_of_one=hosts[0].value,
+        seconds_per_sample=slope,
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where the measured ratio crosses 1."""
+
+    batch: float
+    """By a straight line between the logarithms of batch and ratio; 0: faster at every batch; inf: at none."""
+    below: int
+    above: int
+    """The batches on both sides."""
+
+
+def measured_crossing(series: BatchSeries) -> Measured | None:
+    """By the values alone, whatever their intervals; None without runs of both at some batch."""
+    ratios = {batch: ratio.value for batch, ratio in series.ratios("dp", "single").items()}
+    if not ratios:
+        return None
+    slower = [batch for batch, ratio in ratios.items() if ratio <= 1]
+    first, last = min(ratios), max(ratios)
+    if not slower or slower[-1] == last:
+        return Measured(math.inf if slower else 0.0, first, last)
+    (below, above), *_ = [pair for pair in pairwise(ratios) if pair[0] == slower[-1]]
+    share = -math.log(ratios[below]) / math.log(ratios[above] / ratios[below])
+    return Measured(math.exp(math.log(below) + share * math.log(above / below)), below, above)

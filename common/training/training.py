@@ -1,0 +1,58 @@
+"""What the scripts' `train_step` works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+
+from common.records import PhaseName, RunConfig
+from common.training.batch import Batch
+from common.training.loader import ContinuousLoader
+from common.training.models import bare, has_exchange
+
+Phase = Callable[[PhaseName], object]
+"""Called as each part of a step begins, for callers that time it."""
+
+
+@dataclass
+class Training:
+    """A script's step, and what it trains: the model (bare or wrapped), its optimizer and the loader that feeds it."""
+
+    train_step: Callable[[Training, Sequence[Batch], Phase], list[Tensor]]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loader: ContinuousLoader
+    config: RunConfig
+
+    def __post_init__(self) -> None:
+        self.classifier = bare(self.model)
+        self.device = next(self.classifier.parameters()).device
+        # fp16 gradients underflow unless the loss is scaled up; in every other precision the scaler does nothing.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "fp16")
+
+    def step(self, micro_batches: Sequence[Batch], phase: Phase = lambda name: None) -> list[Tensor]:
+        """One optimizer step, as the script takes it; returns each micro-batch's mean loss, on the device."""
+        return self.train_step(self, micro_batches, phase)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Mean over a micro-batch: a scalar."""
+        return self.classifier.loss(outputs, labels)
+
+    def no_sync(self) -> AbstractContextManager:
+        """DDP's `no_sync()`: inside, gradients add up and are not exchanged. Elsewhere there is nothing to put off."""
+        return self.model.no_sync() if has_exchange(self.model) else nullcontext()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps; the last one of an epoch may have fewer micro-batches."""
+        return ceil(len(self.loader) / self.config.accumulation_steps)
+
+    def whole_steps(self) -> Iterator[tuple[Batch, ...]]:
+        """The micro-batches of one step after another, without end, whichever epochs they belong to."""
+        while True:
+            yield tuple(self.loader.next_batch() for _ in range(self.config.accumulation_steps))

@@ -1,0 +1,26 @@
+"""Build your own DistributedDataParallel, and let the lab mark it.
+
+`HandBuiltDDP` gives every rank the same weights to begin with, and calls `after_backward` when all gradients of this
+rank are complete. Nothing is exchanged yet, so that each rank trains a model of its own: run it, and the line `parity`
+says so. Fill in `after_backward`, and run it again. There are three ways, each faster than the one before:
+
+1. one `dist.all_reduce` for each parameter's gradient, divided by the number of ranks;
+2. all gradients in one tensor, in a single all-reduce, copied back afterwards;
+3. a few tensors of some 25 MiB, each sent (`async_op=True`) as soon as its gradients are complete, while the backward
+   pass goes on: `parameter.register_post_accumulate_grad_hook` tells when.
+
+    torchrun --standalone --nproc_per_node=2 04_ddp_training.py --exchange mine --model resnet18 --batch-size 8
+
+Then compare yours with hand_built_ddp.py, which has all three, and with torch's own: `make exchanges`.
+"""
+
+import torch.distributed as dist  # noqa: F401 (what you fill in needs it)
+
+from lessons.hand_built_ddp import HandBuiltDDP
+
+
+class MyDDP(HandBuiltDDP):
+    """Yours. `self.trained` lists the parameters; those that a step did not use have no `.grad`."""
+
+    def after_backward(self) -> None:
+        """Average the gradients over the ranks, in place. Every rank comes here after each backward pass."""
