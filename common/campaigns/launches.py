@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
-from common.command_line.own_host import startable
+from common.command_line.host_checks import startable
 from common.records import METHODS, NEWER_OPTIONS, DeviceKind, Environment, TrainingMethod, has_option
 
 CHECK = "python 01_environment_check.py"

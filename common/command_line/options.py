@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+from common.command_line.host_checks import warn_of_variables
 from common.command_line.parser import (
     Parser,
     count,
@@ -25,8 +26,7 @@ from common.command_line.parser import (
     positive_int,
     refuse_several_processes,
 )
-from common.command_line.variables import warn_of_variables
-from common.records import METHODS, DdpOptions, Method, RunConfig, Setting, flag_of, setting, settings_of
+from common.records import METHODS, DdpOptions, Method, RunConfig, Setting, setting, settings_of
 from common.sentences import Language, Sentences, language_of
 
 GROUPS = {
@@ -158,7 +158,7 @@ def _add_flag(
     else:
         how = {"metavar": declared.metavar, **_read_as(field)}
     text += otherwise(unsaid) if unsaid else ""
-    group.add_argument(f"--{flag_of(name, declared)}", dest=name, default=default, help=text, **how)
+    group.add_argument(f"--{declared.flag}", dest=name, default=default, help=text, **how)
 
 
 def _read_as(field: FieldInfo) -> dict[str, Any]:

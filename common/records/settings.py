@@ -144,10 +144,7 @@ class RunConfig(RecordModel):
     fused_optimizer: bool = setting(False, "update all weights in one kernel", in_ladder=True)
     """In place of a few kernels for each group of them."""
     cudnn_benchmark: bool = setting(
-        False,
-        "let cuDNN time its algorithms first (GPUs)",
-        needs_gpus="CPU cores train without cuDNN",
-        in_ladder=True,
+        False, "let cuDNN time its algorithms first (GPUs)", needs_gpus="CPU cores train without cuDNN", in_ladder=True
     )
     """It times them on each convolution that it meets, and takes the fastest."""
     prefetch: bool = setting(
