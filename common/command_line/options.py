@@ -106,22 +106,23 @@ def _taken(given: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return {name: given.pop(name) for name in settings_of(model) if name in given}
 
 
-def training_parser(method: Method, description: str, batch_size: str) -> TrainingParser:
-    """The flags that 02, 03 and 04 share; `batch_size` says which batch this script's `--batch-size` is."""
-    parser = TrainingParser(description=description)
+def training_parser(method: Method, description: str = "") -> TrainingParser:
+    """The parser of a method's script."""
+    parser, how = TrainingParser(description=description), METHODS[method]
     parser.set_defaults(method=method)
-    _add_flags(parser, RunConfig, TrainingOptions, batch_size=batch_size)
+    if how.launcher == "torchrun":
+        _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
+    elif how.has_replicas:
+        _add_flags(parser, "global batch: samples per optimizer step, over all devices")
+        parser.add_argument("--gpus", metavar="0,1,…", help="devices by number" + otherwise("all"))
+    else:
+        _add_flags(parser, "samples per optimizer step, all on one device")
     return parser
 
 
-def add_ddp_options(parser: Parser) -> None:
-    """The arguments of `DistributedDataParallel` and of its process group, under torch's names."""
-    _add_flags(parser, DdpOptions)
-
-
-def _add_flags(parser: Parser, *models: type[BaseModel], **words: str) -> None:
-    """The flags that these models declare, in the order of their groups, of those that exclude each other, and of the
-    declarations."""
+def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
+    """All flags, in the order of their groups, of those that exclude each other, and of the declarations."""
+    models: list[type[BaseModel]] = [RunConfig, TrainingOptions, *more]
     declared = {name: one for model in models for name, one in settings_of(model).items() if one.help}
     fields = {name: field for model in models for name, field in model.model_fields.items()}
     names: list[str] = []
@@ -137,17 +138,17 @@ def _add_flags(parser: Parser, *models: type[BaseModel], **words: str) -> None:
             alternatives = [name for name in of_group if declared[name].either == either]
             holder = group.add_mutually_exclusive_group() if alternatives else group
             for name in alternatives:
-                _add_flag(holder, name, fields[name], declared[name], words)
+                _add_flag(holder, name, fields[name], declared[name], batch_size)
         for name in of_group:
             if not declared[name].either:
-                _add_flag(group, name, fields[name], declared[name], words)
+                _add_flag(group, name, fields[name], declared[name], batch_size)
 
 
 def _add_flag(
-    group: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, words: dict[str, str]
+    group: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, batch_size: str
 ) -> None:
     default = declared.typed if field.is_required() else field.default
-    text, unsaid = declared.help.format(**words), declared.otherwise
+    text, unsaid = declared.help.format(batch_size=batch_size), declared.otherwise
     if declared.on_gpus is not None:
         unsaid += f"{'; ' if unsaid else ''}{declared.on_gpus} on GPUs, {declared.on_cores} on CPU cores"
     how: dict[str, Any]

@@ -29,9 +29,7 @@ def has_option(torch: str, since: tuple[int, int]) -> bool:
 class DdpOptions(RecordModel):
     """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
 
-    exchange: Exchange = _of_ddp(
-        "ddp", "ddp: torch's class; others: built by hand, without torch's options (lessons/)"
-    )
+    exchange: Exchange = _of_ddp("ddp", "ddp: torch's class; others: built by hand, without torch's options (lessons/)")
     find_unused_parameters: bool = _of_ddp(
         False, "look for parameters without gradient each step", either="graph", has_no=True
     )

@@ -16,7 +16,7 @@ from common.campaigns.launches import CAMPAIGNS, Chosen
 from common.campaigns.orders import drawn_orders
 from common.campaigns.past import Past
 from common.campaigns.steering import rehearsed
-from common.command_line.options import add_ddp_options, training_parser
+from common.command_line.options import training_parser
 from common.records import Environment
 
 GPU = {"index": 0, "name": "GPU"}
@@ -33,12 +33,7 @@ def parsed(command: str):
     words = shlex.split(command)
     (position,) = (index for index, word in enumerate(words) if word.endswith(".py"))
     method = {"02": "single", "03": "dp", "04": "ddp"}[words[position][:2]]
-    parser = training_parser(method, "", "")
-    if method == "dp":
-        parser.add_argument("--gpus")
-    if method == "ddp":
-        add_ddp_options(parser)
-    return parser.parse_args(words[position + 1 :])
+    return training_parser(method).parse_args(words[position + 1 :])
 
 
 def test_the_lab_on_two_cores():
