@@ -34,6 +34,7 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
     return tuple(one.fact for one in SETTINGS.values() if chosen(one))
 
 
+# In the order of the tables' columns; what is new comes after what was there.
 _OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
 _OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
 _OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from pydantic import ValidationError
 
-from common.records import FaultName, FaultRecord
+from common.records import FaultRecord, fault_names
 from common.records.files import read_regular
 
 MAX_BYTES = 2**20
@@ -31,7 +30,7 @@ def read_faults(results: Path) -> tuple[list[FaultRecord], list[str]]:
         known = newest.get(record.fault)
         if known is None or _weight(record) >= _weight(known):
             newest[record.fault] = record
-    return [newest[name] for name in get_args(FaultName) if name in newest], refused
+    return [newest[name] for name in fault_names() if name in newest], refused
 
 
 def _weight(record: FaultRecord) -> tuple[bool, str]:
