@@ -105,7 +105,7 @@ def launch(server: subprocess.Popen, command: list[str], of_lab: Launch, ranks: 
             "env": os.environ | {LAUNCH_VARIABLE: of_lab.model_dump_json()},
             "cwd": str(ROOT),
             "timeout": 600,
-            "own_exit": False,
+            "finalize": False,
         }
         order |= {"ranks": ranks, "stdout": output.name, "stderr": output.name}
         print(json.dumps(order), file=server.stdin, flush=True)

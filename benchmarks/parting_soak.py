@@ -53,7 +53,7 @@ def soak(server: subprocess.Popen, job: list[str], launches: int, seconds: int) 
     ends: Counter = Counter()
     path = os.pathsep.join(map(str, [ROOT, ROOT / "tests"]))
     order = {"command": job, "env": {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}}
-    order |= {"timeout": seconds, "ranks": RANKS, "own_exit": True}
+    order |= {"timeout": seconds, "ranks": RANKS, "finalize": True}
     for number in range(1, launches + 1):
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "output.txt")

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +35,11 @@ FEW_LAYERS_PARAMETERS = (3 * 9 + 1) * 16 + (16 * 9 + 1) * 16 + 2 * 2 * 16 + (16 
 LEARNING = [*SMALL, "--lr", "0.02"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What all processes would wait for comes first, while each has something else to do."""
+    items.sort(key=lambda item: item.path.name != "test_document_figures.py")
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment, without a torchrun that may have started it."""
     kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
@@ -46,39 +51,32 @@ def run_script(
     *arguments: object,
     ranks: int = 0,
     env: dict[str, str] | None = None,
-    fresh: bool = False,
-    own_exit: bool = False,
-    torchrun: Sequence[str] = (),
-    node: Sequence[str] = (),
-    interrupt_after: str = "",
+    new_interpreter: bool = False,
     timeout: int = 240,
-    **more,
+    **how: object,
 ) -> subprocess.CompletedProcess:
     """Run a script of the lab on CPU cores, in `ranks` processes if there are any; its output is returned as text.
 
-    It is forked from a process that has imported torch already (`script_server.py`), for speed, and finds what torchrun
-    would have given it. Where the start itself matters, Python, or torchrun with `ranks`, is started: where `fresh` or
-    options of `subprocess.run` ask for it, where `env` changes what Python can import, and for CUDA. Where the end
-    matters, `own_exit` lets the interpreter finish in its own way, which takes longer. With `torchrun`, its
-    options, the ranks are torchrun's, forked from it; `node` is the network namespace and the host name to do it under.
-    Ctrl-C comes where its output says `interrupt_after`.
+    There are three ways to start it. Two fork a process that has imported torch already, for speed
+    (`script_server.py`, whose orders are `how`): the ranks find what torchrun would have given them, or with
+    `torchrun`, its options, are started by a torchrun that is forked, too. Where the start itself matters, Python is
+    started, or torchrun with `ranks`: as `new_interpreter`, where `env` changes what Python can import, and for CUDA.
     """
     env = env or environment()
     command = [str(ROOT / name), *map(str, arguments)]  # an absolute name stays what it is
-    if fresh or more or "PYTHONPATH" in env or env.get("CUDA_VISIBLE_DEVICES") != "":
+    imports_as_here = env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+    if new_interpreter or not imports_as_here or env.get("CUDA_VISIBLE_DEVICES") != "":
         starter = [*TORCHRUN, f"--nproc_per_node={ranks}"] if ranks else [sys.executable]
         command = [*starter, *command]
-        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, **more)
-    how = {"ranks": ranks, "own_exit": own_exit, "torchrun": torchrun, "node": node}
-    how["interrupt_after"] = interrupt_after
-    return _forked("training", command, env=env, timeout=timeout, **how)
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+    return run_in_fork("training", command, env=env, ranks=ranks, timeout=timeout, **how)
 
 
-def run_worker(name: str, *arguments: object, ranks: int, own_exit: bool = False) -> subprocess.CompletedProcess:
-    """Run a program of tests/workers in `ranks` processes, as `run_script` does; it finds the lab and its tests."""
+def run_worker(name: str, *arguments: object, ranks: int, finalize: bool = False) -> subprocess.CompletedProcess:
+    """Run a program of tests/workers in `ranks` forked processes; it finds the lab and its tests."""
     command = [str(ROOT / "tests" / "workers" / name), *map(str, arguments)]
     env = environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
-    return _forked("training", command, env=env, ranks=ranks, own_exit=own_exit)
+    return run_in_fork("training", command, env=env, ranks=ranks, finalize=finalize)
 
 
 def run_step_05(
@@ -87,9 +85,9 @@ def run_step_05(
     env: dict[str, str] | None = None,
     script: Path = ROOT / "05_performance_comparison.py",
 ) -> subprocess.CompletedProcess:
-    """Run step 05 in `folder`, forked from a process that has imported pandas and the like; as `run_script` does."""
+    """Run step 05 in `folder`, forked from a process that has imported pandas and the like."""
     command = [str(script), *map(str, arguments)]
-    return _forked("analysis", command, env=env or dict(os.environ), cwd=str(folder))
+    return run_in_fork("analysis", command, env=env or dict(os.environ), cwd=str(folder))
 
 
 @pytest.fixture
@@ -98,24 +96,13 @@ def run_comparison(tmp_path):
     return partial(run_step_05, tmp_path)
 
 
-def _forked(
-    kind: str,
-    command: list[str],
-    *,
-    env: dict[str, str],
-    cwd: str = str(ROOT),
-    timeout: int = 240,
-    ranks: int = 0,
-    own_exit: bool = False,
-    torchrun: Sequence[str] = (),
-    node: Sequence[str] = (),
-    interrupt_after: str = "",
-) -> subprocess.CompletedProcess:
+def run_in_fork(kind: str, command: list[str], **how: object) -> subprocess.CompletedProcess:
+    """Have the script server of a kind run this; `how` is more of its order. The processes that are `left` after
+    their command has ended are returned, too."""
     server = _script_server(kind, threading.get_ident())
     with tempfile.NamedTemporaryFile("r+") as stdout, tempfile.NamedTemporaryFile("r+") as stderr:
-        order = {"command": command, "env": env, "cwd": cwd, "timeout": timeout, "ranks": ranks, "own_exit": own_exit}
-        order |= {"torchrun": torchrun, "node": node, "interrupt_after": interrupt_after}
-        order |= {"stdout": stdout.name, "stderr": stderr.name}
+        order = {"command": command, "cwd": str(ROOT), "ranks": 0, "finalize": False, "timeout": 240}
+        order |= {"stdout": stdout.name, "stderr": stderr.name} | how
         print(json.dumps(order), file=server, flush=True)
         try:
             codes = json.loads(server.readline())
@@ -123,15 +110,14 @@ def _forked(
             server.close()
             _script_server.cache_clear()
             raise
-        code = next((code for code in codes if code), 0)
-        left = _left_by(stderr.name)
-        process = subprocess.CompletedProcess(command, code, stdout.read(), stderr.read())
+        left = _processes_that_write_to(stderr.name)
+        process = subprocess.CompletedProcess(command, next(filter(None, codes), 0), stdout.read(), stderr.read())
         process.left = left
         return process
 
 
-def _left_by(output: str, patience: float = 20.0) -> list[int]:
-    """Processes that still write to this file, once those that are about to end have ended.
+def _processes_that_write_to(output: str, patience: float = 20.0) -> list[int]:
+    """Those that still do once those that are about to end have ended.
 
     Forked as they are, they have the command line and the environment of the server, whatever they run.
     """

@@ -248,10 +248,11 @@ def test_bad_input_is_one_line(fake_lab, arguments):
 
 
 def test_the_runner_does_not_import_torch(fake_lab):
-    done = fake_lab.run(
-        "lab", "--repeats", "1", before="import atexit, sys; atexit.register(lambda: print(*sys.modules))"
-    )
-    assert done.returncode == 0
-    modules = done.stdout.splitlines()[-1].split()
+    code = "import atexit, runpy, sys; atexit.register(lambda: print(*sys.modules)); "
+    code += "runpy.run_module('common.campaigns', run_name='__main__')"
+    process = fake_lab.start("lab", "--repeats", "1", program=("-c", code))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    modules = output.splitlines()[-1].split()
     assert "common.campaigns.runner" in modules
     assert not {"torch", "numpy", "pandas"} & set(modules)

@@ -8,22 +8,31 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, environment, records_in, run_script
+from conftest import ROOT, SMALL, environment, planted, records_in, run_script
 
 from common.command_line import host_checks
 from common.command_line.host_checks import slowing_variables, startable, steering_variables
 
 ALONE = ["unshare", "--net", "--uts", "sh", "-c"]
+MOVES_THERE = """
+import ctypes, socket, subprocess
+assert ctypes.CDLL(None).unshare(0x40000000 | 0x04000000) == 0  # CLONE_NEWNET, CLONE_NEWUTS
+socket.sethostname("nosuch")
+"""
+LOOPBACK_UP = "subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)"
 COMMAND = "torchrun --standalone --nproc_per_node=2 04_ddp_training.py --batch-size 8"
 
 
-def alone(code: str, loopback: bool = True, timeout: int = 100) -> subprocess.CompletedProcess:
-    """Run Python there."""
+def skip_where_there_are_no_namespaces() -> None:
     if os.geteuid() or not shutil.which("ip") or subprocess.run([*ALONE, "true"], capture_output=True).returncode:
         pytest.skip("needs root, iproute2 and a kernel that lets namespaces be made")
+
+
+def alone(code: list[str], loopback: bool = True, timeout: int = 100) -> subprocess.CompletedProcess:
+    """Run Python there."""
+    skip_where_there_are_no_namespaces()
     up = "ip link set lo up; " if loopback else ""
     command = [*ALONE, f'{up}hostname nosuch; exec "$@"', "sh", sys.executable, *code]
     return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout)
@@ -73,9 +82,11 @@ def test_a_campaign_starts_its_ranks_there(tmp_path):
 
 
 def test_step_01_says_it(tmp_path):
+    skip_where_there_are_no_namespaces()
     for loopback, code, said in ((True, 0, "--local-addr=127.0.0.1"), (False, 1, "ip link set lo up")):
-        folder = Path(tmp_path / str(code))
-        done = alone(["01_environment_check.py", "--no-benchmark", "--results-dir", str(folder)], loopback)
+        folder = tmp_path / str(code)
+        script = planted(tmp_path, "01_environment_check.py", MOVES_THERE + (LOOPBACK_UP if loopback else ""))
+        done = run_script(script, "--no-benchmark", "--results-dir", folder)
         assert done.returncode == code, done.stderr
         assert said in " ".join(done.stdout.split())
         (record,) = records_in(folder)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, environment, run_script
+import torch
+from conftest import SMALL, environment, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -21,8 +21,8 @@ def test_a_flag_that_nobody_typed_is_named_with_the_launcher_it_comes_from(flag)
 
 
 def test_the_old_launcher_itself():
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.launch", "--master_port=29541", DDP]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+    launcher = Path(torch.distributed.__file__).parent / "launch.py"
+    done = run_script(str(launcher), "--master_port=29541", DDP, timeout=100)
     assert "--local-rank comes from python -m torch.distributed.launch" in done.stderr
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from time import monotonic, sleep
 
-from conftest import ROOT
+from conftest import ROOT, run_script
 
 PROGRAM = """
 import os, signal, sys
@@ -61,6 +61,6 @@ def test_what_cannot_be_handed_over_ends_the_worker_and_is_no_endless_wait(tmp_p
     """As where /dev/shm is full: here a batch that cannot be pickled."""
     script = tmp_path / "program.py"
     script.write_text(UNSENT.format(root=str(ROOT)))
-    process = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    process = run_script(script, timeout=60)
     assert "RuntimeError: DataLoader worker" in process.stderr
     assert "a loader worker cannot hand over a batch: " in process.stderr

@@ -122,7 +122,7 @@ train_step = failing
 """
     script = planted(tmp_path, DDP, code)
     arguments = [*AFRESH, "--batch-size", 8, "--results-dir", tmp_path / "results"]
-    process = run_script(script, *arguments, ranks=2, fresh=True, timeout=120)
+    process = run_script(script, *arguments, ranks=2, new_interpreter=True, timeout=120)
     assert process.returncode != 0
     (record,) = records_in(tmp_path / "results")
     assert (record["status"], record["failure"]["kind"], record["failure"]["rank"]) == ("failed", "exception", 1)
@@ -137,7 +137,7 @@ train_step = failing
 def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1000, "--batch-size", 8, "--results-dir", tmp_path]
     arguments += ["--gpus", "0,1"] if script == DP else []  # of many cores, eight samples would not reach all
-    how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"own_exit": True}
+    how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"finalize": True}
     process = run_script(script, *arguments, interrupt_after="epoch 2/", **how)
     assert process.returncode != 0
     assert records_in(tmp_path) != [], process.stderr

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import AFRESH, ROOT, SMALL, environment, records_in, run_script
+from conftest import SMALL, environment, planted, records_in, run_script
 
 from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
@@ -17,11 +15,10 @@ from common.errors import UsageError
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
 
 
-def limited(limit: str, tmp_path: Path, *arguments: object):
-    """Step 02 under a shell's limit."""
-    command = [sys.executable, SINGLE, *AFRESH, "--batch-size", 8, "--results-dir", tmp_path / "results", *arguments]
-    shell = ["sh", "-c", f'{limit}; exec "$@"', "sh", *map(str, command)]
-    return subprocess.run(shell, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+def limited(limit: str, tmp_path: Path):
+    """Step 02 with six loader workers in a process under a limit, which this code sets."""
+    script = planted(tmp_path, SINGLE, limit)
+    return run_script(script, *SMALL, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results")
 
 
 def assert_named(done, tmp_path: Path, *said: str) -> None:
@@ -34,7 +31,8 @@ def assert_named(done, tmp_path: Path, *said: str) -> None:
 
 
 def test_open_files(tmp_path):
-    assert_named(limited("ulimit -n 40", tmp_path, "--workers", 6), tmp_path, "ulimit -n", "--workers")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
+    assert_named(limited(limit, tmp_path), tmp_path, "ulimit -n", "--workers")
 
 
 def test_processes(tmp_path):
@@ -45,7 +43,7 @@ def test_processes(tmp_path):
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     try:
-        done = limited(f"echo $$ > {group}/cgroup.procs", tmp_path, "--workers", 6)
+        done = limited(f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()))", tmp_path)
     finally:
         group.rmdir()
     assert_named(done, tmp_path, "pids.max", "--workers")

@@ -24,8 +24,8 @@ Classifier.forward = limited
 
 @pytest.mark.parametrize(("script", "ranks"), [(SINGLE, 0), (DDP, 2)])
 def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, ranks):
-    """02 puts a new process in its place, which knows no model of the tests; of 04's ranks torchrun starts new ones."""
-    arguments = [*AFRESH, "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
+    """02 puts a new process in its place, which knows no model of the tests; 04's ranks torchrun forks anew."""
+    arguments = [*(SMALL if ranks else AFRESH), "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
     arguments += ["--results-dir", tmp_path / "results"]
     limited = planted(tmp_path, script, LITTLE_MEMORY)
     process = run_script(limited, *arguments, ranks=ranks, torchrun=RESTARTING if script == DDP else ())

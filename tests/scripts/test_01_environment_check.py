@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import environment, run_script
+from conftest import environment, planted, run_script
 
 from common.records import EnvironmentRecord
 from common.requirements import check_requirements
 from common.sentences import Sentences
 
 
-def run(*arguments: object, fresh: bool = False, **variables: str) -> subprocess.CompletedProcess:
+def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
     """Step 01 without its measurements, which take long and have their own tests (test_probes.py)."""
-    return run_script(
-        "01_environment_check.py", "--no-benchmark", *arguments, env=environment(**variables), fresh=fresh
-    )
+    return run_script("01_environment_check.py", "--no-benchmark", *arguments, env=environment(**variables))
 
 
 def only_record(folder: Path) -> EnvironmentRecord:
@@ -105,13 +103,22 @@ def test_a_taken_port_is_recorded_and_no_failure(tmp_path):
     assert only_record(tmp_path).rendezvous_port_free is False
 
 
+# The script server has imported torchvision already.
+BROKEN_TORCHVISION = """
+from common.machine import vision
+vision.import_torchvision.cache_clear()
+for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+    del sys.modules[name]
+"""
+
+
 @pytest.mark.parametrize("flags", [(), ("--quiet",)])
 def test_something_broken_ends_with_1_and_says_what_to_do(tmp_path, flags):
-    broken = tmp_path / "broken" / "torchvision"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text("raise ImportError('no libjpeg')")
-    (broken / "version.py").write_text("__version__ = '0.28.0'")
-    process = run("--results-dir", tmp_path / "results", *flags, PYTHONPATH=str(broken.parent))
+    (tmp_path / "torchvision").mkdir()  # beside the script, and so the first that is found
+    (tmp_path / "torchvision" / "__init__.py").write_text("raise ImportError('no libjpeg')")
+    (tmp_path / "torchvision" / "version.py").write_text("__version__ = '0.28.0'")
+    script = planted(tmp_path, "01_environment_check.py", BROKEN_TORCHVISION)
+    process = run_script(script, "--no-benchmark", "--results-dir", tmp_path / "results", *flags)
     assert process.returncode == 1
     told = process.stderr if flags else process.stdout
     assert "no libjpeg" in told

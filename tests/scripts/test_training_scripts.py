@@ -177,7 +177,7 @@ def test_help_does_not_wait_for_torch(script, tmp_path):
 
 
 def test_help_names_units_and_defaults():
-    text = run_script(SCRIPTS["04"], "--help", fresh=True).stdout
+    text = run_script(SCRIPTS["04"], "--help", new_interpreter=True).stdout
     for option in re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE):
         described = text.split(f"  {option}", 1)[1].split("\n  --", 1)[0]
         assert option == "--quiet" or "default:" in " ".join(described.split()), option

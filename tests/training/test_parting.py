@@ -22,7 +22,7 @@ atexit.register(lambda: print(f"at exit: {names()}\\n", end=""))
 def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
     script = planted(tmp_path, DDP, THREADS_AT_EXIT)
     arguments = [*SMALL, "--batch-size", 8, "--epochs", 1, "--anatomy-steps", 1, "--comm-hook", "fp16"]
-    process = run_script(script, *arguments, "--results-dir", tmp_path / "results", ranks=2, own_exit=True)
+    process = run_script(script, *arguments, "--results-dir", tmp_path / "results", ranks=2, finalize=True)
     assert process.returncode == 0, process.stderr
     at_exit = [line for line in process.stdout.splitlines() if line.startswith("at exit:")]
     assert len(at_exit) == 2
@@ -32,7 +32,7 @@ def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(tmp_path):
 
 def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
     """It would abort the process ("terminate called without an active exception"); torch 2.11 would wait for good."""
-    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, own_exit=True)
+    process = run_worker("late_exchange.py", "none", 0.5, ranks=2, finalize=True)
     assert process.returncode == 0, process.stderr
 
 
@@ -42,7 +42,7 @@ def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
 )
 def test_a_rank_that_fails_alone_ends_at_once_with_its_own_code(error, seconds, code):
     started = time.monotonic()
-    process = run_worker("late_exchange.py", error, seconds, ranks=2, own_exit=True)
+    process = run_worker("late_exchange.py", error, seconds, ranks=2, finalize=True)
     assert process.returncode == code, process.stderr
     assert time.monotonic() - started < 40
     assert ("RuntimeError: lost" in process.stderr) == (error == "failure")
