@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from scipy.stats import binom
 
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.campaigns.launches import CAMPAIGNS
@@ -94,7 +94,7 @@ def trial(server: subprocess.Popen, step: str, device: str, repeats: int, folder
             of_lab = Launch(campaign="a_against_a", id=str(seed), seed=seed, round=number, place=place)
             output = ["--results-dir", str(folder / "AB"[index])]
             launch(server, [*command, *output], of_lab, ranks=2 if step == "04" else 0)
-    return times_as_fast(*(Row(read_folder(folder / name).runs) for name in "AB"))
+    return speedup(*(Row(read_folder(folder / name).runs) for name in "AB"))
 
 
 def launch(server: subprocess.Popen, command: list[str], of_lab: Launch, ranks: int) -> None:

@@ -27,8 +27,7 @@ from namespaces import link, missing_here, start
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.links import Link
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.question import Link, Question
 from common.analysis.reading.folder import read_record
 from common.analysis.reading.runs import summarise
 from common.records import EnvironmentRecord, Gradients, Record, step_seconds

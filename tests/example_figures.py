@@ -6,7 +6,7 @@ from functools import cache, partial
 from conftest import ROOT
 
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import Ledger
@@ -95,7 +95,7 @@ def says(document: str, *parts: str) -> tuple[str, str]:
 
 
 example = cache(Example)
-ratio_of: Callable[[Row, Row], Estimate] = times_as_fast
+ratio_of: Callable[[Row, Row], Estimate] = speedup
 
 
 def _value(form: str, found) -> str:

@@ -152,6 +152,11 @@ class World(RecordModel):
     """More devices asked for than there are CPU cores."""
 
     @property
+    def flags(self) -> list[str]:
+        """Those of the three that hold: what keeps this from being scaling."""
+        return [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(self, flag)]
+
+    @property
     def models(self) -> list[str]:
         """Each different model among the devices."""
         if self.device_kind == "cuda":

@@ -14,11 +14,10 @@ import pandas as pd
 from common.analysis.comparing.facts import OTHER_FACTS, other_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Line, ends, table_of
+from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.step_anatomy import PHASES
 from common.analysis.statistics.estimates import Estimate
-from common.analysis.statistics.medians import Median
 from common.formats import without_controls
 from common.records.files import write_bytes
 
@@ -40,8 +39,7 @@ def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
 
 def _line(number: int, group: Group, row: Row) -> Line:
     world, config, energy = row.record.world, row.record.config, row.energy
-    mfu = mfu_of(row)
-    peaks = [peak.peak_bytes for peak in row.memory]
+    mfu, peaks = mfu_of(row), [peak.peak_bytes for peak in row.memory]
     return {
         "group": number,
         "scaling": group.scaling,
@@ -58,19 +56,19 @@ def _line(number: int, group: Group, row: Row) -> Line:
         **{name: value for name, value in group.key.items() if not name.endswith("batch_size")},
         "global_batch_size": config.global_batch_size,
         "per_device_batch_size": config.per_device_batch_size,
-        **_with_ends("throughput_samples_per_second", row.throughput),
-        **_with_ends("epoch_time_seconds", row.epoch_time),
-        **_with_ends("speed_up", row.speed_up),
-        **_with_ends("scaling_efficiency", row.efficiency),
+        **with_ends("throughput_samples_per_second", row.throughput),
+        **with_ends("epoch_time_seconds", row.epoch_time),
+        **with_ends("speed_up", row.speed_up),
+        **with_ends("scaling_efficiency", row.efficiency),
         "peak_memory_first_bytes": peaks[0] if peaks else None,
         "peak_memory_others_mean_bytes": sum(peaks[1:]) / len(peaks[1:]) if len(peaks) > 1 else None,
         "peak_memory_sum_bytes": sum(peaks) if peaks else None,
         "static_memory_first_bytes": row.memory[0].static_bytes if peaks else None,
-        **_with_ends("energy_joules_per_thousand_samples", energy.per_thousand if energy else None),
+        **with_ends("energy_joules_per_thousand_samples", energy.per_thousand if energy else None),
         "energy_joules_per_epoch": energy.joules_per_epoch if energy else None,
         "energy_idle_share": energy.idle_share if energy else None,
         "flops_per_sample": row.record.flops_per_sample,
-        **_with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
+        **with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
         "data_wait_share": row.data_wait_share,
         **_anatomy(row),
         **dict.fromkeys(OTHER_FACTS),
@@ -83,16 +81,12 @@ def _line(number: int, group: Group, row: Row) -> Line:
 def _anatomy(row: Row) -> Line:
     found = row.anatomy
     slowest = found.slowest if found else None
-    line = _with_ends("step_seconds", slowest.step if slowest else None)
+    line = with_ends("step_seconds", slowest.step if slowest else None)
     for name in PHASES:
-        line |= _with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
+        line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
     for cost in ("exposed", "overlap_gain", "whole_exchange"):
-        line |= _with_ends(f"{cost}_seconds", getattr(found, cost) if found else None)
+        line |= with_ends(f"{cost}_seconds", getattr(found, cost) if found else None)
     return line
-
-
-def _with_ends(name: str, found: Estimate | Median | None) -> Line:
-    return {name: found.value if found else None} | ends(name, found.interval if found else None)
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Path], list[Path]]:

@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import KEY, Facts, group_facts, other_facts
+from common.analysis.comparing.facts import GROUP_KEY, Facts, group_facts, other_facts
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.tables import grouped
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
@@ -53,7 +53,7 @@ class BatchSeries:
     def ratios(self, method: Method, other: Method) -> dict[int, Estimate]:
         """Throughput of one method over that of the other, for each batch that both ran with, the smallest first."""
         over, under = self.rows.get(method, {}), self.rows.get(other, {})
-        return {batch: times_as_fast(over[batch], under[batch]) for batch in over if batch in under}
+        return {batch: speedup(over[batch], under[batch]) for batch in over if batch in under}
 
 
 def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
@@ -72,7 +72,7 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
 
 def _settings(run: Run) -> tuple:
     facts = {**group_facts(run.record), **other_facts(run.record)}
-    return tuple(facts.get(name) for name in (*KEY, *SAME))
+    return tuple(facts.get(name) for name in (*GROUP_KEY, *SAME))
 
 
 def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:

@@ -38,7 +38,7 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
 _OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
 _OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
 _OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
-KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_model")
+GROUP_KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_model")
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
@@ -55,7 +55,7 @@ def group_facts(record: Record) -> Facts:
     """What decides whether runs may be compared."""
     settings = _settings(record)
     return {
-        **{fact: settings[fact] for fact in KEY if fact in settings},
+        **{fact: settings[fact] for fact in GROUP_KEY if fact in settings},
         "device_model": record.world.device_model,
         "per_device_batch_size": record.config.per_device_batch_size,
         "global_batch_size": record.config.global_batch_size,
@@ -110,10 +110,8 @@ def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-TERMS = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
-         "oversubscribed", *OTHER_FACTS[:-1])  # fmt: skip
-"""Everything of a configuration but DDP's options: rows of equal terms show what the options do."""
-CONFIGURATION = (*TERMS, "failed_check", OPTIONS)
+POOL_KEY = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
+                 "oversubscribed", *OTHER_FACTS, "failed_check")  # fmt: skip
 """Runs that agree in all of these are repeats of each other and are pooled. A run whose speed cannot be never joins."""
 
 

@@ -6,29 +6,28 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from common.analysis.comparing.facts import (
     BATCH,
-    CONFIGURATION,
-    KEY,
-    TERMS,
+    GROUP_KEY,
+    OPTIONS,
+    POOL_KEY,
     Fact,
     Facts,
     Scaling,
     closest,
     group_facts,
 )
-from common.analysis.comparing.naming import name_rows, readable_facts, values_of_facts, varying_facts
-from common.analysis.comparing.representatives import measurement_quality
+from common.analysis.comparing.representatives import purpose_of, representative_rows
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.tables import Line, Tables, grouped
-from common.analysis.reading.runs import Run
+from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
 
-RunWithLine = tuple[Run, Line]
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -43,7 +42,12 @@ class Group:
     @cached_property
     def main_rows(self) -> list[Row]:
         """The rows without those that only try other options of DDP: what methods are compared by."""
-        return [row for row in self.rows if row.standard is None]
+        return [row for row in self.rows if row.default_options_row is None]
+
+    @cached_property
+    def representatives(self) -> list[Row]:
+        """One row of each method: those that the outcome is about."""
+        return representative_rows(self.rows)
 
     @property
     def on_gpu(self) -> bool:
@@ -73,86 +77,139 @@ def build_groups(tables: Tables) -> list[Group]:
     Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
     their global batch; a weak-scaling group with nothing to compare then gives way to it.
     """
-    weak = list(_groups(tables, "weak"))
-    strong = [group for group in _groups(tables, "strong") if group.scales]
+    pooled = _pooled(tables)
+    strong = [group for group in _groups(pooled, "strong") if group.scales]
     compared = {run.file for group in strong for row in group.rows for run in row.runs}
     weak = [
         group
-        for group in weak
+        for group in _groups(pooled, "weak")
         if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
     ]
-    return sorted(weak + strong, key=_telling, reverse=True)
+    return sorted(weak + strong, key=_importance, reverse=True)
 
 
 def configurations(tables: Tables) -> list[Row]:
-    """Every configuration of the comparable runs as a row of no group: without standard, baseline or letter."""
-    rows = [_row(tables, alike) for alike in _alike(_comparable(tables), (*KEY, *CONFIGURATION))]
+    """Every configuration of the comparable runs as a row of no group: compared with no other, and without a letter."""
+    rows = _pooled(tables)
     for row in rows:
-        world = row.record.world
-        row.name = RowName(row.method, world.devices, world.nodes, options=row.options, is_valid=row.is_valid)
+        nodes = row.record.world.nodes
+        row.name = RowName(row.method, row.devices, nodes, options=row.options, is_valid=row.is_valid)
     return rows
 
 
-def _telling(group: Group) -> tuple:
-    quality, completed = measurement_quality(group.rows)
-    return *quality, group.scaling == "weak", completed
+def _importance(group: Group) -> tuple:
+    """Methods on true devices, then methods at all, then runs of each, then what they were run for. The last part is
+    the time at which the last of the representatives was first complete, so that one more run of an old experiment
+    moves nothing."""
+    rows = group.representatives or group.rows
+    is_parallel = any(row.devices > 1 and row.true_devices for row in rows)
+    return (
+        len({row.method for row in rows}) if is_parallel else 1,
+        len({row.method for row in group.rows}),
+        min(row.rounds for row in rows),
+        min(map(purpose_of, rows)),
+        group.scaling == "weak",
+        max(row.runs[0].record.started_at for row in rows),
+    )
 
 
-def _groups(tables: Tables, scaling: Scaling) -> Iterator[Group]:
-    for of_group in _alike(_comparable(tables), (*KEY, BATCH[scaling])):
-        rows = [_row(tables, alike) for alike in _alike(of_group, CONFIGURATION)]
-        key = group_facts(rows[0].record)
-        yield _finish(Group(scaling, {name: key[name] for name in (*KEY, BATCH[scaling])}, rows))
+def _pooled(tables: Tables) -> list[Row]:
+    comparable = [pair for pair in zip(tables.all_runs, tables.lines, strict=True) if pair[0].is_comparable]
+    pools = grouped(comparable, lambda pair: tuple(pair[1][name] for name in (*GROUP_KEY, *POOL_KEY)))
+    return [Row([run for run, _ in pool], tables, {name: pool[-1][1][name] for name in POOL_KEY})
+            for pool in pools.values()]  # fmt: skip
 
 
-def _comparable(tables: Tables) -> list[RunWithLine]:
-    return [(run, line) for run, line in zip(tables.all_runs, tables.lines, strict=True) if run.is_comparable]
+def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
+    """Of rows of its own, since a row's baseline and name are those of its group."""
 
+    def key(row: Row) -> Facts:
+        facts = group_facts(row.record)
+        return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
 
-def _alike(runs: Iterable[RunWithLine], names: Sequence[str]) -> Iterable[list[RunWithLine]]:
-    return grouped(runs, lambda pair: tuple(pair[1][name] for name in names)).values()
-
-
-def _row(tables: Tables, alike: list[RunWithLine]) -> Row:
-    return Row([run for run, _ in alike], tables, terms=tuple(alike[-1][1][name] for name in TERMS))
+    for rows in grouped(pooled, lambda row: tuple(key(row).values())).values():
+        yield _finish(Group(scaling, key(rows[0]), [replace(row) for row in rows]))
 
 
 def _finish(group: Group) -> Group:
-    """Find each row's baseline and standard, order and name the rows."""
-    # Baselines first: a row that is too fast beside its own is not valid, and neither a standard nor named as one.
+    """Find the rows that each row is compared with, order and name the rows."""
+    # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
     singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
     for row in group.rows:
         if row.is_parallel:
             row.baseline = closest(row.facts, singles, lambda single: single.facts)
-    _link_standards(group.rows)
+    _link_default_options(group.rows)
     group.rows.sort(key=_place)
-    name_rows(group.rows)
+    _name_rows(group.rows)
     return group
 
 
-def _link_standards(rows: list[Row]) -> None:
-    """To a row on equal terms, of the same campaign where there is one. Two rows of the same options have two standards
-    or none: they would be called the same."""
-    purpose = TERMS.index("campaign")
-    defaults: dict[tuple, dict[str, Row]] = {}
-    for row in rows:
-        if row.has_default_options and row.is_valid:
-            defaults.setdefault(_without(row.terms, purpose), {})[row.terms[purpose]] = row
-    tried = [row for row in rows if row.options]
-    for row in tried:
-        row.standard = defaults.get(_without(row.terms, purpose), {}).get(row.terms[purpose])
-    linked = {(row.standard, row.options, row.is_valid) for row in tried if row.standard}
-    for row in tried:
-        others = list(defaults.get(_without(row.terms, purpose), {}).values())
-        if row.standard is None and others and (others[-1], row.options, row.is_valid) not in linked:
-            row.standard = others[-1]
-            linked.add((row.standard, row.options, row.is_valid))
+def _link_default_options(rows: list[Row]) -> None:
+    """Each row that tries options to one that differs in nothing else, of the same campaign where there is one.
+
+    Two rows of the same options are linked to two rows or to none: they would be called the same.
+    """
+    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), _without_campaign)
+    tried = [(row, defaults.get(_without_campaign(row), [])) for row in rows if row.options]
+    for row, fitting in tried:
+        row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
+    linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}
+    for row, fitting in tried:
+        if row.default_options_row is None and fitting and (fitting[-1], row.options, row.is_valid) not in linked:
+            row.default_options_row = fitting[-1]
+            linked.add((row.default_options_row, row.options, row.is_valid))
 
 
-def _without(terms: tuple, place: int) -> tuple:
-    return terms[:place] + terms[place + 1 :]
+def _without_campaign(row: Row) -> tuple:
+    return tuple(value for name, value in row.options_free_key.items() if name != "campaign")
 
 
 def _place(row: Row) -> tuple:
     world, order = row.record.world, method_order(row.method)
-    return row.devices > 1, row.devices, order, world.nodes, row.standard is not None, row.record.started_at
+    return row.devices > 1, row.devices, order, world.nodes, row.default_options_row is not None, row.record.started_at
+
+
+def _name_rows(rows: Sequence[Row]) -> None:
+    """Give every row its name; with letters and the facts behind them where several would have the same one."""
+    for name, same in grouped((row for row in rows if row.default_options_row is None), _plain_name).items():
+        readable = readable_facts(same)
+        varying = varying_facts(readable)
+        for position, (row, facts) in enumerate(readable.items()):
+            row.name = name if len(same) == 1 else replace(name, letter=_letters(position))
+            row.variant = {fact: facts[fact] for fact in varying if fact in facts}
+    for row in rows:
+        if row.default_options_row is not None:
+            # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
+            row.name = replace(row.default_options_row.name, options=row.options, is_valid=row.is_valid)
+            row.variant = {OPTIONS: row.options}
+
+
+def _plain_name(row: Row) -> RowName:
+    return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
+
+
+def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
+    """The facts of each row, machines by their hosts' names where these tell them apart, else by their hashes."""
+    hosts = {row.facts["machine"]: row.record.environment.hostname for row in rows}
+    if len(set(hosts.values())) < len(hosts):
+        return {row: row.facts for row in rows}
+    return {row: {**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows}
+
+
+def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+    values: dict[str, dict[Fact, list[T]]] = {}
+    for who, own in facts.items():
+        for name, value in own.items():
+            values.setdefault(name, {}).setdefault(value, []).append(who)
+    return values
+
+
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """The same of every fact on which some disagree; that one lacks it is no difference."""
+    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
+
+
+def _letters(position: int) -> str:
+    """0, 1, … 25, 26 -> a, b, … z, aa."""
+    return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import mul
 from typing import Literal
 
 from common.analysis.reading.runs import Run
@@ -84,79 +83,78 @@ def _static(record: Record, is_first: bool) -> dict[StaticPart, int]:
 
 
 @dataclass(frozen=True)
-class Energy:
-    """What some GPUs drew over the measured epochs of some runs, by NVML's counters of whole GPUs."""
+class RunEnergy:
+    """What some GPUs drew over the measured epochs of one run, by NVML's counters of whole GPUs."""
 
     joules: float
-    epochs: float
-    """Whole epochs' worth of samples."""
-    samples: int
     idle_joules: float | None
     """What they would have drawn with nothing to do; None where the idle power is not known."""
-    by_run: Sequence[float] = ()
-    """Joules per sample of each run."""
+    samples: int
+
+
+@dataclass(frozen=True)
+class Energy:
+    """The same of several runs: ratios of sums, as throughput is."""
+
+    by_run: Sequence[RunEnergy]
+    epoch_samples: int
+    """Of a whole epoch."""
+
+    @property
+    def joules(self) -> float:
+        """Of all runs together."""
+        return sum(run.joules for run in self.by_run)
 
     @property
     def joules_per_epoch(self) -> float:
-        """Of all its devices together."""
-        return self.joules / self.epochs
+        """A whole epoch's worth of samples."""
+        return self.epoch_samples * self.joules_per_thousand_samples / 1000
 
     @property
     def joules_per_thousand_samples(self) -> float:
         """Of all its devices together."""
-        return 1000 * self.joules / self.samples
+        return 1000 * self.joules / sum(run.samples for run in self.by_run)
 
     @property
     def per_thousand(self) -> Estimate:
         """The same with its error, from the differences between runs; without one below three of them."""
-        error = mean_of_runs([*map(Estimate, self.by_run)]) if len(self.by_run) > 2 else Estimate(0.0)
-        return replace(error, value=self.joules_per_thousand_samples)
+        each = [Estimate(run.joules / run.samples) for run in self.by_run]
+        return replace(mean_of_runs(each) if len(each) > 2 else Estimate(0.0), value=self.joules_per_thousand_samples)
 
     @property
     def idle_share(self) -> float | None:
         """Idle watts × seconds / joules."""
-        return self.idle_joules / self.joules if self.idle_joules is not None and self.joules else None
+        idle = [run.idle_joules for run in self.by_run]
+        return sum(idle) / self.joules if None not in idle and self.joules else None
 
 
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
-    """Each GPU, over the runs that measured it: a ratio of sums, as throughput is."""
-    counted: dict[GpuKey, list[tuple[Run, DeviceUse]]] = {}
-    for run in runs:
-        for key, device in _gpus(runs, run).items():
-            if device.energy_joules is not None:
-                counted.setdefault(key, []).append((run, device))
-    return {key: _sum(measured) for key, measured in counted.items()}
+    """Each GPU, over the runs that measured it."""
+    gpus = {key: None for run in runs for key in _gpus(runs, run)}
+    found = {key: [_drawn(run, [device]) for run in runs if (device := _gpus(runs, run).get(key))] for key in gpus}
+    return {key: energy for key, drawn in found.items() if (energy := _energy(runs, drawn))}
+
+
+def total_energy(runs: Sequence[Run]) -> Energy | None:
+    """All devices together; None where one of them was not measured in a run that measured any."""
+    drawn = [(run, _drawn(run, [*_gpus(runs, run).values()])) for run in runs]
+    is_partial = any(energy is None and any(device.energy_joules is not None for device in run.record.devices)
+                     for run, energy in drawn)  # fmt: skip
+    return None if is_partial else _energy(runs, [energy for _, energy in drawn])
 
 
 def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
     return {_gpu_key(runs[-1].record, device): device for device in run.record.devices}
 
 
-def _sum(measured: Sequence[tuple[Run, DeviceUse]]) -> Energy:
-    idle = [device.idle_watts for _, device in measured]
-    seconds, samples = [sum(run.epoch_seconds) for run, _ in measured], sum(_samples(run) for run, _ in measured)
-    whole_epoch = max(epoch.samples for run, _ in measured for epoch in run.record.epochs)
-    return Energy(
-        joules=sum(device.energy_joules for _, device in measured),
-        epochs=samples / whole_epoch,
-        samples=samples,
-        idle_joules=None if None in idle else sum(map(mul, idle, seconds)),
-    )
-
-
-def total_energy(runs: Sequence[Run]) -> Energy | None:
-    """All devices together; None where one of them was not measured, or not in every run that measured any."""
-    parts = energy_by_device(runs)
-    gpus = {key for run in runs for key in _gpus(runs, run)}
-    if not parts or len(parts) < len(gpus) or len({part.samples for part in parts.values()}) > 1:
+def _drawn(run: Run, devices: Sequence[DeviceUse]) -> RunEnergy | None:
+    joules, idle = [one.energy_joules for one in devices], [one.idle_watts for one in devices]
+    if not joules or None in joules:
         return None
-    first, *_ = parts.values()
-    idle = [part.idle_joules for part in parts.values()]
-    joules = [[device.energy_joules for device in _gpus(runs, run).values()] for run in runs]
-    by_run = [sum(drawn) / _samples(run) for run, drawn in zip(runs, joules, strict=True) if None not in drawn]
-    total = sum(part.joules for part in parts.values())
-    return Energy(total, first.epochs, first.samples, None if None in idle else sum(idle), by_run)
+    idle_joules = None if None in idle else sum(idle) * sum(run.epoch_seconds)
+    return RunEnergy(sum(joules), idle_joules, sum(epoch.samples for epoch in run.record.epochs))
 
 
-def _samples(run: Run) -> int:
-    return sum(epoch.samples for epoch in run.record.epochs)
+def _energy(runs: Sequence[Run], drawn: Sequence[RunEnergy | None]) -> Energy | None:
+    known = [one for one in drawn if one]
+    return Energy(known, max(epoch.samples for run in runs for epoch in run.record.epochs)) if known else None

@@ -12,24 +12,17 @@ from typing import get_args
 
 import pandas as pd
 
-from common.analysis.comparing.facts import KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
-from common.analysis.comparing.pairing import in_turn
+from common.analysis.comparing.facts import GROUP_KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
-from common.analysis.comparing.tables import Line, ends, table_of
+from common.analysis.comparing.speedup import in_turn, speedup_beside
+from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.records import DdpOptions, Precision, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
 """How long a run was measured, and what for, is no change of what it did: such rows are compared, those that agree in
 these where there are."""
-MUST_AGREE = (
-    *facts_of_settings(lambda one: one.effect == "work"),
-    "machine",
-    "cpu_model",
-    "cpu_cores",
-    "driver",
-    "python",
-)
+MUST_AGREE = (*facts_of_settings(lambda one: one.effect == "work"), "machine", "cpu_model", "cpu_cores", "driver",
+              "python")  # fmt: skip
 """Other work, other machines, and what moves no time: no switch that anybody would compare the speed of."""
 DDP_SETTINGS = [name for name, one in settings_of(DdpOptions).items() if not one.exempt]
 MAX_VALUES = 24
@@ -103,19 +96,18 @@ def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
 
 def _line(pair: OneChange) -> Line:
     before, after = pair.before, pair.after
-    quotient = times_as_fast_beside(after, before)
+    quotient = speedup_beside(after, before)
     facts = group_facts(before.record)
     line = {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
-        **{name: facts[name] for name in (*KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
-        "times_as_fast": quotient.value, **ends("times_as_fast", quotient.interval),
+        **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
+        **with_ends("times_as_fast", quotient),
         "in_turn": in_turn(after, before),
     }  # fmt: skip
     for when, row in (("before", before), ("after", after)):
         line |= {
-            f"throughput_{when}_samples_per_second": row.throughput.value,
-            **ends(f"throughput_{when}_samples_per_second", row.throughput.interval),
+            **with_ends(f"throughput_{when}_samples_per_second", row.throughput),
             f"peak_memory_{when}_bytes": max((peak.peak_bytes for peak in row.memory), default=None),
             f"files_{when}": " ".join(run.file for run in row.runs),
         }

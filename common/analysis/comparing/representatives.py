@@ -37,7 +37,7 @@ def representative_rows(rows: Sequence[Row]) -> list[Row]:
     few more runs for another purpose move nothing; then the one of most runs (three are enough), of equals the newest.
     DDP with its default options goes before any other.
     """
-    valid = [row for row in rows if row.is_valid and row.standard is None]
+    valid = [row for row in rows if row.is_valid and row.default_options_row is None]
     true = [row for row in valid if row.true_devices] or valid
     devices = _best_measured_count(true)
     on_these = [row for row in true if row.devices == devices or not row.is_parallel]
@@ -45,7 +45,7 @@ def representative_rows(rows: Sequence[Row]) -> list[Row]:
 
     def quality(row: Row) -> tuple:
         rounds = sum(campaigns[_campaign(row)].values())
-        return row.has_default_options, rounds, _purpose(row), row.rounds, row.record.started_at
+        return row.has_default_options, rounds, purpose_of(row), row.rounds, row.record.started_at
 
     by_method = grouped(sorted(on_these, key=quality), _method)
     best = [alike[-1] for alike in by_method.values()]
@@ -62,7 +62,7 @@ def _best_measured_count(rows: Sequence[Row]) -> int:
     rounds = _rounds_by(several, lambda row: row.devices)
 
     def quality(count: int) -> tuple:
-        purpose = max(_purpose(row) for row in several if row.devices == count)
+        purpose = max(purpose_of(row) for row in several if row.devices == count)
         return len(rounds[count]), min(rounds[count].values()), purpose, count
 
     return max(rounds, key=quality, default=1)
@@ -81,29 +81,15 @@ def _campaign(row: Row) -> str:
     return campaign_of(row.record)
 
 
-def _purpose(row: Row) -> Purpose:
+def purpose_of(row: Row) -> Purpose:
     return PURPOSES.get(_campaign(row), Purpose.OTHER_CAMPAIGN)
 
 
 def oversubscribed_rows(rows: Sequence[Row]) -> list[Row]:
     """Rows of several devices that took turns, where there are no others: each method's best measured, DP first."""
-    several = [row for row in rows if row.is_valid and row.standard is None and row.devices > 1]
+    several = [row for row in rows if row.is_valid and row.default_options_row is None and row.devices > 1]
     if any(row.true_devices for row in several):
         return []
     by_rounds = sorted(several, key=lambda row: (row.rounds, row.devices, row.record.started_at))
     best = {row.method: row for row in by_rounds}
     return sorted(best.values(), key=lambda row: method_order(row.method))
-
-
-def measurement_quality(rows: Sequence[Row]) -> tuple[tuple, str]:
-    """Orders groups: methods on true devices, then methods at all, then runs of each, then what they were run for. The
-    last part is the time at which the last of the representatives was first complete, so that one more run of an old
-    experiment moves nothing."""
-    found = representative_rows(rows) or list(rows)
-    is_parallel = any(row.devices > 1 and row.true_devices for row in found)
-    return (
-        len({row.method for row in found}) if is_parallel else 1,
-        len({row.method for row in rows}),
-        min(row.rounds for row in found),
-        min(map(_purpose, found)),
-    ), max(row.runs[0].record.started_at for row in found)

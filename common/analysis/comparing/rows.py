@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
+from common.analysis.comparing.facts import OPTIONS, Facts, ddp_flags, other_facts
 from common.analysis.comparing.memory_and_energy import (
     Energy,
     PeakMemory,
@@ -14,8 +14,7 @@ from common.analysis.comparing.memory_and_energy import (
     peaks_by_device,
     total_energy,
 )
-from common.analysis.comparing.pairing import MIN_PAIRS
-from common.analysis.comparing.speed_ratios import pooled, times_as_fast
+from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_anatomy import StepAnatomy
@@ -60,17 +59,22 @@ class Row:
     """The newest last."""
     tables: Tables | None = None
     """All runs of the folder, and step 01's records."""
-    terms: tuple = ()
-    """Everything of the configuration but DDP's options."""
+    configuration: Facts = field(default_factory=dict)
+    """All in which its runs agree, beside what its group agrees in."""
     name: RowName | None = None
     """Unique within the group."""
     variant: Facts | None = None
     """The facts that tell this row from others of the same method and devices."""
     baseline: Row | None = None
     """The single-device row of the same group."""
-    standard: Row | None = None
+    default_options_row: Row | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
+
+    @property
+    def options_free_key(self) -> Facts:
+        """Everything of the configuration but DDP's options: rows of equal terms show what the options do."""
+        return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
 
     @property
     def record(self) -> Record:
@@ -113,7 +117,7 @@ class Row:
         one = self.baseline
         if one is None or one.throughput is None:
             return None
-        found = times_as_fast(self, one).times(1 / self.devices)
+        found = speedup(self, one).scaled(1 / self.devices)
         is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
         return found if found.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
 
@@ -135,7 +139,7 @@ class Row:
     @property
     def step(self) -> Estimate | None:
         """Seconds of a step: the mean over the measured epochs. Steps of experiments are others, and not as long."""
-        return self.seconds_per_sample and self.seconds_per_sample.times(self.record.config.global_batch_size)
+        return self.seconds_per_sample and self.seconds_per_sample.scaled(self.record.config.global_batch_size)
 
     @cached_property
     def typical_step(self) -> float:
@@ -150,14 +154,14 @@ class Row:
     @property
     def epoch_time(self) -> Estimate | None:
         """Seconds for a whole epoch."""
-        return self.seconds_per_sample.times(self.epoch_samples) if self.seconds_per_sample else None
+        return self.seconds_per_sample.scaled(self.epoch_samples) if self.seconds_per_sample else None
 
     @cached_property
     def speed_up(self) -> Estimate | None:
         """Throughput over that of one device; None without a baseline, and for the baseline itself."""
         if self.baseline is None or self.throughput is None or self.baseline.throughput is None:
             return None
-        return times_as_fast(self, self.baseline)
+        return speedup(self, self.baseline)
 
     @property
     def true_devices(self) -> bool:
@@ -167,7 +171,7 @@ class Row:
     @property
     def efficiency(self) -> Estimate | None:
         """Speed-up / devices, 1 being ideal; None where devices are shared or oversubscribed."""
-        return self.speed_up.times(1 / self.devices) if self.speed_up and self.true_devices else None
+        return self.speed_up.scaled(1 / self.devices) if self.speed_up and self.true_devices else None
 
     @cached_property
     def anatomy(self) -> StepAnatomy | None:

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS, group_facts, other_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS, group_facts, other_facts
 from common.analysis.reading.runs import Run, with_lasting_limits
+from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import Median
 from common.records import EnvironmentRecord, Record
 
 Line = dict[str, Any]
@@ -56,22 +58,12 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 def _weak_group(record: Record) -> tuple:
     facts = group_facts(record)
-    return tuple(facts[name] for name in (*KEY, BATCH["weak"]))
+    return tuple(facts[name] for name in (*GROUP_KEY, BATCH["weak"]))
 
 
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
-    """Lines as a table in which whole numbers stay whole where some are missing (`Int64`)."""
-    frame = pd.DataFrame(list(lines), dtype=object)
-    for name in frame.columns:
-        whole, kind = frame[name].notna().all(), pd.api.types.infer_dtype(frame[name], skipna=True)
-        dtype = {
-            "integer": "int64" if whole else "Int64",
-            "floating": float,
-            "mixed-integer-float": float,
-            "boolean": bool if whole else object,
-        }.get(kind, object)
-        frame[name] = frame[name].astype(dtype)
-    return frame
+    """Lines as a table. Of Python's own objects: pandas would make 4 a 4.0 where another line has nothing."""
+    return pd.DataFrame(list(lines), dtype=object)
 
 
 def _run(run: Run) -> Line:
@@ -102,8 +94,7 @@ def _run(run: Run) -> Line:
         "steps": times.steps + times.steps_left_out if times else None,
         "steps_left_out": times.steps_left_out if times else None,
         "measured_seconds": float(sum(run.epoch_seconds)),
-        "throughput_samples_per_second": 1 / speed.value if speed else None,
-        **ends("throughput_samples_per_second", speed.inverse().interval if speed else None),
+        **with_ends("throughput_samples_per_second", speed.inverse() if speed else None),
         "data_wait_share": times.data_wait_share if times else None,
         "core_wait_share": run.core_wait_share,
         "steal_share": run.steal_share,
@@ -113,7 +104,7 @@ def _run(run: Run) -> Line:
     }
 
 
-def ends(name: str, interval: tuple[float, float] | None) -> Line:
-    """Both ends of an interval as columns `<name>_low` and `<name>_high`; empty where there is none."""
-    low, high = interval or (None, None)
-    return {f"{name}_low": low, f"{name}_high": high}
+def with_ends(name: str, found: Estimate | Median | None) -> Line:
+    """A value, and both ends of its interval as columns `<name>_low` and `<name>_high`; empty where there is none."""
+    low, high = (found and found.interval) or (None, None)
+    return {name: found.value if found else None, f"{name}_low": low, f"{name}_high": high}

@@ -64,7 +64,7 @@ def mfu_of(row: Row) -> Estimate | Message:
     if isinstance(rate, Message):
         return rate
     flops = row.record.flops_per_sample
-    return row.throughput.times(model_flops_utilisation(flops, 1.0, row.devices, rate))
+    return row.throughput.scaled(model_flops_utilisation(flops, 1.0, row.devices, rate))
 
 
 def attainable_rate(row: Row) -> float | Message:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import Group, configurations
+from common.analysis.comparing.ladder_rungs import ladder_of
 from common.analysis.comparing.one_change import one_change_table, one_changes
-from common.analysis.comparing.rungs import ladder_of
 from common.analysis.comparing.tables import Tables
 from common.analysis.judging.catching_up import CatchingUp, catching_up
 from common.analysis.judging.cells import Table

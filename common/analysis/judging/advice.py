@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
@@ -61,7 +60,7 @@ class Situation:
 
 def advise(group: Group) -> list[Advice]:
     """All advice for a group, in the order of `RULES`; nothing where every speed is withheld."""
-    rows = {row.method: row for row in representative_rows(group.rows)}
+    rows = {row.method: row for row in group.representatives}
     situation = Situation(rows)
     return [advice for rule in RULES.values() for advice in rule(situation)] if rows else []
 
@@ -78,7 +77,7 @@ def fastest_method(here: Situation) -> Iterator[Advice]:
         return
     others = [row for row in here.rows.values() if row is not here.fastest]
     rival = max(others, key=lambda row: row.throughput.value)
-    lead = times_as_fast(here.fastest, rival)
+    lead = speedup(here.fastest, rival)
     because = compare(here.fastest, rival, lead)
     if all(row.devices == 1 for row in here.rows.values()):
         yield _advice("no_wrapper", because)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import Cell, Line, Table, columns, not_available, ratio_cell
 from common.analysis.judging.checking import Check
 from common.analysis.judging.comparison_cells import Checks, runs_note, speed_cell, speed_doubts
@@ -45,7 +45,7 @@ class Answer:
 
 def answer_of(group: Group, checks: Checks) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
-    rows = representative_rows(group.rows)
+    rows = group.representatives
     takers = oversubscribed_rows(group.rows)
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
@@ -61,7 +61,7 @@ def _unsure(rows: list[Row], checks: Checks) -> list[Message]:
     return [
         message("answer.pair", one=_name_within(faster), other=_name_within(slower))
         for faster, slower in pairwise(fastest_first)
-        if not _stays_ahead(times_as_fast(faster, slower), speed_doubts(checks[slower]))
+        if not _stays_ahead(speedup(faster, slower), speed_doubts(checks[slower]))
     ]
 
 
@@ -99,8 +99,7 @@ def _name_within(row: Row) -> RowName | Message | None:
 
 def name_cell(row: Row) -> Cell:
     """A row's name, its runs, and what keeps it from being scaling."""
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return Cell(name_here(row), notes=(runs_note(row), *(message(f"flag.{flag}") for flag in flags)))
+    return Cell(name_here(row), notes=(runs_note(row), *(message(f"flag.{flag}") for flag in row.record.world.flags)))
 
 
 def _speed(row: Row, one: Row | None, checks: Checks) -> Cell:
@@ -139,7 +138,7 @@ def _process_memory(total: int, one: Row | None) -> Cell:
 def _energy(row: Row, one: Row | None) -> Cell:
     if row.energy is None:
         return not_available(message("note.not_counted"))
-    drawn = row.energy.per_thousand.times(1 / 1000)
+    drawn = row.energy.per_thousand.scaled(1 / 1000)
     if one is None or not one.energy:
         return Cell(drawn.value, "J", interval=drawn.interval)
     joules = message("note.joules", joules=drawn.value)

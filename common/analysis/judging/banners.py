@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import BATCH, USUAL, Facts
-from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import varying_facts
+from common.analysis.comparing.groups import Group, varying_facts
 from common.content.messages import Message, message
 
 

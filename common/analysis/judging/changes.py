@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import BATCH, KEY, OPTIONS, group_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, group_facts
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.banners import unusual_parts
@@ -39,7 +39,7 @@ class Change:
     def where(self) -> Message:
         """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
         row, key = self.pair.before, group_facts(self.pair.before.record)
-        parts = unusual_parts({name: key[name] for name in KEY if name != self.pair.fact})
+        parts = unusual_parts({name: key[name] for name in GROUP_KEY if name != self.pair.fact})
         if self.pair.fact != BATCH["weak"]:
             parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
         return message("change.where", row=row.name, model=key["model"], parts=parts)

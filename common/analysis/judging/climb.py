@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from common.analysis.comparing.ladder_rungs import Ladder, Rung
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.rungs import Ladder, Rung
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.changes import changed
 from common.analysis.judging.comparison_cells import runs_note, speed_cell
@@ -36,7 +36,7 @@ def climb(ladder: Ladder) -> Climb:
     """All that the ladder shows."""
     top = ladder.top
     first, best = ladder.first.throughput, top.throughput
-    ratio = times_as_fast(top, ladder.first)
+    ratio = speedup(top, ladder.first)
     times = message("ratio.times_with_interval" if ratio.interval else "ratio.times", ratio=ratio)
     height = message("ladder.height", first=first, top=best, times=times)
     lines = [height if top is not ladder.first else message("ladder.stays", first=first), *_trains(ladder)]

@@ -70,7 +70,7 @@ def speed_doubts(checks: list[PooledCheck]) -> tuple[Check, ...]:
 
 def _method(row: Row) -> Cell:
     world, name = row.record.world, row.name
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
+    flags = world.flags
     if any(run.record.resumed for run in row.runs):
         flags.append("resumed")
     if any(run.record.world.restarts for run in row.runs):

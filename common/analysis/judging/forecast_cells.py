@@ -9,8 +9,7 @@ from common.analysis.judging.advice import Advice
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast, forecast
-from common.analysis.predicting.links import MAX_DEVICES
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.question import MAX_DEVICES, Question
 from common.content.messages import Message, message
 
 WORTH_SAYING = 0.01
@@ -79,7 +78,7 @@ def _notes(found: GroupForecast) -> list[Message]:
     notes = []
     if not basis.has_readiness:
         notes.append(message("forecast.no_readiness"))
-    if basis.probes is None or basis.probes.together is None:
+    if basis.probes.together is None:
         notes.append(message("forecast.no_slowdown"))
     if "dp" not in methods and basis.row.anatomy.replicate is None:
         notes.append(message("forecast.no_replicas"))

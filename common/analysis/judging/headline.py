@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.facts import KEY
-from common.analysis.comparing.groups import Group
-from common.analysis.comparing.naming import varying_facts
-from common.analysis.comparing.representatives import oversubscribed_rows, representative_rows
+from common.analysis.comparing.facts import GROUP_KEY
+from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.verdicts import clearly_fastest, compare, missing_runs_of
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content.messages import Message, message
@@ -31,7 +30,7 @@ def headline(groups: list[Group]) -> Headline:
     """The outcome of the best measured group."""
     if not groups:
         return Headline(message("headline.no_run"), [])
-    rivals, takers = representative_rows(groups[0].rows), oversubscribed_rows(groups[0].rows)
+    rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
     if not rivals:
         return Headline(message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
@@ -47,7 +46,7 @@ def _in_order(rows: list[Row]) -> list[Row]:
     """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
     order names no winner."""
     parallel = sorted((row for row in rows if row.speed_up), key=lambda row: method_order(row.method))
-    surely = all(distinguishable(times_as_fast(*pair)) for pair in pairwise(parallel))
+    surely = all(distinguishable(speedup(*pair)) for pair in pairwise(parallel))
     return sorted(parallel, key=lambda row: row.speed_up.value, reverse=True) if surely else parallel
 
 
@@ -55,7 +54,7 @@ def _ratios(parallel: list[Row]) -> list[Message]:
     """Every method against one device, and whether the methods themselves can be told apart."""
     parts = [_against_one(row, row is parallel[0]) for row in parallel]
     found = [message("headline.ratios", parts=parts)]
-    if any(distinguishable(times_as_fast(*pair)) is False for pair in pairwise(parallel)):
+    if any(distinguishable(speedup(*pair)) is False for pair in pairwise(parallel)):
         found.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
     unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
     if unsettled:
@@ -72,7 +71,7 @@ def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
     if not others:
         return message("headline.alone", method=method_name(first), throughput=first.throughput, **at)
-    lead = times_as_fast(first, others[0])
+    lead = speedup(first, others[0])
     outcome = outcome_of_ratio(lead)
     id = "fastest" if clearly_fastest(lead) else "nearly_equal" if distinguishable(lead) else outcome
     missing = missing_runs_of([(method_name(row), row.missing_runs) for row in (first, others[0])])
@@ -140,15 +139,15 @@ def _between_methods(rivals: list[Row]) -> list[Message]:
     """Each parallel method with the next slower one; without one device the outcome itself compares them."""
     parallel = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
     has_one = len(parallel) < len(rivals)
-    return [compare(*pair, times_as_fast(*pair)) for pair in pairwise(parallel)] if has_one else []
+    return [compare(*pair, speedup(*pair)) for pair in pairwise(parallel)] if has_one else []
 
 
 def _strong(groups: list[Group]) -> list[Message]:
     """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
     first = groups[0]
     for group in groups[1:] if first.scaling == "weak" else []:
-        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in KEY)
-        if is_beside and (parallel := _in_order(representative_rows(group.rows))):
+        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in GROUP_KEY)
+        if is_beside and (parallel := _in_order(group.representatives)):
             return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
     return []
 

@@ -167,7 +167,7 @@ def _repeated(groups: list[Group], in_series: set[str]) -> list[bool]:
 def _judge_group(number: int, group: Group, question: Question, in_full: bool, is_repeated: bool) -> GroupJudgement:
     rows = group.rows[:MAX_ROWS]
     checks = {row: pooled_checks(row) for row in {*rows, *group.main_rows[:MAX_ROWS]}}
-    found = [effect for effect in effects(group) if effect.row in checks and effect.row.standard in checks]
+    found = [effect for effect in effects(group) if effect.row in checks and effect.row.default_options_row in checks]
     in_full = in_full and not is_repeated
     foresight = foresee(group, question) if in_full else None
     return GroupJudgement(

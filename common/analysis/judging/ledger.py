@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.cells import Cell, Line, Table, columns
@@ -58,12 +57,12 @@ class Ledger:
     @property
     def _ratio(self) -> Estimate:
         """Measured / ideal."""
-        return self.row.speed_up.inverse().times(self.row.devices)
+        return self.row.speed_up.inverse().scaled(self.row.devices)
 
 
 def ledgers(group: Group) -> list[Ledger]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
-    rows = {row.method: row for row in representative_rows(group.rows)}
+    rows = {row.method: row for row in group.representatives}
     found = sorted(rows.values(), key=lambda row: method_order(row.method))
     found = [row for row in found if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
     return [_ledger(row, rows.get("ddp")) for row in found]
@@ -71,7 +70,7 @@ def ledgers(group: Group) -> list[Ledger]:
 
 def _ledger(row: Row, ddp: Row | None) -> Ledger:
     samples = row.record.config.global_batch_size
-    ideal = row.baseline.seconds_per_sample.times(samples / row.devices)
+    ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
     of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)

@@ -11,8 +11,7 @@ from common.records import DeviceUse
 def check_devices(run: Run) -> Check:
     """Whether the devices were real ones, each for itself and enough of them."""
     world, cores = run.record.world, run.record.environment.cpu_cores
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(world, flag)]
-    parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in flags]
+    parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in world.flags]
     host = run.record.environment
     kinds = [kind for kind in host.core_kinds if any(model.endswith(f"({kind.name})") for model in world.models)]
     physical = sum(kind.physical_cores or kind.cores for kind in kinds) or host.physical_cores

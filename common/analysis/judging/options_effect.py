@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
+from common.analysis.comparing.speedup import speedup_beside
 from common.analysis.judging.row_checks import pooled_checks, troubles
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.content.messages import Message, message
@@ -46,14 +46,14 @@ class Effect:
 
 def effects(group: Group) -> list[Effect]:
     """One for each row that has a default row to be compared with, in the order of the rows."""
-    return [effect_of(row, row.standard) for row in group.rows if row.standard is not None]
+    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
 
 
 def by_standard(found: list[Effect]) -> dict[Row, list[Effect]]:
     """The effects under the row that they are compared with."""
     return {
-        standard: [effect for effect in found if effect.row.standard is standard]
-        for standard in dict.fromkeys(effect.row.standard for effect in found)
+        standard: [effect for effect in found if effect.row.default_options_row is standard]
+        for standard in dict.fromkeys(effect.row.default_options_row for effect in found)
     }
 
 
@@ -61,7 +61,7 @@ def effect_of(row: Row, standard: Row) -> Effect:
     """What sets `row` apart from `standard`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, standard)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    quotient = times_as_fast_beside(row, standard) if row.is_valid else None
+    quotient = speedup_beside(row, standard) if row.is_valid else None
     return Effect(row, standard, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
@@ -70,5 +70,5 @@ def without_default(group: Group) -> list[Message]:
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
         if row.options and row.is_valid:
-            alike.setdefault(row.terms, []).append(row)
+            alike.setdefault(tuple(row.options_free_key.values()), []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]

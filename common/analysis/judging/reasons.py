@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds, phase_rate
 from common.analysis.reading.step_anatomy import PHASES
@@ -23,7 +22,7 @@ MIN_SLOWER = 5
 
 def reasons(group: Group) -> list[Message]:
     """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies."""
-    rows = {row.method: row for row in representative_rows(group.rows) if row.anatomy}
+    rows = {row.method: row for row in group.representatives if row.anatomy}
     found = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):

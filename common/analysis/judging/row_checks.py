@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import median
 
-from common.analysis.comparing.pairing import in_turn
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import in_turn
 from common.analysis.judging.checking import Check, Spoilt, answer
 from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from common.analysis.comparing.facts import closest
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.content.messages import Message, message
 from common.records import METHODS, method_order
@@ -34,7 +34,7 @@ def group_verdicts(group: Group) -> list[Message]:
         for method in (*earlier, *across):
             rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
             if rival:
-                found.append(compare(row, rival, times_as_fast(row, rival)))
+                found.append(compare(row, rival, speedup(row, rival)))
     return found
 
 

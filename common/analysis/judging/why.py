@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speed_ratios import times_as_fast
+from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.headline import device_here
 from common.analysis.judging.ledger import Ledger, verdict
@@ -29,7 +29,7 @@ def why(rows: list[Row], books: list[Ledger]) -> list[Message]:
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     common = [item for item in books[0].items if all(item in book.items for book in books)] if books else []
     slowed = next((item for item in common if item.id == "slowed" and item.seconds > 0), None)
-    outcome = outcome_of_ratio(times_as_fast(dp, ddp)) if dp and ddp else None
+    outcome = outcome_of_ratio(speedup(dp, ddp)) if dp and ddp else None
     found = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
     if dp and _main_reason(book_of.get(dp)) == "ledger.host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)

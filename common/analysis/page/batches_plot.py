@@ -20,7 +20,7 @@ def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
         figure, axes = new_figure(5.5)
         said: list[str] = []
         for method, rows in series.rows.items():
-            speeds = {batch: row.throughput.times(1 / row.devices) for batch, row in rows.items()}
+            speeds = {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
             said += _line(axes, method, speeds, words, "samples/s")
         _finish(axes, series.batches, words.say("figure.per_device"), words)
         plots = [titled("batches_throughput", figure, words, alt="; ".join(said))]

@@ -17,7 +17,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     found = [effect for effect in effects if effect.quotient][:MAX_BARS]
     if not found:
         return None
-    several = len({effect.row.standard for effect in found}) > 1
+    several = len({effect.row.default_options_row for effect in found}) > 1
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(len(found))
         axes.axvline(1, color=INK, linewidth=1)

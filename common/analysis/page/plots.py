@@ -115,8 +115,8 @@ def reach(estimates: Iterable[Estimate]) -> list[tuple[float, ...]]:
 
 def flagged(words: Wording, row: Row, separator: str, name: str | None = None) -> str:
     """A name that says what the row's devices really were, since a figure may travel without its page."""
-    flags = [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(row.record.world, flag)]
-    return separator.join([name or words.text(row.name), *(words.say(f"flag.{flag}") for flag in flags)])
+    flags = [words.say(f"flag.{flag}") for flag in row.record.world.flags]
+    return separator.join([name or words.text(row.name), *flags])
 
 
 def name_bars(axes, labels: list[str], unit: str) -> None:

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.records import EnvironmentRecord, Probes
+from common.records import Probes
 
 FIRST_BUCKET_BYTES, BUCKET_BYTES = 2**20, 25 * 2**20
 """torch's defaults. A bucket is closed when it has reached its size."""
@@ -33,8 +33,7 @@ class Basis:
     step: float
     """A typical one: the median, without the wait for an epoch's first batch."""
     step_error: float
-    """Half of its interval, as a share."""
-    forward: float
+    """Half of what the runs' medians span, their intervals included, as a share."""
     backward: float
     gradient_bytes: int
     parameters: int
@@ -42,7 +41,8 @@ class Basis:
     buckets: tuple[Bucket, ...]
     has_readiness: bool
     """False where the record does not say when gradients are complete: then evenly, by bytes, over the backward."""
-    probes: Probes | None
+    probes: Probes
+    """Empty where step 01 measured nothing of this device model."""
 
     @property
     def is_cpu(self) -> bool:
@@ -51,7 +51,7 @@ class Basis:
 
     def slowdown(self, devices: int) -> float:
         """What `devices` at once take longer than one, by step 01; 1 where that was not measured."""
-        together = self.probes.together if self.probes else None
+        together = self.probes.together
         if together is None or devices < 2:
             return 1.0
         more = max(0.0, together.slowdown - 1)
@@ -59,19 +59,14 @@ class Basis:
 
     def memory_rate(self) -> float | None:
         """Bytes read and written a second, by step 01."""
-        rates = [rate for rate in (self.probes.memory if self.probes else []) if rate.device_model == self.model]
+        rates = [rate for rate in self.probes.memory if rate.device_model == self.row.record.world.device_model]
         return rates[-1].bytes_per_second if rates else None
 
     @property
     def lacks_launches(self) -> bool:
         """Whether step 01's launches on GPUs are implausible, so that nothing may rest on them."""
-        launches = self.probes.launches if self.probes else None
+        launches = self.probes.launches
         return not self.is_cpu and launches is not None and not launches.is_plausible
-
-    @property
-    def model(self) -> str:
-        """What its devices are, such as `NVIDIA H100`."""
-        return self.row.record.world.device_model
 
 
 MIN_ERROR = 0.01
@@ -87,31 +82,23 @@ def basis_of(group: Group) -> Basis | None:
     static, found = row.record.static_memory, row.anatomy.gradients
     if static is None:
         return None
-    step, error = typical_step(row)
-    share = step / row.anatomy.slowest.step.value
-    phases = {name: phase.value * share for name, phase in row.anatomy.slowest.phases.items()}
+    ends = [end for run in row.runs for end in run.times.typical_step.bounds]
+    share = row.typical_step / row.anatomy.slowest.step.value
     total = static.gradient_bytes
     layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
     return Basis(
         row=row,
-        step=step,
-        step_error=max(MIN_ERROR, error),
-        forward=phases.get("forward", 0.0),
-        backward=phases["backward"],
+        step=row.typical_step,
+        step_error=max(MIN_ERROR, (max(ends) - min(ends)) / 2 / row.typical_step),
+        backward=share * row.anatomy.slowest.phases["backward"].value,
         gradient_bytes=total,
         parameters=len(found.bytes) if found else 0,
         buckets=tuple(layout),
         has_readiness=found is not None,
-        probes=_probes(row, row.tables.probed),
-    )
-
-
-def typical_step(row: Row) -> tuple[float, float]:
-    """Mean of the runs' median steps, and half of what they span (intervals included), as a share of it."""
-    medians = [run.times.typical_step for run in row.runs]
-    ends = [end for median in medians for end in median.bounds]
-    value = sum(median.value for median in medians) / len(medians)
-    return value, (max(ends) - min(ends)) / 2 / value
+        # The newest that were measured on this device model, and on no other beside it.
+        probes=next((record.probes for record in reversed(row.tables.probed)
+                     if record.probes.device_models == {row.record.world.device_model}), Probes(seconds=0)),
+    )  # fmt: skip
 
 
 def fill_buckets(sizes: Sequence[int], ready: Sequence[float], backward: float) -> list[Bucket]:
@@ -130,11 +117,3 @@ def _evenly(total: int) -> list[Bucket]:
     pieces = [FIRST_BUCKET_BYTES, *[BUCKET_BYTES] * (max(0, total - FIRST_BUCKET_BYTES) // BUCKET_BYTES)]
     pieces = [size for size in [*pieces, total - sum(pieces)] if size > 0]
     return [Bucket(size, done / total) for size, done in zip(pieces, accumulate(pieces), strict=True)]
-
-
-def _probes(row: Row, probed: Sequence[EnvironmentRecord]) -> Probes | None:
-    """The newest that were measured on this device model, and on no other beside it."""
-    for record in reversed(probed):
-        if record.probes.device_models == {row.record.world.device_model}:
-            return record.probes
-    return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import sqrt
 
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.predicting.links import Link
 from common.analysis.predicting.parallel_steps import ddp_step
+from common.analysis.predicting.question import Link
 from common.analysis.predicting.ring import AllReduceModel, Ring
 
 SLOWEST, FASTEST = 1e4, 1e13
@@ -42,11 +43,16 @@ def consequences(found: GroupForecast) -> Consequences | None:
     def efficiency(model: AllReduceModel, count: int, work: float = 1.0, size: float = 1.0) -> float:
         return work * basis.step / ddp_step(basis, model, count, work=work, size=size).seconds
 
+    def first_below(limit: float) -> int | None:
+        counts = range(2, found.most + 1)  # efficiency falls with them
+        place = bisect_left(counts, True, key=lambda count: efficiency(exchange, count) < limit)
+        return counts[place] if place < len(counts) else None
+
     return Consequences(
         devices=devices,
         half_gain_bytes_per_second=_slowest_link(lambda link: devices * efficiency(Ring(link), devices) - 1),
-        below_90=_first_below(0.9, found.most, lambda count: efficiency(exchange, count)),
-        below_50=_first_below(0.5, found.most, lambda count: efficiency(exchange, count)),
+        below_90=first_below(0.9),
+        below_50=first_below(0.5),
         efficiency=efficiency(exchange, devices),
         with_double_batch=efficiency(exchange, devices, work=2.0),
         with_half_bytes=efficiency(exchange, devices, size=0.5),
@@ -62,15 +68,4 @@ def _slowest_link(gain) -> float | None:
     while high / low > 1.001:
         middle = sqrt(low * high)
         low, high = (low, middle) if gain(Link(middle)) > whole / 2 else (middle, high)
-    return high
-
-
-def _first_below(limit: float, most: int, efficiency) -> int | None:
-    """The fewest devices with an efficiency below the limit: it falls with their number, so that bisection finds it."""
-    if efficiency(most) >= limit:
-        return None
-    low, high = 1, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if efficiency(middle) < limit else (middle, high)
     return high

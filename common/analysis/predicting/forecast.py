@@ -10,10 +10,9 @@ import pandas as pd
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Line, table_of
-from common.analysis.predicting.basis import Basis, basis_of, typical_step
-from common.analysis.predicting.links import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE
+from common.analysis.predicting.basis import Basis, basis_of
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.question import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE, Question
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
 from common.content.messages import Message, message
 from common.records import Method
@@ -25,12 +24,10 @@ DEFAULT_COUNTS = (2, 4, 8)
 class Forecast:
     """One method on so many devices."""
 
+    basis: Basis
     method: Method
     devices: int
     step: PredictedStep
-    throughput: float
-    """Samples a second."""
-    efficiency: float
     memory_bytes: int | None
     """Of the device that holds most."""
     rests_on: Message
@@ -40,6 +37,16 @@ class Forecast:
     nodes: int = 1
 
     @property
+    def throughput(self) -> float:
+        """Samples a second."""
+        return self.devices * self.basis.row.record.config.per_device_batch_size / self.step.seconds
+
+    @property
+    def efficiency(self) -> float:
+        """1 is ideal."""
+        return self.basis.step / self.step.seconds
+
+    @property
     def name(self) -> RowName:
         """As the row that would be measured."""
         return RowName(self.method, self.devices, self.nodes)
@@ -47,7 +54,7 @@ class Forecast:
     @property
     def measured_step(self) -> float | None:
         """Seconds of a typical step, where this very configuration was run."""
-        return typical_step(self.measured)[0] if self.measured else None
+        return self.measured.typical_step if self.measured else None
 
     @property
     def error(self) -> float | None:
@@ -80,18 +87,16 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     in_one_machine = basis.row.record.environment.alike_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
     found = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
     for devices in question.counts or _counts(group, basis):
-        if devices > 1 and exchange:
+        if exchange:
             found.forecasts.append(_ddp(group, basis, exchange, devices, question))
-        if devices > 1 and not question.link and not question.between and _fits_here(basis, devices):
-            step = dp_step(basis, devices)
-            found.forecasts.extend([_dp(group, basis, step, devices)] if step else [])
-        if devices == 1 and exchange:
-            found.forecasts.append(_ddp(group, basis, exchange, 1, question))
+        is_here = devices > 1 and not question.link and not question.between and _fits_here(basis, devices)
+        if is_here and (step := dp_step(basis, devices)):
+            found.forecasts.append(_dp(group, basis, step, devices))
     return found if found.forecasts else None
 
 
 def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
-    table = basis.probes.all_reduce if basis.probes else None
+    table = basis.probes.all_reduce
     usable = table is not None and sum(bool(time.seconds) for time in table.times) > 1
     within = Ring(question.link) if question.link else MeasuredTable(table) if usable else None
     if question.between:
@@ -110,14 +115,16 @@ def _fits_here(basis: Basis, devices: int) -> bool:
 
 
 def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, question: Question) -> Forecast:
-    step = ddp_step(basis, exchange, devices)
     peaks = [peak.peak_bytes for peak in basis.row.memory]
     # torch's allocator: buckets live from step to step, where one device has no gradients when it holds most. A process
     # on CPU cores keeps the memory of its gradients, and the buckets take its place.
     more = 0 if basis.is_cpu else basis.gradient_bytes
     nodes = -(-devices // (question.per_node or 1)) if question.between else 1
     return Forecast(
-        **_figures(basis, "ddp", devices, step),
+        basis,
+        "ddp",
+        devices,
+        ddp_step(basis, exchange, devices),
         memory_bytes=max(peaks) + more if peaks else None,
         rests_on=exchange.rests_on() if devices > 1 else message("forecast.on_no_exchange"),
         is_measured_link=exchange.is_measured(devices),
@@ -131,23 +138,15 @@ def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Foreca
     config, peaks = basis.row.record.config, [peak.peak_bytes for peak in basis.row.memory]
     images = (devices - 1) * config.per_device_batch_size * 3 * config.image_size**2
     return Forecast(
-        **_figures(basis, "dp", devices, step),
+        basis,
+        "dp",
+        devices,
+        step,
         memory_bytes=max(peaks) + images if peaks and not basis.is_cpu else None,
         rests_on=message("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
         is_measured_link=True,
         measured=_measured(group, "dp", devices, 1),
     )
-
-
-def _figures(basis: Basis, method: Method, devices: int, step: PredictedStep) -> dict:
-    samples = devices * basis.row.record.config.per_device_batch_size
-    return {
-        "method": method,
-        "devices": devices,
-        "step": step,
-        "throughput": samples / step.seconds,
-        "efficiency": basis.step / step.seconds,
-    }
 
 
 def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | None:

@@ -70,7 +70,7 @@ def _host_step(basis: Basis) -> tuple[float, float, float]:
     """GPUs: what the host needs to launch a step under DDP; the part of it that DDP adds; what it may need where
     processes that launch at once slow each other as in step 01. Zeros where it is not known. Where step 01's launches
     are implausible, one alone was slowed: then all that is known is what it may need at most."""
-    launching, launches = basis.row.anatomy.host_step, basis.probes.launches if basis.probes else None
+    launching, launches = basis.row.anatomy.host_step, basis.probes.launches
     if basis.is_cpu or launching is None or launches is None:
         return 0.0, 0.0, 0.0
     more = basis.parameters * LAUNCHES_A_TENSOR * launches.alone_seconds
@@ -81,10 +81,9 @@ def _host_step(basis: Basis) -> tuple[float, float, float]:
 
 def _carried(basis: Basis, model: AllReduceModel, devices: int, size: float) -> float:
     """Work of the exchange on the very cores that train: what step 01's exchange within one host took them."""
-    table = basis.probes.all_reduce if basis.probes else None
-    if not basis.is_cpu or devices < 2 or table is None:
+    if not basis.is_cpu or devices < 2 or basis.probes.all_reduce is None:
         return 0.0
-    within = MeasuredTable(table)
+    within = MeasuredTable(basis.probes.all_reduce)
     return sum(min(within.seconds(bucket.bytes * size, devices), model.seconds(bucket.bytes * size, devices))
                for bucket in basis.buckets)  # fmt: skip
 
@@ -102,10 +101,8 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
     CPU cores (emulated): replicas are copied and gradients added by one core.
     """
     anatomy = basis.row.anatomy
-    if anatomy.replicate is None or basis.probes is None:
-        return None
     moved = _moved(basis, devices)
-    if moved is None:
+    if anatomy.replicate is None or moved is None:
         return None
     if not basis.is_cpu:
         return _dp_on_gpus(basis, devices, moved)
@@ -155,11 +152,11 @@ def _with_range(
     basis: Basis, devices: int, seconds: float, doubt: float, exchange: float, exposed: float, *, above: float = 0.0
 ) -> PredictedStep:
     """`doubt` goes both ways, `above` only upwards."""
-    known = basis.probes is not None and basis.probes.together is not None
     more = basis.slowdown(devices) - 1
     slack = more * basis.step
     own = basis.step_error * basis.step
-    unknown = 0.0 if known or devices == 1 else UNKNOWN_SLOWDOWN["cpu" if basis.is_cpu else "cuda"] * basis.step
+    is_known = basis.probes.together is not None or devices == 1
+    unknown = 0.0 if is_known else UNKNOWN_SLOWDOWN["cpu" if basis.is_cpu else "cuda"] * basis.step
     low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
     high = seconds + own + doubt + KNOWN_SLOWDOWN_DOUBT * slack + unknown + above
     return PredictedStep(seconds, low, high, exchange, exposed)

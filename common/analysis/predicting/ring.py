@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.analysis.comparing.utilisation import all_reduce_seconds
-from common.analysis.predicting.links import Link
+from common.analysis.predicting.question import Link
 from common.content.messages import Message, message
 from common.records import AllReduce
 

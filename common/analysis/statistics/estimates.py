@@ -49,7 +49,7 @@ class Estimate:
         """Both ends of the interval; without one, the value is both."""
         return self.interval or (self.value, self.value)
 
-    def times(self, factor: float) -> Estimate:
+    def scaled(self, factor: float) -> Estimate:
         """The same estimate in another unit; `factor` is a positive constant without error."""
         return replace(self, value=self.value * factor)
 

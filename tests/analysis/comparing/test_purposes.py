@@ -10,7 +10,7 @@ from analysis.factories import make_record
 from analysis.views import WORDS, groups_of, rows_of, said, tables_of
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
-from common.analysis.comparing.pairing import paired_runs
+from common.analysis.comparing.speedup import paired_runs
 from common.analysis.judging.headline import headline
 from common.records import DdpOptions, Launch
 
@@ -48,17 +48,17 @@ def test_a_round_in_which_one_is_missing_is_no_pair():
     records = in_rounds(1.0, 1.5, 0.7, 1.2)
     records = [one for one in records if (one.method, one.launch.round) not in {("ddp", 2), ("dp", 1), ("dp", 3)}]
     rows = rows_of(*records)
-    pairs = paired_runs(rows["DDP × 2"], rows["One device"])
+    pairs = paired_runs(rows["DDP × 2"].runs, rows["One device"].runs)
     assert [[one.record.launch.round for one in pair] for pair in pairs] == [[1, 1], [3, 3], [4, 4]]
     assert rows["DDP × 2"].speed_up.relative_error < 0.01
-    assert paired_runs(rows["DP × 2"], rows["One device"]) == []  # two rounds say nothing of how pairs differ
+    assert paired_runs(rows["DP × 2"].runs, rows["One device"].runs) == []  # two rounds say nothing of how pairs differ
     assert rows["DP × 2"].speed_up.interval is None
 
 
 def test_rounds_of_one_number_in_two_starts_are_two_rounds():
     rows = rows_of(*in_rounds(1.0, 1.5), *in_rounds(0.7, 1.2, id="second"))
     assert [len(row.runs) for row in rows.values()] == [4, 4, 4]
-    assert len(paired_runs(rows["DDP × 2"], rows["One device"])) == 4
+    assert len(paired_runs(rows["DDP × 2"].runs, rows["One device"].runs)) == 4
 
 
 def test_more_runs_for_a_checkpoint_do_not_move_the_headline():
@@ -94,7 +94,7 @@ def test_the_purpose_tells_rows_apart_and_is_said():
 def test_an_option_that_was_tried_by_hand_is_compared_with_the_labs_default():
     tried = run("ddp", 0.9, config={"ddp": DdpOptions(one_bucket=True)})
     rows = rows_of(*in_rounds(1.0, 1.1, 0.9), tried)
-    assert rows["DDP × 2 with --one-bucket"].standard is rows["DDP × 2"]
+    assert rows["DDP × 2 with --one-bucket"].default_options_row is rows["DDP × 2"]
 
 
 def test_two_rows_of_one_option_do_not_share_a_name():

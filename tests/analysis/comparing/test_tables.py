@@ -19,9 +19,9 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
 
 
 def test_whole_numbers_stay_whole_where_some_are_missing():
-    tables = tables_of(drawing("single", 1, 1000.0), *typical_lab(), make_record(flops_per_sample=10**9))
-    assert str(tables.runs["flops_per_sample"].dtype) == "Int64"
-    assert str(tables.runs["throughput_samples_per_second"].dtype) == "float64"
+    runs = tables_of(*typical_lab(), make_record(flops_per_sample=10**9)).runs
+    lines = runs[["flops_per_sample"]].to_csv(index=False).splitlines()
+    assert set(lines) == {"flops_per_sample", '""', "1000000000"}
 
 
 def test_runs_that_lack_a_fact_are_not_lost():

@@ -11,7 +11,6 @@ from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, m
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import WORDS, groups_of, said
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.judging import advice, verdicts
 from common.analysis.judging.advice import RULES, Situation, advise
 from common.analysis.judging.answer import answer_of
@@ -28,7 +27,7 @@ ROOT = Path(__file__).parents[3]
 def fired(rule, *records, probes=()):
     """The advice of one rule."""
     (group,) = groups_of(*records, probes=probes)
-    situation = Situation({row.method: row for row in representative_rows(group.rows)})
+    situation = Situation({row.method: row for row in group.representatives})
     return [sentence(line) for line in RULES[rule](situation)]
 
 

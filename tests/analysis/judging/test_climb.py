@@ -7,7 +7,7 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import said, tables_of
 from common.analysis.comparing.groups import configurations
-from common.analysis.comparing.rungs import ladder_of
+from common.analysis.comparing.ladder_rungs import ladder_of
 from common.analysis.judging.climb import climb, outcome_of, what
 from common.records import Failure
 

@@ -9,7 +9,6 @@ from analysis.comparing.test_groups import outcome_of
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.judging.test_comparison_cells import table_of
 from analysis.views import WORDS, check_of, groups_of, label, outcome, reason, rows_of, said
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.judging.machine_facts import machines
 from common.analysis.judging.row_tables import accuracy_table
 from common.analysis.judging.verdicts import group_verdicts
@@ -138,7 +137,7 @@ def test_nodes_are_rows_of_their_own():
     texts = said(group_verdicts(group))
     assert any(text.startswith("DDP × 2 on 2 nodes is 1.4") and "one device" in text for text in texts)
     assert any(text.startswith("DDP × 2 on 2 nodes is 0.8") and "as fast as DDP × 2, slower" in text for text in texts)
-    assert set(map(label, representative_rows(group.rows))) == {"One device", "DP × 2", "DDP × 2"}
+    assert set(map(label, group.representatives)) == {"One device", "DP × 2", "DDP × 2"}
 
 
 def test_the_headline_says_that_nodes_took_part():

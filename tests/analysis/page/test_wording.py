@@ -13,7 +13,7 @@ from conftest import ROOT
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
-from common.analysis.comparing.facts import BATCH, KEY, OTHER_FACTS
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
 from common.analysis.judging import judgement
 from common.analysis.judging.judgement import judge
@@ -96,7 +96,7 @@ def test_every_check_reason_has_a_sentence():
 
 
 def test_every_fact_phase_and_kind_of_failure_has_a_name():
-    for fact in (*KEY, *BATCH.values(), *OTHER_FACTS):
+    for fact in (*GROUP_KEY, *BATCH.values(), *OTHER_FACTS):
         assert f"fact.{fact}" in sentences()
     for phase in PHASES:
         assert {f"phase.{phase}", f"doing.{phase}"} <= set(sentences())

@@ -12,8 +12,7 @@ from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.predicting.basis import fill_buckets
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.links import Link
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.question import Link, Question
 from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
 from common.analysis.reading.folder import read_folder
 from common.records import Gradients, Together

@@ -34,7 +34,7 @@ def test_an_interval_through_logarithms_is_symmetric_by_ratio_and_keeps_under_in
     assert low * high == pytest.approx(100)
     assert math.log(high / 10) == pytest.approx(3.182 * 0.05, rel=1e-3)
     assert estimate.inverse().interval == pytest.approx((1 / high, 1 / low))
-    assert estimate.times(3).interval == pytest.approx((3 * low, 3 * high))
+    assert estimate.scaled(3).interval == pytest.approx((3 * low, 3 * high))
 
 
 @pytest.mark.parametrize(("steps", "batches"), [(4, 4), (10, 4), (80, 4), (100, 5), (240, 12), (4000, 12)])
@@ -176,7 +176,7 @@ def test_two_methods_that_differ_by_a_fifth_are_told_apart():
     rng = np.random.default_rng(3)
     trials = 200
     found = sum(
-        bool(distinguishable(ratio(mean_of_runs(_runs(rng, 5)).times(1.2), mean_of_runs(_runs(rng, 5)))))
+        bool(distinguishable(ratio(mean_of_runs(_runs(rng, 5)).scaled(1.2), mean_of_runs(_runs(rng, 5)))))
         for _ in range(trials)
     )
     assert found > 0.95 * trials

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from common.analysis.comparing.facts import KEY, Scaling
+from common.analysis.comparing.facts import GROUP_KEY, Scaling
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import NOTHING, Cell, Line, Table, columns, ratio_cell
 from common.analysis.judging.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
@@ -60,7 +59,7 @@ def _scaled(here: Evidence) -> Scaled:
     key: dict | None = None
     for scaling in found:
         for group in here.groups:
-            own = {name: group.key[name] for name in KEY}
+            own = {name: group.key[name] for name in GROUP_KEY}
             rows = _with_speed_up(group) if group.scaling == scaling and key in (None, own) else {}
             if rows:
                 found[scaling], key = rows, own
@@ -69,7 +68,7 @@ def _scaled(here: Evidence) -> Scaled:
 
 
 def _with_speed_up(group: Group) -> dict[tuple, Row]:
-    rows = [row for row in representative_rows(group.rows) if row.devices > 1] or group.main_rows
+    rows = [row for row in group.representatives if row.devices > 1] or group.main_rows
     return {(row.method, row.devices): row for row in rows if row.devices > 1 and row.speed_up}
 
 

@@ -58,7 +58,7 @@ def _tried(here: Evidence) -> list[Tried]:
               _rounds(change.pair.before, change.pair.after))
         for change in _changes(here)
     ]  # fmt: skip
-    options = [Tried(one.row.name.options, one.outcome, _rounds(one.row, one.row.standard)) for one in here.effects]
+    options = [Tried(one.row.name.options, one.outcome, _rounds(one.row, one.other)) for one in here.effects]
     return [*rungs, *changed, *options]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import representative_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.across_groups import AcrossGroups
 from common.analysis.judging.cells import Table
@@ -120,7 +119,7 @@ class Evidence:
         """On how many devices the proposed commands run: as the best measured rows did, else on all, at most four cores
         and at least two."""
         here = self.model
-        used = max((row.devices for row in representative_rows(self.groups[0].rows)), default=1) if self.groups else 1
+        used = max((row.devices for row in self.groups[0].representatives), default=1) if self.groups else 1
         on_gpu = here.world.device_kind == "cuda"
         there = len(here.environment.gpus) if on_gpu else min(here.environment.alike_cores, 4)
         return used if used > 1 else max(there, 2)
@@ -137,7 +136,7 @@ class Evidence:
 
     def _rows(self, method: Method) -> Iterator[Row]:
         for group in self.groups:
-            for row in (*representative_rows(group.rows), *group.main_rows):
+            for row in (*group.representatives, *group.main_rows):
                 if row.method == method and row.is_valid and (row.devices > 1) is row.is_parallel:
                     yield row
 

@@ -8,11 +8,12 @@ one switch is a rung, and stands in its place where it is faster beyond doubt, b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from common.analysis.comparing.facts import facts_of_settings, group_facts, other_facts
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.comparing.speed_ratios import times_as_fast_beside
+from common.analysis.comparing.speedup import speedup_beside
+from common.analysis.comparing.tables import grouped
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import METHODS, Record
@@ -55,23 +56,19 @@ class Ladder:
 
 def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
     """The ladder of most rungs; None where there is none. `runs` are all runs, for the switches that failed."""
-    alike: dict[tuple, list[Row]] = {}
-    for row in rows:
-        if not row.is_parallel and row.is_valid:
-            alike.setdefault(_settings(row.record), []).append(row)
-    failed: dict[tuple, list[Run]] = {}
-    for run in runs:
-        if run.record.status == "failed" and not METHODS[run.record.method].is_parallel:
-            failed.setdefault(_settings(run.record), []).append(run)
+    usable = [row for row in rows if not row.is_parallel and row.is_valid]
+    broken = [run for run in runs if run.record.status == "failed" and not METHODS[run.record.method].is_parallel]
+    alike = grouped(usable, lambda row: _settings(row.record))
+    failed = grouped(broken, lambda run: _settings(run.record))
     found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
-    found = [ladder for ladder in found if any(map(_is_tried, ladder.rungs))]
-    found = [ladder for ladder in found if len({rung.fact for rung in ladder.rungs}) >= MIN_SWITCHES]
+    found = [ladder for ladder in found if any(rung.row and _is_tried(rung.row) for rung in ladder.rungs)
+             and len({rung.fact for rung in ladder.rungs}) >= MIN_SWITCHES]  # fmt: skip
     return max(found, key=lambda ladder: len(ladder.rungs), default=None)
 
 
-def _is_tried(rung: Rung) -> bool:
+def _is_tried(row: Row) -> bool:
     """Whether it was run often enough to be kept."""
-    return rung.row is not None and len(rung.row.runs) >= ENOUGH_RUNS
+    return len(row.runs) >= ENOUGH_RUNS
 
 
 def _settings(record: Record) -> tuple:
@@ -109,10 +106,10 @@ def _rung(standing: Row, one: Row | Run) -> Rung | None:
     changed = [name for name in SWITCHES if before[name] != after[name]]
     if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
         return None
-    fact = changed[0]
+    (fact,) = changed
     values = (before[fact], after[fact])
     if isinstance(one, Run):
         return Rung(fact, values, None, None, is_kept=False, failed=one)
-    quotient = times_as_fast_beside(one, standing)
-    rung = Rung(fact, values, one, quotient, is_kept=quotient.value > 1 and bool(distinguishable(quotient)))
-    return rung if _is_tried(rung) else replace(rung, is_kept=False)
+    quotient = speedup_beside(one, standing)
+    is_kept = _is_tried(one) and quotient.value > 1 and bool(distinguishable(quotient))
+    return Rung(fact, values, one, quotient, is_kept)

@@ -1,0 +1,95 @@
+"""How many times as fast one row is as another, by the runs of the same rounds where both took part in three or more.
+
+A pair are the runs of one round, which met the same machine at nearly the same time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from common.analysis.reading.runs import Run
+from common.analysis.statistics.estimates import Estimate, mean_of_runs, paired_ratio, ratio
+
+MIN_PAIRS = 3
+"""Fewer say nothing of how pairs differ."""
+Pairs = list[tuple[Run, Run]]
+
+
+class HasRuns(Protocol):
+    """A row."""
+
+    runs: list[Run]
+    """The newest last."""
+
+
+def pooled(runs: Sequence[Run]) -> Estimate:
+    """Seconds per sample over runs of one configuration."""
+    return mean_of_runs([run.seconds_per_sample for run in runs])
+
+
+def speedup(one: HasRuns, other: HasRuns) -> Estimate:
+    """Throughput of `one` over that of `other`, whether or not either is withheld.
+
+    With fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
+    between launches.
+    """
+    return _speedup(one.runs, other.runs)
+
+
+def _speedup(one: Sequence[Run], other: Sequence[Run]) -> Estimate:
+    own, theirs = pooled(one), pooled(other)
+    if min(len(one), len(other)) < MIN_PAIRS:
+        return Estimate(theirs.value / own.value)
+    if pairs := paired_runs(one, other):
+        seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
+        return paired_ratio([second for _, second in seconds], [first for first, _ in seconds])
+    return ratio(theirs, own)
+
+
+def speedup_beside(row: HasRuns, other: HasRuns) -> Estimate:
+    """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
+    of them where there are no such rounds."""
+    if in_turn(row, other):
+        return speedup(row, other)
+    started = [run.record.started_at for run in other.runs]
+    beside: dict[int, Run] = {}
+    for run in row.runs:  # of several after one run of `other`, the first was of its round
+        beside.setdefault(bisect(started, run.record.started_at) - 1, run)
+    rounds = {place: run for place, run in beside.items() if place >= 0}
+    own, theirs = list(rounds.values()), [other.runs[place] for place in rounds]
+    return _speedup(own, theirs) if paired_runs(own, theirs) else speedup(row, other)
+
+
+def in_turn(one: HasRuns, other: HasRuns) -> bool:
+    """Whether three or more rounds ran both."""
+    return bool(paired_runs(one.runs, other.runs))
+
+
+def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
+    """Of two rows, the runs of each round that has both; nothing where there are fewer than three such rounds.
+
+    A campaign tells each run its round: a round in which one of the two is missing is no pair. Runs without a round
+    (by hand, and in older records) are pairs where each row ran once before either ran again. In which order the runs
+    of a round came does not matter.
+    """
+    own, theirs = _by_round(one), _by_round(other)
+    by_round = [(own[key], theirs[key]) for key in own if key in theirs]
+    pairs = by_round if own and theirs else _by_time(one, other)
+    return pairs if len(pairs) >= MIN_PAIRS else []
+
+
+def _by_round(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
+    """The newest run of each campaign's round; nothing where one of them has no round."""
+    known = {(launch.id, launch.round): run for run in runs if (launch := run.record.launch)}
+    return known if all(run.record.launch for run in runs) else {}
+
+
+def _by_time(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
+    if len(one) != len(other):
+        return []
+    pairs = list(zip(one, other, strict=True))
+    started = [[run.record.started_at for run in pair] for pair in pairs]
+    return pairs if all(max(this) < min(following) for this, following in pairwise(started)) else []
