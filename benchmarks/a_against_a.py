@@ -35,7 +35,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable
-from common.campaigns.launches import CAMPAIGNS
+from common.campaigns.campaign import CAMPAIGNS
 from common.campaigns.orders import drawn_orders, drawn_seed
 from common.command_line.commands import LAUNCH_VARIABLE
 from common.records import Launch

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measuring": {"records", "command_line", "machine"},
     "training": {"records", "command_line", "machine", "measuring"},
     "examining": {"records", "command_line", "machine", "measuring", "training"},
-    "hangs": {"records", "machine", "training"},
+    "hangs": {"records", "command_line", "machine", "training"},
     "running": {"records", "command_line", "machine", "measuring", "training", "examining", "hangs", "console"},
     "probes": {"records", "command_line", "machine", "measuring"},
     "content": {"records"},

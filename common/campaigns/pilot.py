@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from common.campaigns.arrivals import RUNS, Arrivals
-from common.campaigns.launches import QUIET, SINGLE, WITHOUT_ANATOMY, Campaign, Chosen, Sizes
+from common.campaigns.campaign import NO_PROFILE, QUIET, Overrides, RoundCampaign, Sizes
+from common.campaigns.history import RUNS, NewFiles
 from common.campaigns.session import Session
-from common.records import Environment, epoch_seconds, throughput
+from common.records import Environment, Record, epoch_seconds, throughput
 
 STEPS = 20
 """Of the pilot; and of all devices in an epoch, the fewest that are worth a launch."""
@@ -26,45 +26,46 @@ it, and costs more."""
 LAUNCH_GROWS = 1.2
 """What a launch of 02, 03 or 04 costs on average, in launches of 02."""
 SHARE_OF_ROUNDS = 0.75
-"""Of the campaign's time. Step 01, the pilot, the anatomy of the first round and the page take the rest."""
+"""Of the campaign's time. Step 01, the pilot, the profile of the first round and the page take the rest."""
 
 
-def with_epochs_that_fit(session: Session, campaign: Campaign, here: Environment) -> Chosen:
-    """What was chosen, and how many samples an epoch has. Without a word where there is nothing to choose.
+def with_epochs_that_fit(session: Session, campaign: RoundCampaign, here: Environment) -> Overrides:
+    """The session's overrides, and how many samples an epoch has. Without a word where there is nothing to choose.
 
     Raises `LaunchError` where the pilot fails, as step 02 would.
     """
-    chosen = session.chosen
-    if not here.gpus or campaign.tolerance is None or chosen.samples or chosen.epochs:
-        return chosen
-    devices = campaign.devices(here, chosen)
-    sizes = campaign.sizes["cuda"].chosen_for(chosen, devices)
+    overrides = session.overrides
+    if not here.gpus or campaign.tolerance is None or overrides.samples or overrides.epochs:
+        return overrides
+    devices = campaign.devices(here, overrides)
+    sizes = campaign.sizes["cuda"].chosen(overrides, devices)
     with TemporaryDirectory() as folder:
-        command = _command(sizes, folder)
+        few = replace(sizes, epochs=1, samples=STEPS * sizes.batch)
+        command = few.command("single", flags=f"{NO_PROFILE}{QUIET} --results-dir {shlex.quote(folder)}")
         session.say(f"\nA pilot, to choose how long an epoch is (SAMPLES):\n$ {command}")
         started = monotonic()
         session.launcher.run(command)
         seconds = monotonic() - started
-        records = list(Arrivals(Path(folder), RUNS, only_new=False).records())
+        records = list(NewFiles(Path(folder), RUNS, only_later=False).records(Record))
     rate = throughput(records[0]) if records else None
     if not rate:
-        return chosen
+        return overrides
     besides = seconds - sum(epoch_seconds(records[0]))
-    samples = epoch_samples(rate, besides, sizes, devices, 60 * (chosen.minutes or campaign.minutes))
+    samples = epoch_samples(rate, besides, sizes, devices, 60 * (overrides.minutes or campaign.minutes))
     session.say(f"{rate:,.0f} samples/s, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
-    return replace(chosen, samples=samples)
+    return replace(overrides, samples=samples)
 
 
 def epoch_samples(rate: float, besides: float, sizes: Sizes, devices: int, seconds: float) -> int:
     """Samples of an epoch that is long enough for what a launch costs, and leaves three rounds within `seconds`.
 
-    `rate` is one device's, in samples per second; `sizes.min_samples` is what an epoch has without a pilot.
+    `rate` is one device's, in samples per second; `sizes.samples` is what an epoch has without a pilot.
     """
     steps_in = rate / sizes.epochs / sizes.batch  # of an epoch, for each second that 02 measures
     wanted = MEASURED_PER_LAUNCH * besides * steps_in
     # 03 may be no faster than 02; 04 is, about as many times as there are devices.
     fitting = (SHARE_OF_ROUNDS * seconds / 3 - 3 * LAUNCH_GROWS * besides) / (2 + 1 / devices) * steps_in
-    usual = sizes.min_samples / sizes.batch
+    usual = sizes.samples / sizes.batch
     steps = max(_coarse(min(wanted, fitting)), usual if usual <= fitting else STEPS * devices)
     return math.ceil(steps / devices) * devices * sizes.batch
 
@@ -73,8 +74,3 @@ def _coarse(steps: float) -> int:
     """The next lower of 1, 2, 3, 4, 6, 8, 12, …: two campaigns on one machine are to choose the same."""
     power = 1 << max(0, math.floor(math.log2(max(1, steps))))
     return power * 3 // 2 if steps >= power * 1.5 and power > 1 else power
-
-
-def _command(sizes: Sizes, folder: str) -> str:
-    samples = f" --samples-per-epoch {STEPS * sizes.batch}{WITHOUT_ANATOMY}{QUIET} --results-dir {shlex.quote(folder)}"
-    return SINGLE.format(model=shlex.quote(sizes.model), batch=sizes.batch, epochs=1, samples=samples)

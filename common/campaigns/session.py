@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.arrivals import CHECKS, RESULTS, Arrivals
+from common.campaigns.campaign import Outcome, Overrides, Planned
+from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, machine_in
 from common.campaigns.launcher import Launcher, LaunchError, step_number
-from common.campaigns.launches import Chosen
 from common.campaigns.orders import drawn_seed
-from common.campaigns.pace import Pace, in_minutes
 from common.records import Environment, Launch
+
+REPORT_SECONDS = 15.0
+"""What step 05 takes, until it has been seen."""
+MARGIN = 1.3
+"""The next launch of a step may take so many times as long as the longest one so far: a larger batch, a new switch."""
+
+
+class Pace:
+    """How long a campaign's commands take: the last of each step stands for the next one of it."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+        self._seconds: dict[str, list[float]] = {}
+        self._least_left = math.inf
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the campaign began."""
+        return monotonic() - self._started
+
+    def add(self, command: str, seconds: float) -> None:
+        """Enter what a command took."""
+        self._seconds.setdefault(step_number(command), []).append(seconds)
+
+    def of(self, commands: Iterable[str]) -> float | None:
+        """Seconds that these commands will take; None where one of their steps has not been seen."""
+        last = {"05": REPORT_SECONDS} | {step: seconds[-1] for step, seconds in self._seconds.items()}
+        steps = [step_number(command) for command in commands]
+        return sum(last[step] for step in steps) if set(steps) <= set(last) else None
+
+    def at_most(self, command: str) -> float:
+        """Seconds that a launch with other settings than before may take, and the page after it."""
+        longest = {step: max(seconds) for step, seconds in self._seconds.items()}
+        return MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
+
+    def progress(self, commands: Iterable[str]) -> str:
+        """The time that is gone and, where it is known, the time until all of these have run. That never grows."""
+        left = self.of(commands)
+        if left is None:
+            return f"{in_minutes(self.elapsed)} gone"
+        self._least_left = min(left, self._least_left)
+        return f"{in_minutes(self.elapsed)} gone, about {in_minutes(self._least_left)} left"
+
+    def allow(self, seconds: float) -> None:
+        """Let the time left grow once by so much: a round has been added, and that was said."""
+        self._least_left += seconds
+
+
+def in_minutes(seconds: float) -> str:
+    """45 s, 5 min, 7 min 5 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return " ".join(([f"{minutes} min"] if minutes else []) + ([f"{rest} s"] if rest or not minutes else []))
 
 
 class Session:
-    """What a campaign of rounds and one whose launches depend on each other have in common."""
+    """What is launched in the current folder by one start of a campaign."""
 
-    def __init__(self, name: str, purpose: str, chosen: Chosen) -> None:
-        self.name, self.chosen = name, chosen
-        self.seed = drawn_seed() if chosen.seed is None else chosen.seed
+    def __init__(self, name: str, purpose: str, overrides: Overrides) -> None:
+        self.name, self.overrides = name, overrides
+        self.seed = drawn_seed() if overrides.seed is None else overrides.seed
         self.id = secrets.token_hex(8)
         self.launcher, self.pace = Launcher(), Pace()
+        self.finished, self.total = 0, 0
+        """Rounds: how many have run, how many there are to be; 0 where nobody knows that beforehand."""
+        self._history: History | None = None
         self._console = Console(highlight=False, soft_wrap=True)
         self._console.print(f"[bold]{name}:[/] {purpose}")
         self.say(f"The order of each round is drawn at random: SEED={self.seed} draws the same ones again.")
@@ -34,41 +90,56 @@ class Session:
         """One line as it is: a model's name may look like markup."""
         self._console.out(text)
 
-    def look_around(self, check: str) -> Environment:
-        """Run step 01, and return what its record says. Raises `UsageError` where it has left none."""
-        arrivals = Arrivals(RESULTS, CHECKS, only_new=True)
+    def check_machine(self, check: str) -> tuple[Environment, History]:
+        """Run step 01; what its record says of the machine, and what has run there. Raises `UsageError` where it has
+        left none."""
+        checks = NewFiles(RESULTS, CHECKS, only_later=True)
         self.say(f"\n$ {check}")
         self.launcher.run(check)
-        return arrivals.newest_environment()
+        here = machine_in(checks)
+        self._history = History(RESULTS, here)
+        return here, self._history
 
-    def launch(self, heading: str, told: str, command: str, place: tuple[int, int] | None = None) -> None:
-        """Run a command under a heading. `place`: its round, and where it stands there. Raises `LaunchError`."""
-        self._console.print(f"\n[bold]{heading}, step {step_number(command)}:[/] {told}")
+    def launch(self, planned: Planned, survives: Sequence[Outcome] = ()) -> Outcome:
+        """Run a command under a heading; how it ended. Raises `LaunchError` where it does not end in a way that the
+        campaign survives."""
+        command, place = planned.command, planned.place
+        heading = planned.heading or (f"Round {place[0]}" if place else "In between")
+        progress = planned.progress or f"{in_minutes(self.pace.elapsed)} gone"
+        self._console.print(f"\n[bold]{heading}, step {step_number(command)}:[/] {progress}")
         self.say(f"$ {command}")
         launch = place and Launch(campaign=self.name, id=self.id, seed=self.seed, round=place[0], place=place[1])
         started = monotonic()
         try:
             self.launcher.run(command, launch)
+        except LaunchError as error:
+            failure = self._history.newest_failure(command) if self._history and survives else None
+            outcome: Outcome = "out_of_memory" if failure == "out_of_memory" else "failed"
+            if self.launcher.is_stopped or outcome not in survives or not place:
+                raise
+            is_full = outcome == "out_of_memory"
+            self.say("\nOut of memory: recorded, and the campaign goes on." if is_full else f"\n{error}")
+            return outcome
         finally:
             self.pace.add(command, monotonic() - started)
+        return "completed"
 
-    def again(self, repeats: int | None = None) -> str:
+    def again(self) -> str:
         """The command for what is missing, so many rounds where that is known."""
-        given = asdict(replace(self.chosen, repeats=repeats or self.chosen.repeats))
-        words = [f"{name.upper()}={_short(value)}" for name, value in given.items() if value is not None]
+        missing = self.total - self.finished if self.finished else None
+        given = asdict(replace(self.overrides, repeats=missing or self.overrides.repeats))
+        typed = {name: f"{value:g}" if isinstance(value, float) else value for name, value in given.items()}
+        words = [f"{name.upper()}={value}" for name, value in typed.items() if value is not None]
         return shlex.join(["make", self.name, *words])
 
-    def ended(self, end: LaunchError, missing: str) -> int:
+    def ended(self, end: LaunchError) -> int:
         """Say why the campaign ends before its time, and how to go on. Returns its exit code."""
-        print(f"\n{end}\n{missing}", file=sys.stderr)
+        kept = f"the records of all that ran are in {RESULTS}/"
+        rounds = f"{self.finished} of {self.total} rounds are finished; " if self.total else ""
+        print(f"\n{end}\n{rounds}{kept}. To go on: {self.again()}", file=sys.stderr)
         return end.code
 
     def done(self) -> int:
         """Say that it is over. Returns the exit code."""
         self.say(f"\nDone in {in_minutes(self.pace.elapsed)}: comparison_report.html")
         return 0
-
-
-def _short(value: float | str) -> float | str:
-    """3 and not 3.0, as it was typed."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

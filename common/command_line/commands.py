@@ -50,13 +50,8 @@ def next_command(record: Record) -> str:
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
     devices = record.world.devices if own.is_parallel else default_count(record.environment)
-    start, batch = "python", per_device
-    if following.has_replicas:
-        batch *= devices
-        arguments += [following.devices_flag, ",".join(map(str, range(devices)))]
-    else:
-        start = f"torchrun --standalone {following.devices_flag}={devices}"
-    return startable(f"{start} {following.script} {shlex.join(['--batch-size', str(batch), *arguments])}")
+    batch = per_device * devices if following.has_replicas else per_device
+    return startable(following.command(shlex.join(["--batch-size", str(batch), *arguments]), devices))
 
 
 def default_count(environment: Environment) -> int:

@@ -75,13 +75,21 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+def state_and_parent(pid: int) -> tuple[str, int]:
+    """A process's state letter (Linux: `T` stopped, `Z` ended, but not read by its parent yet) and its parent's number;
+    empty and 0 where there is no such process."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
+    except OSError:
+        return "", 0
+    return state, int(parent)
+
+
 def _family(pid: int) -> list[int]:
     """A process and its descendants, the eldest first; where there is no /proc the process alone."""
     children: dict[int, list[int]] = defaultdict(list)
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = stat.read_text(errors="replace").rpartition(")")[2].split()[1]
-            children[int(parent)].append(int(stat.parent.name))
+    for folder in Path("/proc").glob("[0-9]*"):
+        children[state_and_parent(int(folder.name))[1]].append(int(folder.name))
     found = [pid]
     for one in found:
         found += children[one]

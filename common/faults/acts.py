@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
 
+from common.command_line.job_control import state_and_parent
+
 MARK = "LAB_FAULT"
 PAUSE_SECONDS = 2.0
 SLICE_SECONDS = 0.02
@@ -37,7 +39,7 @@ class Processes:
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
-                if self._mark in variables and _state_and_parent(int(folder.name))[0] not in ("", "Z"):
+                if self._mark in variables and state_and_parent(int(folder.name))[0] not in ("", "Z"):
                     pairs = (one.partition(b"=") for one in variables)
                     found[int(folder.name)] = {name: value for name, _, value in pairs}
         return found
@@ -46,7 +48,7 @@ class Processes:
         """The process that torchrun has started as this rank. Raises ProcessLookupError."""
         ranks = {pid for pid, variables in self.all().items() if variables.get(b"RANK") == str(number).encode()}
         for pid in sorted(ranks):
-            if _state_and_parent(pid)[1] not in ranks:  # else it is a loader's worker
+            if state_and_parent(pid)[1] not in ranks:  # else it is a loader's worker
                 return pid
         raise ProcessLookupError(f"no rank {number}")
 
@@ -54,7 +56,7 @@ class Processes:
         """A process that the command's Python has started: a loader's worker. Raises ProcessLookupError."""
         pids = self.all()
         for pid in sorted(pids, reverse=True):
-            parent = _state_and_parent(pid)[1]
+            parent = state_and_parent(pid)[1]
             if parent in pids and _program(pid) == _program(parent):
                 return pid
         raise ProcessLookupError("no worker")
@@ -89,18 +91,6 @@ class Act:
     do: Callable[[Processes], None]
 
 
-def _kill(processes: Processes) -> None:
-    os.kill(processes.rank(1), signal.SIGKILL)
-
-
-def _kill_worker(processes: Processes) -> None:
-    os.kill(processes.worker(), signal.SIGKILL)
-
-
-def _stop(processes: Processes) -> None:
-    os.kill(processes.rank(1), signal.SIGSTOP)
-
-
 def _pause(processes: Processes) -> None:
     rank = processes.rank(1)
     os.kill(rank, signal.SIGSTOP)
@@ -129,21 +119,13 @@ def _crowd(processes: Processes) -> None:
 
 FIRST_EPOCH, PARITY = r"epoch 1/", r"parity: "
 ACTS = {
-    "kill_rank": Act(FIRST_EPOCH, _kill),
-    "kill_worker": Act(FIRST_EPOCH, _kill_worker),
-    "stop_rank": Act(FIRST_EPOCH, _stop),
+    "kill_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGKILL)),
+    "kill_worker": Act(FIRST_EPOCH, lambda processes: os.kill(processes.worker(), signal.SIGKILL)),
+    "stop_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGSTOP)),
     "pause_rank": Act(FIRST_EPOCH, _pause),
     "crowd": Act(PARITY, _crowd),
     "throttle_rank": Act(PARITY, _throttle),  # two thirds of its time, from the first measured step to the last
 }
-
-
-def _state_and_parent(pid: int) -> tuple[str, int]:
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return "", 0
-    return state, int(parent)
 
 
 def _program(pid: int) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from common.faults import preparations
 from common.faults.acts import ACTS, Act
-from common.faults.preparations import PREPARATIONS
 from common.records import FAULTS_TABLE, FaultName, FaultNeed
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
@@ -56,7 +56,7 @@ def all_faults() -> dict[str, Fault]:
     parts = {"core": str(min(getattr(os, "sched_getaffinity", lambda pid: [0])(0)))}
     for name, text in tables.pop("parts").items():
         parts[name] = text.format_map(parts)
-    by_name: dict[str, Mapping[str, Any]] = {"prepare": PREPARATIONS, "act": ACTS, "cured_act": ACTS}
+    by_name: dict[str, Mapping[str, Any]] = {"prepare": vars(preparations), "act": ACTS, "cured_act": ACTS}
     faults = {}
     for id, fields in tables.items():
         for commands in (fields, fields.get("on_gpus", {})):
@@ -68,23 +68,7 @@ def all_faults() -> dict[str, Fault]:
 
 def missing(fault: Fault) -> FaultNeed | None:
     """The first thing that is not here; None where the fault can be caused."""
-    return next((need for need in fault.for_this_machine().needs if not _is_here(need)), None)
-
-
-def _is_here(need: FaultNeed) -> bool:
-    match need:
-        case "linux":
-            return sys.platform == "linux"
-        case "gpu":
-            return gpus() >= 1
-        case "two_gpus":
-            return gpus() >= 2
-        case "namespaces":
-            return _works(*NAMESPACE)
-        case "traffic_control":
-            return _works(*NAMESPACE) and shutil.which("tc") is not None
-        case "prlimit":
-            return shutil.which("prlimit") is not None
+    return next((need for need in fault.for_this_machine().needs if not NEEDS[need]()), None)
 
 
 @cache
@@ -98,3 +82,14 @@ def gpus() -> int:
 @cache
 def _works(*command: str) -> bool:
     return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+NEEDS: dict[FaultNeed, Callable[[], bool]] = {
+    "linux": lambda: sys.platform == "linux",
+    "gpu": lambda: gpus() >= 1,
+    "two_gpus": lambda: gpus() >= 2,
+    "namespaces": lambda: _works(*NAMESPACE),
+    "traffic_control": lambda: _works(*NAMESPACE) and shutil.which("tc") is not None,
+    "prlimit": lambda: shutil.which("prlimit") is not None,
+}
+"""Whether each thing that a fault may need is here."""

@@ -61,12 +61,3 @@ def _good_and_bad(scratch: Path, pixels: int = 48) -> None:
                 colour = [random.randrange(64) for _ in range(3)]
                 colour[channel] = 255
                 Image.new("RGB", (size, size), tuple(colour)).save(folder / name / f"{number:02}.jpg")
-
-
-PREPARATIONS = {
-    "hostile_checkpoint": hostile_checkpoint,
-    "empty_disk": empty_disk,
-    "broken_image": broken_image,
-    "empty_class": empty_class,
-    "large_images": large_images,
-}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from common.command_line.job_control import state_and_parent
+
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 ENDED = ("", "Z")
@@ -23,11 +25,8 @@ def sibling_state(pid: int) -> str:
 
     A process that has the rank's number by now, but another parent, is none of them: the rank has ended.
     """
-    try:
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return ""
-    return state if int(parent) == os.getppid() else ""
+    state, parent = state_and_parent(pid)
+    return state if parent == os.getppid() else ""
 
 
 def signal_main_thread(pid: int, number: int) -> None:

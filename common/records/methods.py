@@ -5,6 +5,7 @@ What a page says of one method alone (a reason, a lesson) has sentences of its o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -52,6 +53,20 @@ class TrainingMethod:
     def processes(self, devices: int) -> int:
         """How many processes train on so many devices."""
         return devices if self.launcher == "torchrun" else 1
+
+    def command(self, arguments: str, devices: int = 1, gpus: Sequence[int] = (), address: str = "") -> str:
+        """What a person types to train on so many devices of one host.
+
+        `gpus`: where each replica goes, if not to the first ones. `address`: the host's own, for a torchrun that would
+        not find it by its name.
+        """
+        words = ["python", self.script, arguments]
+        if self.launcher == "torchrun":
+            where = f"--standalone --local-addr={address}" if address else "--standalone"
+            words[0] = f"torchrun {where} {self.devices_flag}={devices}"
+        elif self.has_replicas:
+            words.append(f"{self.devices_flag} {','.join(map(str, gpus or range(devices)))}")
+        return " ".join(word for word in (*words, self.flags) if word)
 
 
 METHODS: dict[str, TrainingMethod] = {

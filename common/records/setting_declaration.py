@@ -60,6 +60,12 @@ class Setting:
     since: tuple[int, int] | None = None
     """The first version of torch that has it."""
 
+    def words(self, value: Any) -> list[str]:
+        """The flag as it is typed for a value, `--flag`, `--no-flag`, `--flag value`; of `settings_of`'s alone."""
+        if isinstance(value, bool):
+            return [f"--{self.flag}" if value else f"--no-{self.flag}"]
+        return [f"--{self.flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+
 
 class UnusualSetting(NamedTuple):
     """A setting that has another value than most runs have."""
@@ -70,11 +76,8 @@ class UnusualSetting(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """The flag as it is typed: `--flag`, `--no-flag`, `--flag value`."""
-        flag, value = self.declared.flag, self.value
-        if isinstance(value, bool):
-            return [f"--{flag}" if value else f"--no-{flag}"]
-        return [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+        """The flag as it is typed."""
+        return self.declared.words(self.value)
 
 
 def setting(default: Any = PydanticUndefined, help: str = "", gt: float | None = None, **declared: Any) -> Any:

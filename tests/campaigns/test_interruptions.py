@@ -64,7 +64,7 @@ def test_a_signal_ends_step_and_campaign(fake_lab, number, whole_group):
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     assert f"stopped by {name} at step 03: python 03_" in errors
     assert "0 of 3 rounds are finished" in errors
-    assert errors.endswith("To run the rest: make lab\n")
+    assert errors.endswith("To go on: make lab\n")
 
 
 def test_a_step_that_ends_well_all_the_same_is_the_last_one(fake_lab):

@@ -11,11 +11,12 @@ from itertools import islice
 import pytest
 
 from campaigns.conftest import ROOT, SCRIPTS
-from common.campaigns.__main__ import STEERED
-from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.campaigns.__main__ import ALL
+from common.campaigns.campaign import CAMPAIGNS, Overrides
+from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
-from common.campaigns.past import Past
-from common.campaigns.steering import rehearsed
+from common.campaigns.runner import rehearsed
+from common.command_line import host_checks
 from common.command_line.options import training_parser
 from common.records import Environment
 
@@ -37,14 +38,14 @@ def parsed(command: str):
 
 
 def test_the_lab_on_two_cores():
-    commands = CAMPAIGNS["lab"].commands(machine(), Chosen())
+    commands = CAMPAIGNS["lab"].commands(machine(), Overrides())
     sizes = "--model resnet18 --batch-size {} --epochs 3 --samples-per-epoch 128"
     assert commands == [
         f"python 02_baseline_single_gpu.py {sizes.format(16)}",
         f"python 03_dataparallel_training.py {sizes.format(32)} --gpus 0,1",
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py {sizes.format(16)}",
     ]
-    first, second, third = islice(CAMPAIGNS["lab"].rounds(machine(), Chosen(), 0), 3)
+    first, second, third = islice(CAMPAIGNS["lab"].rounds(machine(), Overrides(), 0), 3)
     assert sorted(first) == sorted(commands)
     assert sorted(second) == sorted(third) == sorted(f"{command} --anatomy-steps 0 --quiet" for command in commands)
 
@@ -65,7 +66,7 @@ def test_every_order_comes_as_often_as_every_other():
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
 def test_the_lab_on_gpus_measures_enough_steps(gpus):
-    for command in CAMPAIGNS["lab"].commands(machine(gpus), Chosen()):
+    for command in CAMPAIGNS["lab"].commands(machine(gpus), Overrides()):
         args = parsed(command)
         batch = args.batch_size * (gpus if args.method == "ddp" else 1)
         assert args.epochs * (args.samples_per_epoch // batch) >= 40
@@ -73,7 +74,7 @@ def test_the_lab_on_gpus_measures_enough_steps(gpus):
 
 def test_the_lab_on_two_h100s_is_quick():
     """By the rates and times of the records in results/examples/h100x2: what a launch takes outside of measuring."""
-    args = parsed(CAMPAIGNS["lab"].commands(machine(2), Chosen())[0])
+    args = parsed(CAMPAIGNS["lab"].commands(machine(2), Overrides())[0])
     training = sum(args.epochs * args.samples_per_epoch / rate for rate in (1690, 1045, 3282))
     first_page = 35 + (17 + 23 + 32) + training + 3
     assert first_page <= 150 - 20
@@ -83,7 +84,7 @@ def test_the_lab_on_two_h100s_is_quick():
 def test_the_exercise_is_the_published_one():
     exercise = CAMPAIGNS["exercise"]
     assert exercise.repeats == 1
-    assert [*exercise.commands(machine(gpus=8), Chosen()), exercise.report] == [
+    assert [*exercise.commands(machine(gpus=8), Overrides()), exercise.report] == [
         "python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5",
         "python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3",
         "torchrun --standalone --nproc_per_node=4 04_ddp_training.py --model resnet50 --batch-size 64 --epochs 5",
@@ -92,10 +93,10 @@ def test_the_exercise_is_the_published_one():
     ]
 
 
-def test_what_is_chosen_overrides_every_campaign():
-    chosen = Chosen(model="a b", batch=8, epochs=7, devices=3, samples=99, repeats=1)
+def test_the_command_line_overrides_every_campaign():
+    overrides = Overrides(model="a b", batch=8, epochs=7, devices=3, samples=99, repeats=1)
     for campaign in CAMPAIGNS.values():
-        for command in campaign.commands(machine(gpus=8), chosen):
+        for command in campaign.commands(machine(gpus=8), overrides):
             args = parsed(command)
             assert (args.model, args.epochs, args.samples_per_epoch) == ("a b", 7, 99)
             assert args.batch_size == (24 if args.method == "dp" else 8)
@@ -106,32 +107,47 @@ def test_what_is_chosen_overrides_every_campaign():
 @pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_every_command_is_one_that_its_script_takes(name, here):
-    for commands in islice(CAMPAIGNS[name].rounds(here, Chosen(), 0), 2):
+    for commands in islice(CAMPAIGNS[name].rounds(here, Overrides(), 0), 2):
         for command in commands:
             parsed(command)
     assert all(word in SCRIPTS.values() for word in " ".join(commands).split() if word.endswith(".py"))
 
 
 @pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
-@pytest.mark.parametrize("name", STEERED)
-def test_every_command_of_a_steered_campaign_is_one_that_its_script_takes(name, here):
-    commands = rehearsed(STEERED[name].launches(here, Chosen(), 0, Past(None, here)))
+@pytest.mark.parametrize("name", ["crossover", "ladder"])
+def test_every_command_of_an_adaptive_campaign_is_one_that_its_script_takes(name, here):
+    commands = rehearsed(ALL[name].plan(here, Overrides(), 0, History(None, here)))
     runs = [parsed(command) for command in commands if " 05_" not in command]
     assert len({run.model for run in runs}) == 1
     assert min(run.epochs * (run.samples_per_epoch // run.batch_size) for run in runs if run.method == "single") >= 10
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_every_launch_under_torchrun_works_where_the_host_does_not_find_itself(name, monkeypatch):
+    """So that an adaptive campaign knows its own runs again: their records have the command as it was started."""
+    monkeypatch.setattr(host_checks, "name_is_found", lambda: False)
+    here = machine()
+    campaign = ALL[name]
+    if name in CAMPAIGNS:
+        commands = campaign.commands(here, Overrides())
+    else:
+        commands = rehearsed(campaign.plan(here, Overrides(), 0, History(None, here)))
+    started = [command for command in commands if command.startswith("torchrun")]
+    assert all(command.startswith("torchrun --standalone --local-addr=127.0.0.1 ") for command in started)
+    assert bool(started) == (name != "ladder")
+
+
 def test_each_sweep_begins_with_the_default_options_and_sets_another_one_in_every_other_launch():
-    first, *others = CAMPAIGNS["sweep"].commands(machine(gpus=2), Chosen())
+    first, *others = CAMPAIGNS["sweep"].commands(machine(gpus=2), Overrides())
     assert len(others) == len(set(others)) == 9
     assert all(command.startswith(f"{first} --") for command in others)
-    cores = CAMPAIGNS["sweep"].commands(machine(), Chosen())
+    cores = CAMPAIGNS["sweep"].commands(machine(), Overrides())
     assert not [command for command in cores if "--sync-bn" in command]  # needs GPUs
 
 
 @pytest.mark.parametrize(("torch", "newer"), [("2.11.0+cu130", 0), ("2.12.1", 1), ("2.15.0", 2)])
 def test_a_sweep_leaves_out_the_options_that_this_torch_lacks(torch, newer):
-    commands = CAMPAIGNS["sweep"].commands(machine(torch=torch), Chosen())
+    commands = CAMPAIGNS["sweep"].commands(machine(torch=torch), Overrides())
     assert len([c for c in commands if "--batched-grad-copy" in c or "--lazy-bucket-allocation" in c]) == newer
 
 
@@ -139,7 +155,7 @@ def test_a_sweep_leaves_out_the_options_that_this_torch_lacks(torch, newer):
 def test_no_two_campaigns_have_runs_that_would_be_pooled(here):
     work = {}
     for name, campaign in CAMPAIGNS.items():
-        args = parsed(campaign.commands(here, Chosen())[-1])
+        args = parsed(campaign.commands(here, Overrides())[-1])
         work[name] = (args.model, args.samples_per_epoch)
     assert len(set(work.values())) == len(work)
 
@@ -150,7 +166,7 @@ def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
     os.mkfifo(fake_lab.folder / "results/01_a_pipe.json")
     done = fake_lab.run("lab", "--dry-run", "--repeats", "2")
     (seed,) = re.findall("SEED=([0-9]+)", done.stdout)
-    first, second = islice(CAMPAIGNS["lab"].rounds(machine(), Chosen(), int(seed)), 2)
+    first, second = islice(CAMPAIGNS["lab"].rounds(machine(), Overrides(), int(seed)), 2)
     check, drawn, *lines = done.stdout.splitlines()
     assert (check, drawn[0]) == ("python 01_environment_check.py", "#")
     report = CAMPAIGNS["lab"].report
@@ -159,7 +175,7 @@ def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
     assert fake_lab.run("lab", "--dry-run", "--repeats", "2", "--seed", seed).stdout == done.stdout
 
 
-@pytest.mark.parametrize("target", CAMPAIGNS | STEERED)
+@pytest.mark.parametrize("target", ALL)
 def test_variables_of_make_reach_the_runner(target, tmp_path):
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')

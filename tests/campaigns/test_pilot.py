@@ -5,7 +5,7 @@ import re
 import pytest
 
 from campaigns.conftest import LEAVES_RECORDS
-from common.campaigns.launches import CAMPAIGNS, Chosen
+from common.campaigns.campaign import CAMPAIGNS, Overrides
 from common.campaigns.pilot import epoch_samples
 
 # An example's run of 02 has 36 steps of 16 samples; here each takes `seconds` of the record, and the launch no time.
@@ -22,7 +22,7 @@ LAB = CAMPAIGNS["lab"]
 
 
 def samples_of(rate: float, besides: float, gpus: int, minutes: float = 5) -> int:
-    return epoch_samples(rate, besides, LAB.sizes["cuda"].chosen_for(Chosen(), gpus), gpus, 60 * minutes)
+    return epoch_samples(rate, besides, LAB.sizes["cuda"].chosen(Overrides(), gpus), gpus, 60 * minutes)
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 4, 8])
@@ -87,7 +87,7 @@ def test_a_rest_has_the_epochs_of_the_rounds_before(recording_lab):
     recording_lab.plant(f"if (step, launch) == ('03', 2): sys.exit(9)\n{MEASURED.format(seconds=0.1)}{LEAVES_RECORDS}")
     done = recording_lab.run("lab")
     (samples,) = re.findall(r"besides: SAMPLES=(\d+)$", done.stdout, re.M)
-    assert done.stderr.endswith(f"To run the rest: make lab SAMPLES={samples} REPEATS=2\n")
+    assert done.stderr.endswith(f"To go on: make lab SAMPLES={samples} REPEATS=2\n")
 
 
 def test_a_pilot_that_fails_ends_the_campaign_with_its_code(recording_lab):

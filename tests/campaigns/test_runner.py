@@ -151,7 +151,7 @@ def test_the_time_left_never_grows_but_with_a_round_that_is_added(recording_lab)
 
 
 def test_time_left_is_that_of_the_last_launch_of_each_step():
-    from common.campaigns.pace import Pace, in_minutes
+    from common.campaigns.session import Pace, in_minutes
 
     pace = Pace()
     assert pace.of(["python 02_a.py"]) is None
@@ -160,11 +160,11 @@ def test_time_left_is_that_of_the_last_launch_of_each_step():
     pace.add("python 02_a.py", 10)
     assert pace.of(["python 02_a.py", "torchrun 04_c.py", "python 02_a.py"]) == 10 + 20 + 10
     assert pace.of(["python 02_a.py", "python 03_b.py"]) is None  # nobody has seen it
-    assert pace.told(["python 02_a.py"]).endswith("about 10 s left")
+    assert pace.progress(["python 02_a.py"]).endswith("about 10 s left")
     pace.add("python 02_a.py", 30)
-    assert pace.told(["python 02_a.py"]).endswith("about 10 s left")
+    assert pace.progress(["python 02_a.py"]).endswith("about 10 s left")
     pace.allow(5)
-    assert pace.told(["python 02_a.py"]).endswith("about 15 s left")
+    assert pace.progress(["python 02_a.py"]).endswith("about 15 s left")
     assert [in_minutes(seconds) for seconds in (0.4, 59.4, 59.6, 425)] == ["0 s", "59 s", "1 min", "7 min 5 s"]
 
 
@@ -177,7 +177,7 @@ def test_a_failing_step_ends_the_campaign_with_its_code(fake_lab, step):
     reason, _, last, again = done.stderr.splitlines()
     assert reason == "the reason"
     assert re.fullmatch(rf"error: step {step} failed, exit code 7: (python|torchrun .+) {step}_\w+\.py.*", last)
-    assert again.endswith(f"To run the rest: make lab REPEATS={1 if step == '05' else 2} SEED=3")
+    assert again.endswith(f"To go on: make lab REPEATS={1 if step == '05' else 2} SEED=3")
 
 
 def test_a_second_03_that_fails_leaves_the_first_round_and_its_page(recording_lab):
@@ -189,7 +189,7 @@ def test_a_second_03_that_fails_leaves_the_first_round_and_its_page(recording_la
     assert sorted(kept) == sorted(recording_lab.steps[1:4] + recording_lab.steps[5:-1])
     assert done.stderr.startswith("why\n")
     assert "1 of 3 rounds are finished; the records of all that ran are in results/" in done.stderr
-    assert done.stderr.endswith("To run the rest: make lab MODEL=resnet18 REPEATS=2\n")
+    assert done.stderr.endswith("To go on: make lab MODEL=resnet18 REPEATS=2\n")
 
 
 def test_records_that_do_not_come_add_no_rounds(fake_lab):

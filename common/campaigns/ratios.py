@@ -18,7 +18,7 @@ MIN_ROUNDS = 3
 """Of two, an interval has one degree of freedom and says nothing: where launches differed by a fifth, ± 35,777 %."""
 
 
-class Known:
+class RoundRatios:
     """Throughput ratios over paired rounds. A round counts once all three of its runs are there."""
 
     def __init__(self) -> None:
@@ -32,15 +32,14 @@ class Known:
 
     def add(self, records: Iterable[Record]) -> None:
         """Enter the runs of one round."""
-        speeds: dict[str, float] = {}
-        for record in records:
-            if record.status == "completed":
-                speeds[record.step] = throughput(record) or 0
+        speeds: dict[str, float] = {
+            record.step: throughput(record) or 0 for record in records if record.status == "completed"
+        }
         if all(speeds.get(step) for step in self._seconds):
             for step, seconds in self._seconds.items():
                 seconds.append(1 / speeds[step])
 
-    def quotient(self, name: str) -> Estimate:
+    def ratio(self, name: str) -> Estimate:
         """One of `RATIOS`; without an interval below `MIN_ROUNDS`. ValueError before the first round."""
         # Imported this late: it takes numpy and scipy with it, which nothing else here needs.
         from common.analysis.statistics.estimates import Estimate, paired_ratio
@@ -52,33 +51,31 @@ class Known:
 
     def widest(self) -> tuple[str, float]:
         """The ratio that is known least well, and its half interval, from `MIN_ROUNDS` on."""
-        return max(((name, half_interval(self.quotient(name))) for name in RATIOS), key=lambda pair: pair[1])
+        return max(((name, half_interval(self.ratio(name))) for name in RATIOS), key=lambda pair: pair[1])
 
     def after_another(self) -> float:
         """The widest half interval that one more round would leave, if it scatters like those before."""
-        name, _ = self.widest()
-        now, rounds = self.quotient(name), self.rounds
+        now, rounds = self.ratio(self.widest()[0]), self.rounds
         assert now.relative_error is not None
         error = now.relative_error * (rounds / (rounds + 1)) ** 0.5
         return half_interval(replace(now, relative_error=error, degrees_of_freedom=rounds))
 
-    def told(self, one_device: str) -> str:
+    def in_words(self, one_device: str) -> str:
         """All of it in one line."""
         if not self.rounds:
             return "nothing yet, for a record is missing"
-        values = {name: self.quotient(name) for name in RATIOS}
-        dp, ddp, both = (_in_words(value) for value in values.values())
-        said = f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
-        return said if self.rounds >= MIN_ROUNDS else f"{said}; intervals from {MIN_ROUNDS} rounds on"
+        dp, ddp, both = (_in_words(self.ratio(name)) for name in RATIOS)
+        line = f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
+        return line if self.rounds >= MIN_ROUNDS else f"{line}; intervals from {MIN_ROUNDS} rounds on"
 
 
-def half_interval(quotient: Estimate) -> float:
+def half_interval(ratio: Estimate) -> float:
     """How far the upper end of the 95 % interval lies above the value, as a share of it."""
-    interval = quotient.interval
+    interval = ratio.interval
     assert interval is not None
-    return interval[1] / quotient.value - 1
+    return interval[1] / ratio.value - 1
 
 
-def _in_words(quotient: Estimate) -> str:
-    ends = quotient.interval
-    return f"{quotient.value:.2f} ×" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends else "")
+def _in_words(ratio: Estimate) -> str:
+    ends = ratio.interval
+    return f"{ratio.value:.2f} ×" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends else "")

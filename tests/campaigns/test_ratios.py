@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.statistics.estimates import distinguishable, paired_ratio
-from common.campaigns.known import Known, half_interval
+from common.campaigns.ratios import RoundRatios, half_interval
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import interval_coverage as simulation
@@ -29,8 +29,8 @@ def test_the_vectorised_ratio_is_that_of_step_05(rounds):
         assert distinguishable(quotient) == told
 
 
-def known_of(campaign, rounds) -> Known:
-    known = Known()
+def known_of(campaign, rounds) -> RoundRatios:
+    known = RoundRatios()
     for _, seconds in zip(range(rounds), campaign, strict=False):
         for step, of_step in zip(simulation.STEPS_OF_LAB, seconds, strict=True):
             known._seconds[step].append(of_step)
