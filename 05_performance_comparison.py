@@ -15,11 +15,9 @@ import common  # noqa: F401 the first to be imported: it names what keeps Python
 
 # isort: split
 
+import logging
 from pathlib import Path
 
-from common.analysis.page.languages import links, pages
-from common.analysis.page.matplotlib_home import prepare_matplotlib
-from common.analysis.page.second_drawer import SecondDrawer
 from common.command_line.parser import Parser, otherwise, positive_int, start
 from common.errors import UsageError
 from common.formats import printable
@@ -34,13 +32,13 @@ BASIS = (
 
 def main() -> None:
     options = parse_arguments()
-    prepare_matplotlib()
-    second = SecondDrawer.start()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of the temporary folder that stands in for its own
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison_csv import write_tables
-    from common.analysis.page.drawing import has_chinese_font
+    from common.analysis.judging.judgement import judge
+    from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.report import compose, render_page, write_report
+    from common.analysis.page.report import pages, render_page, write_report
     from common.analysis.page.summary import print_summary
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
@@ -54,20 +52,20 @@ def main() -> None:
     with console.status("Reading records …"):
         folder = read_folder(options.results_dir)
     if not folder.runs:
-        skipped = f" ({len(folder.skipped)} files skipped; {_first(folder.skipped)})" if folder.skipped else ""
-        raise UsageError(f"no run records in {options.results_dir}{skipped}: {ADVICE}")
+        skipped = [f"{one.file}: {one.reason}" for one in folder.skipped]
+        reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
+        raise UsageError(f"no run records in {options.results_dir}{reason}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
-        own_links = links(files[spoken], files)
-        judgement, figures, page = compose(folder, words, options.generate_plots, question, own_links, second)
+        judgement, figures = judge(folder, question), {}
         if question.is_asked and not judgement.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
-        write_report(files[spoken], page)
-        for language in files.keys() - {spoken}:
-            path, said = files[language], Wording(language)
-            drawn = draw_figures(judgement, said, with_png=False, second=second)
-            write_report(path, render_page(folder, judgement, drawn, said, links(path, files)))
+        for language, path in files.items():
+            said, others = Wording(language), {other: files[other].name for other in files if other != language}
+            with_png = options.generate_plots and language == spoken
+            figures[language] = draw_figures(judgement, said, with_png)
+            write_report(path, render_page(folder, judgement, figures[language], said, others))
     print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
-    if "zh-TW" in files and not has_chinese_font():
+    if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
     console.out("\n" + words.say("console.report", files=", ".join(map(str, files.values()))))
@@ -81,12 +79,8 @@ def main() -> None:
         if foreign:
             print(printable(words.say("console.foreign", files=", ".join(map(str, foreign)))), file=sys.stderr)
     if options.generate_plots:
-        plots = write_figures(options.results_dir / "plots", figures)
+        plots = write_figures(options.results_dir / "plots", figures[spoken])
         console.out(words.say("console.plots", folder=options.results_dir / "plots", count=plots))
-
-
-def _first(skipped: list) -> str:
-    return f"{skipped[0].file}: {skipped[0].reason}"
 
 
 def parse_arguments():

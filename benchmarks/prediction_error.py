@@ -28,7 +28,7 @@ from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.question import Link, Question
-from common.analysis.reading.folder import read_record
+from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import summarise
 from common.records import EnvironmentRecord, Gradients, Record, step_seconds
 

@@ -10,7 +10,8 @@ from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.judgement import judge
 from common.analysis.judging.ledger import Ledger
-from common.analysis.reading.folder import read_folder, read_record
+from common.analysis.reading.folder import read_folder
+from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median, median_of

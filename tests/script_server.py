@@ -61,8 +61,6 @@ def preload(kind: str) -> set[str]:
     before = set(sys.modules)
     if SCRIPTS[kind]:
         import_as(sorted(ROOT.glob(SCRIPTS[kind])))
-    if kind == "analysis":
-        compile_templates()
     return {name for name in set(sys.modules) - before if name.startswith("common.")} if kind == "training" else set()
 
 
@@ -86,16 +84,6 @@ def register_few_layers() -> None:
 
     few_layers.__module__ = "torchvision.models.few_layers"  # where the lab looks for models
     register_model()(few_layers)
-
-
-def compile_templates() -> None:
-    """A process of step 05 does it once; here it is done for all of them."""
-    from common.analysis.page.report import engine_of
-    from common.analysis.page.wording import Wording
-
-    engine = engine_of(Wording("en"))
-    for name in engine.list_templates(extensions=["j2"]):
-        engine.get_template(name)
 
 
 # ------------------------------------------------------------------------------------------------ orders and answers

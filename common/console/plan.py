@@ -12,13 +12,8 @@ from common.sentences import Sentences
 
 def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
-    named = {
-        "emulated": world.emulated,
-        "shared": world.shared,
-        "oversubscribed": world.oversubscribed,
-        "unlike": world.has_unlike_devices,
-    }
-    return [words.say(f"plan_note.{name}", devices=world.devices) for name, holds in named.items() if holds]
+    names = [*world.flags, *(["unlike"] if world.has_unlike_devices else [])]
+    return [words.say(f"plan_note.{name}", devices=world.devices) for name in names]
 
 
 def show_plan(

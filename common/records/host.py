@@ -89,6 +89,11 @@ class Environment(RecordModel):
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
 
     @property
+    def devices(self) -> int:
+        """GPUs; without any, CPU cores."""
+        return len(self.gpus) or self.cpu_cores
+
+    @property
     def alike_cores(self) -> int:
         """Cores that can stand in for so many devices of one kind, the fastest."""
         return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
@@ -163,6 +168,11 @@ class World(RecordModel):
             return self.device_model.split(JOINED)
         cpu, _, kinds = self.device_model.removesuffix(")").rpartition(" (")
         return [f"{cpu} ({kind})" for kind in kinds.split(JOINED)] if JOINED in kinds else [self.device_model]
+
+    @property
+    def threads(self) -> int:
+        """Threads that the run keeps busy: one for each GPU, or all those of its CPU devices."""
+        return self.devices * (self.threads_per_device if self.device_kind == "cpu" else 1)
 
     @property
     def has_unlike_devices(self) -> bool:

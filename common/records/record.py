@@ -53,6 +53,17 @@ class Record(RecordModel):
     ranks: FailFastList[RankTrace] = []
     anatomy: Anatomy | None = None
 
+    @property
+    def epoch_slices(self) -> list[slice]:
+        """Of the lists with an entry a step, the part of each epoch."""
+        ends = accumulate(epoch.steps for epoch in self.epochs)
+        return [slice(end - epoch.steps, end) for end, epoch in zip(ends, self.epochs, strict=True)]
+
+    @property
+    def failed_parity(self) -> bool:
+        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
+        return self.parity is not None and self.parity.outcome == "failed"
+
     @model_validator(mode="after")
     def _names_unlike_devices(self) -> Record:
         """Records of older versions of the lab have the first device's model for all."""
@@ -110,24 +121,16 @@ def step_seconds(record: Record) -> list[float]:
     latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
     """
     steps: list[float] = []
-    first = 0
-    for epoch in record.epochs:
-        last = first + epoch.steps
-        ends = [
-            max(column) for column in zip(*(accumulate(r.step_seconds[first:last]) for r in record.ranks), strict=True)
-        ]
+    for part in record.epoch_slices:
+        ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
+        ends = [max(ends) for ends in ends_of_ranks]
         steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
-        first = last
     return steps
 
 
 def epoch_seconds(record: Record) -> list[float]:
     """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
-    seconds, first = [], 0
-    for epoch in record.epochs:
-        seconds.append(max(sum(r.step_seconds[first : first + epoch.steps]) for r in record.ranks))
-        first += epoch.steps
-    return seconds
+    return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
 
 
 def is_steady(record: Record) -> list[bool]:

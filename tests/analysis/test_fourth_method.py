@@ -8,7 +8,9 @@ import json
 import pytest
 from conftest import ROOT
 
-from common.analysis.page.report import compose
+from common.analysis.judging.judgement import judge
+from common.analysis.page.figures import draw_figures
+from common.analysis.page.report import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.command_line.commands import next_command
@@ -60,7 +62,9 @@ def test_an_unknown_method_is_refused_by_its_name():
 def test_page_and_tables_have_the_fourth_method(records):
     folder, words = read_folder(records), Wording("en")
     assert folder.skipped == []
-    judgement, figures, page = compose(folder, words, with_png=False)
+    judgement = judge(folder)
+    figures = draw_figures(judgement, words, with_png=False)
+    page = render_page(folder, judgement, figures, words)
     headline = words.text(judgement.headline.outcome)
     assert "DP kept" in headline
     details = words.lines(judgement.headline.details)
@@ -68,10 +72,9 @@ def test_page_and_tables_have_the_fourth_method(records):
     assert any("DP × 2" in line and line.startswith("DP kept × 2 is") for line in details)
     table = [words.text(line.cells[0].value) for line in judgement.answer.table.lines]
     assert table == ["One GPU", "DP × 2", "DP kept × 2", "DDP × 2"]
-    charts = {plot.name: plot for plot in figures}
-    assert "DP kept" in charts["group1_scaling"].svg
-    assert KEPT.colour in charts["group1_scaling"].svg
-    assert f"var(--{NAME})" in charts["group1_answer"].on_page
+    assert "DP kept" in figures["group1_scaling"].svg
+    assert KEPT.colour in figures["group1_scaling"].svg
+    assert f"var(--{NAME})" in figures["group1_answer"].on_page
     assert f"--{NAME}: {KEPT.colour};" in page
     assert f"--{NAME}: {KEPT.dark_colour};" in page
     assert f'class="dot {NAME}"' in page
@@ -86,13 +89,14 @@ def test_page_and_tables_have_the_fourth_method(records):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_its_name(records, language):
-    _, _, page = compose(read_folder(records), Wording(language), with_png=False)
+    folder = read_folder(records)
+    page = render_page(folder, judge(folder), {}, Wording(language))
     assert "DP kept" in page
     assert "DataParallel with kept threads" in page
 
 
 def test_commands_name_its_flag(records, monkeypatch):
-    judgement, _, _ = compose(read_folder(records), Wording("en"), with_png=False)
+    judgement = judge(read_folder(records))
     commands = " ".join(command for part in judgement.groups for command in part.why.wrapper.commands)
     assert "03_dataparallel_training.py" in commands
     assert "--gpus 0 --keep-threads" in commands
@@ -105,5 +109,5 @@ def test_without_one_of_the_methods_the_others_are_still_compared(records):
     """A method that is in the table but was not run takes nothing from the page."""
     for path in records.glob("*-kept.json"):
         path.unlink()
-    judgement, _, _ = compose(read_folder(records), Wording("en"), with_png=False)
+    judgement = judge(read_folder(records))
     assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(judgement.headline.details))

@@ -77,7 +77,7 @@ def _run(run: Run) -> Line:
         "started_at": record.started_at,
         "finished_at": record.finished_at,
         "is_comparable": run.is_comparable,
-        "failed_parity": run.failed_parity,
+        "failed_parity": record.failed_parity,
         "failed_check": run.failed_check,
         "devices": world.devices,
         "processes": world.processes,

@@ -24,17 +24,17 @@ def check_start(run: Run) -> Check:
 
 def check_epoch_start(run: Run) -> Check:
     """What a plain loader, which starts anew with each epoch, costs. Worth knowing, and in none of the speeds."""
-    found = run.times.epoch_start
-    if found is None:
+    seconds, excess = run.times.loader_start_seconds, run.times.first_step_excess_seconds
+    if seconds is None and excess is None:
         return answer("epoch_start", "not measured", "missing")
-    if not found.is_measured:
-        return answer("epoch_start", "not measured", "left_out", seconds=found.seconds, steps=run.times.steps_left_out)
+    if seconds is None:
+        return answer("epoch_start", "not measured", "left_out", seconds=excess, steps=run.times.steps_left_out)
     epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
     shares = {
-        "share": found.seconds / epoch,
-        "of_imagenet": found.seconds / (IMAGENET_IMAGES * run.seconds_per_sample.value),
+        "share": seconds / epoch,
+        "of_imagenet": seconds / (IMAGENET_IMAGES * run.seconds_per_sample.value),
     }
-    return answer("epoch_start", "passed", "takes", seconds=found.seconds, images=IMAGENET_IMAGES, **shares)
+    return answer("epoch_start", "passed", "takes", seconds=seconds, images=IMAGENET_IMAGES, **shares)
 
 
 def check_images(run: Run) -> Check:

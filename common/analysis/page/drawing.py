@@ -10,19 +10,15 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import font_manager
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from common.records import METHODS, PhaseName
-from common.records.files import write_bytes
 
 INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
 PHASE_COLOURS: dict[PhaseName, str] = {
@@ -49,23 +45,14 @@ CSS_NAMES = {
 CHINESE = ("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans TC",
            "PingFang TC", "Heiti TC", "Microsoft JhengHei", "WenQuanYi Zen Hei", "Droid Sans Fallback")  # fmt: skip
 """Fonts that have the characters, the best first. Of a collection matplotlib knows the first font's name alone (JP)."""
+FAMILIES = ["DejaVu Sans", *[name for name in CHINESE if name in font_manager.get_font_names()][:1]]
+HAS_CHINESE_FONT = len(FAMILIES) > 1
+"""Whether files of figures can show Chinese characters."""
 
-
-@cache
-def _families() -> list[str]:
-    known = {font.name for font in font_manager.fontManager.ttflist}
-    return ["DejaVu Sans", *[name for name in CHINESE if name in known][:1]]
-
-
-def has_chinese_font() -> bool:
-    """Whether files of figures can show Chinese characters."""
-    return len(_families()) > 1
-
-
-STYLE = {
+mpl.rcParams.update({
     "svg.fonttype": "none",
     "text.parse_math": False,  # a model may be called $x$
-    "font.family": _families(),
+    "font.family": FAMILIES,
     "font.size": 9.5,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -73,20 +60,14 @@ STYLE = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "hatch.linewidth": 0.7,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
-}
-
-
-def new_figure(bars: float) -> tuple[Figure, Axes]:
-    """An empty figure as tall as `bars` horizontal bars need; 4.2 in wide: its text is 10 px high on a phone."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, bars)), layout="constrained")
-        return figure, figure.subplots()
+})  # fmt: skip
 
 
 @dataclass
@@ -104,6 +85,25 @@ class Plot:
     png: bytes | None = None
     """200 dpi; None where nobody asked for it."""
 
+    def draw(self, name: str, with_png: bool) -> None:
+        """Make SVG and, if wanted, PNG; a `name` that is unique on the page keeps its ids apart from others'."""
+        with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # step 05 says it once
+            # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
+            self.figure.get_layout_engine().execute(self.figure)
+            self.figure.set_layout_engine("none")
+            text = io.StringIO()
+            FigureCanvasSVG(self.figure).print_svg(text, metadata={"Date": None, "Creator": None})
+            if with_png:
+                buffer = io.BytesIO()
+                self.figure.set_dpi(200)
+                # The least compression: at most twice the size, in a tenth of the time.
+                FigureCanvasAgg(self.figure).print_png(buffer, pil_kwargs={"compress_level": 1})
+                self.png = buffer.getvalue()
+        svg = text.getvalue()
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        self.svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
+
     @property
     def on_page(self) -> str:
         """The SVG for within the page: colours and font are the style sheet's."""
@@ -116,34 +116,3 @@ class Plot:
         for colour, css_name in (CSS_NAMES | of_methods).items():
             svg = svg.replace(colour, f"var(--{css_name})")
         return svg
-
-
-def draw(figure: Figure, name: str, with_png: bool) -> tuple[str, bytes | None]:
-    """A figure as SVG and, if wanted, PNG; a `name` that is unique on the page keeps its ids apart from others'."""
-    with mpl.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # step 05 says it once
-        # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
-        figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine("none")
-        text = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
-        png = _png(figure) if with_png else None
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
-    return svg, png
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.set_dpi(200)
-    # The least compression: at most twice the size, in a tenth of the time.
-    FigureCanvasAgg(figure).print_png(buffer, pil_kwargs={"compress_level": 1})
-    return buffer.getvalue()
-
-
-def write_plot(plot: Plot, folder: Path) -> None:
-    """Write a figure as SVG and PNG. OSError where that is not possible."""
-    for ending, content in (("svg", plot.svg.encode()), ("png", plot.png)):
-        write_bytes(folder / f"{plot.name}.{ending}", content)

@@ -3,143 +3,68 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-from common.analysis.judging.judgement import GroupJudgement, Judgement
-from common.analysis.page.answer_plot import draw_answer
-from common.analysis.page.batches_plot import draw_batches
-from common.analysis.page.drawing import Plot, draw, write_plot
-from common.analysis.page.ledger_plot import draw_ledgers
-from common.analysis.page.options_plot import draw_options
-from common.analysis.page.plots import draw_all
-from common.analysis.page.rungs_plot import draw_rungs
-from common.analysis.page.second_drawer import SecondDrawer
-from common.analysis.page.why_plots import draw_all_reduce, draw_steps
+from common.analysis.judging.judgement import Judgement
+from common.analysis.page.campaign_plots import draw_batches, draw_ladder
+from common.analysis.page.comparison_plots import (
+    draw_answer,
+    draw_epoch_time,
+    draw_loss,
+    draw_memory,
+    draw_options,
+    draw_scaling,
+    draw_throughput,
+)
+from common.analysis.page.drawing import Plot
+from common.analysis.page.step_plots import draw_all_reduce, draw_ledgers, draw_steps
 from common.analysis.page.wording import Wording
 from common.errors import UsageError
+from common.records.files import write_bytes
 
+OF_GROUPS = (draw_throughput, draw_epoch_time, draw_scaling, draw_memory, draw_loss)
+"""The page folds these away."""
 OWN_FILE = re.compile(r"(group\d+|batches\d+|machine|all)_[a-z_]+\.(svg|png)")
 """Names of the files that `write_figures` makes."""
 
 
-@dataclass
-class GroupFigures:
-    """The figures of one group."""
-
-    ledger: Plot | None = None
-    steps: Plot | None = None
-    options: Plot | None = None
-    others: list[Plot] = field(default_factory=list)
-
-
-@dataclass
-class Figures:
-    """The figures of a page: by the number of their group, and the machine's."""
-
-    groups: dict[int, GroupFigures]
-    answer: Plot | None = None
-    all_reduce: Plot | None = None
-    batches: list[list[Plot]] = field(default_factory=list)
-    """Two for each series of batches."""
-    ladder: Plot | None = None
-
-    def __iter__(self):
-        yield from filter(None, [self.answer])
-        for group in self.groups.values():
-            yield from filter(None, [group.ledger, group.steps, *group.others, group.options])
-        yield from filter(None, [self.all_reduce])
-        yield from filter(None, [self.ladder])
-        for of_series in self.batches:
-            yield from of_series
+def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> dict[str, Plot]:
+    """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
+    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(judgement.answer, words)]}
+    for part in judgement.groups:
+        if part.why:
+            plots.setdefault(f"group{part.number}", []).extend([
+                draw_ledgers(part.why.ledgers, words),
+                draw_steps(part.group, words),
+                *(draw_one(part.group, words) for draw_one in OF_GROUPS),
+                draw_options(part.effects, words),
+            ])  # fmt: skip
+    plots["machine"] = [draw_all_reduce(judgement.parts.all_reduce if judgement.parts else None, words)]
+    plots["all"] = [draw_ladder(judgement.across.climb, words)]
+    for number, found in enumerate(judgement.across.batches, start=1):
+        plots[f"batches{number}"] = draw_batches(found, words)
+    figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
+    for name, plot in figures.items():
+        plot.draw(name, with_png)
+    return figures
 
 
-def draw_figures(judgement: Judgement, words: Wording, with_png: bool, second: SecondDrawer | None = None) -> Figures:
-    """Draw every figure of the groups that are told in full; `second` helps."""
-    with _Drawing(with_png, second) as drawing:
-        curve, climb = judgement.parts and judgement.parts.all_reduce, judgement.across.climb
-        return Figures(
-            groups={part.number: _of_group(part, words, drawing) for part in judgement.groups if part.why},
-            answer=drawing.of(draw_answer(judgement.answer, words), "group1"),
-            all_reduce=drawing.of(draw_all_reduce(curve, words) if curve else None, "machine"),
-            batches=[
-                [drawing.of(plot, f"batches{number}") for plot in draw_batches(found, words)]
-                for number, found in enumerate(judgement.across.batches, start=1)
-            ],
-            ladder=drawing.of(draw_rungs(climb, words) if climb else None, "all"),
-        )
-
-
-def _of_group(part: GroupJudgement, words: Wording, drawing: _Drawing) -> GroupFigures:
-    place = f"group{part.number}"
-    return GroupFigures(
-        drawing.of(draw_ledgers(part.why.ledgers, words), place),
-        drawing.of(draw_steps(part.group, words), place),
-        drawing.of(draw_options(part.effects, words), place),
-        [drawing.of(plot, place) for plot in draw_all(part.group, words)],
-    )
-
-
-class _Drawing:
-    """Takes plots as they are made; all are drawn when the block ends. The second process begins while it lasts."""
-
-    def __init__(self, with_png: bool, second: SecondDrawer | None) -> None:
-        self._with_png, self._second = with_png, second
-        self._waiting: list[Plot] = []
-        self._there: Plot | None = None
-        """What the second process is at."""
-
-    def __enter__(self) -> _Drawing:
-        return self
-
-    def of(self, plot: Plot | None, place: str) -> Plot | None:
-        """The plot under its name on the page; not yet drawn."""
-        if plot:
-            plot.name = f"{place}_{plot.name}"
-            self._waiting.append(plot)
-            self._hand_over()
-        return plot
-
-    def __exit__(self, kind: type | None, *error: object) -> None:
-        try:
-            while self._waiting and not kind:
-                self._draw(self._waiting.pop(0))
-                self._hand_over()
-        finally:  # after a mistake too, or its drawing would be taken for that of the next order
-            self._fetch()
-
-    def _draw(self, plot: Plot) -> None:
-        plot.svg, plot.png = draw(plot.figure, plot.name, self._with_png)
-
-    def _hand_over(self) -> None:
-        if self._second and self._waiting and not (self._there and not self._second.is_done):
-            self._fetch()
-            self._there = self._waiting.pop(0)
-            self._second.order(self._there.figure, self._there.name, self._with_png)
-
-    def _fetch(self) -> None:
-        plot, self._there = self._there, None
-        if plot:
-            drawn = self._second.collect()
-            plot.svg, plot.png = drawn or draw(plot.figure, plot.name, self._with_png)
-
-
-def write_figures(folder: Path, figures: Figures) -> int:
+def write_figures(folder: Path, figures: Mapping[str, Plot]) -> int:
     """Write all figures into `folder` as SVG and PNG, and take out those of earlier pages; returns their number.
 
     UsageError where that fails.
     """
-    drawn = list(figures)
-    names = {figure.name for figure in drawn}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for figure in drawn:
-            write_plot(figure, folder)
+        for name, plot in figures.items():
+            write_bytes(folder / f"{name}.svg", plot.svg.encode())
+            write_bytes(folder / f"{name}.png", plot.png)
         for path in folder.iterdir():
-            if OWN_FILE.fullmatch(path.name) and path.stem not in names:
+            if OWN_FILE.fullmatch(path.name) and path.stem not in figures:
                 path.unlink()
     except OSError as error:
         raise UsageError(
             f"cannot write plots to {folder} ({error.strerror}): make room or correct its permissions"
         ) from None
-    return len(drawn)
+    return len(figures)

@@ -3,88 +3,26 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
-from jinja2.bccache import Bucket
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement, judge
-from common.analysis.page.figures import Figures, draw_figures
-from common.analysis.page.second_drawer import SecondDrawer
+from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement
+from common.analysis.page.drawing import Plot
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
-from common.analysis.predicting.question import Question
-from common.analysis.reading.folder import Folder, our_fault
-from common.analysis.reading.runs import Run
+from common.analysis.reading.folder import Folder
 from common.errors import UsageError
 from common.formats import without_controls
 from common.records import METHODS
 from common.records.files import write_bytes
 from common.requirements import as_recorded
-from common.sentences import TEMPLATES
+from common.sentences import TEMPLATES, language_of
 
 MAX_LISTED = 100
-
-
-class _Compiled(FileSystemBytecodeCache):
-    """Compiled templates, kept as Python keeps its own: to compile them takes longer than to fill them in.
-
-    Where none can be kept or read, they are compiled anew.
-    """
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(Exception):
-            super().load_bytecode(bucket)
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if not sys.dont_write_bytecode:
-            with suppress(OSError):
-                os.makedirs(self.directory, exist_ok=True)
-                super().dump_bytecode(bucket)
-
-
-def compose(
-    folder: Folder,
-    words: Wording,
-    with_png: bool,
-    question: Question | None = None,
-    others: Mapping[str, str] | None = None,
-    second: SecondDrawer | None = None,
-) -> tuple[Judgement, Figures, str]:
-    """Judge, draw, and render the page. Runs that a mistake of ours stumbles over are moved to `folder.skipped`."""
-
-    def attempt() -> tuple[Judgement, Figures, str]:
-        judgement = judge(folder, question)
-        figures = draw_figures(judgement, words, with_png, second)
-        return judgement, figures, render_page(folder, judgement, figures, words, others)
-
-    try:
-        return attempt()
-    except Exception:
-        found = {run.file: _mistake(run, folder, words) for run in folder.runs}
-        if not any(found.values()) or all(found.values()):
-            raise
-    folder.skipped += [our_fault(file, error) for file, error in found.items() if error]
-    folder.runs = [run for run in folder.runs if not found[run.file]]
-    return attempt()
-
-
-def _mistake(run: Run, folder: Folder, words: Wording) -> Exception | None:
-    """What goes wrong with a page about this run alone."""
-    alone = replace(folder, runs=[run], skipped=[])
-    try:
-        judgement = judge(alone)
-        render_page(alone, judgement, draw_figures(judgement, words, with_png=False), words)
-    except Exception as error:
-        return error
-    return None
 
 
 def write_report(path: Path, page: str) -> None:
@@ -98,6 +36,15 @@ def write_report(path: Path, page: str) -> None:
         raise UsageError(
             f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"
         ) from None
+
+
+def pages(path: Path, wanted: str | None) -> dict[str, Path]:
+    """Where each page goes, by language; with `both`, Chinese stands beside the English one as `NAME.zh-TW.html`."""
+    if path.suffix.lower() in (".csv", ".json"):
+        raise UsageError(f"--output-report {path}: step 05 has files of that kind itself; give a name with .html")
+    if wanted != "both":
+        return {wanted or language_of(): path}
+    return {"en": path, "zh-TW": path.with_name(f"{path.stem}.zh-TW{path.suffix}")}
 
 
 def _prose(text: str) -> Markup:
@@ -125,7 +72,6 @@ def engine_of(words: Wording) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        bytecode_cache=_Compiled(str(TEMPLATES / "__pycache__")),
     )
     engine.filters |= {
         "text": words.text,
@@ -146,7 +92,11 @@ def engine_of(words: Wording) -> Environment:
 
 
 def render_page(
-    folder: Folder, judgement: Judgement, figures: Figures, words: Wording, others: Mapping[str, str] | None = None
+    folder: Folder,
+    judgement: Judgement,
+    figures: Mapping[str, Plot],
+    words: Wording,
+    others: Mapping[str, str] | None = None,
 ) -> str:
     """The page as text. Everything that comes from a record is escaped by the template engine.
 

@@ -16,7 +16,7 @@ from common.analysis.judging.cells import Cell, Table
 from common.analysis.judging.judgement import GroupJudgement, Judgement
 from common.analysis.judging.options_effect import by_standard
 from common.analysis.judging.row_checks import troubles
-from common.analysis.page.folding import folded
+from common.analysis.page.typesetting import folded
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run

@@ -1,8 +1,10 @@
-"""The last touch on a page: where its lines may end, where spaces stand, and what is in another language."""
+"""The last touch on a text: where its lines may end, where spaces stand, and what is in another language."""
 
 from __future__ import annotations
 
 import re
+
+from rich.cells import cell_len
 
 from common.sentences import FULL_WIDTH
 
@@ -43,3 +45,26 @@ def _marked(text: str, in_code: bool) -> str:
     text = ROOM.sub("", text)
     text = FLAG.sub(r'<span class="word">\g<0></span>', text)
     return QUOTED.sub(r'「<span lang="en">\1</span>」', text)
+
+
+CHINESE = "\u3400-\u9fff"
+OPENING, CLOSING = "（「", "）」、，。；：！？"
+TOKEN = rf"[^\s{CHINESE}{OPENING}{CLOSING}]+(?: (?:[%×]|[mµ]?s|[KMG]iB)(?![\w-]))*"
+"""With the unit behind it."""
+PIECE = re.compile(rf"[{OPENING}]*(?:[{CHINESE}]|{TOKEN})[{CLOSING}]*\s*")
+"""What stays together: one Chinese character, or a word, with its brackets and punctuation."""
+
+
+def folded(text: str, width: int) -> str:
+    """The text for a console, with a line end wherever the next piece would reach beyond `width` cells.
+
+    Rich ends lines at spaces alone, of which Chinese has hardly any. Other text is unchanged.
+    """
+    if not re.search(f"[{CHINESE}]", text):
+        return text
+    lines = [""]
+    for piece in filter(None, PIECE.findall(text)):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)

@@ -119,7 +119,7 @@ def _dp_on_gpus(basis: Basis, devices: int, moved: float) -> PredictedStep | Non
     backward pass and a replica for each device; all else as on one device.
     """
     anatomy, launches = basis.row.anatomy, basis.probes.launches
-    host = (anatomy.host_step, anatomy.host_forward, anatomy.host_backward)
+    host = [anatomy.slowest.host.get(name) for name in ("step", "forward", "backward")]
     if launches is None or not launches.is_plausible or None in host or anatomy.different_convolutions is None:
         return None
     whole, forward, backward = (part.value for part in host)

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import BaseModel
 
-from common.analysis.reading.copies import fingerprint
-from common.analysis.reading.duplicate_keys import duplicate_key
-from common.analysis.reading.faults_caused import read_faults
-from common.analysis.reading.runs import Run, summarise
-from common.analysis.reading.runs_before import with_devices_before
+from common.analysis.reading.record_reader import RefusedError, read_fault, read_record
+from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Probes, Record
-
-MAX_FILE_BYTES = 256 * 2**20
-"""A longer file is not opened: validated, it takes several times its size in memory."""
-
-AnyRecord = TypeAdapter(Annotated[Record | EnvironmentRecord, Field(discriminator="kind")])
-
-
-class RefusedError(Exception):
-    """A file that cannot be used. The message is the reason, in words."""
+from common.records import EnvironmentRecord, FaultRecord, Probes, Record, fault_names
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Folder:
     """Records of step 01 that measured what the parts can do, newest last."""
     skipped: list[Skipped] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)
-    """Those that `make faults` has caused, or could not cause here; the newest record of each."""
+    """Those that `make faults` has caused, or could not cause here; the newest record of each, in the lab's order."""
 
     @property
     def probes(self) -> list[Probes]:
@@ -66,100 +55,81 @@ def read_folder(folder: Path) -> Folder:
         raise UsageError(
             f"cannot read --results-dir {folder} ({reason}): give the folder that 02, 03 and 04 wrote"
         ) from None
-    found, checked = Folder(), []
-    seen: dict[str, str] = {}
-    times_seen: dict[str, str] = {}
+    runs: list[Run] = []
+    environments: list[EnvironmentRecord] = []
+    skipped: list[Skipped] = []
+    seen: dict[tuple[str, str], str] = {}
     shared_parts: dict[str, BaseModel] = {}
     for path in paths:
-        name = path.name.encode(errors="replace").decode()  # a name may be no text at all
+        name = _text_of(path)
         try:
             record = read_record(path)
-            if record.run_id in seen:
-                raise RefusedError(f"the same run_id as {seen[record.run_id]}, which was used")
+            marks = _marks(record)
+            for what, mark in marks:
+                if (what, mark) in seen:
+                    raise RefusedError(f"the same {what} as {seen[what, mark]}, which was used: a copy")
             if isinstance(record, EnvironmentRecord):
-                checked.append(record)
+                environments.append(record)
             else:
-                times = fingerprint(record)
-                if times in times_seen:
-                    raise RefusedError(f"the same step times as {times_seen[times]}, which was used: a copy")
-                run = summarise(name, record)
-                if run.seconds_per_sample is None and record.status == "completed":
-                    raise RefusedError("its step times add up to no usable time")
-                found.runs.append(run)
-                if times:
-                    times_seen[times] = name
-                _share_parts(run.record, shared_parts)
-            seen[record.run_id] = name
+                runs.append(_run(name, record, shared_parts))
+            seen |= dict.fromkeys(marks, name)
         except RefusedError as error:
-            found.skipped.append(Skipped(name, str(error)))
+            skipped.append(Skipped(name, str(error)))
         except Exception as error:
             # A mistake of ours costs this file, never the page; nor may it pass for a mistake of the file.
-            found.skipped.append(our_fault(name, error))
-    found.runs = with_devices_before(sorted(found.runs, key=lambda run: (run.record.started_at, run.file)), checked)
-    checked.sort(key=lambda record: record.started_at)
-    found.environment = checked[-1] if checked else None
-    found.probed = [record for record in checked if record.probes]
-    found.faults, refused = read_faults(folder)
-    found.skipped += [Skipped(name, "no record of a fault that this lab knows") for name in refused]
-    return found
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
+            skipped.append(Skipped(name, reason, is_our_fault=True))
+    environments.sort(key=lambda record: record.started_at)
+    runs.sort(key=lambda run: (run.record.started_at, run.file))
+    return Folder(
+        runs=with_devices_before(runs, environments),
+        environment=environments[-1] if environments else None,
+        probed=[record for record in environments if record.probes],
+        faults=_read_faults(folder / "faults", skipped),
+        skipped=skipped,
+    )
 
 
-def our_fault(file: str, error: Exception) -> Skipped:
-    """A file that this program, by a mistake of its own, cannot deal with."""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    told = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
-    return Skipped(file, told, is_our_fault=True)
+def _text_of(path: Path) -> str:
+    """A file's name, which may be no text at all."""
+    return path.name.encode(errors="replace").decode()
 
 
-def read_record(path: Path) -> Record | EnvironmentRecord:
-    """Read and check one file. RefusedError, with the reason in words, where it cannot be used."""
-    try:
-        if not path.is_file():
-            raise RefusedError("not a file")
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise RefusedError(
-                f"{size / 2**20:.0f} MiB: too large for a record (limit {MAX_FILE_BYTES / 2**20:.0f} MiB)"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise RefusedError(f"cannot be read: {error.strerror or error}") from None
-    try:
-        record = AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
-    except ValidationError as error:
-        raise RefusedError(_reason(error, content)) from None
-    if (key := duplicate_key(content)) is not None:
-        raise RefusedError(f"the key {key[:40]} stands twice in one object: the file was edited")
-    return record
+def _marks(record: Record | EnvironmentRecord) -> list[tuple[str, str]]:
+    """What no two records have in common, whatever their files are called: each run counts once.
+
+    No two runs agree in all ranks' step times to the last tenth of a microsecond. Where all times are equal, or there
+    is one alone, that two clocks show the same is no proof.
+    """
+    marks = [("run_id", record.run_id)]
+    times = [np.asarray(rank.step_seconds) for rank in record.ranks] if isinstance(record, Record) else []
+    if len({time for of_rank in times for time in np.unique(of_rank)}) > 1:
+        marks.append(("step times", sha256(b"|".join(of_rank.tobytes() for of_rank in times)).hexdigest()))
+    return marks
 
 
-def _reason(error: ValidationError, content: bytes) -> str:
-    """The first thing that is wrong, in words."""
-    problems = error.errors(include_url=False, include_context=False)
-    for problem in problems:
-        if problem["loc"][-1:] == ("schema_version",):
-            return (
-                f"written with schema version {str(problem['input'])[:20]}, this lab reads version {SCHEMA_VERSION}: "
-                "read it with the lab that wrote it, or run again"
-            )
-    first = problems[0]
-    if first["type"] == "json_invalid":
+def _run(name: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
+    """A run's numbers. Equal parts of many records become one object: ten thousand runs of one machine describe it
+    once."""
+    run = summarise(name, record)
+    if run.seconds_per_sample is None and record.status == "completed":
+        raise RefusedError("its step times add up to no usable time")
+    for part in ("config", "environment", "world", "static_memory"):
+        value = getattr(run.record, part)
+        if value is not None:
+            setattr(run.record, part, shared_parts.setdefault(value.model_dump_json(), value))
+    return run
+
+
+def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
+    """The newest record of each fault; one that was caused counts more than one that could not be."""
+    records = []
+    for path in sorted(folder.glob("fault_*.json")):
         try:
-            content.decode()
-        except UnicodeDecodeError:
-            return "not UTF-8 text"
-        return f"not complete JSON ({first['msg'].removeprefix('Invalid JSON: ')}): the file was cut off or edited"
-    if first["type"].startswith("union_tag") or first["type"] == "model_attributes_type":
-        return "JSON, but not a record of this lab"
-    where = ".".join(str(part) for part in first["loc"][1:]) or "record"
-    found = "" if first["type"] in ("missing", "value_error") else f" (found {str(first['input'])[:40]})"
-    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return f"{where[:80]}: {first['msg']}{found}{more}"
-
-
-def _share_parts(record: Record, known: dict[str, BaseModel]) -> None:
-    """Let equal parts of many records be one object: ten thousand runs of one machine describe it once."""
-    for name in ("config", "environment", "world", "static_memory"):
-        part = getattr(record, name)
-        if part is not None:
-            setattr(record, name, known.setdefault(part.model_dump_json(), part))
+            records.append(read_fault(path))
+        except RefusedError as error:
+            skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", str(error)))
+    records.sort(key=lambda record: (record.missing is None, record.started_at))
+    newest = {record.fault: record for record in records}
+    return [newest[name] for name in fault_names() if name in newest]

@@ -36,17 +36,6 @@ class FirstSteps:
 
 
 @dataclass(frozen=True, slots=True)
-class EpochStart:
-    """What a loader that starts anew costs an epoch."""
-
-    seconds: float
-    """On the rank that it took longest; in older records the median excess of an epoch's first step over a median
-    one."""
-    is_measured: bool
-    """By starting one outside the clock. In older records the epochs themselves contained it."""
-
-
-@dataclass(frozen=True, slots=True)
 class RawTimes:
     """What is kept of a run's raw lists, apart from its estimates. All but the two checks of whole epochs (samples and
     clock) is of the steps that count for speeds."""
@@ -54,8 +43,12 @@ class RawTimes:
     steps: int
     steps_left_out: int
     """First steps of epochs, in older records."""
-    epoch_start: EpochStart | None
-    """None where it is not known."""
+    loader_start_seconds: float | None
+    """What a loader that starts anew costs an epoch, on the rank that it took longest; None where it was not measured
+    outside the clock."""
+    first_step_excess_seconds: float | None
+    """The same in older records, whose epochs contained it: the median first step of an epoch less a median other
+    one."""
     typical_step: Median
     """Seconds."""
     longest_step: float
@@ -81,37 +74,31 @@ def reduce_times(record: Record) -> RawTimes:
     """Reduce the raw lists of a run that finished at least one epoch."""
     steady = np.asarray(is_steady(record))
     every_step = np.asarray(step_seconds(record))
-    steps = every_step[steady]
+    steps, left_out = every_step[steady], every_step[~steady]
+    waits = np.asarray([rank.data_wait_seconds for rank in record.ranks])[:, steady]
+    of_ranks = np.asarray([rank.step_seconds for rank in record.ranks])[:, steady]
+    starts, waited, stolen = [], [], []
+    for rank in record.ranks:
+        if rank.loader_start_seconds is not None:
+            starts.append(rank.loader_start_seconds)
+        if rank.core_wait_seconds:
+            waited.append(_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds)))
+        if rank.steal_seconds:
+            stolen.append(_share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds)))
     return RawTimes(
         steps=len(steps),
-        steps_left_out=int((~steady).sum()),
-        epoch_start=_epoch_start(record, every_step[~steady], steps),
+        steps_left_out=len(left_out),
+        loader_start_seconds=max(starts, default=None),
+        first_step_excess_seconds=float(np.median(left_out) - np.median(steps)) if len(left_out) else None,
         typical_step=median_of(steps.tolist()),
         longest_step=float(steps.max()),
-        data_wait_share=max(
-            _share(np.asarray(rank.data_wait_seconds)[steady].sum(), np.asarray(rank.step_seconds)[steady].sum())
-            for rank in record.ranks
-        ),
-        core_wait_share=max(
-            (
-                _share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds))
-                for rank in record.ranks
-                if rank.core_wait_seconds
-            ),
-            default=None,
-        ),
-        steal_share=max(
-            (
-                _share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds))
-                for rank in record.ranks
-                if rank.steal_seconds
-            ),
-            default=None,
-        ),
+        data_wait_share=max(_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)),
+        core_wait_share=max(waited, default=None),
+        steal_share=max(stolen, default=None),
         throttled_periods=max(sum(rank.throttled_periods) for rank in record.ranks),
         clock_difference_share=_clock_difference(record),
         unexpected_samples=_unexpected_samples(record),
-        first_steps=_first_steps(np.maximum(0.0, steps - _waits(record)[steady])),
+        first_steps=_first_steps(np.maximum(0.0, steps - waits.max(axis=0))),
     )
 
 
@@ -119,30 +106,14 @@ def _share(part: float, whole: float) -> float:
     return float(part / max(whole, 1e-12))
 
 
-def _epoch_start(record: Record, left_out: np.ndarray, steps: np.ndarray) -> EpochStart | None:
-    measured = [rank.loader_start_seconds for rank in record.ranks if rank.loader_start_seconds is not None]
-    if measured:
-        return EpochStart(max(measured), is_measured=True)
-    if not len(left_out):
-        return None
-    return EpochStart(float(np.median(left_out) - np.median(steps)), is_measured=False)
-
-
-def _waits(record: Record) -> np.ndarray:
-    """Of each step, the wait of the rank that waited longest for its batch."""
-    return np.asarray([rank.data_wait_seconds for rank in record.ranks]).max(axis=0)
-
-
 def _clock_difference(record: Record) -> float:
     """The host's clock around each epoch against the sum of that epoch's steps by the devices' clocks."""
-    worst, first = 0.0, 0
-    for position, epoch in enumerate(record.epochs):
-        for rank in record.ranks:
-            by_steps = sum(rank.step_seconds[first : first + epoch.steps])
-            by_host = rank.host_epoch_seconds[position]
-            worst = max(worst, _share(abs(by_host - by_steps), max(by_host, by_steps)))
-        first += epoch.steps
-    return worst
+    pairs = (
+        (sum(rank.step_seconds[part]), by_host)
+        for rank in record.ranks
+        for part, by_host in zip(record.epoch_slices, rank.host_epoch_seconds, strict=True)
+    )
+    return max(_share(abs(by_host - by_steps), max(by_host, by_steps)) for by_steps, by_host in pairs)
 
 
 def _unexpected_samples(record: Record) -> UnexpectedSamples | None:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from bisect import bisect
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from common.analysis.reading.raw_times import RawTimes, reduce_times
 from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
-from common.records import DeviceUse, GpuHealth, Record, epoch_seconds, steady_step_seconds, throughput
+from common.records import (
+    DeviceUse,
+    EnvironmentRecord,
+    GpuHealth,
+    Record,
+    epoch_seconds,
+    machine_of,
+    steady_step_seconds,
+    throughput,
+)
 
 CORE_WAIT_LIMIT = 0.15
 """Share of the time, waited or stolen. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
@@ -23,6 +35,8 @@ IMPOSSIBLE_CLOCK = 0.05
 """A larger share is no accident: one of the two clocks did not measure this run."""
 LASTING = "application clocks"
 """A limit that somebody has set, and that does not come and go."""
+MINUTE_SECONDS = 60.0
+"""The load average is one over a minute."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +59,9 @@ class Run:
     """Reasons that held the clock back in every run of the group: no difference between any two of them."""
 
     @property
-    def failed_parity(self) -> bool:
-        """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
-        return self.record.parity is not None and self.record.parity.outcome == "failed"
-
-    @property
     def failed_check(self) -> str:
         """The self-check that withholds the run's speed: `parity`, `samples` or `clock`; empty where none does."""
-        if self.failed_parity:
+        if self.record.failed_parity:
             return "parity"
         if self.times and self.times.unexpected_samples:
             return "samples"
@@ -104,22 +113,6 @@ class Run:
         return self.record.status == "completed" and self.seconds_per_sample is not None
 
 
-def with_lasting_limits(runs: Iterable[Run], group_of: Callable[[Run], Hashable]) -> list[Run]:
-    """The runs, each with what held the clocks back in all runs of its group; of a single run nobody knows whether it
-    lasts."""
-    known = [(run, group_of(run)) for run in runs]
-    grouped: dict[Hashable, list[Run]] = {}
-    for run, group in known:
-        grouped.setdefault(group, []).append(run)
-    limits = {group: _common_limits(of_group) for group, of_group in grouped.items()}
-    return [replace(run, lasting_limits=limits[group]) for run, group in known]
-
-
-def _common_limits(runs: Sequence[Run]) -> frozenset[str]:
-    seen = [{*device.health.throttle_reasons} for run in runs for device in run.record.devices if device.health]
-    return frozenset(set.intersection(*seen)) if len(runs) > 1 and seen else frozenset()
-
-
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
     rate = throughput(record) if record.ranks else None
@@ -135,3 +128,56 @@ def summarise(file: str, record: Record) -> Run:
         anatomy=reduce_anatomy(record),
         anatomy_note=record.anatomy.note if record.anatomy else "",
     )
+
+
+def with_lasting_limits(runs: Iterable[Run], group_of: Callable[[Run], Hashable]) -> list[Run]:
+    """The runs, each with what held the clocks back in all runs of its group; of a single run nobody knows whether it
+    lasts."""
+    runs = list(runs)
+    grouped: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in runs:
+        grouped[group_of(run)].append(run)
+    limits = {}
+    for group, members in grouped.items():
+        health = [device.health for run in members for device in run.record.devices if device.health]
+        seen = [frozenset(one.throttle_reasons) for one in health]
+        limits[group] = frozenset.intersection(*seen) if len(members) > 1 and seen else frozenset()
+    return [replace(run, lasting_limits=limits[group_of(run)]) for run in runs]
+
+
+def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
+    """The runs, each with the devices of the largest run on its machine that ended within the minute before it began:
+    the load average still contains it.
+
+    Step 01 counts, too: its probes keep every device busy.
+    """
+    runs = list(runs)
+    busy = [(run.record.environment, _timestamp(run.record.finished_at), run.record.world.threads) for run in runs]
+    busy += [
+        (record.environment, _timestamp(record.started_at) + record.probes.seconds, record.environment.devices)
+        for record in environments
+        if record.probes
+    ]
+    ends: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for environment, end, devices in busy:
+        if not math.isnan(end):
+            ends[machine_of(environment)].append((end, devices))
+    for of_machine in ends.values():
+        of_machine.sort()
+
+    def devices_before(record: Record) -> int:
+        start, known = _timestamp(record.started_at), ends[machine_of(record.environment)]
+        if math.isnan(start):
+            return 0
+        first, last = bisect(known, (start - MINUTE_SECONDS, 0)), bisect(known, (start, math.inf))
+        return max((devices for _, devices in known[first:last]), default=0)
+
+    return [replace(run, devices_before=devices_before(run.record)) for run in runs]
+
+
+def _timestamp(text: str) -> float:
+    """Seconds since 1970; nan for what is no time."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return math.nan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from common.analysis.statistics.medians import Median, median_of
-from common.records import METHODS, Anatomy, Gradients, PhaseName, RankAnatomy, Record
+from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankAnatomy, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -30,14 +30,14 @@ class RankSteps:
     """The step less `exchange`, in which a DDP rank waits for the others and for the link."""
     phases: dict[PhaseName, Median]
     """In the order of a step."""
-    host: Median | None = None
-    """GPUs: the host's time to launch a step."""
+    host: dict[PhaseOrStep, Median] = field(default_factory=dict)
+    """GPUs: the host's time to launch each phase, and the whole step."""
 
     @property
     def work(self) -> Median:
         """What keeps the rank from the next step by itself: its own part of a step, or its host, where that takes
         longer. A rank whose host is a little ahead has kernels in store, and its device seems to work for less."""
-        return max((one for one in (self.own, self.host) if one), key=lambda one: one.value)
+        return max(self.own, self.host.get("step", self.own), key=lambda one: one.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,10 @@ class StepAnatomy:
     """DP: a step as torch runs it less one with kept replicas; what it costs to make the replicas anew."""
     kinds_of_step: dict[str, Median] = field(default_factory=dict)
     """DP: whole steps as torch runs them and in each variant of that, by the name of the record's field."""
-    host_step: Median | None = None
-    """GPUs: the host's time to launch a step."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
-    host_forward: Median | None = None
-    host_backward: Median | None = None
-    """GPUs: the parts of `host_step` for the two passes."""
     gradients: Gradients | None = None
     replicate: Median | None = None
     different_convolutions: int | None = None
@@ -85,6 +80,11 @@ class StepAnatomy:
     def slowest(self) -> RankSteps:
         """The rank with the most work of its own: the others wait for it, it waits for the link alone."""
         return max(self.ranks, key=lambda rank: rank.own.value)
+
+    @property
+    def host_step(self) -> Median | None:
+        """GPUs: the host's time to launch a step."""
+        return self.slowest.host.get("step")
 
     @property
     def idle_share(self) -> float | None:
@@ -107,23 +107,29 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         return None
     steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
+
+    def beyond(one: str, other: str) -> Median | None:
+        """A step of one kind less the step of the other kind beside it.
+
+        All ranks start such a step together, so it takes as long as its slowest rank.
+        """
+        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in anatomy.ranks) for kind in (one, other))
+        return median_of([first - second for first, second in zip(*kinds, strict=False)])
+
     return StepAnatomy(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=median_of(_beyond_replicas(ranks[0]) if has_replicas else _exchange_cost(anatomy)),
-        overlap_gain=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_on_seconds")),
-        whole_exchange=median_of(_differences(anatomy, "one_bucket_seconds", "exchange_off_seconds")),
+        exposed=_beyond_replicas(ranks[0]) if has_replicas else beyond("exchange_on", "exchange_off"),
+        overlap_gain=beyond("one_bucket", "exchange_on"),
+        whole_exchange=beyond("one_bucket", "exchange_off"),
         step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in anatomy.ranks)),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
-        new_threads_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_threads_seconds")),
-        new_replicas_cost=median_of(_differences(anatomy, "new_threads_seconds", "kept_replicas_seconds")),
+        new_threads_cost=beyond("new_threads", "kept_threads"),
+        new_replicas_cost=beyond("new_threads", "kept_replicas"),
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
-        host_step=median_of(slowest.host_seconds.get("step", ())),
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
-        data_path_cost=median_of(_differences(anatomy, "loaded_seconds", "resident_seconds")),
-        host_forward=median_of(slowest.host_seconds.get("forward", ())),
-        host_backward=median_of(slowest.host_seconds.get("backward", ())),
+        data_path_cost=beyond("loaded", "resident"),
         gradients=anatomy.gradients,
         replicate=median_of(anatomy.replicate_seconds),
         different_convolutions=anatomy.different_convolutions,
@@ -139,30 +145,15 @@ def _rank_steps(rank: RankAnatomy) -> RankSteps:
         step=median_of(rank.step_seconds),
         own=median_of([step - wait for step, wait in zip(rank.step_seconds, exchange, strict=False)]),
         phases={name: median_of(rank.phases[name]) for name in PHASES if rank.phases.get(name)},
-        host=median_of(rank.host_seconds.get("step", ())),
+        host={name: median_of(seconds) for name, seconds in rank.host_seconds.items() if seconds},
     )
 
 
-def _exchange_cost(anatomy: Anatomy) -> list[float]:
-    return _differences(anatomy, "exchange_on_seconds", "exchange_off_seconds")
-
-
-def _differences(anatomy: Anatomy, one: str, other: str) -> list[float]:
-    """Pair by pair, a step of one kind less the step of the other kind beside it.
-
-    All ranks start such a step together, so it takes as long as its slowest rank.
-    """
-    pairs = zip(
-        *(_slowest_of_each(getattr(rank, kind) for rank in anatomy.ranks) for kind in (one, other)), strict=False
-    )
-    return [first - second for first, second in pairs]
-
-
-def _beyond_replicas(rank: RankAnatomy) -> list[float]:
-    """DP: per step, what is neither the slowest replica's own work nor work that one device would have as well."""
+def _beyond_replicas(rank: RankAnatomy) -> Median | None:
+    """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
     shared = [rank.phases[name] for name in ALSO_ON_ONE_DEVICE if rank.phases.get(name)]
     parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
-    return [step - sum(others) for step, *others in parts]
+    return median_of([step - sum(others) for step, *others in parts])
 
 
 def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:

@@ -13,8 +13,7 @@ from common.analysis.judging.options_effect import effects, without_default
 from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.judging.row_tables import options_table
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.options_plot import draw_options
-from common.analysis.page.plots import draw_all
+from common.analysis.page.comparison_plots import draw_options, draw_scaling
 from common.records import DdpOptions
 
 SWEEP = [
@@ -187,8 +186,8 @@ def test_micro_batches_and_determinism_are_groups_of_their_own():
 def test_scaling_needs_two_counts_of_devices():
     (one,) = groups_of(make_record(kind="cuda"), make_record("ddp", 1, kind="cuda"))
     (two,) = groups_of(*typical_lab())
-    assert "scaling" not in {plot.name for plot in draw_all(one, WORDS)}
-    assert "scaling" in {plot.name for plot in draw_all(two, WORDS)}
+    assert draw_scaling(one, WORDS) is None
+    assert draw_scaling(two, WORDS) is not None
 
 
 def test_the_console_and_the_page_show_a_sweep(tmp_path, compare):

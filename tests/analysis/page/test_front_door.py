@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 
 import pytest
-from jinja2 import Environment
 
 from analysis.factories import in_rounds, make_environment_record, make_record, typical_lab, write
 from analysis.views import without_marks
-from common.analysis.page import report
-from common.analysis.page.wording import Wording
-from common.analysis.reading.folder import read_folder
 from common.records import Failure
 
 
@@ -108,57 +102,6 @@ def test_a_page_behind_a_link_is_renewed_and_the_link_stays(tmp_path, compare):
         assert compare(folder, "--quiet", "--output-report", str(tmp_path / "link.html")).returncode == 0
     assert (tmp_path / "link.html").is_symlink()
     assert (tmp_path / "elsewhere.html").read_text().startswith("<!doctype html>")
-
-
-def test_a_run_that_we_stumble_over_is_named_and_the_rest_is_compared(tmp_path, monkeypatch):
-    bad = make_record("dp", 2, run_id="bad")
-    found = read_folder(write(tmp_path, *typical_lab(), bad))
-    usual = report.judge
-
-    def stumbling(folder, *more):
-        if any(run.record.run_id == "bad" for run in folder.runs):
-            raise OverflowError("too large")
-        return usual(folder, *more)
-
-    monkeypatch.setattr(report, "judge", stumbling)
-    judgement, figures, _ = report.compose(found, Wording(), with_png=False)
-    page = report.render_page(found, judgement, figures, Wording())
-    (skipped,) = [item for item in found.skipped if item.is_our_fault]
-    assert (skipped.file, "OverflowError: too large" in skipped.reason) == ("bad.json", True)
-    assert "OverflowError: too large" in page
-
-
-def test_a_mistake_that_every_run_meets_is_told_as_it_is(tmp_path, monkeypatch):
-    found = read_folder(write(tmp_path, *typical_lab()))
-
-    def stumbling(*_):
-        raise OverflowError("too large")
-
-    monkeypatch.setattr(report, "judge", stumbling)
-    with pytest.raises(OverflowError, match="too large"):
-        report.compose(found, Wording(), with_png=False)
-
-
-@pytest.mark.parametrize("kept", ["whole", "broken", "nowhere"])
-def test_templates_are_kept_compiled_where_they_can_be(tmp_path, monkeypatch, kept):
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    monkeypatch.setattr(
-        report,
-        "TEMPLATES",
-        shutil.copytree(report.TEMPLATES, tmp_path / "templates", ignore=shutil.ignore_patterns("__pycache__")),
-    )
-    found, kept_in = read_folder(write(tmp_path / "results", *typical_lab())), tmp_path / "templates" / "__pycache__"
-    if kept == "nowhere":
-        kept_in.write_text("in the way")
-    _, _, first = report.compose(found, Wording(), with_png=False)
-    if kept == "broken":
-        for path in kept_in.iterdir():
-            path.write_bytes(path.read_bytes()[:40])
-    compiled, usual = [], Environment.compile
-    monkeypatch.setattr(Environment, "compile", lambda self, *a, **k: (compiled.append(1), usual(self, *a, **k))[1])
-    _, _, again = report.compose(found, Wording(), with_png=False)
-    assert again == first
-    assert bool(compiled) == (kept != "whole")
 
 
 def test_plots_that_cannot_be_written(tmp_path, compare):

@@ -8,8 +8,10 @@ import os
 import pytest
 
 from analysis.factories import make_environment_record, make_record, write
-from common.analysis.reading import folder as records
-from common.analysis.reading.folder import RefusedError, read_folder, read_record
+from common.analysis.reading import folder as folders
+from common.analysis.reading import record_reader
+from common.analysis.reading.folder import read_folder
+from common.analysis.reading.record_reader import RefusedError, read_record
 from common.errors import UsageError
 
 
@@ -131,7 +133,7 @@ def test_a_record_of_50_mb_is_read_and_a_larger_limit_holds(tmp_path, monkeypatc
     write(tmp_path, make_record(steps=1_300_000, epochs=1, run_id="huge"))
     assert (tmp_path / "huge.json").stat().st_size > 50_000_000
     assert len(read_folder(tmp_path).runs) == 1
-    monkeypatch.setattr(records, "MAX_FILE_BYTES", 10_000_000)
+    monkeypatch.setattr(record_reader, "MAX_FILE_BYTES", 10_000_000)
     assert "too large" in reasons(tmp_path)["huge.json"]
 
 
@@ -151,14 +153,14 @@ def test_a_list_full_of_nan_is_refused_at_the_first(tmp_path):
 def test_a_mistake_of_ours_is_not_taken_for_the_files(tmp_path, monkeypatch):
     """Even a ValueError: it names the file, is told apart, and the other files are used."""
     good, bad = make_record(run_id="good"), make_record("ddp", 2, run_id="bad")
-    usual = records.summarise
+    usual = folders.summarise
 
     def broken(name, record):
         if record.run_id == "bad":
             raise ValueError("two things of different lengths")
         return usual(name, record)
 
-    monkeypatch.setattr(records, "summarise", broken)
+    monkeypatch.setattr(folders, "summarise", broken)
     (tmp_path / "foreign.json").write_text("{}")
     found = read_folder(write(tmp_path, good, bad))
     assert [run.record.run_id for run in found.runs] == ["good"]

@@ -1,0 +1,78 @@
+"""Figures of whole campaigns: what a larger batch does, and what each rung of the ladder does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.catching_up import CatchingUp
+from common.analysis.judging.climb import Climb, outcome_of, what
+from common.analysis.page.charts import bar_chart, draw_bars, draw_line, label_end, line_chart, titled
+from common.analysis.page.drawing import CARD, INK, Plot
+from common.analysis.page.wording import Wording
+from common.analysis.statistics.estimates import Estimate
+from common.formats import gib
+from common.records import METHODS, Method
+
+
+def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
+    """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
+    series = found.series
+    speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
+              for method, rows in series.rows.items()}  # fmt: skip
+    ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
+    crossing = found.predicted.batch if found.predicted else None
+    return [
+        _over_batches("batches_throughput", "figure.per_device", "samples/s", speeds, series.batches, words),
+        _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),
+    ]
+
+
+def _over_batches(
+    name: str,
+    unit: str,
+    form: str,
+    lines: Mapping[Method, Mapping[int, Estimate]],
+    batches: list[int],
+    words: Wording,
+    crossing: float | None = None,
+) -> Plot:
+    """A line for each method."""
+    figure, axes = line_chart(words.say("figure.per_device_batch"), words.say(unit))
+    if form == "×":
+        axes.axhline(1, color=INK, linewidth=1)
+    shown = []
+    for method, values in lines.items():
+        label = words.say(f"short.{method}")
+        if values:
+            draw_line(axes, values, method, label)
+        shown += [(f"{label} {batch}:", words.written(form, value.value)) for batch, value in values.items()]
+    if crossing and batches[0] <= crossing <= batches[-1]:
+        label = words.say("figure.predicted_crossing")
+        axes.axvline(crossing, color=METHODS["dp"].colour, linestyle=":", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return titled(words, name, figure, shown)
+
+
+def draw_ladder(found: Climb | None, words: Wording) -> Plot | None:
+    """Throughput of each rung, memory beside it; a rung that was dropped is pale and hatched."""
+    if found is None:
+        return None
+    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in found.ladder.rungs if rung.row]
+    bars: list[tuple[Row, str, str]] = [(found.ladder.first, words.say("ladder.start"), "kept"), *rungs]
+    names = [name if outcome == "kept" else f"{name}\n{words.say(f'rung.{outcome}')}" for _, name, outcome in bars]
+    speeds = [row.throughput for row, *_ in bars]
+    right = 1.25 * max(speed.value for speed in speeds)
+    lines = [name.replace(": ", ":\n", 1) for name in names]
+    figure, axes = bar_chart(lines, words.say("figure.more_is_better"), 1.15 * len(bars), right)
+    kept, dropped = {"facecolor": METHODS["ddp"].colour}, {"facecolor": CARD, "hatch": "////"}
+    looks = [{"edgecolor": METHODS["ddp"].colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
+    draw_bars(axes, speeds, looks)
+    for height, (row, *_) in enumerate(bars):
+        label_end(axes, row.throughput.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")
+    shown = [(name, words.written("samples/s", row.throughput.value)) for row, name, _ in bars]
+    return titled(words, "ladder", figure, shown)

@@ -1,0 +1,131 @@
+"""The kinds of chart that all figures are made of: bars with intervals, stacked bars, lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, TypeVar
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.analysis.comparing.rows import Row
+from common.analysis.page.drawing import CARD, INK, MUTED, Plot
+from common.analysis.page.wording import Wording
+from common.analysis.statistics.estimates import Estimate
+from common.records import METHODS, Method
+
+_Name = TypeVar("_Name", bound=str)
+
+THICKNESS = 0.62
+"""Of a bar; 1 is the distance between two."""
+
+
+def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None = None) -> tuple[Figure, Axes]:
+    """Axes for one horizontal bar a name, from top to bottom, as tall as `rows` bars need.
+
+    The axis below counts `unit` from 0 to `right`; without `right`, it shows what is drawn.
+    """
+    figure, axes = _new_figure(rows)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    if right is not None:
+        axes.set_xlim(0, right)
+    axes.set_xlabel(unit)
+    axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
+    return figure, axes
+
+
+def line_chart(below: str, beside: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
+    """Axes for lines, with their two labels."""
+    figure, axes = _new_figure(5.5)
+    axes.set_xlabel(below)
+    axes.set_ylabel(beside)
+    axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
+    return figure, axes
+
+
+def _new_figure(rows: float) -> tuple[Figure, Axes]:
+    """4.2 in wide: its text is 10 px high on a phone."""
+    figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, rows)), layout="constrained")
+    return figure, figure.subplots()
+
+
+def draw_bars(
+    axes: Axes, estimates: Sequence[Estimate], looks: Iterable[dict], runs: Sequence[Sequence[float]] = ()
+) -> None:
+    """A bar for each estimate, with its interval and a dot for each of its runs."""
+    for height, (estimate, look) in enumerate(zip(estimates, looks, strict=True)):
+        axes.barh(height, estimate.value, THICKNESS, **look)
+    dots = [(value, height + 0.22 * (place % 3 - 1))
+            for height, values in enumerate(runs) for place, value in enumerate(values)]  # fmt: skip
+    if dots:
+        axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
+                  markeredgewidth=0.9)  # fmt: skip
+    draw_intervals(axes, estimates, INK)
+
+
+def draw_intervals(axes: Axes, estimates: Sequence[Estimate], colour: str) -> None:
+    """The interval of each bar that has one."""
+    known = {height: estimate for height, estimate in enumerate(estimates) if estimate.interval}
+    if known:
+        axes.errorbar([one.value for one in known.values()], list(known), xerr=_reach(known.values()), fmt="none",
+                      ecolor=colour, capsize=4, elinewidth=1.4)  # fmt: skip
+
+
+def draw_stack(
+    axes: Axes, parts: Mapping[_Name, Sequence[float]], look_of: Callable[[_Name], dict], thickness: float = THICKNESS
+) -> list[float]:
+    """Parts one after another, each with one length a bar; returns where the bars end."""
+    ends = [0.0] * max(map(len, parts.values()))
+    for name, lengths in parts.items():
+        if any(lengths):
+            axes.barh(range(len(ends)), lengths, thickness, left=ends, **look_of(name))
+        ends = [end + length for end, length in zip(ends, lengths, strict=True)]
+    return ends
+
+
+def draw_line(
+    axes: Axes, points: Mapping[int, Estimate] | Mapping[float, Estimate], method: Method, label: str, **look
+) -> None:
+    """A method's points with their intervals."""
+    values = [point.value for point in points.values()]
+    usual = {"markersize": 5, "capsize": 4, "linewidth": 1.6}
+    look = usual | {"color": METHODS[method].colour, "marker": METHODS[method].marker, "label": label} | look
+    axes.errorbar(list(points), values, yerr=_reach(points.values()), **look)
+
+
+def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
+    """A line across a bar."""
+    axes.plot([value] * 2, [height - 0.42, height + 0.42], line, color=INK, linewidth=1.2)
+
+
+def label_end(axes: Axes, end: float, height: float, text: str, **look) -> None:
+    """A text beside the end of a bar."""
+    axes.annotate(text, (end, height), (4, 0), textcoords="offset points", va="center", color=INK, **look)
+
+
+def _reach(estimates: Iterable[Estimate]) -> list[tuple[float, ...]]:
+    """How far each interval reaches below its estimate, and how far above it."""
+    pairs = ((one.value - one.bounds[0], one.bounds[1] - one.value) for one in estimates)
+    return list(zip(*pairs, strict=True))
+
+
+def hatched(colour: str, is_hatched: bool) -> dict:
+    """How a part looks: hatched where it is what only several devices have."""
+    return {"facecolor": colour, "hatch": "////" if is_hatched else None, "edgecolor": CARD, "linewidth": 0.6}
+
+
+def flagged(words: Wording, row: Row, separator: str = "\n", name: str | None = None) -> str:
+    """A name that says what the row's devices really were, since a figure may travel without its page."""
+    flags = [words.say(f"flag.{flag}") for flag in row.record.world.flags]
+    return separator.join([name or words.text(row.name), *flags])
+
+
+def titled(
+    words: Wording, name: str, figure: Figure, shown: Iterable[tuple[str, str]], kind: str = "", caption: str = "",
+    **values,
+) -> Plot:  # fmt: skip
+    """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `kind`: where
+    title or caption depend on the device."""
+    title, below = words.say(f"figure_title.{name}{kind}"), words.say(f"caption.{caption or name}{kind}", **values)
+    return Plot(name, title, below, figure, alt="; ".join(" ".join(pair) for pair in shown))

@@ -1,0 +1,149 @@
+"""Figures of the reasons: where a step's time goes, and how fast the machine exchanges gradients."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.ticker import NullLocator
+
+from common.analysis.comparing.groups import Group
+from common.analysis.judging.ledger import Ledger
+from common.analysis.page.charts import (
+    bar_chart,
+    draw_mark,
+    draw_stack,
+    flagged,
+    hatched,
+    label_end,
+    line_chart,
+    titled,
+)
+from common.analysis.page.comparison_plots import MAX_BARS
+from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.wording import Wording
+from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
+from common.formats import FORMS
+from common.records import METHODS, AllReduce, PhaseName
+
+ITEM_COLOURS = {
+    "ideal": METHODS["single"].colour,
+    "smaller_batch": PHASE_COLOURS["optimizer"],
+    "slowed": PHASE_COLOURS["optimizer"],
+    "data_path": PHASE_COLOURS["copy"],
+    "new_threads": PHASE_COLOURS["scatter"],
+    "new_replicas": PHASE_COLOURS["replicate"],
+    "copies": PHASE_COLOURS["gather"],
+    "launches": PHASE_COLOURS["loss"],
+    "exchange": PHASE_COLOURS["exchange"],
+    "waits": PHASE_COLOURS["data wait"],
+    "rest": CARD,
+}
+"""In the order of a bar."""
+OF_ONE_DEVICE = ("ideal", "smaller_batch", "slowed")
+MIN_LABELLED = 0.09
+"""A segment below this share of the longest bar has no room for its number; the table has it."""
+LEAST_SEEN = 0.01
+"""Share of the longest step below which a phase is narrower than its own edge."""
+
+
+def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
+    """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
+    not drawn; what lies beyond the measured step, because it is hidden there, is pale."""
+    if not books:
+        return None
+    one, samples = books[0].row.baseline, books[0].row.record.config.global_batch_size
+    scales = [1000 * samples / book.row.record.config.global_batch_size for book in books]
+    alone, ideal = 1000 * one.seconds_per_sample.value * samples, 1000 * books[0].ideal.value
+    totals = [alone, *(book.measured.value * scale for book, scale in zip(books, scales, strict=True))]
+    items = [{item.id: scale * item.seconds for item in book.items} for book, scale in zip(books, scales, strict=True)]
+    parts = {id: [0.0, *(max(0.0, of_book.get(id, 0.0)) for of_book in items)] for id in ITEM_COLOURS}
+    parts["ideal"] = [alone, *(ideal for _ in books)]
+    names = [words.text(one.name), *(flagged(words, book.row) for book in books)]
+    longest = max(totals)
+    unit = words.say("figure.ms_for_samples", samples=samples)
+    figure, axes = bar_chart(names, unit, 1.5 * len(names) + 1.6, 1.12 * longest)
+
+    def look(id: str) -> dict:
+        edge = {"edgecolor": MUTED} if id == "rest" else {}
+        return {"label": words.say(f"ledger_item.{id}"), **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE), **edge}
+
+    ends = draw_stack(axes, parts, look, thickness=0.5)
+    for height, (total, end) in enumerate(zip(totals, ends, strict=True)):
+        if height and items[height - 1].get("hidden"):
+            axes.barh(height, end - total, 0.5, left=total, color=CARD, alpha=0.65)
+        label_end(axes, max(total, end), height, _number(total), weight="bold")
+        if height:
+            draw_mark(axes, total, height)
+            left = 0.0
+            for length in (lengths[height] for lengths in parts.values()):
+                if length > MIN_LABELLED * longest:
+                    place = (left + length / 2, height - 0.3)
+                    axes.text(*place, _number(length), ha="center", va="bottom", color=INK)
+                left += length
+    axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
+    figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
+    shown = zip(names, (FORMS["ms"](total / 1000) for total in totals), strict=True)
+    caption = "ledger_hidden" if any("hidden" in of_book for of_book in items) else "ledger"
+    return titled(words, "ledger", figure, shown, caption=caption, samples=samples)
+
+
+def _number(milliseconds: float) -> str:
+    return FORMS["ms"](milliseconds / 1000).number
+
+
+def draw_steps(group: Group, words: Wording) -> Plot | None:
+    """One stacked bar for each row that was taken apart: the phases of its slowest rank, in the order of a step."""
+    rows = [row for row in group.main_rows if row.anatomy][:MAX_BARS]
+    if not rows:
+        return None
+    ranks = [row.anatomy.slowest for row in rows]
+    steps = [1000 * rank.step.value for rank in ranks]
+    parts = {name: [1000 * rank.phases[name].value if name in rank.phases else 0.0 for rank in ranks]
+             for name in PHASES}  # fmt: skip
+    longest = max(steps)
+    names, unit = [flagged(words, row) for row in rows], words.say("figure.ms_a_step")
+    figure, axes = bar_chart(names, unit, 1.1 * len(rows) + 1.6, 1.2 * longest)
+
+    def look(name: PhaseName) -> dict:
+        is_seen = max(parts[name]) > LEAST_SEEN * longest
+        label = words.say(f"phase.{name}") if is_seen else None
+        return {"label": label, **hatched(PHASE_COLOURS[name], name in BETWEEN_DEVICES)}
+
+    ends = draw_stack(axes, parts, look)
+    for height, (step, end) in enumerate(zip(steps, ends, strict=True)):
+        draw_mark(axes, step, height)
+        label_end(axes, max(step, end), height, _number(step))
+    figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
+    shown = [(words.text(row.name), FORMS["ms"](step / 1000)) for row, step in zip(rows, steps, strict=True)]
+    return titled(words, "steps", figure, shown)
+
+
+def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
+    """Bandwidth against message size, both logarithmic; sizes with a wrong sum have no speed."""
+    times = [time for time in curve.times if time.seconds] if curve else []
+    if not times:
+        return None
+    figure, axes = line_chart(words.say("figure.message"), words.say("figure.bandwidth"), grid="both")
+    sizes = [time.bytes / 2**20 for time in times]
+    lines = [("bus", PHASE_COLOURS["exchange"], "-", [time.bus_bandwidth_bytes_per_second / 1e9 for time in times])]
+    if curve.ranks > 2:  # with two ranks both are the same
+        speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
+        lines.append(("algorithm", METHODS["single"].colour, "--", speeds))
+    for kind, colour, line, speeds in lines:
+        axes.loglog(sizes, speeds, line, color=colour, marker=".", markersize=7, linewidth=1.6,
+                    label=words.say(f"figure.{kind}_bandwidth"))  # fmt: skip
+    _whole_decades(axes.xaxis, sizes)
+    _whole_decades(axes.yaxis, [speed for *_, speeds in lines for speed in speeds])
+    axes.legend()
+    shown = [(FORMS["B"](time.bytes), FORMS["B/s"](time.bus_bandwidth_bytes_per_second))
+             for time in (times[0], times[-1])]  # fmt: skip
+    caption = "all_reduce_of_two" if curve.ranks == 2 else "all_reduce"
+    return titled(words, "all_reduce", figure, shown, caption=caption, ranks=curve.ranks, backend=curve.backend)
+
+
+def _whole_decades(axis, values: list[float]) -> None:
+    """From one power of ten to another, labelled in plain digits, however little the values differ."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    axis.set_view_interval(10.0**low, 10.0 ** max(high, low + 1), ignore=True)
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
