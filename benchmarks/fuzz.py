@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line.options import training_parser
 from common.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -136,9 +136,7 @@ def damage(record: Any, choose: random.Random) -> None:
 def senseless_line(choose: random.Random) -> str:
     """A command line of 02, 03 or 04, as far as its parser reads it."""
     method = choose.choice(["single", "dp", "ddp"])
-    parser = training_parser(method, "", "")
-    if method == "ddp":
-        add_ddp_options(parser)
+    parser = training_parser(method)
     flags = sorted({flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"})
     words: list[str] = []
     for _ in range(choose.randint(1, 5)):

@@ -14,15 +14,13 @@ from typing import Literal, NamedTuple
 from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
-from common.command_line.own_host import startable
+from common.command_line.host_checks import startable
 from common.records import (
     METHODS,
     DdpOptions,
     DeviceKind,
     Environment,
     Method,
-    flag_of,
-    flag_words,
     has_option,
     settings_of,
 )
@@ -97,9 +95,9 @@ def _each_method(here: Environment) -> list[tuple[Method, str]]:
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
     """DDP's default options, then each one that is on or off the other way round, then each compression."""
     switched = [
-        " ".join(["", *flag_words(flag_of(name, declared), not default)])
-        for name, declared in settings_of(DdpOptions).items()
-        if isinstance(default := DdpOptions.model_fields[name].default, bool)
+        " ".join(["", *declared.words(not declared.usual)])
+        for declared in settings_of(DdpOptions).values()
+        if isinstance(declared.usual, bool)
         and (here.gpus or not declared.needs_gpus)
         and (declared.since is None or has_option(here.torch, declared.since))
     ]

@@ -8,8 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from common.command_line.own_host import startable
-from common.records import METHODS, Environment, Launch, Record, World, refused_with_replicas
+from common.command_line.host_checks import startable
+from common.records import METHODS, Environment, Launch, Record, World, unusual_settings
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
@@ -36,16 +36,17 @@ def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
     own = METHODS[record.method]
     later = (method for method in METHODS.values() if method.step > own.step)
-    refused = refused_with_replicas(record.config)
+    refused = any(one.declared.not_with_replicas for one in unusual_settings(record.config))
     following = next((method for method in later if not (refused and method.has_replicas)), None)
     if following is None:
-        given = _given("--results-dir", "--lang")
+        given, _ = _read("--results-dir", "--lang")
         arguments = ["--results-dir", given["results_dir"] or "results", "--generate-plots"]
         arguments += ["--lang", given["lang"]] if given["lang"] else []
         return f"python {shlex.join(['05_performance_comparison.py', *arguments])}"
     per_device = record.config.per_device_batch_size
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
-    arguments = _without(sys.argv[1:], "--batch-size", "--gpus", "--threads", "--accumulation-steps", *run_specific)
+    _, arguments = _read("--batch-size", "--gpus", "--threads", "--accumulation-steps", *run_specific)
+    arguments = [argument for argument in arguments if argument != "--auto-accumulate"]  # it has done its work
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]
     devices = record.world.devices if own.is_parallel else default_count(record.environment)
@@ -58,18 +59,10 @@ def default_count(environment: Environment) -> int:
     return len(environment.gpus) or min(environment.alike_cores, 4)
 
 
-def _given(*names: str) -> dict[str, str | None]:
-    """The values of these options on the command line."""
+def _read(*names: str) -> tuple[dict[str, str | None], list[str]]:
+    """The values of these options on the command line, and its other arguments."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
         parser.add_argument(name)
-    return vars(parser.parse_known_args(sys.argv[1:])[0])
-
-
-def _without(arguments: list[str], *names: str) -> list[str]:
-    """The command-line arguments without these options and their values."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in names:
-        parser.add_argument(name)
-    parser.add_argument("--auto-accumulate", action="store_true")  # it has done its work
-    return parser.parse_known_args(arguments)[1]
+    given, others = parser.parse_known_args(sys.argv[1:])
+    return vars(given), others

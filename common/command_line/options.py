@@ -1,14 +1,42 @@
-"""What the command line of 02, 03 or 04 asked for, as plain typed data. Imports no torch."""
+"""The command line of 02, 03 and 04: its flags, as their settings are declared, and what was asked for by them.
+
+Imports no torch: `--help` answers at once.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
-from common.records import DdpOptions, Method, setting
-from common.sentences import Language
+from common.command_line.host_checks import warn_of_variables
+from common.command_line.parser import (
+    Parser,
+    count,
+    nonnegative_float,
+    otherwise,
+    positive_float,
+    positive_int,
+    refuse_several_processes,
+)
+from common.records import METHODS, DdpOptions, Method, RunConfig, Setting, setting, settings_of
+from common.sentences import Language, Sentences, language_of
+
+GROUPS = {
+    "work": "what is trained",
+    "practice": "training practice (docs/practice.md)",
+    "measurement": "how it is measured",
+    "ddp": "DistributedDataParallel (docs/practice.md)",
+}
+"""The parts of `--help`."""
+_measurement = partial(setting, group="measurement")
 
 
 class TrainingOptions(BaseModel):
@@ -27,44 +55,130 @@ class TrainingOptions(BaseModel):
     threads: Literal["new", "kept"] = "new"
     """Of DataParallel's forward passes; step 03 alone has this flag."""
 
-    batch_size: int = setting(64, gt=0, group="work", metavar="SAMPLES", after="model", help="{batch_size}")
+    batch_size: int = setting(64, "{batch_size}", gt=0, group="work", metavar="SAMPLES", after="model")
     """Samples in one optimizer step of one process: the global batch in 02 and 03, that of one rank in 04."""
     amp: bool = setting(
-        False, either="precision", after="precision", help="short for --precision fp16 on GPUs, bf16 on CPU cores"
+        False, "short for --precision fp16 on GPUs, bf16 on CPU cores", either="precision", after="precision"
     )
     auto_accumulate: bool = setting(
-        False, after="accumulation_steps", help="out of memory: start anew with more --accumulation-steps"
+        False, "out of memory: start anew with more --accumulation-steps", after="accumulation_steps"
     )
-    checkpoint_dir: Path | None = setting(None, metavar="DIR", help="write checkpoints there", otherwise="none")
+    checkpoint_dir: Path | None = setting(None, "write checkpoints there", otherwise="none", metavar="DIR")
     checkpoint_every: int | None = setting(
-        None, gt=0, metavar="STEPS", help="besides the one after each epoch", otherwise="only that one"
+        None, "besides the one after each epoch", otherwise="only that one", gt=0, metavar="STEPS"
     )
     """Optimizer steps."""
     resume: str | None = setting(
         None,
-        metavar="FILE",
-        help="go on from this checkpoint; auto: from the newest in --checkpoint-dir",
+        "go on from this checkpoint; auto: from the newest in --checkpoint-dir",
         otherwise="start anew",
+        metavar="FILE",
     )
-    """A checkpoint, or `auto` for the newest in `checkpoint_dir`."""
-    tensorboard: Path | None = setting(None, metavar="DIR", help="write logs for TensorBoard there", otherwise="none")
+    tensorboard: Path | None = setting(None, "write logs for TensorBoard there", otherwise="none", metavar="DIR")
 
-    device: Literal["auto", "cuda", "cpu"] = setting(
-        "auto", group="measurement", help="auto: GPUs, or CPU cores where there are none"
-    )
-    anatomy_steps: int | None = setting(
-        None, group="measurement", metavar="N", help="steps taken apart", on_gpus=20, on_cores=6
-    )
-    trace: bool = setting(False, group="measurement", help="also write a trace of a few steps, for Perfetto")
-    results_dir: Path = setting(Path("results"), group="measurement", metavar="DIR", help="where the record goes")
-    lang: Language | None = setting(
-        None, group="measurement", help="language of what is printed", otherwise="the locale's"
-    )
-    """Of what is printed; records know nothing of it."""
-    quiet: bool = setting(False, group="measurement", help="print errors only")
+    device: Literal["auto", "cuda", "cpu"] = _measurement("auto", "auto: GPUs, or CPU cores where there are none")
+    anatomy_steps: int | None = _measurement(None, "steps taken apart", on_gpus=20, on_cores=6, metavar="N")
+    trace: bool = _measurement(False, "also write a trace of a few steps, for Perfetto")
+    results_dir: Path = _measurement(Path("results"), "where the record goes", metavar="DIR")
+    lang: Language | None = _measurement(None, "language of what is printed", otherwise="the locale's")
+    quiet: bool = _measurement(False, "print errors only")
 
     @property
     def data_dir(self) -> Path | None:
         """The image tree."""
         folder = self.settings.get("data_dir")
         return Path(folder) if folder else None
+
+
+class TrainingParser(Parser):
+    """The parser of 02, 03 or 04."""
+
+    def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
+        """The command line (or `arguments`) as options. Raises `UsageError`."""
+        given = vars(self.parse_args(arguments))
+        has_ranks = METHODS[given["method"]].launcher == "torchrun"
+        if not has_ranks:
+            refuse_several_processes()
+        if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
+            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=has_ranks)
+        ddp = DdpOptions(**_taken(given, DdpOptions)) if given["method"] == "ddp" else None
+        return TrainingOptions(settings=_taken(given, RunConfig), ddp=ddp, **given)
+
+
+def _taken(given: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    return {name: given.pop(name) for name in settings_of(model) if name in given}
+
+
+def training_parser(method: Method, description: str = "") -> TrainingParser:
+    """The parser of a method's script."""
+    parser, how = TrainingParser(description=description), METHODS[method]
+    parser.set_defaults(method=method)
+    if how.launcher == "torchrun":
+        _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
+    elif how.has_replicas:
+        _add_flags(parser, "global batch: samples per optimizer step, over all devices")
+        parser.add_argument("--gpus", metavar="0,1,…", help="devices by number" + otherwise("all"))
+        said = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
+        parser.add_argument("--threads", choices=["new", "kept"], default="new", help=said)
+    else:
+        _add_flags(parser, "samples per optimizer step, all on one device")
+    return parser
+
+
+def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
+    """All flags, in the order of their groups, of those that exclude each other, and of the declarations."""
+    models: list[type[BaseModel]] = [RunConfig, TrainingOptions, *more]
+    declared = {name: one for model in models for name, one in settings_of(model).items() if one.help}
+    fields = {name: field for model in models for name, field in model.model_fields.items()}
+    names: list[str] = []
+    for name, one in declared.items():
+        names.insert(names.index(one.after) + 1 if one.after else len(names), name)
+    exclusive = list(dict.fromkeys(declared[name].either for name in names if declared[name].either))
+    for key, title in GROUPS.items():
+        of_group = [name for name in names if declared[name].group == key]
+        if not of_group:
+            continue
+        group = parser.add_argument_group(title)
+        for either in exclusive:
+            alternatives = [name for name in of_group if declared[name].either == either]
+            holder = group.add_mutually_exclusive_group() if alternatives else group
+            for name in alternatives:
+                _add_flag(holder, name, fields[name], declared[name], batch_size)
+        for name in of_group:
+            if not declared[name].either:
+                _add_flag(group, name, fields[name], declared[name], batch_size)
+
+
+def _add_flag(
+    group: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, batch_size: str
+) -> None:
+    default = declared.typed if field.is_required() else field.default
+    text, unsaid = declared.help.format(batch_size=batch_size), declared.otherwise
+    if declared.on_gpus is not None:
+        unsaid += f"{'; ' if unsaid else ''}{declared.on_gpus} on GPUs, {declared.on_cores} on CPU cores"
+    how: dict[str, Any]
+    if declared.sets:
+        how, default, unsaid = {"action": "store_const", "const": declared.sets}, None, "False"
+    elif field.annotation is bool:
+        how = {"action": argparse.BooleanOptionalAction if declared.has_no else "store_true"}
+    else:
+        how = {"metavar": declared.metavar, **_read_as(field)}
+    text += otherwise(unsaid) if unsaid else ""
+    group.add_argument(f"--{declared.flag}", dest=name, default=default, help=text, **how)
+
+
+def _read_as(field: FieldInfo) -> dict[str, Any]:
+    """How argparse reads a value of a field's type."""
+    kind: Any = field.annotation
+    if NoneType in get_args(kind):
+        kind = next(one for one in get_args(kind) if one is not NoneType)
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind)}
+    is_positive = any(getattr(limit, "gt", None) == 0 or getattr(limit, "ge", None) == 1 for limit in field.metadata)
+    readers: dict[type, Callable[[str], Any]] = {
+        int: positive_int if is_positive else count,
+        float: positive_float if is_positive else nonnegative_float,
+        Path: Path,
+        str: str,
+    }
+    return {"type": readers[kind]}

@@ -12,15 +12,13 @@ from common.records import (
     METHODS,
     DdpOptions,
     DeviceKind,
+    Method,
     Precision,
     RunConfig,
     World,
-    flag_of,
     has_option,
-    refused_with_replicas,
     settings_of,
-    unusual_flags,
-    usual_values,
+    unusual_settings,
 )
 
 AMP: dict[DeviceKind, Precision] = {"cuda": "fp16", "cpu": "bf16"}
@@ -56,7 +54,7 @@ def resolve(
     """
     global_batch = options.batch_size * world.processes
     known = {
-        "num_classes": found.classes if found else usual_values(RunConfig)["num_classes"],
+        "num_classes": found.classes if found else settings_of(RunConfig)["num_classes"].usual,
         "precision": AMP[world.device_kind] if options.amp else precision,
         "learning_rate": 0.1 * global_batch / 256,
         "loader_workers": loader_workers,
@@ -130,10 +128,7 @@ def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> 
 
 
 def _check_options(options: TrainingOptions, config: RunConfig, world: World) -> None:
-    if METHODS[options.method].has_replicas:
-        for flag, reason in refused_with_replicas(config).items():
-            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
-    _check_declared(config, world)
+    _check_declared(config, options.method, world)
     if config.compile_mode != "default" and not config.compile:
         raise UsageError(f"--compile-mode {config.compile_mode} needs --compile: add it")
     if config.fused_optimizer and config.precision == "fp16":
@@ -150,15 +145,16 @@ def _check_options(options: TrainingOptions, config: RunConfig, world: World) ->
         raise UsageError("--resume auto needs --checkpoint-dir DIR, where it looks for the newest checkpoint")
     if config.ddp:
         _check_ddp(config.ddp, config, world)
+        _check_declared(config.ddp, options.method, world)
 
 
-def _check_declared(settings: RunConfig | DdpOptions, world: World) -> None:
-    """What declarations say of devices and versions of torch that refuse a setting."""
-    here, flags = version("torch"), unusual_flags(settings)
-    for name, declared in settings_of(type(settings)).items():
-        flag = flag_of(name, declared)
-        if flag not in flags:
-            continue
+def _check_declared(settings: RunConfig | DdpOptions, method: Method, world: World) -> None:
+    """What declarations say of methods, devices and versions of torch that refuse a setting."""
+    here = version("torch")
+    for declared, _ in unusual_settings(settings):
+        flag, reason = declared.flag, declared.not_with_replicas
+        if reason and METHODS[method].has_replicas:
+            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
         if declared.needs_gpus and world.device_kind == "cpu":
             raise UsageError(f"--{flag} needs GPUs: {declared.needs_gpus}; leave it out")
         if declared.since and not has_option(here, declared.since):
@@ -180,14 +176,14 @@ def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
         )
-    _check_declared(ddp, world)
 
 
 def _check_exchange(ddp: DdpOptions, compiled: bool) -> None:
     """The exchanges that are built by hand have nothing that torch's options could change."""
     if ddp.exchange == "ddp":
         return
-    changed = [f"--{flag}" for flag in unusual_flags(ddp) if flag not in ("exchange", "sync-bn")]
+    flags = [f"--{one.declared.flag}" for one in unusual_settings(ddp)]
+    changed = [flag for flag in flags if flag not in ("--exchange", "--sync-bn")]
     if compiled:
         changed.append("--compile")
     if changed:

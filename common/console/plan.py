@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.records import METHODS, Resumed, RunConfig, World, unusual_flags
+from common.records import METHODS, Resumed, RunConfig, World, unusual_settings
 from common.sentences import Sentences
 
 
@@ -46,12 +46,13 @@ def show_plan(
 
 def practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
-    elsewhere = ("num-classes", "accumulation-steps")  # in rows of their own
-    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in elsewhere}
+    in_other_rows = ("num-classes", "accumulation-steps")
+    unusual = [one for one in unusual_settings(config) if one.declared.flag not in in_other_rows]
     if config.ddp:
-        unusual |= unusual_flags(config.ddp)
+        unusual += unusual_settings(config.ddp)
     return [
-        flag + ("" if value is True else " off" if value is False else f" {value}") for flag, value in unusual.items()
+        one.declared.flag + ("" if one.value is True else " off" if one.value is False else f" {one.value}")
+        for one in unusual
     ]
 
 

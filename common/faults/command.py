@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 from time import monotonic
 
-from common.command_line.own_host import LOOPBACK, name_is_found
+from common.command_line.host_checks import LOOPBACK, name_is_found
 from common.faults.acts import MARK, Act, Processes
 
 PATIENCE_SECONDS = 5.0

@@ -17,9 +17,8 @@ from pydantic import TypeAdapter
 
 from common.faults import preparations
 from common.faults.acts import ACTS, Act
-from common.records import FaultName, FaultNeed
+from common.records import FAULTS_TABLE, FaultName, FaultNeed
 
-DECLARATIONS = Path(__file__).with_name("faults.toml")
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
 
 
@@ -53,7 +52,7 @@ class Fault:
 @cache
 def all_faults() -> dict[str, Fault]:
     """Every fault of `faults.toml`, by its id, in the order in which they are caused."""
-    tables = tomllib.loads(DECLARATIONS.read_text(encoding="utf-8"))
+    tables = tomllib.loads(FAULTS_TABLE.read_text(encoding="utf-8"))
     parts = {"core": str(min(getattr(os, "sched_getaffinity", lambda pid: [0])(0)))}
     for name, text in tables.pop("parts").items():
         parts[name] = text.format_map(parts)

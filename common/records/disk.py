@@ -23,9 +23,10 @@ from pydantic_core import PydanticSerializationError
 
 from common.errors import UsageError
 from common.formats import printable
+from common.records.environment_record import EnvironmentRecord
 from common.records.fault_record import FaultRecord
 from common.records.files import read_regular, write_whole
-from common.records.record import EnvironmentRecord, Record
+from common.records.record import Record
 
 AnyRecord = Record | EnvironmentRecord | FaultRecord
 PART = re.compile(

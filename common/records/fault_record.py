@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
 
-from common.records.values import SCHEMA_VERSION, Count, Part, Seconds, Texts
+from pydantic import AfterValidator
 
-FaultName = Literal[
-    "without_torchrun",
-    "torchrun_of_one_process",
-    "wrong_master_address",
-    "world_sizes_disagree",
-    "port_in_use",
-    "batchnorm_one_sample",
-    "out_of_memory",
-    "dp_out_of_memory",
-    "set_epoch_forgotten",
-    "no_sync_left_out",
-    "no_sync_misplaced",
-    "sum_not_mean",
-    "rate_not_scaled",
-    "unused_parameters",
-    "skipped_collective",
-    "uneven_batches",
-    "validation_on_rank_0",
-    "endless_loader",
-    "corrupted_image",
-    "empty_class",
-    "slow_loader",
-    "nan_loss",
-    "other_checkpoint",
-    "half_checkpoint",
-    "hostile_checkpoint",
-    "disk_full",
-    "rank_killed",
-    "rank_stopped",
-    "loader_worker_killed",
-    "slow_rank",
-    "slow_link",
-    "busy_neighbour",
-    "shm_too_small",
-    "two_ranks_one_gpu",
-    "no_peer_access",
-]
-"""Every fault that `common/faults/` knows. Its title and its cure are sentences of the page, `fault.<name>.title`."""
+from common.records.values import SCHEMA_VERSION, Count, RecordModel, Seconds, Texts
+
+FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
+
+
+@cache
+def fault_names() -> tuple[str, ...]:
+    """Every fault of the table, in the order in which they are caused. Title and cure of each are sentences of the
+    page, `fault.<name>.title`."""
+    return tuple(name for name in tomllib.loads(FAULTS_TABLE.read_text(encoding="utf-8")) if name != "parts")
+
+
+def _is_known(name: str) -> str:
+    if name not in fault_names():
+        raise ValueError("no fault of this lab")
+    return name
+
+
+FaultName = Annotated[str, AfterValidator(_is_known)]
 FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control", "prlimit"]
 """What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
 
 
-class FaultRecord(Part):
+class FaultRecord(RecordModel):
     """One fault, caused on purpose: what it looked like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"

@@ -1,8 +1,9 @@
-"""Where a run took place."""
+"""Where a run took place: the host with an anonymous identity of its machine, and the devices taken together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Literal
 
 from common.records.values import (
@@ -10,19 +11,24 @@ from common.records.values import (
     Bytes,
     Count,
     DeviceKind,
-    Many,
-    Part,
+    FailFastList,
     PositiveCount,
     PositiveSeconds,
+    RecordModel,
     Seconds,
     Whole,
 )
 
 JOINED = " + "
 """Between the models of unlike devices."""
+SALT = "DataParallel lab, which machine: "
+"""So that a hash of this lab can be compared with no other list of hashes."""
+DIGITS = 12
+BY_NAME = "by-name-"
+"""Begins an identity that rests on the host's name."""
 
 
-class Gpu(Part):
+class Gpu(RecordModel):
     """One GPU as driver and torch describe it; None where NVML or torch cannot tell."""
 
     index: Count
@@ -37,7 +43,7 @@ class Gpu(Part):
     """Active NVLink links of this GPU."""
 
 
-class CoreKind(Part):
+class CoreKind(RecordModel):
     """Cores of one kind, on a machine that has several: P- and E-cores, big and little ones."""
 
     name: str
@@ -46,7 +52,7 @@ class CoreKind(Part):
     physical_cores: PositiveCount | None = None
 
 
-class Environment(Part):
+class Environment(RecordModel):
     """Software and hardware of one host."""
 
     hostname: str
@@ -70,7 +76,7 @@ class Environment(Part):
     """Cores that this process may run on, or keep busy within its quota."""
     physical_cores: PositiveCount | None = None
     """Different cores among them: two hardware threads of one share its arithmetic."""
-    core_kinds: Many[CoreKind] = []
+    core_kinds: FailFastList[CoreKind] = []
     """The fastest first; nothing where all cores are alike, and in older records."""
     cpu_quota: PositiveSeconds | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
@@ -78,7 +84,7 @@ class Environment(Part):
     """Of the host, or what the control group allows of it."""
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
-    gpus: Many[Gpu] = []
+    gpus: FailFastList[Gpu] = []
     variables: str = ""
     """Environment variables that change speed (`steering_variables`), as they were set; nothing in older records."""
 
@@ -93,12 +99,40 @@ class Environment(Part):
         return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
 
 
+def machine_of_gpus(uuids: Iterable[str]) -> str:
+    """A machine's identity by all of its GPUs, in whatever order."""
+    return _hash("gpus", *sorted(uuids))
+
+
+def machine_of_host(id: str, cpu_model: str) -> str:
+    """A machine's identity by an id of the system, and by its CPU: copies of one virtual machine may have one id."""
+    return _hash("host", id, cpu_model)
+
+
+def machine_of(environment: Environment) -> str:
+    """The identity that a record has. Of an older one that has none, the same is computed by the UUIDs of its GPUs;
+    without these by its name, processor and GPU models, and begins with `BY_NAME`."""
+    if environment.machine:
+        return environment.machine
+    uuids = [gpu.uuid for gpu in environment.gpus]
+    if uuids and all(uuids):
+        return machine_of_gpus(filter(None, uuids))
+    names = (gpu.name for gpu in environment.gpus)
+    return BY_NAME + _hash(
+        "name", environment.hostname, environment.cpu_model, str(environment.cpu_cores), *sorted(names)
+    )
+
+
+def _hash(*parts: str) -> str:
+    return sha256((SALT + "\n".join(parts)).encode(errors="surrogatepass")).hexdigest()[:DIGITS]
+
+
 def joint_model(names: Iterable[str]) -> str:
     """One name for all devices: that of their model, or `NVIDIA A + NVIDIA B` where models differ, device 0's first."""
     return JOINED.join(dict.fromkeys(names))
 
 
-class World(Part):
+class World(RecordModel):
     """The devices of a run taken together."""
 
     device_kind: DeviceKind
@@ -146,7 +180,7 @@ class World(Part):
         return len(self.models) > 1
 
 
-class Requirement(Part):
+class Requirement(RecordModel):
     """One thing that the lab needs of the machine."""
 
     name: str

@@ -11,17 +11,17 @@ from common.records.values import (
     Bytes,
     Checksum,
     Count,
+    FailFastList,
     FiniteFloat,
-    Many,
-    Part,
     PositiveCount,
+    RecordModel,
     Seconds,
     Times,
     Whole,
 )
 
 
-class DeviceMemory(Part):
+class DeviceMemory(RecordModel):
     """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
 
     peak_allocated_bytes: Bytes | None = None
@@ -32,7 +32,7 @@ class DeviceMemory(Part):
     """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
 
 
-class GpuHealth(Part):
+class GpuHealth(RecordModel):
     """NVML readings of one GPU, about one a second during the measured epochs."""
 
     samples: PositiveCount
@@ -40,13 +40,13 @@ class GpuHealth(Part):
     sm_clock_mhz_median: Count | None = None
     sm_clock_mhz_max: Count | None = None
     temperature_celsius_max: Whole | None = None
-    throttle_reasons: Many[str] = []
+    throttle_reasons: FailFastList[str] = []
     """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
     other_processes: Count | None = None
     """Processes on the GPU that do not belong to this run, the most seen at once."""
 
 
-class DeviceUse(Part):
+class DeviceUse(RecordModel):
     """One device of a run. A device on which several replicas ran is listed once for each of them."""
 
     host: str
@@ -63,7 +63,7 @@ class DeviceUse(Part):
     """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""
 
 
-class StaticMemory(Part):
+class StaticMemory(RecordModel):
     """Bytes that one replica holds whatever the batch, computed from the tensors themselves."""
 
     parameters: Count
@@ -74,7 +74,7 @@ class StaticMemory(Part):
     optimizer_state_bytes: Bytes
 
 
-class Validation(Part):
+class Validation(RecordModel):
     """One pass over the validation images, each counted once."""
 
     samples: PositiveCount
@@ -86,7 +86,7 @@ class Validation(Part):
     seconds: Seconds
 
 
-class Epoch(Part):
+class Epoch(RecordModel):
     """One measured epoch, all ranks together; of an epoch that a resumed run began in its middle, the rest."""
 
     epoch: PositiveCount
@@ -102,7 +102,7 @@ class Epoch(Part):
     validation: Validation | None = None
 
 
-class RankTrace(Part):
+class RankTrace(RecordModel):
     """Raw times of one process, over all measured epochs in order: epoch e has `Record.epochs[e].steps` entries."""
 
     rank: Count
@@ -111,30 +111,30 @@ class RankTrace(Part):
     """From the end of a step to the end of the next; the first of an epoch starts when all ranks start together."""
     data_wait_seconds: Times
     """The part of each step in which the host waited for the loader."""
-    host_epoch_seconds: Many[Seconds]
+    host_epoch_seconds: FailFastList[Seconds]
     """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
-    core_wait_seconds: Many[Seconds] = []
+    core_wait_seconds: FailFastList[Seconds] = []
     """The part of each epoch in which this rank's main thread could have run, but others had the cores; nothing where
     the system does not count it, and in older records."""
-    throttled_periods: Many[Count] = []
+    throttled_periods: FailFastList[Count] = []
     """In each epoch, the periods (0.1 s as a rule) in which the CPU quota of the control group had stopped the run;
     nothing where there is no quota."""
-    steal_seconds: Many[Seconds] = []
+    steal_seconds: FailFastList[Seconds] = []
     """In each epoch, CPU time that this rank's cores, all together, wanted and that a virtual machine's host gave to
     others; nothing where the system does not count it, and in older records."""
-    busy_core_seconds: Many[Seconds] = []
+    busy_core_seconds: FailFastList[Seconds] = []
     """In each epoch, CPU time in which those cores worked, for whomever; with stolen time, all that they wanted."""
-    samples: Many[Count]
+    samples: FailFastList[Count]
     """Samples that this rank consumed, per epoch."""
     loader_start_seconds: Seconds | None = None
     """What a loader that starts anew takes until its first batch is there, measured once after the epochs: what a plain
     `DataLoader` costs at the start of each epoch. In none of the step times, if `Record.loader_runs_on`."""
-    checksums: Many[Checksum]
+    checksums: FailFastList[Checksum]
     """Per epoch, the sum of a 64-bit hash of every index consumed, modulo 2**64: it does not depend on order, and sums
     over ranks must give `Epoch.expected_checksum`."""
 
 
-class Parity(Part):
+class Parity(RecordModel):
     """Gradient of the parallel model against one device's gradient of the same samples."""
 
     outcome: Literal["passed", "failed", "not applicable"]
@@ -156,7 +156,7 @@ class Parity(Part):
         return self
 
 
-class Resumed(Part):
+class Resumed(RecordModel):
     """The checkpoint that a run went on from."""
 
     file: str
@@ -164,11 +164,11 @@ class Resumed(Part):
     """The first epoch of this run."""
     steps_done: Count
     """Steps of that epoch that lie before the checkpoint."""
-    skipped: Many[str] = []
+    skipped: FailFastList[str] = []
     """Newer checkpoints that could not be read."""
 
 
-class Launch(Part):
+class Launch(RecordModel):
     """The place of a run in a campaign: launches in rounds, each round in an order that is drawn anew."""
 
     campaign: str
@@ -186,7 +186,7 @@ class Launch(Part):
 FailureKind = Literal["out_of_memory", "interrupted", "communication", "hang", "exception", "unfinished"]
 
 
-class Failure(Part):
+class Failure(RecordModel):
     """Why a run did not complete."""
 
     kind: FailureKind

@@ -1,4 +1,4 @@
-"""The two kinds of record: one file each."""
+"""The record of a run, and the numbers that follow from its raw times, one function each."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.host import Environment, Requirement, World, joint_model
+from common.records.host import Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
-from common.records.probe_results import Probes
 from common.records.settings import RunConfig
 from common.records.step_phases import Anatomy
-from common.records.values import SCHEMA_VERSION, Bytes, Count, FlopKind, Many, Part, Texts
+from common.records.values import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
 
 
-class Record(Part):
+class Record(RecordModel):
     """One launch of 02, 03 or 04: one JSON file."""
 
     kind: Literal["run"] = "run"
@@ -33,7 +32,7 @@ class Record(Part):
     config: RunConfig
     environment: Environment
     world: World
-    devices: Many[DeviceUse]
+    devices: FailFastList[DeviceUse]
     static_memory: StaticMemory | None = None
     flops_per_sample: Count | None = None
     """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
@@ -50,8 +49,8 @@ class Record(Part):
     epoch, and the first step of an epoch contains their start."""
     unreadable_files: Texts = []
     """Images that could not be decoded; the next readable one took the place of each."""
-    epochs: Many[Epoch] = []
-    ranks: Many[RankTrace] = []
+    epochs: FailFastList[Epoch] = []
+    ranks: FailFastList[RankTrace] = []
     anatomy: Anatomy | None = None
 
     @property
@@ -114,39 +113,55 @@ class Record(Part):
         return self
 
 
-class EnvironmentRecord(Part):
-    """What step 01 writes."""
+def step_seconds(record: Record) -> list[float]:
+    """Seconds of every measured step of the whole run, in order.
 
-    kind: Literal["environment"] = "environment"
-    schema_version: Literal[1] = SCHEMA_VERSION
-    run_id: str
-    command: str
-    started_at: str
-    environment: Environment
-    peer_access: Many[Many[bool]] = []
-    """[i][j]: GPU i can read GPU j's memory directly."""
-    shared_memory_bytes: Bytes | None = None
-    open_files_limit: Count | None = None
-    own_name_found: bool | None = None
-    """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
-    slowing_variables: list[str] | None = None
-    """Of `environment.variables` and those of the transport, the ones that spoil what is measured."""
-    loopback_up: bool | None = None
-    """Whether its processes reach each other at 127.0.0.1."""
-    rendezvous_port_free: bool | None = None
-    backends: Many[str] = []
-    driver_gpus: Many[str] = []
-    """Names of all GPUs that the driver knows, whether torch can use them or not."""
-    gpu_processes: Many[Count | None] = []
-    """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
-    cuda_visible_devices: str | None = None
-    """The variable CUDA_VISIBLE_DEVICES, which hides GPUs from torch."""
-    cuda_error: str | None = None
-    """Why torch, built for CUDA, cannot use the driver's GPUs."""
-    torchvision_error: str | None = None
-    """Why torchvision cannot be imported."""
-    disk_free_bytes: Bytes | None = None
-    """Room in the results folder."""
-    requirements: Many[Requirement] = []
-    probes: Probes | None = None
-    """What the parts can do; None where it was not measured."""
+    A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
+    together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
+    latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
+    """
+    steps: list[float] = []
+    for part in record.epoch_slices:
+        ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
+        ends = [max(ends) for ends in ends_of_ranks]
+        steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
+    return steps
+
+
+def epoch_seconds(record: Record) -> list[float]:
+    """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
+    return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
+
+
+def is_steady(record: Record) -> list[bool]:
+    """Of every measured step, whether it counts for speeds.
+
+    In older records the loader started anew with each epoch, and the first step of an epoch waited for that: as long
+    whatever the epoch's length, so that in a short one it says more of the length than of the method. It is left out
+    where its epoch has others.
+    """
+    return [
+        record.loader_runs_on or position > 0 or epoch.steps == 1
+        for epoch in record.epochs
+        for position in range(epoch.steps)
+    ]
+
+
+def steady_step_seconds(record: Record) -> list[float]:
+    """Seconds of the steps that count for speeds, in order."""
+    return [seconds for seconds, counts in zip(step_seconds(record), is_steady(record), strict=True) if counts]
+
+
+def steady_samples(record: Record) -> int:
+    """Samples of the steps that count for speeds: a first step has a whole global batch, whatever the last one has."""
+    left_out = is_steady(record).count(False) * record.config.global_batch_size
+    return sum(epoch.samples for epoch in record.epochs) - left_out
+
+
+def throughput(record: Record) -> float | None:
+    """Samples per second in steady state: Σ samples / Σ seconds of the steps that count.
+
+    None before the first epoch has ended, and where the record's samples cannot be.
+    """
+    seconds, samples = sum(steady_step_seconds(record)), steady_samples(record)
+    return samples / seconds if seconds > 0 and samples > 0 else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
@@ -22,7 +23,7 @@ class Setting:
     group: Literal["work", "practice", "measurement", "ddp"] = "practice"
     """The part of `--help`."""
     flag: str = ""
-    """Its name without the dashes."""
+    """Its name without the dashes, where it is not the field's."""
     metavar: str | None = None
     typed: object = None
     """The flag's default where the field has none: a record leaves nothing open."""
@@ -50,8 +51,8 @@ class Setting:
     """Whether it is a switch of `make ladder`."""
     fact: str = ""
     """Its name in the tables, where it is not the field's."""
-    usual: object = None
-    """What a title leaves out, where the field has no default."""
+    usual: object = PydanticUndefined
+    """What a title leaves out: the field's default, if it has one."""
     not_with_replicas: str = ""
     """Why methods of one process with several replicas refuse it."""
     needs_gpus: str = ""
@@ -59,50 +60,49 @@ class Setting:
     since: tuple[int, int] | None = None
     """The first version of torch that has it."""
 
+    def words(self, value: Any) -> list[str]:
+        """The flag as it is typed for a value, `--flag`, `--no-flag`, `--flag value`; of `settings_of`'s alone."""
+        if isinstance(value, bool):
+            return [f"--{self.flag}" if value else f"--no-{self.flag}"]
+        return [f"--{self.flag}", f"{value:g}" if isinstance(value, float) else str(value)]
 
-def setting(default: Any = PydanticUndefined, *, gt: float | None = None, **declared: Any) -> Any:
-    """A field of a model with the declaration of a setting: `setting(False, help="…")`."""
-    return Field(default, gt=gt, json_schema_extra={"setting": Setting(**declared)})  # type: ignore[dict-item]
+
+class UnusualSetting(NamedTuple):
+    """A setting that has another value than most runs have."""
+
+    declared: Setting
+    value: Any
+    """True for a flag without a value."""
+
+    @property
+    def words(self) -> list[str]:
+        """The flag as it is typed."""
+        return self.declared.words(self.value)
 
 
+def setting(default: Any = PydanticUndefined, help: str = "", gt: float | None = None, **declared: Any) -> Any:
+    """A field of a model with the declaration of a setting: `setting(False, "what --help says of it")`."""
+    extra: Any = {"setting": Setting(**{"usual": default, **declared}, help=help)}
+    return Field(default, gt=gt, json_schema_extra=extra)
+
+
+@cache
 def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
-    """The settings that a model declares, by field."""
-    extras = {name: field.json_schema_extra for name, field in model.model_fields.items()}
-    return {name: extra["setting"] for name, extra in extras.items() if isinstance(extra, dict)}  # type: ignore[misc]
-
-
-def usual_values(model: type[BaseModel]) -> dict[str, Any]:
-    """By field, what a setting mostly is; the model and its image size, say, are nothing mostly."""
+    """The settings that a model declares, by field; flags and facts are called as their fields where they have no other
+    name."""
+    extras: dict[str, Any] = {name: field.json_schema_extra for name, field in model.model_fields.items()}
+    declared: dict[str, Setting] = {name: extra["setting"] for name, extra in extras.items() if extra}
     return {
-        name: declared.usual if model.model_fields[name].is_required() else model.model_fields[name].default
-        for name, declared in settings_of(model).items()
-        if declared.usual is not None or not model.model_fields[name].is_required()
+        name: replace(one, flag=one.flag or name.replace("_", "-"), fact=one.fact or name)
+        for name, one in declared.items()
     }
 
 
-def flag_of(name: str, declared: Setting) -> str:
-    """The flag of a field, without its dashes."""
-    return declared.flag or name.replace("_", "-")
-
-
-def unusual_flags(settings: BaseModel) -> dict[str, Any]:
-    """What is not usual among the settings that runs may differ in: the value by the flag."""
-    usual = usual_values(type(settings))
-    return {
-        flag_of(name, declared): True if value == declared.sets else value
-        for name, declared in settings_of(type(settings)).items()
-        if declared.help and not declared.exempt and name in usual and (value := getattr(settings, name)) != usual[name]
-    }
-
-
-def refused_with_replicas(settings: BaseModel) -> dict[str, str]:
-    """Those of `unusual_flags` that do not go with a method of several replicas, and why."""
-    declared = {flag_of(name, one): one for name, one in settings_of(type(settings)).items()}
-    return {flag: reason for flag in unusual_flags(settings) if (reason := declared[flag].not_with_replicas)}
-
-
-def flag_words(flag: str, value: Any) -> list[str]:
-    """A flag as it is typed: `--flag`, `--no-flag`, `--flag value`."""
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", f"{value:g}" if isinstance(value, float) else str(value)]
+def unusual_settings(settings: BaseModel) -> list[UnusualSetting]:
+    """What is not usual among the flags of a model that runs may differ in."""
+    values = [(one, getattr(settings, name)) for name, one in settings_of(type(settings)).items()]
+    return [
+        UnusualSetting(one, value == one.sets or value)
+        for one, value in values
+        if one.help and not one.exempt and one.usual not in (value, PydanticUndefined)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from common.records.values import Bytes, Count, Many, Part, PositiveCount, Seconds, Times
+from common.records.values import Bytes, Count, FailFastList, PositiveCount, RecordModel, Seconds, Times
 
 PhaseName = Literal[
     "data wait",
@@ -25,7 +25,7 @@ PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
 
 
-class RankAnatomy(Part):
+class RankAnatomy(RecordModel):
     """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
 
     rank: Count
@@ -42,7 +42,7 @@ class RankAnatomy(Part):
     """GPUs: seconds a step in short runs of steps, fed by the loader; each right before one of `resident_seconds`."""
     resident_seconds: Times = []
     """GPUs: the same of steps whose batch lies on the device already."""
-    replica_seconds: Many[Times] = []
+    replica_seconds: FailFastList[Times] = []
     """DataParallel: per replica, its own forward and backward."""
     communication_seconds: Times = []
     """DDP, by torch's own clock: from the start of the first all-reduce of a step to the end of the last. One entry
@@ -66,7 +66,7 @@ class RankAnatomy(Part):
     """DataParallel: new threads, but replicas that are kept. Their weights are stale: of use for their time alone."""
 
 
-class Gradients(Part):
+class Gradients(RecordModel):
     """One device: when each gradient of a step is complete, for whoever asks what an exchange would find to do.
 
     One entry a parameter in every list, in the order of completion. With a hook on every parameter a backward pass may
@@ -80,11 +80,11 @@ class Gradients(Part):
     """Median of those backward passes."""
 
 
-class Anatomy(Part):
+class Anatomy(RecordModel):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
     steps: PositiveCount
-    ranks: Many[RankAnatomy] = []
+    ranks: FailFastList[RankAnatomy] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
@@ -93,7 +93,7 @@ class Anatomy(Part):
     """The host's time to make one replica of the model, as DataParallel makes one for each device in each step."""
     different_convolutions: Count | None = None
     """In a forward pass, by shape: what a new thread has to plan anew."""
-    bucket_bytes: Many[Bytes] = []
+    bucket_bytes: FailFastList[Bytes] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""
     """Why something is missing."""

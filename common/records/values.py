@@ -32,16 +32,16 @@ Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=MAX_FINITE, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(ge=-MAX_FINITE, le=MAX_FINITE, allow_inf_nan=False)]
-Many = Annotated[list[_Item], FailFast()]
+FailFastList = Annotated[list[_Item], FailFast()]
 """A list that is refused at its first wrong item: a report of a million of them would fill the memory."""
-Times = Many[Seconds]
+Times = FailFastList[Seconds]
 """One entry a step."""
 Texts = Annotated[list[str], FailFast(), Field(max_length=MAX_TEXTS)]
 """Names of files, say."""
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
-class Part(BaseModel):
+class RecordModel(BaseModel):
     """Base of every piece of a record. An unknown key is an error: it means another schema."""
 
     model_config = ConfigDict(extra="forbid")

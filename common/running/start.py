@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from common.command_line.flags import add_ddp_options, training_parser
-from common.command_line.options import TrainingOptions
+from common.command_line.options import TrainingOptions, training_parser
 from common.command_line.parser import start
 from common.machine.workers import prepare_workers
 from common.records import Method
-
-BATCH_SIZE: dict[Method, str] = {
-    "single": "samples per optimizer step, all on one device",
-    "dp": "global batch: samples per optimizer step, over all devices",
-    "ddp": "samples per optimizer step and process, that is per device",
-}
 
 
 def start_training(train: Callable[[TrainingOptions], None], method: Method, description: str) -> NoReturn:
     """Read the command line and call a script's `train` with it; exits with 2 and one line where it makes no sense."""
 
     def main() -> None:
-        parser = training_parser(method, description, BATCH_SIZE[method])
-        if method == "dp":
-            parser.add_argument("--gpus", metavar="0,1,…", help="devices by number (default: all)%(default).0s")
-            said = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
-            parser.add_argument("--threads", choices=["new", "kept"], default="new", help=said)
-        if method == "ddp":
-            add_ddp_options(parser)
-        options = parser.read()
+        options = training_parser(method, description).read()
         if options.threads == "kept":
             options = options.model_copy(update={"method": "dp_kept_threads"})
         prepare_workers()

@@ -21,7 +21,7 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from common.command_line.own_host import check_interfaces
+from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
 from common.machine.meeting import settle_devices

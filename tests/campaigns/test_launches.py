@@ -16,8 +16,8 @@ from common.campaigns.campaign import CAMPAIGNS, Overrides
 from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.campaigns.runner import rehearsed
-from common.command_line import own_host
-from common.command_line.flags import add_ddp_options, training_parser
+from common.command_line import host_checks
+from common.command_line.options import training_parser
 from common.records import Environment
 
 GPU = {"index": 0, "name": "GPU"}
@@ -34,12 +34,7 @@ def parsed(command: str):
     words = shlex.split(command)
     (position,) = (index for index, word in enumerate(words) if word.endswith(".py"))
     method = {"02": "single", "03": "dp", "04": "ddp"}[words[position][:2]]
-    parser = training_parser(method, "", "")
-    if method == "dp":
-        parser.add_argument("--gpus")
-    if method == "ddp":
-        add_ddp_options(parser)
-    return parser.parse_args(words[position + 1 :])
+    return training_parser(method).parse_args(words[position + 1 :])
 
 
 def test_the_lab_on_two_cores():
@@ -130,7 +125,7 @@ def test_every_command_of_an_adaptive_campaign_is_one_that_its_script_takes(name
 @pytest.mark.parametrize("name", ALL)
 def test_every_launch_under_torchrun_works_where_the_host_does_not_find_itself(name, monkeypatch):
     """So that an adaptive campaign knows its own runs again: their records have the command as it was started."""
-    monkeypatch.setattr(own_host, "name_is_found", lambda: False)
+    monkeypatch.setattr(host_checks, "name_is_found", lambda: False)
     here = machine()
     campaign = ALL[name]
     if name in CAMPAIGNS:

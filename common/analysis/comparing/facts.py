@@ -13,11 +13,9 @@ from common.records import (
     Record,
     RunConfig,
     Setting,
-    flag_words,
     machine_of,
     settings_of,
-    unusual_flags,
-    usual_values,
+    unusual_settings,
 )
 
 Scaling = Literal["weak", "strong"]
@@ -33,9 +31,10 @@ SETTINGS = {name: one for name, one in settings_of(RunConfig).items() if not one
 
 def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
     """The facts of some settings, in the order of their declarations."""
-    return tuple(one.fact or name for name, one in SETTINGS.items() if chosen(one))
+    return tuple(one.fact for one in SETTINGS.values() if chosen(one))
 
 
+# In the order of the tables' columns; what is new comes after what was there.
 _OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
 _OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
 _OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
@@ -47,8 +46,7 @@ OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "pytho
                "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS, "variables", "interpreter_lock",
                "backend_class", "cpu_quota", "campaign", OPTIONS)  # fmt: skip
 """All facts of `other_facts`, whether a run has them or not."""
-USUAL = {SETTINGS[name].fact or name: value for name, value in usual_values(RunConfig).items() if name in SETTINGS}
-USUAL |= {"transport": "", "variables": ""}
+USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "variables": ""}
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
 
@@ -90,7 +88,7 @@ def other_facts(record: Record) -> Facts:
 def _settings(record: Record) -> dict[str, Any]:
     """Every setting that runs may differ in, by its fact."""
     config = record.config
-    return {one.fact or name: getattr(config, name) for name, one in SETTINGS.items()} | {
+    return {one.fact: getattr(config, name) for name, one in SETTINGS.items()} | {
         "loader_workers_per_device": _whole(config.loader_workers / record.world.devices),
         # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
         "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
@@ -119,8 +117,7 @@ POOL_KEY = ("method", "devices", "processes", "global_batch_size", "per_device_b
 
 def ddp_flags(options: DdpOptions | None) -> str:
     """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is."""
-    unusual = unusual_flags(options or DdpOptions())
-    return " ".join(word for flag, value in unusual.items() for word in flag_words(flag, value))
+    return " ".join(word for one in unusual_settings(options or DdpOptions()) for word in one.words)
 
 
 def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts]) -> T | None:

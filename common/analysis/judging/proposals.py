@@ -10,10 +10,8 @@ from common.records import (
     EnvironmentRecord,
     Method,
     Record,
-    flag_words,
     machine_of,
-    refused_with_replicas,
-    unusual_flags,
+    unusual_settings,
 )
 
 
@@ -51,15 +49,14 @@ def training_command(
         "--image-size": config.image_size,
         "--precision": config.precision,
     }
-    refused = refused_with_replicas(config) if has_replicas else {}
-    unusual = {flag: value for flag, value in unusual_flags(config).items() if flag not in refused}
-    sizes |= {f"--{flag}": value for flag, value in unusual.items() if not isinstance(value, bool)}
+    unusual = [one for one in unusual_settings(config) if not (has_replicas and one.declared.not_with_replicas)]
+    sizes |= {f"--{one.declared.flag}": one.value for one in unusual if not isinstance(one.value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
     words = [str(part) for pair in sizes.items() for part in pair]
-    words += [word for flag, value in unusual.items() if isinstance(value, bool) for word in flag_words(flag, value)]
+    words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only
     return METHODS[method].command(shlex.join(words), devices, gpus, own_address(record, checks))

@@ -6,7 +6,6 @@ import traceback
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,7 +13,7 @@ from pydantic import BaseModel
 from common.analysis.reading.record_reader import RefusedError, read_fault, read_record
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import EnvironmentRecord, FaultName, FaultRecord, Probes, Record
+from common.records import EnvironmentRecord, FaultRecord, Probes, Record, fault_names
 
 
 @dataclass(frozen=True)
@@ -133,4 +132,4 @@ def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
             skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", str(error)))
     records.sort(key=lambda record: (record.missing is None, record.started_at))
     newest = {record.fault: record for record in records}
-    return [newest[name] for name in get_args(FaultName) if name in newest]
+    return [newest[name] for name in fault_names() if name in newest]

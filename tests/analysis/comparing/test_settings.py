@@ -17,7 +17,7 @@ from analysis.factories import make_record
 from analysis.views import tables_of
 from common.analysis.comparing.groups import configurations
 from common.campaigns.ladder import SWITCHES
-from common.records import DdpOptions, RunConfig, flag_of, settings_of
+from common.records import DdpOptions, RunConfig, settings_of
 
 BATCHES = {"global_batch_size", "per_device_batch_size"}
 """They are no settings of their own: they follow from --batch-size and the devices."""
@@ -52,8 +52,7 @@ def test_every_field_is_declared_as_a_setting():
 
 def test_the_ladder_tries_what_is_declared_as_its_switches():
     tried = {flag.split()[0] for flags in SWITCHES.values() for flag in flags if flag}
-    declared = settings_of(RunConfig).items()
-    assert tried == {f"--{flag_of(name, one)}" for name, one in declared if one.in_ladder}
+    assert tried == {f"--{one.flag}" for one in settings_of(RunConfig).values() if one.in_ladder}
 
 
 def test_a_switch_that_is_only_declared_is_flag_key_group_and_command(tmp_path):

@@ -1,4 +1,4 @@
-"""What the parts of a machine can do, as step 01 measures it."""
+"""What step 01 writes: what the machine has, what it lacks, and what its parts can do."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.values import Backend, Count, Many, Part, PositiveCount, PositiveSeconds, Precision, Seconds
+from common.records.host import Environment, Requirement
+from common.records.values import (
+    SCHEMA_VERSION,
+    Backend,
+    Bytes,
+    Count,
+    FailFastList,
+    PositiveCount,
+    PositiveSeconds,
+    Precision,
+    RecordModel,
+    Seconds,
+)
 
 ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches", "together"]
 
 
-class MatmulRate(Part):
+class MatmulRate(RecordModel):
     """The fastest square matrix product of one device model in one precision."""
 
     device_model: str
@@ -28,7 +40,7 @@ class MatmulRate(Part):
         return 2 * self.size**3 / self.seconds
 
 
-class MemoryRate(Part):
+class MemoryRate(RecordModel):
     """A copy within the memory of one device, far larger than its caches."""
 
     device_model: str
@@ -43,7 +55,7 @@ class MemoryRate(Part):
         return 2 * self.bytes / self.seconds
 
 
-class Copy(Part):
+class Copy(RecordModel):
     """A copy to a GPU: from the host's pinned memory, or from another GPU."""
 
     source: Count | None
@@ -59,7 +71,7 @@ class Copy(Part):
         return self.bytes / self.seconds if self.seconds else None
 
 
-class AllReduceTime(Part):
+class AllReduceTime(RecordModel):
     """All ranks sum one message of float32 numbers."""
 
     bytes: PositiveCount
@@ -83,15 +95,15 @@ class AllReduceTime(Part):
         return algorithm_bandwidth and algorithm_bandwidth * 2 * (self.ranks - 1) / self.ranks
 
 
-class AllReduce(Part):
+class AllReduce(RecordModel):
     """The exchange of step 04 between the devices of one host, from small messages to large ones."""
 
     backend: Backend
     ranks: Annotated[int, Field(ge=2)]
     """One per device."""
-    times: Many[AllReduceTime]
+    times: FailFastList[AllReduceTime]
     """By size, smallest first."""
-    left_out_bytes: Many[PositiveCount] = []
+    left_out_bytes: FailFastList[PositiveCount] = []
     """Sizes for which no time was left."""
 
 
@@ -99,7 +111,7 @@ CLEARLY_FASTER = 0.8
 """Share of a time below which another one is no chance any more: medians of seven chunks differ by a few percent."""
 
 
-class LaunchTimes(Part):
+class LaunchTimes(RecordModel):
     """What the host needs to start small work on a device; the device's own time is not in it."""
 
     workers: Annotated[int, Field(ge=2)]
@@ -127,7 +139,7 @@ class LaunchTimes(Part):
         return max(self.alone_seconds, self.processes_seconds) < CLEARLY_FASTER * self.threads_seconds
 
 
-class Together(Part):
+class Together(RecordModel):
     """The same training-like work on one device by itself, and on all at once, without any exchange."""
 
     workers: Annotated[int, Field(ge=2)]
@@ -143,14 +155,14 @@ class Together(Part):
         return self.together_seconds / self.alone_seconds
 
 
-class Probes(Part):
+class Probes(RecordModel):
     """What step 01 measured. A probe that is missing here is named in `not_applicable` or in `failed`."""
 
     seconds: Seconds
     """How long it all took."""
-    matmul: Many[MatmulRate] = []
-    memory: Many[MemoryRate] = []
-    copies: Many[Copy] = []
+    matmul: FailFastList[MatmulRate] = []
+    memory: FailFastList[MemoryRate] = []
+    copies: FailFastList[Copy] = []
     all_reduce: AllReduce | None = None
     launches: LaunchTimes | None = None
     together: Together | None = None
@@ -163,3 +175,41 @@ class Probes(Part):
     def device_models(self) -> set[str]:
         """Those that some rate was measured of."""
         return {rate.device_model for rate in self.matmul} | {rate.device_model for rate in self.memory}
+
+
+class EnvironmentRecord(RecordModel):
+    """What step 01 writes."""
+
+    kind: Literal["environment"] = "environment"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    command: str
+    started_at: str
+    environment: Environment
+    peer_access: FailFastList[FailFastList[bool]] = []
+    """[i][j]: GPU i can read GPU j's memory directly."""
+    shared_memory_bytes: Bytes | None = None
+    open_files_limit: Count | None = None
+    own_name_found: bool | None = None
+    """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
+    slowing_variables: list[str] | None = None
+    """Of `environment.variables` and those of the transport, the ones that spoil what is measured."""
+    loopback_up: bool | None = None
+    """Whether its processes reach each other at 127.0.0.1."""
+    rendezvous_port_free: bool | None = None
+    backends: FailFastList[str] = []
+    driver_gpus: FailFastList[str] = []
+    """Names of all GPUs that the driver knows, whether torch can use them or not."""
+    gpu_processes: FailFastList[Count | None] = []
+    """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
+    cuda_visible_devices: str | None = None
+    """The variable CUDA_VISIBLE_DEVICES, which hides GPUs from torch."""
+    cuda_error: str | None = None
+    """Why torch, built for CUDA, cannot use the driver's GPUs."""
+    torchvision_error: str | None = None
+    """Why torchvision cannot be imported."""
+    disk_free_bytes: Bytes | None = None
+    """Room in the results folder."""
+    requirements: FailFastList[Requirement] = []
+    probes: Probes | None = None
+    """What the parts can do; None where it was not measured."""
