@@ -37,6 +37,7 @@ def parsed(command: str):
     parser = training_parser(method, "", "")
     if method == "dp":
         parser.add_argument("--gpus")
+        parser.add_argument("--threads", choices=["new", "kept"])
     if method == "ddp":
         add_ddp_options(parser)
     return parser.parse_args(words[position + 1 :])
