@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from common.examining.timed_steps import timed_step
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import RankAnatomy
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
@@ -18,7 +18,12 @@ from common.training.training import Training
 
 
 def price_threads_and_replicas(
-    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    rounds: int,
+    found: RankAnatomy,
+    progress: Callable,
 ) -> None:
     """DP: whole steps as they are, in kept threads, from one thread, and with kept replicas, in turn.
 
@@ -38,10 +43,10 @@ def price_threads_and_replicas(
         del kinds["new_threads"]
         kinds["kept_threads"] = nullcontext
     for kind in kinds.values():  # what the first step of its kind must settle
-        timed_step(training, place, batches, kind())
+        timed_step(training, devices, batches, kind())
     for _ in range(rounds):
         for name, kind in kinds.items():
-            getattr(found, f"{name}_seconds").append(timed_step(training, place, batches, kind()))
+            getattr(found, f"{name}_seconds").append(timed_step(training, devices, batches, kind()))
             progress()
 
 

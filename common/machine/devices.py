@@ -24,7 +24,7 @@ give_cores_back()
 
 
 @dataclass(frozen=True)
-class Place:
+class LocalDevices:
     """The devices of this process, and its rank among all processes of the run."""
 
     kind: DeviceKind
@@ -36,7 +36,7 @@ class Place:
     """What the devices are called beside those of the host's other ranks, each of which may see its own as number 0."""
 
     @property
-    def first(self) -> torch.device:
+    def device(self) -> torch.device:
         """The device that holds the model and receives the batch."""
         return self.torch_devices[0]
 
@@ -52,12 +52,12 @@ class Place:
                 torch.cuda.synchronize(index)
 
 
-def one_device(requested: str) -> Place:
+def one_device(requested: str) -> LocalDevices:
     """The first GPU, or one CPU core."""
     return _place(_kind(requested), (0,))
 
 
-def listed_devices(requested: str, gpus: str | None) -> Place:
+def listed_devices(requested: str, gpus: str | None) -> LocalDevices:
     """The devices of one process by number (`"0,1,2,3"`), or all there are, of CPU cores those of the fastest kind.
 
     A GPU may be listed twice: its replicas then share it. Cores are counted off, 0,1,2,…, and may be more than there
@@ -79,7 +79,7 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
     return _place(kind, indices, emulated=kind == "cpu")
 
 
-def rank_device(requested: str, local_rank: int) -> Place:
+def rank_device(requested: str, local_rank: int) -> LocalDevices:
     """The device of rank `local_rank` of this host. Ranks beyond the last GPU share the GPUs, over gloo.
 
     What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
@@ -145,7 +145,9 @@ def _kind(requested: str) -> DeviceKind:
     return "cuda" if requested != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _place(kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here: int = 1, **world: Any) -> Place:
+def _place(
+    kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here: int = 1, **world: Any
+) -> LocalDevices:
     """`world`: what the devices of this process do not show."""
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
@@ -168,7 +170,7 @@ def _place(kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here
         "shared": kind == "cuda" and len(set(indices)) < len(indices),
         "oversubscribed": kind == "cpu" and replicas > cpu_cores(),
     } | world
-    return Place(kind=kind, indices=indices, world=World(**world), rank=rank, numbers=list(indices))
+    return LocalDevices(kind=kind, indices=indices, world=World(**world), rank=rank, numbers=list(indices))
 
 
 def _transport() -> str:

@@ -68,7 +68,7 @@ def measure_all_reduce(
 def _rank_times(
     rank: int, ranks: int, backend: Backend, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
 ) -> list[AllReduceTime]:
-    device = probed_device(rank).first
+    device = probed_device(rank).device
     dist.init_process_group(
         backend,
         store=dist.FileStore(str(Path(folder) / "store"), ranks),

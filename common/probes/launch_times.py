@@ -59,8 +59,8 @@ def _in_threads(workers: int) -> float:
 
 def _launch_seconds(number: int, start: Callable[[], object] = lambda: None) -> float:
     """Seconds of one launch of an addition of eight numbers; `start` is called when everything is warm."""
-    place = probed_device(number)
-    small = torch.zeros(8, device=place.first)
+    devices = probed_device(number)
+    small = torch.zeros(8, device=devices.device)
     chunks = []
     for chunk in range(1 + CHUNKS):
         if chunk == 1:
@@ -69,13 +69,13 @@ def _launch_seconds(number: int, start: Callable[[], object] = lambda: None) -> 
         for _ in range(LAUNCHES):
             small.add_(1)
         chunks.append((perf_counter() - began) / LAUNCHES)
-        place.synchronize()
+        devices.synchronize()
     return median(chunks[1:])
 
 
 def _convolution_seconds() -> tuple[float, float]:
     """Seconds to launch a convolution in a thread that has launched it before, and in a new thread."""
-    device = probed_device(0).first
+    device = probed_device(0).device
     images, weights = torch.zeros(1, 16, 14, 14, device=device), torch.zeros(16, 16, 3, 3, device=device)
 
     def launch() -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
 
 Threads = Literal["new", "kept"]
@@ -89,7 +89,7 @@ class EmulatedKeptThreads(EmulatedDataParallel):
         return self.kept_threads
 
 
-def own_data_parallel(model: nn.Module, devices: Place, threads: Threads) -> nn.DataParallel:
+def own_data_parallel(model: nn.Module, devices: LocalDevices, threads: Threads) -> nn.DataParallel:
     """DataParallel where torch's class does not do: on CPU cores, and with threads that are kept."""
     if devices.kind == "cuda":
         return KeptThreadsDataParallel(model, devices.indices)

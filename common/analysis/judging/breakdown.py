@@ -38,7 +38,7 @@ class Breakdown:
     measured: Estimate
     """Seconds of a step in the measured epochs."""
     items: tuple[Item, ...]
-    """They add up to measured − ideal; the last one is what no experiment explains, or what DP hides of its prices."""
+    """They add up to measured − ideal; the last one is what no experiment explains, or what DP hides of its costs."""
 
     @property
     def lost(self) -> float:

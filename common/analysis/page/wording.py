@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.analysis.comparing.facts import Facts
 from common.analysis.comparing.rows import RowName
-from common.content import Message, message
+from common.content import Message
 from common.records import METHODS
 from common.sentences import Sentences
 
@@ -22,14 +21,6 @@ class Wording(Sentences):
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")
         return super().text(thing)
-
-    def fact(self, name: str, value: Any) -> tuple[str, str]:
-        """A fact's name and its value."""
-        return self.say(f"fact.{name}"), self.text(message(f"fact_value.{name}", value=value))
-
-    def facts(self, known: Facts) -> list[tuple[str, str]]:
-        """Names and values of several."""
-        return [self.fact(name, value) for name, value in known.items()]
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
