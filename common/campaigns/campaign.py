@@ -31,6 +31,8 @@ REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
     "--output-report comparison_report.html"
 )
+PUBLISHED = [name for name, method in METHODS.items() if not method.flags]
+"""Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 
 COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
@@ -84,7 +86,7 @@ class Sizes:
 
 def _each_step(here: Environment) -> list[tuple[Method, str]]:
     """Step 02, 03 and 04 as they are published."""
-    return [(name, "") for name, method in METHODS.items() if not method.flags]
+    return [(method, "") for method in PUBLISHED]
 
 
 def _each_method(here: Environment) -> list[tuple[Method, str]]:
