@@ -1,6 +1,6 @@
 """Step 02: train on one device.
 
-The baseline of the next two steps: the same model, data, step and clock, on one GPU, or one CPU core without any.
+The baseline of the next two steps: the same model, data, step and clock, on one GPU, or on one CPU core.
 
     python 02_baseline_single_gpu.py --model resnet50 --batch-size 64 --epochs 5
 """
@@ -8,7 +8,7 @@ The baseline of the next two steps: the same model, data, step and clock, on one
 import sys
 from contextlib import nullcontext
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # `python -I` and PYTHONSAFEPATH leave this folder out
 
 from common.command_line.options import TrainingOptions
 from common.running.start import start_training
@@ -34,18 +34,19 @@ def train(options: TrainingOptions) -> None:
         loader = create_loader(dataset, sampler, config, devices)
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
+        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)
-        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
             for micro_batches in run.timed(loader):  # a step is timed from here to here
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)
+        run.profile(training)  # extra steps, timed part by part
 
 
 def train_step(training, micro_batches, phase=lambda name: None):
-    """One optimizer step; returns the loss of each micro-batch, on the device: reading it here would stop the GPU.
+    """One optimizer step; returns each micro-batch's loss, on the device: reading it here would make the host wait.
 
     There is one micro-batch, or, with --accumulation-steps, several equal ones whose gradients add up.
     `phase` is called as each part of the step begins, for callers that time it.
@@ -54,7 +55,7 @@ def train_step(training, micro_batches, phase=lambda name: None):
     losses = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else training.no_sync():  # DDP averages gradients with the last one alone
+        with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
             images = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)

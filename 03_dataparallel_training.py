@@ -1,7 +1,7 @@
 """Step 03: train on several devices with DataParallel.
 
 One process. Every step it splits the batch, copies the model to all devices, runs them in threads, gathers the outputs
-on device 0 and reduces the gradients there. Beside the list of devices, one statement is new: the model is wrapped.
+on device 0 and reduces the gradients there. Beside the list of devices, one thing is new: the model is wrapped.
 
     python 03_dataparallel_training.py --model resnet50 --batch-size 256 --epochs 5 --gpus 0,1,2,3
 """
@@ -9,7 +9,7 @@ on device 0 and reduces the gradients there. Beside the list of devices, one sta
 import sys
 from contextlib import nullcontext
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # `python -I` and PYTHONSAFEPATH leave this folder out
 
 from common.command_line.options import TrainingOptions
 from common.running.start import start_training
@@ -42,18 +42,19 @@ def train(options: TrainingOptions) -> None:
         loader = create_loader(dataset, sampler, config, devices)
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
+        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)
-        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
             for micro_batches in run.timed(loader):  # a step is timed from here to here
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)
+        run.profile(training)  # extra steps, timed part by part
 
 
 def train_step(training, micro_batches, phase=lambda name: None):
-    """One optimizer step; returns the loss of each micro-batch, on the device: reading it here would stop the GPU.
+    """One optimizer step; returns each micro-batch's loss, on the device: reading it here would make the host wait.
 
     There is one micro-batch, or, with --accumulation-steps, several equal ones whose gradients add up.
     `phase` is called as each part of the step begins, for callers that time it.
@@ -62,7 +63,7 @@ def train_step(training, micro_batches, phase=lambda name: None):
     losses = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else training.no_sync():  # DDP averages gradients with the last one alone
+        with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
             images = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)

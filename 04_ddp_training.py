@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import nullcontext
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out
+sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # `python -I` and PYTHONSAFEPATH leave this folder out
 
 from common.command_line.options import TrainingOptions
 from common.running.start import start_training
@@ -27,7 +27,7 @@ def train(options: TrainingOptions) -> None:
     from common.machine.devices import rank_device
     from common.running.life import recording
     from common.training.data import create_dataset, create_loader
-    from common.training.distributed import ddp_kwargs, meeting_point, register_comm_hook
+    from common.training.distributed import ddp_kwargs, register_comm_hook, rendezvous
     from common.training.models import create_model
     from common.training.optimizer import create_optimizer
     from common.training.training import Training
@@ -36,13 +36,13 @@ def train(options: TrainingOptions) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    meeting = meeting_point(devices, options.ddp.timeout_seconds)
-    dist.init_process_group(devices.world.backend, **meeting)  # NCCL among GPUs, gloo among CPU cores
+    # NCCL; gloo on CPU cores, and where ranks share a GPU.
+    dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
     with recording(options, devices) as run:
         config = run.config
         model = create_model(config, devices)
         model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, devices))
-        register_comm_hook(model, config.ddp.comm_hook)
+        register_comm_hook(model, config.ddp.comm_hook)  # compresses gradients, if asked to
 
         dataset = create_dataset(config)
         sampler = DistributedSampler(
@@ -51,19 +51,20 @@ def train(options: TrainingOptions) -> None:
         loader = create_loader(dataset, sampler, config, devices)
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
+        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)
-        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
             for micro_batches in run.timed(loader):  # a step is timed from here to here
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)
+        run.profile(training)  # extra steps, timed part by part
     dist.destroy_process_group()
 
 
 def train_step(training, micro_batches, phase=lambda name: None):
-    """One optimizer step; returns the loss of each micro-batch, on the device: reading it here would stop the GPU.
+    """One optimizer step; returns each micro-batch's loss, on the device: reading it here would make the host wait.
 
     There is one micro-batch, or, with --accumulation-steps, several equal ones whose gradients add up.
     `phase` is called as each part of the step begins, for callers that time it.
@@ -72,7 +73,7 @@ def train_step(training, micro_batches, phase=lambda name: None):
     losses = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else training.no_sync():  # DDP averages gradients with the last one alone
+        with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
             images = batch.images.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)

@@ -1,10 +1,10 @@
 """Step 04 with a DistributedDataParallel that is built by hand, in three ways (`04_ddp_training.py --exchange NAME`).
 
-These are the solutions of build_your_own_ddp.py, in the order in which torch's class came about. All gradients one
+These are the solutions of build_your_own_ddp.py, in the order of Li et al. 2020 (arXiv 2006.15704). All gradients one
 after another when the backward pass is done: `PerParameter`. The same in one message: `Flat`. In a few messages, each
-as soon as its gradients are complete: `Overlapped`, the idea of torch's own class (Li et al. 2020, arXiv 2006.15704).
-All of them average the gradients over the ranks before `backward()` returns, so that the rest of the lab cannot tell
-them from torch's: gradient scaling, accumulation, parity and checkpoints work as they are.
+as soon as its gradients are complete: `Overlapped`, the idea of torch's own class.
+All of them average the gradients over the ranks before `backward()` returns, as torch's does, so that gradient scaling,
+accumulation, parity and checkpoints work as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.utils.data import DistributedSampler
 from common.machine.devices import rank_device
 from common.running.life import recording
 from common.training.data import create_dataset, create_loader
-from common.training.distributed import meeting_point
+from common.training.distributed import rendezvous
 from common.training.models import create_model
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
@@ -127,9 +127,9 @@ class Overlapped(HandBuiltDDP):
 def in_buckets(parameters: Sequence[nn.Parameter], limit_bytes: int) -> list[list[nn.Parameter]]:
     """The parameters in their order, cut where a bucket would exceed the limit."""
     buckets: list[list[nn.Parameter]] = []
-    held = limit_bytes
+    held = 0
     for parameter in parameters:
-        if held + parameter.nbytes > limit_bytes or not buckets:
+        if not buckets or held + parameter.nbytes > limit_bytes:
             buckets.append([])
             held = 0
         buckets[-1].append(parameter)
@@ -164,14 +164,14 @@ def hand_built(name: str) -> type[HandBuiltDDP]:
 
 
 def train(options) -> None:
-    """What step 04 does, but for the wrapper: `diff 04_ddp_training.py lessons/hand_built_ddp.py`."""
+    """Step 04's `train`, but for the wrapper."""
     train_step = import_module("04_ddp_training").train_step
     local_rank = int(os.environ["LOCAL_RANK"])  # torchrun tells each process which one of this machine it is
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    meeting = meeting_point(devices, options.ddp.timeout_seconds)
-    dist.init_process_group(devices.world.backend, **meeting)  # NCCL among GPUs, gloo among CPU cores
+    # NCCL; gloo on CPU cores, and where ranks share a GPU.
+    dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
     with recording(options, devices) as run:
         config = run.config
         model = create_model(config, devices)
@@ -184,12 +184,13 @@ def train(options) -> None:
         loader = create_loader(dataset, sampler, config, devices)
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
+        # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
         training = Training(train_step, model, optimizer, loader, config)
-        run.prepare(training)  # checks the gradient, resumes, compiles, warms up
+        run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
             for micro_batches in run.timed(loader):  # a step is timed from here to here
                 losses = train_step(training, micro_batches)
                 run.log(losses)
-        run.profile(training)
+        run.profile(training)  # extra steps, timed part by part
     dist.destroy_process_group()

@@ -14,13 +14,13 @@ ROUNDS, STEPS = 6, 4
 """So many runs of so many steps with the loader, and as many without: the fewest that have an interval."""
 
 
-def price_data_path(training: Training, devices: LocalDevices, found: RankAnatomy) -> None:
+def measure_data_path(training: Training, devices: LocalDevices, found: RankAnatomy) -> None:
     """Runs of steps with the loader, and of steps with one batch that lies on the device, in turn, left in `found`.
 
     The difference is not only waiting: the loader's threads take the interpreter from the one that launches, and its
     copies take bandwidth.
     """
-    upcoming = training.whole_steps()
+    upcoming = training.endless_steps()
     resident = [
         batch._replace(images=batch.images.to(training.device), labels=batch.labels.to(training.device))
         for batch in next(upcoming)

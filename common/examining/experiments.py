@@ -13,11 +13,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
-from common.examining.data_path import price_data_path
+from common.examining.data_path import measure_data_path
 from common.examining.instruments import instruments, readiness
-from common.examining.one_device import look_ahead
+from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
-from common.examining.replicas import price_threads_and_replicas
+from common.examining.replicas import measure_threads_and_replicas
 from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
@@ -33,7 +33,7 @@ SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
-    """Optimizer steps that `dissect` takes, as near as a reader needs to know."""
+    """Optimizer steps that `profile_steps` takes, as near as a reader needs to know."""
     kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
     for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
     return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
@@ -44,7 +44,7 @@ def exchange_kinds(model: nn.Module) -> int:
     return 3 if isinstance(model, DistributedDataParallel) else 2
 
 
-def dissect(
+def profile_steps(
     training: Training, devices: LocalDevices, steps: int, progress: Callable[[], object] = lambda: None
 ) -> Iterator[Anatomy]:
     """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
@@ -53,7 +53,7 @@ def dissect(
     one that fails in an exchange, so that its error ends them all; what was known until then has been handed out.
     Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
     """
-    model, upcoming = training.model, training.whole_steps()
+    model, upcoming = training.model, training.endless_steps()
     barrier()
     watching: AbstractContextManager[list[Tensor]] = readiness(model) if has_exchange(model) else nullcontext([])
     with watching as order:
@@ -115,25 +115,25 @@ def _experiments(
 
     if devices.kind == "cuda":
         found["what the host needs to launch a step"] = launches
-        found["the data path"] = partial(price_data_path, training, devices)
+        found["the data path"] = partial(measure_data_path, training, devices)
         found["what the device is busy with"] = busy
     if has_exchange(model):
         anatomy.bucket_bytes = _bucket_bytes(model)
-        found["what the exchange costs"] = lambda mine: price_exchange(
+        found["what the exchange costs"] = lambda mine: measure_exchange_cost(
             training, devices, batches, steps, mine, progress
         )
     elif isinstance(model, nn.DataParallel):
-        found["what threads and replicas cost"] = lambda mine: price_threads_and_replicas(
+        found["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
             training, devices, batches, steps, mine, progress
         )
     elif not training.config.compile:
-        found["what predictions start from"] = lambda mine: look_ahead(training, devices, anatomy)
+        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, anatomy)
     return found
 
 
 def _launching(training: Training, devices: LocalDevices, steps: int) -> dict[PhaseOrStep, list[float]]:
     """The host's time for each phase of steps that begin with an idle device."""
-    upcoming, clock = training.whole_steps(), PhaseClock(devices)
+    upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
     with instruments(training.model, clock):
         for _ in range(1 + steps):
@@ -145,7 +145,7 @@ def _launching(training: Training, devices: LocalDevices, steps: int) -> dict[Ph
     return clock.host_seconds()
 
 
-def price_exchange(
+def measure_exchange_cost(
     training: Training,
     devices: LocalDevices,
     batches: Sequence[Batch],

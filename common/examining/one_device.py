@@ -24,7 +24,7 @@ STEPS, REPLICAS = 4, 5
 """The first of each only settles what follows."""
 
 
-def look_ahead(training: Training, devices: LocalDevices, anatomy: Anatomy) -> None:
+def measure_for_prediction(training: Training, devices: LocalDevices, anatomy: Anatomy) -> None:
     """Enter into the anatomy of a model on one device what a prediction for several devices starts from."""
     with convolutions(training.model) as shapes:
         anatomy.gradients = _gradients(training, devices)
@@ -39,7 +39,7 @@ def _gradients(training: Training, devices: LocalDevices) -> Gradients:
         parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, devices))
         for number, parameter in enumerate(trained)
     ]
-    upcoming, marks = training.whole_steps(), []
+    upcoming, marks = training.endless_steps(), []
     for _ in range(STEPS):
         phases: dict[str, Mark] = {}
         training.step(next(upcoming), lambda name: phases.update({name: mark(devices.device)}))  # noqa: B023

@@ -18,7 +18,7 @@ from common.machine.ranks import gathered
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch
 from common.training.models import Classifier
-from common.training.precision import exact
+from common.training.precision import ieee_fp32
 from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
@@ -74,7 +74,7 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
     shards = parts if options.sync_bn else count * parts
     errors = []
-    with exact(classifier):
+    with ieee_fp32(classifier):
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
         reference = reference_gradient(copy.deepcopy(classifier), batch, shards, devices.device)
         if options.sync_bn:

@@ -17,7 +17,7 @@ from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
 from common.training.training import Training
 
 
-def price_threads_and_replicas(
+def measure_threads_and_replicas(
     training: Training,
     devices: LocalDevices,
     batches: Sequence[Batch],

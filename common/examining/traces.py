@@ -28,7 +28,7 @@ def profiled_steps(training: Training, devices: LocalDevices, steps: int) -> tor
 
     In a pass of its own: the profiler slows down what it watches.
     """
-    upcoming, clock = training.whole_steps(), PhaseClock(devices)
+    upcoming, clock = training.endless_steps(), PhaseClock(devices)
     activities = [torch.profiler.ProfilerActivity.CPU]
     if devices.kind == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)

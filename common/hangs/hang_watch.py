@@ -84,9 +84,9 @@ class HangWatch:
         numbers = {rank: int(note or 0) for rank, note in self._notes("begun").items()}
         return {rank: number for rank, number in numbers.items() if number < begun}
 
-    def sentence(self, guilty: list[int], waits: str) -> str:
+    def sentence(self, missing_ranks: list[int], waits: str) -> str:
         """What is said of a hang: how it is with the first of the ranks to blame, and who waits."""
-        return f"rank {guilty[0]} {self._last_activity(guilty[0])}; {waits}"
+        return f"rank {missing_ranks[0]} {self._last_activity(missing_ranks[0])}; {waits}"
 
     def end(self, ranks: list[int]) -> None:
         """For ranks that may be unable to end themselves."""

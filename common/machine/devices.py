@@ -83,7 +83,7 @@ def rank_device(requested: str, local_rank: int) -> LocalDevices:
     """The device of rank `local_rank` of this host. Ranks beyond the last GPU share the GPUs, over gloo.
 
     What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
-    (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `settle_devices` knows better, once they meet.
+    (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `agree_on_devices` knows better, once they meet.
     """
     kind = _kind(requested)
     local_ranks, ranks = of_torchrun("LOCAL_WORLD_SIZE", local_rank + 1), of_torchrun("WORLD_SIZE", 1)

@@ -18,7 +18,7 @@ from common.machine.devices import LocalDevices
 from common.records import joint_model
 
 
-def settle_devices(devices: LocalDevices, store: dist.Store) -> None:
+def agree_on_devices(devices: LocalDevices, store: dist.Store) -> None:
     """Correct what `devices` says of sharing, backend, models and numbers by what all ranks have put into the store.
 
     All ranks call it. Blocks until each has, as long as the store's time limit allows.

@@ -94,7 +94,7 @@ class StepClock:
         before = self._mark()
         if self._local_devices.kind == "cpu" or not self._lag_seconds:
             return before
-        keep_busy(self._local_devices.device, self._lag_seconds)
+        gpu_sleep(self._local_devices.device, self._lag_seconds)
         after = self._mark()
         self._held_up.append((before, after))
         return after
@@ -119,7 +119,7 @@ def seconds_between(before: Mark, after: Mark) -> float:
     return before.elapsed_time(after) / 1000  # CUDA gives milliseconds
 
 
-def keep_busy(device: torch.device, seconds: float) -> None:
+def gpu_sleep(device: torch.device, seconds: float) -> None:
     """Launch a kernel on a GPU that does nothing for about so long; returns at once."""
     with torch.cuda.device(device):
         torch.cuda._sleep(round(seconds * _cycles_per_second(device)))

@@ -1,4 +1,4 @@
-"""The methods that are compared, a row each: to add one takes its row here, and a script or a flag of one.
+"""The methods that are compared, a row each: to add one takes its row here, and a script, or a flag of one.
 
 What a page says of one method alone (a reason, a lesson) has sentences of its own; names come from here.
 """

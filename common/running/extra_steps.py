@@ -41,7 +41,7 @@ def take_apart(
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
     measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
     try:
-        for known in experiments.dissect(training, devices, steps, progress.advance):
+        for known in experiments.profile_steps(training, devices, steps, progress.advance):
             recorder.anatomy = known
     except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
         who = f"rank {devices.rank}: " if measured else ""

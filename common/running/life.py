@@ -39,7 +39,7 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
     Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
-    with distributed.parting_well(devices):
+    with distributed.clean_shutdown(devices):
         yield from _recording(options, devices)
 
 
@@ -118,14 +118,14 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.exit(130 if failure.kind == "interrupted" else 1)
 
 
-def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
+def _hung(run: MeasuredRun, missing_ranks: list[int], waits: str) -> None:
     """What the watch's thread does while the main one waits for an exchange to which a rank does not come."""
     with _last_words(run):
         try:
-            message = run.hangs.sentence(guilty, f"rank {run.local_devices.rank} waits for it in {waits}")
-            _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
+            message = run.hangs.sentence(missing_ranks, f"rank {run.local_devices.rank} waits for it in {waits}")
+            _leave_record(run, Failure(kind="hang", rank=missing_ranks[0], message=message, advice=AFTER_A_HANG))
         finally:
-            run.hangs.end(guilty)
+            run.hangs.end(missing_ranks)
 
 
 def _left_alone(run: MeasuredRun, killed: int) -> None:

@@ -104,7 +104,7 @@ class MeasuredRun:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
         self.progress.phase(self.words.say("progress.warm_up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
-        for batches in islice(training.whole_steps(), steps):
+        for batches in islice(training.endless_steps(), steps):
             training.step(batches)
             self.progress.advance()
         self._clock.settle()

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
-from common.machine.meeting import settle_devices
+from common.machine.meeting import agree_on_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
 SILENT_BACKENDS = ("nccl",)
@@ -34,8 +34,8 @@ WATCHDOG_GRACE = timedelta(seconds=30)
 ONE_TORCHRUN = "start all ranks with one torchrun --standalone --nproc_per_node=N, which tells each of them the same"
 
 
-def meeting_point(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
-    """Where the ranks meet: what `dist.init_process_group` needs to know, beside the backend.
+def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
+    """Where the ranks meet: the arguments of `dist.init_process_group`.
 
     It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
     they have, which may change the backend of `devices`. Raises `UsageError` where they cannot meet.
@@ -54,12 +54,13 @@ def meeting_point(devices: LocalDevices, timeout_seconds: float) -> dict[str, An
         if others != str(processes):
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
     try:
-        settle_devices(devices, store)
+        agree_on_devices(devices, store)
     except RuntimeError as error:
         if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
             raise
         raise _cannot_meet(error) from None
     return {
+        "backend": devices.world.backend,
         "store": store,
         "rank": rank,
         "world_size": processes,
@@ -70,7 +71,7 @@ def meeting_point(devices: LocalDevices, timeout_seconds: float) -> dict[str, An
 
 
 @contextmanager
-def parting_well(devices: LocalDevices) -> Iterator[None]:
+def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     """For what ranks do together, if there are any: prepares their parting, `dist.destroy_process_group()`.
 
     A rank that fails does not part: the others may be in a collective. Its process ends with the code and the output
@@ -92,20 +93,19 @@ def parting_well(devices: LocalDevices) -> Iterator[None]:
     # threads with the lock in its hands where the model's reducer ends them, for good if one wants it (pytorch#56297),
     # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
     # and the interpreter is whole.
-    atexit.register(_let_go, last_holder)
+    atexit.register(_release_group, last_holder)
 
 
 @contextmanager
 def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[None]:
     """The ranks of a small program of one's own, from their meeting to their parting."""
-    meeting = meeting_point(devices, timeout_seconds)
-    dist.init_process_group(devices.world.backend, **meeting)
-    with parting_well(devices):
+    dist.init_process_group(**rendezvous(devices, timeout_seconds))
+    with clean_shutdown(devices):
         yield
     dist.destroy_process_group()
 
 
-def _let_go(last_holder: list) -> None:
+def _release_group(last_holder: list) -> None:
     gc.collect()
     last_holder.clear()
 

@@ -131,7 +131,7 @@ def _arguments(config: RunConfig) -> dict:
     return arguments
 
 
-def bare(model: nn.Module) -> Classifier:
+def unwrap(model: nn.Module) -> Classifier:
     """The classifier inside a wrapper, or `model` itself."""
     return model if isinstance(model, Classifier) else model.module
 

@@ -33,7 +33,7 @@ def set_precision(precision: Precision, device: torch.device) -> None:
 
 
 @contextmanager
-def exact(classifier: nn.Module):
+def ieee_fp32(classifier: nn.Module):
     """IEEE fp32, no dropout, buffers put back at the end: the same samples give the same gradient twice."""
     backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
     fp32 = [backend.fp32_precision for backend in backends]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from common.records import PhaseName, RunConfig
 from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
-from common.training.models import bare, has_exchange
+from common.training.models import has_exchange, unwrap
 
 Phase = Callable[[PhaseName], object]
 """Called as each part of a step begins, for callers that time it."""
@@ -30,7 +30,7 @@ class Training:
     config: RunConfig
 
     def __post_init__(self) -> None:
-        self.classifier = bare(self.model)
+        self.classifier = unwrap(self.model)
         self.device = next(self.classifier.parameters()).device
         # fp16 gradients underflow unless the loss is scaled up; in every other precision the scaler does nothing.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "fp16")
@@ -52,7 +52,7 @@ class Training:
         """Optimizer steps; the last one of an epoch may have fewer micro-batches."""
         return ceil(len(self.loader) / self.config.accumulation_steps)
 
-    def whole_steps(self) -> Iterator[tuple[Batch, ...]]:
+    def endless_steps(self) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of one step after another, without end, whichever epochs they belong to."""
         while True:
             yield tuple(self.loader.next_batch() for _ in range(self.config.accumulation_steps))

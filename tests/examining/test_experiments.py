@@ -113,7 +113,7 @@ def test_epochs_and_phases_survive_an_experiment_that_fails(tmp_path):
 from common.examining import experiments
 def failing(*arguments):
     raise RuntimeError("planted [red]")
-experiments.look_ahead = failing
+experiments.measure_for_prediction = failing
 """
     record = run(tmp_path, SINGLE, code)
     assert record["status"] == "completed"

@@ -119,12 +119,12 @@ def test_a_rank_that_fails_alone_in_an_experiment_costs_no_other_number(tmp_path
     code = """
 import os
 from common.examining import experiments
-usual = experiments.price_exchange
+usual = experiments.measure_exchange_cost
 def failing(*arguments):
     if os.environ["RANK"] == "1":
         raise RuntimeError("out of memory, planted")
     return usual(*arguments)
-experiments.price_exchange = failing
+experiments.measure_exchange_cost = failing
 """
     script = planted(tmp_path, DDP, code)
     flags = [*SMALL, "--batch-size", 8, "--anatomy-steps", 2, "--results-dir", tmp_path / "results"]

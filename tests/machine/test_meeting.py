@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
-from common.machine.meeting import settle_devices
+from common.machine.meeting import agree_on_devices
 from common.measuring import device_use
 
 seen = local()
@@ -43,7 +43,7 @@ def met(monkeypatch):
 
         def settle(devices: LocalDevices, gpus: list) -> None:
             seen.gpus = gpus
-            settle_devices(devices, store)
+            agree_on_devices(devices, store)
 
         with ThreadPoolExecutor(len(places)) as pool:
             list(pool.map(settle, places, views))
