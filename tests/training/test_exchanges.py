@@ -3,7 +3,12 @@
 import json
 
 import pytest
+import torch
 from conftest import SMALL, environment, records_in, run_script, run_worker
+from factories import make_place
+
+from common.records import DdpOptions
+from common.training.distributed import ddp_kwargs
 
 DDP = "04_ddp_training.py"
 BY_HAND = ("per-parameter", "flat", "overlapped")
@@ -40,6 +45,26 @@ def test_they_train_in_step_04_and_say_so(tmp_path):
         assert rank["phases"]["exchange"]
         assert len(rank["exchange_on_seconds"]) == len(rank["exchange_off_seconds"]) == 1
         assert record["anatomy"]["bytes_moved"] == records["ddp"]["anatomy"]["bytes_moved"]
+
+
+def test_the_lesson_is_marked_wrong_as_long_as_nothing_is_filled_in(tmp_path):
+    process = run_script(DDP, *SMALL, "--batch-size", 8, "--exchange", "mine", "--results-dir", tmp_path, ranks=2)
+    assert process.returncode == 0, process.stderr
+    assert "parity: FAILED" in process.stdout
+    (record,) = records_in(tmp_path)
+    assert (record["config"]["ddp"]["exchange"], record["parity"]["outcome"]) == ("mine", "failed")
+
+
+def test_every_option_of_ddp_reaches_torch_or_is_one_of_those_that_act_elsewhere():
+    model, usual, elsewhere = (
+        torch.nn.Linear(2, 2),
+        DdpOptions(),
+        {"exchange", "sync_bn", "comm_hook", "timeout_seconds"},
+    )
+    before, changed = ddp_kwargs(model, usual, make_place()), {"bucket_cap_mb": 7.0}
+    for name in DdpOptions.model_fields.keys() - elsewhere:
+        options = usual.model_copy(update={name: changed.get(name, getattr(usual, name) is False)})
+        assert ddp_kwargs(model, options, make_place()) != before, name
 
 
 @pytest.mark.parametrize("option", [["--one-bucket"], ["--comm-hook", "fp16"], ["--compile"], ["--static-graph"]])
