@@ -33,7 +33,7 @@ def main() -> int:
         start_fork_server()  # it imports torch for the processes of the probes, while this one does
     # Imported this late, so that --help and bad input are answered at once: torch alone takes seconds.
     from common import requirements
-    from common.console import machine_tables, probe_tables
+    from common.console import machine_tables
     from common.console.screen import open_console
     from common.machine import environment
     from common.probes import measure
@@ -51,9 +51,10 @@ def main() -> int:
     if args.benchmark and not failures:
         console.print(f"\n[bold]{words.say('look.measuring')}[/]{words.say('look.how_long')}")
         record.probes = measure.measure(
-            lambda name: console.print(f"  {words.say('part.begins', part=words.say(f'part.{name}'))}"), *measure.plan()
+            lambda name: console.print(f"  {words.say('look.begins', part=words.say(f'probe.{name}'))}"),
+            *measure.plan(),
         )
-        console.print(probe_tables.probe_table(record.probes, words))
+        console.print(machine_tables.probe_table(record.probes, words))
     path = write_record(args.results_dir, record)
     console.print(machine_tables.conclusion(record, words))
     if not failures:

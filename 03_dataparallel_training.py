@@ -22,7 +22,7 @@ def train(options: TrainingOptions) -> None:
     from common.machine.devices import listed_devices
     from common.running.life import recording
     from common.training.data import create_dataset, create_loader
-    from common.training.data_parallel import EmulatedDataParallel
+    from common.training.data_parallel import own_data_parallel
     from common.training.loader import EpochSampler
     from common.training.models import create_model
     from common.training.optimizer import create_optimizer
@@ -32,10 +32,10 @@ def train(options: TrainingOptions) -> None:
     with recording(options, devices) as run:
         config = run.config
         model = create_model(config, devices)
-        if devices.kind == "cuda":
+        if devices.kind == "cuda" and options.threads == "new":
             model = nn.DataParallel(model, device_ids=devices.indices)
-        else:  # torch's class does nothing without GPUs: the same algorithm on CPU cores
-            model = EmulatedDataParallel(model, device_ids=devices.indices)
+        else:  # what torch's class cannot: train on CPU cores, and keep its threads (--threads kept)
+            model = own_data_parallel(model, devices, options.threads)
 
         dataset = create_dataset(config)
         sampler = EpochSampler(dataset, seed=config.seed)

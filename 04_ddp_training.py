@@ -35,7 +35,7 @@ def train(options: TrainingOptions) -> None:
     local_rank = int(os.environ["LOCAL_RANK"])  # torchrun tells each process which one of this machine it is
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
-        torch.cuda.set_device(devices.first)
+        torch.cuda.set_device(devices.device)
     meeting = meeting_point(devices, options.ddp.timeout_seconds)
     dist.init_process_group(devices.world.backend, **meeting)  # NCCL among GPUs, gloo among CPU cores
     with recording(options, devices) as run:

@@ -35,7 +35,6 @@ def main() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of the temporary folder that stands in for its own
     # Imported after parsing, so that --help answers at once.
     from common.analysis.comparing.comparison_csv import write_tables
-    from common.analysis.judging.judgement import judge
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.report import pages, render_page, write_report
@@ -43,6 +42,7 @@ def main() -> None:
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
     from common.analysis.reading.folder import read_folder
+    from common.analysis.sections.judgement import judge
     from common.console.screen import open_console
 
     question = read_question(options.predict, options.link, options.inter_node, options.per_node)

@@ -41,11 +41,17 @@ from common.command_line.options import training_parser
 from common.command_line.parser import Parser, positive_int, start
 from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console
-from common.machine import devices
-from common.machine.devices import Place
+from common.machine.devices import (
+    LocalDevices,
+    default_precision,
+    default_workers,
+    listed_devices,
+    one_device,
+    rank_device,
+)
 from common.machine.ranks import barrier, of_torchrun
 from common.measuring.clocks import StepClock
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
 from common.training.data_parallel import EmulatedDataParallel
@@ -84,23 +90,23 @@ def main() -> int:
     options = parser.parse_args()
     under_ddp = "RANK" in os.environ
     if options.gpus:
-        place = devices.listed_devices("auto", options.gpus)
+        devices = listed_devices("auto", options.gpus)
     else:
-        place = devices.rank_device("auto", of_torchrun("LOCAL_RANK", 0)) if under_ddp else devices.one_device("auto")
-    settings = [shlex.join(options.setting)] if options.setting else SETTINGS[place.kind]
-    with process_group(place, 600) if under_ddp else nullcontext():
-        met = [compare(setting, place, max(2, options.pairs), options.timm) for setting in settings]
+        devices = rank_device("auto", of_torchrun("LOCAL_RANK", 0)) if under_ddp else one_device("auto")
+    settings = [shlex.join(options.setting)] if options.setting else SETTINGS[devices.kind]
+    with process_group(devices, 600) if under_ddp else nullcontext():
+        met = [compare(setting, devices, max(2, options.pairs), options.timm) for setting in settings]
     return int(not all(met))
 
 
-def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
+def compare(setting: str, devices: LocalDevices, pairs: int, with_timm: bool) -> bool:
     """Time one setting and print what it says; whether it meets the goal."""
-    training = prepare(setting, place)
+    training = prepare(setting, devices)
     resident = replace(training, loader=Resident(training))
     kinds = {
         "bare": lambda: bare_epoch(resident),
-        "lab": lambda: watched_epoch(resident, place),
-        "loader": lambda: watched_epoch(training, place),
+        "lab": lambda: watched_epoch(resident, devices),
+        "loader": lambda: watched_epoch(training, devices),
     }
     if with_timm:
         kinds["timm"] = timm_epoch(resident)
@@ -109,11 +115,11 @@ def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
         for pair in range(-1, pairs):  # the first round warms up
             training.loader.sampler.set_epoch(pair + 2)
             for kind in list(kinds)[:: 1 if pair % 2 else -1]:
-                place.synchronize()
+                devices.synchronize()
                 barrier()
                 started = perf_counter()
                 kinds[kind]()
-                place.synchronize()
+                devices.synchronize()
                 barrier()
                 if pair >= 0:
                     seconds[kind].append(perf_counter() - started)
@@ -122,7 +128,7 @@ def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
     parts = (("bare", "loader"), ("bare", "lab"), ("lab", "loader"))
     whole, measuring, data = (paired_ratio(seconds[one], seconds[other]) for one, other in parts)
     rate = len(resident.loader) * training.config.global_batch_size / (sum(seconds["bare"]) / pairs)
-    if place.rank == 0:
+    if devices.rank == 0:
         print(f"{setting}, {pairs} pairs", f"  bare {rate:,.0f} samples/s; the lab's loop {told(whole)} of it: "
               f"measuring {told(measuring)}, loader {told(data)}", sep="\n", flush=True)  # fmt: skip
         if with_timm:
@@ -130,13 +136,13 @@ def compare(setting: str, place: Place, pairs: int, with_timm: bool) -> bool:
     return whole.value >= GOAL
 
 
-def watched_epoch(training: Training, place: Place) -> None:
+def watched_epoch(training: Training, devices: LocalDevices) -> None:
     """An epoch as a run measures it, with all that is going on beside it."""
-    sampler = GpuSampler(place.indices if place.kind == "cuda" else ())
+    sampler = GpuSampler(devices.indices if devices.kind == "cuda" else ())
     sampler.start()
-    progress = TrainingProgress(open_console(place.rank, quiet=True))
+    progress = TrainingProgress(open_console(devices.rank, quiet=True))
     progress.phase("epoch", len(training.loader))
-    epoch = TimedEpoch(StepClock(place), lambda steps: progress.advance())
+    epoch = TimedEpoch(StepClock(devices), lambda steps: progress.advance())
     for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps):
         epoch.log(train_step(training, micro_batches))
     epoch.result()
@@ -179,27 +185,27 @@ def told(quotient: Estimate) -> str:
     return f"{quotient.value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def prepare(setting: str, place: Place) -> Training:
+def prepare(setting: str, devices: LocalDevices) -> Training:
     """The training that step 02 (or 04, under torchrun) would make of these flags."""
-    method = "ddp" if place.world.backend else "dp" if len(place.indices) > 1 else "single"
+    method = "ddp" if devices.world.backend else "dp" if len(devices.indices) > 1 else "single"
     options = training_parser(method).read(shlex.split(setting))
     if method == "dp":
-        options = options.model_copy(update={"batch_size": options.batch_size * len(place.indices)})
-    config = resolve(options, place.world, devices.default_precision(place.kind), devices.default_workers(place.kind))
-    model: nn.Module = create_model(config, place)
+        options = options.model_copy(update={"batch_size": options.batch_size * len(devices.indices)})
+    config = resolve(options, devices.world, default_precision(devices.kind), default_workers(devices.kind))
+    model: nn.Module = create_model(config, devices)
     if config.ddp:
-        if place.kind == "cuda":
-            torch.cuda.set_device(place.first)
-        model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, place))
+        if devices.kind == "cuda":
+            torch.cuda.set_device(devices.device)
+        model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, devices))
     elif method == "dp":
-        parallel = nn.DataParallel if place.kind == "cuda" else EmulatedDataParallel
-        model = parallel(model, device_ids=place.indices)
+        parallel = nn.DataParallel if devices.kind == "cuda" else EmulatedDataParallel
+        model = parallel(model, device_ids=devices.indices)
     if config.compile:
         model.compile(mode=config.compile_mode)
     dataset = create_dataset(config)
-    processes = place.world.processes
-    sampler = DistributedSampler(dataset, num_replicas=processes, rank=place.rank, seed=config.seed, drop_last=True)
-    loader = create_loader(dataset, sampler, config, place)
+    processes = devices.world.processes
+    sampler = DistributedSampler(dataset, num_replicas=processes, rank=devices.rank, seed=config.seed, drop_last=True)
+    loader = create_loader(dataset, sampler, config, devices)
     return Training(train_step, model, create_optimizer(model, config), loader, config)
 
 

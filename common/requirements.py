@@ -85,7 +85,7 @@ def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requireme
 def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     say, judge, listed = words.say, partial(_judge, words), words.say("list.comma").join
     here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
-    number, kinds = len(gpus) or here.alike_cores, here.core_kinds
+    number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores
@@ -98,7 +98,9 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     )  # fmt: skip
     if kinds and not gpus:
         found = listed(say("place.models", count=kind.cores, model=kind.name) for kind in kinds)
-        yield judge("one_kind", found, (len(kinds) > 1, "note", "core_kinds"), cores=number, kind=kinds[0].name)
+        yield judge(
+            "one_kind", found, (len(kinds) > 1, "note", "core_kinds"), cores=here.alike_cores, kind=kinds[0].name
+        )
     if known or gpus:
         yield judge(
             "reached",

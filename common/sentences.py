@@ -7,11 +7,12 @@ import re
 import string
 import tomllib
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from common.formats import CORE_OF, FORMS, Written
+from common.content import Cell, Column, Message
+from common.formats import CORE_OF, FORMS, Written, number
 from common.records.methods import METHODS
 
 Language = Literal["en", "zh-TW"]
@@ -24,6 +25,7 @@ CATALOGUES = ("sentences", "consoles")
 CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
 FULL_WIDTH = "，。：；、！？（）「」"
 """Chinese punctuation: it brings its own room, so that no space stands beside it."""
+MAX_LISTED = 4
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
@@ -69,12 +71,22 @@ class Sentences(string.Formatter):
         return self.say(id if number == 1 else f"{id}s", count=number)
 
     def text(self, thing: Any) -> str:
-        """A plain value as text."""
+        """A message or a plain value as text."""
+        if isinstance(thing, Message):
+            return self.fill(self._sentences[thing.id], thing.values)
         return self._sentences[f"bool.{str(thing).lower()}"] if isinstance(thing, bool) else str(thing)
 
     def lines(self, things: Iterable[Any]) -> list[str]:
         """Several at once."""
         return [self.text(thing) for thing in things]
+
+    def listed(self, things: Iterable[Any]) -> str:
+        """`a, b, c`."""
+        return self._sentences["list.comma"].join(self.lines(things))
+
+    def paragraph(self, things: Iterable[Any]) -> str:
+        """Sentences one after another."""
+        return self._sentences["list.gap"].join(self.lines(things))
 
     def fill(self, sentence: str, values: Mapping[str, Any]) -> str:
         """A sentence with its values in their places."""
@@ -104,6 +116,40 @@ class Sentences(string.Formatter):
     def _in_words(self, form: str, text: Written) -> Written:
         return Written(text.number, self._sentences.get(f"unit.{form}", text.unit))
 
+    def header(self, column: Column) -> str:
+        """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
+        kind, _, of = column.id.partition(".")
+        if not of:
+            return self.say(f"column.{kind}")
+        if kind == "quotient":
+            over, under = of.split("/")
+            other = self.say(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+            return f"{self.say(f'short.{over}')} / {other}"
+        return self.say("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
+
+    def label(self, column: Column) -> str:
+        """The header in one line."""
+        return reduce(self.joined, self.header(column).replace("\n", "\n ").splitlines())
+
+    def cell(self, cell: Cell) -> str:
+        """What stands in a cell, without its interval and notes."""
+        if cell.number is None:
+            return self.text(cell.value)
+        values = [cell.value] if cell.beside is None else [cell.value, cell.beside]
+        return " / ".join(self.written(cell.form, value) for value in values)
+
+    def interval(self, cell: Cell) -> str:
+        """A cell's interval, without the unit where that stands beside the value."""
+        if cell.interval is None:
+            return ""
+        ends = self._ends(cell.form, cell.interval)
+        return ends.number if ends.unit == self.written(cell.form, cell.value).unit else ends
+
+    def _ends(self, form: str, ends: tuple[float, float]) -> Written:
+        """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
+        text = self._in_words(form, FORMS[form].interval(*ends))
+        return Written(text.number.replace(" to ", self._sentences["list.to"]), text.unit)
+
     def device(self, model: str) -> str:
         """A device's model as records have it; of a CPU core in words."""
         cpu = model.removeprefix(CORE_OF)
@@ -119,8 +165,28 @@ class Sentences(string.Formatter):
             cpu = value.removeprefix(CORE_OF)
             return value if cpu == value else self.say("device.cores", cpu=cpu)
         how, _, what = spec.partition(" ")
-        if how == "of":
-            return self._sentences[f"{what}.{value}"]
-        if how == "join":
-            return what.join(self.lines(value))
+        comma = self._sentences["list.comma"]
+        special = {
+            "of": lambda name: self._sentences[f"{what}.{name}"],
+            "join": lambda things: what.join(self.lines(things)),
+            "interval": lambda ends: self._ends(what, getattr(ends, "interval", None) or ends),
+            "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
+            "and": lambda things: reduce(self._both, self.lines(things)),
+            "short": self._short,
+            "counts": lambda counts: " / ".join(map(FORMS["count"], counts)),
+            "numbers": lambda values: comma.join(map(number, values)),
+            "sizes": lambda sizes: comma.join(map(FORMS["GiB"], sizes)),
+        }
+        if how in special:
+            return special[how](value)
         return format(value, spec) if spec else self.text(value)
+
+    def _both(self, one: str, other: str) -> str:
+        return self.say("list.both", one=one, other=other)
+
+    def _short(self, things: Iterable[Any]) -> str:
+        """`a, b, c, d and 3 more`."""
+        unique = list(dict.fromkeys(self.lines(things)))
+        shown = self._sentences["list.comma"].join(unique[:MAX_LISTED])
+        more = len(unique) - MAX_LISTED
+        return self.say("list.more", shown=shown, count=more) if more > 0 else shown

@@ -85,7 +85,7 @@ def _lines(found: list[dict], method: str, case: str) -> list[str]:
 
 @of("h100x2-launch-bound", "h200x2-crossover", "h200x2-batch256", "h100x2-lab")
 def late_hosts(e: Example, h200: Example, probed: Example, _: Example) -> Claims:
-    of_one = h200.judgement.across.batches[0].predicted.host_of_one
+    of_one = h200.judgement.crossovers[0].predicted.host_of_one
     ddp, own, own_ddp = ([ms(one.row(method, per_device_batch_size=batch).typical_step) for batch in (8, 32)]
                          for one, method in ((h200, "ddp"), (e, "single"), (e, "ddp")))  # fmt: skip
     launches = [

@@ -58,7 +58,7 @@ def one_switch_each(e: Example) -> Claims:
 
 @of("h100-ladder")
 def ladder(e: Example) -> Claims:
-    found = e.judgement.across.climb.ladder
+    found = e.judgement.ladder
     rungs = {(rung.fact, rung.values[-1]): rung for rung in found.rungs}
     names = {
         ("precision", "bf16"): "`--precision bf16` instead of tf32, 64 images",

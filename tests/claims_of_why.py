@@ -12,6 +12,7 @@ from example_figures import (
     of,
     percent,
     rate,
+    ratio_of,
     says,
     times,
     times_both,
@@ -106,7 +107,7 @@ def another_host(e: Example, before: Example) -> Claims:
 
 @of("h100x2-crossover")
 def batches(e: Example) -> Claims:
-    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
     met = number(measured_crossing(series).batch)
@@ -133,7 +134,7 @@ def batches(e: Example) -> Claims:
 
 @of("h200x2-crossover")
 def batches_of_h200s(e: Example) -> Claims:
-    found, series = e.judgement.across.batches[0].predicted, e.judgement.across.batches[0].series
+    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
@@ -211,3 +212,20 @@ def without_convolutions(e: Example) -> Claims:
         f"({ms_ends(found.new_threads_cost)} ms), new replicas cost {ms(found.new_replicas_cost)} ms, and the device "
         f"is busy for {percent(1 - found.idle_share)} % of the step.",
     )
+
+
+@of("h200-kept-threads")
+def kept_threads(e: Example) -> Claims:
+    yield says(
+        WHY,
+        f"On one {e.one.record.world.device_model} that two replicas share ({e.one.record.config.precision}, torch "
+        f"{e.one.record.environment.torch[:4]}, `--gpus 0,0`, `results/examples/h200-kept-threads`), which is no "
+        "scaling but has DataParallel's threads all the same, in images per second:",
+    )
+    for model, size in (("resnet50", 64), ("resnet50", 16), ("vit_b_16", 64)):
+        new, kept = (e.row(method, model=model, per_device_batch_size=size) for method in ("dp", "dp_kept_threads"))
+        ratio, runs = ratio_of(kept, new), len(kept.runs)
+        faster = f"{times_both(ratio)} times as fast" if runs > 2 else f"{times(ratio)} times"
+        figures = f"{rate(new.throughput)} | {rate(kept.throughput)} | {faster}, {runs} runs each |"
+        yield says(WHY, f"| {model}, {size} | {figures}")
+    yield says(WHY, f"One device alone trains {rate(e.one.throughput)} of {e.one.record.config.per_device_batch_size}.")

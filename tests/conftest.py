@@ -1,6 +1,7 @@
 """What the tests share: the scripts as subprocesses, and one small run of each of them."""
 
 import fcntl
+import gc
 import json
 import os
 import pickle
@@ -22,13 +23,13 @@ os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, wherever they are ru
 ROOT = Path(__file__).parents[1]
 TEST_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))  # the same in all of pytest's processes
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-RANKS_OF_TORCHRUN = ["--standalone", "--nproc_per_node=2"]  # for `torchrun`
-RESTARTING = [*RANKS_OF_TORCHRUN, "--max-restarts=3"]
+TWO_RANKS = ["--standalone", "--nproc_per_node=2"]  # for `torchrun`
+TWO_RANKS_RESTARTED = [*TWO_RANKS, "--max-restarts=3"]
 
-# `few_layers` is the script server's: `AFRESH` is for scripts that are started in another way, for those on GPUs say.
+# `few_layers` is the script server's: scripts that are started in another way, those on GPUs say, train SQUEEZENET.
 SMALL = ["--model", "few_layers", "--image-size", "32", "--samples-per-epoch", "64", "--epochs", "2"]
 SMALL += ["--anatomy-steps", "0"]  # a later one on the command line overrides it
-AFRESH = [*SMALL, "--model", "squeezenet1_1"]
+SQUEEZENET = [*SMALL, "--model", "squeezenet1_1"]
 # Parameters of `few_layers`: two convolutions with biases, two batch norms, and a layer for 1000 classes.
 FEW_LAYERS_PARAMETERS = (3 * 9 + 1) * 16 + (16 * 9 + 1) * 16 + 2 * 2 * 16 + (16 * 5 * 5 + 1) * 1000
 # Its loss falls at once.
@@ -38,6 +39,11 @@ LEARNING = [*SMALL, "--lr", "0.02"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What all processes would wait for comes first, while each has something else to do."""
     items.sort(key=lambda item: item.path.name != "test_document_figures.py")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: no collection of garbage goes through it, and pytest makes many."""
+    gc.freeze()
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -8,11 +8,11 @@ from conftest import ROOT
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
-from common.analysis.judging.judgement import judge
-from common.analysis.judging.ledger import Ledger
+from common.analysis.judging.breakdown import Breakdown
 from common.analysis.reading.folder import read_folder
 from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import Run
+from common.analysis.sections.judgement import judge
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median, median_of
 from common.formats import FORMS
@@ -50,9 +50,9 @@ class Example:
         """The first that fits."""
         return next((row for row in self.rows(**facts) if row.method == method), None)
 
-    def ledger(self, method: str) -> Ledger:
+    def ledger(self, method: str) -> Breakdown:
         """From the ideal step to the measured one, in the first group."""
-        return next(book for book in self.judgement.groups[0].why.ledgers if book.row.method == method)
+        return next(book for book in self.judgement.groups[0].breakdowns if book.row.method == method)
 
     def item(self, method: str, id: str):
         """One of its items."""
@@ -60,7 +60,7 @@ class Example:
 
     def changed(self, fact: str):
         """The page's comparison of two configurations that differ in one fact."""
-        return next(change for change in self.judgement.across.changes if change.pair.fact == fact)
+        return next(change for change in self.judgement.changes if change.pair.fact == fact)
 
     @property
     def bytes_alone(self) -> float:

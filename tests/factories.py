@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from common.machine.devices import Place, _place
+from common.machine.devices import LocalDevices, _place
 from common.records import RunConfig
 from common.training.models import Classifier
 
@@ -28,7 +28,7 @@ def make_config(**changes) -> RunConfig:
     return RunConfig(**values | changes)
 
 
-def make_place(devices: int = 1) -> Place:
+def make_place(devices: int = 1) -> LocalDevices:
     return _place("cpu", tuple(range(devices)))
 
 

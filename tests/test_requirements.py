@@ -17,7 +17,8 @@ REACH, DEVICES, MODEL = "torch reaches the GPUs", "two devices, better four", "G
 MEMORY, FREE = "8 GiB on each GPU", "GPUs free for you"
 SHARED, FILES, PORT = "shared memory of 1 GiB", "1024 open files", "port 29500"
 OWN = "this host finds itself"
-KINDS, SLOW, HYBRID = "CPU cores of one kind", {"name": "E", "cores": 4}, {"cpu_cores": 8}
+KINDS, HYBRID = "CPU cores of one kind", {"cpu_cores": 8}
+FAST, SLOW = {"name": "P", "cores": 4}, {"name": "E", "cores": 4}
 QUIET, ROOM, PLAIN = "a quiet machine", "room for the results", "no variable that slows"
 
 
@@ -100,8 +101,8 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (DEVICES, "note", machine(here={"cpu_cores": 4, "physical_cores": 2})),
         (DEVICES, "ok", machine(here={"cpu_cores": 4, "physical_cores": 4})),
         (DEVICES, "ok", machine(here={"cpu_cores": 2})),
-        (DEVICES, "warning", machine(here=HYBRID | {"core_kinds": [{"name": "P", "cores": 1}, SLOW]})),
-        (KINDS, "note", machine(here=HYBRID | {"core_kinds": [{"name": "P", "cores": 4}, SLOW]})),
+        (DEVICES, "note", machine(here=HYBRID | {"core_kinds": [FAST | {"physical_cores": 2}, SLOW]})),
+        (KINDS, "note", machine(here=HYBRID | {"core_kinds": [FAST, SLOW]})),
         (KINDS, "ok", machine(here=HYBRID | {"core_kinds": [SLOW]})),
         (DEVICES, "warning", machine([gpu(0)])),
         (DEVICES, "ok", machine([gpu(0), gpu(1)])),

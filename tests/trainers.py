@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
@@ -19,24 +19,24 @@ from common.training.training import Training
 train_step = import_module("02_baseline_single_gpu").train_step
 
 
-def make_loader(config: RunConfig, place: Place) -> DataLoader:
+def make_loader(config: RunConfig, devices: LocalDevices) -> DataLoader:
     """This rank's loader, as the scripts make it."""
     dataset = create_dataset(config)
-    processes, rank = place.world.processes, place.rank
+    processes, rank = devices.world.processes, devices.rank
     sampler = DistributedSampler(dataset, num_replicas=processes, rank=rank, seed=config.seed, drop_last=True)
-    return create_loader(dataset, sampler, config, place)
+    return create_loader(dataset, sampler, config, devices)
 
 
-def in_ddp(classifier: nn.Module, options: DdpOptions, place: Place) -> DistributedDataParallel:
+def in_ddp(classifier: nn.Module, options: DdpOptions, devices: LocalDevices) -> DistributedDataParallel:
     """DDP, with the arguments that step 04 gives it for `options`."""
-    return DistributedDataParallel(classifier, **ddp_kwargs(classifier, options, place))
+    return DistributedDataParallel(classifier, **ddp_kwargs(classifier, options, devices))
 
 
-def make_training(config: RunConfig, place: Place, wrap=lambda classifier: classifier) -> Training:
+def make_training(config: RunConfig, devices: LocalDevices, wrap=lambda classifier: classifier) -> Training:
     """The training of a small model without BatchNorm, so that a gradient does not depend on how a batch is split."""
     model = wrap(small_classifier(config))
     optimizer = torch.optim.SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum)
-    return Training(train_step, model, optimizer, make_loader(config, place), config)
+    return Training(train_step, model, optimizer, make_loader(config, devices), config)
 
 
 def micro_batches(loader: DataLoader, parts: int) -> tuple[Batch, ...]:

@@ -31,6 +31,8 @@ REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
     "--output-report comparison_report.html"
 )
+PUBLISHED = [name for name, method in METHODS.items() if not method.flags]
+"""Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 
 COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
@@ -82,8 +84,14 @@ class Sizes:
         return startable(METHODS[method].command(words + samples, devices)) + flags
 
 
+def _each_step(here: Environment) -> list[tuple[Method, str]]:
+    """Step 02, 03 and 04 as they are published."""
+    return [(method, "") for method in PUBLISHED]
+
+
 def _each_method(here: Environment) -> list[tuple[Method, str]]:
-    return [(method, "") for method in METHODS]
+    """And, on several GPUs, DataParallel with kept threads."""
+    return _each_step(here) + ([("dp_kept_threads", "")] if len(here.gpus) > 1 else [])
 
 
 def _each_option(here: Environment) -> list[tuple[Method, str]]:
@@ -204,6 +212,7 @@ CAMPAIGNS = {
         "the published exercise: its commands, with its sizes, on its four devices or as many as there are",
         sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
         check=CHECK,
+        launches=_each_step,
         repeats=1,
         max_devices=4,
     ),

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
-from common.campaigns.campaign import NO_PROFILE, QUIET, REPORT, AdaptiveCampaign, Overrides, Plan, Planned, Sizes
+from common.campaigns.campaign import (
+    NO_PROFILE,
+    PUBLISHED,
+    QUIET,
+    REPORT,
+    AdaptiveCampaign,
+    Overrides,
+    Plan,
+    Planned,
+    Sizes,
+)
 from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
@@ -32,7 +42,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
         raise UsageError("crossover compares several devices with one, and there is one only: give DEVICES=2 or more")
     largest = overrides.batch
     batches = [batch for batch in BATCHES[kind] if batch <= (largest or batch)] or [largest or 1]
-    orders = {batch: drawn_orders(len(METHODS), f"{seed}, batch {batch}") for batch in batches}
+    orders = {batch: drawn_orders(len(PUBLISHED), f"{seed}, batch {batch}") for batch in batches}
     too_large: dict[Method, int] = {}
     for number in range(1, (overrides.repeats or 3) + 1):
         places = count(1)
@@ -40,7 +50,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
             yield Planned(REPORT + QUIET)  # in between, at one place only: it must not always precede the same launch
         for batch in batches:
             for index in next(orders[batch]):
-                method = list(METHODS)[index]
+                method = PUBLISHED[index]
                 command = _command(kind, method, devices, batch, overrides, number == 1 and batch == min(batches))
                 if history.newest_failure(command) == "out_of_memory":
                     too_large[method] = min(batch, too_large.get(method, batch))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from common.records import Record, throughput
+from common.records import METHODS, Record, throughput
 
 if TYPE_CHECKING:
     from common.analysis.statistics.estimates import Estimate
@@ -32,9 +32,9 @@ class RoundRatios:
 
     def add(self, records: Iterable[Record]) -> None:
         """Enter the runs of one round."""
-        speeds: dict[str, float] = {
-            record.step: throughput(record) or 0 for record in records if record.status == "completed"
-        }
+        # A method with a flag of its own shares its step with another, which is the one that is compared.
+        completed = (one for one in records if one.status == "completed" and not METHODS[one.method].flags)
+        speeds: dict[str, float] = {record.step: throughput(record) or 0 for record in completed}
         if all(speeds.get(step) for step in self._seconds):
             for step, seconds in self._seconds.items():
                 seconds.append(1 / speeds[step])

@@ -45,7 +45,7 @@ def next_command(record: Record) -> str:
         return f"python {shlex.join(['05_performance_comparison.py', *arguments])}"
     per_device = record.config.per_device_batch_size
     run_specific = ("--checkpoint-dir", "--checkpoint-every", "--resume")
-    _, arguments = _read("--batch-size", "--gpus", "--accumulation-steps", *run_specific)
+    _, arguments = _read("--batch-size", "--gpus", "--threads", "--accumulation-steps", *run_specific)
     arguments = [argument for argument in arguments if argument != "--auto-accumulate"]  # it has done its work
     if record.config.accumulation_steps > 1:  # what was asked for, or what --auto-accumulate has found out
         arguments += ["--accumulation-steps", str(record.config.accumulation_steps)]

@@ -52,6 +52,9 @@ class TrainingOptions(BaseModel):
     gpus: str | None = None
     """Device numbers, `0,1,2,3`; step 03 alone has this flag."""
 
+    threads: Literal["new", "kept"] = "new"
+    """Of DataParallel's forward passes; step 03 alone has this flag."""
+
     batch_size: int = setting(64, "{batch_size}", gt=0, group="work", metavar="SAMPLES", after="model")
     """Samples in one optimizer step of one process: the global batch in 02 and 03, that of one rank in 04."""
     amp: bool = setting(
@@ -115,6 +118,8 @@ def training_parser(method: Method, description: str = "") -> TrainingParser:
     elif how.has_replicas:
         _add_flags(parser, "global batch: samples per optimizer step, over all devices")
         parser.add_argument("--gpus", metavar="0,1,…", help="devices by number" + otherwise("all"))
+        said = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
+        parser.add_argument("--threads", choices=["new", "kept"], default="new", help=said)
     else:
         _add_flags(parser, "samples per optimizer step, all on one device")
     return parser

@@ -1,80 +1,87 @@
-"""How step 01 shows what it found."""
+"""What step 01 says: the machine, what the lab needs, and what the machine's parts can do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from common.console.grids import facts, grid, plain_grid, under_title
+from common.content import Line, Table
+from common.content.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 from common.formats import gib
-from common.records import EnvironmentRecord, Requirement
+from common.records import EnvironmentRecord, Probes, Requirement
 from common.sentences import Sentences
 
 COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
+SHOWN_SIZES = 5
+"""Of the all-reduce; the page has all of them."""
 
 
 def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
-    here = record.environment
-    python = "host.python_without_lock" if here.interpreter_lock is False else "host.python"
-    torch = "host.torch_cuda" if here.cuda else "host.torch_cpu"
-    rows = {
-        "system": here.platform,
-        "python": words.say(python, version=here.python),
-        "torch": words.say(torch, version=here.torch, cuda=here.cuda),
-        "torchvision": here.torchvision,
-        "driver": here.driver,
-        "cudnn": here.cudnn,
-        "nccl": here.nccl,
-        "backends": words.say("list.comma").join(record.backends) or words.say("host.no_backends"),
-        "cpu": words.say("host.cpu", model=here.cpu_model, cores=words.counted(here.cpu_cores, "counted.core")),
-        "ram": here.ram_bytes and gib(here.ram_bytes),
-        "shared_memory": record.shared_memory_bytes and gib(record.shared_memory_bytes),
-        "gpus": None if here.gpus else words.say("host.no_gpus"),
-    }
-    table = Table.grid(padding=(0, 2))
-    for name, found in rows.items():
-        if found:
-            table.add_row(Text(words.say(f"host_row.{name}"), style="dim"), Text(str(found)))
-    return section(words.say("host.title"), table)
+    return under_title(words.say("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words))
 
 
 def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
-    """One line per GPU, and which pairs reach each other's memory directly."""
-    table = plain_table(*headers(words, "gpu", "name", "capability", "memory", "free", "pcie", "nvlinks"))
+    """What there is of each GPU now, and which pairs reach each other's memory directly."""
+    table = plain_grid([words.say(f"look_column.{name}") for name in ("gpu", "capability", "free")])
     for gpu in record.environment.gpus:
-        is_known = gpu.pcie_generation and gpu.pcie_width
-        pcie = words.say("gpus.pcie", generation=gpu.pcie_generation, width=gpu.pcie_width) if is_known else None
-        memory = (gib(gpu.memory_total_bytes), gib(gpu.memory_free_bytes))
-        cells = (gpu.index, gpu.name, gpu.compute_capability, *memory, pcie, gpu.nvlink_links)
+        cells = (gpu.index, gpu.compute_capability, gib(gpu.memory_free_bytes))
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [section(words.say("gpus.title"), table)]
+    sections = [under_title(words.say("gpus.title"), table)]
     if len(record.peer_access) > 1:
-        names = [words.say("gpus.gpu", index=index) for index in range(len(record.peer_access))]
-        peers = plain_table(*headers(words, "from_to"), *names)
+        names = [words.say("name.gpu", index=index) for index in range(len(record.peer_access))]
+        peers = plain_grid([words.say("look_column.from_to"), *names])
         for index, row in enumerate(record.peer_access):
             peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
-        note = Text(words.say("gpus.peers_note"), style="dim")
-        sections.append(section(words.say("gpus.peers_title"), peers, note))
+        sections.append(under_title(words.say("gpus.peers_title"), peers, _note(words.say("gpus.peers_note"))))
     return Group(*sections)
 
 
 def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = plain_table("", *headers(words, "needed", "found"))
-    advice = Table.grid(padding=(0, 2))
+    table = plain_grid(["", *(words.say(f"look_column.{name}") for name in ("needed", "found"))])
     for requirement in requirements:
         verdict = Text(words.say(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
-        if requirement.outcome != "ok":
-            advice.add_row(Text(requirement.name, style=COLOURS[requirement.outcome]), Text(requirement.advice))
-    sections = [section(words.say("look.needs"), table)]
-    if advice.rows:
-        sections.append(section(words.say("look.to_do"), advice))
+    sections = [under_title(words.say("look.needs"), table)]
+    to_do = [(one.name, one.advice) for one in requirements if one.outcome != "ok"]
+    if to_do:
+        sections.append(under_title(words.say("look.to_do"), facts(to_do, words, style="yellow")))
     return Group(*sections)
+
+
+def probe_table(measured: Probes, words: Sentences) -> RenderableType:
+    """Everything that was measured, what each is good for, then what was not measured and why."""
+    tables = probe_tables(measured)
+    if measured.all_reduce:
+        tables.append(_some_sizes(all_reduce_table(measured.all_reduce)))
+    sections = []
+    for table in tables:
+        notes = [Text(words.text(table.hint), style="yellow")] if table.hint else []
+        if table.id != "launches" or not table.hint:  # nothing follows from launches that cannot be
+            notes.append(_note(words.say(f"use.{table.id}", slowdown=_slowdown(measured))))
+        sections.append(under_title(words.text(table.heading), grid(table, words), *notes))
+    if missing := not_measured(measured):
+        sections.append(under_title(words.say("look.not_measured"), *(_note(line) for line in words.lines(missing))))
+    return Group(*sections)
+
+
+def _slowdown(measured: Probes) -> float:
+    return measured.together.slowdown if measured.together else 1.0
+
+
+def _some_sizes(table: Table) -> Table:
+    """Five sizes that span all of them, and any whose sum was wrong."""
+    last = len(table.lines) - 1
+    places = {round(place * last / (SHOWN_SIZES - 1)) for place in range(SHOWN_SIZES)}
+    lines: list[Line] = [
+        line for place, line in enumerate(table.lines) if place in places or line.cells[1].number is None
+    ]
+    return replace(table, lines=lines, left_out=len(table.lines) - len(lines))
 
 
 def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
@@ -97,21 +104,5 @@ def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     return Group(*lines)
 
 
-def headers(words: Sentences, *columns: str) -> list[str]:
-    """What stands above columns."""
-    return [words.say(f"look_column.{column}") for column in columns]
-
-
-def plain_table(*columns: str) -> Table:
-    """An empty table without lines."""
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
-    for column in columns:
-        table.add_column(column)
-    return table
-
-
-def section(title: str, *contents: RenderableType) -> RenderableType:
-    """`contents` under a title."""
-    return Group(
-        Text(f"\n{title}", style="bold"), *(Padding(content, (0, 0, 0, 2), expand=False) for content in contents)
-    )
+def _note(text: str) -> Text:
+    return Text(text, style="dim")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from common.examining.traces import profiled_steps
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import PhaseName, PhaseOrStep
 from common.training.training import Training
 
@@ -28,17 +28,17 @@ OWN_NCCL = {"replicate", "reduce", "scatter", "gather"}
 Interval = tuple[float, float]
 
 
-def busy_seconds(training: Training, place: Place) -> dict[PhaseOrStep, list[float]]:
-    """By phase, and for the whole `step`: seconds of each profiled step in which the first device of `place` was busy.
+def busy_seconds(training: Training, devices: LocalDevices) -> dict[PhaseOrStep, list[float]]:
+    """By phase, and for the whole `step`: seconds of each profiled step in which the first of `devices` was busy.
 
     It must be a GPU. Under DDP the exchange is kept out of the step: its kernels wait for other ranks.
     """
-    profiler = profiled_steps(training, place, PROFILED_STEPS)
+    profiler = profiled_steps(training, devices, PROFILED_STEPS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
-    return busy_by_phase(events, place.indices[0])
+    return busy_by_phase(events, devices.indices[0])
 
 
 def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[PhaseOrStep, list[float]]:

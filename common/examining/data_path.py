@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice, repeat
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
 from common.records import RankAnatomy
@@ -14,7 +14,7 @@ ROUNDS, STEPS = 6, 4
 """So many runs of so many steps with the loader, and as many without: the fewest that have an interval."""
 
 
-def price_data_path(training: Training, place: Place, found: RankAnatomy) -> None:
+def price_data_path(training: Training, devices: LocalDevices, found: RankAnatomy) -> None:
     """Runs of steps with the loader, and of steps with one batch that lies on the device, in turn, left in `found`.
 
     The difference is not only waiting: the loader's threads take the interpreter from the one that launches, and its
@@ -27,11 +27,11 @@ def price_data_path(training: Training, place: Place, found: RankAnatomy) -> Non
     ]
     for _ in range(ROUNDS):
         for seconds, source in ((found.loaded_seconds, upcoming), (found.resident_seconds, repeat(resident))):
-            place.synchronize()
+            devices.synchronize()
             barrier()
-            before = mark(place.first)
+            before = mark(devices.device)
             for batches in islice(source, STEPS):
                 training.step(batches)
-            after = mark(place.first)
-            place.synchronize()
+            after = mark(devices.device)
+            devices.synchronize()
             seconds.append(round(seconds_between(before, after) / STEPS, 7))

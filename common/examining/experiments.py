@@ -20,7 +20,7 @@ from common.examining.phases import PhaseClock
 from common.examining.replicas import price_threads_and_replicas
 from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
 from common.records import Anatomy, PhaseOrStep, RankAnatomy
 from common.training.batch import Batch
@@ -45,7 +45,7 @@ def exchange_kinds(model: nn.Module) -> int:
 
 
 def dissect(
-    training: Training, place: Place, steps: int, progress: Callable[[], object] = lambda: None
+    training: Training, devices: LocalDevices, steps: int, progress: Callable[[], object] = lambda: None
 ) -> Iterator[Anatomy]:
     """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
 
@@ -59,7 +59,7 @@ def dissect(
     with watching as order:
         batches = next(upcoming)
         training.step(batches)
-    clock = PhaseClock(place)
+    clock = PhaseClock(devices)
     with instruments(model, clock, order[-1:]):
         for _ in range(1 + steps):
             with clock.step():
@@ -67,11 +67,11 @@ def dissect(
                 batches = next(upcoming)
                 training.step(batches, clock.phase)
             progress()
-    mine, config = clock.read(place.rank), training.config
+    mine, config = clock.read(devices.rank), training.config
     logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
     anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
     yield _of_all_ranks(anatomy, mine)
-    for what, experiment in _experiments(training, place, batches, steps, anatomy, progress).items():
+    for what, experiment in _experiments(training, devices, batches, steps, anatomy, progress).items():
         before = mine.model_copy(deep=True)
         try:
             experiment(mine)
@@ -93,44 +93,51 @@ def _of_all_ranks(anatomy: Anatomy, mine: RankAnatomy) -> Anatomy:
 
 
 def _experiments(
-    training: Training, place: Place, batches: Sequence[Batch], steps: int, anatomy: Anatomy, progress: Callable
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    steps: int,
+    anatomy: Anatomy,
+    progress: Callable,
 ) -> dict[str, Callable[[RankAnatomy], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
     model = training.model
     found: dict[str, Callable[[RankAnatomy], object]] = {}
 
     def launches(mine: RankAnatomy) -> None:
-        mine.host_seconds = _launching(training, place, steps)
+        mine.host_seconds = _launching(training, devices, steps)
 
     def busy(mine: RankAnatomy) -> None:
         try:
-            mine.busy_seconds = busy_seconds(training, place)
+            mine.busy_seconds = busy_seconds(training, devices)
         except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
             add_note(anatomy, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
-    if place.kind == "cuda":
+    if devices.kind == "cuda":
         found["what the host needs to launch a step"] = launches
-        found["the data path"] = partial(price_data_path, training, place)
+        found["the data path"] = partial(price_data_path, training, devices)
         found["what the device is busy with"] = busy
     if has_exchange(model):
         anatomy.bucket_bytes = _bucket_bytes(model)
-        found["what the exchange costs"] = lambda mine: price_exchange(training, place, batches, steps, mine, progress)
+        found["what the exchange costs"] = lambda mine: price_exchange(
+            training, devices, batches, steps, mine, progress
+        )
     elif isinstance(model, nn.DataParallel):
         found["what threads and replicas cost"] = lambda mine: price_threads_and_replicas(
-            training, place, batches, steps, mine, progress
+            training, devices, batches, steps, mine, progress
         )
     elif not training.config.compile:
-        found["what predictions start from"] = lambda mine: look_ahead(training, place, anatomy)
+        found["what predictions start from"] = lambda mine: look_ahead(training, devices, anatomy)
     return found
 
 
-def _launching(training: Training, place: Place, steps: int) -> dict[PhaseOrStep, list[float]]:
+def _launching(training: Training, devices: LocalDevices, steps: int) -> dict[PhaseOrStep, list[float]]:
     """The host's time for each phase of steps that begin with an idle device."""
-    upcoming, clock = training.whole_steps(), PhaseClock(place)
+    upcoming, clock = training.whole_steps(), PhaseClock(devices)
     barrier()
     with instruments(training.model, clock):
         for _ in range(1 + steps):
-            place.synchronize()
+            devices.synchronize()
             with clock.step():
                 clock.phase("data wait")
                 batches = next(upcoming)
@@ -139,7 +146,12 @@ def _launching(training: Training, place: Place, steps: int) -> dict[PhaseOrStep
 
 
 def price_exchange(
-    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    rounds: int,
+    found: RankAnatomy,
+    progress: Callable,
 ) -> None:
     """DDP: whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
 
@@ -149,29 +161,29 @@ def price_exchange(
     model, one_bucket = training.model, None
     is_torchs = isinstance(model, DistributedDataParallel)
     if is_torchs:
-        one_bucket = in_one_bucket(training, place)
+        one_bucket = in_one_bucket(training, devices)
         for _ in range(SETTLING_STEPS):
             one_bucket.step(batches)
         # Every step here ends with a synchronisation, as this clock would force.
         model._set_ddp_runtime_logging_sample_rate(1)
     for round_ in range(rounds):
-        found.exchange_on_seconds.append(timed_step(training, place, batches))
+        found.exchange_on_seconds.append(timed_step(training, devices, batches))
         if is_torchs and round_:  # torch publishes a step's times with the next step that exchanges
             communication, overlap = _communication(model)
             found.communication_seconds.append(communication)
             found.overlap_seconds.append(overlap)
-        found.exchange_off_seconds.append(timed_step(training, place, batches, model.no_sync()))
+        found.exchange_off_seconds.append(timed_step(training, devices, batches, model.no_sync()))
         if one_bucket:
-            found.one_bucket_seconds.append(timed_step(one_bucket, place, batches))
+            found.one_bucket_seconds.append(timed_step(one_bucket, devices, batches))
         for _ in range(exchange_kinds(model)):
             progress()
 
 
-def in_one_bucket(training: Training, place: Place) -> Training:
+def in_one_bucket(training: Training, devices: LocalDevices) -> Training:
     """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
     module, config = copy.deepcopy(training.classifier), training.config
     options = config.ddp.model_copy(update={"one_bucket": True})
-    model = DistributedDataParallel(module, **ddp_kwargs(module, options, place))
+    model = DistributedDataParallel(module, **ddp_kwargs(module, options, devices))
     if config.compile:
         model.compile(mode=config.compile_mode)
     return replace(training, model=model, optimizer=create_optimizer(model, config))

@@ -15,7 +15,7 @@ from time import perf_counter
 from torch import Tensor, nn
 from torch.nn.parallel import replicate
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
 from common.records import Anatomy, Gradients
 from common.training.training import Training
@@ -24,29 +24,29 @@ STEPS, REPLICAS = 4, 5
 """The first of each only settles what follows."""
 
 
-def look_ahead(training: Training, place: Place, anatomy: Anatomy) -> None:
+def look_ahead(training: Training, devices: LocalDevices, anatomy: Anatomy) -> None:
     """Enter into the anatomy of a model on one device what a prediction for several devices starts from."""
     with convolutions(training.model) as shapes:
-        anatomy.gradients = _gradients(training, place)
+        anatomy.gradients = _gradients(training, devices)
     anatomy.different_convolutions = len(shapes)
-    anatomy.replicate_seconds = [_replica_seconds(training.classifier, place) for _ in range(REPLICAS)][1:]
+    anatomy.replicate_seconds = [_replica_seconds(training.classifier, devices) for _ in range(REPLICAS)][1:]
 
 
-def _gradients(training: Training, place: Place) -> Gradients:
+def _gradients(training: Training, devices: LocalDevices) -> Gradients:
     trained = [parameter for parameter in training.classifier.parameters() if parameter.requires_grad]
     ready: dict[int, Mark] = {}
     handles = [
-        parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, place))
+        parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, devices))
         for number, parameter in enumerate(trained)
     ]
     upcoming, marks = training.whole_steps(), []
     for _ in range(STEPS):
         phases: dict[str, Mark] = {}
-        training.step(next(upcoming), lambda name: phases.update({name: mark(place.first)}))  # noqa: B023
+        training.step(next(upcoming), lambda name: phases.update({name: mark(devices.device)}))  # noqa: B023
         marks.append((phases["backward"], dict(ready), phases["optimizer"]))
     for handle in handles:
         handle.remove()
-    place.synchronize()
+    devices.synchronize()
     order = list(marks[-1][1])
     after = [[seconds_between(began, found[number]) for number in order] for began, found, _ in marks[1:]]
     return Gradients(
@@ -56,10 +56,10 @@ def _gradients(training: Training, place: Place) -> Gradients:
     )
 
 
-def _note(ready: dict[int, Mark], number: int, place: Place, _: Tensor) -> None:
+def _note(ready: dict[int, Mark], number: int, devices: LocalDevices, _: Tensor) -> None:
     """A gradient is complete. The last micro-batch of a step comes last, and its order counts."""
     ready.pop(number, None)
-    ready[number] = mark(place.first)
+    ready[number] = mark(devices.device)
 
 
 @contextmanager
@@ -78,12 +78,12 @@ def convolutions(model: nn.Module) -> Iterator[set[tuple]]:
         handle.remove()
 
 
-def _replica_seconds(module: nn.Module, place: Place) -> float:
+def _replica_seconds(module: nn.Module, devices: LocalDevices) -> float:
     """The host's time to make one replica: torch's way on a GPU; a copy on CPU cores, as emulated DataParallel does."""
-    place.synchronize()
+    devices.synchronize()
     began = perf_counter()
-    if place.kind == "cuda":
-        replicate(module, [place.indices[0]])
+    if devices.kind == "cuda":
+        replicate(module, [devices.indices[0]])
     else:
         copy.deepcopy(module)
     return round(perf_counter() - began, 7)

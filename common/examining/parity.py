@@ -13,7 +13,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import gathered
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch
@@ -52,7 +52,7 @@ NOTES = {
 }
 
 
-def check_parity(training: Training, place: Place) -> Parity:
+def check_parity(training: Training, devices: LocalDevices) -> Parity:
     """Compare the gradient of the wrapped model with one device's, before the first step, twice.
 
     One small global batch (two micro-batches of it with `--accumulation-steps`), equal shards, IEEE fp32, no dropout.
@@ -63,29 +63,30 @@ def check_parity(training: Training, place: Place) -> Parity:
     tolerance and says so; synchronised BatchNorm is compared with one device that sees a whole micro-batch at once, and
     may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there.
     """
-    devices, classifier, dataset = place.world.devices, training.classifier, training.loader.dataset
-    if devices == 1 and training.model is classifier:
+    count, classifier, dataset = devices.world.devices, training.classifier, training.loader.dataset
+    if count == 1 and training.model is classifier:
         return Parity(outcome="not applicable", note="one device is the reference itself")
     started = perf_counter()
     options = training.config.ddp or DdpOptions()
     parts = min(2, training.config.accumulation_steps)
-    per_shard = min(SAMPLES_PER_SHARD, len(dataset) // (devices * parts))
-    batch = dataset.__getitems__([(0, index) for index in range(per_shard * devices * parts)])
+    per_shard = min(SAMPLES_PER_SHARD, len(dataset) // (count * parts))
+    batch = dataset.__getitems__([(0, index) for index in range(per_shard * count * parts)])
     tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
-    shards = parts if options.sync_bn else devices * parts
+    shards = parts if options.sync_bn else count * parts
     errors = []
     with exact(classifier):
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
-        reference = reference_gradient(copy.deepcopy(classifier), batch, shards, place.first)
+        reference = reference_gradient(copy.deepcopy(classifier), batch, shards, devices.device)
         if options.sync_bn:
-            tolerance = max(
-                tolerance, ROUNDING_MARGIN * rounding_error(classifier, batch, parts, place.first, reference)
-            )
+            rounding = rounding_error(classifier, batch, parts, devices.device, reference)
+            tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
         for _ in range(PASSES):
-            gradient = parallel_gradient(training, batch, parts, place)
+            gradient = parallel_gradient(training, batch, parts, devices)
             found = largest_error(gradient, reference)
             if found[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                found = largest_error(gradient, reference, noise_of(reference, classifier, batch, shards, place.first))
+                found = largest_error(
+                    gradient, reference, noise_of(reference, classifier, batch, shards, devices.device)
+                )
             errors.append(found)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
@@ -95,7 +96,7 @@ def check_parity(training: Training, place: Place) -> Parity:
         worst_parameter=worst,
         tolerance=tolerance,
         samples=len(batch.labels),
-        shards=devices,
+        shards=count,
         seconds=perf_counter() - started,
         note=NOTES.get(options.comm_hook, "")
         if passed
@@ -127,12 +128,12 @@ def rounding_error(
     return largest_error(reference, in_fp64)[0]
 
 
-def parallel_gradient(training: Training, batch: Batch, parts: int, place: Place) -> dict[str, Tensor]:
+def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
     reader = GradientReader(training.classifier)
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
-    mine = [chunk(micro_batch, place.world.processes)[place.rank] for micro_batch in chunk(batch, parts)]
+    mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
     return reader.gradients
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.profiler import record_function
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
 from common.records import PhaseName, PhaseOrStep, RankAnatomy
 
@@ -46,8 +46,8 @@ class PhaseClock:
     a named range in a trace, too.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, devices: LocalDevices) -> None:
+        self._local_devices = devices
         self._steps: list[list[Span]] = []
         self._replicas: list[list[tuple[int, Mark, Mark]]] = []
         self._open: tuple[PhaseName, Moment, record_function] | None = None
@@ -86,7 +86,7 @@ class PhaseClock:
 
     def gradient_ready(self, _: Tensor) -> None:
         """The last gradient of this process is complete: its own backward pass is done."""
-        self._last_gradient = mark(self._place.first)
+        self._last_gradient = mark(self._local_devices.device)
 
     def replica_worked(self, number: int, before: Mark, after: Mark) -> None:
         """Replica `number` has gone forward or backward from one mark (of its own device) to the other."""
@@ -94,7 +94,7 @@ class PhaseClock:
 
     def read(self, rank: int) -> RankAnatomy:
         """All steps but the first, which settles what the instruments have unsettled."""
-        self._place.synchronize()
+        self._local_devices.synchronize()
         on_device = [
             self._own_times(step, lambda span: seconds_between(span.began.mark, span.ended.mark))
             for step in self._steps
@@ -117,7 +117,7 @@ class PhaseClock:
         return _by_phase(on_host[1:])
 
     def _now(self) -> Moment:
-        return Moment(mark(self._place.first), perf_counter())
+        return Moment(mark(self._local_devices.device), perf_counter())
 
     def _close(self) -> Moment | None:
         """End the phase that is open; the moment at which it ended."""

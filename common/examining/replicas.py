@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
 
 from common.examining.timed_steps import timed_step
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import RankAnatomy
 from common.training.batch import Batch
-from common.training.data_parallel import EmulatedDataParallel, Shard
+from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
+from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
 from common.training.training import Training
 
 
 def price_threads_and_replicas(
-    training: Training, place: Place, batches: Sequence[Batch], rounds: int, found: RankAnatomy, progress: Callable
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    rounds: int,
+    found: RankAnatomy,
+    progress: Callable,
 ) -> None:
-    """DP: whole steps as torch runs them, in kept threads, from one thread, and with kept replicas, in turn.
+    """DP: whole steps as they are, in kept threads, from one thread, and with kept replicas, in turn.
 
     The first kind less each other one says what the other does without: threads that are new in every step, threads at
-    all, replicas that are made anew. The seconds are left in `found`.
+    all, replicas that are made anew. A model that keeps its threads has only three kinds. The seconds are left in
+    `found`.
     """
     model = training.model
-    with ThreadPoolExecutor(len(model.device_ids), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        kinds: dict[str, Callable[[], AbstractContextManager]] = {
-            "new_threads": nullcontext,
-            "kept_threads": lambda: _applied(model, pool.map),
-            "one_thread": lambda: _applied(model, map),
-            "kept_replicas": lambda: kept_replicas(model),
-        }
-        for kind in kinds.values():  # what the first step of its kind must settle
-            timed_step(training, place, batches, kind())
-        for _ in range(rounds):
-            for name, kind in kinds.items():
-                getattr(found, f"{name}_seconds").append(timed_step(training, place, batches, kind()))
-                progress()
+    threads = DeviceThreads(len(model.device_ids))
+    kinds: dict[str, Callable[[], AbstractContextManager]] = {
+        "new_threads": nullcontext,
+        "kept_threads": lambda: _applied(model, threads.map),
+        "one_thread": lambda: _applied(model, map),
+        "kept_replicas": lambda: kept_replicas(model),
+    }
+    if isinstance(model, KeptThreadsDataParallel | EmulatedKeptThreads):
+        del kinds["new_threads"]
+        kinds["kept_threads"] = nullcontext
+    for kind in kinds.values():  # what the first step of its kind must settle
+        timed_step(training, devices, batches, kind())
+    for _ in range(rounds):
+        for name, kind in kinds.items():
+            getattr(found, f"{name}_seconds").append(timed_step(training, devices, batches, kind()))
+            progress()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
 from common.training.batch import Batch
@@ -13,14 +13,14 @@ from common.training.training import Training
 
 
 def timed_step(
-    training: Training, place: Place, batches: Sequence[Batch], around: AbstractContextManager | None = None
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], around: AbstractContextManager | None = None
 ) -> float:
     """Seconds of one step that begins with idle devices, on all ranks at once, and ends when they are idle again."""
     with around or nullcontext():  # no_sync: the forward belongs inside, too
-        place.synchronize()
+        devices.synchronize()
         barrier()
-        before = mark(place.first)
+        before = mark(devices.device)
         training.step(batches)
-        after = mark(place.first)
-        place.synchronize()
+        after = mark(devices.device)
+        devices.synchronize()
     return round(seconds_between(before, after), 7)

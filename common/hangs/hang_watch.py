@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from common.hangs.rank_processes import ENDED, own_line, pending_collective, sibling_state, signal_main_thread
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import from_rank_0
 from common.records.disk import is_final
 
@@ -32,16 +32,16 @@ AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was th
 class HangWatch:
     """One rank's side of the folder. Does nothing until `examine` is called."""
 
-    def __init__(self, run_id: str, place: Place, pids: list[int]) -> None:
-        self._rank, self._pids = place.rank, pids
-        self._others = [rank for rank in range(len(pids)) if rank != place.rank]
-        is_alone = place.world.processes == 1 or place.world.nodes > 1  # other hosts' processes cannot be asked
+    def __init__(self, run_id: str, devices: LocalDevices, pids: list[int]) -> None:
+        self._rank, self._pids = devices.rank, pids
+        self._others = [rank for rank in range(len(pids)) if rank != devices.rank]
+        is_alone = devices.world.processes == 1 or devices.world.nodes > 1  # other hosts' processes cannot be asked
         self.folder: Path | None = (
-            None if is_alone else from_rank_0(_private_folder(run_id, len(pids)) if place.rank == 0 else None)
+            None if is_alone else from_rank_0(_private_folder(run_id, len(pids)) if devices.rank == 0 else None)
         )
         """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
         if self.folder:
-            self._stack = open(self._file(place.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
+            self._stack = open(self._file(devices.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
             # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and
             # Python 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
             faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=False, chain=True)

@@ -24,11 +24,11 @@ from common.training.known_errors import advice_for, is_communication
 def watched_ranks(timeout_seconds: float) -> Iterator[int]:
     """This rank's number. Where an exchange takes longer than `timeout_seconds`, the last line of the console says who
     waits for whom, where, and since when; where torch raises an error that the lab knows, it says what to do."""
-    place = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
-    with process_group(place, timeout_seconds):
-        hangs = HangWatch(from_rank_0(secrets.token_hex(4)), place, gathered(os.getpid()))
+    devices = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
+    with process_group(devices, timeout_seconds):
+        hangs = HangWatch(from_rank_0(secrets.token_hex(4)), devices, gathered(os.getpid()))
         try:
-            yield place.rank
+            yield devices.rank
             barrier()  # who has gone could not say any more where it is
         except (RuntimeError, dist.DistError) as error:
             _explain(hangs, error)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 PROCESS, SYSTEM = Path("/proc/self"), Path("/sys/devices")
@@ -89,7 +88,7 @@ def stay_on(devices: int) -> list[str]:
 
 def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
     """Kinds of core between whose speeds lies a gap: a core that boosts a little higher than others is none."""
-    speeds = {int(cpu.name[3:]): int(words[0]) for cpu in CPUS.glob("cpu[0-9]*") if (words := _words(cpu / file))}
+    speeds = {int(cpu.name[3:]): int(word) for cpu in CPUS.glob("cpu[0-9]*") for word in _words(cpu / file)}
     kinds: dict[str, set[int]] = {}
     cores: set[int] = set()
     last = 0
@@ -120,15 +119,9 @@ def cpu_model() -> str:
 def ram_bytes() -> int:
     """Memory of the host, or the part of it that the control groups allow."""
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = (
-        number for group in _groups("memory") for number in _numbers(group, "memory.max", "memory.limit_in_bytes")
-    )
-    return int(min([host, *limits]))
-
-
-def processes_limit() -> int | None:
-    """Processes and threads that the control groups allow at once; None where they do not care."""
-    return min((int(number) for group in _groups("pids") for number in _numbers(group, "pids.max")), default=None)
+    files = [group / name for group in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")]
+    limits = [int(word) for file in files for word in _words(file) if word.isdigit()]  # `max` is no limit
+    return min([host, *limits])
 
 
 def cpu_quota() -> float | None:
@@ -139,28 +132,16 @@ def cpu_quota() -> float | None:
 def throttled_periods() -> int | None:
     """How many periods (of 0.1 s as a rule) the quota has stopped this process's control groups in, since they were
     made; None where there is no quota."""
-    counts = [int(found[1]) for group in _groups("cpu") if _quota(group) and (found := _stat(group, "nr_throttled"))]
-    return max(counts, default=None)
+    stats = [_words(group / "cpu.stat") for group in _groups("cpu") if _quota(group)]
+    counts = [dict(zip(stat[::2], stat[1::2], strict=False)).get("nr_throttled") for stat in stats]
+    return max((int(count) for count in counts if count), default=None)
 
 
 def _quota(group: Path) -> float | None:
-    both = _words(group / "cpu.max") or [
-        *_words(group / "cpu.cfs_quota_us"),
-        *_words(group / "cpu.cfs_period_us"),
-    ]
+    both = _words(group / "cpu.max") or [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")]
     if len(both) != 2 or not all(word.isdigit() for word in both) or "0" in both:  # `max`, and -1, are no limit
         return None
     return int(both[0]) / int(both[1])
-
-
-def _stat(group: Path, name: str) -> list[str] | None:
-    words = _words(group / "cpu.stat")
-    return words[words.index(name) :][:2] if name in words[:-1] else None
-
-
-def _numbers(group: Path, *files: str) -> Iterator[int]:
-    for file in files:
-        yield from (int(word) for word in _words(group / file) if word.isdigit())
 
 
 def _words(file: Path) -> list[str]:

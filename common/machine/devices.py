@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 
 # Before torch: see there.
 from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
@@ -23,7 +24,7 @@ give_cores_back()
 
 
 @dataclass(frozen=True)
-class Place:
+class LocalDevices:
     """The devices of this process, and its rank among all processes of the run."""
 
     kind: DeviceKind
@@ -35,7 +36,7 @@ class Place:
     """What the devices are called beside those of the host's other ranks, each of which may see its own as number 0."""
 
     @property
-    def first(self) -> torch.device:
+    def device(self) -> torch.device:
         """The device that holds the model and receives the batch."""
         return self.torch_devices[0]
 
@@ -51,12 +52,12 @@ class Place:
                 torch.cuda.synchronize(index)
 
 
-def one_device(requested: str) -> Place:
+def one_device(requested: str) -> LocalDevices:
     """The first GPU, or one CPU core."""
     return _place(_kind(requested), (0,))
 
 
-def listed_devices(requested: str, gpus: str | None) -> Place:
+def listed_devices(requested: str, gpus: str | None) -> LocalDevices:
     """The devices of one process by number (`"0,1,2,3"`), or all there are, of CPU cores those of the fastest kind.
 
     A GPU may be listed twice: its replicas then share it. Cores are counted off, 0,1,2,…, and may be more than there
@@ -64,10 +65,8 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
     """
     kind = _kind(requested)
     available = torch.cuda.device_count() if kind == "cuda" else alike_cores()
-    if gpus is None:
-        return _place(kind, tuple(range(available)), emulated=kind == "cpu")
     try:
-        indices = tuple(int(part) for part in gpus.split(","))
+        indices = tuple(range(available)) if gpus is None else tuple(int(part) for part in gpus.split(","))
     except ValueError:
         raise UsageError(f"--gpus {gpus!r} is not a list of device numbers such as 0,1") from None
     if kind == "cuda" and not all(0 <= index < available for index in indices):
@@ -80,7 +79,7 @@ def listed_devices(requested: str, gpus: str | None) -> Place:
     return _place(kind, indices, emulated=kind == "cpu")
 
 
-def rank_device(requested: str, local_rank: int) -> Place:
+def rank_device(requested: str, local_rank: int) -> LocalDevices:
     """The device of rank `local_rank` of this host. Ranks beyond the last GPU share the GPUs, over gloo.
 
     What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
@@ -102,7 +101,7 @@ def rank_device(requested: str, local_rank: int) -> Place:
         backend="nccl" if kind == "cuda" and not shared else "gloo",
         shared=shared,
         rank=rank,
-        on_this_host=local_ranks,
+        ranks_here=local_ranks,
     )
 
 
@@ -147,42 +146,31 @@ def _kind(requested: str) -> DeviceKind:
 
 
 def _place(
-    kind,
-    indices,
-    processes=1,
-    nodes=1,
-    restarts=0,
-    backend=None,
-    shared=False,
-    emulated=False,
-    rank=0,
-    on_this_host=None,
-) -> Place:
+    kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here: int = 1, **world: Any
+) -> LocalDevices:
+    """`world`: what the devices of this process do not show."""
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
-    replicas = on_this_host or len(indices)
+    replicas = ranks_here * len(indices)
     if kind == "cuda":
-        if backend is None:  # step 04 does so itself
+        if "backend" not in world:  # step 04 does so itself
             torch.cuda.set_device(indices[0])
         device_model = joint_model(map(torch.cuda.get_device_name, indices))
     else:
         kinds = stay_on(replicas)
         device_model = f"{CORE_OF}{cpu_model()}" + (f" ({JOINED.join(kinds)})" if kinds else "")
-    world = World(
-        device_kind=kind,
-        device_model=device_model,
-        devices=processes * len(indices),
-        processes=processes,
-        nodes=nodes,
-        restarts=restarts,
-        backend=backend,
-        transport=_transport(),
-        threads_per_device=torch.get_num_threads(),
-        emulated=emulated,
-        shared=shared or (kind == "cuda" and len(set(indices)) < len(indices)),
-        oversubscribed=kind == "cpu" and replicas > cpu_cores(),
-    )
-    return Place(kind=kind, indices=indices, world=world, rank=rank, numbers=list(indices))
+    processes = world.pop("processes", 1)
+    world = {
+        "device_kind": kind,
+        "device_model": device_model,
+        "devices": processes * len(indices),
+        "processes": processes,
+        "transport": _transport(),
+        "threads_per_device": torch.get_num_threads(),
+        "shared": kind == "cuda" and len(set(indices)) < len(indices),
+        "oversubscribed": kind == "cpu" and replicas > cpu_cores(),
+    } | world
+    return LocalDevices(kind=kind, indices=indices, world=World(**world), rank=rank, numbers=list(indices))
 
 
 def _transport() -> str:

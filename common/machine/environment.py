@@ -14,13 +14,14 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 
 from common.command_line.host_checks import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.capacity import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
@@ -30,7 +31,6 @@ from common.machine.vision import import_torchvision
 from common.records import CoreKind, Environment, EnvironmentRecord, Gpu
 
 T = TypeVar("T")
-
 RENDEZVOUS_PORT = 29500
 """Where torchrun without `--standalone` lets the ranks meet."""
 
@@ -75,16 +75,16 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         command=command,
         started_at=now.isoformat(timespec="seconds"),
         environment=environment,
-        peer_access=_attempt(lambda: peer_access(len(environment.gpus))) or [],
+        peer_access=_attempt(lambda: _peer_access(len(environment.gpus))) or [],
         shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
         open_files_limit=_attempt(open_files_limit),
         own_name_found=name_is_found(),
         slowing_variables=[setting for _, setting in slowing_variables(in_ranks=True)],
         loopback_up=loopback_is_up(),
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
-        backends=_attempt(backends) or [],
+        backends=_attempt(lambda: [name for name in ("nccl", "gloo") if dist.is_backend_available(name)]) or [],
         driver_gpus=names,
-        gpu_processes=[_length(processes.get(gpu.uuid)) for gpu in environment.gpus],
+        gpu_processes=[_attempt(lambda: len(processes[gpu.uuid])) for gpu in environment.gpus],  # noqa: B023
         cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         cuda_error=_error_of(torch.cuda.init) if names and torch.version.cuda and not environment.gpus else None,
         torchvision_error=_error_of(import_torchvision),
@@ -92,7 +92,7 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     )
 
 
-def peer_access(gpus: int) -> list[list[bool]]:
+def _peer_access(gpus: int) -> list[list[bool]]:
     """[i][j]: GPU i can read GPU j's memory directly, and not only through the host's."""
     return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
 
@@ -115,30 +115,24 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def backends() -> list[str]:
-    """Those of nccl and gloo that this torch was built with."""
-    built = {"nccl": torch.distributed.is_nccl_available, "gloo": torch.distributed.is_gloo_available}
-    return [name for name, available in built.items() if available()]
-
-
-def _length(items: Sized | None) -> int | None:
-    return None if items is None else len(items)
-
-
 def _gpu(index: int, nvml: Nvml | None) -> Gpu:
     properties = torch.cuda.get_device_properties(index)
-    driver = nvml.gpu_of_torch(properties) if nvml else None
+    readings: dict[str, Any] = {}
+    if driver := nvml.gpu_of_torch(properties) if nvml else None:
+        readings = {
+            "uuid": driver.uuid(),
+            # Not torch.cuda.mem_get_info: it would put a CUDA context of some 500 MB on every GPU it asks.
+            "memory_free_bytes": driver.free_bytes(),
+            "pcie_generation": driver.pcie_generation(),
+            "pcie_width": driver.pcie_width(),
+            "nvlink_links": driver.nvlink_links(),
+        }
     return Gpu(
         index=index,
         name=properties.name,
-        uuid=driver.uuid() if driver else None,
         compute_capability=f"{properties.major}.{properties.minor}",
         memory_total_bytes=properties.total_memory,
-        # Not torch.cuda.mem_get_info: it would put a CUDA context of some 500 MB on every GPU it asks.
-        memory_free_bytes=driver.free_bytes() if driver else None,
-        pcie_generation=driver.pcie_generation() if driver else None,
-        pcie_width=driver.pcie_width() if driver else None,
-        nvlink_links=driver.nvlink_links() if driver else None,
+        **readings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -40,15 +41,8 @@ def machine_identity(nvml: Nvml | None, cpu_model: str) -> str | None:
 
 def is_container() -> bool:
     """By the file that Docker or podman leaves, by the control group's name, or by a root made of layers."""
-    if any(map(_exists, CONTAINER_FILES)):
-        return True
-    return bool(IN_A_CONTAINER.search(_read(CGROUP)) or ON_LAYERS.search(_read(MOUNTS)))
-
-
-def _exists(path: Path) -> bool:
-    with suppress(OSError):
-        return path.exists()
-    return False
+    marked = any(map(os.path.exists, CONTAINER_FILES))
+    return marked or bool(IN_A_CONTAINER.search(_read(CGROUP)) or ON_LAYERS.search(_read(MOUNTS)))
 
 
 def _read(path: Path) -> str:

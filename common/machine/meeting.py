@@ -14,25 +14,25 @@ import socket
 import torch
 import torch.distributed as dist
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import joint_model
 
 
-def settle_devices(place: Place, store: dist.Store) -> None:
-    """Correct what `place` says of sharing, backend, models and numbers by what all ranks have put into the store.
+def settle_devices(devices: LocalDevices, store: dist.Store) -> None:
+    """Correct what `devices` says of sharing, backend, models and numbers by what all ranks have put into the store.
 
     All ranks call it. Blocks until each has, as long as the store's time limit allows.
     """
-    if place.kind == "cpu":
+    if devices.kind == "cpu":
         return
-    own = {"host": socket.gethostname(), "gpu": _identity(place.first), "model": place.world.device_model}
-    store.set(f"device_{place.rank}", json.dumps(own))
-    found = [json.loads(store.get(f"device_{rank}")) for rank in range(place.world.processes)]
+    own = {"host": socket.gethostname(), "gpu": _identity(devices.device), "model": devices.world.device_model}
+    store.set(f"device_{devices.rank}", json.dumps(own))
+    found = [json.loads(store.get(f"device_{rank}")) for rank in range(devices.world.processes)]
     here = list(dict.fromkeys(one["gpu"] for one in found if one["host"] == own["host"]))
-    place.numbers[:] = [here.index(own["gpu"])]
-    place.world.shared = len({one["gpu"] for one in found}) < len(found)
-    place.world.backend = "gloo" if place.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
-    place.world.device_model = joint_model(one["model"] for one in found)
+    devices.numbers[:] = [here.index(own["gpu"])]
+    devices.world.shared = len({one["gpu"] for one in found}) < len(found)
+    devices.world.backend = "gloo" if devices.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
+    devices.world.device_model = joint_model(one["model"] for one in found)
 
 
 def _identity(device: torch.device) -> str:

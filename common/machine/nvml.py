@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from types import ModuleType
 from typing import Any
 
@@ -36,11 +37,11 @@ class NvmlGpu:
 
     def name(self) -> str | None:
         """Of the model."""
-        return _text(self._ask("nvmlDeviceGetName"))
+        return self._ask("nvmlDeviceGetName")
 
     def uuid(self) -> str | None:
         """The GPU's own, the same under every driver."""
-        return _text(self._ask("nvmlDeviceGetUUID"))
+        return self._ask("nvmlDeviceGetUUID")
 
     def free_bytes(self) -> int | None:
         """Memory that nobody uses."""
@@ -57,13 +58,10 @@ class NvmlGpu:
 
     def nvlink_links(self) -> int | None:
         """Active NVLink links; None on a GPU that has no NVLink."""
-        states = []
-        for link in range(self._nvml.NVML_NVLINK_MAX_LINKS):
-            state = self._ask("nvmlDeviceGetNvLinkState", arguments=(link,))
-            if state is None:  # beyond the last link of this GPU
-                break
-            states.append(state)
-        return sum(state == 1 for state in states) if states else None
+        links = range(self._nvml.NVML_NVLINK_MAX_LINKS)
+        states = (self._ask("nvmlDeviceGetNvLinkState", arguments=(link,)) for link in links)
+        known = list(takewhile(lambda state: state is not None, states))  # none beyond the last link of this GPU
+        return known.count(1) if known else None
 
     def sm_clock_mhz(self) -> int | None:
         """Of the multiprocessors, now."""
@@ -109,13 +107,12 @@ class Nvml:
 
     def driver(self) -> str | None:
         """Its version."""
-        return _text(self._ask("nvmlSystemGetDriverVersion"))
+        return self._ask("nvmlSystemGetDriverVersion")
 
     def gpus(self) -> list[NvmlGpu]:
         """Every GPU that the driver knows, hidden from torch or not."""
-        handles = (
-            self._ask("nvmlDeviceGetHandleByIndex", index) for index in range(self._ask("nvmlDeviceGetCount") or 0)
-        )
+        numbers = range(self._ask("nvmlDeviceGetCount") or 0)
+        handles = (self._ask("nvmlDeviceGetHandleByIndex", number) for number in numbers)
         return [NvmlGpu(self._nvml, handle) for handle in handles if handle is not None]
 
     def gpu_of_torch(self, properties: Any) -> NvmlGpu | None:
@@ -128,11 +125,8 @@ class Nvml:
         if hasattr(properties, "pci_bus_id"):
             address = f"{properties.pci_domain_id:08X}:{properties.pci_bus_id:02X}:{properties.pci_device_id:02X}.0"
             keys.append(("nvmlDeviceGetHandleByPciBusId", address))
-        for function, key in keys:
-            handle = self._ask(function, key)
-            if handle is not None:
-                return NvmlGpu(self._nvml, handle)
-        return None
+        handles = (self._ask(function, key) for function, key in keys)
+        return next((NvmlGpu(self._nvml, handle) for handle in handles if handle is not None), None)
 
 
 @contextmanager
@@ -161,8 +155,3 @@ def _first_answer(nvml: ModuleType, functions: tuple[str, ...], arguments: tuple
         with suppress(Exception):
             return getattr(nvml, function)(*arguments)
     return None
-
-
-def _text(value: str | bytes | None) -> str | None:
-    """Older versions of pynvml answer in bytes."""
-    return value.decode() if isinstance(value, bytes) else value

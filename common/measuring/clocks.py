@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import torch
 
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 
 Mark: TypeAlias = float | torch.cuda.Event
 
@@ -40,19 +40,19 @@ class StepClock:
     measures the lag whenever it synchronises, and before the next step keeps the GPU busy for as long.
     """
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, devices: LocalDevices) -> None:
+        self._local_devices = devices
         self._lag_seconds = 0.0
 
     def settle(self) -> None:
         """Steps that nobody measures are over: wait for the devices, and remember how far they lag behind."""
         before = perf_counter()
-        self._place.synchronize()
+        self._local_devices.synchronize()
         self._lag_seconds = perf_counter() - before
 
     def start(self) -> None:
         """The epoch begins."""
-        self._place.synchronize()
+        self._local_devices.synchronize()
         self._data_waits: list[float] = []
         self._steps: list[tuple[Mark, Mark]] = []
         self._held_up: list[tuple[Mark, Mark]] = []
@@ -92,15 +92,15 @@ class StepClock:
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""
         before = self._mark()
-        if self._place.kind == "cpu" or not self._lag_seconds:
+        if self._local_devices.kind == "cpu" or not self._lag_seconds:
             return before
-        keep_busy(self._place.first, self._lag_seconds)
+        keep_busy(self._local_devices.device, self._lag_seconds)
         after = self._mark()
         self._held_up.append((before, after))
         return after
 
     def _mark(self) -> Mark:
-        return mark(self._place.first)
+        return mark(self._local_devices.device)
 
 
 def mark(device: torch.device) -> Mark:

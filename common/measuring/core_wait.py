@@ -51,7 +51,7 @@ class CoreWait:
     def losses(self) -> CoreLosses:
         """Since the watch was made."""
         pairs = zip(self._before, _counters(), strict=True)
-        return CoreLosses._make(None if before is None or now is None else now - before for before, now in pairs)
+        return CoreLosses._make(None if old is None or new is None else round(new - old, 6) for old, new in pairs)
 
 
 def _counters() -> CoreLosses:

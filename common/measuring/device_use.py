@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from common.machine import devices
-from common.machine.devices import Place
-from common.measuring.gpu_sampler import GpuSampler
+from common.machine.devices import LocalDevices, capacity_bytes
+from common.measuring.gpu_readings import GpuSampler
 from common.records import DeviceMemory, DeviceUse
 
 
 def device_uses(
-    place: Place,
+    devices: LocalDevices,
     host: str,
     memories: Sequence[DeviceMemory] | None = None,
     sampler: GpuSampler | None = None,
@@ -28,15 +27,15 @@ def device_uses(
     return [
         DeviceUse(
             host=host,
-            rank=place.rank,
-            index=place.numbers[position],
-            name=torch.cuda.get_device_name(index) if place.kind == "cuda" else place.world.device_model,
-            capacity_bytes=devices.capacity_bytes(place.kind, index),
+            rank=devices.rank,
+            index=devices.numbers[position],
+            name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,
+            capacity_bytes=capacity_bytes(devices.kind, index),
             memory=memories[position] if memories else DeviceMemory(),
             health=sampler.health(index) if sampler else None,
             # A GPU that several replicas share has one counter, entered once.
-            energy_joules=joules.get(index) if position == place.indices.index(index) else None,
+            energy_joules=joules.get(index) if position == devices.indices.index(index) else None,
             idle_watts=idle_watts.get(index),
         )
-        for position, index in enumerate(place.indices)
+        for position, index in enumerate(devices.indices)
     ]

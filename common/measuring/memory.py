@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from common.machine.devices import Place
-from common.measuring.gpu_sampler import GpuSampler
+from common.machine.devices import LocalDevices
+from common.measuring.gpu_readings import GpuSampler
 from common.records import DeviceMemory, StaticMemory
 
 
-def reset_peaks(place: Place) -> None:
+def reset_peaks(devices: LocalDevices) -> None:
     """Start anew, on every device of this process (torch's own reset does the current one only).
 
     The process's peak on CPU is reset too where the kernel allows it (Linux).
     """
-    if place.kind == "cuda":
-        for index in set(place.indices):
+    if devices.kind == "cuda":
+        for index in set(devices.indices):
             torch.cuda.reset_peak_memory_stats(index)
         return
     try:
@@ -29,14 +29,14 @@ def reset_peaks(place: Place) -> None:
         return  # the peak then covers the whole process from its start: larger, never smaller
 
 
-def read_peaks(place: Place, sampler: GpuSampler) -> list[DeviceMemory]:
+def read_peaks(devices: LocalDevices, sampler: GpuSampler) -> list[DeviceMemory]:
     """Peaks since `reset_peaks`, in bytes, one entry per device of this process, in order.
 
     `sampler` knows what the driver saw this process hold on each GPU. On CPU one process holds the memory of all
     its replicas, and no part of it belongs to one core: the first entry has it, the others are empty.
     """
-    if place.kind == "cpu":
-        others = [DeviceMemory()] * (len(place.indices) - 1)
+    if devices.kind == "cpu":
+        others = [DeviceMemory()] * (len(devices.indices) - 1)
         return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *others]
     return [
         DeviceMemory(
@@ -44,15 +44,15 @@ def read_peaks(place: Place, sampler: GpuSampler) -> list[DeviceMemory]:
             peak_reserved_bytes=torch.cuda.max_memory_reserved(index),
             peak_process_bytes=sampler.peak_process_bytes(index),
         )
-        for index in place.indices
+        for index in devices.indices
     ]
 
 
-def highest_peak_bytes(place: Place) -> int:
+def highest_peak_bytes(devices: LocalDevices) -> int:
     """The highest peak of any device of this process, in bytes: allocated on a GPU, resident on CPU."""
-    if place.kind == "cpu":
+    if devices.kind == "cpu":
         return peak_resident_bytes()
-    return max(torch.cuda.max_memory_allocated(index) for index in place.indices)
+    return max(torch.cuda.max_memory_allocated(index) for index in devices.indices)
 
 
 def peak_resident_bytes() -> int:

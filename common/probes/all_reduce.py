@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.machine.capacity import alike_cores
-from common.machine.devices import listed_devices, one_device
+from common.probes.compute import probed_device
 from common.probes.processes import run_in_processes
 from common.records import AllReduce, AllReduceTime, Backend
 
@@ -68,23 +68,23 @@ def measure_all_reduce(
 def _rank_times(
     rank: int, ranks: int, backend: Backend, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
 ) -> list[AllReduceTime]:
-    place = listed_devices("cuda", str(rank)) if backend == "nccl" else one_device("cpu")
+    device = probed_device(rank).device
     dist.init_process_group(
         backend,
         store=dist.FileStore(str(Path(folder) / "store"), ranks),
         rank=rank,
         world_size=ranks,
         timeout=timedelta(minutes=1),
-        device_id=place.first if backend == "nccl" else None,
+        device_id=device if backend == "nccl" else None,
     )
     times: list[AllReduceTime] = []
     started = last = perf_counter()
     for size in sizes:
-        message = torch.empty(size // (4 * ROW), ROW, device=place.first)
+        message = torch.empty(size // (4 * ROW), ROW, device=device)
         times.append(AllReduceTime(bytes=size, ranks=ranks, seconds=_median_seconds(message, exchange)))
         now = perf_counter()
         # The next size has twice the bytes. All ranks must stop at the same one.
-        if _largest(now - started + 2 * (now - last), place.first) > budget:
+        if _largest(now - started + 2 * (now - last), device) > budget:
             break
         last = now
     dist.destroy_process_group()

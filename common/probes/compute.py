@@ -11,9 +11,9 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import Place, has_tf32, listed_devices, one_device
+from common.machine.devices import LocalDevices, has_tf32, listed_devices, one_device
 from common.measuring.clocks import StepClock
-from common.records import Copy, DeviceKind, MatmulRate, MemoryRate, Precision
+from common.records import Copy, MatmulRate, MemoryRate, Precision
 
 MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
 MEMORY_BYTES = 512 * 2**20
@@ -38,27 +38,29 @@ DTYPES = {
 
 def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:
     """The fastest square product of every device model here, in every precision that it can train in."""
-    return [_matmul_rate(place, precision, sizes) for place in _models() for precision in precisions(place)]
+    return [_matmul_rate(devices, precision, sizes) for devices in _models() for precision in precisions(devices)]
 
 
-def precisions(place: Place) -> list[Precision]:
+def precisions(devices: LocalDevices) -> list[Precision]:
     """Those that 02, 03 and 04 accept on this device."""
-    if place.kind == "cpu":
+    if devices.kind == "cpu":
         return ["ieee-fp32", "bf16"]
-    ampere = torch.cuda.get_device_capability(place.first)[0] >= 8
-    tf32: list[Precision] = ["tf32"] if has_tf32(place.first) else []
+    ampere = torch.cuda.get_device_capability(devices.device)[0] >= 8
+    tf32: list[Precision] = ["tf32"] if has_tf32(devices.device) else []
     return ["ieee-fp32", *tf32, "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
 
 
-def _matmul_rate(place: Place, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
+def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
     torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     rates = []
-    for size in sizes or MATMUL_SIZES[place.kind]:
+    for size in sizes or MATMUL_SIZES[devices.kind]:
         # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.
-        left, right = (torch.randn(size, size, device=place.first).to(DTYPES[precision]) for _ in range(2))
+        left, right = (torch.randn(size, size, device=devices.device).to(DTYPES[precision]) for _ in range(2))
         product = torch.empty_like(left)
-        seconds = median_seconds(lambda: torch.mm(left, right, out=product), place)  # noqa: B023
-        rates.append(MatmulRate(device_model=_model(place), precision=precision, size=size, seconds=seconds))
+        seconds = median_seconds(lambda: torch.mm(left, right, out=product), devices)  # noqa: B023
+        rates.append(
+            MatmulRate(device_model=devices.world.device_model, precision=precision, size=size, seconds=seconds)
+        )
         if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
             break
     return max(rates, key=lambda rate: rate.flops_per_second)
@@ -67,11 +69,11 @@ def _matmul_rate(place: Place, precision: Precision, sizes: Sequence[int]) -> Ma
 def memory_rates(rank: int = 0, size_bytes: int = MEMORY_BYTES) -> list[MemoryRate]:
     """How fast every device model here copies an array of `size_bytes` within its memory."""
     rates = []
-    for place in _models():
-        source = torch.ones(size_bytes, dtype=torch.uint8, device=place.first)
+    for devices in _models():
+        source = torch.ones(size_bytes, dtype=torch.uint8, device=devices.device)
         target = torch.empty_like(source)
-        seconds = median_seconds(lambda: target.copy_(source), place)  # noqa: B023
-        rates.append(MemoryRate(device_model=_model(place), bytes=size_bytes, seconds=seconds))
+        seconds = median_seconds(lambda: target.copy_(source), devices)  # noqa: B023
+        rates.append(MemoryRate(device_model=devices.world.device_model, bytes=size_bytes, seconds=seconds))
     return rates
 
 
@@ -87,26 +89,26 @@ def _copy(source: int | None, destination: int, size_bytes: int) -> Copy:
     given = pattern.pin_memory() if source is None else pattern.cuda(source)
     received = torch.zeros(size_bytes // 4, dtype=torch.int32, device=f"cuda:{destination}")
     # torch queues a copy between two GPUs on the one that sends.
-    place = _place("cuda", destination if source is None else source)
-    seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), place)
+    devices = probed_device(destination if source is None else source)
+    seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)
     torch.cuda.synchronize(destination)
     # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
     arrived = torch.equal(received.cpu(), pattern)
     return Copy(source=source, destination=destination, bytes=size_bytes, seconds=seconds if arrived else None)
 
 
-def median_seconds(action: Callable[[], object], place: Place) -> float:
-    """Median seconds of `action` on the device of `place`, after a warm-up; no wait between the repeats on a GPU."""
+def median_seconds(action: Callable[[], object], devices: LocalDevices) -> float:
+    """Median seconds of `action` on the device of `devices`, after a warm-up; no wait between the repeats on a GPU."""
     started = perf_counter()
     while True:
         once = perf_counter()
         action()
-        place.synchronize()
+        devices.synchronize()
         once = perf_counter() - once
         if perf_counter() - started > WARM_UP_SECONDS:
             break
     low, high = REPEATS
-    clock = StepClock(place)
+    clock = StepClock(devices)
     clock.start()
     for _ in range(max(low, min(high, int(MEASURED_SECONDS / once)))):
         action()
@@ -114,17 +116,16 @@ def median_seconds(action: Callable[[], object], place: Place) -> float:
     return median(clock.finish().steps)
 
 
-def _place(kind: DeviceKind, index: int) -> Place:
-    return listed_devices("cuda", str(index)) if kind == "cuda" else one_device("cpu")
-
-
-def _models() -> list[Place]:
-    """One device of each model: GPUs of one model are alike, and so are cores."""
+def probed_device(number: int) -> LocalDevices:
+    """For a probe's process or thread of this number: its GPU, or one CPU core. More than there are GPUs share them."""
     if not torch.cuda.is_available():
-        return [_place("cpu", 0)]
+        return one_device("cpu")
+    return listed_devices("cuda", str(number % torch.cuda.device_count()))
+
+
+def _models() -> list[LocalDevices]:
+    """One device of each model: GPUs of one model are alike, and so are cores of one kind."""
+    if not torch.cuda.is_available():
+        return [probed_device(0)]
     first = {torch.cuda.get_device_name(index): index for index in reversed(range(torch.cuda.device_count()))}
-    return [_place("cuda", index) for index in sorted(first.values())]
-
-
-def _model(place: Place) -> str:
-    return place.world.device_model
+    return [probed_device(index) for index in sorted(first.values())]

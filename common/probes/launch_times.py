@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
@@ -19,7 +20,8 @@ from time import perf_counter
 import torch
 from torch.nn import functional
 
-from common.machine.capacity import alike_cores, stay_on
+from common.machine.capacity import alike_cores
+from common.probes.compute import probed_device
 from common.probes.processes import run_in_processes
 from common.records import LaunchTimes
 
@@ -34,45 +36,31 @@ def measure_launches(limit_seconds: float) -> LaunchTimes:
     workers = max(2, gpus or min(alike_cores(), 4))
     probe = partial(_probe, workers, get_context("forkserver").Barrier(workers))
     first, *others = run_in_processes(probe, workers, limit_seconds)
-    return LaunchTimes(
-        workers=workers,
-        alone_seconds=first["alone"],
-        threads_seconds=first["threads"],
-        processes_seconds=median(found["processes"] for found in (first, *others)),
-        convolution_seconds=first["convolution"],
-        first_convolution_seconds=first["first convolution"],
-    )
+    processes = median(found.pop("processes_seconds") for found in (first, *others))
+    return LaunchTimes(workers=workers, processes_seconds=processes, **first)
 
 
 def _probe(workers: int, everybody: Barrier, rank: int) -> dict[str, float]:
     """Process 0 measures by itself first, while the others wait for it; then all launch at once."""
     found: dict[str, float] = {}
     if rank == 0:
-        found["alone"] = _launch_seconds(0)
-        found["threads"] = _in_threads(workers)
-        found["convolution"], found["first convolution"] = _convolution_seconds()
-    found["processes"] = _launch_seconds(rank, everybody.wait)
+        found["alone_seconds"] = _launch_seconds(0)
+        found["threads_seconds"] = _in_threads(workers)
+        found["convolution_seconds"], found["first_convolution_seconds"] = _convolution_seconds()
+    found["processes_seconds"] = _launch_seconds(rank, everybody.wait)
     return found
 
 
 def _in_threads(workers: int) -> float:
-    start, found = threading.Barrier(workers), [0.0] * workers
-
-    def worker(number: int) -> None:
-        found[number] = _launch_seconds(number, start.wait)
-
-    threads = [threading.Thread(target=worker, args=(number,)) for number in range(workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return median(found)
+    start = threading.Barrier(workers)
+    with ThreadPoolExecutor(workers) as threads:
+        return median(threads.map(lambda number: _launch_seconds(number, start.wait), range(workers)))
 
 
 def _launch_seconds(number: int, start: Callable[[], object] = lambda: None) -> float:
     """Seconds of one launch of an addition of eight numbers; `start` is called when everything is warm."""
-    device = _device(number)
-    small = torch.zeros(8, device=device)
+    devices = probed_device(number)
+    small = torch.zeros(8, device=devices.device)
     chunks = []
     for chunk in range(1 + CHUNKS):
         if chunk == 1:
@@ -81,42 +69,24 @@ def _launch_seconds(number: int, start: Callable[[], object] = lambda: None) -> 
         for _ in range(LAUNCHES):
             small.add_(1)
         chunks.append((perf_counter() - began) / LAUNCHES)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        devices.synchronize()
     return median(chunks[1:])
 
 
 def _convolution_seconds() -> tuple[float, float]:
     """Seconds to launch a convolution in a thread that has launched it before, and in a new thread."""
-    device = _device(0)
+    device = probed_device(0).device
     images, weights = torch.zeros(1, 16, 14, 14, device=device), torch.zeros(16, 16, 3, 3, device=device)
-    found: list[float] = []
 
-    def launch() -> None:
+    def launch() -> float:
+        torch.set_num_threads(1)
         began = perf_counter()
         functional.conv2d(images, weights, padding=1)
-        found.append(perf_counter() - began)
+        return perf_counter() - began
 
-    def in_new_thread() -> None:
-        torch.set_num_threads(1)
-        launch()
+    def launch_in_new_thread() -> float:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(launch).result()
 
-    for _ in range(NEW_THREADS):
-        launch()
-    known = median(found[1:])
-    found.clear()
-    for _ in range(NEW_THREADS):
-        thread = threading.Thread(target=in_new_thread)
-        thread.start()
-        thread.join()
-    return known, median(found)
-
-
-def _device(number: int) -> torch.device:
-    torch.set_num_threads(1)
-    if not torch.cuda.is_available():
-        stay_on(1)
-        return torch.device("cpu")
-    device = torch.device("cuda", number % torch.cuda.device_count())
-    torch.cuda.set_device(device)
-    return device
+    known = median([launch() for _ in range(1 + NEW_THREADS)][1:])
+    return known, median(launch_in_new_thread() for _ in range(NEW_THREADS))

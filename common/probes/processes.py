@@ -28,7 +28,8 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
     # forkserver: a child of this process could not use CUDA if this one has.
     start_fork_server()
     context = get_context("forkserver")
-    processes, ranks_of = [], {}
+    processes, waiting = [], {}
+    results: dict[int, Any] = {}
     deadline = monotonic() + limit_seconds
     try:
         for rank in range(ranks):
@@ -36,32 +37,25 @@ def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: 
             processes.append(context.Process(target=_child, args=(function, rank, sender), daemon=True))
             processes[-1].start()
             sender.close()  # the child holds the other one: when it dies, the pipe ends
-            ranks_of[receiver] = rank
-        return _results(ranks_of, processes, deadline, limit_seconds)
+            waiting[receiver] = rank
+        while waiting:
+            ready = connection.wait(waiting, timeout=max(0.0, deadline - monotonic()))
+            if not ready:
+                raise ProbeError(f"not finished after {limit_seconds:.0f} s")
+            for receiver in waiting.keys() & ready:
+                rank = waiting.pop(receiver)
+                try:
+                    results[rank], error = receiver.recv()
+                except EOFError:
+                    processes[rank].join()
+                    raise ProbeError(f"process {rank} died (exit code {processes[rank].exitcode})") from None
+                if error:
+                    raise ProbeError(error)
     finally:
         for process in processes:
             process.kill()
             process.join()
-
-
-def _results(ranks_of: dict[Connection, int], processes: list, deadline: float, limit_seconds: float) -> list[Any]:
-    results: list[Any] = [None] * len(ranks_of)
-    waiting = set(ranks_of)
-    while waiting:
-        ready = connection.wait(waiting, timeout=max(0.0, deadline - monotonic()))
-        if not ready:
-            raise ProbeError(f"not finished after {limit_seconds:.0f} s")
-        for receiver in waiting.intersection(ready):
-            rank = ranks_of[receiver]
-            try:
-                results[rank], error = receiver.recv()
-            except EOFError:
-                processes[rank].join()
-                raise ProbeError(f"process {rank} died (exit code {processes[rank].exitcode})") from None
-            if error:
-                raise ProbeError(error)
-            waiting.remove(receiver)
-    return results
+    return [results[rank] for rank in range(ranks)]
 
 
 def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> None:

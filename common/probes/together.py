@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from statistics import median
@@ -16,7 +17,8 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from common.machine.devices import Place, listed_devices, one_device
+from common.machine.devices import LocalDevices
+from common.probes.compute import probed_device
 from common.probes.processes import run_in_processes
 from common.records import Together
 
@@ -24,8 +26,7 @@ PASSES, SETTLING = 15, 3
 SAMPLES = {"cpu": (8, 56), "cuda": (64, 56)}
 """Images and their height and width."""
 
-
-Work = Callable[[Place], Callable[[], object]]
+Work = Callable[[LocalDevices], Callable[[], object]]
 """Makes, on a device, a pass that can be called."""
 
 
@@ -42,9 +43,7 @@ def measure_together(workers: int, limit_seconds: float, work: Work | None = Non
 
 def _probe(everybody: Barrier, make: Work, rank: int) -> dict[str, float]:
     """Process 0 works by itself first and last, while the others wait; in between all work at once."""
-    place = listed_devices("cuda", str(rank)) if torch.cuda.is_available() else one_device("cpu")
-    torch.set_num_threads(1)
-    work = make(place)
+    work = make(probed_device(rank))
     everybody.wait()
     before = _seconds(work) if rank == 0 else []
     everybody.wait()
@@ -54,20 +53,20 @@ def _probe(everybody: Barrier, make: Work, rank: int) -> dict[str, float]:
     return {"alone": median(before + after or together), "together": median(together)}
 
 
-def small_layers(place: Place) -> Callable[[], object]:
+def small_layers(devices: LocalDevices) -> Callable[[], object]:
     """Forward, backward and update of a few layers of the kinds that residual networks are made of."""
-    samples, size = SAMPLES[place.kind]
+    samples, size = SAMPLES[devices.kind]
     layers = [nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Conv2d(64, 128, 3, stride=2, bias=False), nn.BatchNorm2d(128), nn.ReLU())
-    model.to(place.first)
-    images = torch.randn(samples, 64, size, size, device=place.first)
+    model.to(devices.device)
+    images = torch.randn(samples, 64, size, size, device=devices.device)
     weights = list(model.parameters())
     momenta = [torch.zeros_like(weight) for weight in weights]
 
     def step() -> None:
         model(images).square().mean().backward()
         update(weights, momenta)
-        place.synchronize()
+        devices.synchronize()
 
     return step
 
@@ -82,9 +81,8 @@ def update(weights: list[nn.Parameter], momenta: list[torch.Tensor]) -> None:
 
 
 def _seconds(work: Callable[[], object]) -> list[float]:
-    times = []
+    ends = [perf_counter()]
     for _ in range(SETTLING + PASSES):
-        began = perf_counter()
         work()
-        times.append(perf_counter() - began)
-    return times[SETTLING:]
+        ends.append(perf_counter())
+    return [end - begin for begin, end in pairwise(ends)][SETTLING:]

@@ -158,7 +158,7 @@ class World(RecordModel):
 
     @property
     def flags(self) -> list[str]:
-        """Those of the three that hold: what keeps this from being scaling."""
+        """What keeps its devices from being as many as they are called: `emulated`, `shared`, `oversubscribed`."""
         return [flag for flag in ("emulated", "shared", "oversubscribed") if getattr(self, flag)]
 
     @property

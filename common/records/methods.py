@@ -54,19 +54,20 @@ class TrainingMethod:
         """How many processes train on so many devices."""
         return devices if self.launcher == "torchrun" else 1
 
-    def command(self, arguments: str, devices: int = 1, gpus: Sequence[int] = (), address: str = "") -> str:
-        """What a person types to train on so many devices of one host.
+    def starter(self, devices: int, address: str = "") -> str:
+        """What starts its script on so many devices of one host. `address`: the host's own, for a torchrun that would
+        not find it by its name."""
+        if self.launcher == "python":
+            return "python"
+        where = f"--standalone --local-addr={address}" if address else "--standalone"
+        return f"torchrun {where} {self.devices_flag}={devices}"
 
-        `gpus`: where each replica goes, if not to the first ones. `address`: the host's own, for a torchrun that would
-        not find it by its name.
-        """
-        words = ["python", self.script, arguments]
-        if self.launcher == "torchrun":
-            where = f"--standalone --local-addr={address}" if address else "--standalone"
-            words[0] = f"torchrun {where} {self.devices_flag}={devices}"
-        elif self.has_replicas:
-            words.append(f"{self.devices_flag} {','.join(map(str, gpus or range(devices)))}")
-        return " ".join(word for word in (*words, self.flags) if word)
+    def command(self, arguments: str, devices: int = 1, gpus: Sequence[int] = (), address: str = "") -> str:
+        """What a person types to train on so many devices of one host. `gpus`: where each replica goes, if not to the
+        first ones."""
+        places = f"{self.devices_flag} {','.join(map(str, gpus or range(devices)))}" if self.has_replicas else ""
+        words = (self.starter(devices, address), self.script, arguments, places, self.flags)
+        return " ".join(word for word in words if word)
 
 
 METHODS: dict[str, TrainingMethod] = {
@@ -75,6 +76,9 @@ METHODS: dict[str, TrainingMethod] = {
         # Blue and vermilion of Okabe and Ito's palette, which colour-blind readers tell apart, and a neutral.
         TrainingMethod("single", "02", "02_baseline_single_gpu.py", "#6f7782", "#a5aeb9", "s"),
         TrainingMethod("dp", "03", "03_dataparallel_training.py", "#d55e00", "#f08a3c", "^", "DP", "DataParallel",
+                       devices_flag="--gpus"),
+        TrainingMethod("dp_kept_threads", "03", "03_dataparallel_training.py", "#009e73", "#4fd1a8", "D",
+                       "DP, kept threads", "DataParallel with kept threads", flags="--threads kept",
                        devices_flag="--gpus"),
         TrainingMethod("ddp", "04", "04_ddp_training.py", "#0072b2", "#56b0ec", "o", "DDP", "DistributedDataParallel",
                        launcher="torchrun", devices_flag="--nproc_per_node", synchronises_gradients=True),

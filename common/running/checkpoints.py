@@ -20,8 +20,9 @@ import torch
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
-from common.machine.devices import Place
-from common.machine.ranks import from_rank_0, gathered
+from common.machine.devices import LocalDevices
+from common.machine.ranks import barrier, from_rank_0, gathered
+from common.measuring.clocks import StepClock
 from common.records.disk import check_writable
 from common.records.files import write_whole
 from common.running.interruptions import signals_wait
@@ -47,20 +48,26 @@ _holders: dict[Path, str] = {}
 class Checkpoints:
     """The checkpoints that a run writes: after every epoch, and after every so many steps."""
 
-    def __init__(self, options: TrainingOptions, place: Place) -> None:
-        self._folder, self._every, self._place = options.checkpoint_dir, options.checkpoint_every, place
+    def __init__(self, options: TrainingOptions, devices: LocalDevices) -> None:
+        self._folder, self._every, self._local_devices = options.checkpoint_dir, options.checkpoint_every, devices
 
-    def is_due(self, step: int, last: bool) -> bool:
-        """Whether one is to be written after this step of an epoch."""
-        return bool(self._folder) and (last or (self._every is not None and step % self._every == 0))
-
-    def write(self, training: Training, epoch: int, steps_done: int) -> str | None:
-        """Write one, whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps.
+    def after_step(self, training: Training, epoch: int, step: int, clock: StepClock) -> str | None:
+        """Write one if it is due after this step of an epoch, off the clock.
 
         All ranks call it, rank 0 writes. Returns what went wrong: hours of training are worth more than a checkpoint.
         """
-        random = gathered(_random_state(self._place))
-        if self._place.rank != 0 or self._folder is None:
+        last = step == training.steps_per_epoch
+        if self._folder is None or not (last or (self._every is not None and step % self._every == 0)):
+            return None
+        with clock.paused():
+            problem = self._write(training, *((epoch + 1, 0) if last else (epoch, step)))
+            barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+        return problem
+
+    def _write(self, training: Training, epoch: int, steps_done: int) -> str | None:
+        """Whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps."""
+        random = gathered(_random_state(self._local_devices))
+        if self._local_devices.rank != 0 or self._folder is None:
             return None
         state = {
             "run_id": _holders.get(self._folder),
@@ -85,9 +92,9 @@ class Checkpoints:
         return None
 
 
-def _random_state(place: Place) -> list[torch.Tensor]:
+def _random_state(devices: LocalDevices) -> list[torch.Tensor]:
     """Of the CPU, then of each GPU of this process."""
-    gpus = place.indices if place.kind == "cuda" else ()
+    gpus = devices.indices if devices.kind == "cuda" else ()
     return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
 
 
@@ -103,7 +110,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def holding(folder: Path | None, run_id: str, place: Place) -> Iterator[None]:
+def holding(folder: Path | None, run_id: str, devices: LocalDevices) -> Iterator[None]:
     """While open, no other run can write checkpoints into `folder`. All ranks call it, rank 0 locks.
 
     Raises `UsageError`, on every rank, where another run does, and where the folder cannot be written to.
@@ -113,7 +120,7 @@ def holding(folder: Path | None, run_id: str, place: Place) -> Iterator[None]:
         return
     lock: TextIO | None = None
     problem: UsageError | None = None
-    if place.rank == 0:
+    if devices.rank == 0:
         try:
             check_writable(folder, "--checkpoint-dir")
             lock = _lock(folder, run_id)

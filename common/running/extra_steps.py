@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from common.console import screen
+from common.console.screen import TrainingProgress
 from common.examining import experiments, traces
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import Anatomy, Record
 from common.running.recorder import Recorder
 from common.sentences import Sentences
@@ -21,26 +22,42 @@ class AnatomyError(Exception):
         self.record = record
 
 
-def take_apart(training: Training, place: Place, steps: int, recorder: Recorder, advance: Callable[[], object]) -> None:
-    """Enter into the record where a step goes, or why that is not known. Raises `AnatomyError` among several ranks."""
+def take_apart(
+    training: Training,
+    devices: LocalDevices,
+    steps: int,
+    recorder: Recorder,
+    progress: TrainingProgress,
+    words: Sentences,
+    step_seconds: float | None,
+) -> None:
+    """Enter into the record where a step goes, or why that is not known, and say so.
+
+    `step_seconds` of a measured step tell how long it takes. Raises `AnatomyError` among several ranks.
+    """
+    count = experiments.step_count(training.model, steps, devices.kind == "cuda")
+    progress.line(screen.anatomy_line(count, step_seconds, words))
+    progress.phase(words.say("progress.apart"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
-    measured = recorder.record_of_all_ranks() if place.world.processes > 1 else None
+    measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
     try:
-        for known in experiments.dissect(training, place, steps, advance):
+        for known in experiments.dissect(training, devices, steps, progress.advance):
             recorder.anatomy = known
     except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
-        who = f"rank {place.rank}: " if measured else ""
+        who = f"rank {devices.rank}: " if measured else ""
         further = " further" if recorder.anatomy else ""
         recorder.anatomy = anatomy = recorder.anatomy or Anatomy(steps=steps)
         experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
         if measured:
             raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
+    if recorder.anatomy and recorder.anatomy.note:
+        progress.line(screen.warning(words.say("progress.not_apart", note=recorder.anatomy.note)))
 
 
-def trace(training: Training, place: Place, results_dir: Path, run_id: str, words: Sentences) -> str:
+def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:
     """Write a trace of a few steps; returns a line that says where it is, or why there is none."""
     try:
-        path = traces.write_trace(training, place, results_dir / "traces", f"{run_id}_rank{place.rank}")
+        path = traces.write_trace(training, devices, results_dir / "traces", f"{run_id}_rank{devices.rank}")
     except OSError as error:
         return words.say("progress.no_trace", problem=error.strerror or error)
     return words.say("progress.trace", path=path)

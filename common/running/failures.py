@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from common.formats import gib
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.measuring import memory
 from common.records import Failure, FailureKind, RunConfig
 from common.running.retry import next_steps
@@ -22,7 +22,7 @@ WITHOUT_BATCH = (
 )
 
 
-def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: int) -> Failure:
+def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epochs_done: int) -> Failure:
     """What went wrong, and what to do about it."""
     if isinstance(error.__context__, KeyboardInterrupt):  # what fell over it, in a finally, is not the cause
         error = error.__context__
@@ -35,7 +35,7 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
         )
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_allocation_failure(text):
         kind = "out_of_memory"
-        advice = _for_less_memory(config, place) if grows_with_the_batch(error) else WITHOUT_BATCH
+        advice = _for_less_memory(config, devices) if grows_with_the_batch(error) else WITHOUT_BATCH
     elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and is_communication(text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
@@ -45,7 +45,7 @@ def explain(error: BaseException, config: RunConfig, place: Place, epochs_done: 
         kind, advice = "exception", advice_for(text)
     return Failure(
         kind=kind,
-        rank=place.rank,
+        rank=devices.rank,
         message=text.split("\n")[0],
         advice=advice,
         traceback="".join(traceback.format_exception(error)),
@@ -67,11 +67,11 @@ def grows_with_the_batch(error: BaseException) -> bool:
     return any(frame.name in BY_THE_STEP for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _for_less_memory(config: RunConfig, place: Place) -> str:
+def _for_less_memory(config: RunConfig, devices: LocalDevices) -> str:
     """Names what did not fit, and how to have the same global batch in less memory."""
     at_once = f"{config.per_device_micro_batch_size} images of {config.image_size} px per device"
-    problem = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(place))})"
-    steps = next_steps(config, place.world)
+    problem = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(devices))})"
+    steps = next_steps(config, devices.world)
     if steps is None:
         return f"{problem}: lower --image-size, or try --precision bf16."
     return (

@@ -19,7 +19,7 @@ from common.hangs.hang_watch import AFTER_A_HANG
 from common.hangs.last_line import say_last
 from common.hangs.rank_processes import waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
@@ -33,26 +33,26 @@ from common.training.known_errors import is_host_limit, is_timeout
 
 
 @contextmanager
-def recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
+def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[MeasuredRun]:
     """The run that the body of the `with` carries out. It ends with a record, also when the body fails.
 
     Rank 0 writes it, with every rank's times. A rank that fails alone writes it before it ends, for rank 0 then waits
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
-    with distributed.parting_well(place):
-        yield from _recording(options, place)
+    with distributed.parting_well(devices):
+        yield from _recording(options, devices)
 
 
-def _recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
-    run = MeasuredRun(options, place)
-    if place.world.backend in distributed.SILENT_BACKENDS and options.ddp:
+def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[MeasuredRun]:
+    run = MeasuredRun(options, devices)
+    if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
         run.watch = CollectiveWatchdog(
             options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
         )
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
-        with holding(options.checkpoint_dir, run.recorder.run_id, place):
+        with holding(options.checkpoint_dir, run.recorder.run_id, devices):
             yield run
         record = run.recorder.record_of_all_ranks()
         ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
@@ -67,7 +67,7 @@ def _recording(options: TrainingOptions, place: Place) -> Iterator[MeasuredRun]:
     finally:
         run.close()
     run.hangs.close()
-    if place.rank == 0:
+    if devices.rank == 0:
         path = write_record(options.results_dir, record)
         if path:
             screen.show_summary(run.console, record, path, next_command(record), run.words)
@@ -95,7 +95,7 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
     ignore_signals()
     run.close()
-    failure = explain(reason_of(error), run.config, run.place, len(run.recorder.epochs))
+    failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
         found = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if found:
@@ -106,12 +106,12 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     lost = None if failure.kind == "hang" else run.hangs.killed()
     if lost is not None:  # the connection broke, or torchrun ended this rank: for that reason
         failure = killed_rank(lost, failure.traceback)
-    if failure.kind == "interrupted" and run.place.rank != 0:
+    if failure.kind == "interrupted" and run.local_devices.rank != 0:
         run.hangs.close()
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
-        retry.try_next(run.config, run.place.world)
+        retry.try_next(run.config, run.local_devices.world)
     if is_host_limit(failure.advice):
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
@@ -122,7 +122,7 @@ def _hung(run: MeasuredRun, guilty: list[int], waits: str) -> None:
     """What the watch's thread does while the main one waits for an exchange to which a rank does not come."""
     with _last_words(run):
         try:
-            message = run.hangs.sentence(guilty, f"rank {run.place.rank} waits for it in {waits}")
+            message = run.hangs.sentence(guilty, f"rank {run.local_devices.rank} waits for it in {waits}")
             _leave_record(run, Failure(kind="hang", rank=guilty[0], message=message, advice=AFTER_A_HANG))
         finally:
             run.hangs.end(guilty)

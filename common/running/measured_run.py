@@ -18,19 +18,17 @@ from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.streams import tell
 from common.console import screen
 from common.console.plan import show_plan
-from common.examining import experiments, parity
+from common.examining import parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine import devices
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices, default_precision, default_workers
 from common.machine.ranks import backend_class, barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait
 from common.measuring.device_use import device_uses
-from common.measuring.energy_meter import EnergyMeter, idle_watts
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
 from common.records import Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
@@ -54,30 +52,30 @@ from common.training.validation import validate
 class MeasuredRun:
     """One launch of a training script, on this rank."""
 
-    def __init__(self, options: TrainingOptions, place: Place) -> None:
-        self.options, self.place = options, place
+    def __init__(self, options: TrainingOptions, devices: LocalDevices) -> None:
+        self.options, self.local_devices = options, devices
         self.config = resolve(
             options,
-            place.world,
-            precision=devices.default_precision(place.kind),
-            loader_workers=devices.default_workers(place.kind),
+            devices.world,
+            precision=default_precision(devices.kind),
+            loader_workers=default_workers(devices.kind),
             found=image_folder.find(options.data_dir) if options.data_dir else None,
             accumulation_steps=retry.carried_over(options),
         )
-        self.recorder = Recorder(options.method, self.config, place)
+        self.recorder = Recorder(options.method, self.config, devices)
         self.recorder.backend_class = backend_class()
-        self.recorder.devices = device_uses(place, self.recorder.host)
-        self.hangs = HangWatch(self.recorder.run_id, place, self.recorder.pids)
+        self.recorder.devices = device_uses(devices, self.recorder.host)
+        self.hangs = HangWatch(self.recorder.run_id, devices, self.recorder.pids)
         self.watch: CollectiveWatchdog | None = None
         """Over NCCL: for the time that exchanges take."""
         self.words = Sentences(options.lang or language_of())
-        self.console = screen.open_console(place.rank, options.quiet)
+        self.console = screen.open_console(devices.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
-        self._scalars = ScalarLog(options.tensorboard, self.recorder.run_id, place.rank)
-        self._gpus = place.indices if place.kind == "cuda" else ()
+        self._scalars = ScalarLog(options.tensorboard, self.recorder.run_id, devices.rank)
+        self._gpus = devices.indices if devices.kind == "cuda" else ()
         self._idle_watts = idle_watts(self._gpus)
         self._sampler = GpuSampler(self._gpus, self.recorder.pids)
-        self._clock = StepClock(place)
+        self._clock = StepClock(devices)
         self._start = Start()
         self._step_seconds: float | None = None
         """Of the newest epoch, the median."""
@@ -89,11 +87,13 @@ class MeasuredRun:
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
         """
         self._training = training
-        self._start, self.recorder.resumed = find_start(self.options, self.config, self.place)
-        restore(training, self.place, self._start)
-        show_plan(self.console, self.words, self.options.method, self.config, self.place.world, self.recorder.resumed)
+        self._start, self.recorder.resumed = find_start(self.options, self.config, self.local_devices)
+        restore(training, self.local_devices, self._start)
+        show_plan(
+            self.console, self.words, self.options.method, self.config, self.local_devices.world, self.recorder.resumed
+        )
         self.recorder.flops_by_kind = training.classifier.flops_by_kind
-        self.recorder.parity = parity.check_parity(training, self.place)
+        self.recorder.parity = parity.check_parity(training, self.local_devices)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
@@ -108,7 +108,7 @@ class MeasuredRun:
             training.step(batches)
             self.progress.advance()
         self._clock.settle()
-        restore(training, self.place, self._start)
+        restore(training, self.local_devices, self._start)
         training.loader.wait()  # so that the first batch is there before the clock starts
 
     def epochs(self) -> Iterator[int]:
@@ -117,18 +117,20 @@ class MeasuredRun:
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
         training = self._training
-        if self.place.kind == "cpu" or self.config.compile_mode == "default":
-            memory.reset_peaks(self.place)  # else CUDA graphs: torch counts what they use while they are recorded only
+        if self.local_devices.kind == "cpu" or self.config.compile_mode == "default":
+            memory.reset_peaks(
+                self.local_devices
+            )  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
-        self._checkpoints = Checkpoints(self.options, self.place)
-        self._validation: DataLoader | None = validation_loader(self.config, self.place)
+        self._checkpoints = Checkpoints(self.options, self.local_devices)
+        self._validation: DataLoader | None = validation_loader(self.config, self.local_devices)
         self._sampler.start()
         for number in range(self._start.epoch, self.config.epochs + 1):
             yield from self._train(number)
         self._sampler.stop()
-        peaks = memory.read_peaks(self.place, self._sampler)
+        peaks = memory.read_peaks(self.local_devices, self._sampler)
         self.recorder.devices = device_uses(
-            self.place, self.recorder.host, peaks, self._sampler, self._joules, self._idle_watts
+            self.local_devices, self.recorder.host, peaks, self._sampler, self._joules, self._idle_watts
         )
         self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
@@ -152,16 +154,13 @@ class MeasuredRun:
     def profile(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
         asked = self.options.anatomy_steps
-        steps = DEFAULTS[self.place.kind]["anatomy_steps"] if asked is None else asked
+        steps = DEFAULTS[self.local_devices.kind]["anatomy_steps"] if asked is None else asked
         if steps:
-            count = experiments.step_count(training.model, steps, self.place.kind == "cuda")
-            self.progress.line(screen.anatomy_line(count, self._step_seconds, self.words))
-            self.progress.phase(self.words.say("progress.apart"), count)
-            take_apart(training, self.place, steps, self.recorder, self.progress.advance)
-            if self.recorder.anatomy and self.recorder.anatomy.note:
-                self._warn("progress.not_apart", note=self.recorder.anatomy.note)
+            take_apart(
+                training, self.local_devices, steps, self.recorder, self.progress, self.words, self._step_seconds
+            )
         if self.options.trace:
-            text = trace(training, self.place, self.options.results_dir, self.recorder.run_id, self.words)
+            text = trace(training, self.local_devices, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
     def _train(self, number: int) -> Iterator[int]:
@@ -174,17 +173,22 @@ class MeasuredRun:
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
+        # It holds this run, which holds it and the loader: whatever is left of such a circle when the interpreter ends
+        # waits there for the loader's workers, five seconds for each.
+        del self._epoch
         training.loader.first_batch = 0
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            found, unreadable = validate(training.model, training.classifier, self._validation, self.place.first)
+            found, unreadable = validate(
+                training.model, training.classifier, self._validation, self.local_devices.device
+            )
             self.recorder.validated(found)
             self.progress.line(screen.validation_line(found, self.words))
             self._tell_unreadable(unreadable)
-        peaks = memory.read_peaks(self.place, self._sampler)
+        peaks = memory.read_peaks(self.local_devices, self._sampler)
         self._scalars.epoch(self.recorder.epochs[-1], result, config, peaks)
-        if self.place.rank == 0:
+        if self.local_devices.rank == 0:
             record = self.recorder.record_of_this_rank(unfinished(len(self.recorder.epochs)))
             keep_unfinished(self.options.results_dir, record)
 
@@ -196,16 +200,10 @@ class MeasuredRun:
         self._scalars.close()
 
     def _after_step(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar, and write a checkpoint where one is due, off the clock. `done`: before this run took it up."""
+        """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
         interrupt_if_unheard()
         self.progress.advance()
-        step = done + steps
-        last = step == self._training.steps_per_epoch
-        if not self._checkpoints.is_due(step, last):
-            return
-        with self._clock.paused():
-            problem = self._checkpoints.write(self._training, *((epoch + 1, 0) if last else (epoch, step)))
-            barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
+        problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
             text = self.words.say("progress.no_checkpoint", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
@@ -219,7 +217,7 @@ class MeasuredRun:
         self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
-        quota, oversubscribed = self.recorder.environment.cpu_quota, self.place.world.oversubscribed
+        quota, oversubscribed = self.recorder.environment.cpu_quota, self.local_devices.world.oversubscribed
         for id, values in self._core_losses.warnings(result.times.host, quota, oversubscribed):
             self._warn(id, **values)
         self._tell_unreadable(result.unreadable)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from common.command_line.commands import command_line, launched_by_campaign
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.environment import describe
 from common.machine.ranks import from_rank_0, gathered
 from common.measuring.core_wait import CoreLosses
@@ -39,8 +39,8 @@ from common.training.epoch import EpochResult
 class Recorder:
     """What this rank knows of the run so far. All ranks make theirs at the same time."""
 
-    def __init__(self, method: Method, config: RunConfig, place: Place) -> None:
-        self.method, self.config, self.place = method, config, place
+    def __init__(self, method: Method, config: RunConfig, devices: LocalDevices) -> None:
+        self.method, self.config, self.local_devices = method, config, devices
         self.started_at = datetime.now(UTC)
         self.run_id = from_rank_0(self._new_id())
         self.host = socket.gethostname()
@@ -52,7 +52,7 @@ class Recorder:
         self.resumed: Resumed | None = None
         self.epochs: list[Epoch] = []
         self.trace = RankTrace(
-            rank=place.rank,
+            rank=devices.rank,
             host=self.host,
             step_seconds=[],
             data_wait_seconds=[],
@@ -139,12 +139,12 @@ class Recorder:
             step=METHODS[self.method].step,
             method=self.method,
             status=status,
-            command=command_line(self.place.world),
+            command=command_line(self.local_devices.world),
             started_at=self.started_at.isoformat(timespec="seconds"),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             config=self.config,
             environment=self.environment,
-            world=self.place.world,
+            world=self.local_devices.world,
             backend_class=self.backend_class,
             static_memory=self.static_memory,
             flops_per_sample=sum(self.flops_by_kind.values()) if self.flops_by_kind else None,
@@ -159,7 +159,7 @@ class Recorder:
         )
 
     def _new_id(self) -> str:
-        config, world = self.config, self.place.world
+        config, world = self.config, self.local_devices.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         return f"{METHODS[self.method].step}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"

@@ -13,7 +13,7 @@ import torch
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.ranks import from_rank_0
 from common.records import Resumed, RunConfig
 from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, checkpoint_files
@@ -46,12 +46,12 @@ class Start:
     """What `restore` puts back; None for a run from the beginning."""
 
 
-def find_start(options: TrainingOptions, config: RunConfig, place: Place) -> tuple[Start, Resumed | None]:
+def find_start(options: TrainingOptions, config: RunConfig, devices: LocalDevices) -> tuple[Start, Resumed | None]:
     """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
     found: tuple[Start, Resumed | None] | UsageError = Start(), None
-    if place.rank == 0:
+    if devices.rank == 0:
         try:
-            found = _read(options, config, place.world.restarts)
+            found = _read(options, config, devices.world.restarts)
         except UsageError as error:
             found = error
     found = from_rank_0(found)
@@ -60,7 +60,7 @@ def find_start(options: TrainingOptions, config: RunConfig, place: Place) -> tup
     return found
 
 
-def restore(training: Training, place: Place, start: Start) -> None:
+def restore(training: Training, devices: LocalDevices, start: Start) -> None:
     """Put weights, optimizer, scaler and random state back. Raises `UsageError` where they are not those of this model.
 
     To be called before the run begins, so that it fails early, and after the warm-up, which has changed them all.
@@ -68,13 +68,13 @@ def restore(training: Training, place: Place, start: Start) -> None:
     if start.state is None:
         return
     try:
-        _restore(training, place, start, start.state)
+        _restore(training, devices, start, start.state)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise UsageError(f"--resume: the checkpoint does not fit this model and run ({reason})") from None
 
 
-def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -> None:
+def _restore(training: Training, devices: LocalDevices, start: Start, checkpoint: dict) -> None:
     if start.steps_done >= training.steps_per_epoch:
         raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
     training.classifier.load_state_dict(checkpoint["model"])
@@ -89,12 +89,14 @@ def _restore(training: Training, place: Place, start: Start, checkpoint: dict) -
     if checkpoint["scaler"]:  # of a run in another precision it is empty
         training.scaler.load_state_dict(checkpoint["scaler"])
     of_ranks = checkpoint["random_by_rank"]
-    if len(of_ranks) != place.world.processes:  # another method or another number of ranks: streams of their own again
-        seed_devices(place, training.config.seed + start.epoch)
+    if (
+        len(of_ranks) != devices.world.processes
+    ):  # another method or another number of ranks: streams of their own again
+        seed_devices(devices, training.config.seed + start.epoch)
         return
-    on_cpu, *on_gpus = of_ranks[place.rank]
+    on_cpu, *on_gpus = of_ranks[devices.rank]
     torch.set_rng_state(on_cpu)
-    for gpu, state in zip(place.indices if place.kind == "cuda" else (), on_gpus, strict=False):
+    for gpu, state in zip(devices.indices if devices.kind == "cuda" else (), on_gpus, strict=False):
         torch.cuda.set_rng_state(state, gpu)
 
 

@@ -16,6 +16,8 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
 
     def main() -> None:
         options = training_parser(method, description).read()
+        if options.threads == "kept":
+            options = options.model_copy(update={"method": "dp_kept_threads"})
         prepare_workers()
         if method == "ddp":
             _train_ranks(train, options)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from common.errors import UsageError
 from common.formats import gib
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
@@ -66,31 +66,33 @@ def create_dataset(config: RunConfig) -> Dataset:
     return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
 
 
-def create_loader(dataset: Dataset, sampler: DistributedSampler, config: RunConfig, place: Place) -> ContinuousLoader:
+def create_loader(
+    dataset: Dataset, sampler: DistributedSampler, config: RunConfig, devices: LocalDevices
+) -> ContinuousLoader:
     """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
     the ranks' batches of a step together are the global batch of one process.
     """
-    batch_size = config.micro_batch_size // place.world.processes
-    copy_to = place.first if config.prefetch else None
-    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(config, place, batch_size))
+    batch_size = config.micro_batch_size // devices.world.processes
+    copy_to = devices.device if config.prefetch else None
+    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(config, devices, batch_size))
 
 
-def validation_loader(config: RunConfig, place: Place) -> DataLoader | None:
+def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | None:
     """This rank's share of the validation images, each on one rank only; None where there are none."""
     dataset = image_folder.validation_images(config)
     if dataset is None:
         return None
-    mine = [(0, index) for index in range(place.rank, len(dataset), place.world.processes)]
-    batch_size = config.micro_batch_size // place.world.processes
-    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(config, place, batch_size))
+    mine = [(0, index) for index in range(devices.rank, len(dataset), devices.world.processes)]
+    batch_size = config.micro_batch_size // devices.world.processes
+    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(config, devices, batch_size))
 
 
-def _arguments(config: RunConfig, place: Place, batch_size: int) -> dict:
+def _arguments(config: RunConfig, devices: LocalDevices, batch_size: int) -> dict:
     """What the loaders of one process have in common."""
-    workers = config.loader_workers // place.world.processes
-    on_gpu = place.kind == "cuda"
+    workers = config.loader_workers // devices.world.processes
+    on_gpu = devices.kind == "cuda"
     if workers:
         _check_shared_memory(batch_size * 3 * config.image_size**2, workers)
     return {

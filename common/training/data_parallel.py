@@ -1,15 +1,19 @@
-"""DataParallel: torch's own on GPUs; the same algorithm, emulated, on CPU cores."""
+"""DataParallel where torch's own does not do: the same algorithm, emulated on CPU cores."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from common.machine.devices import LocalDevices
+from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
+
+Threads = Literal["new", "kept"]
 
 
 class Shard(NamedTuple):
@@ -33,10 +37,7 @@ class EmulatedDataParallel(nn.DataParallel):
         self.output_device = 0
         self.src_device_obj = torch.device("cpu")
         self.dim = 0
-        self._threads = self._new_threads()
-
-    def _new_threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(len(self.device_ids), initializer=torch.set_num_threads, initargs=(1,))
+        self.kept_threads = DeviceThreads(len(self.device_ids))
 
     def scatter(self, inputs: tuple[Tensor, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
         """Stage 1: split the batch into one part per replica."""
@@ -48,15 +49,18 @@ class EmulatedDataParallel(nn.DataParallel):
         return [module, *(copy.deepcopy(module) for _ in device_ids[1:])]
 
     def parallel_apply(self, replicas: list[nn.Module], inputs: list, kwargs: list) -> list[Shard]:
-        """Stage 3: run every replica on its part, each in a thread that ends with it, as torch does it."""
+        """Stage 3: run every replica on its part, each in a thread, which torch starts anew each time."""
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
         def forward(replica: nn.Module, args: tuple, kwarg: dict) -> Shard:
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        with self._new_threads() as threads:
-            return list(threads.map(forward, replicas, inputs, kwargs))
+        return self.forward_threads().map(forward, replicas, inputs, kwargs)
+
+    def forward_threads(self) -> DeviceThreads:
+        """New ones for every forward pass."""
+        return DeviceThreads(len(self.device_ids))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Tensor:
         """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
@@ -76,6 +80,20 @@ class EmulatedDataParallel(nn.DataParallel):
         for other in others:
             reduced = torch._foreach_add(reduced, other)
         return reduced
+
+
+class EmulatedKeptThreads(EmulatedDataParallel):
+    """The same with the threads of the step before."""
+
+    def forward_threads(self) -> DeviceThreads:
+        return self.kept_threads
+
+
+def own_data_parallel(model: nn.Module, devices: LocalDevices, threads: Threads) -> nn.DataParallel:
+    """DataParallel where torch's class does not do: on CPU cores, and with threads that are kept."""
+    if devices.kind == "cuda":
+        return KeptThreadsDataParallel(model, devices.indices)
+    return (EmulatedKeptThreads if threads == "kept" else EmulatedDataParallel)(model, devices.indices)
 
 
 class _Gather(torch.autograd.Function):
@@ -98,7 +116,7 @@ class _Gather(torch.autograd.Function):
         owner, shards = ctx.owner, ctx.shards
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         parts = gradient.split([shard.output.shape[owner.dim] for shard in shards], owner.dim)
-        gradients = list(owner._threads.map(owner.replica_backward, shards, parts))
+        gradients = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
         return None, None, *owner.reduce(gradients)
 
 

@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.meeting import settle_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions
 
@@ -34,27 +34,27 @@ WATCHDOG_GRACE = timedelta(seconds=30)
 ONE_TORCHRUN = "start all ranks with one torchrun --standalone --nproc_per_node=N, which tells each of them the same"
 
 
-def meeting_point(place: Place, timeout_seconds: float) -> dict[str, Any]:
+def meeting_point(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
     """Where the ranks meet: what `dist.init_process_group` needs to know, beside the backend.
 
     It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
-    they have, which may change the backend of `place`. Raises `UsageError` where they cannot meet.
+    they have, which may change the backend of `devices`. Raises `UsageError` where they cannot meet.
     """
-    check_interfaces(place.world.backend or "gloo")
+    check_interfaces(devices.world.backend or "gloo")
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
     except (dist.DistError, ValueError, TypeError, OverflowError) as error:
         raise _cannot_meet(error) from None
-    if place.world.nodes == 1:
+    if devices.world.nodes == 1:
         # Ranks that torchrun has restarted share its store with those that died, whose addresses are still in it
         # (pytorch#135712). Over several nodes the number of restarts is no common name: docs/multi_node.md.
-        store = dist.PrefixStore(f"attempt_{place.world.restarts}", store)
+        store = dist.PrefixStore(f"attempt_{devices.world.restarts}", store)
         others = store.compare_set("world_size", "", str(processes)).decode()  # the first rank's
         if others != str(processes):
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
     try:
-        settle_devices(place, store)
+        settle_devices(devices, store)
     except RuntimeError as error:
         if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
             raise
@@ -63,14 +63,14 @@ def meeting_point(place: Place, timeout_seconds: float) -> dict[str, Any]:
         "store": store,
         "rank": rank,
         "world_size": processes,
-        "timeout": timeout + WATCHDOG_GRACE if place.world.backend in SILENT_BACKENDS else timeout,
+        "timeout": timeout + WATCHDOG_GRACE if devices.world.backend in SILENT_BACKENDS else timeout,
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
-        "device_id": place.first if place.world.backend == "nccl" else None,
+        "device_id": devices.device if devices.world.backend == "nccl" else None,
     }
 
 
 @contextmanager
-def parting_well(place: Place) -> Iterator[None]:
+def parting_well(devices: LocalDevices) -> Iterator[None]:
     """For what ranks do together, if there are any: prepares their parting, `dist.destroy_process_group()`.
 
     A rank that fails does not part: the others may be in a collective. Its process ends with the code and the output
@@ -85,7 +85,7 @@ def parting_well(place: Place) -> Iterator[None]:
     except BaseException as error:
         atexit.register(_end_at_once, _exit_code(error))
         raise
-    place.synchronize()
+    devices.synchronize()
     # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
     # be it to drop a tensor, the process aborts. They end with the last object that holds the group. The model under
     # DDP, which the caller has still, and which holds itself in circles, must not be that one: torch 2.11 waits for the
@@ -96,11 +96,11 @@ def parting_well(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def process_group(place: Place, timeout_seconds: float) -> Iterator[None]:
+def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[None]:
     """The ranks of a small program of one's own, from their meeting to their parting."""
-    meeting = meeting_point(place, timeout_seconds)
-    dist.init_process_group(place.world.backend, **meeting)
-    with parting_well(place):
+    meeting = meeting_point(devices, timeout_seconds)
+    dist.init_process_group(devices.world.backend, **meeting)
+    with parting_well(devices):
         yield
     dist.destroy_process_group()
 
@@ -134,10 +134,10 @@ def _end_at_once(code: int) -> None:
     os._exit(code)
 
 
-def ddp_kwargs(module: nn.Module, options: DdpOptions, place: Place) -> dict[str, Any]:
+def ddp_kwargs(module: nn.Module, options: DdpOptions, devices: LocalDevices) -> dict[str, Any]:
     """The arguments of `DistributedDataParallel` that the options stand for; some, torch has renamed or added."""
     arguments: dict[str, Any] = {
-        "device_ids": [place.first] if place.kind == "cuda" else None,
+        "device_ids": [devices.device] if devices.kind == "cuda" else None,
         "find_unused_parameters": options.find_unused_parameters,
         "gradient_as_bucket_view": options.gradient_as_bucket_view,
         "static_graph": options.static_graph,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.errors import UsageError
-from common.machine.devices import Place
+from common.machine.devices import LocalDevices
 from common.machine.vision import import_torchvision
 from common.records import FlopKind, RunConfig
 from common.training.flops import count_flops
@@ -64,13 +64,13 @@ class Classifier(nn.Module):
         return sum(w * functional.cross_entropy(logits[:, h], labels) for h, w in enumerate(self.head_weights))
 
 
-def create_model(config: RunConfig, place: Place) -> Classifier:
-    """The model of `config` on the first device of `place`, its weights drawn from `config.seed`.
+def create_model(config: RunConfig, devices: LocalDevices) -> Classifier:
+    """The model of `config` on the first device of `devices`, its weights drawn from `config.seed`.
 
     Raises `UsageError` for a name that is not in the zoo, for images or a batch that the model cannot take, and for a
     precision that the device lacks.
     """
-    set_precision(config.precision, place.first)
+    set_precision(config.precision, devices.device)
     torch.backends.cudnn.benchmark = config.cudnn_benchmark
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
@@ -88,21 +88,21 @@ def create_model(config: RunConfig, place: Place) -> Classifier:
             f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
             f"and {config.num_classes} classes at a time ({reason}); {advice}"
         ) from None
-    seed_devices(place, config.seed)
+    seed_devices(devices, config.seed)
     if config.ddp and config.ddp.sync_bn:
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
-    return model.to(place.first, memory_format=model.memory_format)
+    return model.to(devices.device, memory_format=model.memory_format)
 
 
-def seed_devices(place: Place, seed: int) -> None:
+def seed_devices(devices: LocalDevices, seed: int) -> None:
     """Give every device of the run a random stream of its own.
 
     With one seed for all, dropout would take the same units from the samples of every rank and every replica.
     """
-    first = seed + place.rank * len(place.indices)
+    first = seed + devices.rank * len(devices.indices)
     torch.manual_seed(first)
-    for number, index in enumerate(place.indices if place.kind == "cuda" else ()):
+    for number, index in enumerate(devices.indices if devices.kind == "cuda" else ()):
         torch.cuda.default_generators[index].manual_seed(first + number)
 
 

@@ -8,17 +8,18 @@ import json
 import pytest
 from conftest import ROOT
 
-from common.analysis.judging.judgement import judge
+from common.analysis.judging.reasons import wrapper_commands
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.judgement import judge
 from common.command_line.commands import next_command
 from common.records import METHODS, Record, TrainingMethod
 from common.sentences import LANGUAGES, sentences
 
 LAB = ROOT / "results" / "examples" / "h100x2-lab"
-NAME = "dp_kept_threads"
+NAME = "dp_planted"
 KEPT = TrainingMethod(NAME, "03", "03_dataparallel_training.py", "#009e73", "#4fd1a8", "D", "DP kept",
                       "DataParallel with kept threads", flags="--keep-threads", devices_flag="--gpus")  # fmt: skip
 
@@ -55,7 +56,7 @@ def records(tmp_path, planted):
 
 def test_an_unknown_method_is_refused_by_its_name():
     known = json.loads(next(LAB.glob("03_dp*.json")).read_text())
-    with pytest.raises(ValueError, match="'dp_kept_threads' is none of single, dp, ddp"):
+    with pytest.raises(ValueError, match="'dp_planted' is none of single, dp, dp_kept_threads, ddp"):
         Record.model_validate(known | {"method": NAME})
 
 
@@ -82,7 +83,7 @@ def test_page_and_tables_have_the_fourth_method(records):
     rows = list(csv.DictReader(judgement.csv_tables["comparison.csv"].to_csv().splitlines()))
     (row,) = [row for row in rows if row["method"] == NAME]
     (dp,) = [row for row in rows if row["method"] == "dp"]
-    assert (row["row"], row["runs"], row["devices"]) == ("dp_kept_threads x2", dp["runs"], "2")
+    assert (row["row"], row["runs"], row["devices"]) == ("dp_planted x2", dp["runs"], "2")
     assert float(row["speed_up"]) == pytest.approx(float(dp["speed_up"]) / 0.9, rel=1e-3)
     assert float(row["peak_memory_first_bytes"]) > float(row["peak_memory_others_mean_bytes"])  # as of replicas
 
@@ -97,7 +98,7 @@ def test_every_language_has_its_name(records, language):
 
 def test_commands_name_its_flag(records, monkeypatch):
     judgement = judge(read_folder(records))
-    commands = " ".join(command for part in judgement.groups for command in part.why.wrapper.commands)
+    commands = " ".join(command for part in judgement.groups for command in wrapper_commands(part.group))
     assert "03_dataparallel_training.py" in commands
     assert "--gpus 0 --keep-threads" in commands
     monkeypatch.setattr("sys.argv", ["03_dataparallel_training.py", "--batch-size", "128", "--gpus", "0,1"])

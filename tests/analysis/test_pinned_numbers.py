@@ -18,8 +18,8 @@ import pytest
 from analysis.views import WORDS, label
 from common.analysis.comparing.comparison_csv import write_tables
 from common.analysis.comparing.utilisation import mfu_of
-from common.analysis.judging.judgement import judge
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.judgement import judge
 
 ROOT = Path(__file__).parents[2]
 PINNED = json.loads((ROOT / "tests" / "data" / "pinned_numbers.json").read_text())
@@ -124,7 +124,7 @@ def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(judgements)
     marked = {part.check.id for checks in judgement.groups[0].checks.values() for part in checks
               if part.check.outcome in ("warning", "failed")}  # fmt: skip
     assert not marked & {"data_wait", "warm_up"}
-    assert not [line for line in judgement.groups[0].why.advice if "data" in line.what.id or "warm" in line.what.id]
+    assert not [line for line in judgement.groups[0].advice if "data" in line.what.id or "warm" in line.what.id]
 
 
 def same_estimate(line, column, before):

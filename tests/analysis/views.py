@@ -9,10 +9,11 @@ from analysis.factories import make_environment_record
 from common.analysis.comparing.groups import Group, build_groups
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
-from common.analysis.judging.checking import Check
-from common.analysis.judging.run_checks import check_run
+from common.analysis.judging.row_checks import check_run
+from common.analysis.judging.run_checks import Check
 from common.analysis.page.wording import Wording
 from common.analysis.reading.runs import summarise
+from common.content import message
 from common.records import Probes, Record
 
 WORDS = Wording()
@@ -46,6 +47,11 @@ def label(row: Row) -> str:
 def said(messages) -> list[str]:
     """Messages as the page says them."""
     return WORDS.lines(messages)
+
+
+def fact(name: str, value) -> tuple[str, str]:
+    """A fact's name and its value, as the page says them."""
+    return WORDS.say(f"fact.{name}"), WORDS.text(message(f"fact_value.{name}", value=value))
 
 
 def check_of(record: Record, id: str) -> Check:

@@ -1,5 +1,6 @@
 """The simulation has the very formulas of `make lab`, and its rule."""
 
+import json
 import sys
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import ROOT
 
 from common.analysis.statistics.estimates import distinguishable, paired_ratio
 from common.campaigns.ratios import RoundRatios, half_interval
+from common.records import Record
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import interval_coverage as simulation
@@ -66,3 +68,18 @@ def test_a_drift_names_winners_in_a_fixed_order_and_not_in_a_drawn_one():
 def test_what_another_round_would_leave_is_narrower():
     known = known_of(campaigns()[0], 3)
     assert known.after_another() < known.widest()[1]
+
+
+def test_a_method_with_a_flag_of_its_own_does_not_stand_in_for_its_step():
+    """DataParallel with kept threads is a launch of step 03, too."""
+
+    (example,) = (ROOT / "results/examples/cpu").glob("02_*63bf.json")
+    text = json.loads(example.read_text())
+
+    def of(step, method, seconds):
+        ranks = [rank | {"step_seconds": [seconds] * len(rank["step_seconds"])} for rank in text["ranks"]]
+        return Record.model_validate(text | {"step": step, "method": method, "ranks": ranks})
+
+    known = RoundRatios()
+    known.add([of("02", "single", 2.0), of("03", "dp", 4.0), of("04", "ddp", 1.0), of("03", "dp_kept_threads", 3.0)])
+    assert known.ratio("DP").value == pytest.approx(0.5)

@@ -20,8 +20,9 @@ from analysis.views import WORDS, label  # noqa: E402
 
 from common.analysis.comparing.rows import Row  # noqa: E402
 from common.analysis.comparing.utilisation import mfu_of  # noqa: E402
-from common.analysis.judging.judgement import GroupJudgement, judge  # noqa: E402
 from common.analysis.reading.folder import read_folder  # noqa: E402
+from common.analysis.sections.group import GroupResults  # noqa: E402
+from common.analysis.sections.judgement import judge  # noqa: E402
 from common.analysis.statistics.estimates import Estimate  # noqa: E402
 
 FILE = ROOT / "tests" / "data" / "pinned_numbers.json"
@@ -39,7 +40,7 @@ def _example(folder: Path) -> list[dict]:
     return [_row(part, row) for part in parts for row in part.group.rows]
 
 
-def _row(part: GroupJudgement, row: Row) -> dict:
+def _row(part: GroupResults, row: Row) -> dict:
     found, energy, mfu = row.anatomy, row.energy, mfu_of(row)
     pinned = {
         "group": WORDS.text(part.title),

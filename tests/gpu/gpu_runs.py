@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from conftest import AFRESH, environment, records_in, run_script
+from conftest import SQUEEZENET, environment, records_in, run_script
 
 GPU = environment()
 del GPU["CUDA_VISIBLE_DEVICES"]
@@ -15,7 +15,7 @@ def run(script: str, folder: Path, *arguments: object, ranks: int = 0, **variabl
     quick = ["--anatomy-steps", 2, "--workers", 1]
     process = run_script(
         script,
-        *AFRESH,
+        *SQUEEZENET,
         "--model",
         "resnet18",
         *quick,

@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 import torch
-from conftest import AFRESH, TORCHRUN, planted, records_in, run_script
+from conftest import SQUEEZENET, TORCHRUN, planted, records_in, run_script
 from gpu_runs import GPU, run
 
 from common.machine.devices import listed_devices
@@ -58,7 +58,7 @@ def failing(training, batches, *more):
 train_step = failing
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
     process = run_script(script, *arguments, ranks=2, env=GPU, timeout=120)
     assert process.returncode == 1
     (record,) = records_in(tmp_path / "results")
@@ -84,7 +84,7 @@ def planted(training, batches, *more):
 train_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--workers", 1, "--timeout", 10, "--results-dir", tmp_path / "results"]
     command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
     process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
@@ -113,7 +113,7 @@ def planted(training, batches, *more):
 train_step = planted
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
-    arguments = [*AFRESH, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
     command = list(map(str, [*TORCHRUN, "--nproc_per_node=2", script, *arguments]))
     process = subprocess.run(command, env=GPU, capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
@@ -159,7 +159,7 @@ train_step = dying
 """
     script = planted(tmp_path, "04_ddp_training.py", code)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1"]
-    arguments = [*AFRESH, "--batch-size", 4, "--workers", 1, "--checkpoint-dir", tmp_path / "c", "--resume", "auto"]
+    arguments = [*SQUEEZENET, "--batch-size", 4, "--workers", 1, "--checkpoint-dir", tmp_path / "c", "--resume", "auto"]
     command = [*torchrun, script, *arguments, "--results-dir", tmp_path / "results"]
     process = subprocess.run(list(map(str, command)), env=GPU, capture_output=True, text=True, timeout=200)
     assert process.returncode == 0, process.stderr

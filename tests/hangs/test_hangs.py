@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
+from conftest import SMALL, TWO_RANKS, environment, planted, records_in, run_script
 from factories import make_place
 
 from common.hangs import hang_watch
@@ -42,7 +42,7 @@ def test_a_stopped_rank_is_named_and_nothing_is_left(tmp_path):
     script = planted(tmp_path, DDP, AT_STEP_6 + STOPS)
     arguments = [*SMALL, "--batch-size", 8, "--timeout", 10, "--results-dir", tmp_path / "results"]
     env = environment(TMPDIR=str(tmp_path))
-    process = run_script(script, *arguments, env=env, ranks=2, torchrun=RANKS_OF_TORCHRUN)
+    process = run_script(script, *arguments, env=env, ranks=2, torchrun=TWO_RANKS)
     assert process.returncode == 1
     last = process.stderr.rstrip().splitlines()[-1]
     line = script.read_text()[: script.read_text().index("os.kill(")].count("\n") + 1
@@ -142,9 +142,9 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     monkeypatch.setattr(hang_watch.tempfile, "gettempdir", lambda: str(tmp_path))
     with subprocess.Popen(["true"]) as gone:
         pass
-    place = make_place()
-    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
-    watch = hang_watch.HangWatch("run", place, [os.getpid(), gone.pid])
+    devices = make_place()
+    devices = replace(devices, world=devices.world.model_copy(update={"processes": 2}))
+    watch = hang_watch.HangWatch("run", devices, [os.getpid(), gone.pid])
     monkeypatch.setattr(os, "getppid", os.getpid)  # this process's children are the other ranks
     assert watch.folder.stat().st_mode & 0o777 == 0o700
     assert watch.killed() == 1
@@ -156,8 +156,8 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
 
 def test_a_rank_that_parts_before_another_has_come_leaves_it_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(hang_watch.tempfile, "gettempdir", lambda: str(tmp_path))
-    place = make_place()
-    first = replace(place, world=place.world.model_copy(update={"processes": 2}))
+    devices = make_place()
+    first = replace(devices, world=devices.world.model_copy(update={"processes": 2}))
     made: list = []
 
     # Rank 0's folder, on its way to rank 1, which is done with it before rank 0 goes on.
@@ -178,9 +178,9 @@ def test_notes_are_left_in_no_folder_that_others_have_prepared(tmp_path, monkeyp
     (tmp_path / "lab-run").mkdir()
     (tmp_path / "victim").write_text("mine")
     (tmp_path / "lab-run" / "0.stack").symlink_to(tmp_path / "victim")
-    place = make_place()
-    place = replace(place, world=place.world.model_copy(update={"processes": 2}))
-    watch = hang_watch.HangWatch("run", place, [os.getpid(), os.getpid()])
+    devices = make_place()
+    devices = replace(devices, world=devices.world.model_copy(update={"processes": 2}))
+    watch = hang_watch.HangWatch("run", devices, [os.getpid(), os.getpid()])
     assert watch.folder != tmp_path / "lab-run"
     assert (tmp_path / "victim").read_text() == "mine"
     watch.close()

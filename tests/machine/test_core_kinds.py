@@ -75,12 +75,12 @@ def test_of_cores_that_are_alike_none_is_taken(machine):
 
 def test_devices_are_cores_of_the_fastest_kind_where_there_are_enough(machine):
     here = machine(INTEL)
-    place = devices.one_device("cpu")
-    assert place.world.device_model == "1 core of Example CPU (P-core)"
-    place = devices.listed_devices("cpu", None)
-    assert (place.world.devices, place.world.device_model) == (8, "1 core of Example CPU (P-core)")
+    found = devices.one_device("cpu")
+    assert found.world.device_model == "1 core of Example CPU (P-core)"
+    found = devices.listed_devices("cpu", None)
+    assert (found.world.devices, found.world.device_model) == (8, "1 core of Example CPU (P-core)")
     assert here == [set(range(8))] * 2
-    assert not place.world.has_unlike_devices
+    assert not found.world.has_unlike_devices
     give_cores_back()  # as loader workers do
     assert here[-1] == set(range(12))
 
@@ -100,7 +100,7 @@ def test_ranks_count_together(machine, monkeypatch):
     ranks = {"LOCAL_WORLD_SIZE": 9, "WORLD_SIZE": 9, "RANK": 0, "LOCAL_RANK": 0}
     for name, value in ranks.items():
         monkeypatch.setenv(name, str(value))
-    assert devices.rank_device("cpu").world.has_unlike_devices
+    assert devices.rank_device("cpu", 0).world.has_unlike_devices
 
 
 def test_a_process_that_may_use_slow_cores_alone_says_so(machine):

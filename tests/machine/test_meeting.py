@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from common.machine.devices import Place, rank_device
+from common.machine.devices import LocalDevices, rank_device
 from common.machine.meeting import settle_devices
 from common.measuring import device_use
 
@@ -31,7 +31,7 @@ def met(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
 
-    def meet(views: list[list[tuple[str, str]]], virtual: bool = False) -> list[Place]:
+    def meet(views: list[list[tuple[str, str]]], virtual: bool = False) -> list[LocalDevices]:
         places = []
         for rank, gpus in enumerate(views):
             seen.gpus = gpus
@@ -41,9 +41,9 @@ def met(monkeypatch):
             places.append(rank_device("cuda", 0 if virtual else rank))
         store = dist.HashStore()
 
-        def settle(place: Place, gpus: list) -> None:
+        def settle(devices: LocalDevices, gpus: list) -> None:
             seen.gpus = gpus
-            settle_devices(place, store)
+            settle_devices(devices, store)
 
         with ThreadPoolExecutor(len(places)) as pool:
             list(pool.map(settle, places, views))
@@ -55,31 +55,31 @@ def met(monkeypatch):
 A, B, C = ("uuid-1", "NVIDIA A"), ("uuid-2", "NVIDIA A"), ("uuid-3", "NVIDIA B")
 
 
-def worlds(places: list[Place]) -> set[tuple]:
-    return {(place.world.backend, place.world.shared, place.world.device_model) for place in places}
+def worlds(places: list[LocalDevices]) -> set[tuple]:
+    return {(devices.world.backend, devices.world.shared, devices.world.device_model) for devices in places}
 
 
 @pytest.mark.parametrize("virtual", [False, True])
 def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtual):
     places = met([[A], [B]], virtual)
     assert worlds(places) == {("nccl", False, "NVIDIA A")}
-    assert [place.first.index for place in places] == [0, 0]
-    for number, place in enumerate(places):
+    assert [devices.device.index for devices in places] == [0, 0]
+    for number, devices in enumerate(places):
         seen.gpus = [A]
-        (use,) = device_use.device_uses(place, "host")
+        (use,) = device_use.device_uses(devices, "host")
         assert use.index == number
 
 
 def test_one_gpu_that_both_see_is_shared(met):
     places = met([[A], [A]])
     assert worlds(places) == {("gloo", True, "NVIDIA A")}
-    assert [place.numbers for place in places] == [[0], [0]]
+    assert [devices.numbers for devices in places] == [[0], [0]]
 
 
 def test_ranks_that_see_all_gpus_have_one_each_and_name_unlike_ones(met):
     places = met([[A, C], [A, C]])
     assert worlds(places) == {("nccl", False, "NVIDIA A + NVIDIA B")}
-    assert [place.numbers for place in places] == [[0], [1]]
+    assert [devices.numbers for devices in places] == [[0], [1]]
 
 
 def test_more_ranks_than_gpus_share_them(met):

@@ -66,7 +66,6 @@ def test_a_reading_that_the_gpu_refuses_is_none(driver, reading, code):
     ("reading", "function", "answer", "value"),
     [
         ("name", "nvmlDeviceGetName", "NVIDIA H200", "NVIDIA H200"),
-        ("name", "nvmlDeviceGetName", b"NVIDIA H200", "NVIDIA H200"),
         ("uuid", "nvmlDeviceGetUUID", "GPU-1", "GPU-1"),
         ("free_bytes", "nvmlDeviceGetMemoryInfo", SimpleNamespace(total=9, used=4, free=5), 5),
         ("pcie_generation", "nvmlDeviceGetMaxPcieLinkGeneration", 5, 5),

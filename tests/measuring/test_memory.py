@@ -6,7 +6,7 @@ import torch
 from factories import make_place
 
 from common.measuring import memory
-from common.measuring.gpu_sampler import GpuSampler
+from common.measuring.gpu_readings import GpuSampler
 
 
 def resident(mebibytes: int) -> mmap.mmap:
@@ -19,12 +19,12 @@ def resident(mebibytes: int) -> mmap.mmap:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets the peak of a process")
 def test_the_peak_is_that_since_the_reset():
-    place, sampler = make_place(2), GpuSampler([])
+    devices, sampler = make_place(2), GpuSampler([])
     resident(100).close()
-    memory.reset_peaks(place)
+    memory.reset_peaks(devices)
     before = memory.peak_resident_bytes()
     held = resident(50)
-    first, second = memory.read_peaks(place, sampler)
+    first, second = memory.read_peaks(devices, sampler)
     assert 40 * 2**20 < first.peak_process_bytes - before < 70 * 2**20
     assert second.peak_process_bytes is None  # both replicas live in one process
     held.close()

@@ -14,7 +14,7 @@ from conftest import planted, run_script
 from rich.console import Console
 from workers import exchange_faults, shared_work
 
-from common.console import probe_tables as tables
+from common.console import machine_tables as tables
 from common.probes import compute, launch_times, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
@@ -114,7 +114,7 @@ def test_the_median_forgets_one_slow_repeat(monkeypatch):
     monkeypatch.setattr(compute, "WARM_UP_SECONDS", 0.0)
     monkeypatch.setattr(compute, "REPEATS", (5, 5))
     naps = iter([0.01, 0.01, 0.2, 0.01, 0.01, 0.01])
-    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute._place("cpu", 0)) < 0.1
+    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute.probed_device(0)) < 0.1
 
 
 # ------------------------------------------------------------------------------------------------ the exchange
@@ -134,7 +134,9 @@ def test_sizes_beyond_the_budget_are_named():
     measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB, 16 * KIB), budget_seconds=0.0)
     assert [each.bytes for each in measured.times] == [4 * KIB]
     assert measured.left_out_bytes == [8 * KIB, 16 * KIB]
-    assert "left out, for they would take too long: 8 KiB, 16 KiB" in shown(Probes(seconds=1, all_reduce=measured))
+    assert "Left out, for they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(
+        Probes(seconds=1, all_reduce=measured)
+    )
 
 
 def test_a_wrong_sum_is_shown_and_is_no_number():
@@ -142,8 +144,8 @@ def test_a_wrong_sum_is_shown_and_is_no_number():
     right, wrong = measured.times
     assert right.seconds > 0
     assert wrong.seconds is None
-    [line] = [line for line in shown(Probes(seconds=1, all_reduce=measured)).splitlines() if "8 KiB" in line]
-    assert line.split() == ["8", "KiB", "WRONG", "SUM"]
+    [line] = [line for line in shown(Probes(seconds=1, all_reduce=measured)).splitlines() if "8.00 KiB" in line]
+    assert line.split() == ["8.00", "KiB", "wrong", "sum", "–", "–"]
 
 
 def test_a_rank_that_dies_ends_the_exchange_at_once():
@@ -191,8 +193,8 @@ def test_a_probe_that_fails_loses_only_its_own_rows():
     assert probes.all_reduce == exchange
     assert probes.failed == {"matmul": "ValueError: rank 0 cannot"}
     assert announced == ["matmul", "memory", "all_reduce"]
-    assert "Matrix products: ValueError: rank 0 cannot" in shown(probes)
-    assert "Copies to the GPUs: CPU cores share one memory" in shown(probes)
+    assert "matrix products: ValueError: rank 0 cannot" in shown(probes)
+    assert "copies to the GPUs: CPU cores share one memory" in shown(probes)
 
 
 def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():
@@ -223,7 +225,7 @@ def test_damaged_copies_are_shown():
     ]
     rows = [line.split() for line in shown(Probes(seconds=1, copies=copies)).splitlines()]
     assert ["host", "8.00", "GB/s", "8.00", "GB/s"] in rows
-    assert ["GPU", "0", "–", "DAMAGED"] in rows
+    assert ["GPU", "0", "–", "damaged"] in rows
     assert ["GPU", "1", "4.00", "GB/s", "–"] in rows
 
 
@@ -305,7 +307,7 @@ def test_five_sizes_of_an_exchange_stand_for_all_and_a_wrong_sum_is_never_left_o
     times = [AllReduceTime(bytes=4096 * 2**power, ranks=2, seconds=0.001) for power in range(17)]
     times[5] = AllReduceTime(bytes=4096 * 2**5, ranks=2, seconds=None)
     text = shown(Probes(seconds=1, all_reduce=AllReduce(backend="gloo", ranks=2, times=times)))
-    for size in ("4 KiB", "64 KiB", "1.00 MiB", "16.0 MiB", "256 MiB", "128 KiB"):
+    for size in ("4.00 KiB", "64.0 KiB", "1.00 MiB", "16.0 MiB", "256 MiB", "128 KiB"):
         assert size in text
     assert len(re.findall(r"^ +[0-9.]+ [KM]iB ", text, flags=re.MULTILINE)) == 6
-    assert "all 17 sizes" in text
+    assert "11 more rows on the page" in text

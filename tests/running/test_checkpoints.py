@@ -4,7 +4,7 @@ import os
 
 import pytest
 import torch
-from conftest import LEARNING, RESTARTING, ROOT, SMALL, planted, records_in, run_script
+from conftest import LEARNING, ROOT, SMALL, TWO_RANKS_RESTARTED, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 STARTS = {
@@ -157,7 +157,7 @@ train_step = killed
 """
     arguments = [*SMALL, "--batch-size", 8, "--warmup-steps", 1, "--results-dir", tmp_path / "results"]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 2, "--resume", "auto"]
-    process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=RESTARTING)
+    process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=TWO_RANKS_RESTARTED)
     assert process.returncode == 0, process.stderr
     lost, finished = records_in(tmp_path / "results")
     assert lost["status"] in ("failed", "interrupted")  # whichever reached rank 0 first

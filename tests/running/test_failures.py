@@ -4,7 +4,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import AFRESH, RANKS_OF_TORCHRUN, SMALL, environment, planted, records_in, run_script
+from conftest import SMALL, SQUEEZENET, TWO_RANKS, environment, planted, records_in, run_script
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -121,7 +121,7 @@ def failing(training, batches, *more):
 train_step = failing
 """
     script = planted(tmp_path, DDP, code)
-    arguments = [*AFRESH, "--batch-size", 8, "--results-dir", tmp_path / "results"]
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--results-dir", tmp_path / "results"]
     process = run_script(script, *arguments, ranks=2, new_interpreter=True, timeout=120)
     assert process.returncode != 0
     (record,) = records_in(tmp_path / "results")
@@ -137,7 +137,7 @@ train_step = failing
 def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     arguments = [*SMALL, "--samples-per-epoch", 16, "--epochs", 1000, "--batch-size", 8, "--results-dir", tmp_path]
     arguments += ["--gpus", "0,1"] if script == DP else []  # of many cores, eight samples would not reach all
-    how = {"ranks": 2, "torchrun": RANKS_OF_TORCHRUN} if script == DDP else {"finalize": True}
+    how = {"ranks": 2, "torchrun": TWO_RANKS} if script == DDP else {"finalize": True}
     process = run_script(script, *arguments, interrupt_after="epoch 2/", **how)
     assert process.returncode != 0
     assert records_in(tmp_path) != [], process.stderr

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, environment, planted, records_in, run_script
+from conftest import ROOT, SMALL, SQUEEZENET, environment, planted, records_in, run_script
 
 from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
-
-
-def limited(limit: str, tmp_path: Path):
-    """Step 02 with six loader workers in a process under a limit, which this code sets."""
-    script = planted(tmp_path, SINGLE, limit)
-    return run_script(script, *SMALL, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results")
 
 
 def assert_named(done, tmp_path: Path, *said: str) -> None:
@@ -31,8 +27,11 @@ def assert_named(done, tmp_path: Path, *said: str) -> None:
 
 
 def test_open_files(tmp_path):
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
-    assert_named(limited(limit, tmp_path), tmp_path, "ulimit -n", "--workers")
+    """In a new interpreter: how many files it may open decides whether this process or a worker runs into the limit."""
+    arguments = [*SQUEEZENET, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results"]
+    shell = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, SINGLE, *map(str, arguments)]
+    done = subprocess.run(shell, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100)
+    assert_named(done, tmp_path, "ulimit -n", "--workers")
 
 
 def test_processes(tmp_path):
@@ -43,7 +42,8 @@ def test_processes(tmp_path):
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     try:
-        done = limited(f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()))", tmp_path)
+        script = planted(tmp_path, SINGLE, f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid()))")
+        done = run_script(script, *SMALL, "--batch-size", 8, "--workers", 6, "--results-dir", tmp_path / "results")
     finally:
         group.rmdir()
     assert_named(done, tmp_path, "pids.max", "--workers")

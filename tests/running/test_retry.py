@@ -1,7 +1,7 @@
 """--auto-accumulate: out of memory, a run starts anew in a fresh process with the same batch in smaller pieces."""
 
 import pytest
-from conftest import AFRESH, RESTARTING, SMALL, planted, records_in, run_script
+from conftest import SMALL, SQUEEZENET, TWO_RANKS_RESTARTED, planted, records_in, run_script
 from factories import make_place
 
 from common.command_line.resolve import next_accumulation
@@ -25,10 +25,10 @@ Classifier.forward = limited
 @pytest.mark.parametrize(("script", "ranks"), [(SINGLE, 0), (DDP, 2)])
 def test_it_ends_with_the_fewest_steps_that_fit(tmp_path, script, ranks):
     """02 puts a new process in its place, which knows no model of the tests; 04's ranks torchrun forks anew."""
-    arguments = [*(SMALL if ranks else AFRESH), "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
+    arguments = [*(SMALL if ranks else SQUEEZENET), "--batch-size", 16, "--epochs", 1, "--auto-accumulate"]
     arguments += ["--results-dir", tmp_path / "results"]
     limited = planted(tmp_path, script, LITTLE_MEMORY)
-    process = run_script(limited, *arguments, ranks=ranks, torchrun=RESTARTING if script == DDP else ())
+    process = run_script(limited, *arguments, ranks=ranks, torchrun=TWO_RANKS_RESTARTED if script == DDP else ())
     assert process.returncode == 0, process.stderr
     *failed, completed = sorted(records_in(tmp_path / "results"), key=lambda r: r["config"]["accumulation_steps"])
     assert [record["failure"]["kind"] for record in failed] == ["out_of_memory"]

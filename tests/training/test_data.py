@@ -49,9 +49,9 @@ def batches(processes: int, epoch: int):
     config = make_config(global_batch_size=12, samples_per_epoch=100)
     steps = []
     for rank in range(processes):
-        place = make_place()
-        world = place.world.model_copy(update={"processes": processes, "devices": processes})
-        loader = make_loader(config, type(place)("cpu", (0,), world, rank))
+        devices = make_place()
+        world = devices.world.model_copy(update={"processes": processes, "devices": processes})
+        loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
         loader.sampler.set_epoch(epoch)
         steps.append([batch.indices.tolist() for batch in loader])
     return [[*chain.from_iterable(step)] for step in zip(*steps, strict=True)]

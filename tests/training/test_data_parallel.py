@@ -3,10 +3,11 @@ import threading
 
 import pytest
 import torch
+from conftest import ROOT
 from factories import make_config, small_classifier
 from torch import nn
 
-from common.training.data_parallel import EmulatedDataParallel
+from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
 
 
 class Probe(nn.Module):
@@ -20,10 +21,10 @@ class Probe(nn.Module):
         return self  # one list for all replicas
 
     def forward(self, x):
-        forward = threading.get_ident()
+        forward = threading.current_thread().name
         if x.requires_grad:
             x.register_hook(
-                lambda _: self.seen.append((forward, threading.get_ident(), x.dtype, torch.get_num_threads()))
+                lambda _: self.seen.append((forward, threading.current_thread().name, x.dtype, torch.get_num_threads()))
             )
         return x
 
@@ -72,8 +73,23 @@ def test_replicas_run_forward_and_backward_in_threads_of_their_own():
     gradients(EmulatedDataParallel(classifier, range(2)), classifier, *samples())
     forward, backward, _, threads = zip(*probe.seen, strict=True)
     assert len(probe.seen) == 2
-    assert threading.get_ident() not in (*forward, *backward)
+    assert threading.current_thread().name not in (*forward, *backward)
     assert threads == (1, 1)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(EmulatedDataParallel, False), (EmulatedKeptThreads, True)])
+def test_threads_are_new_in_every_forward_pass_or_each_devices_own(kind, kept):
+    probe = Probe()
+    classifier = small_classifier(None, probe)
+    model = kind(classifier, range(2))
+    names = set()
+    for _ in range(3):
+        expected = gradients(classifier, classifier, *samples())
+        probe.seen.clear()
+        found = gradients(model, classifier, *samples())
+        names |= {name for name, *_ in probe.seen}
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert (len(names) == 2) is kept
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("ieee-fp32", torch.float32)])
@@ -113,3 +129,9 @@ def test_an_error_in_a_replica_reaches_the_caller():
 
     with pytest.raises(ValueError, match="planted"):
         EmulatedDataParallel(small_classifier(None, Broken()), range(2))(samples()[0])
+
+
+def test_the_snippet_of_kept_threads_is_the_labs_own_code():
+    source = (ROOT / "common" / "training" / "kept_threads.py").read_text()
+    classes = source[source.index("class DeviceThreads") :].rstrip()
+    assert f"\n\n\n{classes}\n```" in (ROOT / "docs" / "why.md").read_text()

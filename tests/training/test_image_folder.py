@@ -99,9 +99,9 @@ def test_labels_of_validation_are_those_of_training(tree):
 
 def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
     config = make_config(data_dir=str(tree), samples_per_epoch=64, image_size=16, seed=3, loader_workers=workers)
-    place = make_place()
-    world = place.world.model_copy(update={"processes": processes, "devices": processes})
-    loader = make_loader(config, type(place)("cpu", (0,), world, rank))
+    devices = make_place()
+    world = devices.world.model_copy(update={"processes": processes, "devices": processes})
+    loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
     loader.sampler.set_epoch(epoch)
     return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.images, strict=True)}
 
@@ -138,11 +138,11 @@ def test_validation_counts_every_image_once(tree, processes):
     config = make_config(data_dir=str(tree), samples_per_epoch=64, global_batch_size=6)
     right, samples, broken = 0, 0, []
     for rank in range(processes):
-        place = make_place()
-        world = place.world.model_copy(update={"processes": processes})
-        place = SimpleNamespace(world=world, rank=rank, kind="cpu")
+        devices = make_place()
+        world = devices.world.model_copy(update={"processes": processes})
+        devices = SimpleNamespace(world=world, rank=rank, kind="cpu")
         model = SaysCat()
-        found, unreadable = validate(model, model, validation_loader(config, place), torch.device("cpu"))
+        found, unreadable = validate(model, model, validation_loader(config, devices), torch.device("cpu"))
         right += round(found.top1 * found.samples)
         samples += found.samples
         assert model.training

@@ -46,3 +46,18 @@ def test_a_rank_that_fails_alone_ends_at_once_with_its_own_code(error, seconds, 
     assert process.returncode == code, process.stderr
     assert time.monotonic() - started < 40
     assert ("RuntimeError: lost" in process.stderr) == (error == "failure")
+
+
+@pytest.mark.parametrize("script", ["02_baseline_single_gpu.py", "03_dataparallel_training.py"])
+def test_the_loaders_workers_end_with_the_training(tmp_path, script):
+    """And not with the interpreter, which would wait five seconds for each of them where they were not forked."""
+    code = """
+import atexit, gc, multiprocessing
+gc.disable()
+atexit.register(lambda: print(f"workers at exit: {len(multiprocessing.active_children())}"))
+"""
+    planted_script = planted(tmp_path, script, code)
+    arguments = [*SMALL, "--batch-size", 8, "--workers", 1, "--results-dir", tmp_path / "results"]
+    process = run_script(planted_script, *arguments, own_exit=True)
+    assert process.returncode == 0, process.stderr
+    assert "workers at exit: 0" in process.stdout

@@ -22,13 +22,13 @@ HAS_LAZY_BUCKETS = has_option(torch.__version__, NEWER_OPTIONS["lazy_bucket_allo
 @pytest.mark.parametrize("parts", [2, 4])
 def test_micro_batches_give_the_gradient_of_one_batch(devices, parts):
     """One device (1) and DataParallel (2): the same weights after a step, however the batch is split."""
-    config, place = make_config(global_batch_size=16, per_device_batch_size=16 // devices), make_place(devices)
+    config, devices = make_config(global_batch_size=16, per_device_batch_size=16 // devices), make_place(devices)
     wrap = (
         (lambda classifier: EmulatedDataParallel(classifier, range(devices)))
         if devices > 1
         else (lambda classifier: classifier)
     )
-    whole, split = (make_training(config, place, wrap) for _ in range(2))
+    whole, split = (make_training(config, devices, wrap) for _ in range(2))
     before = nn.utils.parameters_to_vector(whole.classifier.parameters()).detach().clone()
     expected = weights_after(whole, micro_batches(whole.loader, 1))
     found = weights_after(split, micro_batches(split.loader, parts))

@@ -20,15 +20,15 @@ all_reduce = dist.all_reduce
 
 
 def main() -> None:
-    place, found = rank_device("cpu", int(os.environ["LOCAL_RANK"])), {}
+    devices, found = rank_device("cpu", int(os.environ["LOCAL_RANK"])), {}
     config = make_config(global_batch_size=16, per_device_batch_size=8)
     hand_built_ddp.BUCKET_BYTES = 200  # in one of torch's size the small model would fit
-    with process_group(place, 60):
+    with process_group(devices, 60):
         for name in ("per-parameter", "flat", "overlapped"):
             began, differences = [], []
             for parts in (1, 2):
-                by_torch = make_training(config, place, lambda classifier: in_ddp(classifier, DdpOptions(), place))
-                own = make_training(config, place, hand_built_ddp.hand_built(name))
+                by_torch = make_training(config, devices, lambda classifier: in_ddp(classifier, DdpOptions(), devices))
+                own = make_training(config, devices, hand_built_ddp.hand_built(name))
                 batches = micro_batches(own.loader, parts)
                 expected = weights_after(by_torch, batches)
                 began.append([])
@@ -36,7 +36,7 @@ def main() -> None:
                 differences.append((weights_after(own, batches) - expected).abs().max().item())
                 dist.all_reduce = all_reduce
             found[name] = {"began": began, "differences": differences, "parameters": len(own.model.trained)}
-    if place.rank == 0:
+    if devices.rank == 0:
         print(json.dumps(found))
 
 

@@ -31,16 +31,16 @@ slow = Slow()
 
 
 def main() -> None:
-    place, (error, seconds) = rank_device("cpu", int(os.environ["LOCAL_RANK"])), sys.argv[1:]
-    with process_group(place, 60):
+    devices, (error, seconds) = rank_device("cpu", int(os.environ["LOCAL_RANK"])), sys.argv[1:]
+    with process_group(devices, 60):
         model = DistributedDataParallel(nn.Linear(3, 3))
         model(torch.ones(2, 3)).sum().backward()
         dist.barrier()
-        if place.rank == 0:
+        if devices.rank == 0:
             time.sleep(float(seconds))
         # Its last step, a function of Python's, is done by a thread of gloo.
         dist.all_reduce(torch.ones(1), async_op=True).get_future().then(lambda future: future.value())
-        if place.rank == 1 and error in ERRORS:
+        if devices.rank == 1 and error in ERRORS:
             raise ERRORS[error]
 
 

@@ -47,17 +47,17 @@ HOOKS = {
 
 
 def main() -> None:
-    place = rank_device("cpu", int(os.environ["LOCAL_RANK"]))
+    devices = rank_device("cpu", int(os.environ["LOCAL_RANK"]))
     config = make_config(global_batch_size=8, per_device_batch_size=4)
-    with process_group(place, 60):
+    with process_group(devices, 60):
         outcomes = {}
         for fault in ("none", "shard seen twice", *HOOKS):
-            training = make_training(config, place, lambda classifier: in_ddp(classifier, OPTIONS, place))
+            training = make_training(config, devices, lambda classifier: in_ddp(classifier, OPTIONS, devices))
             if fault in HOOKS:
                 training.model.register_comm_hook(None, HOOKS[fault])
-            seen_as = dataclasses.replace(place, rank=0) if fault == "shard seen twice" else place
+            seen_as = dataclasses.replace(devices, rank=0) if fault == "shard seen twice" else devices
             outcomes[fault] = parity.check_parity(training, seen_as).model_dump()
-        if place.rank == 0:
+        if devices.rank == 0:
             print(json.dumps(outcomes))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.analysis.comparing.rows import Row
 from common.analysis.statistics.estimates import Estimate
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import AllReduceTime, EnvironmentRecord, PhaseName, Precision
 
 TRANSFORMERS = ("vit_", "swin", "maxvit")

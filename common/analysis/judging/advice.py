@@ -18,7 +18,7 @@ from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Method
 
 EXPOSED_LIMIT = 0.10
@@ -39,6 +39,12 @@ class Advice:
     what: Message
     because: Message
     how: Message | None = None
+
+    @property
+    def sentence(self) -> Message:
+        """All of it."""
+        id = "advice.line" if self.how else "advice.short_line"
+        return message(id, what=self.what, how=self.how, because=self.because)
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,14 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
     row = here.of_several("ddp")
-    found = row and row.anatomy
-    if not found or not found.exposed or not found.exposed.is_above_zero or found.exposed_share <= EXPOSED_LIMIT:
+    anatomy = row.anatomy if row else None
+    exposed = anatomy.exposed if anatomy else None
+    if not exposed or not exposed.is_above_zero or anatomy.exposed_share <= EXPOSED_LIMIT:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
     how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
-    interval = median_interval(found.exposed)
-    yield _advice("exposed_communication", how=how, row=row.name, exposed=found.exposed, share=found.exposed_share,
+    interval = median_interval(exposed)
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=anatomy.exposed_share,
                   interval=interval)  # fmt: skip
 
 

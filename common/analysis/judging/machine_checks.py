@@ -1,14 +1,19 @@
-"""Self-checks of the machine during one run: were the devices real and free, and did they keep their clocks?"""
+"""Self-checks of the machine: were the devices real and free, and did they keep their clocks?"""
 
 from __future__ import annotations
 
-from common.analysis.judging.checking import Check, answer
+from common.analysis.judging.run_checks import Check, answer
 from common.analysis.reading.runs import CORE_WAIT_LIMIT, Run
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import DeviceUse
 
 
-def check_devices(run: Run) -> Check:
+def machine_checks(run: Run) -> list[Check]:
+    """Those of the machine during one run."""
+    return [question(run) for question in (_devices, _throttling, _other_processes, _load)]
+
+
+def _devices(run: Run) -> Check:
     """Whether the devices were real ones, each for itself and enough of them."""
     world, cores = run.record.world, run.record.environment.cpu_cores
     parts = [message(f"devices.{flag}", devices=world.devices, cores=cores) for flag in world.flags]
@@ -24,70 +29,60 @@ def check_devices(run: Run) -> Check:
     return answer("devices", "passed", "own", devices=world.devices)
 
 
-def check_throttling(run: Run) -> Check:
+def _throttling(run: Run) -> Check:
     """Whether power or heat held a GPU back, at times or in some runs: what holds in all of them parts none."""
     if run.record.world.device_kind == "cpu":
         return answer("throttling", "not applicable", "cpu")
-    readings = [(device, device.health) for device in run.record.devices if device.health]
+    readings = [device.health for device in run.record.devices if device.health]
     if not readings:
         return answer("throttling", "not measured", "no_readings")
     if run.slowed_gpus:
         return answer("throttling", "warning", "parts", parts=[_slowed(device) for device in run.slowed_gpus])
-    clocks = [health.sm_clock_mhz_median for _, health in readings if health.sm_clock_mhz_median is not None]
-    heat = [health.temperature_celsius_max for _, health in readings if health.temperature_celsius_max is not None]
+    clocks = [health.sm_clock_mhz_median for health in readings if health.sm_clock_mhz_median is not None]
+    heat = [health.temperature_celsius_max for health in readings if health.temperature_celsius_max is not None]
     parts = [message("clocks.range", low=min(clocks), high=max(clocks)) if clocks else message("clocks.none")]
     parts += [message("heat.most", celsius=max(heat))] if heat else []
     return answer("throttling", "passed", "parts", parts=parts)
 
 
 def _slowed(device: DeviceUse) -> Message:
-    health = device.health
-    values = {
-        "device": device.index,
-        "low": health.sm_clock_mhz_min,
-        "high": health.sm_clock_mhz_max,
-        "celsius": health.temperature_celsius_max,
-        "reasons": health.throttle_reasons,
-    }
-    return Message("slowed.with_reasons" if health.throttle_reasons else "slowed.without_reason", values)
+    health, reasons = device.health, device.health.throttle_reasons
+    return message("slowed.with_reasons" if reasons else "slowed.without_reason", device=device.index,
+                   low=health.sm_clock_mhz_min, high=health.sm_clock_mhz_max,
+                   celsius=health.temperature_celsius_max, reasons=reasons)  # fmt: skip
 
 
-def check_other_processes(run: Run) -> Check:
+def _other_processes(run: Run) -> Check:
     """Whether other programs used the GPUs of the run."""
     if run.record.world.device_kind == "cpu":
         return answer("other_processes", "not applicable", "cpu")
     count = run.other_processes
     if count is None:
         return answer("other_processes", "not measured", "no_list")
-    if count:
-        return answer("other_processes", "warning", "some", count=count)
-    return answer("other_processes", "passed", "none")
+    return answer("other_processes", "warning" if count else "passed", "some" if count else "none", count=count)
 
 
-def check_load(run: Run) -> Check:
+def _load(run: Run) -> Check:
     """Was the host free, and was it whole: did other programs or other virtual machines have its cores?"""
     check, stolen = _other_programs(run), run.steal_share or 0.0
     if stolen <= CORE_WAIT_LIMIT:
         return check
     parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
-    return answer("load", "warning", "parts", parts=parts + [check.reason] * check.is_trouble)
+    return answer("load", "warning", "parts", parts=parts + [check.reason] * check.has_failed)
 
 
 def _other_programs(run: Run) -> Check:
     """By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run."""
-    waited = run.core_wait_share
-    if waited is not None:
-        values = {"share": waited, "limit": CORE_WAIT_LIMIT}
-        if run.met_other_programs and run.times and run.times.throttled_periods:
-            quota = run.record.environment.cpu_quota or 0.0
+    busy, host = run.met_other_programs, run.record.environment
+    if run.core_wait_share is not None:
+        values = {"share": run.core_wait_share, "limit": CORE_WAIT_LIMIT}
+        if busy and run.times and run.times.throttled_periods:
+            quota = host.cpu_quota or 0.0
             return answer("load", "warning", "throttled", periods=run.times.throttled_periods, quota=quota, **values)
-        if run.met_other_programs:
-            return answer("load", "warning", "waited", **values)
-        return answer("load", "passed", "hardly_waited", **values)
-    average, cores = run.record.environment.load_average_1min, run.record.environment.cpu_cores
-    if average is None:
+        return answer("load", "warning" if busy else "passed", "waited" if busy else "hardly_waited", **values)
+    if host.load_average_1min is None:
         return answer("load", "not measured", "no_average")
     own = run.devices_before
-    busy = run.met_other_programs
     reason = ("busy" if busy else "free") + ("_after_own_run" if own else "")
-    return answer("load", "warning" if busy else "passed", reason, average=average, cores=cores, own=own)
+    return answer("load", "warning" if busy else "passed", reason, average=host.load_average_1min,
+                  cores=host.cpu_cores, own=own)  # fmt: skip

@@ -15,13 +15,15 @@ from common.records import (
 )
 
 
-def torchrun(devices: int, record: Record, checks: Sequence[EnvironmentRecord]) -> str:
-    """How torchrun starts so many ranks on the machine of a record: with an address where the newest of step 01's
-    `checks` there says that the host does not find itself by its name, for which torchrun would wait for minutes."""
+def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:
+    """The address by which torchrun finds the machine of a record; empty where its name will do.
+
+    By the newest of step 01's `checks` there: for a host that does not find itself by its name, torchrun would wait for
+    minutes.
+    """
     here = machine_of(record.environment)
-    found = [check.own_name_found for check in checks if machine_of(check.environment) == here]
-    address = "--local-addr=127.0.0.1 " if found and found[-1] is False else ""
-    return f"torchrun --standalone {address}--nproc_per_node={devices}"
+    finds_itself = [check.own_name_found for check in checks if machine_of(check.environment) == here]
+    return "127.0.0.1" if finds_itself and finds_itself[-1] is False else ""
 
 
 def training_command(
@@ -53,11 +55,8 @@ def training_command(
         sizes["--data-dir"] = config.data_dir
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
-    if has_replicas:  # they share a GPU where there is one only
-        one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
-        sizes[METHODS[method].devices_flag] = ",".join(["0"] * devices if one_gpu else map(str, range(devices)))
     words = [str(part) for pair in sizes.items() for part in pair]
     words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
-    words += METHODS[method].flags.split()
-    starter = torchrun(devices, record, checks) if METHODS[method].launcher == "torchrun" else "python"
-    return f"{starter} {METHODS[method].script} {shlex.join(words)}"
+    one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
+    gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only
+    return METHODS[method].command(shlex.join(words), devices, gpus, own_address(record, checks))

@@ -1,14 +1,17 @@
-"""Why the methods differ: the phase that tells them apart, and the price of the exchange."""
+"""Why the methods differ: the phase that tells them apart, what binds a step, and what the exchange costs."""
 
 from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds, phase_rate
+from common.analysis.judging.proposals import training_command
+from common.analysis.judging.verdicts import missing_runs
 from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
-from common.content.messages import Message, message
-from common.records import METHODS, PhaseName
+from common.content import Message, message
+from common.records import METHODS, LaunchTimes, PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
 """Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
@@ -23,16 +26,16 @@ MIN_SLOWER = 5
 def reasons(group: Group) -> list[Message]:
     """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies."""
     rows = {row.method: row for row in group.representatives if row.anatomy}
-    found = []
+    sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
-        found.append(largest_difference(one, other))
-    found += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
-    found += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
-    found += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
+        sentences.append(largest_difference(one, other))
+    sentences += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
+    sentences += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
+    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    told = [row for row in rows.values() if row.devices > 1 and not row.anatomy.new_threads_cost]
-    return found + [exposed_cost(row) for row in told if row.anatomy.exposed]
+    others = [row for row in rows.values() if row.devices > 1 and not row.anatomy.new_threads_cost]
+    return sentences + [exposed_cost(row) for row in others if row.anatomy.exposed]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
@@ -77,19 +80,24 @@ def _moved(row: Row, name: PhaseName) -> Message:
 
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
-    cost, step, seconds = row.anatomy.new_threads_cost, row.anatomy.slowest.step.value, copy_seconds(row)
+    cost, copies = row.anatomy.new_threads_cost, row.anatomy.new_replicas_cost
+    step, seconds = row.anatomy.slowest.step.value, copy_seconds(row)
+    planned, lacks = convolutions_planned_anew(row), message("nothing")
+    if planned:
+        first, known = planned.first_convolution_seconds, planned.convolution_seconds
+        lacks = message("threads.convolutions", first=first, known=known)
     return message(
         f"threads.{outcome_of_cost(cost, step)}",
         row=row.name,
         cost=cost,
         interval=median_interval(cost),
-        because=what_a_new_thread_lacks(row),
-        replicas=_replica_cost(row.anatomy.new_replicas_cost, step),
+        because=lacks,
+        replicas=message(f"replicas.{outcome_of_cost(copies, step)}", cost=copies, interval=median_interval(copies)),
         bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
 
 
-def what_a_new_thread_lacks(row: Row) -> Message:
+def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
     for record in reversed(row.tables.probed):
         times = record.probes.launches
@@ -97,13 +105,8 @@ def what_a_new_thread_lacks(row: Row) -> Message:
         if not times or not fits or not times.is_plausible:
             continue
         if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
-            first, known = times.first_convolution_seconds, times.convolution_seconds
-            return message("threads.convolutions", first=first, known=known)
-    return message("nothing")
-
-
-def _replica_cost(cost: Median, step: float) -> Message:
-    return message(f"replicas.{outcome_of_cost(cost, step)}", cost=cost, interval=median_interval(cost))
+            return times
+    return None
 
 
 def bound(row: Row) -> Message:
@@ -152,6 +155,30 @@ def _overlap(gain: Median) -> Message:
         return message("overlap.costs", seconds=loss.value, interval=median_interval(loss))
     id = "overlap.saves" if gain.is_above_zero else "overlap.undetermined"
     return message(id, seconds=gain.value, interval=median_interval(gain))
+
+
+def wrapper_costs(group: Group) -> list[Message]:
+    """What DP and DDP cost on a single device, where they have nothing to gain."""
+    return [
+        message(f"wrapper.{outcome_of_ratio(row.speed_up)}", row=row.name, ratio=row.speed_up,
+                missing=missing_runs(row, row.baseline))
+        for row in _wrapped(group)
+    ]  # fmt: skip
+
+
+def wrapper_commands(group: Group) -> list[str]:
+    """Every method on one device, so that their records land in this very group; nothing where none is missing."""
+    parallel = {name for name, method in METHODS.items() if method.is_parallel}
+    if parallel <= {row.method for row in _wrapped(group)}:
+        return []
+    record, checks = group.rows[0].record, group.rows[0].tables.probed
+    # Step 03 has no --compile.
+    able = [name for name, method in METHODS.items() if not (record.config.compile and method.has_replicas)]
+    return [training_command(record, name, checks) for name in able]
+
+
+def _wrapped(group: Group) -> list[Row]:
+    return [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
 
 
 def median_interval(median: Median) -> Message:

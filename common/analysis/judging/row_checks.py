@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from statistics import median
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn
-from common.analysis.judging.checking import Check, Spoilt, answer
-from common.analysis.judging.run_checks import check_run
+from common.analysis.judging.machine_checks import machine_checks
+from common.analysis.judging.run_checks import Affected, Check, answer, training_checks
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content.messages import Message, message
+from common.content import Cell, Column, Inline, Line, Message, Section, Table, message
 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
@@ -32,6 +33,12 @@ class PooledCheck:
     runs: int
 
 
+def check_run(run: Run) -> list[Check]:
+    """Every self-check of one run; nothing where it finished no epoch."""
+    return [*training_checks(run), *machine_checks(run)] if run.times else []
+
+
+@cache
 def pooled_checks(row: Row) -> list[PooledCheck]:
     """Every self-check of a row, in the order of the page."""
     by_id: dict[str, list[Check]] = {}
@@ -48,9 +55,9 @@ def _worst(checks: list[Check]) -> PooledCheck:
     return PooledCheck(worst, sum(check.outcome == worst.outcome for check in checks), len(checks))
 
 
-def troubles(pooled: list[PooledCheck], spoils: Spoilt) -> tuple[Check, ...]:
-    """The checks that did not hold and that spoil the named number."""
-    return tuple(part.check for part in pooled if part.check.is_trouble and part.check.spoils == spoils)
+def failed_checks(pooled: list[PooledCheck], affects: Affected = "speed") -> list[Check]:
+    """The checks that did not hold and that are about the named number."""
+    return [part.check for part in pooled if part.check.has_failed and part.check.affects == affects]
 
 
 def repeats(row: Row) -> Check:
@@ -74,23 +81,15 @@ def conditions(row: Row) -> Check:
     if row.baseline is None:
         return answer("conditions", "not applicable", "no_baseline")
     pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
-    waits, stolen, clocks, others = (_both(of_run, pairs) for of_run in (_wait, _steal, _clock, _others))
-    unlike = [
-        *_unlike("waits", waits, lambda here, there: abs(here - there) > CORE_WAIT_LIMIT),
-        *_unlike("steal", stolen, lambda here, there: abs(here - there) > CORE_WAIT_LIMIT),
-        *_unlike("clocks", clocks, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
-        *_unlike("others", others, lambda here, there: bool(here) != bool(there)),
-    ]
+    is_known, unlike = False, []
+    for what, of_run, differ in CONDITIONS:
+        figures = [(of_run(here), of_run(there)) for here, there in pairs]
+        known = [pair for pair in figures if None not in pair]
+        is_known = is_known or bool(known)
+        unlike += _unlike(what, known, differ)
     if unlike:
         return answer("conditions", "warning", "unlike", parts=unlike, other=row.baseline.name)
-    known = waits or stolen or clocks or others
-    return answer("conditions", "passed" if known else "not measured", "alike" if known else "unknown")
-
-
-def _both(of_run: Callable[[Run], float | None], pairs: Sequence[tuple[Run, Run]]) -> list[tuple[float, float]]:
-    """A figure of both runs of each pair that has it twice."""
-    known = [(of_run(here), of_run(there)) for here, there in pairs]
-    return [pair for pair in known if None not in pair]
+    return answer("conditions", "passed" if is_known else "not measured", "alike" if is_known else "unknown")
 
 
 def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Message]:
@@ -102,28 +101,29 @@ def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float
     return []
 
 
-def _wait(run: Run) -> float | None:
-    return run.core_wait_share
-
-
-def _steal(run: Run) -> float | None:
-    return run.steal_share
-
-
 def _clock(run: Run) -> float | None:
     """Of the GPU whose clock was lowest, for it sets the pace."""
     clocks = [device.health.sm_clock_mhz_median for device in run.record.devices if device.health]
     return min(filter(None, clocks), default=None)
 
 
-def _others(run: Run) -> float | None:
-    return run.other_processes
+def _by_much(here: float, there: float) -> bool:
+    return abs(here - there) > CORE_WAIT_LIMIT
+
+
+CONDITIONS: Sequence[tuple[str, Callable[[Run], float | None], Callable[[float, float], bool]]] = (
+    ("waits", lambda run: run.core_wait_share, _by_much),
+    ("steal", lambda run: run.steal_share, _by_much),
+    ("clocks", _clock, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
+    ("others", lambda run: run.other_processes, lambda here, there: bool(here) != bool(there)),
+)
+"""What a run met: its name, the figure, and whether two of them differ."""
 
 
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
-    if found := row.impossible_efficiency:
-        return answer("efficiency", "failed", "impossible", efficiency=found.value, devices=row.devices)
+    if impossible := row.impossible_efficiency:
+        return answer("efficiency", "failed", "impossible", efficiency=impossible.value, devices=row.devices)
     if row.efficiency is None:
         alone = "no_baseline" if row.speed_up is None else "devices_not_its_own"
         unlike = row.record.world.has_unlike_devices
@@ -131,3 +131,25 @@ def efficiency(row: Row) -> Check:
     values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
     return answer("efficiency", "warning" if too_good else "passed", "too_good" if too_good else "possible", **values)
+
+
+def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
+    """Every self-check of each row, folded; open where one has failed. `place`: of their group on the page."""
+    parts = []
+    for row, pooled in checks.items():
+        doubts = [part.check.id for part in pooled if part.check.has_failed]
+        title = message("page.doubts" if doubts else "page.no_doubts", row=row.name, checks=doubts)
+        shown = [Column("check"), Column("check_outcome"), Column("check_reason")]
+        table = Table("checks", shown, [_line(part) for part in pooled], message("page.checks_of", row=row.name),
+                      style="checks")  # fmt: skip
+        has_failed = any(part.check.outcome == "failed" for part in pooled)
+        parts.append(Section(title=title, contents=[table], is_folded=True, is_open=has_failed, method=row.method))
+    return Section(f"{place}-checks", message("page.checks"), parts)
+
+
+def _line(part: PooledCheck) -> Line:
+    check, reason = part.check, part.check.reason
+    badge = Inline(message(f"outcome.{check.outcome}"), outcome=check.outcome.replace(" ", "-"))
+    if part.alike < part.runs:
+        reason = message("page.reason_of_runs", reason=reason, alike=part.alike, runs=part.runs)
+    return Line([Cell(message(f"check_name.{check.id}")), Cell(badge), Cell(reason)])

@@ -1,4 +1,4 @@
-"""What must hold before a number is believed: every self-check of one run.
+"""What must hold before a number is believed: what a self-check is, and those of how a run trained.
 
 Each check is a small function that answers one question. What the table calls a warning does not make a number wrong;
 it says what else the number may have measured.
@@ -6,12 +6,11 @@ it says what else the number may have measured.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from common.analysis.judging import history_checks, machine_checks
-from common.analysis.judging.checking import Check, answer
 from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
-from common.content.messages import message
+from common.content import Mark, Message, message
 from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
@@ -21,19 +20,57 @@ STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
 """A step that takes so much longer than the typical one, and so many times as long, is no step of training alone."""
 MAX_DISTURBANCE = 0.03
 """By how much steps may differ from the measured ones when they are taken apart."""
+IMAGENET_IMAGES = 1_281_167
+"""Of ILSVRC 2012's training set."""
+
+Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
+Affected = Literal["speed", "anatomy"]
 
 
-def check_run(run: Run) -> list[Check]:
-    """Every self-check of one run; nothing where it finished no epoch."""
-    return [question(run) for question in QUESTIONS] if run.times else []
+@dataclass(frozen=True)
+class Check:
+    """One answered question about one run, or one row of the table."""
+
+    id: str
+    outcome: Outcome
+    reason: Message
+    affects: Affected = "speed"
+    """The number that a failure is about, so that the page can put the warning beside it."""
+    share: float | None = None
+    """How much of that number it is about."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it must stand beside that number."""
+        return self.outcome in ("failed", "warning")
+
+    @property
+    def mark(self) -> Mark:
+        """What stands there."""
+        if self.id in ("warm_up", "steps"):
+            text = message(f"mark.{self.id}", **self.reason.values)
+        else:
+            text = message("mark.plain" if self.share is None else "mark.share", check=self.id, share=self.share)
+        return Mark(text, self.outcome, self.reason)
+
+
+def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
+    """A check whose reason is the sentence `check.<id>.<reason>`."""
+    return Check(id, outcome, Message(f"check.{id}.{reason}", values), share=values.get("share"))
+
+
+def training_checks(run: Run) -> list[Check]:
+    """What a run's own record says of its training; the run has finished an epoch."""
+    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy, _epoch_start,
+                 _images, _start)  # fmt: skip
+    return [question(run) for question in questions]
 
 
 def _parity(run: Run) -> Check:
     parity = run.record.parity
-    if parity is None:
-        alone = not METHODS[run.record.method].is_parallel
-        return answer("parity", "not applicable" if alone else "not measured", "one_device" if alone else "missing")
-    if parity.outcome == "not applicable":
+    if parity is None and METHODS[run.record.method].is_parallel:
+        return answer("parity", "not measured", "missing")
+    if parity is None or parity.outcome == "not applicable":
         return answer("parity", "not applicable", "one_device")
     options = run.record.config.ddp
     hook = options.comm_hook if options else "none"
@@ -124,15 +161,41 @@ def _anatomy(run: Run) -> Check:
     values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
     low, high = step.bounds
     differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured
-    id = "longer" if values["share"] > 0 else "shorter"
-    check = answer("anatomy", "warning" if differs else "passed", id if differs else "alike", **values)
-    return replace(check, spoils="anatomy")
+    longer = "longer" if step.value > measured else "shorter"
+    check = answer("anatomy", "warning" if differs else "passed", longer if differs else "alike", **values)
+    return replace(check, affects="anatomy")
 
 
-QUESTIONS = (
-    _parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy,
-    history_checks.check_epoch_start, history_checks.check_images, history_checks.check_start,
-    machine_checks.check_devices, machine_checks.check_throttling, machine_checks.check_other_processes,
-    machine_checks.check_load,
-)  # fmt: skip
-"""In the order of the page."""
+def _epoch_start(run: Run) -> Check:
+    """What a plain loader, which starts anew with each epoch, costs. Worth knowing, and in none of the speeds."""
+    seconds, excess = run.times.loader_start_seconds, run.times.first_step_excess_seconds
+    if seconds is None and excess is None:
+        return answer("epoch_start", "not measured", "missing")
+    if seconds is None:
+        return answer("epoch_start", "not measured", "left_out", seconds=excess, steps=run.times.steps_left_out)
+    epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
+    imagenet = IMAGENET_IMAGES * run.seconds_per_sample.value
+    return answer("epoch_start", "passed", "takes", seconds=seconds, images=IMAGENET_IMAGES,
+                  share=seconds / epoch, of_imagenet=seconds / imagenet)  # fmt: skip
+
+
+def _images(run: Run) -> Check:
+    """Files of `--data-dir` that could not be read."""
+    if run.record.config.data_dir is None:
+        return answer("images", "not applicable", "synthetic")
+    names = run.record.unreadable_files
+    if not names:
+        return answer("images", "passed", "all")
+    reason = "unreadable" if len(names) > 1 else "one_unreadable"
+    return answer("images", "warning", reason, count=len(names), files=names)
+
+
+def _start(run: Run) -> Check:
+    """Nothing of this can be wrong; it says what else belongs to this run."""
+    resumed, restarts = run.record.resumed, run.record.world.restarts
+    parts = [message("start.restarted", times=restarts)] if restarts else []
+    if resumed:
+        parts.append(message("start.resumed", file=resumed.file, epoch=resumed.epoch, steps=resumed.steps_done))
+        if resumed.skipped:
+            parts.append(message("start.unreadable", files=resumed.skipped))
+    return answer("start", "passed", "parts" if parts else "plain", parts=parts)

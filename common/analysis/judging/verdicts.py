@@ -1,4 +1,4 @@
-"""Who is faster, pair by pair, and no further than the intervals carry."""
+"""Who is faster, pair by pair, and no further than the intervals carry; and what methods and devices are called."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
-from common.content.messages import Message, message
-from common.records import METHODS, method_order
+from common.content import Message, message
+from common.records import METHODS, World, method_order
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
@@ -23,7 +23,7 @@ def group_verdicts(group: Group) -> list[Message]:
     Invalid rows stay out, and so do rows that only try options of DDP.
     """
     valid = [row for row in group.main_rows if row.is_valid]
-    found = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
+    verdicts = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
     rivals: dict[tuple, list[Row]] = {}
     for row in valid:
         if row.record.world.nodes == 1:
@@ -34,8 +34,8 @@ def group_verdicts(group: Group) -> list[Message]:
         for method in (*earlier, *across):
             rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
             if rival:
-                found.append(compare(row, rival, speedup(row, rival)))
-    return found
+                verdicts.append(compare(row, rival, speedup(row, rival)))
+    return verdicts
 
 
 def compare(one: Row, other: Row, quotient: Estimate) -> Message:
@@ -57,16 +57,38 @@ def missing_runs(*rows: Row) -> list[Message]:
 
 def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
     """The same for anything that lacks so many runs."""
-    found: dict[int, list[Message]] = {}
+    by_count: dict[int, list[Message]] = {}
     for name, count in counted:
-        found.setdefault(count, []).append(name)
+        by_count.setdefault(count, []).append(name)
     return [
         message(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
                 count=count, rows=names)
-        for count, names in sorted(found.items()) if count
+        for count, names in sorted(by_count.items()) if count
     ]  # fmt: skip
 
 
 def clearly_fastest(quotient: Estimate) -> bool:
     """Whether "fastest" may be said: the interval leaves out 1, and the difference is worth a choice."""
     return bool(distinguishable(quotient)) and quotient.value >= WORTH_A_CHOICE
+
+
+def short_method(row: Row) -> Message:
+    """The method in short: `DP`, `emulated DP`, `DDP on 2 nodes`."""
+    return _placed(message(f"short.{row.method}"), row.record.world)
+
+
+def device_here(row: Row) -> Message:
+    """What one device is here."""
+    return message("one.gpu" if row.on_gpu else "one.core")
+
+
+def method_name(row: Row) -> Message:
+    """The method in full."""
+    if not row.is_parallel:
+        return message("row.single_within")
+    return _placed(message(f"method.{row.method}"), row.record.world)
+
+
+def _placed(method: Message, world: World) -> Message:
+    method = message("method.emulated", method=method) if world.emulated else method
+    return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method

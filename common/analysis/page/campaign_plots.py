@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.analysis.comparing.ladder_rungs import Ladder
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.catching_up import CatchingUp
-from common.analysis.judging.climb import Climb, outcome_of, what
 from common.analysis.page.charts import bar_chart, draw_bars, draw_line, label_end, line_chart, titled
 from common.analysis.page.drawing import CARD, INK, Plot
 from common.analysis.page.wording import Wording
+from common.analysis.sections.crossover import Crossover
+from common.analysis.sections.ladder import outcome_of, what
 from common.analysis.statistics.estimates import Estimate
 from common.formats import gib
 from common.records import METHODS, Method
 
 
-def draw_batches(found: CatchingUp, words: Wording) -> list[Plot]:
+def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
     series = found.series
     speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
@@ -58,12 +59,12 @@ def _over_batches(
     return titled(words, name, figure, shown)
 
 
-def draw_ladder(found: Climb | None, words: Wording) -> Plot | None:
+def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
     """Throughput of each rung, memory beside it; a rung that was dropped is pale and hatched."""
-    if found is None:
+    if ladder is None:
         return None
-    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in found.ladder.rungs if rung.row]
-    bars: list[tuple[Row, str, str]] = [(found.ladder.first, words.say("ladder.start"), "kept"), *rungs]
+    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
+    bars: list[tuple[Row, str, str]] = [(ladder.first, words.say("ladder.start"), "kept"), *rungs]
     names = [name if outcome == "kept" else f"{name}\n{words.say(f'rung.{outcome}')}" for _, name, outcome in bars]
     speeds = [row.throughput for row, *_ in bars]
     right = 1.25 * max(speed.value for speed in speeds)

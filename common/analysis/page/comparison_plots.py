@@ -11,8 +11,6 @@ from matplotlib.patches import Patch
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.answer import Answer, name_here
-from common.analysis.judging.options_effect import Effect
 from common.analysis.page.charts import (
     bar_chart,
     draw_bars,
@@ -27,6 +25,8 @@ from common.analysis.page.charts import (
 )
 from common.analysis.page.drawing import INK, MUTED, Plot
 from common.analysis.page.wording import Wording
+from common.analysis.sections.answer import Answer, name_here
+from common.analysis.sections.options import Effect
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMS, number
 from common.records import METHODS, method_order

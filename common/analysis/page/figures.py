@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.analysis.judging.judgement import Judgement
 from common.analysis.page.campaign_plots import draw_batches, draw_ladder
 from common.analysis.page.comparison_plots import (
     draw_answer,
@@ -20,6 +19,7 @@ from common.analysis.page.comparison_plots import (
 from common.analysis.page.drawing import Plot
 from common.analysis.page.step_plots import draw_all_reduce, draw_ledgers, draw_steps
 from common.analysis.page.wording import Wording
+from common.analysis.sections.judgement import Judgement
 from common.errors import UsageError
 from common.records.files import write_bytes
 
@@ -33,16 +33,17 @@ def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> dict[s
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
     plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(judgement.answer, words)]}
     for part in judgement.groups:
-        if part.why:
+        if part.is_in_full:
             plots.setdefault(f"group{part.number}", []).extend([
-                draw_ledgers(part.why.ledgers, words),
+                draw_ledgers(part.breakdowns, words),
                 draw_steps(part.group, words),
                 *(draw_one(part.group, words) for draw_one in OF_GROUPS),
                 draw_options(part.effects, words),
             ])  # fmt: skip
-    plots["machine"] = [draw_all_reduce(judgement.parts.all_reduce if judgement.parts else None, words)]
-    plots["all"] = [draw_ladder(judgement.across.climb, words)]
-    for number, found in enumerate(judgement.across.batches, start=1):
+    probed = judgement.folder.probed
+    plots["machine"] = [draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
+    plots["all"] = [draw_ladder(judgement.ladder, words)]
+    for number, found in enumerate(judgement.crossovers, start=1):
         plots[f"batches{number}"] = draw_batches(found, words)
     figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
     for name, plot in figures.items():

@@ -10,19 +10,17 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from common.analysis.judging.judgement import MAX_GROUPS_IN_FULL, Judgement
 from common.analysis.page.drawing import Plot
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
+from common.analysis.sections.judgement import Judgement
 from common.errors import UsageError
 from common.formats import without_controls
 from common.records import METHODS
 from common.records.files import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
-
-MAX_LISTED = 100
 
 
 def write_report(path: Path, page: str) -> None:
@@ -81,13 +79,13 @@ def engine_of(words: Wording) -> Environment:
         "interval": words.interval,
         "header": words.header,
         "label": words.label,
-        "title_of": words.title,
-        "facts": words.facts,
+        "kind": lambda part: type(part).__name__,
+        "requirements": lambda record: as_recorded(record, words),
         "prose": _prose,
         "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"say": words.say, "max_listed": MAX_LISTED, "methods": METHODS.values()}
+    engine.globals |= {"say": words.say, "methods": METHODS.values()}
     return engine
 
 
@@ -104,15 +102,11 @@ def render_page(
     """
     template = engine_of(words).get_template("report.html.j2")
     page = template.render(
-        contents=[],
-        requirements=as_recorded(folder.environment, words) if folder.environment else [],
         language=words.language,
         others=(others or {}).items(),
         judgement=judgement,
         figures=figures,
         folder=folder,
-        groups_in_full=MAX_GROUPS_IN_FULL,
-        left_out=max(0, len(judgement.unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED),
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )
     return typeset(page)

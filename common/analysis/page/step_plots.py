@@ -7,7 +7,7 @@ import math
 from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
-from common.analysis.judging.ledger import Ledger
+from common.analysis.judging.breakdown import Breakdown
 from common.analysis.page.charts import (
     bar_chart,
     draw_mark,
@@ -46,7 +46,7 @@ LEAST_SEEN = 0.01
 """Share of the longest step below which a phase is narrower than its own edge."""
 
 
-def draw_ledgers(books: list[Ledger], words: Wording) -> Plot | None:
+def draw_ledgers(books: list[Breakdown], words: Wording) -> Plot | None:
     """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
     not drawn; what lies beyond the measured step, because it is hidden there, is pale."""
     if not books:

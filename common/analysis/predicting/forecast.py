@@ -14,7 +14,7 @@ from common.analysis.predicting.basis import Basis, basis_of
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.analysis.predicting.question import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE, Question
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import Method
 
 DEFAULT_COUNTS = (2, 4, 8)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from common.analysis.comparing.utilisation import all_reduce_seconds
 from common.analysis.predicting.question import Link
-from common.content.messages import Message, message
+from common.content import Message, message
 from common.records import AllReduce
 
 

@@ -126,7 +126,8 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
         new_threads_cost=beyond("new_threads", "kept_threads"),
-        new_replicas_cost=beyond("new_threads", "kept_replicas"),
+        new_replicas_cost=beyond("new_threads", "kept_replicas")
+        or beyond("kept_threads", "kept_replicas"),  # of a method that keeps its threads
         kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
         busy_step=median_of(slowest.busy_seconds.get("step", ())),
         data_path_cost=beyond("loaded", "resident"),

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from analysis.factories import make_devices, make_record
-from analysis.judging.test_comparison_cells import table_of
+from analysis.sections.test_comparison import table_of
 from analysis.views import groups_of, rows_of
 from common.analysis.comparing.comparison_csv import comparison_table
 from common.records import epoch_seconds

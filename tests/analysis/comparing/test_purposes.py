@@ -7,11 +7,11 @@ import random
 import pytest
 
 from analysis.factories import make_record
-from analysis.views import WORDS, groups_of, rows_of, said, tables_of
+from analysis.views import WORDS, fact, groups_of, rows_of, said, tables_of
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import one_change_table, one_changes
 from common.analysis.comparing.speedup import paired_runs
-from common.analysis.judging.headline import headline
+from common.analysis.sections.headline import headline
 from common.records import DdpOptions, Launch
 
 SECONDS = {"single": 0.5, "dp": 0.8, "ddp": 0.6}
@@ -87,7 +87,7 @@ def test_the_purpose_tells_rows_apart_and_is_said():
     assert named == {
         "One device (a)": ["lab"], "One device (b)": ["by_hand"], "One device (c)": ["unknown"],
     }  # fmt: skip
-    facts = [WORDS.fact("campaign", row.variant["campaign"]) for row in rows.values() if row.variant]
+    facts = [fact("campaign", row.variant["campaign"]) for row in rows.values() if row.variant]
     assert facts[:2] == [("started", "by make lab"), ("started", "by hand")]
 
 

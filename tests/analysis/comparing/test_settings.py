@@ -11,7 +11,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from conftest import AFRESH, ROOT, environment, records_in
+from conftest import ROOT, SQUEEZENET, environment, records_in
 
 from analysis.factories import make_record
 from analysis.views import tables_of
@@ -75,7 +75,7 @@ def test_a_switch_that_is_only_declared_is_flag_key_group_and_command(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    said = run("02_baseline_single_gpu.py", *AFRESH, "--batch-size", 32, "--made-up")
+    said = run("02_baseline_single_gpu.py", *SQUEEZENET, "--batch-size", 32, "--made-up")
     assert re.search(r"^ *practice +made-up *$", said, re.MULTILINE)
     (record,) = records_in(tmp_path / "results")
     assert record["config"]["made_up"] is True

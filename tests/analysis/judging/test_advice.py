@@ -13,12 +13,12 @@ from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import WORDS, groups_of, said
 from common.analysis.judging import advice, verdicts
 from common.analysis.judging.advice import RULES, Situation, advise
-from common.analysis.judging.answer import answer_of
-from common.analysis.judging.forecast_cells import foresee
-from common.analysis.judging.ledger import ledgers
+from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import reasons
-from common.analysis.judging.row_checks import pooled_checks
+from common.analysis.predicting.forecast import forecast
 from common.analysis.predicting.question import Question
+from common.analysis.sections.answer import answer_of
+from common.analysis.sections.prediction import prediction_advice
 from common.analysis.statistics import estimates
 
 ROOT = Path(__file__).parents[3]
@@ -78,16 +78,17 @@ def test_one_device_has_nobody_to_exchange_gradients_with():
     assert not [line for line in told if "exchange" in line.lower() or "bucket" in line]
     (group,) = groups_of(*lab_of_one)
     assert not [line for line in said(reasons(group)) if "exchange" in line]
-    assert ledgers(group) == []
-    assert said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why) == []
+    assert breakdowns(group) == []
+    assert said(answer_of(group).why) == []
 
 
 @pytest.mark.parametrize(("cores", "lines"), [(1, 0), (2, 1)])
 def test_on_a_machine_of_one_device_no_exchange_is_advised_for_several(cores, lines):
     one = make_record(anatomy=make_anatomy("single"), environment={"cpu_cores": cores})
     (group,) = groups_of(one, probes=[make_probes()])
-    foresight = foresee(group, Question(counts=(2,)) if cores == 1 else Question())
-    assert bool(foresight and foresight.advice) is bool(lines)
+    question = Question(counts=(2,)) if cores == 1 else Question()
+    predicted = forecast(group, question)
+    assert bool(predicted and prediction_advice(group, question, predicted)) is bool(lines)
 
 
 def test_one_method_alone_has_no_rival():
@@ -259,7 +260,7 @@ def test_rules_and_thresholds_are_those_of_the_document():
 def test_every_flag_that_is_advised_exists(run_help):
     known = {flag for script in ("02_baseline_single_gpu.py", "04_ddp_training.py") for flag in run_help(script)}
     texts = [(ROOT / "templates" / "sentences.en.toml").read_text()]
-    texts.append((ROOT / "common" / "analysis" / "judging" / "wrapper_price.py").read_text())
+    texts.append((ROOT / "common" / "analysis" / "judging" / "reasons.py").read_text())
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
     assert {"--workers", "--bucket-cap-mb", "--precision", "--accumulation-steps", "--channels-last"} <= advised
     of_others = {

@@ -15,8 +15,7 @@ from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.comparing.utilisation import phase_rate
-from common.analysis.judging.reasons import reasons
-from common.analysis.judging.wrapper_price import wrapper_price
+from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
 from common.analysis.page.drawing import PHASE_COLOURS
 from common.analysis.reading.folder import read_folder
 from common.records import Failure
@@ -101,15 +100,14 @@ def test_the_wrappers_price_is_one_device_against_one_device():
         for seed, (method, seconds) in enumerate((("dp", 0.55), ("ddp", 0.52)))
     ]
     (group,) = groups_of(*in_rounds(*typical_lab(), *alone))
-    price = wrapper_price(group)
-    assert price.commands == []
-    assert said(price.lines)[0].startswith("DP × 1 is 0.91 times as fast as one device without")
-    assert "95 % interval 0.9" in said(price.lines)[1]
+    assert wrapper_commands(group) == []
+    assert said(wrapper_costs(group))[0].startswith("DP × 1 is 0.91 times as fast as one device without")
+    assert "95 % interval 0.9" in said(wrapper_costs(group))[1]
 
 
 def test_commands_for_the_wrappers_price_land_in_the_same_group():
     (group,) = groups_of(*typical_lab())
-    single, dp, ddp = wrapper_price(group).commands
+    single, dp, ddp = wrapper_commands(group)
     sizes = "--model resnet18 --batch-size 16 --epochs 2 --samples-per-epoch 640"
     sizes += " --image-size 64 --precision ieee-fp32"
     assert single == f"python 02_baseline_single_gpu.py {sizes}"

@@ -6,9 +6,9 @@ import pytest
 
 from analysis.factories import make_parity, make_record
 from analysis.views import groups_of, outcome, reason, said
-from common.analysis.judging.banners import banners
-from common.analysis.judging.run_checks import check_run
+from common.analysis.judging.row_checks import check_run
 from common.analysis.reading.runs import summarise
+from common.analysis.sections.differences import banners
 from common.records import DdpOptions, GpuHealth
 
 
@@ -22,7 +22,7 @@ def with_health(**readings):
 
 def test_a_sound_run_raises_no_doubt():
     for record in (make_record(), make_record("ddp", 2), make_record("ddp", 2, kind="cuda")):
-        assert [check for check in check_run(summarise("run.json", record)) if check.is_trouble] == []
+        assert [check for check in check_run(summarise("run.json", record)) if check.has_failed] == []
 
 
 @pytest.mark.parametrize("method", ["dp", "ddp"])

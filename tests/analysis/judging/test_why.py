@@ -7,11 +7,10 @@ import pytest
 from analysis.anatomy_factories import make_anatomy
 from analysis.factories import in_rounds, make_record
 from analysis.views import groups_of, said
-from common.analysis.judging.answer import answer_of
-from common.analysis.judging.judgement import judge
-from common.analysis.judging.ledger import ledgers
-from common.analysis.judging.row_checks import pooled_checks
+from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.answer import answer_of
+from common.analysis.sections.judgement import judge
 from common.formats import FORMS
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -82,7 +81,7 @@ def test_under_strong_scaling_the_ideal_is_one_devices_time_divided():
     one, halves = make_record("single", 1, 0.4, per_device_batch=32), make_record("ddp", 2, 0.3, per_device_batch=16)
     halves.anatomy = make_anatomy("ddp")
     (group,) = groups_of(one, halves)
-    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
+    why = said(answer_of(group).why)
     assert why[0].startswith("A step trains 32 images in all. Ideally it takes the time of one CPU core / 2: 200 ms")
 
 
@@ -93,9 +92,9 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
         *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
     ]
     (group,) = groups_of(*records)
-    slowed = [item.seconds for book in ledgers(group) for item in book.items if item.id == "slowed"]
+    slowed = [item.seconds for book in breakdowns(group) for item in book.items if item.id == "slowed"]
     assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
-    why = said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).why)
+    why = said(answer_of(group).why)
     (part,) = [part for part in why if "slow each other" in part]
     assert part.endswith(
         "on one CPU core: 200 ms. But CPU cores that work at the same time slow each other down (150 ms)"
@@ -103,14 +102,14 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
     on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
     on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
     (group,) = groups_of(*on_gpus)
-    assert not [item for book in ledgers(group) for item in book.items if item.id == "slowed"]
+    assert not [item for book in breakdowns(group) for item in book.items if item.id == "slowed"]
 
 
 @pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])
 def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
     """Steps of experiments are others, and of another length; where they are shown it is said so (captions, hints)."""
     judged = judge(read_folder(EXAMPLES / example))
-    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].why.ledgers}
+    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].breakdowns}
     steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
     assert steps
     assert steps <= measured
@@ -130,4 +129,4 @@ def test_a_mark_of_unknown_size_leaves_the_order_open():
     for load, unsure in ((0.2, []), (5.0, ["DDP × 2 or one CPU core"])):
         records[0].environment.load_average_1min = load
         (group,) = groups_of(*in_rounds(*records))
-        assert said(answer_of(group, {row: pooled_checks(row) for row in group.rows}).unsure) == unsure
+        assert said(answer_of(group).unsure) == unsure

@@ -10,11 +10,11 @@ from matplotlib.backends.backend_agg import RendererAgg
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
 from analysis.views import WORDS
-from common.analysis.judging.judgement import judge
 from common.analysis.page import drawing
 from common.analysis.page.figures import draw_figures, write_figures
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.judgement import judge
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"

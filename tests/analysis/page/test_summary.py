@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from common.analysis.judging.judgement import judge
 from common.analysis.page.summary import print_summary
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.judgement import judge
 from common.sentences import LANGUAGES
 
 

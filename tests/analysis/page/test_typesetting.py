@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from common.analysis.page.typesetting import folded, typeset
 from common.analysis.page.wording import Wording
-from common.content.messages import message
+from common.content import message
 from common.sentences import FULL_WIDTH, sentences
 
 EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]

@@ -12,24 +12,22 @@ from conftest import ROOT
 
 from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
-from analysis.views import WORDS
+from analysis.views import WORDS, fact
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
-from common.analysis.judging import judgement
-from common.analysis.judging.judgement import judge
 from common.analysis.page.figures import draw_figures
 from common.analysis.page.report import render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_anatomy import PHASES
-from common.content.messages import message
+from common.analysis.sections import judgement
+from common.analysis.sections.judgement import judge
+from common.content import message
 from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(judgement.__file__).parents[1]
-SPEAKING = [
-    ANALYSIS,
-    *(ANALYSIS.parent / name for name in ("faults", "command_line", "console", "running", "measuring", "machine")),
-]
+OTHERS = ("content", "faults", "command_line", "console", "running", "measuring", "machine")
+SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
 SAYING = {"message", "Message", "say", "text", "answer"}
 
@@ -96,8 +94,8 @@ def test_every_check_reason_has_a_sentence():
 
 
 def test_every_fact_phase_and_kind_of_failure_has_a_name():
-    for fact in (*GROUP_KEY, *BATCH.values(), *OTHER_FACTS):
-        assert f"fact.{fact}" in sentences()
+    for name in (*GROUP_KEY, *BATCH.values(), *OTHER_FACTS):
+        assert f"fact.{name}" in sentences()
     for phase in PHASES:
         assert {f"phase.{phase}", f"doing.{phase}"} <= set(sentences())
     for kind in get_args(FailureKind):
@@ -122,9 +120,9 @@ def test_lists_values_and_facts():
     many = [f"r{number}" for number in range(7)]
     assert WORDS.format_field(many, "short") == "r0, r1, r2, r3 and 3 more"
     assert WORDS.format_field([2, 4], "and") == "2 and 4"
-    assert WORDS.fact("compile", True) == ("compiled", "yes")
-    assert WORDS.fact("image_size_px", 64) == ("image size", "64 px")
-    assert WORDS.fact("ddp_options", "") == ("DDP's options", "the defaults")
+    assert fact("compile", True) == ("compiled", "yes")
+    assert fact("image_size_px", 64) == ("image size", "64 px")
+    assert fact("ddp_options", "") == ("DDP's options", "the defaults")
 
 
 def test_a_sentence_that_is_not_there_is_an_error():

@@ -6,11 +6,11 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.judging.banners import unequal_terms
-from common.analysis.judging.machine_facts import machines
-from common.analysis.judging.run_checks import check_run
+from common.analysis.judging.row_checks import check_run
 from common.analysis.reading.folder import Folder, read_folder
 from common.analysis.reading.runs import summarise
+from common.analysis.sections.differences import unequal_terms
+from common.analysis.sections.machine import machines
 from common.records import BY_NAME, Gpu, machine_of, machine_of_gpus
 
 

@@ -1,0 +1,29 @@
+"""The exercise's five checkpoints: what the records prove of each, the reader's own figures, questions and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.analysis.sections.checkpoints.alone import alone
+from common.analysis.sections.checkpoints.choice import choice
+from common.analysis.sections.checkpoints.difference import difference
+from common.analysis.sections.checkpoints.optimising import optimising
+from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence
+from common.analysis.sections.checkpoints.recognised import recognised
+from common.content import Section, lead, message
+
+
+def five_checkpoints(here: Evidence) -> list[Checkpoint]:
+    """All of them, in the order of the exercise; none where there is no run to take settings from."""
+    order = (difference, alone, recognised, choice, optimising)
+    return [checkpoint(here) for checkpoint in order] if here.folder.runs else []
+
+
+def checkpoints_section(checkpoints: Sequence[Checkpoint]) -> Section | None:
+    """None without a run."""
+    if not checkpoints:
+        return None
+    parts = [checkpoint.section(number) for number, checkpoint in enumerate(checkpoints, start=1)]
+    return Section(
+        "checkpoints", message("page.checkpoints"), [lead(message("page.checkpoints_lead")), *parts], style="group"
+    )

@@ -1,0 +1,208 @@
+"""One group of runs that may be compared: all that is decided on it, and its part of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.judging.advice import Advice, advise
+from common.analysis.judging.breakdown import Breakdown, breakdown_table, breakdowns, sentence_of
+from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
+from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
+from common.analysis.judging.verdicts import group_verdicts
+from common.analysis.predicting.forecast import GroupForecast, forecast
+from common.analysis.predicting.question import Question
+from common.analysis.sections.comparison import group_table
+from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
+from common.analysis.sections.options import Effect, effects, options_section
+from common.analysis.sections.prediction import prediction_advice, prediction_section
+from common.analysis.sections.row_tables import accuracy_table, cost_tables, detail_tables, memory_table
+from common.content import (
+    Commands,
+    Figure,
+    Inline,
+    Lines,
+    Message,
+    Pairs,
+    Paragraph,
+    Section,
+    fold,
+    hint,
+    lead,
+    message,
+    sheet,
+)
+
+MAX_GROUPS_IN_FULL = 4
+"""The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
+MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS, FIRST_REASONS = 60, 5, 100, 4
+FIGURES = ("throughput", "epoch_time", "scaling", "memory", "loss")
+
+
+@dataclass(eq=False)
+class GroupResults:
+    """What is decided on one group."""
+
+    number: int
+    """As on the page, from 1."""
+    group: Group
+    is_repeated: bool
+    """Whether every run of the group stands in groups before it as well: then the page does not show it again."""
+    question: Question
+    """What to predict."""
+
+    @property
+    def title(self) -> Message:
+        """What it compares."""
+        return group_title(self.group)
+
+    @property
+    def place(self) -> str:
+        """Its id on the page."""
+        return f"group-{self.number}"
+
+    @property
+    def is_in_full(self) -> bool:
+        """Whether it has reasons, advice, predictions and figures."""
+        return self.number <= MAX_GROUPS_IN_FULL and not self.is_repeated
+
+    @property
+    def has_few_runs(self) -> bool:
+        """Whether some rows rest on fewer than three runs."""
+        return any(len(row.runs) < ENOUGH_RUNS for row in self.group.rows)
+
+    @cached_property
+    def verdicts(self) -> list[Message]:
+        """Who is faster."""
+        return group_verdicts(self.group)
+
+    @cached_property
+    def differences(self) -> list[Message]:
+        """What else differs between its rows."""
+        return unequal_terms(self.group)
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """What DDP's options do."""
+        return effects(self.group)
+
+    @property
+    def checks(self) -> dict[Row, list[PooledCheck]]:
+        """Every self-check of its rows."""
+        return {row: pooled_checks(row) for row in self.group.rows[:MAX_ROWS]}
+
+    @property
+    def breakdowns(self) -> list[Breakdown]:
+        """Of a step of each method."""
+        return breakdowns(self.group) if self.is_in_full else []
+
+    @cached_property
+    def prediction(self) -> GroupForecast | None:
+        """What N devices would do; None where there is nothing to predict from."""
+        return forecast(self.group, self.question) if self.is_in_full else None
+
+    @cached_property
+    def advice(self) -> list[Advice]:
+        """What to do next."""
+        more = prediction_advice(self.group, self.question, self.prediction) if self.prediction else []
+        return [*advise(self.group), *more] if self.is_in_full else []
+
+
+def group_section(results: GroupResults) -> Section:
+    """The table, what follows from it, why, what to do, and everything behind it."""
+    group, figures = results.group, f"group{results.number}"
+    table = group_table(group, f"{results.place}-checks")
+    intervals = Inline(message("page.small_figures"), "interval")
+    contents: list = [
+        lead(scaling_meaning(group), images_of(group), Inline(message("page.group", number=results.number), "group")),
+        table,
+        hint(intervals, *([message("page.rows_left_out", count=table.left_out)] if table.left_out else [])),
+    ]
+    if results.has_few_runs:
+        contents.append(hint(message("page.few_runs"), Inline(message("page.interval"), "interval")))
+    if results.verdicts:
+        contents.append(Lines(results.verdicts[:MAX_VERDICTS], "verdicts"))
+    if results.differences:
+        contents.append(Section(title=message("page.differs"), contents=[Lines(results.differences)], style="note"))
+    if not group.on_gpu:
+        contents.append(hint(message("page.process_memory")))
+    if results.is_in_full:
+        contents += [_why(results, figures), *_advice(results.advice)]
+    else:
+        contents.append(hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL)))
+    if results.prediction:
+        contents.append(prediction_section(results.prediction))
+    contents.append(options_section(group, results.effects, results.number))
+    if results.is_in_full:
+        more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in FIGURES])
+        contents.append(fold(message("page.more_figures"), more))
+    contents += [
+        checks_section(results.checks, results.place),
+        Section(title=message("page.details"), contents=_details(results)),
+    ]
+    return Section(results.place, results.title, contents, short=group_short(group), style="group")
+
+
+def _why(results: GroupResults, figures: str) -> Section:
+    """Figures of a step with the reasons: beside each other two figures, or one and the reasons."""
+    group, title = results.group, message("page.why_steps")
+    notes: list = [message("note.anatomy", row=row.name, note=run.anatomy_note)
+             for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
+    wrapper = Inline(message("line.head", text=message("page.wrapper")), "wrapper")
+    notes += [(wrapper, line) for line in wrapper_costs(group)]
+    if not any(row.anatomy for row in group.main_rows):
+        parts = [hint(message("page.no_anatomy")), *(Paragraph([note]) for note in notes)]
+        return Section(title=title, contents=parts)
+    disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
+                 for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
+                 for check in failed_checks(pooled_checks(row), "anatomy")]  # fmt: skip
+    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed]
+    shown = [*lines[:FIRST_REASONS], *notes]
+    if results.breakdowns:
+        both = [Figure(f"{figures}_ledger"), Figure(f"{figures}_steps")]
+        contents = [Section(style="beside two", contents=both), Lines(shown, "verdicts why")]
+    else:
+        steps = Figure(f"{figures}_steps", is_titled=False)
+        contents = [Section(style="beside", contents=[steps, Lines(shown, "verdicts")])]
+    if lines[FIRST_REASONS:]:
+        contents.append(fold(message("page.more_reasons"), Lines(lines[FIRST_REASONS:])))
+    return Section(title=title, contents=contents)
+
+
+def _advice(advice: list[Advice]) -> list[Section]:
+    lines = [(Inline(line.what), *filter(None, (line.how, line.because))) for line in advice]
+    contents = [Lines(lines), hint(message("page.rules"))]
+    return [Section(title=message("console.recommendations"), contents=contents, style="advice")] if advice else []
+
+
+def _details(results: GroupResults) -> list[Section]:
+    group, parts = results.group, []
+    if memory := memory_table(group):
+        devices = "page.memory_of_every_device" if group.on_gpu else "page.memory_of_every_process"
+        parts.append(fold(message(devices), memory))
+    if accuracy := accuracy_table(group):
+        parts.append(fold(message("page.accuracy"), sheet(accuracy)))
+    if results.is_in_full:
+        of_steps = [breakdown_table(results.breakdowns)] if results.breakdowns else []
+        costs, every = cost_tables(group), [*of_steps, *detail_tables(group)]
+        parts += [fold(message("page.why_tables"), *map(sheet, costs))] if costs else []
+        parts += [fold(message("page.why_details"), *map(sheet, every))] if every else []
+        if commands := wrapper_commands(group):
+            of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
+            parts.append(fold(message("page.wrapper_commands"), *of_wrapper))
+    settings = {**group.key, **group.shared_facts}
+    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value)) for name, value in settings.items()]
+    return [*parts, fold(message("page.configuration"), Pairs(pairs)),
+            fold(message("page.commands"), *_commands(group))]  # fmt: skip
+
+
+def _commands(group: Group) -> list[Commands]:
+    shown = []
+    for row in group.rows[:MAX_ROWS]:
+        for command, count in Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]:
+            heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
+            shown.append(Commands([command], heading, row.method))
+    return shown

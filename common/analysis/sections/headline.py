@@ -1,0 +1,155 @@
+"""The page's first words: each parallel method against one device, and what took turns instead of scaling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from common.analysis.comparing.facts import GROUP_KEY
+from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.representatives import oversubscribed_rows
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import speedup
+from common.analysis.judging.verdicts import (
+    clearly_fastest,
+    compare,
+    device_here,
+    method_name,
+    missing_runs_of,
+    short_method,
+)
+from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
+from common.content import Message, message
+from common.formats import CORE_OF
+from common.records import JOINED, method_order
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The outcome in one sentence, and what belongs to it."""
+
+    outcome: Message
+    details: list[Message]
+
+
+def headline(groups: list[Group]) -> Headline:
+    """The outcome of the best measured group."""
+    if not groups:
+        return Headline(message("headline.no_run"), [])
+    rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
+    if not rivals:
+        return Headline(message("headline.no_valid_run"), [])
+    parallel = _in_order(rivals)
+    if takers and not parallel:
+        alone = [message("headline.one_alone", one=device_here(row), throughput=row.throughput)
+                 for row in rivals if not row.is_parallel]  # fmt: skip
+        return Headline(message("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
+    # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
+    details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
+    if varying_facts({row: row.facts for row in rivals}):
+        details.append(message("headline.unequal_terms"))
+    return Headline(_outcome(groups[0], rivals, parallel), [*details, *_strong(groups)])
+
+
+def _in_order(rows: list[Row]) -> list[Row]:
+    """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
+    order names no winner."""
+    parallel = sorted((row for row in rows if row.speed_up), key=lambda row: method_order(row.method))
+    surely = all(distinguishable(speedup(*pair)) for pair in pairwise(parallel))
+    return sorted(parallel, key=lambda row: row.speed_up.value, reverse=True) if surely else parallel
+
+
+def _ratios(parallel: list[Row]) -> list[Message]:
+    """Every method against one device, and whether the methods themselves can be told apart."""
+    parts = [_against_one(row, row is parallel[0]) for row in parallel]
+    sentences = [message("headline.ratios", parts=parts)]
+    if any(distinguishable(speedup(*pair)) is False for pair in pairwise(parallel)):
+        sentences.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
+    unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
+    if unsettled:
+        of_one = [(device_here(parallel[0]), max(row.baseline.missing_runs for row in parallel))]
+        missing = missing_runs_of([*of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
+        sentences.append(message("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
+    return sentences
+
+
+def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
+    at = {"place": _place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
+    if parallel:
+        return message("headline.speed_ups", batch=_batch(group), parts=_ratios(parallel), **at)
+    first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
+    if not others:
+        return message("headline.alone", method=method_name(first), throughput=first.throughput, **at)
+    lead = speedup(first, others[0])
+    outcome = outcome_of_ratio(lead)
+    id = "fastest" if clearly_fastest(lead) else "nearly_equal" if distinguishable(lead) else outcome
+    missing = missing_runs_of([(method_name(row), row.missing_runs) for row in (first, others[0])])
+    names = {"first": method_name(first), "second": method_name(others[0])}
+    return message(f"headline.{id}", ratio=lead, missing=missing, **names, **at)
+
+
+def _against_one(row: Row, is_first: bool) -> Message:
+    ratio, one = row.speed_up, device_here(row)
+    tail = message(f"tail.{outcome_of_ratio(ratio)}", ratio=ratio, one=one)
+    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": tail}
+    return Message("headline.first_ratio" if is_first else "headline.next_ratio", values)
+
+
+def _batch(group: Group) -> Message:
+    """`64 images per GPU`."""
+    if group.scaling == "strong":
+        return message("batch.in_all", count=group.key["global_batch_size"])
+    return message("batch.per_gpu" if group.on_gpu else "batch.per_core", count=group.key["per_device_batch_size"])
+
+
+def _turns(takers: list[Row]) -> Message:
+    """`4 devices took turns on 2 CPU cores: DP 2.01, DDP 1.89 times as fast as one CPU core; this is not scaling`."""
+    record, on_gpu = takers[0].record, takers[0].on_gpu
+    there = len({(device.host, device.index) for device in record.devices}) if on_gpu else record.environment.cpu_cores
+    where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
+    counts = sorted({row.devices for row in takers})
+    ratios = [message("turns.ratio", method=row.method, ratio=row.speed_up) for row in takers if row.speed_up]
+    values = {"counts": counts, "where": message(where, count=there), "ratios": ratios, "one": device_here(takers[0])}
+    what = "replicas" if on_gpu else "devices"
+    return Message(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
+
+
+def _between_methods(rivals: list[Row]) -> list[Message]:
+    """Each parallel method with the next slower one; without one device the outcome itself compares them."""
+    parallel = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
+    has_one = len(parallel) < len(rivals)
+    return [compare(*pair, speedup(*pair)) for pair in pairwise(parallel)] if has_one else []
+
+
+def _strong(groups: list[Group]) -> list[Message]:
+    """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
+    first = groups[0]
+    for group in groups[1:] if first.scaling == "weak" else []:
+        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in GROUP_KEY)
+        if is_beside and (parallel := _in_order(group.representatives)):
+            return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
+    return []
+
+
+def _place(row: Row) -> Message:
+    """Which devices these are: `4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`."""
+    world, host = row.record.world, row.record.environment
+    if world.device_kind == "cpu":
+        id = "place.oversubscribed" if world.oversubscribed else "place.cores" if world.devices > 1 else "place.core"
+        return message(
+            "place.of_model",
+            what=message(id, count=world.devices, cores=host.cpu_cores),
+            model=world.device_model.removeprefix(CORE_OF),
+        )
+    gpus = len({(device.host, device.index) for device in row.record.devices})
+    if world.has_unlike_devices:
+        models = JOINED.join(map(_short_model, world.models))
+        return message("place.of_model", what=message("place.gpus", count=gpus), model=models)
+    return message("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
+                   model=_short_model(world.device_model))  # fmt: skip
+
+
+def _short_model(name: str) -> str:
+    """`H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles."""
+    return re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name

@@ -1,0 +1,150 @@
+"""Everything that the lab says about a folder of records, decided once. Console, page and figures only render it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from common.analysis.comparing.comparison_csv import comparison_table
+from common.analysis.comparing.crossover_batch import batch_series
+from common.analysis.comparing.groups import Group, build_groups, configurations
+from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
+from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.predicting.forecast import GroupForecast, forecast_table
+from common.analysis.predicting.question import Question
+from common.analysis.reading.folder import Folder
+from common.analysis.sections.answer import Answer, answer_of
+from common.analysis.sections.changes import Change, changes, changes_section
+from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
+from common.analysis.sections.crossover import Crossover, crossover, crossover_section
+from common.analysis.sections.differences import (
+    MAX_LISTED,
+    banners,
+    separate_section,
+    skipped_section,
+    unfinished_section,
+)
+from common.analysis.sections.faults import faults_section
+from common.analysis.sections.group import GroupResults, group_section
+from common.analysis.sections.headline import Headline, headline
+from common.analysis.sections.ladder import ladder_section
+from common.analysis.sections.machine import machine_section, parts_section
+from common.analysis.sections.published import published_section
+from common.content import Message, Section
+
+MAX_SERIES = 3
+
+
+@dataclass
+class Judgement:
+    """All of it: results first, then the sections that show them."""
+
+    folder: Folder
+    tables: Tables
+    groups: list[GroupResults]
+    headline: Headline
+    crossovers: list[Crossover]
+    ladder: Ladder | None
+    """The one of most rungs."""
+    one_changes: list[OneChange]
+    """All pairs of configurations that differ in one fact, in whichever groups they stand."""
+    changes: list[Change]
+    """Those that no other section shows."""
+
+    @cached_property
+    def answer(self) -> Answer | None:
+        """The methods of the best measured group; None without one."""
+        return answer_of(self.groups[0].group) if self.groups else None
+
+    @property
+    def shown(self) -> list[GroupResults]:
+        """The groups without those that only repeat others' runs."""
+        return [results for results in self.groups if not results.is_repeated]
+
+    @property
+    def has_few_runs(self) -> bool:
+        """Whether some rows rest on fewer than three runs."""
+        return any(results.has_few_runs for results in self.groups)
+
+    @property
+    def forecasts(self) -> list[tuple[int, GroupForecast]]:
+        """Every group's predictions, by the group's number."""
+        return [(results.number, results.prediction) for results in self.groups if results.prediction]
+
+    @cached_property
+    def checkpoints(self) -> list[Checkpoint]:
+        """The exercise's five."""
+        return five_checkpoints(Evidence(self.folder, self.groups, self.crossovers, self.ladder, self.changes))
+
+    @property
+    def csv_tables(self) -> dict[str, pd.DataFrame]:
+        """What step 05 writes beside the page, by the name of the file."""
+        return {
+            "comparison.csv": comparison_table([results.group for results in self.groups]),
+            "runs.csv": self.tables.runs,
+            "one_change.csv": one_change_table(self.one_changes),
+            "predictions.csv": forecast_table(self.forecasts),
+        }
+
+    @property
+    def banners(self) -> list[Message]:
+        """What a reader must know before the numbers."""
+        return banners([results.group for results in self.groups])
+
+    @cached_property
+    def sections(self) -> list[Section]:
+        """Everything below the answer, in order."""
+        folder = self.folder
+        unfinished = [run for run in folder.runs if not run.is_comparable]
+        left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
+        sections = [
+            *map(group_section, self.shown),
+            *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
+            ladder_section(self.ladder) if self.ladder else None,
+            changes_section(self.changes),
+            checkpoints_section(self.checkpoints),
+            separate_section({results.number: results.group for results in self.shown}),
+            unfinished_section(unfinished),
+            faults_section(folder.faults),
+            skipped_section(folder.skipped, left_out),
+            parts_section(folder.probed[-1]) if folder.probed else None,
+            machine_section(folder),
+            published_section([results.group for results in self.groups]),
+        ]
+        return [section for section in sections if section]
+
+
+def judge(folder: Folder, question: Question | None = None) -> Judgement:
+    """Compare and judge everything in a folder; `question` says what to predict."""
+    tables = tidy(folder.runs, folder.probed)
+    groups = build_groups(tables)
+    withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+    rows = [row for row in configurations(tables) if row.runs[-1].file not in withheld]
+    crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
+    ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
+    in_series = {row for crossing in crossovers for row in crossing.series.all_rows}
+    in_ladder = ladder.rows if ladder else set()
+    repeated = _repeated(groups, in_series | in_ladder)
+    results = [
+        GroupResults(number, group, is_repeated, question or Question())
+        for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
+    ]
+    changed = changes(pairs, in_series, in_ladder)
+    return Judgement(folder, tables, results, headline(groups), crossovers, ladder, pairs, changed)
+
+
+def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:
+    """For each group but the first: whether all of its runs stand in groups before it, or in rows `elsewhere`."""
+    in_series = {run.file for row in elsewhere for run in row.runs}
+    seen: set[str] = set()
+    repeated = []
+    for group in groups:
+        files = {run.file for row in group.rows for run in row.runs}
+        repeated.append(files <= seen)
+        seen |= files | in_series
+    return repeated

@@ -1,0 +1,101 @@
+"""The fastest way to train on one device here: what each switch is worth, and whether the top rung still trains."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from common.analysis.comparing.ladder_rungs import Ladder, Rung
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import speedup
+from common.analysis.judging.cells import ratio_cell
+from common.analysis.judging.proposals import own_address
+from common.analysis.sections.changes import changed
+from common.analysis.sections.comparison import runs_note, speed_cell
+from common.analysis.statistics.estimates import outcome_of_ratio
+from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Message, Section, Table, columns, message
+from common.records import METHODS
+
+LEAST_FALL = 0.9
+"""The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""
+
+
+def ladder_section(ladder: Ladder) -> Section:
+    """All that the ladder shows; the commands of its top rung, on one device and on all."""
+    lines = [
+        height(ladder),
+        *_trains(ladder),
+        *(message("ladder.failed", what=what(rung), message=rung.failed.record.failure.message)
+          for rung in ladder.rungs if rung.failed),
+    ]  # fmt: skip
+    # Without what takes its steps apart, as anybody would want it.
+    command = ladder.top.record.command.replace(" --anatomy-steps 0", "")
+    here = Commands([command], message("ladder.command"))
+    everywhere = Commands([_with_all_devices(ladder.top, command)], message("ladder.on_all_devices"))
+    figure = Figure("all_ladder", is_titled=False)
+    beside = Section(style="beside", contents=[figure, Section(contents=[here, everywhere])])
+    return Section("climb", message("table.ladder"), [Lines(lines, "verdicts"), beside, ladder_table(ladder)],
+                   style="group changes", brief=lines, commands=[command])  # fmt: skip
+
+
+def height(ladder: Ladder) -> Message:
+    """How much faster the top rung is than the first."""
+    if ladder.top is ladder.first:
+        return message("ladder.stays", first=ladder.first.throughput)
+    ratio = speedup(ladder.top, ladder.first)
+    times = message("ratio.times_with_interval" if ratio.interval else "ratio.times", ratio=ratio)
+    return message("ladder.height", first=ladder.first.throughput, top=ladder.top.throughput, times=times)
+
+
+def what(rung: Rung) -> Message:
+    """`precision: tf32 → bf16`."""
+    return changed(rung.fact, rung.values)
+
+
+def outcome_of(rung: Rung) -> str:
+    """`kept`, or why not: the outcome of its ratio, or `failed`."""
+    if rung.is_kept or rung.quotient is None:
+        return "kept" if rung.is_kept else "failed"
+    return outcome_of_ratio(rung.quotient)
+
+
+def _trains(ladder: Ladder) -> list[Message]:
+    """Whether the loss of the top rung's switches falls as the first rung's does, both at the first batch."""
+    if ladder.top is ladder.first:
+        return []
+    row = ladder.at_first_batch
+    losses = [[epoch.mean_loss for epoch in one.record.epochs] for one in (ladder.first, row) if one]
+    if row is None or not all(len(of_run) > 1 and None not in of_run for of_run in losses):
+        return [message("ladder.not_checked")]
+    before, after = ([of_run[0], of_run[-1]] for of_run in losses)
+    falls = [first - last for first, last in (before, after)]
+    if falls[0] <= 0:
+        return [message("ladder.not_checked")]
+    id = "ladder.trains" if falls[1] >= LEAST_FALL * falls[0] else "ladder.does_not_train"
+    return [message(id, before=before[0], before_end=before[1], after=after[0], after_end=after[1], least=LEAST_FALL,
+                    epochs=len(losses[1]))]  # fmt: skip
+
+
+def ladder_table(ladder: Ladder) -> Table:
+    """A line for each rung, the first configuration on top."""
+    peak = "gpu_peak:memory" if ladder.first.on_gpu else "process_peak:memory"
+    shown = columns("rung:ladder", "throughput", "times_as_fast:ladder", "effect:ladder", peak)
+    lines = [_line(message("ladder.start"), ladder.first, NOTHING, NOTHING)]
+    for rung in ladder.rungs:
+        times = ratio_cell(rung.quotient, "×") if rung.quotient else NOTHING
+        lines.append(_line(what(rung), rung.row, times, Cell(message(f"rung.{outcome_of(rung)}"))))
+    return Table("ladder", shown, lines, hint=message("hint.ladder"))
+
+
+def _line(name: Message, row: Row | None, *cells: Cell) -> Line:
+    if row is None:
+        return Line([Cell(name), NOTHING, *cells, NOTHING], "single")
+    peak = Cell(row.memory[0].peak_bytes, "GiB") if row.memory else NOTHING
+    return Line([Cell(name, notes=(runs_note(row),)), speed_cell(row, []), *cells, peak], "single")
+
+
+def _with_all_devices(row: Row, command: str) -> str:
+    host = row.record.environment
+    devices = len(host.gpus) or min(host.alike_cores, 4)
+    script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
+    arguments = command.partition(f"{script} ")[2]
+    return METHODS["ddp"].command(arguments, devices, address=own_address(row.record, row.tables.probed))

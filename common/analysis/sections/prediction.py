@@ -1,0 +1,100 @@
+"""What N devices will do, as a table and as advice."""
+
+from __future__ import annotations
+
+from common.analysis.comparing.groups import Group
+from common.analysis.judging.advice import Advice
+from common.analysis.predicting.consequences import consequences
+from common.analysis.predicting.forecast import Forecast, GroupForecast
+from common.analysis.predicting.question import MAX_DEVICES, Question
+from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, hint, message, sheet
+
+WORTH_SAYING = 0.01
+"""What a larger batch or fewer bytes must add to the efficiency."""
+
+
+def prediction_section(predicted: GroupForecast) -> Section:
+    """The table, and what a prediction lacks here."""
+    contents = [sheet(prediction_table(predicted)), *map(hint, prediction_notes(predicted))]
+    return Section(contents=contents, style="foresight")
+
+
+def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
+    """Nothing where no device has another one to exchange gradients with."""
+    host = group.rows[0].record.environment
+    there = len(host.gpus) if group.on_gpu else host.cpu_cores
+    has_several = any(row.devices > 1 for row in group.rows) or there > 1
+    return _advice(predicted) if has_several or question.link or question.between else []
+
+
+def prediction_table(predicted: GroupForecast) -> Table:
+    """A line for each method and number of devices."""
+    shown = columns("row:method", "predicted_step:prediction", "throughput", "scaling_efficiency",
+                    "predicted_memory:prediction", "measured_step:prediction",
+                    "prediction_error:prediction")  # fmt: skip
+    lines = [_line(one, predicted.basis.step) for one in predicted.forecasts]
+    return Table("forecast", shown, lines, hint=message("hint.forecast"))
+
+
+def _line(one: Forecast, step: float) -> Line:
+    """`step`: one device's, in seconds."""
+    extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
+    memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
+    measured = NOTHING
+    if one.measured_step:
+        measured = Cell(one.measured_step, "ms", notes=(message("note.efficiency", share=step / one.measured_step),))
+    error = NOTHING
+    if one.error is not None:
+        error = Cell(one.error, "±%.1", notes=(message("note.in_range" if one.is_covered else "note.out_of_range"),))
+    cells = [
+        Cell(one.name, notes=(one.rests_on, *extrapolated)),
+        Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
+        Cell(one.throughput, "samples/s"),
+        Cell(one.efficiency, "%.1"),
+        memory,
+        measured,
+        error,
+    ]
+    return Line(cells, one.method, one.name)
+
+
+def prediction_notes(predicted: GroupForecast) -> list[Message]:
+    """What a prediction lacks here, and which assumption takes its place."""
+    basis, methods = predicted.basis, {one.method for one in predicted.forecasts}
+    notes = []
+    if not basis.has_readiness:
+        notes.append(message("forecast.no_readiness"))
+    if basis.probes is None or basis.probes.together is None:
+        notes.append(message("forecast.no_slowdown"))
+    if "dp" not in methods and basis.row.anatomy.replicate is None:
+        notes.append(message("forecast.no_replicas"))
+    if basis.lacks_launches:
+        notes.append(message("forecast.no_launches"))
+    return notes
+
+
+def _advice(predicted: GroupForecast) -> list[Advice]:
+    """Three sentences: the link that DDP needs, how many devices it carries, what helps it."""
+    follows = consequences(predicted)
+    if follows is None:
+        return []
+    most = predicted.most
+    values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
+    reach = {limit: message("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=most)
+             for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
+    shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
+    gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
+    last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
+    reaches = "reach_none" if follows.below_50 == 2 else "reach_not_two" if follows.below_90 == 2 else "reach"
+    if follows.below_90 is None:
+        reaches = "reach_far"  # so is 50 %
+    link = {"bytes_per_second": follows.half_gain_bytes_per_second}
+    of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
+    because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
+    of_reach = Advice(message(f"advice.{reaches}", **values, **reach), message(because, **values))
+    has_a_link = most > follows.devices  # all cores of a machine are joined already
+    return [
+        *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
+        *([of_reach] if has_a_link else []),
+        Advice(message(f"advice.{last}", **values, **shares), message(f"because.{last}", **values, **shares)),
+    ]

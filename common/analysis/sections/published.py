@@ -1,0 +1,107 @@
+"""The table that the published exercise prints, with the reader's own rows of the same shape beside it.
+
+Nobody measured anything against these figures: they are illustrative, and the page says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.cells import estimate_cell, ratio_cell
+from common.content import (
+    NOTHING,
+    Cell,
+    Column,
+    Line,
+    Lines,
+    Message,
+    Paragraph,
+    Section,
+    Table,
+    lead,
+    message,
+    not_available,
+)
+from common.records import Method
+
+SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row as it is printed."""
+
+    method: Method
+    devices: int
+    global_batch: int
+    epoch_seconds: float
+    memory: str
+    throughput: float
+    """samples/s"""
+    efficiency: float | None
+
+
+ROWS = (
+    PublishedRow("single", 1, 64, 120.5, "3.2 GB", 425, None),
+    PublishedRow("dp", 4, 256, 85.2, "7.8 GB / 4.1 GB", 1205, 0.71),
+    PublishedRow("ddp", 4, 256, 32.1, "3.4 GB", 1598, 0.94),
+)
+
+
+def published_section(groups: Sequence[Group]) -> Section:
+    """The published rows; columns of the reader's own stand beside them where a run has the shape of one."""
+    own = [row for group in groups if group.scaling == "weak" and SHAPE.items() <= group.key.items()
+           for row in group.main_rows if row.is_valid and row.true_devices]  # fmt: skip
+    pairs = [(row, next((one for one in own if (one.method, one.devices) == (row.method, row.devices)), None))
+             for row in ROWS]  # fmt: skip
+    has_own, cells = any(one for _, one in pairs), [_cells(*pair) for pair in pairs]
+    shown = [column for column in cells[0] if has_own or not column.id.endswith("_here")]
+    lines = [Line([of_row[column] for column in shown], row.method) for row, of_row in zip(ROWS, cells, strict=True)]
+    differs = _differs(own, pairs)
+    contents = [
+        lead(message("page.published_lead")),
+        Table("published", shown, lines),
+        *([Lines(differs)] if differs else []),
+        Paragraph([message("page.published_care")]),
+        Lines([message(f"published_care.{name}") for name in ("epoch", "throughput", "memory")]),
+    ]
+    short = message("table.published")
+    return Section("published", message("page.published"), contents, short=short, style="published")
+
+
+def _cells(row: PublishedRow, own: Row | None) -> dict[Column, Cell]:
+    speed = memory = efficiency = not_available(message("note.not_run_here"))
+    if own:
+        peaks = [peak.peak_bytes for peak in own.memory]
+        memory = Cell(peaks[0], "GiB", beside=peaks[1] if peaks[1:] else None) if peaks else memory
+        speed = estimate_cell(own.throughput, "samples/s")
+        efficiency = ratio_cell(own.efficiency, "%") if own.efficiency else NOTHING
+    return {
+        Column("method", "method"): Cell(message(f"published_row.{row.method}", devices=row.devices)),
+        Column("global_batch", "global-batch"): Cell(row.global_batch, "count"),
+        Column("epoch_time", "epoch-time"): Cell(f"{row.epoch_seconds} s"),
+        Column("memory_published", "memory"): Cell(row.memory),
+        Column("memory_here", "memory"): memory,
+        Column("throughput_published", "throughput"): Cell(row.throughput, "samples/s"),
+        Column("throughput_here", "throughput"): speed,
+        Column("efficiency_published", "scaling-efficiency"): Cell(row.efficiency, "%") if row.efficiency else NOTHING,
+        Column("efficiency_here", "scaling-efficiency"): efficiency,
+    }
+
+
+def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Message]:
+    """The single device's speed; every method's efficiency, whatever the number of devices."""
+    lines = []
+    published, one = pairs[0]
+    if one:
+        lines.append(message("published.one_device", ratio=one.throughput.value / published.throughput,
+                             device=one.record.world.device_model, precision=one.record.config.precision))  # fmt: skip
+    for published, same in pairs[1:]:
+        row = same or next((row for row in own if row.method == published.method and row.efficiency), None)
+        if row and row.efficiency:
+            lines.append(message("published.efficiency", row=row.name, here=row.efficiency,
+                                 there=published.efficiency, devices=published.devices))  # fmt: skip
+    return lines

@@ -1,0 +1,185 @@
+"""Tables with a line for each row: where a step goes and what it costs, energy, memory of every device, accuracy."""
+
+from __future__ import annotations
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
+from common.analysis.judging.cells import estimate_cell, median_cell
+from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
+from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
+from common.records import METHODS
+
+MAX_LINES = 48
+
+
+def cost_tables(group: Group) -> list[Table]:
+    """What communication costs and how close to the limit a run comes, each where there is something to show."""
+    several = [row for row in _taken_apart(group) if row.devices > 1]
+    tables = [_kinds_of_step(several), _communication(several), _limits(group.main_rows[:MAX_LINES])]
+    return [table for table in tables if table.lines]
+
+
+def detail_tables(group: Group) -> list[Table]:
+    """What few need: every rank and replica, what moves, every device's energy."""
+    rows = _taken_apart(group)
+    several = [row for row in rows if row.devices > 1]
+    tables = [_ranks(rows), _replicas(several), _moves(several), _energy(group.rows[:MAX_LINES])]
+    return [table for table in tables if table.lines]
+
+
+def _taken_apart(group: Group) -> list[Row]:
+    return [row for row in group.rows if row.anatomy][:MAX_LINES]
+
+
+def _line(row: Row, *cells: Cell) -> Line:
+    return Line([Cell(row.name), *cells], row.method, row.name)
+
+
+def _kinds_of_step(rows: list[Row]) -> Table:
+    """DP: whole steps as torch runs them and in each variant, with what the variant does without."""
+    shown = columns("row:method", "kind_of_step:threads", "time:threads", "costs:threads")
+    lines = []
+    for row in rows:
+        anatomy = row.anatomy
+        costs = {"kept_threads_seconds": anatomy.new_threads_cost, "kept_replicas_seconds": anatomy.new_replicas_cost}
+        for kind, seconds in anatomy.kinds_of_step.items():
+            cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
+            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), median_cell(seconds), cost))
+    return Table("kinds_of_step", shown, lines, hint=message("hint.kinds_of_step"))
+
+
+def _communication(rows: list[Row]) -> Table:
+    shown = columns("row:method", "exposed:exposed-communication", "overlap_saves:overlap", "without_overlap:overlap",
+                    "predicted:all-reduce", "torch_clock")  # fmt: skip
+    lines = []
+    for row in rows:
+        anatomy = row.anatomy
+        medians = [median_cell(part) for part in (anatomy.exposed, anatomy.overlap_gain, anatomy.whole_exchange)]
+        lines.append(_line(row, *medians, _predicted(row), _torch_clock(anatomy)))
+    return Table("communication", shown, lines, hint=message("hint.communication"))
+
+
+def _predicted(row: Row) -> Cell:
+    if not METHODS[row.method].synchronises_gradients:
+        return NOTHING
+    gradients, buckets = row.anatomy.bytes_moved.get("exchange", 0), row.anatomy.bucket_bytes
+    whole = exchange_seconds(row, [gradients])
+    if isinstance(whole, Message):
+        return not_available(whole)
+    notes = [message("note.bytes", bytes=gradients)]
+    in_buckets = exchange_seconds(row, buckets)
+    if not isinstance(in_buckets, Message):
+        notes.append(message("note.in_buckets", seconds=in_buckets, count=len(buckets)))
+    return Cell(whole, "ms", notes=tuple(notes))
+
+
+def _torch_clock(anatomy: StepAnatomy) -> Cell:
+    if anatomy.communication is None:
+        return NOTHING
+    beside = (message("note.beside_backward", seconds=anatomy.overlap.value),) if anatomy.overlap else ()
+    return Cell(anatomy.communication.value, "ms", notes=beside)
+
+
+def _limits(rows: list[Row]) -> Table:
+    shown = columns("row:method", "work:flops", "device_rate:flops", "mfu")
+    lines = [_line(row, *_arithmetic(row), _mfu(row)) for row in rows if row.record.flops_per_sample]
+    return Table("limits", shown, lines)
+
+
+def _arithmetic(row: Row) -> list[Cell]:
+    flops = row.record.flops_per_sample
+    rate = Cell(flops * row.throughput.value / row.devices, "FLOP/s") if row.throughput else WITHHELD
+    return [Cell(flops, "FLOP"), rate]
+
+
+def _mfu(row: Row) -> Cell:
+    share = mfu_of(row)
+    if isinstance(share, Message):
+        return not_available(share)
+    return estimate_cell(share, "%.1", message("note.of_rate", flops_per_second=attainable_rate(row)))
+
+
+def _ranks(rows: list[Row]) -> Table:
+    phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.anatomy.ranks)]
+    shown = columns("row:method", "step_ms:anatomy", *(f"phase.{name}:anatomy" for name in phases))
+    lines = []
+    for row in rows:
+        for rank in row.anatomy.ranks:
+            several = len(row.anatomy.ranks) > 1
+            head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
+            of_rank = [rank.phases.get(name) for name in phases]
+            cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
+            lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
+    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
+
+
+def _replicas(rows: list[Row]) -> Table:
+    """DP runs its replicas in one process, so that their own work is not among the process's phases."""
+    lines = [
+        Line([Cell(message("name.replica", row=row.name, index=index)), median_cell(replica)], row.method, row.name)
+        for row in rows
+        for index, replica in enumerate(row.anatomy.replicas)
+    ]
+    return Table("replicas", columns("row:method", "time:anatomy"), lines, hint=message("hint.taken_apart"))
+
+
+def _moves(rows: list[Row]) -> Table:
+    lines = []
+    for row in rows:
+        for name, size in row.anatomy.bytes_moved.items():
+            phase, rate = row.anatomy.slowest.phases.get(name), phase_rate(row, name)
+            buckets = row.anatomy.bucket_bytes if name == "exchange" else ()
+            note = message("note.buckets", count=len(buckets), mebibytes=[size / 2**20 for size in buckets])
+            moved = Cell(size, "B", notes=(note,) if buckets else ())
+            times = [Cell(phase.value, "ms") if phase else NOTHING, Cell(rate, "B/s") if rate else NOTHING]
+            lines.append(_line(row, Cell(message(f"phase.{name}")), moved, *times))
+    shown = columns("row:method", "phase:anatomy", "bytes_a_step:bytes-moved", "time:anatomy", "rate:bytes-moved")
+    return Table("moves", shown, lines, hint=message("hint.buckets"))
+
+
+def _energy(rows: list[Row]) -> Table:
+    lines = []
+    for row in rows:
+        for (host, index), part in row.device_energy.items():
+            idle = Cell(part.idle_share, "%") if part.idle_share is not None else not_available()
+            figures = [Cell(part.joules_per_epoch, "J"), Cell(part.joules_per_thousand_samples, "J"), idle]
+            lines.append(_line(row, Cell(message("name.host_device", host=host, device=index)), *figures))
+    shown = columns("row:method", "device:devices", "energy_per_epoch:energy", "energy_per_thousand:energy",
+                    "idle_share:energy")  # fmt: skip
+    return Table("energy", shown, lines)
+
+
+def memory_table(group: Group) -> Table | None:
+    """Every device or process; None where no peak is known."""
+    place = "memory_device:devices" if group.on_gpu else "memory_process:devices"
+    measured = ["peak_in_tensors:memory", "peak_reserved:memory"] if group.on_gpu else []
+    process = "process_nvml:memory" if group.on_gpu else "peak_resident:memory"
+    lines = []
+    for row in group.rows[:MAX_LINES]:
+        for peak in row.memory:
+            sizes = [peak.peak_bytes, peak.reserved_bytes] if group.on_gpu else []
+            cells = [not_available() if size is None else Cell(size, "GiB")
+                     for size in (*sizes, peak.process_bytes, peak.static_bytes)]  # fmt: skip
+            lines.append(_line(row, Cell(message(f"name.{peak.kind}_alone", number=peak.number)), *cells))
+    shown = columns("row:method", place, *measured, process, "static_part:memory")
+    return Table("memory", shown, lines) if lines else None
+
+
+def accuracy_table(group: Group) -> Table | None:
+    """Top-1 and top-5 after the last epoch of each row's newest run; None where nothing was validated."""
+    lines = []
+    for row in group.rows[:MAX_LINES]:
+        last = row.record.epochs[-1]
+        validation = last.validation
+        if validation is None:
+            continue
+        counts = [Cell(last.epoch, "count"), Cell(validation.samples, "count")]
+        shares = [Cell(validation.top1, "%.1"), Cell(validation.top5, "%.1")]
+        loss = (
+            Cell(message("cell.not_finite")) if validation.mean_loss is None else Cell(validation.mean_loss, "number")
+        )
+        lines.append(_line(row, *counts, *shares, loss))
+    shown = columns("row:method", "after_epoch:accuracy", "images:accuracy", "top1:accuracy", "top5:accuracy",
+                    "mean_loss:accuracy")  # fmt: skip
+    return Table("accuracy", shown, lines, hint=message("hint.accuracy")) if lines else None

@@ -1,0 +1,222 @@
+"""What pages and consoles show, as data: cells, tables, and sections of them. Every word in it is a message.
+
+One kind for all, so that console and page show the same and cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.content.messages import Message, message
+
+
+@dataclass(frozen=True)
+class Inline:
+    """A message within a line that looks like a link, like the badge of an outcome, or bold."""
+
+    text: Message
+    anchor: str = ""
+    """The place of the page that it leads to."""
+    outcome: str = ""
+    """Whose colours it has."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A doubt about a figure, which stands beside it."""
+
+    text: Message
+    outcome: str
+    """`failed` or `warning`."""
+    reason: Message
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table."""
+
+    value: Any
+    """A number, a text, a message, an inline one, or the name of a row."""
+    form: str = ""
+    """How a number is written, by its name in `common.formats.FORMS`."""
+    beside: float | None = None
+    """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
+    interval: tuple[float, float] | None = None
+    notes: Sequence[Any] = ()
+    marks: Sequence[Mark] = ()
+
+    @property
+    def number(self) -> float | None:
+        """The number, unrounded; None where something else stands here."""
+        return self.value if isinstance(self.value, float | int) else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header is the sentence `column.<id>`."""
+
+    id: str
+    anchor: str = ""
+    """Its entry in the glossary."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table. The first cell is its head."""
+
+    cells: Sequence[Cell]
+    method: str | None = None
+    """Whose mark stands before it."""
+    name: Any = None
+    """Of the row that it is of."""
+    is_valid: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; without a title of its own that is the sentence `table.<id>`."""
+
+    id: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    title: Message | None = None
+    hint: Message | None = None
+    left_out: int = 0
+    """Lines for which there was no room."""
+    style: str = "sheet"
+    checks: str = ""
+    """Where marks lead."""
+
+    @property
+    def heading(self) -> Message:
+        """What stands above it."""
+        return self.title or message(f"table.{self.id}")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A line of a list with a state of its own."""
+
+    text: Any
+    state: str
+    state_in_words: Message
+    """For those who do not see it."""
+    more: Message | None = None
+    """In small print."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A list. Each line is a message, an inline one, a tuple of several, or a point."""
+
+    lines: Sequence[Any]
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Messages and inline ones, one after another."""
+
+    parts: Sequence[Any]
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The place of a figure, by the name of its file; nothing where it was not drawn."""
+
+    name: str
+    is_titled: bool = True
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names and their values."""
+
+    pairs: Sequence[tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """Commands to run, or that were run."""
+
+    commands: Sequence[str]
+    heading: Any = None
+    method: str | None = None
+    """Whose mark stands before the heading."""
+    is_listed: bool = False
+    """Whether each is one of several, and not a line of one text."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What step 01 says of each thing that the lab needs, in the reader's language."""
+
+    record: Any
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, with parts of its own."""
+
+    id: str = ""
+    title: Any = None
+    contents: Sequence[Any] = ()
+    """In the order in which they stand: tables, lines, figures, …, further sections."""
+    short: Message | None = None
+    """Its title in the list of contents."""
+    style: str = ""
+    is_folded: bool = False
+    is_open: bool = False
+    """Of a folded one: whether it stands open at first."""
+    method: str | None = None
+    """Whose mark stands before the title of a folded one."""
+    brief: Sequence[Message] = ()
+    """What the console says of it."""
+    commands: Sequence[str] = ()
+    """What the console proposes beside it."""
+    colour: str = ""
+    """On the console; without one it stands there under its title."""
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """All of them, at whatever depth."""
+        for part in self.contents:
+            yield from part.tables if isinstance(part, Section) else [part] if isinstance(part, Table) else []
+
+
+NOTHING = Cell(message("cell.nothing"))
+WITHHELD = Cell(message("cell.withheld"))
+
+
+def not_available(*notes: Message) -> Cell:
+    """`n/a`, with the reason."""
+    return Cell(message("cell.not_available"), notes=notes)
+
+
+def columns(*names: str) -> list[Column]:
+    """Columns by id, behind a colon their entries in the glossary: `global_batch` (of its own name), `work:flops`."""
+    pairs = (name.partition(":") for name in names)
+    return [Column(id, anchor or id.replace("_", "-")) for id, _, anchor in pairs]
+
+
+def sheet(table: Table) -> Section:
+    """A table under its title."""
+    return Section(title=table.heading, contents=[table])
+
+
+def hint(*parts: Any) -> Paragraph:
+    """A paragraph in small print."""
+    return Paragraph(parts, "hint")
+
+
+def lead(*parts: Any) -> Paragraph:
+    """The first paragraph of a section."""
+    return Paragraph(parts, "lead")
+
+
+def fold(title: Message, *contents: Any) -> Section:
+    """What is shown to those who ask for it."""
+    return Section(title=title, contents=contents, is_folded=True)
