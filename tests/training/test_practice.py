@@ -18,14 +18,14 @@ SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
 HAS_LAZY_BUCKETS = has_option(torch.__version__, NEWER_OPTIONS["lazy_bucket_allocation"])
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("parts", [2, 4])
-def test_micro_batches_give_the_gradient_of_one_batch(devices, parts):
+def test_micro_batches_give_the_gradient_of_one_batch(count, parts):
     """One device (1) and DataParallel (2): the same weights after a step, however the batch is split."""
-    config, devices = make_config(global_batch_size=16, per_device_batch_size=16 // devices), make_place(devices)
+    config, devices = make_config(global_batch_size=16, per_device_batch_size=16 // count), make_place(count)
     wrap = (
-        (lambda classifier: EmulatedDataParallel(classifier, range(devices)))
-        if devices > 1
+        (lambda classifier: EmulatedDataParallel(classifier, range(count)))
+        if count > 1
         else (lambda classifier: classifier)
     )
     whole, split = (make_training(config, devices, wrap) for _ in range(2))
