@@ -42,9 +42,10 @@ def reason_of(error: BaseException) -> BaseException:
 
 
 def ignore_signals() -> None:
-    """For the last record: a second Ctrl-C must not tear it."""
+    """For the last record: neither a second Ctrl-C nor a loader's worker that dies now must tear it."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises an error wherever the program is
 
 
 @contextmanager

@@ -108,6 +108,23 @@ def test_a_signal_during_the_last_write_does_not_take_the_record(tmp_path, numbe
     assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
 
 
+def test_a_worker_that_dies_during_the_last_write_does_not_take_the_record(tmp_path):
+    moment = """
+import multiprocessing, time
+from common.running import life
+def kill_workers():
+    workers = multiprocessing.active_children()
+    assert workers
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+    time.sleep(0.5)
+first(life, 'write_record', kill_workers)
+"""
+    process = run(tmp_path, moment, "--workers", 1)
+    assert process.returncode == 0, process.stderr
+    assert [record["status"] for record in records_in(tmp_path / "results")] == ["completed"]
+
+
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(full_disk, tmp_path):
     process = run(tmp_path, "", "--checkpoint-dir", full_disk)
     assert process.returncode == 0, process.stderr
