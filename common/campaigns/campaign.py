@@ -31,7 +31,7 @@ REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
     "--output-report comparison_report.html"
 )
-PUBLISHED = [name for name, method in METHODS.items() if not method.flags]
+PUBLISHED = [name for name, method in METHODS.items() if not method.variant_of]
 """Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 

@@ -37,6 +37,8 @@ class TrainingMethod:
     """torchrun starts a process for each device; python starts one for all of them."""
     devices_flag: str = ""
     """What names the devices, of the script or of torchrun; empty where there is always one."""
+    variant_of: str = ""
+    """The method that this one changes a single thing of: it is none of the numbered steps."""
     synchronises_gradients: bool = False
     """Whether processes average their gradients by all-reduce, beside the backward pass."""
 
@@ -78,7 +80,7 @@ METHODS: dict[str, TrainingMethod] = {
         TrainingMethod("dp", "03", "03_dataparallel_training.py", "#d55e00", "#f08a3c", "^", "DP", "DataParallel",
                        devices_flag="--gpus"),
         TrainingMethod("dp_kept_threads", "03", "03_dataparallel_training.py", "#009e73", "#4fd1a8", "D",
-                       "DP, kept threads", "DataParallel with kept threads", flags="--threads kept",
+                       "DP, kept threads", "DataParallel with kept threads", flags="--threads kept", variant_of="dp",
                        devices_flag="--gpus"),
         TrainingMethod("ddp", "04", "04_ddp_training.py", "#0072b2", "#56b0ec", "o", "DDP", "DistributedDataParallel",
                        launcher="torchrun", devices_flag="--nproc_per_node", synchronises_gradients=True),

@@ -1,10 +1,9 @@
 """Steps 02, 03 and 04 through the front door: real processes, real records."""
 
 import re
-import sys
 
 import pytest
-from conftest import FEW_LAYERS_PARAMETERS, ROOT, SMALL, environment, records_in, run_script
+from conftest import FEW_LAYERS_PARAMETERS, SMALL, environment, records_in, run_script
 
 from common.formats import FORMS
 from common.machine.capacity import cpu_cores
@@ -181,12 +180,6 @@ def test_help_names_units_and_defaults():
     for option in re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE):
         described = text.split(f"  {option}", 1)[1].split("\n  --", 1)[0]
         assert option == "--quiet" or "default:" in " ".join(described.split()), option
-
-
-def test_scripts_stay_readable():
-    for script in SCRIPTS.values():
-        assert len((ROOT / script).read_text().splitlines()) <= 90
-    assert sys.version_info >= (3, 11)
 
 
 @pytest.mark.parametrize("gpus", ["0", "0,1"])

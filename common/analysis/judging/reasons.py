@@ -168,12 +168,12 @@ def wrapper_costs(group: Group) -> list[Message]:
 
 def wrapper_commands(group: Group) -> list[str]:
     """Every method on one device, so that their records land in this very group; nothing where none is missing."""
-    parallel = {name for name, method in METHODS.items() if method.is_parallel}
-    if parallel <= {row.method for row in _wrapped(group)}:
+    methods = {name: method for name, method in METHODS.items() if not method.variant_of}
+    if {name for name, method in methods.items() if method.is_parallel} <= {row.method for row in _wrapped(group)}:
         return []
     record, checks = group.rows[0].record, group.rows[0].tables.probed
     # Step 03 has no --compile.
-    able = [name for name, method in METHODS.items() if not (record.config.compile and method.has_replicas)]
+    able = [name for name, method in methods.items() if not (record.config.compile and method.has_replicas)]
     return [training_command(record, name, checks) for name in able]
 
 
