@@ -13,7 +13,7 @@ from rich.table import Table
 
 from common.console.beside import ratios_to_earlier
 from common.formats import gib
-from common.records import Epoch, Parity, Record, Validation, epoch_seconds, throughput
+from common.records import Epoch, Parity, Record, RunConfig, Validation, epoch_seconds, throughput
 from common.sentences import Sentences
 
 
@@ -89,17 +89,17 @@ def parity_line(parity: Parity, words: Sentences) -> str:
     return line if parity.outcome == "passed" else f"[red]{line}"
 
 
-def epoch_line(epoch: Epoch, epochs: int, seconds: float, is_synthetic: bool, words: Sentences) -> str:
+def epoch_line(epoch: Epoch, config: RunConfig, seconds: float, words: Sentences) -> str:
     """One finished epoch; `seconds` is this rank's. A model learns few synthetic images by heart: it is said."""
     line = words.say(
         "progress.epoch_done",
-        epoch=words.say("progress.epoch", epoch=epoch.epoch, epochs=epochs),
+        epoch=words.say("progress.epoch", epoch=epoch.epoch, epochs=config.epochs),
         steps=words.counted(epoch.steps, "counted.step"),
         seconds=seconds,
         rate=epoch.samples / seconds if seconds else 0.0,
         loss=words.say("cell.not_finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
     )
-    return words.say("progress.epoch_of_synthetic", epoch=line) if is_synthetic else line
+    return words.say("progress.epoch_of_synthetic", epoch=line) if config.data_source == "synthetic" else line
 
 
 def warning(text: str) -> str:

@@ -1,7 +1,4 @@
-"""What pages and consoles show, as data: cells, tables, and sections of them. Every word in it is a message.
-
-One kind for all, so that console and page show the same and cannot disagree.
-"""
+"""What pages and consoles show, as data, so that both show the same. Every word in it is a message."""
 
 from __future__ import annotations
 

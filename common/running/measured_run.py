@@ -23,7 +23,7 @@ from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices, default_precision, default_workers
-from common.machine.ranks import backend_class, barrier
+from common.machine.ranks import barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait
@@ -63,11 +63,9 @@ class MeasuredRun:
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
-        self.recorder.backend_class = backend_class()
         self.recorder.devices = device_uses(devices, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, devices, self.recorder.pids)
-        self.watch: CollectiveWatchdog | None = None
-        """Over NCCL: for the time that exchanges take."""
+        self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(devices.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
@@ -83,17 +81,15 @@ class MeasuredRun:
     def prepare(self, training: Training) -> None:
         """All that comes before the first epoch.
 
-        Announce the run; take up a checkpoint; compare the wrapped model's gradient with one device's; compile the
+        Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
         """
-        self._training = training
-        self._start, self.recorder.resumed = find_start(self.options, self.config, self.local_devices)
-        restore(training, self.local_devices, self._start)
-        show_plan(
-            self.console, self.words, self.options.method, self.config, self.local_devices.world, self.recorder.resumed
-        )
-        self.recorder.flops_by_kind = training.classifier.flops_by_kind
-        self.recorder.parity = parity.check_parity(training, self.local_devices)
+        self._training, here = training, self.local_devices
+        self._start, resumed = find_start(self.options, self.config, here)
+        restore(training, here, self._start)
+        show_plan(self.console, self.words, self.options.method, self.config, here.world, resumed)
+        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.classifier.flops_by_kind
+        self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
@@ -116,22 +112,18 @@ class MeasuredRun:
 
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
-        training = self._training
-        if self.local_devices.kind == "cpu" or self.config.compile_mode == "default":
-            memory.reset_peaks(
-                self.local_devices
-            )  # else CUDA graphs: torch counts what they use while they are recorded only
+        training, here = self._training, self.local_devices
+        if here.kind == "cpu" or self.config.compile_mode == "default":
+            memory.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
-        self._checkpoints = Checkpoints(self.options, self.local_devices)
-        self._validation: DataLoader | None = validation_loader(self.config, self.local_devices)
+        self._checkpoints = Checkpoints(self.options, here)
+        self._validation: DataLoader | None = validation_loader(self.config, here)
         self._sampler.start()
         for number in range(self._start.epoch, self.config.epochs + 1):
             yield from self._train(number)
         self._sampler.stop()
-        peaks = memory.read_peaks(self.local_devices, self._sampler)
-        self.recorder.devices = device_uses(
-            self.local_devices, self.recorder.host, peaks, self._sampler, self._joules, self._idle_watts
-        )
+        peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
+        self.recorder.devices = device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
         self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
@@ -168,8 +160,8 @@ class MeasuredRun:
         training, config = self._training, self.config
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
-        heading = self.words.say("progress.epoch", epoch=number, epochs=config.epochs)
-        self.progress.phase(heading, training.steps_per_epoch - done)
+        left = training.steps_per_epoch - done
+        self.progress.phase(self.words.say("progress.epoch", epoch=number, epochs=config.epochs), left)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -212,9 +204,7 @@ class MeasuredRun:
 
     def _say(self, epoch: Epoch, result: EpochResult) -> None:
         """Say what an epoch was like, and what disturbed it."""
-        is_synthetic = self.config.data_source == "synthetic"
-        seconds = sum(result.times.steps)
-        self.progress.line(screen.epoch_line(epoch, self.config.epochs, seconds, is_synthetic, self.words))
+        self.progress.line(screen.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
         if epoch.mean_loss is None:
             self._warn("progress.loss_is_lost")
         quota, oversubscribed = self.recorder.environment.cpu_quota, self.local_devices.world.oversubscribed

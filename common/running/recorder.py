@@ -12,7 +12,7 @@ from typing import Literal
 from common.command_line.commands import command_line, launched_by_campaign
 from common.machine.devices import LocalDevices
 from common.machine.environment import describe
-from common.machine.ranks import from_rank_0, gathered
+from common.machine.ranks import backend_class, from_rank_0, gathered
 from common.measuring.core_wait import CoreLosses
 from common.records import (
     MAX_FINITE,
@@ -46,7 +46,7 @@ class Recorder:
         self.host = socket.gethostname()
         self.pids = gathered(os.getpid())
         self.environment = describe()
-        self.backend_class: str | None = None
+        self.backend_class = backend_class()
         self.flops_by_kind: dict[FlopKind, int] | None = None
         self.parity: Parity | None = None
         self.resumed: Resumed | None = None

@@ -23,7 +23,8 @@ from common.analysis.comparing.facts import (
     group_facts,
 )
 from common.analysis.comparing.representatives import purpose_of, representative_rows
-from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, grouped
 from common.records import method_order
 

@@ -14,6 +14,7 @@ from common.analysis.comparing.memory_and_energy import (
     peaks_by_device,
     total_energy,
 )
+from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
@@ -28,27 +29,6 @@ MAX_STRONG_EFFICIENCY = 2.0
 """A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
 ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
-
-
-@dataclass(frozen=True)
-class RowName:
-    """`DDP × 2 on 2 nodes (b) with --one-bucket`."""
-
-    method: Method
-    devices: int
-    nodes: int = 1
-    letter: str = ""
-    """Tells rows of one method on as many devices apart."""
-    options: str = ""
-    """The flags of DDP that were tried here."""
-    is_valid: bool = True
-
-    def __str__(self) -> str:
-        """As the CSV files name it, in no language: `ddp x2 nodes=2 b --one-bucket`."""
-        parts = [self.method, f"x{self.devices}" if METHODS[self.method].is_parallel else "",
-                 f"nodes={self.nodes}" if self.nodes > 1 else "", self.letter, self.options,
-                 "" if self.is_valid else "(not valid)"]  # fmt: skip
-        return " ".join(filter(None, parts))
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.analysis.comparing.rows import RowName
+from common.analysis.comparing.row_name import RowName
 from common.content import Message
 from common.records import METHODS
 from common.sentences import Sentences
