@@ -69,10 +69,10 @@ def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
         models.create_model(make_config(**change), CPU)
 
 
-def test_exact_puts_everything_back():
+def test_ieee_fp32_puts_everything_back():
     model = models.create_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
     dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    with precision.exact(model):
+    with precision.ieee_fp32(model):
         assert model.autocast_dtype is None
         assert not any(module.training for module in dropouts)
     assert model.autocast_dtype is torch.bfloat16
