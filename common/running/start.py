@@ -34,8 +34,10 @@ def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOpti
     of_torchrun("LOCAL_RANK", 0)
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    from common.training.distributed import meeting_errors_in_one_line
+
     if options.ddp and options.ddp.exchange != "ddp":
         from lessons import hand_built_ddp
 
         train = hand_built_ddp.train
-    record(train)(options)
+    record(meeting_errors_in_one_line()(train))(options)

@@ -53,12 +53,7 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
         others = store.compare_set("world_size", "", str(processes)).decode()  # the first rank's
         if others != str(processes):
             raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
-    try:
-        agree_on_devices(devices, store)
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistNetworkError) and "timeout" not in str(error).lower():
-            raise
-        raise _cannot_meet(error) from None
+    agree_on_devices(devices, store)
     return {
         "backend": devices.world.backend,
         "store": store,
@@ -68,6 +63,18 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         "device_id": devices.device if devices.world.backend == "nccl" else None,
     }
+
+
+@contextmanager
+def meeting_errors_in_one_line() -> Iterator[None]:
+    """Raises `UsageError` where ranks that have not met wait too long for one of them, or do not reach each other."""
+    try:
+        yield
+    except RuntimeError as error:
+        is_of_the_meeting = isinstance(error, dist.DistNetworkError) or "timeout" in str(error).lower()
+        if dist.is_initialized() or not is_of_the_meeting:
+            raise
+        raise _cannot_meet(error) from None
 
 
 @contextmanager
@@ -99,7 +106,8 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
 @contextmanager
 def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[None]:
     """The ranks of a small program of one's own, from their meeting to their parting."""
-    dist.init_process_group(**rendezvous(devices, timeout_seconds))
+    with meeting_errors_in_one_line():
+        dist.init_process_group(**rendezvous(devices, timeout_seconds))
     with clean_shutdown(devices):
         yield
     dist.destroy_process_group()

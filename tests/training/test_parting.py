@@ -61,3 +61,18 @@ atexit.register(lambda: print(f"workers at exit: {len(multiprocessing.active_chi
     process = run_script(planted_script, *arguments, own_exit=True)
     assert process.returncode == 0, process.stderr
     assert "workers at exit: 0" in process.stdout
+
+
+def test_a_rank_that_does_not_come_to_the_meeting_is_one_line(tmp_path):
+    """It has told the others which device it has, and then it is gone: no backend connects them."""
+    code = """
+import os, time
+import torch.distributed as dist
+if os.environ["RANK"] == "1":
+    dist.init_process_group = lambda **where: time.sleep(8) or os._exit(0)
+"""
+    script = planted(tmp_path, DDP, code)
+    process = run_script(script, *SMALL, "--batch-size", 8, "--timeout", 3, "--results-dir", tmp_path / "r", ranks=2)
+    assert process.returncode == 2, process.stderr
+    assert process.stderr.count("error: the ranks cannot meet at 127.0.0.1:") == 1
+    assert "Traceback" not in process.stderr

@@ -78,11 +78,6 @@ class Run:
         return self.times.steal_share if self.times else None
 
     @property
-    def met_a_load(self) -> bool:
-        """Whether others had the cores: programs of this machine, or other virtual machines of its host."""
-        return self.met_other_programs or (self.steal_share or 0.0) > CORE_WAIT_LIMIT
-
-    @property
     def met_other_programs(self) -> bool:
         """Whether others of this machine had the cores: by the time that the run waited for them. Where that was not
         counted, whether more was running in the minute before than there are cores and the lab itself explains."""
