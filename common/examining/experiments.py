@@ -68,8 +68,7 @@ def profile_steps(
                 training.step(batches, clock.phase)
             progress()
     mine, config = clock.read(devices.rank), training.config
-    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
     yield _of_all_ranks(anatomy, mine)
     for what, experiment in _experiments(training, devices, batches, steps, anatomy, progress).items():
         before = mine.model_copy(deep=True)
@@ -181,7 +180,7 @@ def measure_exchange_cost(
 
 def in_one_bucket(training: Training, devices: LocalDevices) -> Training:
     """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
-    module, config = copy.deepcopy(training.classifier), training.config
+    module, config = copy.deepcopy(training.module), training.config
     options = config.ddp.model_copy(update={"one_bucket": True})
     model = DistributedDataParallel(module, **ddp_kwargs(module, options, devices))
     if config.compile:

@@ -141,12 +141,12 @@ SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(s
 def test_a_slow_rank_shows_and_the_other_waits_for_it(tmp_path):
     code = """
 import os, time
-from common.training.models import Classifier
-forward = Classifier.forward
+from common.training.models import TrainedModel
+forward = TrainedModel.forward
 def slow(self, images):
     time.sleep(0.3 * (os.environ["RANK"] == "1"))
     return forward(self, images)
-Classifier.forward = slow
+TrainedModel.forward = slow
 """
     fast, slow = run(tmp_path, DDP, code, ranks=2)["anatomy"]["ranks"]
     assert typical(slow, "forward") - typical(fast, "forward") == pytest.approx(0.3, abs=0.1)
@@ -158,8 +158,8 @@ def test_a_large_buffer_shows_in_replicate(tmp_path, anatomies):
 import torch
 from common.training import models
 create = models.create_model
-def heavy(config, place):
-    model = create(config, place)
+def heavy(workload, config, place):
+    model = create(workload, config, place)
     model.register_buffer("ballast", torch.zeros(2**26))
     return model
 models.create_model = heavy
