@@ -133,7 +133,7 @@ def test_validation_counts_every_image_once(tree, processes):
 
     class SaysCat(torch.nn.Module):
         def forward(self, batch):
-            return torch.tensor([[0.0, 0.0, 1.0, 0.0]]).expand(len(batch), 1, 4)
+            return torch.tensor([[0.0, 0.0, 1.0, 0.0]]).expand(len(batch), 4)
 
     config = make_config(data_dir=str(tree), samples_per_epoch=64, global_batch_size=6)
     right, samples, broken = 0, 0, []
