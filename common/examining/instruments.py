@@ -16,14 +16,17 @@ from common.training.data_parallel import EmulatedDataParallel
 
 
 @contextmanager
-def instruments(model: nn.Module, clock: PhaseClock, last_gradients: Sequence[Tensor] = ()) -> Iterator[None]:
+def instruments(
+    model: nn.Module, clock: PhaseClock, last_gradients: Sequence[Tensor] = (), *, replicas: bool = True
+) -> Iterator[None]:
     """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside.
 
+    Under DataParallel it hears of the stages, and of each of `replicas`, which takes hooks on every weight of each.
     Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
     interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
     """
     if isinstance(model, nn.DataParallel):
-        with _inside_data_parallel(model, clock):
+        with _inside_data_parallel(model, clock, replicas):
             yield
     else:
         handles = [parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients]
@@ -43,7 +46,7 @@ def readiness(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock) -> Iterator[None]:
+def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_too: bool) -> Iterator[None]:
     """The stages are methods of the model: for the time being, timed ones stand in front of them."""
     numbers: dict[int, int] = {}
 
@@ -70,10 +73,10 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock) -> Iterator
         return gradients
 
     original_replicate, reduce_add = model.replicate, comm.reduce_add_coalesced
-    hooks = [
-        model.module.register_forward_pre_hook(forward_begins),
-        model.module.register_forward_hook(forward_ends),
-    ]
+    hooks = []
+    if replicas_too:
+        hooks.append(model.module.register_forward_pre_hook(forward_begins))
+        hooks.append(model.module.register_forward_hook(forward_ends))
     stages = {
         "scatter": clock.timed("scatter", model.scatter),
         "replicate": clock.timed("replicate", replicate),
