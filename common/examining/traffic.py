@@ -16,7 +16,7 @@ from common.training.models import has_exchange
 def bytes_moved(
     model: nn.Module, batches: Sequence[Batch], logits_bytes: int, ddp: DdpOptions | None
 ) -> dict[PhaseName, int]:
-    """Bytes that a step moves between devices, by phase (`Anatomy.bytes_moved` in the record)."""
+    """Bytes that a step moves between devices, by phase (`ProfileRecord.bytes_moved` in the record)."""
     module = getattr(model, "module", model)
     gradients = gradient_bytes(module)
     if has_exchange(model):

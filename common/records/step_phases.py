@@ -25,7 +25,7 @@ PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
 
 
-class RankAnatomy(RecordModel):
+class RankProfile(RecordModel):
     """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
 
     rank: Count
@@ -80,11 +80,11 @@ class Gradients(RecordModel):
     """Median of those backward passes."""
 
 
-class Anatomy(RecordModel):
+class ProfileRecord(RecordModel):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
     steps: PositiveCount
-    ranks: FailFastList[RankAnatomy] = []
+    ranks: FailFastList[RankProfile] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
