@@ -8,6 +8,7 @@ from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
 from common.records import RankProfile
+from common.training.batch import Batch
 from common.training.training import Training
 
 ROUNDS, STEPS = 6, 4
@@ -21,10 +22,7 @@ def measure_data_path(training: Training, devices: LocalDevices, found: RankProf
     copies take bandwidth.
     """
     upcoming = training.endless_steps()
-    resident = [
-        batch._replace(images=batch.images.to(training.device), labels=batch.labels.to(training.device))
-        for batch in next(upcoming)
-    ]
+    resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
     for _ in range(ROUNDS):
         for seconds, source in ((found.loaded_seconds, upcoming), (found.resident_seconds, repeat(resident))):
             devices.synchronize()

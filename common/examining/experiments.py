@@ -1,11 +1,9 @@
-"""Extra steps after the measured epochs: phases, and what the exchange of DDP costs."""
+"""Extra steps after the measured epochs: phases, and one experiment after another."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,22 +12,18 @@ from torch.nn.parallel import DistributedDataParallel
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
+from common.examining.exchange_cost import exchange_kinds, measure_exchange_cost
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
 from common.examining.replicas import measure_threads_and_replicas
-from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
-from common.records import PhaseOrStep, ProfileRecord, RankProfile
+from common.records import ProfileRecord, RankProfile
 from common.training.batch import Batch
-from common.training.distributed import ddp_kwargs
 from common.training.models import has_exchange
-from common.training.optimizer import create_optimizer
 from common.training.training import Training
-
-SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
@@ -37,11 +31,6 @@ def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
     kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
     for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
     return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
-
-
-def exchange_kinds(model: nn.Module) -> int:
-    """Kinds of steps that show what an exchange costs: on, off, and, where it is torch's, in one bucket."""
-    return 3 if isinstance(model, DistributedDataParallel) else 2
 
 
 def profile_steps(
@@ -68,8 +57,7 @@ def profile_steps(
                 training.step(batches, clock.phase)
             progress()
     mine, config = clock.read(devices.rank), training.config
-    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
+    profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
     yield _of_all_ranks(profile, mine)
     for what, experiment in _experiments(training, devices, batches, steps, profile, progress).items():
         before = mine.model_copy(deep=True)
@@ -104,9 +92,6 @@ def _experiments(
     model = training.model
     found: dict[str, Callable[[RankProfile], object]] = {}
 
-    def launches(mine: RankProfile) -> None:
-        mine.host_seconds = _launching(training, devices, steps)
-
     def busy(mine: RankProfile) -> None:
         try:
             mine.busy_seconds = busy_seconds(training, devices)
@@ -114,7 +99,7 @@ def _experiments(
             add_note(profile, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
     if devices.kind == "cuda":
-        found["what the host needs to launch a step"] = launches
+        found["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
         found["the data path"] = partial(measure_data_path, training, devices)
         found["what the device is busy with"] = busy
     if has_exchange(model):
@@ -131,69 +116,21 @@ def _experiments(
     return found
 
 
-def _launching(training: Training, devices: LocalDevices, steps: int) -> dict[PhaseOrStep, list[float]]:
-    """The host's time for each phase of steps that begin with an idle device."""
+def _launching(training: Training, devices: LocalDevices, steps: int, found: RankProfile) -> None:
+    """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
+
+    Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.
+    """
     upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
-    with instruments(training.model, clock):
+    with instruments(training.model, clock, replicas=False):
         for _ in range(1 + steps):
+            batches = next(upcoming)  # waiting for it is no work
             devices.synchronize()
             with clock.step():
-                clock.phase("data wait")
-                batches = next(upcoming)
                 training.step(batches, clock.phase)
-    return clock.host_seconds()
-
-
-def measure_exchange_cost(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    rounds: int,
-    found: RankProfile,
-    progress: Callable,
-) -> None:
-    """DDP: whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
-
-    All ranks start each step together. The seconds are left in `found`, and those of torch's own clock of the exchange.
-    An exchange that was built by hand has neither that clock nor another layout of buckets.
-    """
-    model, one_bucket = training.model, None
-    is_torchs = isinstance(model, DistributedDataParallel)
-    if is_torchs:
-        one_bucket = in_one_bucket(training, devices)
-        for _ in range(SETTLING_STEPS):
-            one_bucket.step(batches)
-        # Every step here ends with a synchronisation, as this clock would force.
-        model._set_ddp_runtime_logging_sample_rate(1)
-    for round_ in range(rounds):
-        found.exchange_on_seconds.append(timed_step(training, devices, batches))
-        if is_torchs and round_:  # torch publishes a step's times with the next step that exchanges
-            communication, overlap = _communication(model)
-            found.communication_seconds.append(communication)
-            found.overlap_seconds.append(overlap)
-        found.exchange_off_seconds.append(timed_step(training, devices, batches, model.no_sync()))
-        if one_bucket:
-            found.one_bucket_seconds.append(timed_step(one_bucket, devices, batches))
-        for _ in range(exchange_kinds(model)):
-            progress()
-
-
-def in_one_bucket(training: Training, devices: LocalDevices) -> Training:
-    """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
-    module, config = copy.deepcopy(training.classifier), training.config
-    options = config.ddp.model_copy(update={"one_bucket": True})
-    model = DistributedDataParallel(module, **ddp_kwargs(module, options, devices))
-    if config.compile:
-        model.compile(mode=config.compile_mode)
-    return replace(training, model=model, optimizer=create_optimizer(model, config))
-
-
-def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
-    """Seconds of all-reduce, and of it beside the backward pass, in the last step that torch has published."""
-    logged = ddp._get_ddp_logging_data()
-    nanoseconds = (logged.get("backward_comm_time", 0), logged.get("backward_compute_comm_overlap_time", 0))
-    return tuple(max(0, value) / 1e9 for value in nanoseconds)
+    found.host_seconds = clock.host_seconds()
+    found.from_idle_seconds = clock.read(devices.rank).step_seconds
 
 
 def _bucket_bytes(model: nn.Module) -> list[int]:

@@ -29,11 +29,11 @@ def measure_for_prediction(training: Training, devices: LocalDevices, profile: P
     with convolutions(training.model) as shapes:
         profile.gradients = _gradients(training, devices)
     profile.different_convolutions = len(shapes)
-    profile.replicate_seconds = [_replica_seconds(training.classifier, devices) for _ in range(REPLICAS)][1:]
+    profile.replicate_seconds = [_replica_seconds(training.module, devices) for _ in range(REPLICAS)][1:]
 
 
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:
-    trained = [parameter for parameter in training.classifier.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in training.module.parameters() if parameter.requires_grad]
     ready: dict[int, Mark] = {}
     handles = [
         parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, devices))

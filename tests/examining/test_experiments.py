@@ -67,7 +67,7 @@ def test_replicas_are_told_apart_and_lie_within_the_step(profiles):
 
 def test_the_exchange_is_priced_in_turn(profiles):
     for rank in profiles["04"]["ranks"]:
-        for steps in ("exchange_on_seconds", "exchange_off_seconds", "one_bucket_seconds"):
+        for steps in ("exchange_on_seconds", "no_all_reduce_seconds", "exchange_off_seconds", "one_bucket_seconds"):
             assert len(rank[steps]) == 2
             assert min(rank[steps]) > 0
         assert len(rank["communication_seconds"]) == 1
@@ -141,12 +141,12 @@ SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(s
 def test_a_slow_rank_shows_and_the_other_waits_for_it(tmp_path):
     code = """
 import os, time
-from common.training.models import Classifier
-forward = Classifier.forward
+from common.training.models import TrainedModel
+forward = TrainedModel.forward
 def slow(self, images):
     time.sleep(0.3 * (os.environ["RANK"] == "1"))
     return forward(self, images)
-Classifier.forward = slow
+TrainedModel.forward = slow
 """
     fast, slow = run(tmp_path, DDP, code, ranks=2)["anatomy"]["ranks"]
     assert typical(slow, "forward") - typical(fast, "forward") == pytest.approx(0.3, abs=0.1)
@@ -158,8 +158,8 @@ def test_a_large_buffer_shows_in_replicate(tmp_path, profiles):
 import torch
 from common.training import models
 create = models.create_model
-def heavy(config, place):
-    model = create(config, place)
+def heavy(workload, config, place):
+    model = create(workload, config, place)
     model.register_buffer("ballast", torch.zeros(2**26))
     return model
 models.create_model = heavy
@@ -174,7 +174,18 @@ models.create_model = heavy
     assert max(others.values()) < gained / 5
 
 
-def test_a_slow_exchange_shows_as_exposed_communication(tmp_path):
+def differences(profile):
+    """Medians over the rounds of the slowest rank: the exchange alone, and the wrapper's own work."""
+    on, silent, off = (
+        [max(step) for step in zip(*(rank[f"{kind}_seconds"] for rank in profile["ranks"]), strict=True)]
+        for kind in ("exchange_on", "no_all_reduce", "exchange_off")
+    )
+    return median(a - b for a, b in zip(on, silent, strict=True)), median(
+        b - c for b, c in zip(silent, off, strict=True)
+    )
+
+
+def test_a_slow_link_is_the_exchange_and_not_the_wrapper(tmp_path):
     code = """
 import time
 import torch.distributed as dist
@@ -187,10 +198,25 @@ def slow(state, bucket):
     return work.then(finish)
 distributed.register_comm_hook = lambda model, comm_hook: model.register_comm_hook(None, slow)
 """
-    profile = run(tmp_path, DDP, code, ranks=2)["anatomy"]
-    for rank in profile["ranks"]:
-        exposed = median(rank["exchange_on_seconds"]) - median(rank["exchange_off_seconds"])
-        assert exposed > 0.2
+    exchange, wrapper = differences(run(tmp_path, DDP, code, ranks=2)["anatomy"])
+    assert exchange > 0.2
+    assert wrapper < 0.1
+
+
+def test_slow_work_of_the_wrapper_is_not_the_exchange(tmp_path):
+    """What DDP does in a forward pass whose backward will exchange, it does in steps without an all-reduce, too."""
+    code = """
+import time
+from torch.nn.parallel import DistributedDataParallel
+forward = DistributedDataParallel.forward
+def slow(self, *inputs):
+    time.sleep(0.3 * self.require_backward_grad_sync)
+    return forward(self, *inputs)
+DistributedDataParallel.forward = slow
+"""
+    exchange, wrapper = differences(run(tmp_path, DDP, code, ranks=2)["anatomy"])
+    assert wrapper == pytest.approx(0.3, abs=0.1)
+    assert abs(exchange) < 0.1
 
 
 def test_a_trace_holds_the_phases_of_every_rank(tmp_path):

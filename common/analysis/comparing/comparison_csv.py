@@ -70,7 +70,7 @@ def _line(number: int, group: Group, row: Row) -> Line:
         "flops_per_sample": row.record.flops_per_sample,
         **with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
         "data_wait_share": row.data_wait_share,
-        **_anatomy(row),
+        **_profile(row),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(row.record),
         "host": row.record.environment.hostname,
@@ -78,7 +78,7 @@ def _line(number: int, group: Group, row: Row) -> Line:
     }
 
 
-def _anatomy(row: Row) -> Line:
+def _profile(row: Row) -> Line:
     found = row.profile
     slowest = found.slowest if found else None
     line = with_ends("step_seconds", slowest.step if slowest else None)

@@ -61,7 +61,7 @@ def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
 
 def training_checks(run: Run) -> list[Check]:
     """What a run's own record says of its training; the run has finished an epoch."""
-    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy, _epoch_start,
+    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, _epoch_start,
                  _images, _start)  # fmt: skip
     return [question(run) for question in questions]
 
@@ -153,7 +153,7 @@ def _normalises_apart(run: Run) -> bool:
     return record.world.devices > 1 and has_buffers and not (options and options.sync_bn)
 
 
-def _anatomy(run: Run) -> Check:
+def _profile(run: Run) -> Check:
     """Do the steps that were taken apart take as long as the measured ones? If not, their picture is another step's."""
     if run.profile is None:
         return answer("profile", "not measured", "missing")

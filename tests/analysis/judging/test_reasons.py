@@ -47,7 +47,7 @@ def test_no_rate_where_nothing_moves_between_devices():
 
 def test_the_difference_may_be_ddps():
     lab = profiled_lab()
-    lab[2].profile = make_profile("ddp", make_rank("ddp", backward=400))
+    lab[2].anatomy = make_profile("ddp", make_rank("ddp", backward=400))
     assert reasons_of(*lab)[0] == "DDP × 2 spends 400 ms a step in the backward pass (DP × 2: 220 ms)."
 
 
@@ -55,7 +55,7 @@ def test_what_the_scatter_explains_is_no_difference():
     lab = profiled_lab()
     noisy = make_rank("ddp")
     noisy.phases = {name: [0.01, 0.02, 0.03, 5.0, 6.0, 7.0] for name in PHASES["dp"]}
-    lab[2].profile, lab[1].profile = make_profile("ddp", noisy), make_profile("dp", noisy)
+    lab[2].anatomy, lab[1].anatomy = make_profile("ddp", noisy), make_profile("dp", noisy)
     assert reasons_of(*lab)[0].startswith("No phase of DP × 2 and DDP × 2 differs by more than its scatter")
 
 
@@ -221,7 +221,7 @@ def lab_with_kinds(new=120.0, kept_threads=60.0, one_thread=70.0, kept_replicas=
     rank = make_rank("dp")
     rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(new, 9), wobbling(kept_threads, 9)
     rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(one_thread, 9), wobbling(kept_replicas, 9)
-    lab[1].profile = make_profile("dp", rank)
+    lab[1].anatomy = make_profile("dp", rank)
     return lab
 
 
@@ -263,6 +263,6 @@ def test_what_a_step_waits_for(busy, phases, said_of_it):
     lab = profiled_lab()
     rank = make_rank("single", **phases)
     rank.busy_seconds, rank.host_seconds = {"step": [busy] * 4}, {"step": [0.2] * 9}
-    lab[0].profile = make_profile("single", rank)
+    lab[0].anatomy = make_profile("single", rank)
     (line,) = [text for text in reasons_of(*lab) if "bound by" in text]
     assert said_of_it in line

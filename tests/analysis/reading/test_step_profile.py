@@ -74,7 +74,7 @@ def test_torchs_clock_is_the_slowest_ranks():
     assert reduced("ddp", waiting, working).communication.value == pytest.approx(0.090)
 
 
-def test_a_record_without_steps_has_no_anatomy():
+def test_a_record_without_steps_has_no_profile():
     assert reduce_profile(make_record()) is None
     assert reduce_profile(make_record(anatomy=ProfileRecord(steps=5, note="out of memory"))) is None
     still = RankProfile(rank=0, step_seconds=[0.0] * 6, phases={})
@@ -89,7 +89,7 @@ def test_lists_of_unequal_length_are_survived():
     assert found.exposed.interval is None
 
 
-def test_a_run_keeps_no_list_of_its_anatomy():
+def test_a_run_keeps_no_list_of_its_profile():
     long = make_record("ddp", 2, anatomy=make_profile("ddp", steps=4_000), steps=10)
     run = summarise("run.json", long)
     assert run.record.anatomy is None
