@@ -74,7 +74,7 @@ def _cost(found) -> str:
 
 @of("h100x2-ledger", "h100x2-lab")
 def another_host(e: Example, before: Example) -> Claims:
-    launches, kinds, book = e.launches, e.dp.profile.kinds_of_step, e.ledger("dp")
+    launches, kinds, breakdown = e.launches, e.dp.profile.kinds_of_step, e.breakdown("dp")
     yield says(
         WHY,
         "`make lab` a day later, with epochs twice as long, on two H100s whose host launches faster "
@@ -85,7 +85,7 @@ def another_host(e: Example, before: Example) -> Claims:
         f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
         f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
         f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
-        f"{ms(book.ideal)} ms):",
+        f"{ms(breakdown.ideal)} ms):",
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
     names = {
@@ -93,8 +93,8 @@ def another_host(e: Example, before: Example) -> Claims:
         "launches": "launching for both GPUs from one process", "copies": "copies of batch, outputs, gradients",
         "rest": "not explained",
     }  # fmt: skip
-    assert {item.id for item in book.items} == set(names)
-    lines = [f"| measured step | {ms(book.measured)} | {ms_ends(book.measured)} |"]
+    assert {item.id for item in breakdown.items} == set(names)
+    lines = [f"| measured step | {ms(breakdown.measured)} | {ms_ends(breakdown.measured)} |"]
     lines += [f"| {name} | {ms(e.item('dp', id))} | {ms_ends(e.item('dp', id))} |" for id, name in names.items()]
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
     yield says(
@@ -107,7 +107,7 @@ def another_host(e: Example, before: Example) -> Claims:
 
 @of("h100x2-crossover")
 def batches(e: Example) -> Claims:
-    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
+    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
     met = number(measured_crossing(series).batch)
@@ -134,7 +134,7 @@ def batches(e: Example) -> Claims:
 
 @of("h200x2-crossover")
 def batches_of_h200s(e: Example) -> Claims:
-    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
+    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
@@ -178,12 +178,12 @@ def large_batches(e: Example) -> Claims:
         f"{times_both(e.dp.speed_up)} × one GPU, DDP {times_both(e.ddp.speed_up)} ×. Threads and replicas still cost "
         f"{ms(costs[0])} and {ms(costs[1])} ms where a step begins with idle devices; in training the host works ahead "
         f"of them, the device has nothing to do for {percent(found.idle_share)} % of a step, and the step is "
-        f"{ms(e.ledger('dp').lost)} ms longer than the ideal.",
+        f"{ms(e.breakdown('dp').lost)} ms longer than the ideal.",
     )
     yield says(
         MEASUREMENT,
         f"threads and replicas cost {whole(1e3 * sum(cost.value for cost in costs))} ms where a step begins with idle "
-        f"devices, and the measured step is {1e3 * e.ledger('dp').lost:.1f} ms longer than the ideal.",
+        f"devices, and the measured step is {1e3 * e.breakdown('dp').lost:.1f} ms longer than the ideal.",
     )
 
 

@@ -18,7 +18,7 @@ class Item:
     """A part of a step, in seconds."""
 
     id: str
-    """Names the word `ledger_item.<id>`."""
+    """Names the word `breakdown_item.<id>`."""
     seconds: float
     interval: Interval | None = None
 

@@ -143,7 +143,7 @@ def exposed_cost(row: Row) -> Message:
         "interval": median_interval(exposed),
         "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
-    # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
+    # The breakdown has what is left of it in training, where the host is ahead of busy GPUs.
     how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)

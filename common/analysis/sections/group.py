@@ -162,7 +162,7 @@ def _why(results: GroupResults, figures: str) -> Section:
     lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed]
     shown = [*lines[:FIRST_REASONS], *notes]
     if results.breakdowns:
-        both = [Figure(f"{figures}_ledger"), Figure(f"{figures}_steps")]
+        both = [Figure(f"{figures}_breakdown"), Figure(f"{figures}_steps")]
         contents = [Section(style="beside two", contents=both), Lines(shown, "verdicts why")]
     else:
         steps = Figure(f"{figures}_steps", is_titled=False)
