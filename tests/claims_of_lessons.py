@@ -41,7 +41,7 @@ def one_gpu(e: Example) -> Claims:
 
 @of("h100x2-ledger")
 def ledger_elsewhere(e: Example) -> Claims:
-    found, moved = e.dp.anatomy, e.dp.anatomy.bytes_moved
+    found, moved = e.dp.profile, e.dp.profile.bytes_moved
     threads, replicas = ms(found.new_threads_cost), ms(found.new_replicas_cost)
     whole_step, ideal = ms(e.dp.step), e.ledger("dp").ideal.value
     yield says(
@@ -75,7 +75,7 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"for `h100x2-ledger` DDP, {times(e.ddp.speed_up)} times as fast as one GPU ({times_ends(e.ddp.speed_up)}), "
         f"where DP is too uncertain to tell ({times_ends(e.dp.speed_up)}).",
     )
-    exposed, buckets = e.ddp.anatomy.exposed, e.ddp.anatomy.bucket_bytes
+    exposed, buckets = e.ddp.profile.exposed, e.ddp.profile.bucket_bytes
     yield says(
         EXERCISE,
         f"memory {gib(e.ddp.memory[0].peak_bytes)} GiB on both H100s; {number(sum(buckets) / 1e6)} MB of gradients in "
@@ -85,8 +85,8 @@ def ledger_elsewhere(e: Example) -> Claims:
     yield says(
         VERIFIED,
         f"Steps taken apart took as long there as measured ones (`h100x2-ledger`, medians): "
-        f"{ms(e.ddp.anatomy.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
-        f"{ms(e.dp.typical_step)} under DP, {ms(e.one.anatomy.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
+        f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
+        f"{ms(e.dp.typical_step)} under DP, {ms(e.one.profile.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )
     yield says(
         MEASUREMENT,

@@ -33,7 +33,7 @@ KINDS = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "k
 
 @of("h100x2-lab")
 def threads_and_replicas(e: Example) -> Claims:
-    found, launches = e.dp.anatomy, e.launches
+    found, launches = e.dp.profile, e.launches
     new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
     yield says(
         WHY,
@@ -41,7 +41,7 @@ def threads_and_replicas(e: Example) -> Claims:
         "(`results/examples/h100x2-lab`, made by `make lab`; differences are medians step by step, with 95 % "
         "intervals):",
     )
-    yield says(WHY, f"| one device, half the images (step 02) | {ms(e.one.anatomy.slowest.step)} ms | |")
+    yield says(WHY, f"| one device, half the images (step 02) | {ms(e.one.profile.slowest.step)} ms | |")
     yield says(WHY, f"| as torch does it | {new} ms | |")
     yield says(WHY, f"| kept threads | {kept} ms | starting threads anew costs {_cost(found.new_threads_cost)} |")
     yield says(WHY, f"| one thread | {one} ms | kept threads against taking turns: {_cost(e.turns)} |")
@@ -74,7 +74,7 @@ def _cost(found) -> str:
 
 @of("h100x2-ledger", "h100x2-lab")
 def another_host(e: Example, before: Example) -> Claims:
-    launches, kinds, book = e.launches, e.dp.anatomy.kinds_of_step, e.ledger("dp")
+    launches, kinds, book = e.launches, e.dp.profile.kinds_of_step, e.ledger("dp")
     yield says(
         WHY,
         "`make lab` a day later, with epochs twice as long, on two H100s whose host launches faster "
@@ -100,7 +100,7 @@ def another_host(e: Example, before: Example) -> Claims:
     yield says(
         WHY,
         f"The bytes would need {ms(e.bytes_alone)} ms over the link. The GPU that holds the model has nothing to do "
-        f"for {percent(e.dp.anatomy.idle_share)} % of a step; under DDP for {percent(e.ddp.anatomy.idle_share)} %. "
+        f"for {percent(e.dp.profile.idle_share)} % of a step; under DDP for {percent(e.ddp.profile.idle_share)} %. "
         f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
     )
 
@@ -145,10 +145,10 @@ def batches_of_h200s(e: Example) -> Claims:
 
 @of("h200x4")
 def four_gpus(e: Example) -> Claims:
-    found, launches = e.dp.anatomy, e.launches
+    found, launches = e.dp.profile, e.launches
     kept, one = (found.kinds_of_step[kind] for kind in KINDS[1:3])
     steps = e.steps_of_dp.kept_threads_seconds
-    yield says(WHY, f"Of resnet50's 53 convolutions {e.one.anatomy.different_convolutions} differ in")
+    yield says(WHY, f"Of resnet50's 53 convolutions {e.one.profile.different_convolutions} differ in")
     yield says(
         WHY,
         "(`make lab` on four H200s, `results/examples/h200x4`, 64 images per GPU, three runs): DDP is "
@@ -170,7 +170,7 @@ def four_gpus(e: Example) -> Claims:
 
 @of("h200x2-batch256")
 def large_batches(e: Example) -> Claims:
-    found = e.dp.anatomy
+    found = e.dp.profile
     costs = [found.new_threads_cost, found.new_replicas_cost]
     yield says(
         WHY,
@@ -195,15 +195,15 @@ def slow_link(e: Example, quick: Example) -> Claims:
         WHY,
         "**A slow link instead** (`NCCL_P2P_DISABLE=1`, `results/examples/h100x2-no-peer`): all-reduce falls from some "
         f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden grows "
-        f"from {_cost(quick.ddp.anatomy.exposed)} to {_cost(e.ddp.anatomy.exposed)} of a step, and overlap with the "
-        f"backward pass then saves {ms(e.ddp.anatomy.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
+        f"from {_cost(quick.ddp.profile.exposed)} to {_cost(e.ddp.profile.exposed)} of a step, and overlap with the "
+        f"backward pass then saves {ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
         f"run, {rate(quick.ddp.throughput)} with the link (three runs).",
     )
 
 
 @of("h100x2-vit")
 def without_convolutions(e: Example) -> Claims:
-    found = e.dp.anatomy
+    found = e.dp.profile
     new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
     yield says(
         WHY,

@@ -16,7 +16,7 @@ from common.analysis.sections.judgement import judge
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median, median_of
 from common.formats import FORMS
-from common.records import RankAnatomy
+from common.records import RankProfile
 
 EXAMPLES = ROOT / "results" / "examples"
 Claims = Iterator[tuple[str, str]]
@@ -68,18 +68,18 @@ class Example:
         return copy_seconds(self.dp)
 
     @property
-    def steps_of_dp(self) -> RankAnatomy:
+    def steps_of_dp(self) -> RankProfile:
         """The raw steps that DP's run took apart."""
         return read_record(EXAMPLES / self.name / self.apart(self.dp).file).anatomy.ranks[0]
 
     @staticmethod
     def apart(row: Row) -> Run:
         """The run whose steps were taken apart."""
-        return next(run for run in reversed(row.runs) if run.anatomy)
+        return next(run for run in reversed(row.runs) if run.profile)
 
     def pair(self, row: Row, decimals: int) -> str:
         """Milliseconds of a median step that was taken apart, and of one of the same run's measured steps."""
-        both = (row.anatomy.slowest.step, self.apart(row).times.typical_step)
+        both = (row.profile.slowest.step, self.apart(row).times.typical_step)
         return " and ".join(f"{1e3 * step.value:.{decimals}f}" for step in both)
 
     @property

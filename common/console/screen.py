@@ -68,7 +68,7 @@ class TrainingProgress:
             self._bar.stop()
 
 
-def anatomy_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
+def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
     """That extra steps follow, and about how long they take."""
     if step_seconds is None:
         return words.say("progress.steps_apart", count=steps)

@@ -1,11 +1,9 @@
-"""Extra steps after the measured epochs: phases, and what the exchange of DDP costs."""
+"""Extra steps after the measured epochs: phases, and one experiment after another."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -14,22 +12,18 @@ from torch.nn.parallel import DistributedDataParallel
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
+from common.examining.exchange_cost import exchange_kinds, measure_exchange_cost
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
 from common.examining.replicas import measure_threads_and_replicas
-from common.examining.timed_steps import timed_step
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
-from common.records import Anatomy, PhaseOrStep, RankAnatomy
+from common.records import ProfileRecord, RankProfile
 from common.training.batch import Batch
-from common.training.distributed import ddp_kwargs
 from common.training.models import has_exchange
-from common.training.optimizer import create_optimizer
 from common.training.training import Training
-
-SETTLING_STEPS = 2  # DDP lays its buckets anew after its first step
 
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
@@ -39,14 +33,9 @@ def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
     return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
 
 
-def exchange_kinds(model: nn.Module) -> int:
-    """Kinds of steps that show what an exchange costs: on, off, and, where it is torch's, in one bucket."""
-    return 3 if isinstance(model, DistributedDataParallel) else 2
-
-
 def profile_steps(
     training: Training, devices: LocalDevices, steps: int, progress: Callable[[], object] = lambda: None
-) -> Iterator[Anatomy]:
+) -> Iterator[ProfileRecord]:
     """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
 
     An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
@@ -68,10 +57,9 @@ def profile_steps(
                 training.step(batches, clock.phase)
             progress()
     mine, config = clock.read(devices.rank), training.config
-    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
-    yield _of_all_ranks(anatomy, mine)
-    for what, experiment in _experiments(training, devices, batches, steps, anatomy, progress).items():
+    profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
+    yield _of_all_ranks(profile, mine)
+    for what, experiment in _experiments(training, devices, batches, steps, profile, progress).items():
         before = mine.model_copy(deep=True)
         try:
             experiment(mine)
@@ -79,17 +67,17 @@ def profile_steps(
             if has_exchange(model):
                 raise
             mine = before
-            add_note(anatomy, f"{what} was not measured: {str(error) or type(error).__name__}")
-        yield _of_all_ranks(anatomy, mine)
+            add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
+        yield _of_all_ranks(profile, mine)
 
 
-def add_note(anatomy: Anatomy, note: str) -> None:
+def add_note(profile: ProfileRecord, note: str) -> None:
     """One more reason why something is missing."""
-    anatomy.note = "; ".join(filter(None, (anatomy.note, note.split("\n")[0])))
+    profile.note = "; ".join(filter(None, (profile.note, note.split("\n")[0])))
 
 
-def _of_all_ranks(anatomy: Anatomy, mine: RankAnatomy) -> Anatomy:
-    return anatomy.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
+def _of_all_ranks(profile: ProfileRecord, mine: RankProfile) -> ProfileRecord:
+    return profile.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
 
 
 def _experiments(
@@ -97,28 +85,25 @@ def _experiments(
     devices: LocalDevices,
     batches: Sequence[Batch],
     steps: int,
-    anatomy: Anatomy,
+    profile: ProfileRecord,
     progress: Callable,
-) -> dict[str, Callable[[RankAnatomy], object]]:
+) -> dict[str, Callable[[RankProfile], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
     model = training.model
-    found: dict[str, Callable[[RankAnatomy], object]] = {}
+    found: dict[str, Callable[[RankProfile], object]] = {}
 
-    def launches(mine: RankAnatomy) -> None:
-        mine.host_seconds = _launching(training, devices, steps)
-
-    def busy(mine: RankAnatomy) -> None:
+    def busy(mine: RankProfile) -> None:
         try:
             mine.busy_seconds = busy_seconds(training, devices)
         except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-            add_note(anatomy, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
+            add_note(profile, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
     if devices.kind == "cuda":
-        found["what the host needs to launch a step"] = launches
+        found["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
         found["the data path"] = partial(measure_data_path, training, devices)
         found["what the device is busy with"] = busy
     if has_exchange(model):
-        anatomy.bucket_bytes = _bucket_bytes(model)
+        profile.bucket_bytes = _bucket_bytes(model)
         found["what the exchange costs"] = lambda mine: measure_exchange_cost(
             training, devices, batches, steps, mine, progress
         )
@@ -127,73 +112,25 @@ def _experiments(
             training, devices, batches, steps, mine, progress
         )
     elif not training.config.compile:
-        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, anatomy)
+        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
     return found
 
 
-def _launching(training: Training, devices: LocalDevices, steps: int) -> dict[PhaseOrStep, list[float]]:
-    """The host's time for each phase of steps that begin with an idle device."""
+def _launching(training: Training, devices: LocalDevices, steps: int, found: RankProfile) -> None:
+    """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
+
+    Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.
+    """
     upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
-    with instruments(training.model, clock):
+    with instruments(training.model, clock, replicas=False):
         for _ in range(1 + steps):
+            batches = next(upcoming)  # waiting for it is no work
             devices.synchronize()
             with clock.step():
-                clock.phase("data wait")
-                batches = next(upcoming)
                 training.step(batches, clock.phase)
-    return clock.host_seconds()
-
-
-def measure_exchange_cost(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    rounds: int,
-    found: RankAnatomy,
-    progress: Callable,
-) -> None:
-    """DDP: whole steps with the exchange, without it, and with one bucket, in turn, so that drift hits all three alike.
-
-    All ranks start each step together. The seconds are left in `found`, and those of torch's own clock of the exchange.
-    An exchange that was built by hand has neither that clock nor another layout of buckets.
-    """
-    model, one_bucket = training.model, None
-    is_torchs = isinstance(model, DistributedDataParallel)
-    if is_torchs:
-        one_bucket = in_one_bucket(training, devices)
-        for _ in range(SETTLING_STEPS):
-            one_bucket.step(batches)
-        # Every step here ends with a synchronisation, as this clock would force.
-        model._set_ddp_runtime_logging_sample_rate(1)
-    for round_ in range(rounds):
-        found.exchange_on_seconds.append(timed_step(training, devices, batches))
-        if is_torchs and round_:  # torch publishes a step's times with the next step that exchanges
-            communication, overlap = _communication(model)
-            found.communication_seconds.append(communication)
-            found.overlap_seconds.append(overlap)
-        found.exchange_off_seconds.append(timed_step(training, devices, batches, model.no_sync()))
-        if one_bucket:
-            found.one_bucket_seconds.append(timed_step(one_bucket, devices, batches))
-        for _ in range(exchange_kinds(model)):
-            progress()
-
-
-def in_one_bucket(training: Training, devices: LocalDevices) -> Training:
-    """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
-    module, config = copy.deepcopy(training.classifier), training.config
-    options = config.ddp.model_copy(update={"one_bucket": True})
-    model = DistributedDataParallel(module, **ddp_kwargs(module, options, devices))
-    if config.compile:
-        model.compile(mode=config.compile_mode)
-    return replace(training, model=model, optimizer=create_optimizer(model, config))
-
-
-def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
-    """Seconds of all-reduce, and of it beside the backward pass, in the last step that torch has published."""
-    logged = ddp._get_ddp_logging_data()
-    nanoseconds = (logged.get("backward_comm_time", 0), logged.get("backward_compute_comm_overlap_time", 0))
-    return tuple(max(0, value) / 1e9 for value in nanoseconds)
+    found.host_seconds = clock.host_seconds()
+    found.from_idle_seconds = clock.read(devices.rank).step_seconds
 
 
 def _bucket_bytes(model: nn.Module) -> list[int]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
-from common.records import RankAnatomy
+from common.records import RankProfile
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
 from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
@@ -22,7 +22,7 @@ def measure_threads_and_replicas(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    found: RankAnatomy,
+    found: RankProfile,
     progress: Callable,
 ) -> None:
     """DP: whole steps as they are, in kept threads, from one thread, and with kept replicas, in turn.

@@ -25,7 +25,7 @@ PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
 
 
-class RankAnatomy(RecordModel):
+class RankProfile(RecordModel):
     """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
 
     rank: Count
@@ -33,8 +33,11 @@ class RankAnatomy(RecordModel):
     phases: dict[PhaseName, Times]
     """They follow one another, and add up to the step but for the few calls between them."""
     host_seconds: dict[PhaseOrStep, Times] = {}
-    """GPUs: what the host needs for each phase, in further steps that begin with an idle device, so that it never waits
-    for room in the queue: the time to launch the work. On CPU devices host and device are one."""
+    """GPUs: how long the host is in each phase, in further steps that begin with an idle device, so that it never waits
+    for room in the queue: the time to launch the work. On CPU devices host and device are one. In records without
+    `from_idle_seconds` DataParallel's contain the hooks that watch its replicas."""
+    from_idle_seconds: Times = []
+    """GPUs: the very steps of `host_seconds`, each until the device is done with it."""
     busy_seconds: dict[PhaseOrStep, Times] = {}
     """GPUs: what the device that holds the model is busy with in each phase, in a few profiled steps; the `step` is
     without DDP's exchange, whose kernels wait for other ranks."""
@@ -50,11 +53,14 @@ class RankAnatomy(RecordModel):
     overlap_seconds: Times = []
     """DDP, by torch's own clock: the part of `communication_seconds` that ran beside the backward pass."""
     exchange_on_seconds: Times = []
-    """DDP: whole steps with the exchange, each right before one of `exchange_off_seconds`; all ranks start together."""
+    """DDP: whole steps as they are, one a round; all ranks start each step together. The kinds of steps of a round
+    come in random order; in records without `no_all_reduce_seconds` in the order of these fields."""
+    no_all_reduce_seconds: Times = []
+    """DDP: whole steps with a comm hook that does nothing: gradients are copied into their buckets, and stay there."""
     exchange_off_seconds: Times = []
-    """DDP: whole steps under `no_sync()`."""
+    """DDP: whole steps under `no_sync()`: neither buckets nor an exchange."""
     one_bucket_seconds: Times = []
-    """DDP: whole steps with all gradients in one bucket, so that nothing overlaps; each right after an `_off` one."""
+    """DDP: whole steps with all gradients in one bucket, so that nothing overlaps."""
     new_threads_seconds: Times = []
     """DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each of the
     following kinds comes right after it, in this order; every step begins and ends with idle devices."""
@@ -80,11 +86,11 @@ class Gradients(RecordModel):
     """Median of those backward passes."""
 
 
-class Anatomy(RecordModel):
+class ProfileRecord(RecordModel):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
     steps: PositiveCount
-    ranks: FailFastList[RankAnatomy] = []
+    ranks: FailFastList[RankProfile] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None

@@ -88,7 +88,7 @@ class MeasuredRun:
         self._start, resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
         show_plan(self.console, self.words, self.options.method, self.config, here.world, resumed)
-        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.classifier.flops_by_kind
+        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:
@@ -124,7 +124,7 @@ class MeasuredRun:
         self._sampler.stop()
         peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
         self.recorder.devices = device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
-        self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
+        self.recorder.static_memory = memory.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
@@ -172,9 +172,7 @@ class MeasuredRun:
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            found, unreadable = validate(
-                training.model, training.classifier, self._validation, self.local_devices.device
-            )
+            found, unreadable = validate(training.model, training.module, self._validation, self.local_devices.device)
             self.recorder.validated(found)
             self.progress.line(screen.validation_line(found, self.words))
             self._tell_unreadable(unreadable)

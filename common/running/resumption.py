@@ -77,7 +77,7 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
 def _restore(training: Training, devices: LocalDevices, start: Start, checkpoint: dict) -> None:
     if start.steps_done >= training.steps_per_epoch:
         raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
-    training.classifier.load_state_dict(checkpoint["model"])
+    training.module.load_state_dict(checkpoint["model"])
     training.optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))  # else the warm-up changes it
     for group in training.optimizer.param_groups:  # as the record says, whatever those of the checkpoint were
         config = training.config

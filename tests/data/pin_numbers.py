@@ -41,7 +41,7 @@ def _example(folder: Path) -> list[dict]:
 
 
 def _row(part: GroupResults, row: Row) -> dict:
-    found, energy, mfu = row.anatomy, row.energy, mfu_of(row)
+    found, energy, mfu = row.profile, row.energy, mfu_of(row)
     pinned = {
         "group": WORDS.text(part.title),
         "label": label(row),

@@ -91,7 +91,7 @@ def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in group.representatives}
     parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
-    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
+    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
     return [_breakdown(row, rows.get("ddp")) for row in known]
 
 

@@ -21,7 +21,7 @@ from common.analysis.page.charts import (
 from common.analysis.page.comparison_plots import MAX_BARS
 from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
-from common.analysis.reading.step_anatomy import BETWEEN_DEVICES, PHASES
+from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.formats import FORMS
 from common.records import METHODS, AllReduce, PhaseName
 
@@ -93,10 +93,10 @@ def _number(milliseconds: float) -> str:
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
     """One stacked bar for each row that was taken apart: the phases of its slowest rank, in the order of a step."""
-    rows = [row for row in group.main_rows if row.anatomy][:MAX_BARS]
+    rows = [row for row in group.main_rows if row.profile][:MAX_BARS]
     if not rows:
         return None
-    ranks = [row.anatomy.slowest for row in rows]
+    ranks = [row.profile.slowest for row in rows]
     steps = [1000 * rank.step.value for rank in ranks]
     parts = {name: [1000 * rank.phases[name].value if name in rank.phases else 0.0 for rank in ranks]
              for name in PHASES}  # fmt: skip

@@ -8,9 +8,9 @@ from statistics import median
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import in_rounds, make_record
 from analysis.judging.test_reasons import lab_with_kinds
+from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -68,10 +68,10 @@ def test_what_no_experiment_explains_is_named():
 @pytest.mark.parametrize(("share", "outcome_of_it"), [(1.0, "passed"), (1.29, "warning"), (0.9, "warning")])
 def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outcome_of_it):
     record = make_record("ddp", 2, 0.4)
-    record.anatomy = make_anatomy("ddp", *(make_rank("ddp", rank) for rank in range(2)))
+    record.anatomy = make_profile("ddp", *(make_rank("ddp", rank) for rank in range(2)))
     for rank in record.anatomy.ranks:
         rank.step_seconds = [share * seconds for seconds in wobbling(1000 * median(record.ranks[0].step_seconds), 9)]
-    assert outcome(record, "anatomy") == outcome_of_it
+    assert outcome(record, "profile") == outcome_of_it
 
 
 def test_one_process_that_launches_for_four_devices_has_its_price():
@@ -95,7 +95,7 @@ def test_a_smaller_batch_is_not_charged_to_launches_too(tmp_path):
     dp = next(book for book in breakdowns_of(tmp_path) if book.row.method == "dp")
     by_id = {item.id: item.seconds for item in dp.items}
     assert by_id["smaller_batch"] != 0
-    kept = dp.row.anatomy.kinds_of_step["kept_threads_seconds"].value
+    kept = dp.row.profile.kinds_of_step["kept_threads_seconds"].value
     known = sum(by_id[id] for id in ("smaller_batch", "new_replicas", "copies", "launches"))
     assert dp.ideal.value + known == pytest.approx(kept)
 
@@ -129,6 +129,6 @@ def test_without_an_interval_nobody_says_that_nothing_is_lost():
 
 @pytest.mark.parametrize(("scatter", "id"), [(0.002, "nothing_lost"), (0.1, "uncertain")])
 def test_that_nothing_is_lost_is_said_by_a_narrow_interval_alone(scatter, id):
-    alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_anatomy("ddp"))
+    alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_profile("ddp"))
     (book,) = breakdowns(groups_of(*in_rounds(*alike, scatter=scatter))[0])
     assert sentence_of(book).id == f"ledger.{id}"

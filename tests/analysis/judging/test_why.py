@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy
 from analysis.factories import in_rounds, make_record
+from analysis.profile_factories import make_profile
 from analysis.views import groups_of, said
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
@@ -79,7 +79,7 @@ def test_what_the_sums_and_the_tie_mean_is_said():
 
 def test_under_strong_scaling_the_ideal_is_one_devices_time_divided():
     one, halves = make_record("single", 1, 0.4, per_device_batch=32), make_record("ddp", 2, 0.3, per_device_batch=16)
-    halves.anatomy = make_anatomy("ddp")
+    halves.anatomy = make_profile("ddp")
     (group,) = groups_of(one, halves)
     why = said(answer_of(group).why)
     assert why[0].startswith("A step trains 32 images in all. Ideally it takes the time of one CPU core / 2: 200 ms")
@@ -89,7 +89,7 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
     """What DDP's steps without exchange take longer than one core's step, for both methods; 350 ms against 200."""
     records = [
         make_record("single", 1, 0.2),
-        *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
+        *(make_record(m, 2, 0.45, anatomy=make_profile(m)) for m in ("dp", "ddp")),
     ]
     (group,) = groups_of(*records)
     slowed = [item.seconds for book in breakdowns(group) for item in book.items if item.id == "slowed"]
@@ -100,7 +100,7 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
         "on one CPU core: 200 ms. But CPU cores that work at the same time slow each other down (150 ms)"
     )
     on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
-    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
+    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_profile(m)) for m in ("dp", "ddp")]
     (group,) = groups_of(*on_gpus)
     assert not [item for book in breakdowns(group) for item in book.items if item.id == "slowed"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
+from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS
 from common.analysis.page import drawing
 from common.analysis.page.figures import draw_figures, write_figures
@@ -47,7 +47,7 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
     monkeypatch.setattr(
         drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
     )
-    figures = figures_of(write(tmp_path, *anatomy_lab(), make_probed())).values()
+    figures = figures_of(write(tmp_path, *profiled_lab(), make_probed())).values()
     assert len(drawn) == len(figures) == 8
     for figure in figures:
         assert "var(--" in figure.on_page

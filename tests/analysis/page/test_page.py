@@ -9,7 +9,7 @@ import pytest
 
 from analysis.factories import make_record, typical_lab
 from common.analysis.page.drawing import PHASE_COLOURS
-from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.reading.step_profile import PHASES
 from common.formats import FORMS
 from common.records import epoch_seconds, throughput
 from common.sentences import TEMPLATES
