@@ -1,4 +1,4 @@
-"""The scripts that `docs/your_script.md` shows: they train, they save what one GPU's script loads, and they are shown."""
+"""The scripts that `docs/your_script.md` shows: they train, they save what one GPU's loads, and they are shown."""
 
 import difflib
 import re
