@@ -129,4 +129,4 @@ def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.enviro
 def warn_of_variables(words: Sentences, in_ranks: bool) -> None:
     """Say on stderr what is set that spoils the numbers, and, where torch itself ends by it, before it does."""
     for id, setting in slowing_variables(in_ranks):
-        tell(words.say(f"variable.{id}", setting=setting, name=setting.partition("=")[0]))
+        tell(words.translate(f"variable.{id}", setting=setting, name=setting.partition("=")[0]))

@@ -16,7 +16,7 @@ from common.examining.rounds import MIN_WARM_UP, drawn_orders, steps_in_rounds
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
-from common.records import Anatomy, ForwardThread, LayerTimes, ThreadsOfForward
+from common.records import ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
 from common.training.batch import Batch, map_tensors
 from common.training.kept_threads import DeviceThreads
 from common.training.training import Training
@@ -36,13 +36,14 @@ def measure_forward_threads(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    anatomy: Anatomy,
+    profile: ProfileRecord,
     progress: Callable,
 ) -> None:
-    """Enter into `anatomy` the times of steps whose forward pass runs in the main thread, a new one, a kept one.
+    """Enter into `profile` the times of steps whose forward pass runs in the main thread, a new one, a kept one.
 
     Kinds are warmed up and taken in rounds (`steps_in_rounds`). On CPU cores forward passes of few samples are timed:
-    the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few passes more with hooks on every layer.
+    the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few
+    passes more with hooks on every layer.
     """
     kept = DeviceThreads(1)
     threads: dict[str, Callable[[], DeviceThreads]] = {
@@ -64,7 +65,7 @@ def measure_forward_threads(
         for kind in order:
             with _forward_in(training, threads.get(kind)), _watched(training.model, layers, kind):
                 _timed_forward(training, devices, inputs)
-    anatomy.threads_of_forward = ThreadsOfForward(
+    profile.threads_of_forward = ThreadsOfForward(
         timed="step" if whole else "forward", samples=samples, passes=passes, layers=list(layers.values())
     )
 

@@ -17,19 +17,19 @@ from torch.nn.parallel import replicate
 
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import Anatomy, Gradients
+from common.records import Gradients, ProfileRecord
 from common.training.training import Training
 
 STEPS, REPLICAS = 4, 5
 """The first of each only settles what follows."""
 
 
-def measure_for_prediction(training: Training, devices: LocalDevices, anatomy: Anatomy) -> None:
-    """Enter into the anatomy of a model on one device what a prediction for several devices starts from."""
+def measure_for_prediction(training: Training, devices: LocalDevices, profile: ProfileRecord) -> None:
+    """Enter into the profile of a model on one device what a prediction for several devices starts from."""
     with convolutions(training.model) as shapes:
-        anatomy.gradients = _gradients(training, devices)
-    anatomy.different_convolutions = len(shapes)
-    anatomy.replicate_seconds = [_replica_seconds(training.module, devices) for _ in range(REPLICAS)][1:]
+        profile.gradients = _gradients(training, devices)
+    profile.different_convolutions = len(shapes)
+    profile.replicate_seconds = [_replica_seconds(training.module, devices) for _ in range(REPLICAS)][1:]
 
 
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:

@@ -11,7 +11,7 @@ from torch import nn
 from common.examining.rounds import MIN_WARM_UP, steps_in_rounds
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
-from common.records import REPLICATED_KINDS, Anatomy
+from common.records import REPLICATED_KINDS, ProfileRecord
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
 from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
@@ -34,14 +34,14 @@ def measure_threads_and_replicas(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    anatomy: Anatomy,
+    profile: ProfileRecord,
     progress: Callable,
 ) -> None:
     """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
 
     Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
     are warmed up and taken in rounds (`steps_in_rounds`); a kept thread belongs to one device. The seconds are left in
-    `anatomy`.
+    `profile`.
     """
     model = training.model
     threads = DeviceThreads(len(model.device_ids))
@@ -60,7 +60,7 @@ def measure_threads_and_replicas(
         return step
 
     kinds = {name: of_kind(name) for name in replicated_kinds(model)}
-    anatomy.replicated_steps = steps_in_rounds(kinds, rounds, training.config.seed, progress)
+    profile.replicated_steps = steps_in_rounds(kinds, rounds, training.config.seed, progress)
 
 
 @contextmanager

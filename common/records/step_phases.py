@@ -26,7 +26,7 @@ PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
 
 
-class RankAnatomy(RecordModel):
+class RankProfile(RecordModel):
     """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
 
     rank: Count
@@ -65,7 +65,7 @@ class RankAnatomy(RecordModel):
     new_threads_seconds: Times = []
     """Older records, DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each
     of the following kinds comes right after it, in this order; every step begins and ends with idle devices. Newer ones
-    have `Anatomy.replicated_steps`."""
+    have `ProfileRecord.replicated_steps`."""
     kept_threads_seconds: Times = []
     """Older records, DataParallel: the same in threads that are kept from step to step, each for any replica."""
     one_thread_seconds: Times = []
@@ -88,11 +88,11 @@ class Gradients(RecordModel):
     """Median of those backward passes."""
 
 
-class Anatomy(RecordModel):
+class ProfileRecord(RecordModel):
     """Where a step goes. Measured apart: nothing in here is part of the throughput."""
 
     steps: PositiveCount
-    ranks: FailFastList[RankAnatomy] = []
+    ranks: FailFastList[RankProfile] = []
     bytes_moved: dict[PhaseName, Bytes] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None

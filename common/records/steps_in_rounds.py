@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.values import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
+from common.records.values import Count, FailFastList, PositiveCount, RecordModel, Texts, Times
 
 ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
 """Where one device's forward pass runs: in the thread that runs the step, in one that has just started, or in one that
@@ -86,8 +85,3 @@ def pays_for_new_threads(layer: LayerTimes) -> bool:
     elsewhere = [*layer.seconds.get("main_thread", ()), *layer.seconds.get("kept_thread", ())]
     in_new = layer.seconds.get("new_thread", ())
     return bool(in_new and elsewhere) and min(in_new) > MIN_SLOWDOWN * max(elsewhere)
-
-
-def typical_extra_seconds(layer: LayerTimes) -> Seconds:
-    """What a new thread adds to a layer: the median there less the median in the main thread; 0 where it is less."""
-    return max(0.0, median(layer.seconds["new_thread"]) - median(layer.seconds["main_thread"]))

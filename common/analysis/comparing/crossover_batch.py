@@ -112,11 +112,11 @@ class Predicted:
 
 def predicted_crossing(series: BatchSeries) -> Predicted | None:
     """From DP's host time at one batch and one device's busy time at several; None where these were not measured."""
-    one = {batch: row.anatomy for batch, row in series.rows.get("single", {}).items() if row.anatomy}
+    one = {batch: row.profile for batch, row in series.rows.get("single", {}).items() if row.profile}
     busy = {batch: found.busy_step.value for batch, found in one.items() if found.busy_step}
     hosts = [found.host_step for found in one.values() if found.host_step]
-    anatomies = [row.anatomy for row in series.rows.get("dp", {}).values() if row.anatomy]
-    of_dp = [found.host_step for found in anatomies if found.host_step]
+    profiles = [row.profile for row in series.rows.get("dp", {}).values() if row.profile]
+    of_dp = [found.host_step for found in profiles if found.host_step]
     if len(busy) < 2 or not hosts or not of_dp:
         return None
     slope, start = map(float, np.polyfit(list(busy), list(busy.values()), 1))

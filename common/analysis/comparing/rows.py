@@ -18,7 +18,7 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
-from common.analysis.reading.step_anatomy import StepAnatomy
+from common.analysis.reading.step_profile import StepProfile
 from common.analysis.statistics.estimates import Estimate, outliers
 from common.records import METHODS, Method, Record
 
@@ -154,9 +154,9 @@ class Row:
         return self.speed_up.scaled(1 / self.devices) if self.speed_up and self.true_devices else None
 
     @cached_property
-    def anatomy(self) -> StepAnatomy | None:
+    def profile(self) -> StepProfile | None:
         """Of the newest run that has one; None where parity failed, for then it is no step of this model."""
-        return next((run.anatomy for run in reversed(self.runs) if run.anatomy), None) if self.is_valid else None
+        return next((run.profile for run in reversed(self.runs) if run.profile), None) if self.is_valid else None
 
     @property
     def data_wait_share(self) -> float:

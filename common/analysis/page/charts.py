@@ -117,7 +117,7 @@ def hatched(colour: str, is_hatched: bool) -> dict:
 
 def flagged(words: Wording, row: Row, separator: str = "\n", name: str | None = None) -> str:
     """A name that says what the row's devices really were, since a figure may travel without its page."""
-    flags = [words.say(f"flag.{flag}") for flag in row.record.world.flags]
+    flags = [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
     return separator.join([name or words.text(row.name), *flags])
 
 
@@ -127,5 +127,8 @@ def titled(
 ) -> Plot:  # fmt: skip
     """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `kind`: where
     title or caption depend on the device."""
-    title, below = words.say(f"figure_title.{name}{kind}"), words.say(f"caption.{caption or name}{kind}", **values)
+    title, below = (
+        words.translate(f"figure_title.{name}{kind}"),
+        words.translate(f"caption.{caption or name}{kind}", **values),
+    )
     return Plot(name, title, below, figure, alt="; ".join(" ".join(pair) for pair in shown))

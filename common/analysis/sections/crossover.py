@@ -117,7 +117,7 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
     for method in METHODS:
         # a rank that idles may wait for the others
         rows = {} if METHODS[method].synchronises_gradients else series.rows.get(method, {})
-        idle = {batch: row.anatomy.idle_share for batch, row in rows.items() if row.anatomy}
+        idle = {batch: row.profile.idle_share for batch, row in rows.items() if row.profile}
         known = {batch: share for batch, share in idle.items() if share is not None}
         if len(known) < 2:
             continue

@@ -15,35 +15,17 @@ from functools import lru_cache
 import numpy as np
 
 from common.analysis.statistics.estimates import CONFIDENCE, Estimate, student_quantile
-from common.analysis.statistics.medians import MIN_VALUES
+from common.analysis.statistics.medians import MIN_VALUES, Median
 
 DRAWS = 4000
 
 
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """A figure in some unit, and what it would have been with other rounds."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled(Median):
+    """A median over rounds, and what it would have been with other rounds. Its interval is the middle 95 % of that."""
 
-    value: float
-    count: int
-    """Rounds."""
     draws: np.ndarray | None = field(default=None, repr=False)
     """(DRAWS,); None below `MIN_VALUES` rounds, which say too little of what other rounds would give."""
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The middle 95 % of the draws."""
-        return None if self.draws is None else middle(self.draws)
-
-    @property
-    def is_above_zero(self) -> bool:
-        """Whether chance alone does not explain that it is positive."""
-        return self.interval is not None and self.interval[0] > 0
-
-    @property
-    def is_below_zero(self) -> bool:
-        """Whether chance alone does not explain that it is negative."""
-        return self.interval is not None and self.interval[1] < 0
 
     @property
     def coverage(self) -> float:
@@ -56,9 +38,11 @@ def resampled_median(rounds: Sequence[float]) -> Resampled | None:
     if not rounds:
         return None
     values = np.asarray(rounds, dtype=float)
-    if len(values) < MIN_VALUES:
-        return Resampled(float(np.median(values)), len(values))
-    return Resampled(float(np.median(values)), len(values), np.median(values[_drawn_rounds(len(values))], axis=1))
+    value, count = float(np.median(values)), len(values)
+    if count < MIN_VALUES:
+        return Resampled(value, count)
+    draws = np.median(values[_drawn_rounds(count)], axis=1)
+    return Resampled(value, count, middle(draws), draws)
 
 
 @lru_cache
