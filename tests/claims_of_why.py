@@ -215,8 +215,8 @@ def without_convolutions(e: Example) -> Claims:
         WHY,
         f"(tf32, 64 per GPU, one run, `results/examples/h100x2-vit`): {new} ms as torch does it, {kept} in kept "
         f"threads, {one} from one thread, {replicas} with kept replicas. New threads have no measurable cost there "
-        f"({ms_ends(found.replicated.threads_cost)} ms), new replicas cost {ms(found.replicated.replicas_cost)} ms, and "
-        f"the device is busy for {percent(1 - found.idle_share)} % of the step.",
+        f"({ms_ends(found.replicated.threads_cost)} ms), new replicas cost {ms(found.replicated.replicas_cost)} ms, "
+        f"and the device is busy for {percent(1 - found.idle_share)} % of the step.",
     )
 
 
