@@ -106,8 +106,8 @@ class Sentences(string.Formatter):
         is_chinese = [bool(CHINESE.match(letter)) for letter in (first[-1], second[0])]
         if all(is_chinese) or first[-1] in FULL_WIDTH or second[0] in FULL_WIDTH:
             return first + second
-        beside = second[0] if is_chinese[0] else first[-1]
-        return f"{first} {second}" if any(is_chinese) and LATIN.match(beside) else one + other
+        latin_side = second[0] if is_chinese[0] else first[-1]
+        return f"{first} {second}" if any(is_chinese) and LATIN.match(latin_side) else one + other
 
     def number(self, form: str, value: float) -> FormattedNumber:
         """A number in one of `FORMATS`, its unit in this language."""

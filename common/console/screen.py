@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from common.console.beside import ratios_to_earlier
+from common.console.earlier_runs import ratios_to_earlier
 from common.formats import gib
 from common.records import Epoch, Parity, Record, RunConfig, Validation, epoch_seconds, throughput
 from common.sentences import Sentences

@@ -16,13 +16,13 @@ from common.formats import gib
 from common.records import METHODS, Method
 
 
-def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
+def draw_batches(crossover: Crossover, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
-    series = found.series
+    series = crossover.series
     speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
-    crossing = found.predicted.batch if found.predicted else None
+    crossing = crossover.predicted.batch if crossover.predicted else None
     return [
         _over_batches("batches_throughput", "figure.per_device", "samples/s", speeds, series.batches, words),
         _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),

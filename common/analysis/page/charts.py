@@ -35,11 +35,11 @@ def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None 
     return figure, axes
 
 
-def line_chart(below: str, beside: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
+def line_chart(x_label: str, y_label: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
     """Axes for lines, with their two labels."""
     figure, axes = _new_figure(5.5)
-    axes.set_xlabel(below)
-    axes.set_ylabel(beside)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
     return figure, axes
 

@@ -43,8 +43,8 @@ def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Pl
     probed = report.folder.probed
     plots["machine"] = [draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
     plots["all"] = [draw_ladder(report.ladder, words)]
-    for number, found in enumerate(report.crossovers, start=1):
-        plots[f"batches{number}"] = draw_batches(found, words)
+    for number, crossover in enumerate(report.crossovers, start=1):
+        plots[f"batches{number}"] = draw_batches(crossover, words)
     figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
     for name, plot in figures.items():
         plot.draw(name, with_png)

@@ -107,13 +107,13 @@ def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Gr
 
 
 def _doubts(part: GroupResults) -> list:
-    found = []
+    messages = []
     for row in part.group.main_rows[:MAX_ROWS]:
         checks = [check for check in failed_checks(pooled_checks(row)) if check.id not in SAID_BY_BANNERS]
         doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
         if doubts:
-            found.append(message("console.doubts", row=row.name, doubts=doubts))
-    return found
+            messages.append(message("console.doubts", row=row.name, doubts=doubts))
+    return messages
 
 
 class _Lines:

@@ -80,8 +80,8 @@ def _predicted(row: Row) -> Cell:
 def _torch_clock(profile: StepProfile) -> Cell:
     if profile.communication is None:
         return NOTHING
-    beside = (message("note.beside_backward", seconds=profile.overlap.value),) if profile.overlap else ()
-    return Cell(profile.communication.value, "ms", notes=beside)
+    notes = (message("note.beside_backward", seconds=profile.overlap.value),) if profile.overlap else ()
+    return Cell(profile.communication.value, "ms", notes=notes)
 
 
 def _limits(rows: list[Row]) -> Table:
