@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from common.examining.one_device import shape_of_convolution
-from common.examining.rounds import MIN_WARM_UP, drawn_orders, steps_in_rounds
+from common.examining.rounds import MIN_WARM_UP, orders_of_rounds, steps_in_rounds
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
@@ -61,7 +61,7 @@ def measure_forward_threads(
     passes = steps_in_rounds({kind: partial(timed, kind) for kind in KINDS}, rounds, training.config.seed, progress)
 
     layers: dict[str, LayerTimes] = {}
-    for order in drawn_orders(KINDS, LAYER_ROUNDS, training.config.seed):
+    for order in orders_of_rounds(KINDS, LAYER_ROUNDS, training.config.seed):
         for kind in order:
             with _forward_in(training, threads.get(kind)), _watched(training.model, layers, kind):
                 _timed_forward(training, devices, inputs)

@@ -27,7 +27,7 @@ def steps_in_rounds(
             times.append(kinds[name]())
             progress()
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    orders = drawn_orders(kinds, rounds, seed)
+    orders = orders_of_rounds(kinds, rounds, seed)
     for order in orders:
         for name in order:
             seconds[name].append(kinds[name]())
@@ -36,7 +36,7 @@ def steps_in_rounds(
     return StepsInRounds(seed=seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
 
 
-def drawn_orders(kinds: Iterable[Kind], rounds: int, seed: int) -> list[list[Kind]]:
+def orders_of_rounds(kinds: Iterable[Kind], rounds: int, seed: int) -> list[list[Kind]]:
     """The kinds of each round, in random order."""
     random, names = Random(seed), list(kinds)
     return [random.sample(names, len(names)) for _ in range(rounds)]
