@@ -16,6 +16,7 @@ from common.analysis.statistics.resampling import draws_of_estimate, draws_of_in
 
 Interval = tuple[float, float]
 LEAST_WAIT = 0.01
+BEYOND_IDEAL = ("smaller_batch", "slowed")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def residual(row: Row, ideal: Estimate, measured: Estimate, known: Sequence[Item
     ratio = row.speed_up.scaled(1 / row.devices)  # ideal / measured
     shares = draws_of_estimate(ratio, seed=0)
     whole, free = (draws_of_estimate(one, seed) for seed, one in enumerate((measured, ideal), start=1))
-    if shares is not None:
+    if whole is not None and any(item.id in BEYOND_IDEAL for item in known):
+        lost = whole - ideal.value  # such an item is a step less the ideal, whose error cancels
+    elif shares is not None:
         lost = measured.value * (1 - shares)
     elif whole is not None and free is not None:
         lost = whole - free
