@@ -40,7 +40,8 @@ def test_what_dataparallel_loses_its_time_with(example, words):
     ("example", "words"),
     [
         ("h200x4", "which only exchange gradients (what does not overlap the backward pass: 0.835 ms)"),
-        ("h100x2-launch-bound", "(what does not overlap the backward pass: 5.95 ms); residual: 4.17 ms, which no experiment isolates"),
+        ("h100x2-launch-bound",
+         "(what does not overlap the backward pass: 5.95 ms); residual: 4.17 ms, which no experiment isolates"),
         ("h100x2-no-peer",
          "DDP takes 39.6 ms: one process and one model for each device, which only exchange gradients (what does not "
          "overlap the backward pass: 1.65 ms)"),
