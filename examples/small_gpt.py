@@ -1,7 +1,7 @@
 """A small GPT on the letters of a text: the lab's own README. The loss is computed inside forward.
 
-    python 02_baseline_single_gpu.py --model examples/small_gpt.py --batch-size 16
-    python 02_baseline_single_gpu.py --model examples/small_gpt.py --data examples/small_gpt.py:dataset
+python 02_baseline_single_gpu.py --model examples/small_gpt.py --batch-size 16
+python 02_baseline_single_gpu.py --model examples/small_gpt.py --data examples/small_gpt.py:dataset
 """
 
 from pathlib import Path

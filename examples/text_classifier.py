@@ -1,6 +1,6 @@
 """A text classifier of torch's own Transformer layers: which of 8 kinds of text is it?
 
-    python 02_baseline_single_gpu.py --model examples/text_classifier.py --batch-size 16
+python 02_baseline_single_gpu.py --model examples/text_classifier.py --batch-size 16
 """
 
 import torch

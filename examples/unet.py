@@ -1,6 +1,6 @@
 """A U-Net that takes noise out of an image: two inputs, image and noise level, and a dict of two outputs.
 
-    python 02_baseline_single_gpu.py --model examples/unet.py --batch-size 8
+python 02_baseline_single_gpu.py --model examples/unet.py --batch-size 8
 """
 
 import torch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +11,12 @@ from common.records import RunConfig
 from common.training.batch import Batch, Nested, map_tensors, tensors_of
 from common.training.workloads.user_file import UserCodeError, errors_of, place_of
 
-if TYPE_CHECKING:
-    from common.training.models import TrainedModel
-
 SAMPLES = 4
 MAX_DIFFERENCE = 0.1
 """Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
 
 
-def try_first_step(model: TrainedModel, batch: Batch, config: RunConfig, path: Path) -> list[str]:
+def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path) -> list[str]:
     """Forward, loss and backward of a few samples, twice; leaves weights, gradients and buffers as they were.
 
     Returns what is worth a warning. Raises `UserCodeError`, which names a line of `path`, for what cannot be trained.
@@ -52,7 +48,7 @@ def try_first_step(model: TrainedModel, batch: Batch, config: RunConfig, path: P
     return _warnings(changed, path) if parallel else []
 
 
-def _gradient(model: TrainedModel, inputs: Nested, targets: Nested, path: Path) -> dict[str, Tensor]:
+def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> dict[str, Tensor]:
     with errors_of(path, f"called with {described(inputs)}"):
         outputs = model(inputs)
     if not tensors_of(outputs):
@@ -72,7 +68,7 @@ def _gradient(model: TrainedModel, inputs: Nested, targets: Nested, path: Path) 
     return found
 
 
-def _refuse_unused(model: TrainedModel, gradients: dict[str, Tensor], config: RunConfig, path: Path) -> None:
+def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunConfig, path: Path) -> None:
     """Raises `UserCodeError` where DDP would wait for gradients that never come."""
     unused = [name for name, p in model.named_parameters() if p.requires_grad and name not in gradients]
     if not unused or config.ddp is None or config.ddp.find_unused_parameters or config.ddp.exchange != "ddp":
