@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
-from common.records import RankAnatomy
+from common.records import RankProfile
 from common.training.batch import Batch
 from common.training.distributed import ddp_kwargs
 from common.training.optimizer import create_optimizer
@@ -34,7 +34,7 @@ def measure_exchange_cost(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    found: RankAnatomy,
+    found: RankProfile,
     progress: Callable,
 ) -> None:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.

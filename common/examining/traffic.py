@@ -17,7 +17,7 @@ from common.training.models import has_exchange
 def bytes_moved(
     model: nn.Module, batches: Sequence[Batch], device: torch.device, ddp: DdpOptions | None
 ) -> dict[PhaseName, int]:
-    """Bytes that a step moves between devices, by phase (`Anatomy.bytes_moved` in the record).
+    """Bytes that a step moves between devices, by phase (`ProfileRecord.bytes_moved` in the record).
 
     `device` is the first one. What DataParallel gathers is found out by a forward pass.
     """

@@ -11,7 +11,7 @@ from common.records.host import Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.settings import RunConfig
-from common.records.step_phases import Anatomy
+from common.records.step_phases import ProfileRecord
 from common.records.values import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
 
 
@@ -53,7 +53,8 @@ class Record(RecordModel):
     """Images that could not be decoded; the next readable one took the place of each."""
     epochs: FailFastList[Epoch] = []
     ranks: FailFastList[RankTrace] = []
-    anatomy: Anatomy | None = None
+    anatomy: ProfileRecord | None = None
+    """The profile of extra steps; the file calls it by its first name."""
 
     @property
     def epoch_slices(self) -> list[slice]:
@@ -160,10 +161,16 @@ def steady_samples(record: Record) -> int:
     return sum(epoch.samples for epoch in record.epochs) - left_out
 
 
-def throughput(record: Record) -> float | None:
-    """Samples per second in steady state: Σ samples / Σ seconds of the steps that count.
+def seconds_per_sample(record: Record) -> float | None:
+    """In steady state: Σ seconds of the steps that count / Σ samples.
 
     None before the first epoch has ended, and where the record's samples cannot be.
     """
     seconds, samples = sum(steady_step_seconds(record)), steady_samples(record)
-    return samples / seconds if seconds > 0 and samples > 0 else None
+    return seconds / samples if seconds > 0 and samples > 0 else None
+
+
+def throughput(record: Record) -> float | None:
+    """Samples per second in steady state; None where the seconds per sample are."""
+    seconds = seconds_per_sample(record)
+    return 1 / seconds if seconds else None

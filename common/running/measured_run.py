@@ -102,7 +102,7 @@ class MeasuredRun:
 
     def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
-        self.progress.phase(self.words.say("progress.warm_up"), steps)
+        self.progress.phase(self.words.translate("progress.warm_up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.endless_steps(), steps):
             training.step(batches)
@@ -165,7 +165,7 @@ class MeasuredRun:
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         left = training.steps_per_epoch - done
-        self.progress.phase(self.words.say("progress.epoch", epoch=number, epochs=config.epochs), left)
+        self.progress.phase(self.words.translate("progress.epoch", epoch=number, epochs=config.epochs), left)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -199,7 +199,7 @@ class MeasuredRun:
         self.progress.advance()
         problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
-            text = self.words.say("progress.no_checkpoint", problem=printable(problem))
+            text = self.words.translate("progress.no_checkpoint", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
@@ -219,4 +219,4 @@ class MeasuredRun:
             self._warn("progress.unreadable", file=printable(name))
 
     def _warn(self, id: str, **values: object) -> None:
-        self.progress.line(screen.warning(self.words.say(id, **values)))
+        self.progress.line(screen.warning(self.words.translate(id, **values)))

@@ -105,21 +105,21 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
     row = here.of_several("ddp")
-    anatomy = row.anatomy if row else None
-    exposed = anatomy.exposed if anatomy else None
-    if not exposed or not exposed.is_above_zero or anatomy.exposed_share <= EXPOSED_LIMIT:
+    profile = row.profile if row else None
+    exposed = profile.exposed if profile else None
+    if not exposed or not exposed.is_above_zero or profile.exposed_share <= EXPOSED_LIMIT:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
     how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
     interval = median_interval(exposed)
-    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=anatomy.exposed_share,
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=profile.exposed_share,
                   interval=interval)  # fmt: skip
 
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:
     """So little overlaps that fewer, larger messages are quicker."""
     row = here.of_several("ddp")
-    gain = row and row.anatomy and row.anatomy.overlap_gain
+    gain = row and row.profile and row.profile.overlap_gain
     if gain and gain.is_below_zero:
         loss = gain.negated()
         one = row.baseline
@@ -131,9 +131,9 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
     """DP spends its time on copies that DDP does not make; silent where DDP was measured, which says more."""
     row = here.of_several("dp")
-    if not row or not row.anatomy or "ddp" in here.rows:
+    if not row or not row.profile or "ddp" in here.rows:
         return
-    phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
+    phases, step = row.profile.slowest.phases, row.profile.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
         because = message("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
@@ -143,9 +143,9 @@ def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
 def straggler(here: Situation) -> Iterator[Advice]:
     """One rank works longer than the others, which wait for it."""
     row = here.rows.get("ddp")
-    if not row or not row.anatomy or len(row.anatomy.ranks) < 2:
+    if not row or not row.profile or len(row.profile.ranks) < 2:
         return
-    quick, *_, slow = sorted(row.anatomy.ranks, key=lambda rank: rank.work.value)
+    quick, *_, slow = sorted(row.profile.ranks, key=lambda rank: rank.work.value)
     if slow.work.is_apart_from(quick.work) and slow.work.value > (1 + STRAGGLER_LIMIT) * quick.work.value:
         yield _advice("straggler", row=row.name, slow_rank=slow.rank, slow_seconds=slow.work.value,
                       quick_rank=quick.rank, quick_seconds=quick.work.value)  # fmt: skip

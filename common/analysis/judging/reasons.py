@@ -7,7 +7,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds, phase_rate
 from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
-from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
@@ -24,23 +24,23 @@ MIN_SLOWER = 5
 
 
 def reasons(group: Group) -> list[Message]:
-    """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies."""
-    rows = {row.method: row for row in group.representatives if row.anatomy}
+    """What the profile of representative rows' steps says, the largest difference first; nothing without profiles."""
+    rows = {row.method: row for row in group.representatives if row.profile}
     sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
         sentences.append(largest_difference(one, other))
-    sentences += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
-    sentences += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
-    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
+    sentences += [thread_cost(row) for row in rows.values() if row.profile.replicated.threads_cost]
+    sentences += [bound(row) for row in rows.values() if row.profile.idle_share is not None]
+    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.profile.data_path_cost)]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    others = [row for row in rows.values() if row.devices > 1 and not row.anatomy.new_threads_cost]
-    return sentences + [exposed_cost(row) for row in others if row.anatomy.exposed]
+    others = [row for row in rows.values() if row.devices > 1 and not row.profile.replicated.threads_cost]
+    return sentences + [exposed_cost(row) for row in others if row.profile.exposed]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
     """The phase in which two rows differ most, with its number; differences within the steps' scatter do not count."""
-    first, second = one.anatomy.slowest.phases, other.anatomy.slowest.phases
+    first, second = one.profile.slowest.phases, other.profile.slowest.phases
     gaps = {
         name: (first[name].value if name in first else 0.0) - (second[name].value if name in second else 0.0)
         for name in PHASES
@@ -48,18 +48,18 @@ def largest_difference(one: Row, other: Row) -> Message:
     }
     certain = [name for name in gaps if _differ(first.get(name), second.get(name))]
     if not certain:
-        steps = min(row.anatomy.slowest.step.count for row in (one, other))
+        steps = min(row.profile.slowest.step.count for row in (one, other))
         id = "reason.too_few_steps" if steps < MIN_VALUES else "reason.no_difference"
         return message(id, one=one.name, other=other.name, steps=steps)
     name = max(certain, key=lambda phase: abs(gaps[phase]))
     more, less = (one, other) if gaps[name] > 0 else (other, one)
-    spent = less.anatomy.slowest.phases.get(name)
+    spent = less.profile.slowest.phases.get(name)
     return message(
         "reason.phase" if spent else "reason.phase_of_one",
         more=more.name,
         less=less.name,
         phase=name,
-        more_seconds=more.anatomy.slowest.phases[name].value,
+        more_seconds=more.profile.slowest.phases[name].value,
         less_seconds=spent.value if spent else 0.0,
         moved=_moved(more, name),
     )
@@ -73,15 +73,15 @@ def _differ(one: Median | None, other: Median | None) -> bool:
 
 def _moved(row: Row, name: PhaseName) -> Message:
     """What a phase moves between devices, in brackets."""
-    size, rate = row.anatomy.bytes_moved.get(name), phase_rate(row, name)
+    size, rate = row.profile.bytes_moved.get(name), phase_rate(row, name)
     id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
     return message(id, bytes=size, bytes_per_second=rate)
 
 
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
-    cost, copies = row.anatomy.new_threads_cost, row.anatomy.new_replicas_cost
-    step, seconds = row.anatomy.slowest.step.value, copy_seconds(row)
+    cost, copies = row.profile.replicated.threads_cost, row.profile.replicated.replicas_cost
+    step, seconds = row.profile.slowest.step.value, copy_seconds(row)
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
@@ -111,39 +111,39 @@ def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
 
 def bound(row: Row) -> Message:
     """What a step waits for most: its data, other ranks, the host that launches its work, or the device's own work."""
-    anatomy = row.anatomy
-    waiting = anatomy.slowest.phases.get("data wait")
-    host = anatomy.host_step.value if anatomy.host_step else 0.0
-    values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
-    if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
+    profile = row.profile
+    waiting = profile.slowest.phases.get("data wait")
+    host = profile.host_step.value if profile.host_step else 0.0
+    values = {"row": row.name, "idle": profile.idle_share, "host": host}
+    if waiting and waiting.value > MAX_WAIT * profile.slowest.step.value:
         return message("bound.data", **values)
-    if METHODS[row.method].synchronises_gradients and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
+    if METHODS[row.method].synchronises_gradients and row.devices > 1 and profile.exposed_share > MAX_IDLE:
         return message("bound.exchange", **values)
-    if anatomy.idle_share > MAX_IDLE:
+    if profile.idle_share > MAX_IDLE:
         return message("bound.launches", **values)
-    return message("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
+    return message("bound.device" if profile.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
 
 
 def data_path_cost(row: Row) -> Message:
     """What feeding a step costs beside what the devices compute."""
-    cost = row.anatomy.data_path_cost
+    cost = row.profile.data_path_cost
     return message("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
 
 
 def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
-    exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
+    exposed, gain = row.profile.exposed, row.profile.overlap_gain
     synchronises = METHODS[row.method].synchronises_gradients
-    outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
+    outcome = outcome_of_cost(exposed, row.profile.slowest.step.value)
     values = {
         "what": message("exposed.gradients" if synchronises else "exposed.replicas"),
         "row": row.name,
         "exposed": exposed,
-        "share": row.anatomy.exposed_share,
+        "share": row.profile.exposed_share,
         "interval": median_interval(exposed),
         "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
-    # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
+    # The breakdown has what is left of it in training, where the host is ahead of busy GPUs.
     how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)

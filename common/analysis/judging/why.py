@@ -23,7 +23,7 @@ NOTHING = message("nothing")
 
 def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
-    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or not row.is_parallel)}
+    by_method = {row.method: row for row in rows if row.profile and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
@@ -39,7 +39,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
             parts.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
         elif (causes := _causes(dp, of_row.get(dp), slowed)) or dp in of_row:
             parts.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
-    if ddp and (ddp.anatomy.exposed or ddp in of_row):
+    if ddp and (ddp.profile.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
         without = [] if any(cause.id == "exchange" for cause in causes) else [_no_exchange(ddp)]
         parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
@@ -58,8 +58,8 @@ def _slowed(breakdowns: list[Breakdown]) -> Item | None:
 
 def _no_exchange(ddp: Row) -> Message:
     """Where the exchange is no cause that could be named: that it costs nothing measurable, if that much is known."""
-    exposed = ddp.anatomy.exposed
-    outcome = outcome_of_cost(exposed, ddp.anatomy.slowest.step.value) if exposed else "uncertain"
+    exposed = ddp.profile.exposed
+    outcome = outcome_of_cost(exposed, ddp.profile.slowest.step.value) if exposed else "uncertain"
     return message("why.exchange_uncertain" if outcome == "uncertain" else "why.no_exchange")
 
 
@@ -91,7 +91,7 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
         "step": row.step.value,
         "causes": causes or [message("why.no_loss" if is_known else "why.loss_uncertain")],
     }
-    idle = row.anatomy.idle_share or 0.0
+    idle = row.profile.idle_share or 0.0
     if causes and breakdown and breakdown.rest.id == "hidden" and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
     over_link = copy_seconds(row) if METHODS[row.method].has_replicas and causes else None
@@ -111,8 +111,11 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[It
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
         items = [item for item in breakdown.items[:-1] if item.interval and item.seconds >= least and item != said]
     else:
-        of_dp = {"new_threads": row.anatomy.new_threads_cost, "new_replicas": row.anatomy.new_replicas_cost}
-        costs = of_dp if METHODS[row.method].has_replicas else {"exchange": row.anatomy.exposed}
+        of_dp = {
+            "new_threads": row.profile.replicated.threads_cost,
+            "new_replicas": row.profile.replicated.replicas_cost,
+        }
+        costs = of_dp if METHODS[row.method].has_replicas else {"exchange": row.profile.exposed}
         items = [Item(id, cost.value, cost.interval) for id, cost in costs.items() if is_cost(cost)]
     return sorted(items, key=lambda item: (item.id != "exchange", -item.seconds))
 
@@ -139,16 +142,16 @@ def _rest(breakdown: Breakdown) -> Message:
 
 def _grown_phase(dp: Row, other: Row | None) -> Message | None:
     """The phase that grew most, where no experiment says what DataParallel's parts cost."""
-    if other is None or dp.anatomy.new_threads_cost:
+    if other is None or dp.profile.replicated.threads_cost:
         return None
-    more, less = dp.anatomy.slowest.phases, other.anatomy.slowest.phases
+    more, less = dp.profile.slowest.phases, other.profile.slowest.phases
     grown: dict[PhaseName, float] = {
         name: phase.value - (less[name].value if name in less else 0.0)
         for name, phase in more.items()
         if (phase.is_apart_from(less[name]) if name in less else phase.is_above_zero)
     }
     name = max(grown, key=grown.get, default=None)
-    if name is None or grown[name] < WORTH_SAYING * dp.anatomy.slowest.step.value:
+    if name is None or grown[name] < WORTH_SAYING * dp.profile.slowest.step.value:
         return None
     if name not in less:
         return message("why.cause.new_phase", phase=name, cost=more[name].value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from common.analysis.reading.raw_times import RawTimes, reduce_times
-from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
+from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import (
     DeviceUse,
@@ -19,8 +19,8 @@ from common.records import (
     Record,
     epoch_seconds,
     machine_of,
+    seconds_per_sample,
     steady_step_seconds,
-    throughput,
 )
 
 CORE_WAIT_LIMIT = 0.15
@@ -50,8 +50,8 @@ class Run:
     epoch_seconds: tuple[float, ...] = ()
     times: RawTimes | None = None
     """None where there is no speed."""
-    anatomy: StepAnatomy | None = None
-    anatomy_note: str = ""
+    profile: StepProfile | None = None
+    profile_note: str = ""
     """Why something of it is missing."""
     devices_before: int = 0
     """Devices that the lab itself kept busy in the minute before this run: part of the load that it met."""
@@ -110,18 +110,18 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    rate = throughput(record) if record.ranks else None
+    seconds = seconds_per_sample(record) if record.ranks else None
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
-    if not rate or not math.isfinite(rate):
+    if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=1 / rate),
+        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=seconds),
         epoch_seconds=tuple(epoch_seconds(record)),
         times=reduce_times(record),
-        anatomy=reduce_anatomy(record),
-        anatomy_note=record.anatomy.note if record.anatomy else "",
+        profile=reduce_profile(record),
+        profile_note=record.anatomy.note if record.anatomy else "",
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank, wobbling
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab, write
+from analysis.profile_factories import PHASES, make_probed, make_probes, make_profile, make_rank, profiled_lab, wobbling
 from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -29,13 +29,13 @@ def reasons_of(*records):
 
 
 def test_the_largest_difference_is_said_with_its_number():
-    first, *_ = reasons_of(*anatomy_lab())
+    first, *_ = reasons_of(*profiled_lab())
     assert first.startswith("DP × 2 spends 60.0 ms a step copying the model to its replicas (60.0 MB, 1.00 GB/s)")
     assert first.endswith("(DDP × 2: nothing).")
 
 
 def test_no_rate_where_nothing_moves_between_devices():
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rows = {label(row): row for row in groups_of(*lab)[0].rows}
     assert phase_rate(rows["DP × 2"], "replicate") == pytest.approx(60e6 / 0.060)
     assert phase_rate(rows["DDP × 2"], "exchange") is None
@@ -46,28 +46,28 @@ def test_no_rate_where_nothing_moves_between_devices():
 
 
 def test_the_difference_may_be_ddps():
-    lab = anatomy_lab()
-    lab[2].anatomy = make_anatomy("ddp", make_rank("ddp", backward=400))
+    lab = profiled_lab()
+    lab[2].anatomy = make_profile("ddp", make_rank("ddp", backward=400))
     assert reasons_of(*lab)[0] == "DDP × 2 spends 400 ms a step in the backward pass (DP × 2: 220 ms)."
 
 
 def test_what_the_scatter_explains_is_no_difference():
-    lab = anatomy_lab()
+    lab = profiled_lab()
     noisy = make_rank("ddp")
     noisy.phases = {name: [0.01, 0.02, 0.03, 5.0, 6.0, 7.0] for name in PHASES["dp"]}
-    lab[2].anatomy, lab[1].anatomy = make_anatomy("ddp", noisy), make_anatomy("dp", noisy)
+    lab[2].anatomy, lab[1].anatomy = make_profile("ddp", noisy), make_profile("dp", noisy)
     assert reasons_of(*lab)[0].startswith("No phase of DP × 2 and DDP × 2 differs by more than its scatter")
 
 
 def test_too_few_steps_are_said_to_be_too_few():
-    few = [make_record(method, 2, anatomy=make_anatomy(method, steps=5)) for method in ("dp", "ddp")]
+    few = [make_record(method, 2, anatomy=make_profile(method, steps=5)) for method in ("dp", "ddp")]
     told = reasons_of(*few)
     assert told[0].startswith("5 steps timed phase by phase are too few")
     assert any("no interval: 5 of the 6 steps" in text for text in told)
 
 
 def test_exposed_communication_in_words():
-    *_, dp, ddp = reasons_of(*anatomy_lab())
+    *_, dp, ddp = reasons_of(*profiled_lab())
     assert dp.startswith("Moving model, batch and gradients between devices adds 105 ms (23 %) to a step of DP × 2")
     assert ddp.startswith(
         "The exchange of gradients adds 30.0 ms (8 %) to a step of DDP × 2 (95 % interval 29.7–30.3 ms,"
@@ -76,7 +76,7 @@ def test_exposed_communication_in_words():
 
 
 def test_a_narrow_interval_around_zero_is_no_measurable_cost():
-    told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", make_rank("ddp", on=350))))[-1]
+    told = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", make_rank("ddp", on=350))))[-1]
     assert "The exchange of gradients has no measurable cost in a step of" in told
 
 
@@ -84,14 +84,14 @@ def test_a_wide_interval_around_zero_is_too_uncertain_to_tell():
     rank = make_rank("ddp")
     rank.exchange_on_seconds[:4] = [0.1] * 4
     rank.one_bucket_seconds = list(reversed(rank.exchange_on_seconds))
-    told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank)))[-1]
+    told = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank)))[-1]
     assert "what it adds to a step of DDP × 2 is too uncertain to tell" in told
     assert "whether overlap with the backward pass saves time cannot be determined" in told
 
 
 def test_without_anatomy_there_are_no_reasons():
     assert reasons_of(*typical_lab()) == []
-    assert reasons_of(make_record(anatomy=make_anatomy("single"))) == []
+    assert reasons_of(make_record(anatomy=make_profile("single"))) == []
 
 
 def test_the_wrappers_price_is_one_device_against_one_device():
@@ -117,7 +117,7 @@ def test_commands_for_the_wrappers_price_land_in_the_same_group():
 
 def test_the_representative_rows_are_not_the_wrappers_on_one_device():
     alone = make_record("ddp", 1, 0.1)
-    (group,) = groups_of(*anatomy_lab()[:2], alone)
+    (group,) = groups_of(*profiled_lab()[:2], alone)
     assert said(reasons(group))[0].startswith("DP × 2 spends")
 
 
@@ -131,7 +131,7 @@ def page_of(tmp_path, compare, *records):
 
 
 def test_page_and_console_say_why_and_recommend(tmp_path, compare):
-    page, console = page_of(tmp_path, compare, *in_rounds(*anatomy_lab()), make_record("ddp", 1), make_probed())
+    page, console = page_of(tmp_path, compare, *in_rounds(*profiled_lab()), make_record("ddp", 1), make_probed())
     for text in ("DP × 2 spends 60.0 ms a step copying the model", "overlap with the backward pass saves 30.0 ms"):
         assert text in page
     for text in (
@@ -172,7 +172,7 @@ def test_a_folder_without_completed_runs_shows_the_probes(tmp_path, compare):
 
 
 def test_figures_stop_and_the_page_says_so(tmp_path, compare):
-    models = [make_record(config={"model": f"model{number}"}, anatomy=make_anatomy("single")) for number in range(5)]
+    models = [make_record(config={"model": f"model{number}"}, anatomy=make_profile("single")) for number in range(5)]
     page, _ = page_of(tmp_path, compare, *models)
     assert page.count("Figures, reasons and recommendations stop after 4 groups") == 1
     assert page.count("Why: where a step goes") == 4
@@ -180,7 +180,7 @@ def test_figures_stop_and_the_page_says_so(tmp_path, compare):
 
 def test_notes_and_probes_are_escaped(tmp_path, compare):
     nasty = "<script>alert(1)</script>"
-    lab = anatomy_lab(config={"model": nasty}, world={"device_model": nasty})
+    lab = profiled_lab(config={"model": nasty}, world={"device_model": nasty})
     lab[2].anatomy.note = nasty
     probes = make_probes(nasty, not_applicable={"copies": nasty}, failed={"memory": nasty})
     page, _ = page_of(tmp_path, compare, *lab, make_probed(probes=probes))
@@ -217,11 +217,11 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def lab_with_kinds(new=120.0, kept_threads=60.0, one_thread=70.0, kept_replicas=105.0):
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rank = make_rank("dp")
     rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(new, 9), wobbling(kept_threads, 9)
     rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(one_thread, 9), wobbling(kept_replicas, 9)
-    lab[1].anatomy = make_anatomy("dp", rank)
+    lab[1].anatomy = make_profile("dp", rank)
     return lab
 
 
@@ -260,9 +260,9 @@ def test_two_h100s_lose_their_time_to_new_threads_and_not_to_the_bytes():
 )
 def test_what_a_step_waits_for(busy, phases, said_of_it):
     """A step of 322 ms and more, of which the device is busy for so many seconds."""
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rank = make_rank("single", **phases)
     rank.busy_seconds, rank.host_seconds = {"step": [busy] * 4}, {"step": [0.2] * 9}
-    lab[0].anatomy = make_anatomy("single", rank)
+    lab[0].anatomy = make_profile("single", rank)
     (line,) = [text for text in reasons_of(*lab) if "bound by" in text]
     assert said_of_it in line

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_probed, make_probes
 from analysis.factories import make_record, write
+from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -24,10 +24,10 @@ STATIC = {"parameters": 10 * MB, "parameter_bytes": 40 * MB, "buffer_bytes": 0, 
 IDLE = Together(workers=2, alone_seconds=1.0, together_seconds=1.0)
 
 
-def single(kind="cuda", **anatomy):
+def single(kind="cuda", **profile):
     """One device: a step of 322 ms, of which the backward pass takes 200; its gradients are 30 MB, then 10 MB."""
     gradients = Gradients(bytes=[30 * MB, 10 * MB], ready_seconds=[0.05, 0.1], backward_seconds=0.1)
-    found = make_anatomy("single", gradients=gradients, **anatomy)
+    found = make_profile("single", gradients=gradients, **profile)
     return make_record("single", 1, 0.322, noise=0, kind=kind, anatomy=found, static_memory=STATIC)
 
 
