@@ -38,7 +38,7 @@ class Breakdown:
     measured: Estimate
     """Seconds of a step in the measured epochs."""
     items: tuple[Item, ...]
-    """They add up to measured − ideal; the last one is what no experiment explains, or what DP hides of its costs."""
+    """They add up to measured − ideal; the last one is what no experiment explains, or what is hidden of the costs."""
 
     @property
     def lost(self) -> float:
@@ -109,8 +109,8 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     # The waits have the errors of both means: beside them the rest is a difference of typical steps.
     of_means = [] if beside else [ideal.interval, measured.interval]
     ends = ends_of(rest, *of_means, *(item.interval for item in known))
-    # Costs are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
-    id = "hidden" if METHODS[row.method].has_replicas and row.on_gpu and ends and ends[1] < 0 else "rest"
+    # Costs are of steps that begin with idle devices. In training the host may work ahead of busy ones.
+    id = "hidden" if row.anatomy.begins_idle and row.on_gpu and ends and ends[1] < 0 else "rest"
     return Breakdown(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.utilisation import copy_seconds, phase_rate
+from common.analysis.comparing.utilisation import exchange_seconds, phase_rate
+from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
 from common.analysis.reading.step_anatomy import PHASES
@@ -15,6 +16,9 @@ from common.records import METHODS, LaunchTimes, PhaseName
 
 MAX_WAIT, MAX_IDLE = 0.05, 0.10
 """Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
+EXPOSED_LIMIT, COMPARABLE = 0.10, 0.5
+"""Shares: of a step, that the exchange must add before it may be what binds it; and of what it adds, that its messages
+must need by themselves, for less explains too little. docs/choosing.md gives the reasons."""
 
 LEAST_SHOWN = 0.005
 """Shares below this are written as 0 %."""
@@ -24,18 +28,26 @@ MIN_SLOWER = 5
 
 
 def reasons(group: Group) -> list[Message]:
-    """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies."""
+    """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies.
+
+    What the breakdown of a row contains is not said again.
+    """
     rows = {row.method: row for row in group.representatives if row.anatomy}
     sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
         sentences.append(largest_difference(one, other))
-    sentences += [thread_cost(row) for row in rows.values() if row.anatomy.new_threads_cost]
+    broken_down = {breakdown.row for breakdown in breakdowns(group)}
+    alone = [row for row in rows.values() if row not in broken_down]
+    sentences += [thread_cost(row) for row in alone if row.anatomy.new_threads_cost]
     sentences += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
     sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
+    several = [row for row in rows.values() if row.devices > 1]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    others = [row for row in rows.values() if row.devices > 1 and not row.anatomy.new_threads_cost]
-    return sentences + [exposed_cost(row) for row in others if row.anatomy.exposed]
+    others = [row for row in several if row in alone and not row.anatomy.new_threads_cost]
+    sentences += [exposed_cost(row) for row in others if row.anatomy.exposed]
+    sentences += [wrapper_work(row) for row in others if row.anatomy.wrapper_cost]
+    return sentences + [overlap(row) for row in several if row.anatomy.overlap_gain]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
@@ -79,9 +91,9 @@ def _moved(row: Row, name: PhaseName) -> Message:
 
 
 def thread_cost(row: Row) -> Message:
-    """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
+    """What DataParallel's threads and replicas cost a step, by experiment."""
     cost, copies = row.anatomy.new_threads_cost, row.anatomy.new_replicas_cost
-    step, seconds = row.anatomy.slowest.step.value, copy_seconds(row)
+    step = row.anatomy.slowest.step.value
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
@@ -93,7 +105,6 @@ def thread_cost(row: Row) -> Message:
         interval=median_interval(cost),
         because=lacks,
         replicas=message(f"replicas.{outcome_of_cost(copies, step)}", cost=copies, interval=median_interval(copies)),
-        bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
 
 
@@ -110,18 +121,58 @@ def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
 
 
 def bound(row: Row) -> Message:
-    """What a step waits for most: its data, other ranks, the host that launches its work, or the device's own work."""
+    """What a step waits for: its data, the exchange, the host that launches its work, or the device's own work.
+
+    A device that has nothing to do is bound by launches only where the host needs about as long as a step takes.
+    """
     anatomy = row.anatomy
-    waiting = anatomy.slowest.phases.get("data wait")
-    host = anatomy.host_step.value if anatomy.host_step else 0.0
-    values = {"row": row.name, "idle": anatomy.idle_share, "host": host}
-    if waiting and waiting.value > MAX_WAIT * anatomy.slowest.step.value:
+    waiting, step = anatomy.slowest.phases.get("data wait"), anatomy.slowest.step.value
+    host = max((rank.host["step"].value for rank in anatomy.ranks if "step" in rank.host), default=0.0)
+    values = {"row": row.name, "idle": anatomy.idle_share, "busy": 1 - anatomy.idle_share, "host": host,
+              "link": not_the_link(row)}  # fmt: skip
+    if waiting and waiting.value > MAX_WAIT * step:
         return message("bound.data", **values)
-    if METHODS[row.method].synchronises_gradients and row.devices > 1 and anatomy.exposed_share > MAX_IDLE:
-        return message("bound.exchange", **values)
+    if is_bound_by_exchange(row):
+        return message("bound.exchange", exposed=anatomy.exposed, **values)
     if anatomy.idle_share > MAX_IDLE:
-        return message("bound.launches", **values)
+        return message("bound.launches" if host > (1 - MAX_IDLE) * step else "bound.unknown", **values)
+    if anatomy.idle_share < 0:
+        return message("bound.device_longer", **values)
     return message("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
+
+
+def is_bound_by_exchange(row: Row) -> bool:
+    """Whether the exchange of gradients, and not what DDP does beside it, takes much of a step.
+
+    Two measurements must agree: steps with an all-reduce against steps without one, and what the very messages need
+    when nothing else is done. Ranks that wait for a late one lose time in the former alone.
+    """
+    anatomy = row.anatomy
+    if not (anatomy and anatomy.wrapper_cost and is_cost(anatomy.exposed)):
+        return False
+    needed = exchange_alone(row)
+    return anatomy.exposed_share > EXPOSED_LIMIT and (needed or 0.0) > COMPARABLE * anatomy.exposed.value
+
+
+def exchange_alone(row: Row) -> float | None:
+    """Seconds for the gradients' messages by step 01's all-reduce; where it has none for these ranks, what the last
+    rank of a step waits for them."""
+    if (known := _in_buckets(row)) is not None:
+        return known
+    return row.anatomy.last_wait.value if row.anatomy.last_wait else None
+
+
+def _in_buckets(row: Row) -> float | None:
+    known = exchange_seconds(row, row.anatomy.bucket_bytes) if row.anatomy.bucket_bytes else None
+    return known if isinstance(known, float) else None
+
+
+def not_the_link(row: Row) -> Message:
+    """Under DDP: what the exchange needs by itself, where step 01 has measured that."""
+    if not METHODS[row.method].synchronises_gradients or row.devices < 2:
+        return message("nothing")
+    known = _in_buckets(row)
+    return message("bound.not_the_link", seconds=known) if known else message("nothing")
 
 
 def data_path_cost(row: Row) -> Message:
@@ -131,30 +182,36 @@ def data_path_cost(row: Row) -> Message:
 
 
 def exposed_cost(row: Row) -> Message:
-    """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
-    exposed, gain = row.anatomy.exposed, row.anatomy.overlap_gain
+    """What moving data between devices adds to a row's step."""
+    exposed = row.anatomy.exposed
     synchronises = METHODS[row.method].synchronises_gradients
+    what = "replicas" if not synchronises else "gradients" if row.anatomy.wrapper_cost else "gradients_and_wrapper"
     outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
     values = {
-        "what": message("exposed.gradients" if synchronises else "exposed.replicas"),
+        "what": message(f"exposed.{what}"),
         "row": row.name,
         "exposed": exposed,
         "share": row.anatomy.exposed_share,
         "interval": median_interval(exposed),
-        "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
-    # The ledger has what is left of it in training, where the host is ahead of busy GPUs.
-    how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
+    how = "adds_from_idle" if synchronises and row.on_gpu and row.anatomy.begins_idle else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)
 
 
-def _overlap(gain: Median) -> Message:
-    if gain.is_below_zero:
-        loss = gain.negated()
-        return message("overlap.costs", seconds=loss.value, interval=median_interval(loss))
-    id = "overlap.saves" if gain.is_above_zero else "overlap.undetermined"
-    return message(id, seconds=gain.value, interval=median_interval(gain))
+def wrapper_work(row: Row) -> Message:
+    """What DDP does beside the exchange: its work on the host, and gradients copied into buckets."""
+    cost = row.anatomy.wrapper_cost
+    outcome = outcome_of_cost(cost, row.anatomy.slowest.step.value)
+    return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
+
+
+def overlap(row: Row) -> Message:
+    """What it is worth that the exchange runs beside the backward pass."""
+    gain = row.anatomy.overlap_gain
+    id = "saves" if gain.is_above_zero else "costs" if gain.is_below_zero else "undetermined"
+    shown = gain.negated() if gain.is_below_zero else gain
+    return message(f"overlap.{id}", row=row.name, seconds=shown.value, interval=median_interval(shown))
 
 
 def wrapper_costs(group: Group) -> list[Message]:

@@ -35,6 +35,8 @@ ITEM_COLOURS = {
     "copies": PHASE_COLOURS["gather"],
     "launches": PHASE_COLOURS["loss"],
     "exchange": PHASE_COLOURS["exchange"],
+    "exchange_and_wrapper": PHASE_COLOURS["exchange"],
+    "wrapper": PHASE_COLOURS["copy"],
     "waits": PHASE_COLOURS["data wait"],
     "rest": CARD,
 }

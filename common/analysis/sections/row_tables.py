@@ -50,12 +50,14 @@ def _kinds_of_step(rows: list[Row]) -> Table:
 
 
 def _communication(rows: list[Row]) -> Table:
-    shown = columns("row:method", "exposed:exposed-communication", "overlap_saves:overlap", "without_overlap:overlap",
-                    "predicted:all-reduce", "torch_clock")  # fmt: skip
+    shown = columns("row:method", "exposed:exposed-communication", "wrapper_work:exposed-communication",
+                    "overlap_saves:overlap", "without_overlap:overlap", "predicted:all-reduce",
+                    "torch_clock")  # fmt: skip
     lines = []
     for row in rows:
         anatomy = row.anatomy
-        medians = [median_cell(part) for part in (anatomy.exposed, anatomy.overlap_gain, anatomy.whole_exchange)]
+        costs = (anatomy.exposed, anatomy.wrapper_cost, anatomy.overlap_gain, anatomy.whole_exchange)
+        medians = [median_cell(cost) for cost in costs]
         lines.append(_line(row, *medians, _predicted(row), _torch_clock(anatomy)))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 

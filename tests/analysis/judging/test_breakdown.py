@@ -48,8 +48,7 @@ def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
     assert dp.endswith(
         "It is the host and not the bytes, which would need 0.608 ms over the link that step 01 measured."
     )
-    assert "exchange not hidden 0.749 ms" in ddp  # 1.33 from idle devices on: more than the whole step is longer
-    assert "host" not in ddp
+    assert "exchange, with DDP's own work 1.33 ms" in ddp  # an older record does not tell the two apart
 
 
 def test_on_cores_no_host_is_blamed():
