@@ -48,7 +48,7 @@ def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
     assert dp.endswith(
         "It is the host and not the bytes, which would need 0.608 ms over the link that step 01 measured."
     )
-    assert "exchange, with DDP's own work 1.33 ms" in ddp  # an older record does not tell the two apart
+    assert "exchange and wrapper 1.33 ms" in ddp  # an older record does not tell the two apart
 
 
 def test_on_cores_no_host_is_blamed():

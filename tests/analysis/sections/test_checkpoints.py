@@ -187,7 +187,7 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
         "predicted": True, "ddp_error": True, "dp_error": False
     }  # fmt: skip
     assert re.match(
-        r"DDP × 2, a typical step \(median\): predicted \d+ ms, measured 6\d\d ms, error [−+]", said(found.figures)[0]
+        r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(found.figures)[0]
     )
     (off,) = re.findall(r"off by (−\d+) %", answers(found))
     assert -40 <= int(off.replace("−", "-")) <= -36
