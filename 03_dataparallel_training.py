@@ -24,20 +24,21 @@ def train(options: TrainingOptions) -> None:
     from common.training.data import create_dataset, create_loader
     from common.training.data_parallel import own_data_parallel
     from common.training.loader import EpochSampler
-    from common.training.models import create_model
+    from common.training.models import create_model, create_workload
     from common.training.optimizer import create_optimizer
     from common.training.training import Training
 
     devices = listed_devices(options.device, options.gpus)
     with recording(options, devices) as run:
         config = run.config
-        model = create_model(config, devices)
+        workload = create_workload(config)  # the model, its samples, its loss
+        model = create_model(workload, config, devices)
         if devices.kind == "cuda" and options.threads == "new":
             model = nn.DataParallel(model, device_ids=devices.indices)
         else:  # what torch's class cannot: train on CPU cores, and keep its threads (--threads kept)
             model = own_data_parallel(model, devices, options.threads)
 
-        dataset = create_dataset(config)
+        dataset = create_dataset(workload, config)
         sampler = EpochSampler(dataset, seed=config.seed)
         loader = create_loader(dataset, sampler, config, devices)
         optimizer = create_optimizer(model, config)  # SGD with momentum
@@ -65,12 +66,11 @@ def train_step(training, micro_batches, phase=lambda name: None):
         is_last = batch is micro_batches[-1]
         with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
-            images = batch.images.to(device, non_blocking=True)
-            labels = batch.labels.to(device, non_blocking=True)
+            inputs, targets = batch.to(device)
             phase("forward")
-            outputs = model(images)
+            outputs = model(inputs)
             phase("loss")
-            loss = training.loss(outputs, labels)
+            loss = training.loss(outputs, targets)
             phase("backward")
             scaler.scale(loss / len(micro_batches)).backward()  # the scaler matters in fp16 alone
         losses.append(loss.detach())

@@ -28,7 +28,7 @@ def train(options: TrainingOptions) -> None:
     from common.running.life import recording
     from common.training.data import create_dataset, create_loader
     from common.training.distributed import ddp_kwargs, register_comm_hook, rendezvous
-    from common.training.models import create_model
+    from common.training.models import create_model, create_workload
     from common.training.optimizer import create_optimizer
     from common.training.training import Training
 
@@ -40,11 +40,12 @@ def train(options: TrainingOptions) -> None:
     dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
     with recording(options, devices) as run:
         config = run.config
-        model = create_model(config, devices)
+        workload = create_workload(config)  # the model, its samples, its loss
+        model = create_model(workload, config, devices)
         model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, devices))
         register_comm_hook(model, config.ddp.comm_hook)  # compresses gradients, if asked to
 
-        dataset = create_dataset(config)
+        dataset = create_dataset(workload, config)
         sampler = DistributedSampler(
             dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
         )
@@ -75,12 +76,11 @@ def train_step(training, micro_batches, phase=lambda name: None):
         is_last = batch is micro_batches[-1]
         with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
-            images = batch.images.to(device, non_blocking=True)
-            labels = batch.labels.to(device, non_blocking=True)
+            inputs, targets = batch.to(device)
             phase("forward")
-            outputs = model(images)
+            outputs = model(inputs)
             phase("loss")
-            loss = training.loss(outputs, labels)
+            loss = training.loss(outputs, targets)
             phase("backward")
             scaler.scale(loss / len(micro_batches)).backward()  # the scaler matters in fp16 alone
         losses.append(loss.detach())

@@ -57,7 +57,7 @@ from common.training.data import create_dataset, create_loader
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import ddp_kwargs, process_group
 from common.training.epoch import TimedEpoch
-from common.training.models import create_model
+from common.training.models import create_model, create_workload
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
 
@@ -192,7 +192,8 @@ def prepare(setting: str, devices: LocalDevices) -> Training:
     if method == "dp":
         options = options.model_copy(update={"batch_size": options.batch_size * len(devices.indices)})
     config = resolve(options, devices.world, default_precision(devices.kind), default_workers(devices.kind))
-    model: nn.Module = create_model(config, devices)
+    workload = create_workload(config)
+    model: nn.Module = create_model(workload, config, devices)
     if config.ddp:
         if devices.kind == "cuda":
             torch.cuda.set_device(devices.device)
@@ -202,7 +203,7 @@ def prepare(setting: str, devices: LocalDevices) -> Training:
         model = parallel(model, device_ids=devices.indices)
     if config.compile:
         model.compile(mode=config.compile_mode)
-    dataset = create_dataset(config)
+    dataset = create_dataset(workload, config)
     processes = devices.world.processes
     sampler = DistributedSampler(dataset, num_replicas=processes, rank=devices.rank, seed=config.seed, drop_last=True)
     loader = create_loader(dataset, sampler, config, devices)
@@ -214,7 +215,7 @@ class Resident:
 
     def __init__(self, training: Training) -> None:
         first = next(iter(training.loader))
-        self.batch = Batch(first.images.to(training.device), first.labels.to(training.device), first.indices)
+        self.batch = Batch(*first.to(training.device), first.indices)
         self.count = len(training.loader)
 
     def __len__(self) -> int:
@@ -226,9 +227,9 @@ class Resident:
 
 def bare_epoch(training: Training) -> None:
     """The least loop that trains the same model on the same batch: nothing timed, nothing summed up."""
-    images, labels, *_ = training.loader.batch
+    inputs, targets, *_ = training.loader.batch
     for _ in range(len(training.loader)):
-        loss = training.classifier.loss(training.model(images), labels)
+        loss = training.module.loss(training.model(inputs), targets)
         loss.backward()
         training.optimizer.step()
         training.optimizer.zero_grad(set_to_none=True)

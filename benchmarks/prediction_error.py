@@ -140,10 +140,10 @@ def of_model(config) -> tuple[list[int], int, int]:
     from common.examining.instruments import readiness
     from common.examining.one_device import convolutions
     from common.machine.devices import one_device
-    from common.training.models import create_model
+    from common.training.models import create_model, create_workload
 
     small = config.model_copy(update={"precision": "ieee-fp32", "image_size": min(config.image_size, 224)})
-    model = create_model(small, one_device("cpu"))
+    model = create_model(create_workload(small), small, one_device("cpu"))
     images = torch.zeros(2, 3, small.image_size, small.image_size, dtype=torch.uint8)
     with readiness(model) as order, convolutions(model) as shapes:
         model.loss(model(images), torch.zeros(2, dtype=torch.int64)).backward()

@@ -19,14 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from common.records import (  # noqa: E402  (the repository is no package)
-    Anatomy,
     DdpOptions,
     DeviceMemory,
     DeviceUse,
     Environment,
     Epoch,
     Parity,
-    RankAnatomy,
+    ProfileRecord,
+    RankProfile,
     RankTrace,
     Record,
     RunConfig,
@@ -72,16 +72,16 @@ def make_record(number: int, steps: int) -> Record:
                                    gradient_bytes=4 * 10**7, optimizer_state_bytes=4 * 10**7),
         parity=Parity(outcome="not applicable" if method == "single" else "passed", max_relative_error=1e-7),
         epochs=[Epoch(epoch=1, steps=steps, samples=steps * batch, mean_loss=2.0, expected_checksum="0" * 16)],
-        ranks=traces, anatomy=make_anatomy(ranks, rng), flops_per_sample=10**9,
+        ranks=traces, anatomy=make_profile(ranks, rng), flops_per_sample=10**9,
     )  # fmt: skip
 
 
-def make_anatomy(ranks: int, rng: random.Random) -> Anatomy:
+def make_profile(ranks: int, rng: random.Random) -> ProfileRecord:
     def seconds() -> list[float]:
         return [0.1 * rng.uniform(0.95, 1.05) for _ in range(ANATOMY_STEPS)]
 
-    return Anatomy(steps=ANATOMY_STEPS, bytes_moved={"exchange": 4 * 10**7}, ranks=[
-        RankAnatomy(rank=rank, step_seconds=seconds(), phases={name: seconds() for name in PHASES},
+    return ProfileRecord(steps=ANATOMY_STEPS, bytes_moved={"exchange": 4 * 10**7}, ranks=[
+        RankProfile(rank=rank, step_seconds=seconds(), phases={name: seconds() for name in PHASES},
                     exchange_on_seconds=seconds(), exchange_off_seconds=seconds(), one_bucket_seconds=seconds())
         for rank in range(ranks)
     ])  # fmt: skip

@@ -23,9 +23,10 @@ from torch.utils.data import DistributedSampler
 
 from common.machine.devices import rank_device
 from common.running.life import recording
+from common.training.batch import Nested, tensors_of
 from common.training.data import create_dataset, create_loader
 from common.training.distributed import rendezvous
-from common.training.models import create_model
+from common.training.models import create_model, create_workload
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
 
@@ -44,13 +45,16 @@ class HandBuiltDDP(nn.Module):
         for tensor in (*module.parameters(), *module.buffers()):
             dist.broadcast(tensor.detach(), src=0)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images -> logits, as the module gives them; the backward pass will exchange gradients."""
-        logits = self.module(images)
-        if self.exchanging and logits.requires_grad:
+    def forward(self, inputs: Nested) -> Nested:
+        """Inputs -> outputs, as the module gives them; the backward pass will exchange gradients."""
+        outputs = self.module(inputs)
+        trained = [output for output in tensors_of(outputs) if output.requires_grad]
+        if self.exchanging and trained:
             # This hook is called as a backward pass begins, and what is queued there when the pass ends.
-            logits.register_hook(lambda _: Variable._execution_engine.queue_callback(self.after_backward))
-        return logits
+            torch.autograd.graph.register_multi_grad_hook(
+                trained, lambda _: Variable._execution_engine.queue_callback(self.after_backward), mode="any"
+            )
+        return outputs
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -174,10 +178,11 @@ def train(options) -> None:
     dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
     with recording(options, devices) as run:
         config = run.config
-        model = create_model(config, devices)
+        workload = create_workload(config)  # the model, its samples, its loss
+        model = create_model(workload, config, devices)
         model = hand_built(options.ddp.exchange)(model)
 
-        dataset = create_dataset(config)
+        dataset = create_dataset(workload, config)
         sampler = DistributedSampler(
             dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
         )

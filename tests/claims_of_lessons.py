@@ -40,10 +40,10 @@ def one_gpu(e: Example) -> Claims:
 
 
 @of("h100x2-ledger")
-def ledger_elsewhere(e: Example) -> Claims:
-    found, moved = e.dp.anatomy, e.dp.anatomy.bytes_moved
-    threads, replicas = ms(found.new_threads_cost), ms(found.new_replicas_cost)
-    whole_step, ideal = ms(e.dp.step), e.ledger("dp").ideal.value
+def breakdown_elsewhere(e: Example) -> Claims:
+    found, moved = e.dp.profile, e.dp.profile.bytes_moved
+    threads, replicas = ms(found.replicated.threads_cost), ms(found.replicated.replicas_cost)
+    whole_step, ideal = ms(e.dp.step), e.breakdown("dp").ideal.value
     yield says(
         CHECKPOINTS,
         f"On two H100s a launch took {us(e.launches.alone_seconds)} µs from one thread, "
@@ -65,7 +65,7 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, for what DP pays for is the host's work: threads "
         f"started anew {threads} ms, replicas made anew {replicas} ms.",
     )
-    forecast = next(one for one in e.judgement.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
+    forecast = next(one for one in e.report.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
     yield says(
         CHECKPOINTS,
         (f"DDP's step was predicted with an error of {number(100 * forecast.error)[:4]} % (`h100x2-ledger`)."),
@@ -75,7 +75,7 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"for `h100x2-ledger` DDP, {times(e.ddp.speed_up)} times as fast as one GPU ({times_ends(e.ddp.speed_up)}), "
         f"where DP is too uncertain to tell ({times_ends(e.dp.speed_up)}).",
     )
-    exposed, buckets = e.ddp.anatomy.exposed, e.ddp.anatomy.bucket_bytes
+    exposed, buckets = e.ddp.profile.exposed, e.ddp.profile.bucket_bytes
     yield says(
         EXERCISE,
         f"memory {gib(e.ddp.memory[0].peak_bytes)} GiB on both H100s; {number(sum(buckets) / 1e6)} MB of gradients in "
@@ -85,8 +85,8 @@ def ledger_elsewhere(e: Example) -> Claims:
     yield says(
         VERIFIED,
         f"Steps taken apart took as long there as measured ones (`h100x2-ledger`, medians): "
-        f"{ms(e.ddp.anatomy.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
-        f"{ms(e.dp.typical_step)} under DP, {ms(e.one.anatomy.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
+        f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
+        f"{ms(e.dp.typical_step)} under DP, {ms(e.one.profile.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )
     yield says(
         MEASUREMENT,
@@ -97,7 +97,7 @@ def ledger_elsewhere(e: Example) -> Claims:
 @of("h100x2", "h100x2-crossover")
 def efficiencies(e: Example, large: Example) -> Claims:
     peaks = [gib(peak.peak_bytes) for peak in e.dp.memory]
-    strong = [e.judgement.groups[1].group.rows[place].speed_up for place in (1, 2)]
+    strong = [e.report.groups[1].group.rows[place].speed_up for place in (1, 2)]
     yield says(
         EXERCISE,
         f"On two H100s it was {percent(e.dp.efficiency)} % with 64 images per GPU ({times(e.dp.speed_up)} times as "
@@ -144,5 +144,5 @@ def cores(e: Example) -> Claims:
     yield says(
         CHECKPOINTS,
         "On CPU cores nothing is copied, and bandwidth alone predicts that DP costs nothing: "
-        f"{ms(e.ledger('dp').ideal)} ms, where {ms(e.dp.step)} ms were measured (`cpu`).",
+        f"{ms(e.breakdown('dp').ideal)} ms, where {ms(e.dp.step)} ms were measured (`cpu`).",
     )

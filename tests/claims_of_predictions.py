@@ -6,7 +6,7 @@ from statistics import fmean
 from conftest import ROOT
 from example_figures import Claims, Example, ms, number, of, says, us
 
-from common.formats import FORMS
+from common.formats import FORMATS
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -81,7 +81,7 @@ def _worst(lines: list[dict]) -> str:
 
 
 def _share(error: float) -> str:
-    return FORMS["%.1"](error)
+    return FORMATS["%.1"](error)
 
 
 def _lines(found: list[dict], method: str, case: str) -> list[str]:
@@ -93,19 +93,19 @@ def _lines(found: list[dict], method: str, case: str) -> list[str]:
             own[int(batch.split()[0])] = line
     lines = []
     for batch, line in sorted(own.items()):
-        ends = FORMS["ms"].interval(line["low_ms"] / 1e3, line["high_ms"] / 1e3).number
-        error = FORMS["±%.1"](line["error"])
+        ends = FORMATS["ms"].interval(line["low_ms"] / 1e3, line["high_ms"] / 1e3).number
+        error = FORMATS["±%.1"](line["error"])
         error = f"**{error}**" if abs(line["error"]) > FAR_OFF else error
         label = f"| {LABELS[case]} |" if not lines else "| |"
         late = ", late" if line["is_late_host"] else ""
         lines.append(f"{label} {batch} | {method.upper()}{late} | {number(line['predicted_ms'])} ms ({ends}) | "
-                     f"{number(line['measured_ms'])} ms | {error} | {FORMS['±%.1'](line[NAIVE])} |")  # fmt: skip
+                     f"{number(line['measured_ms'])} ms | {error} | {FORMATS['±%.1'](line[NAIVE])} |")  # fmt: skip
     return lines
 
 
 @of("h100x2-launch-bound", "h200x2-crossover", "h200x2-batch256", "h100x2-lab")
 def late_hosts(e: Example, h200: Example, probed: Example, _: Example) -> Claims:
-    of_one = h200.judgement.crossovers[0].predicted.host_of_one
+    of_one = h200.report.crossovers[0].predicted.host_of_one
     ddp, own, own_ddp = ([ms(one.row(method, per_device_batch_size=batch).step) for batch in (8, 32)]
                          for one, method in ((h200, "ddp"), (e, "single"), (e, "ddp")))  # fmt: skip
     launches = [
@@ -119,15 +119,15 @@ def late_hosts(e: Example, h200: Example, probed: Example, _: Example) -> Claims
         f"DDP {own_ddp[0]} and {own_ddp[1]}. Several processes launch more slowly at once (step 01: {launches[0]} µs "
         f"instead of {launches[1]}, and {launches[2]} instead of {launches[3]}), but as a correction that is refuted "
         "by `h100x2-lab`, and a host's pace changes by itself: one and the same step of one device took "
-        f"{ms(row.step)} ms in the measured epochs and {ms(row.anatomy.slowest.step)} when taken apart.",
+        f"{ms(row.step)} ms in the measured epochs and {ms(row.profile.slowest.step)} when taken apart.",
     )
 
 
 @of("h200x4")
 def four_devices(e: Example) -> Claims:
-    found = {one.method: one for one in e.judgement.forecasts[0][1].forecasts if one.measured}
+    found = {one.method: one for one in e.report.forecasts[0][1].forecasts if one.measured}
     errors = [
-        FORMS["±%.1"](getattr(found[method], error)).number for method in ("ddp", "dp") for error in ("error", NAIVE)
+        FORMATS["±%.1"](getattr(found[method], error)).number for method in ("ddp", "dp") for error in ("error", NAIVE)
     ]
     yield says(
         VERIFIED,

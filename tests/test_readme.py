@@ -76,7 +76,7 @@ def test_what_the_readme_lists_is_part_of_the_whole_listings():
     assert [line for line in listed if line not in whole] == []  # in this order
 
 
-@pytest.mark.parametrize("name", ["README", "docs/checkpoints", "docs/exercise"])
+@pytest.mark.parametrize("name", ["README", "docs/checkpoints", "docs/exercise", "docs/your_script"])
 def test_a_document_in_two_languages_has_the_same_commands_and_numbers(name):
     english, chinese = ((ROOT / f"{name}{tail}.md").read_text() for tail in ("", ".zh-TW"))
     commands = re.compile(r"^    \S.*$|^[-+!].*$|`(?:python|torchrun) .*?`", re.MULTILINE)

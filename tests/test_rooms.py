@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BOTTOM = {"errors", "formats", "sentences"}
+BOTTOM = {"errors", "formats", "sentences", "workload"}
 """Everybody may import these."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "workload": set(),
     "formats": set(),
     "sentences": {"content", "records"},
     "records": set(),

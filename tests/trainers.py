@@ -13,15 +13,16 @@ from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
 from common.training.distributed import ddp_kwargs
-from common.training.models import Classifier
+from common.training.models import TrainedModel
 from common.training.training import Training
+from common.training.workloads.images import image_workload
 
 train_step = import_module("02_baseline_single_gpu").train_step
 
 
 def make_loader(config: RunConfig, devices: LocalDevices) -> DataLoader:
     """This rank's loader, as the scripts make it."""
-    dataset = create_dataset(config)
+    dataset = create_dataset(image_workload(nn.Identity(), config), config)
     processes, rank = devices.world.processes, devices.rank
     sampler = DistributedSampler(dataset, num_replicas=processes, rank=rank, seed=config.seed, drop_last=True)
     return create_loader(dataset, sampler, config, devices)
@@ -48,8 +49,8 @@ def micro_batches(loader: DataLoader, parts: int) -> tuple[Batch, ...]:
 def weights_after(training: Training, batches: tuple[Batch, ...]) -> torch.Tensor:
     """All weights after one optimizer step, in one row."""
     training.step(batches)
-    return nn.utils.parameters_to_vector(weights_of(training.classifier)).detach()
+    return nn.utils.parameters_to_vector(weights_of(training.module)).detach()
 
 
-def weights_of(classifier: Classifier) -> list[nn.Parameter]:
+def weights_of(classifier: TrainedModel) -> list[nn.Parameter]:
     return list(classifier.parameters())

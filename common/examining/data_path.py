@@ -7,24 +7,22 @@ from itertools import islice, repeat
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier
 from common.measuring.clocks import mark, seconds_between
-from common.records import RankAnatomy
+from common.records import RankProfile
+from common.training.batch import Batch
 from common.training.training import Training
 
 ROUNDS, STEPS = 6, 4
 """So many runs of so many steps with the loader, and as many without: the fewest that have an interval."""
 
 
-def measure_data_path(training: Training, devices: LocalDevices, found: RankAnatomy) -> None:
+def measure_data_path(training: Training, devices: LocalDevices, found: RankProfile) -> None:
     """Runs of steps with the loader, and of steps with one batch that lies on the device, in turn, left in `found`.
 
     The difference is not only waiting: the loader's threads take the interpreter from the one that launches, and its
     copies take bandwidth.
     """
     upcoming = training.endless_steps()
-    resident = [
-        batch._replace(images=batch.images.to(training.device), labels=batch.labels.to(training.device))
-        for batch in next(upcoming)
-    ]
+    resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
     for _ in range(ROUNDS):
         for seconds, source in ((found.loaded_seconds, upcoming), (found.resident_seconds, repeat(resident))):
             devices.synchronize()

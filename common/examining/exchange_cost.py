@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.timed_steps import settled_lead, timed_step
 from common.machine.devices import LocalDevices
-from common.records import RankAnatomy
+from common.records import RankProfile
 from common.training.batch import Batch
 from common.training.distributed import ddp_kwargs
 from common.training.optimizer import create_optimizer
@@ -52,7 +52,7 @@ def measure_exchange_cost(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    found: RankAnatomy,
+    found: RankProfile,
     progress: Callable,
 ) -> None:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.
@@ -103,7 +103,7 @@ def without_all_reduce(training: Training, devices: LocalDevices) -> Training:
 
 def _copied(training: Training, devices: LocalDevices, **options: bool) -> Training:
     """A copy of the model under DDP, with an optimizer of its own."""
-    module, config = copy.deepcopy(training.classifier), training.config
+    module, config = copy.deepcopy(training.module), training.config
     model = DistributedDataParallel(module, **ddp_kwargs(module, config.ddp.model_copy(update=options), devices))
     if config.compile:
         model.compile(mode=config.compile_mode)

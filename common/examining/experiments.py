@@ -13,14 +13,15 @@ from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
 from common.examining.exchange_cost import exchange_kinds, measure_exchange_cost
+from common.examining.forward_threads import forward_steps, measure_forward_threads
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
-from common.examining.replicas import measure_threads_and_replicas
+from common.examining.replicas import measure_threads_and_replicas, replicated_steps
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
-from common.records import Anatomy, RankAnatomy
+from common.records import ProfileRecord, RankProfile
 from common.training.batch import Batch
 from common.training.models import has_exchange
 from common.training.training import Training
@@ -28,14 +29,19 @@ from common.training.training import Training
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
     """Optimizer steps that `profile_steps` takes, as near as a reader needs to know."""
-    kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
+    if has_exchange(model):
+        of_kinds = exchange_kinds(model) * steps
+    elif isinstance(model, nn.DataParallel):
+        of_kinds = replicated_steps(model, steps)
+    else:
+        of_kinds = forward_steps(steps) if on_gpu else 0
     for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
-    return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
+    return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
 
 def profile_steps(
     training: Training, devices: LocalDevices, steps: int, progress: Callable[[], object] = lambda: None
-) -> Iterator[Anatomy]:
+) -> Iterator[ProfileRecord]:
     """Take `steps` steps apart, then carry out one experiment after another: what is known after each, on every rank.
 
     An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
@@ -57,10 +63,9 @@ def profile_steps(
                 training.step(batches, clock.phase)
             progress()
     mine, config = clock.read(devices.rank), training.config
-    logits_bytes = config.global_batch_size * len(training.classifier.head_weights) * config.num_classes * 4
-    anatomy = Anatomy(steps=steps, bytes_moved=bytes_moved(model, batches, logits_bytes, config.ddp))
-    yield _of_all_ranks(anatomy, mine)
-    for what, experiment in _experiments(training, devices, batches, steps, anatomy, progress).items():
+    profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
+    yield _of_all_ranks(profile, mine)
+    for what, experiment in _experiments(training, devices, batches, steps, profile, progress).items():
         before = mine.model_copy(deep=True)
         try:
             experiment(mine)
@@ -68,17 +73,17 @@ def profile_steps(
             if has_exchange(model):
                 raise
             mine = before
-            add_note(anatomy, f"{what} was not measured: {str(error) or type(error).__name__}")
-        yield _of_all_ranks(anatomy, mine)
+            add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
+        yield _of_all_ranks(profile, mine)
 
 
-def add_note(anatomy: Anatomy, note: str) -> None:
+def add_note(profile: ProfileRecord, note: str) -> None:
     """One more reason why something is missing."""
-    anatomy.note = "; ".join(filter(None, (anatomy.note, note.split("\n")[0])))
+    profile.note = "; ".join(filter(None, (profile.note, note.split("\n")[0])))
 
 
-def _of_all_ranks(anatomy: Anatomy, mine: RankAnatomy) -> Anatomy:
-    return anatomy.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
+def _of_all_ranks(profile: ProfileRecord, mine: RankProfile) -> ProfileRecord:
+    return profile.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
 
 
 def _experiments(
@@ -86,38 +91,41 @@ def _experiments(
     devices: LocalDevices,
     batches: Sequence[Batch],
     steps: int,
-    anatomy: Anatomy,
+    profile: ProfileRecord,
     progress: Callable,
-) -> dict[str, Callable[[RankAnatomy], object]]:
+) -> dict[str, Callable[[RankProfile], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
     model = training.model
-    found: dict[str, Callable[[RankAnatomy], object]] = {}
+    found: dict[str, Callable[[RankProfile], object]] = {}
 
-    def busy(mine: RankAnatomy) -> None:
+    def busy(mine: RankProfile) -> None:
         try:
             mine.busy_seconds = busy_seconds(training, devices)
         except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-            add_note(anatomy, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
+            add_note(profile, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
     if devices.kind == "cuda":
         found["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
         found["the data path"] = partial(measure_data_path, training, devices)
         found["what the device is busy with"] = busy
     if has_exchange(model):
-        anatomy.bucket_bytes = _bucket_bytes(model)
+        profile.bucket_bytes = _bucket_bytes(model)
         found["what the exchange costs"] = lambda mine: measure_exchange_cost(
             training, devices, batches, steps, mine, progress
         )
     elif isinstance(model, nn.DataParallel):
         found["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
-            training, devices, batches, steps, mine, progress
+            training, devices, batches, steps, profile, progress
         )
     elif not training.config.compile:
-        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, anatomy)
+        found["what a new thread costs"] = lambda mine: measure_forward_threads(
+            training, devices, batches, steps, profile, progress
+        )
+        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
     return found
 
 
-def _launching(training: Training, devices: LocalDevices, steps: int, found: RankAnatomy) -> None:
+def _launching(training: Training, devices: LocalDevices, steps: int, found: RankProfile) -> None:
     """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
 
     Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.

@@ -11,6 +11,7 @@ from torch.nn.parallel import comm
 
 from common.examining.phases import PhaseClock
 from common.measuring.clocks import Mark, mark
+from common.training.batch import Nested, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
 
 
@@ -55,19 +56,20 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
         numbers.update({id(replica): number for number, replica in enumerate(replicas)})
         return replicas
 
-    def forward_begins(replica: nn.Module, inputs: tuple[Tensor]) -> None:
-        replica.__dict__["begun"] = mark(inputs[0].device)
+    def forward_begins(replica: nn.Module, inputs: tuple[Nested]) -> None:
+        replica.__dict__["begun"] = mark(tensors_of(inputs)[0].device)
 
-    def forward_ends(replica: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        number = numbers.get(id(replica), 0)
-        clock.replica_worked(number, replica.__dict__.pop("begun"), mark(output.device))
+    def forward_ends(replica: nn.Module, inputs: tuple[Nested], output: Nested) -> None:
+        number, device = numbers.get(id(replica), 0), tensors_of(inputs)[0].device
+        clock.replica_worked(number, replica.__dict__.pop("begun"), mark(device))
         if not isinstance(model, EmulatedDataParallel):
-            _watch_backward(replica, output, lambda *marks: clock.replica_worked(number, *marks))
+            _watch_backward(replica, output, device, lambda *marks: clock.replica_worked(number, *marks))
 
-    def replica_backward(shard, gradient: Tensor):
-        before = mark(gradient.device)
-        gradients = type(model).replica_backward(model, shard, gradient)
-        clock.replica_worked(numbers.get(id(shard.replica), 0), before, mark(gradient.device))
+    def replica_backward(shard, output_gradients: Sequence[Tensor]):
+        device = output_gradients[0].device
+        before = mark(device)
+        gradients = type(model).replica_backward(model, shard, output_gradients)
+        clock.replica_worked(numbers.get(id(shard.replica), 0), before, mark(device))
         return gradients
 
     original_replicate, reduce_add = model.replicate, comm.reduce_add_coalesced
@@ -95,12 +97,18 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
             hook.remove()
 
 
-def _watch_backward(replica: nn.Module, output: Tensor, worked: Callable[[Mark, Mark], None]) -> None:
+def _watch_backward(
+    replica: nn.Module, output: Nested, device: torch.device, worked: Callable[[Mark, Mark], None]
+) -> None:
     """torch's DataParallel has no place where a replica's backward begins or ends: gradients tell."""
     weights = [w for module in replica.modules() for w in getattr(module, "_former_parameters", {}).values()]
     begun: list[Mark] = []
-    output.register_hook(lambda _: begun.append(mark(output.device)))
+    torch.autograd.graph.register_multi_grad_hook(
+        [tensor for tensor in tensors_of(output) if tensor.requires_grad],
+        lambda _: begun.append(mark(device)),
+        mode="any",
+    )
     torch.autograd.graph.register_multi_grad_hook(
         [weight for weight in weights or replica.parameters() if weight.requires_grad],
-        lambda _: worked(begun[0], mark(output.device)),
+        lambda _: worked(begun[0], mark(device)),
     )

@@ -17,23 +17,23 @@ from torch.nn.parallel import replicate
 
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import Anatomy, Gradients
+from common.records import Gradients, ProfileRecord
 from common.training.training import Training
 
 STEPS, REPLICAS = 4, 5
 """The first of each only settles what follows."""
 
 
-def measure_for_prediction(training: Training, devices: LocalDevices, anatomy: Anatomy) -> None:
-    """Enter into the anatomy of a model on one device what a prediction for several devices starts from."""
+def measure_for_prediction(training: Training, devices: LocalDevices, profile: ProfileRecord) -> None:
+    """Enter into the profile of a model on one device what a prediction for several devices starts from."""
     with convolutions(training.model) as shapes:
-        anatomy.gradients = _gradients(training, devices)
-    anatomy.different_convolutions = len(shapes)
-    anatomy.replicate_seconds = [_replica_seconds(training.classifier, devices) for _ in range(REPLICAS)][1:]
+        profile.gradients = _gradients(training, devices)
+    profile.different_convolutions = len(shapes)
+    profile.replicate_seconds = [_replica_seconds(training.module, devices) for _ in range(REPLICAS)][1:]
 
 
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:
-    trained = [parameter for parameter in training.classifier.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in training.module.parameters() if parameter.requires_grad]
     ready: dict[int, Mark] = {}
     handles = [
         parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, devices))
@@ -68,14 +68,22 @@ def convolutions(model: nn.Module) -> Iterator[set[tuple]]:
     shapes: set[tuple] = set()
 
     def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        how = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        shapes.add((inputs[0].shape, layer.weight.shape, how, layer.bias is None))
+        shapes.add(shape_of_convolution(layer, inputs))
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
     yield shapes
     for handle in handles:
         handle.remove()
+
+
+def shape_of_convolution(layer: nn.Module, inputs: tuple[Tensor]) -> tuple | None:
+    """What a plan of cuDNN is made for: equal for convolutions of which the second finds the first one's plan; None for
+    other layers."""
+    if not isinstance(layer, nn.modules.conv._ConvNd):
+        return None
+    how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return inputs[0].shape, layer.weight.shape, how, layer.bias is None
 
 
 def _replica_seconds(module: nn.Module, devices: LocalDevices) -> float:

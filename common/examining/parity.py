@@ -16,8 +16,8 @@ from torch import Tensor
 from common.machine.devices import LocalDevices
 from common.machine.ranks import gathered
 from common.records import DdpOptions, Parity
-from common.training.batch import Batch
-from common.training.models import Classifier
+from common.training.batch import Batch, chunks
+from common.training.models import TrainedModel
 from common.training.precision import ieee_fp32
 from common.training.training import Training
 
@@ -57,14 +57,14 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
 
     One small global batch (two micro-batches of it with `--accumulation-steps`), equal shards, IEEE fp32, no dropout.
     It goes through the script's own step, whose optimizer only reads the gradients. The reference runs the bare
-    classifier on this process's first device, shard by shard, as BatchNorm sees the samples, and averages. Every rank
+    model on this process's first device, shard by shard, as BatchNorm sees the samples, and averages. Every rank
     compares, so that a rank that has the wrong gradient shows whichever it is; the worst of all is the result.
     Gradients and buffers are left as they were found: none, and untouched. A compressed exchange is given more
     tolerance and says so; synchronised BatchNorm is compared with one device that sees a whole micro-batch at once, and
     may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there.
     """
-    count, classifier, dataset = devices.world.devices, training.classifier, training.loader.dataset
-    if count == 1 and training.model is classifier:
+    count, module, dataset = devices.world.devices, training.module, training.loader.dataset
+    if count == 1 and training.model is module:
         return Parity(outcome="not applicable", note="one device is the reference itself")
     started = perf_counter()
     options = training.config.ddp or DdpOptions()
@@ -74,19 +74,17 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     tolerance = COMPRESSED_TOLERANCE.get(options.comm_hook, TOLERANCE)
     shards = parts if options.sync_bn else count * parts
     errors = []
-    with ieee_fp32(classifier):
+    with ieee_fp32(module):
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
-        reference = reference_gradient(copy.deepcopy(classifier), batch, shards, devices.device)
+        reference = reference_gradient(copy.deepcopy(module), batch, shards, devices.device)
         if options.sync_bn:
-            rounding = rounding_error(classifier, batch, parts, devices.device, reference)
+            rounding = rounding_error(module, batch, parts, devices.device, reference)
             tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
         for _ in range(PASSES):
             gradient = parallel_gradient(training, batch, parts, devices)
             found = largest_error(gradient, reference)
             if found[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                found = largest_error(
-                    gradient, reference, noise_of(reference, classifier, batch, shards, devices.device)
-                )
+                found = largest_error(gradient, reference, noise_of(reference, module, batch, shards, devices.device))
             errors.append(found)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
@@ -95,7 +93,7 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
         max_relative_error=error if isfinite(error) else None,
         worst_parameter=worst,
         tolerance=tolerance,
-        samples=len(batch.labels),
+        samples=len(batch.indices),
         shards=count,
         seconds=perf_counter() - started,
         note=NOTES.get(options.comm_hook, "")
@@ -104,34 +102,35 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     )
 
 
-def reference_gradient(classifier: Classifier, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
+def reference_gradient(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
     """The mean over the shards of one device's gradient, by parameter name."""
-    for images, labels in zip(batch.images.chunk(shards), batch.labels.chunk(shards), strict=True):
-        loss = classifier.loss(classifier(images.to(device)), labels.to(device)) / shards
+    for shard in chunk(batch, shards):
+        inputs, targets = shard.to(device)
+        loss = module.loss(module(inputs), targets) / shards
         loss.backward()
-    return _take_gradients(classifier)
+    return _take_gradients(module)
 
 
 def noise_of(
-    reference: dict[str, Tensor], classifier: Classifier, batch: Batch, shards: int, device: torch.device
+    reference: dict[str, Tensor], module: TrainedModel, batch: Batch, shards: int, device: torch.device
 ) -> set[str]:
     """The parameters whose gradient in fp32 is rounding for the most part, by what fp64 says of it."""
-    in_fp64 = reference_gradient(copy.deepcopy(classifier).double(), batch, shards, device)
+    in_fp64 = reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
     return {name for name, found in reference.items() if (found - in_fp64[name]).norm() > MOSTLY * found.norm()}
 
 
 def rounding_error(
-    classifier: Classifier, batch: Batch, shards: int, device: torch.device, reference: dict[str, Tensor]
+    module: TrainedModel, batch: Batch, shards: int, device: torch.device, reference: dict[str, Tensor]
 ) -> float:
     """How far `reference`, a gradient in fp32, is from the same in fp64: `largest_error`."""
-    in_fp64 = reference_gradient(copy.deepcopy(classifier).double(), batch, shards, device)
+    in_fp64 = reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
     return largest_error(reference, in_fp64)[0]
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
-    reader = GradientReader(training.classifier)
+    reader = GradientReader(training.module)
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
     mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
@@ -141,13 +140,13 @@ def parallel_gradient(training: Training, batch: Batch, parts: int, devices: Loc
 class GradientReader:
     """In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, module: TrainedModel) -> None:
+        self._module = module
         self.gradients: dict[str, Tensor] = {}
 
     def step(self) -> None:
         """Take them."""
-        self.gradients = _take_gradients(self._classifier)
+        self.gradients = _take_gradients(self._module)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """They are taken already."""
@@ -155,8 +154,7 @@ class GradientReader:
 
 def chunk(batch: Batch, parts: int) -> list[Batch]:
     """A batch in so many parts of equal size."""
-    tensors = zip(*(tensor.chunk(parts) for tensor in (batch.images, batch.labels, batch.indices)), strict=True)
-    return [Batch(*part) for part in tensors]
+    return [Batch(*part) for part in chunks((batch.inputs, batch.targets, batch.indices), parts)]
 
 
 def largest_error(
@@ -179,7 +177,7 @@ def largest_error(
     return errors[worst], worst
 
 
-def _take_gradients(classifier: Classifier) -> dict[str, Tensor]:
-    gradients = {name: p.grad.detach().clone() for name, p in classifier.named_parameters() if p.grad is not None}
-    classifier.zero_grad(set_to_none=True)
+def _take_gradients(module: TrainedModel) -> dict[str, Tensor]:
+    gradients = {name: p.grad.detach().clone() for name, p in module.named_parameters() if p.grad is not None}
+    module.zero_grad(set_to_none=True)
     return gradients

@@ -12,7 +12,7 @@ from torch.profiler import record_function
 
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import PhaseName, PhaseOrStep, RankAnatomy
+from common.records import PhaseName, PhaseOrStep, RankProfile
 
 # Phases that happen inside another one, whose own time is what they leave of it.
 INSIDE: dict[PhaseOrStep, PhaseName] = {
@@ -92,7 +92,7 @@ class PhaseClock:
         """Replica `number` has gone forward or backward from one mark (of its own device) to the other."""
         self._replicas[-1].append((number, before, after))
 
-    def read(self, rank: int) -> RankAnatomy:
+    def read(self, rank: int) -> RankProfile:
         """All steps but the first, which settles what the instruments have unsettled."""
         self._local_devices.synchronize()
         on_device = [
@@ -101,7 +101,7 @@ class PhaseClock:
         ]
         seconds = _by_phase(on_device[1:])
         replicas = sorted({number for step in self._replicas for number, _, _ in step})
-        return RankAnatomy(
+        return RankProfile(
             rank=rank,
             step_seconds=seconds["step"],
             phases={name: times for name, times in seconds.items() if name != "step"},

@@ -11,7 +11,7 @@ from common.records.host import Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.settings import RunConfig
-from common.records.step_phases import Anatomy
+from common.records.step_phases import ProfileRecord
 from common.records.values import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
 
 
@@ -51,7 +51,8 @@ class Record(RecordModel):
     """Images that could not be decoded; the next readable one took the place of each."""
     epochs: FailFastList[Epoch] = []
     ranks: FailFastList[RankTrace] = []
-    anatomy: Anatomy | None = None
+    anatomy: ProfileRecord | None = None
+    """The profile of extra steps; the file calls it by its first name."""
 
     @property
     def epoch_slices(self) -> list[slice]:

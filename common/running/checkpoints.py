@@ -74,7 +74,7 @@ class Checkpoints:
             "config": training.config.model_dump(mode="json", include={*MADE_FOR, *SAME_TRAINING, *POSITION}),
             "epoch": epoch,
             "steps_done": steps_done,
-            "model": training.classifier.state_dict(),  # the bare model: no `module.` before the names
+            "model": training.module.state_dict(),  # the bare model: no `module.` before the names
             "optimizer": training.optimizer.state_dict(),
             "scaler": training.scaler.state_dict(),
             "random_by_rank": random,

@@ -8,13 +8,13 @@ from common.console import screen
 from common.console.screen import TrainingProgress
 from common.examining import experiments, traces
 from common.machine.devices import LocalDevices
-from common.records import Anatomy, Record
+from common.records import ProfileRecord, Record
 from common.running.recorder import Recorder
 from common.sentences import Sentences
 from common.training.training import Training
 
 
-class AnatomyError(Exception):
+class ProfileError(Exception):
     """A rank has failed while steps were taken apart. `record` is that of the run without them."""
 
     def __init__(self, record: Record) -> None:
@@ -33,25 +33,25 @@ def take_apart(
 ) -> None:
     """Enter into the record where a step goes, or why that is not known, and say so.
 
-    `step_seconds` of a measured step tell how long it takes. Raises `AnatomyError` among several ranks.
+    `step_seconds` of a measured step tell how long it takes. Raises `ProfileError` among several ranks.
     """
     count = experiments.step_count(training.model, steps, devices.kind == "cuda")
-    progress.line(screen.anatomy_line(count, step_seconds, words))
-    progress.phase(words.say("progress.apart"), count)
+    progress.line(screen.profile_line(count, step_seconds, words))
+    progress.phase(words.translate("progress.apart"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
     measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
     try:
         for known in experiments.profile_steps(training, devices, steps, progress.advance):
-            recorder.anatomy = known
+            recorder.profile = known
     except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
         who = f"rank {devices.rank}: " if measured else ""
-        further = " further" if recorder.anatomy else ""
-        recorder.anatomy = anatomy = recorder.anatomy or Anatomy(steps=steps)
-        experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
+        further = " further" if recorder.profile else ""
+        recorder.profile = profile = recorder.profile or ProfileRecord(steps=steps)
+        experiments.add_note(profile, f"not measured{further}: {who}{str(error) or type(error).__name__}")
         if measured:
-            raise AnatomyError(measured.model_copy(update={"anatomy": anatomy})) from error
-    if recorder.anatomy and recorder.anatomy.note:
-        progress.line(screen.warning(words.say("progress.not_apart", note=recorder.anatomy.note)))
+            raise ProfileError(measured.model_copy(update={"anatomy": profile})) from error
+    if recorder.profile and recorder.profile.note:
+        progress.line(screen.warning(words.translate("progress.not_apart", note=recorder.profile.note)))
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:
@@ -59,5 +59,5 @@ def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: 
     try:
         path = traces.write_trace(training, devices, results_dir / "traces", f"{run_id}_rank{devices.rank}")
     except OSError as error:
-        return words.say("progress.no_trace", problem=error.strerror or error)
-    return words.say("progress.trace", path=path)
+        return words.translate("progress.no_trace", problem=error.strerror or error)
+    return words.translate("progress.trace", path=path)

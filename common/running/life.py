@@ -24,7 +24,7 @@ from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.checkpoints import holding
-from common.running.extra_steps import AnatomyError
+from common.running.extra_steps import ProfileError
 from common.running.failures import explain, grows_with_the_batch, killed_rank
 from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
 from common.running.measured_run import MeasuredRun
@@ -59,8 +59,8 @@ def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Meas
     except UsageError:
         run.hangs.close()
         raise
-    except AnatomyError as error:
-        _without_anatomy(run, error)
+    except ProfileError as error:
+        _without_profile(run, error)
     except BaseException as error:
         _failed(run, error)
         raise
@@ -75,7 +75,7 @@ def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Meas
             tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
-def _without_anatomy(run: MeasuredRun, error: AnatomyError) -> NoReturn:
+def _without_profile(run: MeasuredRun, error: ProfileError) -> NoReturn:
     """Some rank has failed after the last epoch, and the others must not wait for it: the run is complete all the same.
 
     Every rank holds the record of all ranks by now; the first to come here writes it. The process ends at once, and so
@@ -97,9 +97,9 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     run.close()
     failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
-        found = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
-        if found:
-            failure = failure.model_copy(update={"kind": "hang", "message": found[0], "rank": found[1]})
+        hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
+        if hang:
+            failure = failure.model_copy(update={"kind": "hang", "message": hang[0], "rank": hang[1]})
             failure.advice = AFTER_A_HANG
     elif failure.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))

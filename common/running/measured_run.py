@@ -88,7 +88,7 @@ class MeasuredRun:
         self._start, resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
         show_plan(self.console, self.words, self.options.method, self.config, here.world, resumed)
-        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.classifier.flops_by_kind
+        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:
@@ -98,7 +98,7 @@ class MeasuredRun:
 
     def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
-        self.progress.phase(self.words.say("progress.warm_up"), steps)
+        self.progress.phase(self.words.translate("progress.warm_up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.endless_steps(), steps):
             training.step(batches)
@@ -124,7 +124,7 @@ class MeasuredRun:
         self._sampler.stop()
         peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
         self.recorder.devices = device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
-        self.recorder.static_memory = memory.static_memory(training.classifier, training.optimizer)
+        self.recorder.static_memory = memory.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
@@ -161,7 +161,7 @@ class MeasuredRun:
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         left = training.steps_per_epoch - done
-        self.progress.phase(self.words.say("progress.epoch", epoch=number, epochs=config.epochs), left)
+        self.progress.phase(self.words.translate("progress.epoch", epoch=number, epochs=config.epochs), left)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -172,9 +172,7 @@ class MeasuredRun:
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            found, unreadable = validate(
-                training.model, training.classifier, self._validation, self.local_devices.device
-            )
+            found, unreadable = validate(training.model, training.module, self._validation, self.local_devices.device)
             self.recorder.validated(found)
             self.progress.line(screen.validation_line(found, self.words))
             self._tell_unreadable(unreadable)
@@ -197,7 +195,7 @@ class MeasuredRun:
         self.progress.advance()
         problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
-            text = self.words.say("progress.no_checkpoint", problem=printable(problem))
+            text = self.words.translate("progress.no_checkpoint", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
@@ -217,4 +215,4 @@ class MeasuredRun:
             self._warn("progress.unreadable", file=printable(name))
 
     def _warn(self, id: str, **values: object) -> None:
-        self.progress.line(screen.warning(self.words.say(id, **values)))
+        self.progress.line(screen.warning(self.words.translate(id, **values)))

@@ -18,13 +18,13 @@ from common.records import (
     MAX_FINITE,
     MAX_TEXTS,
     METHODS,
-    Anatomy,
     DeviceUse,
     Epoch,
     Failure,
     FlopKind,
     Method,
     Parity,
+    ProfileRecord,
     RankTrace,
     Record,
     Resumed,
@@ -67,7 +67,7 @@ class Recorder:
         self.unreadable: set[str] = set()
         self.devices: list[DeviceUse] = []
         self.static_memory: StaticMemory | None = None
-        self.anatomy: Anatomy | None = None
+        self.profile: ProfileRecord | None = None
 
     def epoch_done(self, number: int, done: int, result: EpochResult, losses: CoreLosses) -> Epoch:
         """Enter a finished epoch: what all ranks did, and what this rank alone knows of it.
@@ -154,7 +154,7 @@ class Recorder:
             launch=launched_by_campaign(),
             loader_runs_on=True,
             epochs=self.epochs,
-            anatomy=self.anatomy,
+            anatomy=self.profile,
             **more,
         )
 

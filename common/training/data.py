@@ -19,6 +19,7 @@ from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample
 from common.training.loader import ContinuousLoader
+from common.workload import Workload
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2
@@ -59,8 +60,8 @@ class SyntheticImageNet(Dataset):
         return Batch(self.images[pool], self.labels[pool], wanted)
 
 
-def create_dataset(config: RunConfig) -> Dataset:
-    """The training images: those of `--data-dir`, or synthetic ones."""
+def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
+    """What is trained on: the images of `--data-dir`, or synthetic ones."""
     if config.data_dir:
         return image_folder.TrainingImages(config)
     return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.machine.devices import LocalDevices
+from common.training.batch import Nested, chunks, filled, tensors_of
 from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
 
 Threads = Literal["new", "kept"]
@@ -20,7 +21,7 @@ class Shard(NamedTuple):
     """One replica and what came out of it."""
 
     replica: nn.Module
-    output: Tensor
+    output: Nested
 
 
 class EmulatedDataParallel(nn.DataParallel):
@@ -39,9 +40,9 @@ class EmulatedDataParallel(nn.DataParallel):
         self.dim = 0
         self.kept_threads = DeviceThreads(len(self.device_ids))
 
-    def scatter(self, inputs: tuple[Tensor, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
+    def scatter(self, inputs: tuple[Nested, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
         """Stage 1: split the batch into one part per replica."""
-        parts = list(zip(*(tensor.chunk(len(device_ids), self.dim) for tensor in inputs), strict=True))
+        parts = chunks(inputs, len(device_ids))
         return parts, [kwargs] * len(parts)
 
     def replicate(self, module: nn.Module, device_ids: list[int]) -> list[nn.Module]:
@@ -62,16 +63,19 @@ class EmulatedDataParallel(nn.DataParallel):
         """New ones for every forward pass."""
         return DeviceThreads(len(self.device_ids))
 
-    def gather(self, outputs: list[Shard], output_device: int) -> Tensor:
+    def gather(self, outputs: list[Shard], output_device: int) -> Nested:
         """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
-        if not torch.is_grad_enabled():
-            return torch.cat([shard.output for shard in outputs], self.dim)
-        return _Gather.apply(self, outputs, *_trained(self.module))
+        gathered = _concatenated(outputs)
+        if torch.is_grad_enabled():
+            gathered = _Gather.apply(self, outputs, gathered, *_trained(self.module))
+        return filled(outputs[0].output, gathered)
 
-    def replica_backward(self, shard: Shard, gradient: Tensor) -> tuple[Tensor, ...]:
-        """The way back through stage 3: one replica's gradients from the gradient of its output."""
+    def replica_backward(self, shard: Shard, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The way back through stage 3: one replica's gradients from those of its outputs."""
+        used = [(out, grad) for out, grad in zip(tensors_of(shard.output), gradients, strict=True) if out.requires_grad]
+        trained = _trained(shard.replica)
         return torch.autograd.grad(
-            shard.output, _trained(shard.replica), gradient, allow_unused=True, materialize_grads=True
+            [out for out, _ in used], trained, [grad for _, grad in used], allow_unused=True, materialize_grads=True
         )
 
     def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -106,18 +110,32 @@ class _Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, owner: EmulatedDataParallel, shards: list[Shard], *parameters: Tensor) -> Tensor:
+    def forward(ctx, owner: EmulatedDataParallel, shards: list[Shard], gathered: list[Tensor], *parameters: Tensor):
         ctx.owner, ctx.shards = owner, shards
-        return torch.cat([shard.output.detach() for shard in shards], owner.dim)
+        ctx.mark_non_differentiable(*(tensor for tensor in gathered if not tensor.is_floating_point()))
+        return tuple(gathered)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx, *gradients: Tensor):
         owner, shards = ctx.owner, ctx.shards
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
-        parts = gradient.split([shard.output.shape[owner.dim] for shard in shards], owner.dim)
-        gradients = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
-        return None, None, *owner.reduce(gradients)
+        outputs = [tensors_of(shard.output) for shard in shards]
+        parts = zip(*map(_cut, gradients, zip(*outputs, strict=True)), strict=True)
+        found = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
+        return None, None, None, *owner.reduce(found)
+
+
+def _concatenated(shards: list[Shard]) -> list[Tensor]:
+    """Each output of all replicas as one tensor; of numbers, such as a loss, a vector."""
+    rows = zip(*(tensors_of(shard.output) for shard in shards), strict=True)
+    return [torch.cat([output.detach().reshape(output.shape or (1,)) for output in row]) for row in rows]
+
+
+def _cut(gradient: Tensor, outputs: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of an output, for each replica in the shape of its own."""
+    parts = gradient.split([len(output) if output.shape else 1 for output in outputs])
+    return [part.view_as(output) for part, output in zip(parts, outputs, strict=True)]
 
 
 def _trained(module: nn.Module) -> list[Tensor]:

@@ -53,7 +53,7 @@ class TimedEpoch:
             yield micro_batches
             clock.step_done()
             steps += 1
-            self._seen += [batch._replace(images=None) for batch in micro_batches]
+            self._seen += [batch._replace(inputs=None, targets=None) for batch in micro_batches]
             self._after_step(steps)
         self._times = clock.finish()
 

@@ -16,7 +16,7 @@ from time import perf_counter
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from common.training.batch import Batch, Sample
+from common.training.batch import Batch, Sample, tensors_of
 
 
 class EpochSampler(DistributedSampler):
@@ -145,10 +145,9 @@ def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Bat
     copies = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(copies):
-            images = batch.images.to(device, non_blocking=True)
-            labels = batch.labels.to(device, non_blocking=True)
+            inputs, targets = batch.to(device)
         steps = torch.cuda.current_stream(device)
         steps.wait_stream(copies)
-        for tensor in (images, labels):
+        for tensor in tensors_of((inputs, targets)):
             tensor.record_stream(steps)  # else their memory is given away while the step still reads it
-        yield batch._replace(images=images, labels=labels)
+        yield batch._replace(inputs=inputs, targets=targets)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +19,7 @@ from common.records import Precision
 def set_precision(precision: Precision, device: torch.device) -> None:
     """Make convolutions run in `precision`. `tf32` and the two half precisions leave matrix products as torch has them.
 
-    Raises `UsageError` where the device lacks it. The half precisions are entered in `Classifier.forward`.
+    Raises `UsageError` where the device lacks it. The half precisions are entered in `TrainedModel.forward`.
     """
     on_gpu = device.type == "cuda"
     ampere = on_gpu and torch.cuda.get_device_capability(device)[0] >= 8
@@ -33,26 +36,55 @@ def set_precision(precision: Precision, device: torch.device) -> None:
 
 
 @contextmanager
-def ieee_fp32(classifier: nn.Module):
-    """IEEE fp32, no dropout, buffers put back at the end: the same samples give the same gradient twice."""
+def ieee_fp32(model: nn.Module):
+    """IEEE fp32, the same random numbers in each forward pass, buffers put back at the end: the same samples give the
+    same gradient twice.
+
+    Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
+    numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
+    """
     backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
     fp32 = [backend.fp32_precision for backend in backends]
-    dtype, buffers = classifier.autocast_dtype, [buffer.clone() for buffer in classifier.buffers()]
+    dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
     random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
-    random_layers = [module for module in classifier.modules() if isinstance(module, random_kinds)]
+    random_layers = [layer for layer in model.modules() if isinstance(layer, random_kinds) and layer.training]
     try:
-        classifier.autocast_dtype = None
+        model.autocast_dtype, model.repeats_random_numbers = None, True
         for backend in backends:
             backend.fp32_precision = "ieee"
-        for module in random_layers:
-            module.eval()
+        for layer in random_layers:
+            layer.eval()
         yield
     finally:
-        classifier.autocast_dtype = dtype
+        model.autocast_dtype, model.repeats_random_numbers = dtype, False
         for backend, value in zip(backends, fp32, strict=True):
             backend.fp32_precision = value
-        for module in random_layers:
-            module.train()
+        for layer in random_layers:
+            layer.train()
         with torch.no_grad():
-            for buffer, value in zip(classifier.buffers(), buffers, strict=True):
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(value)
+
+
+@contextmanager
+def same_random_numbers(device: torch.device):
+    """Inside, the generators of torch, NumPy and Python begin at the same place each time; afterwards they go on.
+
+    Threads share them, so that replicas of DataParallel take turns.
+    """
+    on_gpu = device.type == "cuda"
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[device.index] if on_gpu else []):
+        of_python, of_numpy = random.getstate(), np.random.get_state()
+        torch.default_generator.manual_seed(0)
+        if on_gpu:
+            torch.cuda.default_generators[device.index].manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+
+
+_ONE_AT_A_TIME = threading.Lock()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from common.records import PhaseName, RunConfig
-from common.training.batch import Batch
+from common.training.batch import Batch, Nested
 from common.training.loader import ContinuousLoader
 from common.training.models import has_exchange, unwrap
 
@@ -30,8 +30,8 @@ class Training:
     config: RunConfig
 
     def __post_init__(self) -> None:
-        self.classifier = unwrap(self.model)
-        self.device = next(self.classifier.parameters()).device
+        self.module = unwrap(self.model)
+        self.device = next(self.module.parameters()).device
         # fp16 gradients underflow unless the loss is scaled up; in every other precision the scaler does nothing.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "fp16")
 
@@ -39,9 +39,9 @@ class Training:
         """One optimizer step, as the script takes it; returns each micro-batch's mean loss, on the device."""
         return self.train_step(self, micro_batches, phase)
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, outputs: Nested, targets: Nested) -> Tensor:
         """Mean over a micro-batch: a scalar."""
-        return self.classifier.loss(outputs, labels)
+        return self.module.loss(outputs, targets)
 
     def no_sync(self) -> AbstractContextManager:
         """DDP's `no_sync()`: inside, gradients add up and are not exchanged. Elsewhere there is nothing to put off."""

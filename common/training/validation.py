@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from common.machine.ranks import barrier
 from common.records import Validation
-from common.training.models import Classifier
+from common.training.models import TrainedModel
 
 
 def validate(
-    model: nn.Module, classifier: Classifier, loader: DataLoader, device: torch.device
+    model: nn.Module, classifier: TrainedModel, loader: DataLoader, device: torch.device
 ) -> tuple[Validation | None, list[str]]:
     """Every rank classifies its share and the counts are summed; None where no image can be decoded.
 
@@ -34,10 +34,10 @@ def validate(
     with torch.no_grad():
         for batch in loader:
             unreadable += batch.unreadable
-            if not len(batch.labels):
+            if not len(batch.targets):
                 continue
-            labels = batch.labels.to(device, non_blocking=True)
-            logits = classify(batch.images.to(device, non_blocking=True))[:, 0]
+            images, labels = batch.to(device)
+            logits = classify(images)  # in evaluation, models with several heads give the main one's
             right = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
             loss = cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([torch.tensor(len(labels), device=device), right[:, 0].sum(), right.sum(), loss])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import run_step_05
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, write
+from analysis.profile_factories import make_probed, profiled_lab
 from common.records import DdpOptions
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def browser():
 @pytest.fixture(scope="session")
 def lab_page(once):
     """The page of a lab that was taken apart, with probes; like the next two written once, for many tests to read."""
-    return once("lab_page", lambda folder: _report(folder, *anatomy_lab(epochs=3), make_probed()))
+    return once("lab_page", lambda folder: _report(folder, *profiled_lab(epochs=3), make_probed()))
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +68,7 @@ def wide_page(once):
     long = make_record(config={"model": "a_model_with_a_very_long_name_" * 4}, command="python " + "x" * 300)
     tried = {"ddp": DdpOptions(one_bucket=True, comm_hook="powersgd", gradient_as_bucket_view=False, static_graph=True)}
     across = make_record("ddp", 2, world={"nodes": 2, "restarts": 1})
-    records = [*anatomy_lab(), make_record("ddp", 2, config=tried), across, make_record("ddp", 4, 1.0), long]
+    records = [*profiled_lab(), make_record("ddp", 2, config=tried), across, make_record("ddp", 4, 1.0), long]
     return once("wide_page", lambda folder: _report(folder, *records, make_probed()))
 
 

@@ -8,8 +8,8 @@ import string
 import tomllib
 
 import pytest
-from analysis.anatomy_factories import make_probed
 from analysis.factories import make_record
+from analysis.profile_factories import make_probed
 from conftest import SMALL, environment, records_in, run_script
 from rich.cells import cell_len
 from rich.console import Console, RenderableType

@@ -16,13 +16,13 @@ MODEL_BYTES = 4 * FEW_LAYERS_PARAMETERS
 
 
 @pytest.fixture
-def anatomies(small_lab):
+def profiles(small_lab):
     folder, _ = small_lab
     return {record["step"]: record["anatomy"] for record in records_in(folder)}
 
 
 def run(tmp_path, script, code="", *arguments, ranks=0):
-    """A run that is short but for its anatomy, with a fault in it: its record."""
+    """A run that is short but for its profile, with a fault in it: its record."""
     batch = ["--batch-size", 16, "--gpus", "0,1"] if script == DP else ["--batch-size", 8]
     short = [*SMALL, "--epochs", 1, "--samples-per-epoch", 16, "--warmup-steps", 1, "--anatomy-steps", 3]
     results = tmp_path / "results"
@@ -36,37 +36,37 @@ def typical(rank, phase):
     return median(rank["phases"][phase])
 
 
-def test_each_method_has_its_phases(anatomies):
-    found = {step: [set(rank["phases"]) for rank in anatomy["ranks"]] for step, anatomy in anatomies.items()}
+def test_each_method_has_its_phases(profiles):
+    found = {step: [set(rank["phases"]) for rank in profile["ranks"]] for step, profile in profiles.items()}
     assert found == {"02": [PHASES], "03": [DP_PHASES], "04": [PHASES | {"exchange"}] * 2}
 
 
-def test_phases_add_up_to_the_step(anatomies):
+def test_phases_add_up_to_the_step(profiles):
     """Within 3 %: what is left are the calls between one phase and the next."""
-    for anatomy in anatomies.values():
-        for rank in anatomy["ranks"]:
-            assert len(rank["step_seconds"]) == anatomy["steps"] == 2
+    for profile in profiles.values():
+        for rank in profile["ranks"]:
+            assert len(rank["step_seconds"]) == profile["steps"] == 2
             assert sum(map(sum, rank["phases"].values())) == pytest.approx(sum(rank["step_seconds"]), rel=0.03)
 
 
-def test_bytes_moved_are_those_of_the_model(anatomies):
-    assert anatomies["02"]["bytes_moved"] == {}
-    moved = anatomies["03"]["bytes_moved"]
-    assert moved["reduce"] == anatomies["04"]["bytes_moved"]["exchange"] == MODEL_BYTES
+def test_bytes_moved_are_those_of_the_model(profiles):
+    assert profiles["02"]["bytes_moved"] == {}
+    moved = profiles["03"]["bytes_moved"]
+    assert moved["reduce"] == profiles["04"]["bytes_moved"]["exchange"] == MODEL_BYTES
     assert MODEL_BYTES < moved["replicate"] < 1.01 * MODEL_BYTES  # and its buffers
-    assert sum(anatomies["04"]["bucket_bytes"]) == MODEL_BYTES
-    assert len(anatomies["04"]["bucket_bytes"]) > 1
+    assert sum(profiles["04"]["bucket_bytes"]) == MODEL_BYTES
+    assert len(profiles["04"]["bucket_bytes"]) > 1
 
 
-def test_replicas_are_told_apart_and_lie_within_the_step(anatomies):
-    (rank,) = anatomies["03"]["ranks"]
+def test_replicas_are_told_apart_and_lie_within_the_step(profiles):
+    (rank,) = profiles["03"]["ranks"]
     assert [len(replica) for replica in rank["replica_seconds"]] == [2, 2]
     for replica in rank["replica_seconds"]:
         assert all(0 < work < step for work, step in zip(replica, rank["step_seconds"], strict=True))
 
 
-def test_the_exchange_is_priced_in_turn(anatomies):
-    for rank in anatomies["04"]["ranks"]:
+def test_the_exchange_is_priced_in_turn(profiles):
+    for rank in profiles["04"]["ranks"]:
         for steps in ("exchange_on_seconds", "no_all_reduce_seconds", "exchange_off_seconds", "one_bucket_seconds"):
             assert len(rank[steps]) == 2
             assert min(rank[steps]) > 0
@@ -141,30 +141,30 @@ SyntheticImageNet.__getitems__ = lambda self, indices: (time.sleep(0.2), fetch(s
 def test_a_slow_rank_shows_and_the_other_waits_for_it(tmp_path):
     code = """
 import os, time
-from common.training.models import Classifier
-forward = Classifier.forward
+from common.training.models import TrainedModel
+forward = TrainedModel.forward
 def slow(self, images):
     time.sleep(0.3 * (os.environ["RANK"] == "1"))
     return forward(self, images)
-Classifier.forward = slow
+TrainedModel.forward = slow
 """
     fast, slow = run(tmp_path, DDP, code, ranks=2)["anatomy"]["ranks"]
     assert typical(slow, "forward") - typical(fast, "forward") == pytest.approx(0.3, abs=0.1)
     assert typical(fast, "exchange") - typical(slow, "exchange") == pytest.approx(0.3, abs=0.15)
 
 
-def test_a_large_buffer_shows_in_replicate(tmp_path, anatomies):
+def test_a_large_buffer_shows_in_replicate(tmp_path, profiles):
     code = """
 import torch
 from common.training import models
 create = models.create_model
-def heavy(config, place):
-    model = create(config, place)
+def heavy(workload, config, place):
+    model = create(workload, config, place)
     model.register_buffer("ballast", torch.zeros(2**26))
     return model
 models.create_model = heavy
 """
-    plain, heavy = anatomies["03"], run(tmp_path, DP, code)["anatomy"]
+    plain, heavy = profiles["03"], run(tmp_path, DP, code)["anatomy"]
     assert heavy["bytes_moved"]["replicate"] - plain["bytes_moved"]["replicate"] == 2**28
     gained = typical(heavy["ranks"][0], "replicate") - typical(plain["ranks"][0], "replicate")
     assert gained > 0.025  # a quarter of a GiB at less than 10 GiB/s
@@ -174,10 +174,10 @@ models.create_model = heavy
     assert max(others.values()) < gained / 5
 
 
-def differences(anatomy):
+def differences(profile):
     """Medians over the rounds of the slowest rank: the exchange alone, and the wrapper's own work."""
     on, silent, off = (
-        [max(step) for step in zip(*(rank[f"{kind}_seconds"] for rank in anatomy["ranks"]), strict=True)]
+        [max(step) for step in zip(*(rank[f"{kind}_seconds"] for rank in profile["ranks"]), strict=True)]
         for kind in ("exchange_on", "no_all_reduce", "exchange_off")
     )
     return median(a - b for a, b in zip(on, silent, strict=True)), median(

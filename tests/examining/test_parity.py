@@ -4,13 +4,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import run_worker
-from factories import make_config, make_place, small_classifier
+from factories import make_classifier, make_config, make_model, make_place, small_classifier
 from torch import nn
 from trainers import train_step
 
 from common.examining import parity
 from common.records import DdpOptions
-from common.training import models
 from common.training.data import SyntheticImageNet
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.training import Training
@@ -25,7 +24,7 @@ def check(model, devices=2, samples=SAMPLES, **config):
 
 
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
-    classifier = models.create_model(make_config(), make_place())
+    classifier = make_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
     found = check(EmulatedDataParallel(classifier, range(3)), devices=3)
     assert (found.outcome, found.shards, found.samples) == ("passed", 3, 12)
@@ -106,7 +105,7 @@ def test_dropout_and_half_precision_do_not_disturb_it():
 )
 def test_it_runs_across_the_zoo(name, size):
     config = make_config(model=name, image_size=size, per_device_batch_size=4)
-    classifier = models.create_model(config, make_place())
+    classifier = make_model(config, make_place())
     found = check(EmulatedDataParallel(classifier, range(2)), samples=SyntheticImageNet(4, size, 10, seed=0))
     assert found.outcome == "passed", found
 
@@ -140,7 +139,7 @@ class ComputesBiasesOtherwise(EmulatedDataParallel):
 def test_what_fp64_calls_noise_may_differ_but_not_by_much(off_by, outcome):
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    classifier = models.Classifier(nn.Sequential(*layers, nn.Linear(4, 10)), make_config())
+    classifier = make_classifier(nn.Sequential(*layers, nn.Linear(4, 10)), make_config())
     model = ComputesBiasesOtherwise(classifier, range(2))
     model.off_by = off_by
     found = check(model)
@@ -156,7 +155,7 @@ def test_error_is_relative_to_the_reference():
 
 def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
     """Its tolerance is as large as rounding makes it, and no larger."""
-    classifier = models.create_model(make_config(), make_place())
+    classifier = make_model(make_config(), make_place())
     unsynchronised = EmulatedDataParallel(classifier, range(2))
     found = check(unsynchronised, ddp=DdpOptions(sync_bn=True))
     assert found.outcome == "failed"

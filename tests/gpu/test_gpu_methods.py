@@ -5,11 +5,10 @@ from statistics import median
 import pytest
 import torch
 from conftest import run_script
-from factories import make_config
+from factories import make_config, make_model
 from gpu_runs import GPU, run
 
 from common.machine.devices import one_device
-from common.training import models
 
 pytestmark = [
     pytest.mark.gpu,
@@ -73,7 +72,7 @@ def test_host_and_device_have_times_of_their_own(tmp_path):
 
 def test_replicas_on_a_gpu_run_in_the_dtype_and_memory_format_asked_for():
     """torch's own DataParallel, two replicas: autocast entered outside would be fp16 in its threads."""
-    classifier = models.create_model(make_config(precision="bf16", memory_format="channels_last"), one_device("cuda"))
+    classifier = make_model(make_config(precision="bf16", memory_format="channels_last"), one_device("cuda"))
     seen = []
     for name, layer in classifier.backbone.named_children():
         if name == "layer1":

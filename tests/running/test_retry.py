@@ -12,13 +12,13 @@ SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
 # A device that holds no more than eight images at once, from the first warm-up step on.
 LITTLE_MEMORY = """
 import torch
-from common.training.models import Classifier
-forward = Classifier.forward
+from common.training.models import TrainedModel
+forward = TrainedModel.forward
 def limited(self, images):
     if len(images) > 8 and images.device.type != "meta" and self.training and torch.is_grad_enabled():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
     return forward(self, images)
-Classifier.forward = limited
+TrainedModel.forward = limited
 """
 
 

@@ -18,30 +18,30 @@ def dataset(**changes):
 def test_same_seed_and_index_give_the_same_sample():
     one, other, later = (dataset().__getitems__([(epoch, 7)]) for epoch in (1, 1, 2))
     for again in (other, later):  # nothing about these images is random
-        assert torch.equal(one.images, again.images)
-        assert torch.equal(one.labels, again.labels)
-    assert not torch.equal(one.images, dataset(seed=4).__getitems__([(1, 7)]).images)
+        assert torch.equal(one.inputs, again.inputs)
+        assert torch.equal(one.targets, again.targets)
+    assert not torch.equal(one.inputs, dataset(seed=4).__getitems__([(1, 7)]).inputs)
 
 
 def test_a_batch_is_its_samples():
     found = dataset()
     batch = found.__getitems__([(1, 3), (1, 999), (1, 3)])
-    assert batch.images.shape == (3, 3, 16, 16)
-    assert batch.images.dtype == torch.uint8
+    assert batch.inputs.shape == (3, 3, 16, 16)
+    assert batch.inputs.dtype == torch.uint8
     for position, index in enumerate([3, 999, 3]):
         alone = found.__getitems__([(1, index)])
-        assert torch.equal(batch.images[position], alone.images[0])
-        assert batch.labels[position] == alone.labels[0]
+        assert torch.equal(batch.inputs[position], alone.inputs[0])
+        assert batch.targets[position] == alone.targets[0]
     assert batch.indices.tolist() == [3, 999, 3]
 
 
 def test_labels_lie_within_the_classes_and_can_be_told_from_the_images():
     data = dataset(num_classes=5)
     batch = data.__getitems__([(1, index) for index in range(256)])
-    assert set(batch.labels.tolist()) == set(range(5))
-    means = torch.stack([batch.images[batch.labels == label].float().mean(0) for label in range(5)])
-    nearest = torch.cdist(batch.images.float().flatten(1), means.flatten(1)).argmin(1)
-    assert (nearest == batch.labels).float().mean() > 0.99
+    assert set(batch.targets.tolist()) == set(range(5))
+    means = torch.stack([batch.inputs[batch.targets == label].float().mean(0) for label in range(5)])
+    nearest = torch.cdist(batch.inputs.float().flatten(1), means.flatten(1)).argmin(1)
+    assert (nearest == batch.targets).float().mean() > 0.99
 
 
 def batches(processes: int, epoch: int):

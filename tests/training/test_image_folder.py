@@ -20,8 +20,8 @@ COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "do
 # A network that tells colours apart after a few steps, in the place of any of torchvision's.
 COLOUR_NETWORK = """
 from torch import nn
-from common.training import models
-models._builder = lambda name: lambda weights, num_classes: nn.Sequential(
+from common.training.workloads import images
+images._builder = lambda name: lambda weights, num_classes: nn.Sequential(
     nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
     nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, num_classes),
 )
@@ -103,7 +103,7 @@ def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
     world = devices.world.model_copy(update={"processes": processes, "devices": processes})
     loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
     loader.sampler.set_epoch(epoch)
-    return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.images, strict=True)}
+    return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.inputs, strict=True)}
 
 
 def test_augmentation_is_fixed_by_seed_epoch_and_sample_alone(tree):
@@ -133,7 +133,7 @@ def test_validation_counts_every_image_once(tree, processes):
 
     class SaysCat(torch.nn.Module):
         def forward(self, batch):
-            return torch.tensor([[0.0, 0.0, 1.0, 0.0]]).expand(len(batch), 1, 4)
+            return torch.tensor([[0.0, 0.0, 1.0, 0.0]]).expand(len(batch), 4)
 
     config = make_config(data_dir=str(tree), samples_per_epoch=64, global_batch_size=6)
     right, samples, broken = 0, 0, []

@@ -2,10 +2,12 @@ import dataclasses
 
 import pytest
 import torch
-from factories import make_config, make_place
+from factories import make_classifier, make_config, make_model, make_place
 
 from common.errors import UsageError
-from common.training import flops, models, precision
+from common.training import flops, precision
+from common.training.batch import tensors_of
+from common.training.workloads.images import MEAN, STD
 
 CPU = make_place()
 
@@ -15,7 +17,7 @@ def images(count, size):
 
 
 def test_a_seed_fixes_the_weights():
-    one, other, third = (models.create_model(make_config(seed=seed), CPU) for seed in (1, 1, 2))
+    one, other, third = (make_model(make_config(seed=seed), CPU) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), third.parameters(), strict=True))
 
@@ -23,17 +25,16 @@ def test_a_seed_fixes_the_weights():
 @pytest.mark.parametrize(
     ("name", "size", "heads"), [("resnet18", 32, 1), ("googlenet", 64, 3), ("inception_v3", 299, 2)]
 )
-def test_logits_hold_every_head(name, size, heads):
-    model = models.create_model(make_config(model=name, image_size=size, per_device_batch_size=2), CPU)
-    logits = model(images(2, size))
-    assert logits.shape == (2, heads, 10)
-    assert logits.dtype == torch.float32
-    assert model.loss(logits, torch.tensor([0, 1])).ndim == 0
+def test_outputs_are_those_of_every_head(name, size, heads):
+    model = make_model(make_config(model=name, image_size=size, per_device_batch_size=2), CPU)
+    outputs = model(images(2, size))
+    assert [logits.shape for logits in tensors_of(outputs)] == [(2, 10)] * heads
+    assert model.loss(outputs, torch.tensor([0, 1])).ndim == 0
 
 
 def test_auxiliary_heads_count_for_less():
-    model = models.create_model(make_config(model="googlenet", image_size=64), CPU)
-    logits = torch.zeros(1, 3, 10)
+    model = make_model(make_config(model="googlenet", image_size=64), CPU)
+    logits = (torch.zeros(1, 10),) * 3
     assert model.loss(logits, torch.tensor([0])).item() == pytest.approx(1.6 * torch.log(torch.tensor(10.0)).item())
 
 
@@ -43,9 +44,9 @@ def test_images_are_normalised_as_imagenet_is():
             self.seen = x
             return x.flatten(1)
 
-    model = models.Classifier(Looks(), make_config())
+    model = make_classifier(Looks(), make_config())
     model(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8))
-    expected = (1 - torch.tensor(models.MEAN)) / torch.tensor(models.STD)
+    expected = (1 - torch.tensor(MEAN)) / torch.tensor(STD)
     torch.testing.assert_close(model.backbone.seen[0, :, 0, 0], expected)
 
 
@@ -66,11 +67,11 @@ def test_images_are_normalised_as_imagenet_is():
 )
 def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
     with pytest.raises(UsageError, match=said):
-        models.create_model(make_config(**change), CPU)
+        make_model(make_config(**change), CPU)
 
 
 def test_ieee_fp32_puts_everything_back():
-    model = models.create_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
+    model = make_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
     dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     with precision.ieee_fp32(model):
         assert model.autocast_dtype is None
@@ -84,7 +85,7 @@ def test_every_rank_and_replica_has_a_random_stream_of_its_own():
     """Dropout with one seed for all would take the same units out of every rank's samples."""
     config, drawn, weights = make_config(), [], []
     for rank in range(3):
-        model = models.create_model(config, dataclasses.replace(make_place(), rank=rank))
+        model = make_model(config, dataclasses.replace(make_place(), rank=rank))
         drawn.append(torch.rand(8).tolist())
         weights.append(torch.nn.utils.parameters_to_vector(model.parameters()))
     assert len({tuple(numbers) for numbers in drawn}) == 3
@@ -94,7 +95,7 @@ def test_every_rank_and_replica_has_a_random_stream_of_its_own():
 
 def test_operations_are_counted_by_kind():
     """alexnet, 3 × 64 × 64: its convolutions and its three linear layers by hand, 2 × multiply-adds, three passes."""
-    found = models.create_model(make_config(model="alexnet", image_size=64, num_classes=10), CPU).flops_by_kind
+    found = make_model(make_config(model="alexnet", image_size=64, num_classes=10), CPU).flops_by_kind
     # (outputs a channel, channels out, channels in × kernel) of each layer; the input needs no gradient.
     maps = [(15 * 15, 64, 3 * 121), (7 * 7, 192, 64 * 25), (3 * 3, 384, 192 * 9), (9, 256, 384 * 9), (9, 256, 256 * 9)]
     first, *others = (2 * size * out * into for size, out, into in maps)
@@ -107,4 +108,4 @@ def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):
         raise RuntimeError("planted")
 
     monkeypatch.setattr(flops, "FlopCounterMode", broken)
-    assert models.create_model(make_config(), CPU).flops_by_kind is None
+    assert make_model(make_config(), CPU).flops_by_kind is None

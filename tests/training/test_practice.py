@@ -5,12 +5,11 @@ import json
 import pytest
 import torch
 from conftest import SMALL, environment, planted, records_in, run_script, run_worker
-from factories import make_config, make_place
+from factories import make_config, make_model, make_place
 from torch import nn
 from trainers import make_training, micro_batches, weights_after
 
 from common.records import NEWER_OPTIONS, has_option
-from common.training import models
 from common.training.data_parallel import EmulatedDataParallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
@@ -29,7 +28,7 @@ def test_micro_batches_give_the_gradient_of_one_batch(count, parts):
         else (lambda classifier: classifier)
     )
     whole, split = (make_training(config, devices, wrap) for _ in range(2))
-    before = nn.utils.parameters_to_vector(whole.classifier.parameters()).detach().clone()
+    before = nn.utils.parameters_to_vector(whole.module.parameters()).detach().clone()
     expected = weights_after(whole, micro_batches(whole.loader, 1))
     found = weights_after(split, micro_batches(split.loader, parts))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
@@ -75,7 +74,7 @@ class DtypeProbe(nn.Module):
 @pytest.mark.parametrize("devices", [1, 3])
 def test_replicas_run_in_the_precision_and_memory_format_asked_for(devices):
     config = make_config(model="resnet18", precision="bf16", memory_format="channels_last")
-    classifier = models.create_model(config, make_place(devices))
+    classifier = make_model(config, make_place(devices))
     probe = classifier.backbone.layer1 = nn.Sequential(DtypeProbe(), classifier.backbone.layer1)[0]
     assert classifier.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     model = EmulatedDataParallel(classifier, range(devices)) if devices > 1 else classifier
@@ -116,11 +115,11 @@ def test_a_compiled_model_trains(tmp_path):
     code = """
 import torch
 from torch import nn
-from common.training import models
+from common.training.workloads import images
 def few_layers(weights, num_classes):
     wide = nn.Sequential(nn.Linear(3 * 16, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU())
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), wide, nn.Linear(512, num_classes))
-models._builder = lambda name: few_layers
+images._builder = lambda name: few_layers
 make = torch.nn.Module.compile
 def compiled(self, mode):
     print("compiles", type(self).__name__, mode)

@@ -16,7 +16,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.analysis.comparing.utilisation import mfu_of
-from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.formats import without_controls
 from common.records.files import write_bytes
@@ -70,7 +70,7 @@ def _line(number: int, group: Group, row: Row) -> Line:
         "flops_per_sample": row.record.flops_per_sample,
         **with_ends("mfu", mfu if isinstance(mfu, Estimate) else None),
         "data_wait_share": row.data_wait_share,
-        **_anatomy(row),
+        **_profile(row),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(row.record),
         "host": row.record.environment.hostname,
@@ -78,14 +78,14 @@ def _line(number: int, group: Group, row: Row) -> Line:
     }
 
 
-def _anatomy(row: Row) -> Line:
-    found = row.anatomy
-    slowest = found.slowest if found else None
+def _profile(row: Row) -> Line:
+    profile = row.profile
+    slowest = profile.slowest if profile else None
     line = with_ends("step_seconds", slowest.step if slowest else None)
     for name in PHASES:
         line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
     for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
-        line |= with_ends(f"{cost}_seconds", getattr(found, cost) if found else None)
+        line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
     return line
 
 

@@ -18,7 +18,7 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
 from common.analysis.comparing.tables import Tables
 from common.analysis.reading.runs import Run
-from common.analysis.reading.step_anatomy import StepAnatomy
+from common.analysis.reading.step_profile import StepProfile
 from common.analysis.statistics.estimates import Estimate, outliers
 from common.records import METHODS, Method, Record
 
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def options_free_key(self) -> Facts:
-        """Everything of the configuration but DDP's options: rows of equal terms show what the options do."""
+        """Everything of the configuration but DDP's options: rows where it is equal show what the options do."""
         return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
 
     @property
@@ -97,9 +97,11 @@ class Row:
         one = self.baseline
         if one is None or one.throughput is None:
             return None
-        found = speedup(self, one).scaled(1 / self.devices)
+        efficiency = speedup(self, one).scaled(1 / self.devices)
         is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
-        return found if found.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
+        return (
+            efficiency if efficiency.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
+        )
 
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:
@@ -154,9 +156,9 @@ class Row:
         return self.speed_up.scaled(1 / self.devices) if self.speed_up and self.true_devices else None
 
     @cached_property
-    def anatomy(self) -> StepAnatomy | None:
+    def profile(self) -> StepProfile | None:
         """Of the newest run that has one; None where parity failed, for then it is no step of this model."""
-        return next((run.anatomy for run in reversed(self.runs) if run.anatomy), None) if self.is_valid else None
+        return next((run.profile for run in reversed(self.runs) if run.profile), None) if self.is_valid else None
 
     @property
     def data_wait_share(self) -> float:

@@ -124,7 +124,7 @@ def copy_seconds(row: Row) -> float | None:
         rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
         fits = set(row.record.world.models) <= {rate.device_model for rate in record.probes.matmul}
         if rates and all(rates) and fits and not row.record.world.shared:
-            return sum(row.anatomy.bytes_moved.values()) / min(rates)
+            return sum(row.profile.bytes_moved.values()) / min(rates)
     return None
 
 
@@ -134,7 +134,7 @@ def phase_rate(row: Row, name: PhaseName) -> float | None:
     None for DDP's exchange, most of which ran beside the backward pass, and where replicas share a device, for then
     nothing moves between devices.
     """
-    size, phase = row.anatomy.bytes_moved.get(name), row.anatomy.slowest.phases.get(name)
+    size, phase = row.profile.bytes_moved.get(name), row.profile.slowest.phases.get(name)
     if not size or phase is None or not phase.value or name == "exchange" or row.record.world.shared:
         return None
     return size / phase.value

@@ -14,7 +14,8 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
-from common.analysis.judging.reasons import is_bound_by_exchange, median_interval
+from common.analysis.judging.bounds import is_bound_by_exchange
+from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import clearly_fastest, compare
 from common.analysis.statistics.estimates import distinguishable, ratio
@@ -108,15 +109,15 @@ def exposed_communication(here: Situation) -> Iterator[Advice]:
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
     how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
-    exposed = row.anatomy.exposed
-    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=row.anatomy.exposed_share,
+    exposed = row.profile.exposed
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=row.profile.exposed_share,
                   interval=median_interval(exposed))  # fmt: skip
 
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:
     """So little overlaps that fewer, larger messages are quicker."""
     row = here.of_several("ddp")
-    gain = row and row.anatomy and row.anatomy.overlap_gain
+    gain = row and row.profile and row.profile.overlap_gain
     if gain and gain.is_below_zero:
         loss = gain.negated()
         one = row.baseline
@@ -128,9 +129,9 @@ def larger_buckets(here: Situation) -> Iterator[Advice]:
 def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
     """DP spends its time on copies that DDP does not make; silent where DDP was measured, which says more."""
     row = here.of_several("dp")
-    if not row or not row.anatomy or "ddp" in here.rows:
+    if not row or not row.profile or "ddp" in here.rows:
         return
-    phases, step = row.anatomy.slowest.phases, row.anatomy.slowest.step.value
+    phases, step = row.profile.slowest.phases, row.profile.slowest.step.value
     moving = sum(phases[name].value for name in ("scatter", "replicate", "gather", "reduce") if name in phases)
     if step and moving / step > MOVING_LIMIT:
         because = message("because.dp_moves", row=row.name, seconds=moving, share=moving / step)
@@ -140,14 +141,15 @@ def dp_moves_the_model(here: Situation) -> Iterator[Advice]:
 def straggler(here: Situation) -> Iterator[Advice]:
     """One rank works longer than the others, which wait for it."""
     row = here.rows.get("ddp")
-    if not row or not row.anatomy or len(row.anatomy.ranks) < 2:
+    if not row or not row.profile or len(row.profile.ranks) < 2:
         return
-    quick, *_, slow = sorted(row.anatomy.ranks, key=lambda rank: rank.work.value)
+    quick, *_, slow = sorted(row.profile.ranks, key=lambda rank: rank.work.value)
     if slow.work.is_apart_from(quick.work) and slow.work.value > (1 + STRAGGLER_LIMIT) * quick.work.value:
         values = {"row": row.name, "slow_rank": slow.rank, "slow_seconds": slow.work.value,
                   "quick_rank": quick.rank, "quick_seconds": quick.work.value}  # fmt: skip
         is_host = slow.work is not slow.own and quick.work is not quick.own
-        yield _advice("straggler", Message("because.straggler_host", values) if is_host else None, **values)
+        because = Message("because.straggler_host" if is_host else "because.straggler", values)
+        yield Advice(Message("advice.straggler", values), because)
 
 
 def device_0_is_full(here: Situation) -> Iterator[Advice]:

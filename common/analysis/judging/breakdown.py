@@ -1,7 +1,7 @@
 """The breakdown of a step's cost: from the step that costs nothing to the measured one, item by item.
 
 Ideal: the seconds that one device needs for a step's samples / devices. What a step takes beyond that is lost. Items
-are costs that experiments found within the same run (docs/measurement.md, "The ledger"); what they leave is named.
+are costs that experiments found within the same run (docs/measurement.md, "The breakdown"); what they leave is named.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in group.representatives}
     parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
-    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.anatomy]
+    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
     return [_breakdown(row, rows.get("ddp")) for row in known]
 
 
@@ -110,7 +110,7 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     of_means = [] if beside else [ideal.interval, measured.interval]
     ends = ends_of(rest, *of_means, *(item.interval for item in known))
     # Costs are of steps that begin with idle devices. In training the host may work ahead of busy ones.
-    id = "hidden" if row.anatomy.begins_idle and row.on_gpu and ends and ends[1] < 0 else "rest"
+    id = "hidden" if row.profile.begins_idle and row.on_gpu and ends and ends[1] < 0 else "rest"
     return Breakdown(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
 
 
@@ -126,26 +126,26 @@ def sentence_of(breakdown: Breakdown) -> Message:
         "lost": breakdown.lost,
     }
     if not breakdown.says_something:
-        return message("ledger.nothing_lost" if breakdown.is_narrow else "ledger.uncertain", **values)
+        return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
     verdict = breakdown.verdict
-    words = message(f"ledger.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
+    words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
     shown = [_cost(item) for item in sorted(breakdown.items[:-1], key=lambda item: -item.seconds)]
-    return message("ledger.lost", items=shown, rest=_cost(breakdown.rest), verdict=words, **values)
+    return message("breakdown.lost", items=shown, rest=_cost(breakdown.rest), verdict=words, **values)
 
 
 def _cost(item: Item) -> Message:
-    values = {"item": message(f"ledger_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
-    return message("ledger.item" if item.interval else "ledger.item_without_interval", **values)
+    values = {"item": message(f"breakdown_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
+    return message("breakdown.item" if item.interval else "breakdown.item_without_interval", **values)
 
 
 def breakdown_table(of_rows: list[Breakdown]) -> Table:
     """Every item of every breakdown; a line each."""
-    shown = columns("row:method", "ledger_item:ledger", "time:ledger")
+    shown = columns("row:method", "breakdown_item:breakdown", "time:breakdown")
     lines = []
     for one in of_rows:
         ideal = Item("ideal", one.ideal.value, one.ideal.interval)
         whole = Item("measured", one.measured.value, one.measured.interval)
         for item in (ideal, *one.items, whole):
-            cells = [Cell(message(f"ledger_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
+            cells = [Cell(message(f"breakdown_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
             lines.append(Line([Cell(one.row.name), *cells], one.row.method, one.row.name))
-    return Table("ledger", shown, lines, hint=message("hint.ledger"))
+    return Table("breakdown", shown, lines, hint=message("hint.breakdown"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from common.analysis.comparing.rows import Row
-from common.analysis.reading.step_anatomy import COPIES_OF_DP
+from common.analysis.reading.step_profile import COPIES_OF_DP
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 
@@ -18,7 +18,7 @@ class Item:
     """A part of a step, in seconds."""
 
     id: str
-    """Names the word `ledger_item.<id>`."""
+    """Names the word `breakdown_item.<id>`."""
     seconds: float
     interval: Interval | None = None
 
@@ -34,15 +34,15 @@ def items_of_dp(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | 
 
     That last one is not known where a device's batch is smaller than one device's was and nobody knows what that costs.
     """
-    anatomy = row.anatomy
-    phases = [anatomy.slowest.phases[name] for name in COPIES_OF_DP if name in anatomy.slowest.phases]
+    profile = row.profile
+    phases = [profile.slowest.phases[name] for name in COPIES_OF_DP if name in profile.slowest.phases]
     moved = sum(phase.value for phase in phases)
     copies = Item("copies", moved, ends_of(moved, *(phase.interval for phase in phases))) if phases else None
-    replicas = _item("new_replicas", anatomy.new_replicas_cost)
+    replicas = _item("new_replicas", profile.replicated.replicas_cost)
     if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
-        replicas = _item("new_replicas", anatomy.slowest.phases.get("replicate"))
-    items = [_item("new_threads", anatomy.new_threads_cost), replicas, copies]
-    kept = anatomy.kinds_of_step.get("kept_threads_seconds")
+        replicas = _item("new_replicas", profile.slowest.phases.get("replicate"))
+    items = [_item("new_threads", profile.replicated.threads_cost), replicas, copies]
+    kept = profile.replicated.kinds.get("kept_threads_new_replicas")
     if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
         parts = [part for part in (smaller, replicas, copies) if part]
         more = kept.value - ideal.value - sum(part.seconds for part in parts)
@@ -55,15 +55,15 @@ def items_of_dp(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | 
 def items_of_ddp(row: Row) -> list[Item | None]:
     """What the exchange adds, and what the wrapper does beside it, by experiment; both in one where no steps without an
     all-reduce were taken."""
-    if row.anatomy.wrapper_cost:
-        return [_item("exchange", row.anatomy.exposed), _item("wrapper", row.anatomy.wrapper_cost)]
-    return [_item("exchange_and_wrapper", row.anatomy.exposed)]
+    if row.profile.wrapper_cost:
+        return [_item("exchange", row.profile.exposed), _item("wrapper", row.profile.wrapper_cost)]
+    return [_item("exchange_and_wrapper", row.profile.exposed)]
 
 
 def data_path(row: Row) -> Item | None:
     """What the loader costs a step beyond what it costs one device's, which the ideal contains."""
-    one = row.baseline.anatomy and row.baseline.anatomy.data_path_cost
-    own = row.anatomy.data_path_cost
+    one = row.baseline.profile and row.baseline.profile.data_path_cost
+    own = row.profile.data_path_cost
     if not one or not own:
         return None
     more = own.value - one.value
@@ -85,9 +85,9 @@ def _beyond_ideal(id: str, row: Row, ddp: Row | None, ideal: Estimate) -> Item |
     """DDP's step without exchange, less the ideal: one device's own work on its share of the batch, while all work.
     Where DDP was not run beside DP, nobody knows."""
     share = row.record.config.per_device_batch_size
-    if ddp is None or not ddp.anatomy or ddp.record.config.per_device_batch_size != share:
+    if ddp is None or not ddp.profile or ddp.record.config.per_device_batch_size != share:
         return None
-    own = ddp.anatomy.step_without_exchange
+    own = ddp.profile.step_without_exchange
     if own is None:
         return None
     ends = own.interval and (own.interval[0] - ideal.value, own.interval[1] - ideal.value)

@@ -4,55 +4,47 @@ from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.utilisation import exchange_seconds, phase_rate
+from common.analysis.comparing.utilisation import phase_rate
+from common.analysis.judging.bounds import bound
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
-from common.analysis.reading.step_anatomy import PHASES
+from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
 from common.records import METHODS, LaunchTimes, PhaseName
-
-MAX_WAIT, MAX_IDLE = 0.05, 0.10
-"""Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
-EXPOSED_LIMIT, COMPARABLE = 0.10, 0.5
-"""Shares: of a step, that the exchange must add before it may be what binds it; and of what it adds, that its messages
-must need by themselves, for less explains too little. docs/choosing.md gives the reasons."""
-
-LEAST_SHOWN = 0.005
-"""Shares below this are written as 0 %."""
 
 MIN_SLOWER = 5
 """A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
 
 
 def reasons(group: Group) -> list[Message]:
-    """What the anatomy of representative rows' steps says, the largest difference first; nothing without anatomies.
+    """What the profile of representative rows' steps says, the largest difference first; nothing without profiles.
 
     What the breakdown of a row contains is not said again.
     """
-    rows = {row.method: row for row in group.representatives if row.anatomy}
+    rows = {row.method: row for row in group.representatives if row.profile}
     sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
         sentences.append(largest_difference(one, other))
     broken_down = {breakdown.row for breakdown in breakdowns(group)}
     alone = [row for row in rows.values() if row not in broken_down]
-    sentences += [thread_cost(row) for row in alone if row.anatomy.new_threads_cost]
-    sentences += [bound(row) for row in rows.values() if row.anatomy.idle_share is not None]
-    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.anatomy.data_path_cost)]
+    sentences += [thread_cost(row) for row in alone if row.profile.replicated.threads_cost]
+    sentences += [bound(row) for row in rows.values() if row.profile.idle_share is not None]
+    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.profile.data_path_cost)]
     several = [row for row in rows.values() if row.devices > 1]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    others = [row for row in several if row in alone and not row.anatomy.new_threads_cost]
-    sentences += [exposed_cost(row) for row in others if row.anatomy.exposed]
-    sentences += [wrapper_work(row) for row in others if row.anatomy.wrapper_cost]
-    return sentences + [overlap(row) for row in several if row.anatomy.overlap_gain]
+    others = [row for row in several if row in alone and not row.profile.replicated.threads_cost]
+    sentences += [exposed_cost(row) for row in others if row.profile.exposed]
+    sentences += [wrapper_work(row) for row in others if row.profile.wrapper_cost]
+    return sentences + [overlap(row) for row in several if row.profile.overlap_gain]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
     """The phase in which two rows differ most, with its number; differences within the steps' scatter do not count."""
-    first, second = one.anatomy.slowest.phases, other.anatomy.slowest.phases
+    first, second = one.profile.slowest.phases, other.profile.slowest.phases
     gaps = {
         name: (first[name].value if name in first else 0.0) - (second[name].value if name in second else 0.0)
         for name in PHASES
@@ -60,18 +52,18 @@ def largest_difference(one: Row, other: Row) -> Message:
     }
     certain = [name for name in gaps if _differ(first.get(name), second.get(name))]
     if not certain:
-        steps = min(row.anatomy.slowest.step.count for row in (one, other))
+        steps = min(row.profile.slowest.step.count for row in (one, other))
         id = "reason.too_few_steps" if steps < MIN_VALUES else "reason.no_difference"
         return message(id, one=one.name, other=other.name, steps=steps)
     name = max(certain, key=lambda phase: abs(gaps[phase]))
     more, less = (one, other) if gaps[name] > 0 else (other, one)
-    spent = less.anatomy.slowest.phases.get(name)
+    spent = less.profile.slowest.phases.get(name)
     return message(
         "reason.phase" if spent else "reason.phase_of_one",
         more=more.name,
         less=less.name,
         phase=name,
-        more_seconds=more.anatomy.slowest.phases[name].value,
+        more_seconds=more.profile.slowest.phases[name].value,
         less_seconds=spent.value if spent else 0.0,
         moved=_moved(more, name),
     )
@@ -85,15 +77,15 @@ def _differ(one: Median | None, other: Median | None) -> bool:
 
 def _moved(row: Row, name: PhaseName) -> Message:
     """What a phase moves between devices, in brackets."""
-    size, rate = row.anatomy.bytes_moved.get(name), phase_rate(row, name)
+    size, rate = row.profile.bytes_moved.get(name), phase_rate(row, name)
     id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
     return message(id, bytes=size, bytes_per_second=rate)
 
 
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads and replicas cost a step, by experiment."""
-    cost, copies = row.anatomy.new_threads_cost, row.anatomy.new_replicas_cost
-    step = row.anatomy.slowest.step.value
+    cost, copies = row.profile.replicated.threads_cost, row.profile.replicated.replicas_cost
+    step = row.profile.slowest.step.value
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
@@ -120,95 +112,40 @@ def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     return None
 
 
-def bound(row: Row) -> Message:
-    """What a step waits for: its data, the exchange, the host that launches its work, or the device's own work.
-
-    A device that has nothing to do is bound by launches only where the host needs about as long as a step takes.
-    """
-    anatomy = row.anatomy
-    waiting, step = anatomy.slowest.phases.get("data wait"), anatomy.slowest.step.value
-    host = max((rank.host["step"].value for rank in anatomy.ranks if "step" in rank.host), default=0.0)
-    values = {"row": row.name, "idle": anatomy.idle_share, "busy": 1 - anatomy.idle_share, "host": host,
-              "link": not_the_link(row)}  # fmt: skip
-    if waiting and waiting.value > MAX_WAIT * step:
-        return message("bound.data", **values)
-    if is_bound_by_exchange(row):
-        return message("bound.exchange", exposed=anatomy.exposed, **values)
-    if anatomy.idle_share > MAX_IDLE:
-        return message("bound.launches" if host > (1 - MAX_IDLE) * step else "bound.unknown", **values)
-    if anatomy.idle_share < 0:
-        return message("bound.device_longer", **values)
-    return message("bound.device" if anatomy.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
-
-
-def is_bound_by_exchange(row: Row) -> bool:
-    """Whether the exchange of gradients, and not what DDP does beside it, takes much of a step.
-
-    Two measurements must agree: steps with an all-reduce against steps without one, and what the very messages need
-    when nothing else is done. Ranks that wait for a late one lose time in the former alone.
-    """
-    anatomy = row.anatomy
-    if not (anatomy and anatomy.wrapper_cost and is_cost(anatomy.exposed)):
-        return False
-    needed = exchange_alone(row)
-    return anatomy.exposed_share > EXPOSED_LIMIT and (needed or 0.0) > COMPARABLE * anatomy.exposed.value
-
-
-def exchange_alone(row: Row) -> float | None:
-    """Seconds for the gradients' messages by step 01's all-reduce; where it has none for these ranks, what the last
-    rank of a step waits for them."""
-    if (known := _in_buckets(row)) is not None:
-        return known
-    return row.anatomy.last_wait.value if row.anatomy.last_wait else None
-
-
-def _in_buckets(row: Row) -> float | None:
-    known = exchange_seconds(row, row.anatomy.bucket_bytes) if row.anatomy.bucket_bytes else None
-    return known if isinstance(known, float) else None
-
-
-def not_the_link(row: Row) -> Message:
-    """Under DDP: what the exchange needs by itself, where step 01 has measured that."""
-    if not METHODS[row.method].synchronises_gradients or row.devices < 2:
-        return message("nothing")
-    known = _in_buckets(row)
-    return message("bound.not_the_link", seconds=known) if known else message("nothing")
-
-
 def data_path_cost(row: Row) -> Message:
     """What feeding a step costs beside what the devices compute."""
-    cost = row.anatomy.data_path_cost
+    cost = row.profile.data_path_cost
     return message("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
 
 
 def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step."""
-    exposed = row.anatomy.exposed
+    exposed = row.profile.exposed
     synchronises = METHODS[row.method].synchronises_gradients
-    what = "replicas" if not synchronises else "gradients" if row.anatomy.wrapper_cost else "gradients_and_wrapper"
-    outcome = outcome_of_cost(exposed, row.anatomy.slowest.step.value)
+    what = "replicas" if not synchronises else "gradients" if row.profile.wrapper_cost else "gradients_and_wrapper"
+    outcome = outcome_of_cost(exposed, row.profile.slowest.step.value)
     values = {
         "what": message(f"exposed.{what}"),
         "row": row.name,
         "exposed": exposed,
-        "share": row.anatomy.exposed_share,
+        "share": row.profile.exposed_share,
         "interval": median_interval(exposed),
     }
-    how = "adds_from_idle" if synchronises and row.on_gpu and row.anatomy.begins_idle else "adds"
+    how = "adds_from_idle" if synchronises and row.on_gpu and row.profile.begins_idle else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)
 
 
 def wrapper_work(row: Row) -> Message:
     """What DDP does beside the exchange: its work on the host, and gradients copied into buckets."""
-    cost = row.anatomy.wrapper_cost
-    outcome = outcome_of_cost(cost, row.anatomy.slowest.step.value)
+    cost = row.profile.wrapper_cost
+    outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
     return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
 
 
 def overlap(row: Row) -> Message:
     """What it is worth that the exchange runs beside the backward pass."""
-    gain = row.anatomy.overlap_gain
+    gain = row.profile.overlap_gain
     id = "saves" if gain.is_above_zero else "costs" if gain.is_below_zero else "undetermined"
     shown = gain.negated() if gain.is_below_zero else gain
     return message(f"overlap.{id}", row=row.name, seconds=shown.value, interval=median_interval(shown))

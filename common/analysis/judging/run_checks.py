@@ -24,7 +24,7 @@ IMAGENET_IMAGES = 1_281_167
 """Of ILSVRC 2012's training set."""
 
 Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
-Affected = Literal["speed", "anatomy"]
+Affected = Literal["speed", "profile"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
 
 def training_checks(run: Run) -> list[Check]:
     """What a run's own record says of its training; the run has finished an epoch."""
-    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _anatomy, _epoch_start,
+    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, _epoch_start,
                  _images, _start)  # fmt: skip
     return [question(run) for question in questions]
 
@@ -153,17 +153,17 @@ def _normalises_apart(run: Run) -> bool:
     return record.world.devices > 1 and has_buffers and not (options and options.sync_bn)
 
 
-def _anatomy(run: Run) -> Check:
+def _profile(run: Run) -> Check:
     """Do the steps that were taken apart take as long as the measured ones? If not, their picture is another step's."""
-    if run.anatomy is None:
-        return answer("anatomy", "not measured", "missing")
-    step, measured = run.anatomy.slowest.step, run.times.typical_step.value
+    if run.profile is None:
+        return answer("profile", "not measured", "missing")
+    step, measured = run.profile.slowest.step, run.times.typical_step.value
     values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
     low, high = step.bounds
     differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured
     longer = "longer" if step.value > measured else "shorter"
-    check = answer("anatomy", "warning" if differs else "passed", longer if differs else "alike", **values)
-    return replace(check, affects="anatomy")
+    check = answer("profile", "warning" if differs else "passed", longer if differs else "alike", **values)
+    return replace(check, affects="profile")
 
 
 def _epoch_start(run: Run) -> Check:

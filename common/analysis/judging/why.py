@@ -6,9 +6,10 @@ from math import inf
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
+from common.analysis.judging.bounds import MAX_IDLE, bound, not_the_link
 from common.analysis.judging.breakdown import Breakdown
 from common.analysis.judging.breakdown_items import Item, items_of_ddp
-from common.analysis.judging.reasons import MAX_IDLE, bound, convolutions_planned_anew, not_the_link
+from common.analysis.judging.reasons import convolutions_planned_anew
 from common.analysis.judging.verdicts import device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
@@ -23,7 +24,7 @@ NOTHING = message("nothing")
 
 def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
-    by_method = {row.method: row for row in rows if row.anatomy and (row.devices > 1 or not row.is_parallel)}
+    by_method = {row.method: row for row in rows if row.profile and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
@@ -39,12 +40,12 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
             parts.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
         elif (causes := _causes(dp, of_row.get(dp), slowed)) or dp in of_row:
             parts.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
-    if ddp and (ddp.anatomy.exposed or ddp in of_row):
+    if ddp and (ddp.profile.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
         without = [] if any(cause.id in OF_EXCHANGE for cause in causes) else [_no_exchange(ddp)]
         parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
-    if ddp and ddp.anatomy.idle_share is not None and bound(ddp).id == "bound.launches":
-        parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.anatomy.idle_share,
+    if ddp and ddp.profile.idle_share is not None and bound(ddp).id == "bound.launches":
+        parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
     if any(_exceeded(breakdown) for breakdown in breakdowns):
         parts.append(message("why.apart"))
@@ -61,8 +62,8 @@ def _slowed(breakdowns: list[Breakdown]) -> Item | None:
 
 def _no_exchange(ddp: Row) -> Message:
     """Where the exchange is no cause that could be named: that it costs nothing measurable, if that much is known."""
-    exposed = ddp.anatomy.exposed
-    outcome = outcome_of_cost(exposed, ddp.anatomy.slowest.step.value) if exposed else "uncertain"
+    exposed = ddp.profile.exposed
+    outcome = outcome_of_cost(exposed, ddp.profile.slowest.step.value) if exposed else "uncertain"
     return message("why.exchange_uncertain" if outcome == "uncertain" else "why.no_exchange")
 
 
@@ -94,7 +95,7 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
         "step": row.step.value,
         "causes": causes or [message("why.no_loss" if is_known else "why.loss_uncertain")],
     }
-    idle = row.anatomy.idle_share or 0.0
+    idle = row.profile.idle_share or 0.0
     if causes and breakdown and breakdown.rest.id == "hidden" and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
     main = message("why.over_link", seconds=breakdown.over_link) if _verdict(breakdown) == "bytes" else NOTHING
@@ -108,7 +109,10 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[It
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
         items = [item for item in breakdown.items[:-1] if item.interval and item.seconds >= least and item != said]
     else:
-        of_dp = {"new_threads": row.anatomy.new_threads_cost, "new_replicas": row.anatomy.new_replicas_cost}
+        of_dp = {
+            "new_threads": row.profile.replicated.threads_cost,
+            "new_replicas": row.profile.replicated.replicas_cost,
+        }
         if METHODS[row.method].has_replicas:
             items = [Item(id, cost.value, cost.interval) for id, cost in of_dp.items() if is_cost(cost)]
         else:
@@ -138,16 +142,16 @@ def _rest(breakdown: Breakdown) -> Message:
 
 def _grown_phase(dp: Row, other: Row | None) -> Message | None:
     """The phase that grew most, where no experiment says what DataParallel's parts cost."""
-    if other is None or dp.anatomy.new_threads_cost:
+    if other is None or dp.profile.replicated.threads_cost:
         return None
-    more, less = dp.anatomy.slowest.phases, other.anatomy.slowest.phases
+    more, less = dp.profile.slowest.phases, other.profile.slowest.phases
     grown: dict[PhaseName, float] = {
         name: phase.value - (less[name].value if name in less else 0.0)
         for name, phase in more.items()
         if (phase.is_apart_from(less[name]) if name in less else phase.is_above_zero)
     }
     name = max(grown, key=grown.get, default=None)
-    if name is None or grown[name] < WORTH_SAYING * dp.anatomy.slowest.step.value:
+    if name is None or grown[name] < WORTH_SAYING * dp.profile.slowest.step.value:
         return None
     if name not in less:
         return message("why.cause.new_phase", phase=name, cost=more[name].value)

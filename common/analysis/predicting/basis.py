@@ -75,22 +75,22 @@ MIN_ERROR = 0.01
 
 def basis_of(group: Group) -> Basis | None:
     """The group's row of one device, if its steps were taken apart; strong scaling has none for the smaller batches."""
-    rows = [row for row in group.main_rows if not row.is_parallel and row.is_valid and row.anatomy]
-    if not rows or group.scaling != "weak" or "backward" not in rows[-1].anatomy.slowest.phases:
+    rows = [row for row in group.main_rows if not row.is_parallel and row.is_valid and row.profile]
+    if not rows or group.scaling != "weak" or "backward" not in rows[-1].profile.slowest.phases:
         return None
     row = rows[-1]
-    static, found = row.record.static_memory, row.anatomy.gradients
+    static, found = row.record.static_memory, row.profile.gradients
     if static is None:
         return None
     low, high = row.step.bounds
-    share = row.step.value / row.anatomy.slowest.step.value
+    share = row.step.value / row.profile.slowest.step.value
     total = static.gradient_bytes
     layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
     return Basis(
         row=row,
         step=row.step.value,
         step_error=max(MIN_ERROR, (high - low) / 2 / row.step.value),
-        backward=share * row.anatomy.slowest.phases["backward"].value,
+        backward=share * row.profile.slowest.phases["backward"].value,
         gradient_bytes=total,
         parameters=len(found.bytes) if found else 0,
         buckets=tuple(layout),

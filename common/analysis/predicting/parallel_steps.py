@@ -73,7 +73,7 @@ def _host_step(basis: Basis) -> tuple[float, float, float]:
     """GPUs: what the host needs to launch a step under DDP; the part of it that DDP adds; what it may need where
     processes that launch at once slow each other as in step 01. Zeros where it is not known. Where step 01's launches
     are implausible, one alone was slowed: then all that is known is what it may need at most."""
-    launching, launches = basis.row.anatomy.host_step, basis.probes.launches
+    launching, launches = basis.row.profile.host_step, basis.probes.launches
     if basis.is_cpu or launching is None or launches is None:
         return 0.0, 0.0, 0.0
     more = basis.parameters * LAUNCHES_A_TENSOR * launches.alone_seconds
@@ -103,13 +103,13 @@ def dp_step(basis: Basis, devices: int) -> PredictedStep | None:
 
     CPU cores (emulated): replicas are copied and gradients added by one core.
     """
-    anatomy = basis.row.anatomy
+    profile = basis.row.profile
     moved = _moved(basis, devices)
-    if anatomy.replicate is None or moved is None:
+    if profile.replicate is None or moved is None:
         return None
     if not basis.is_cpu:
         return _dp_on_gpus(basis, devices, moved)
-    replicas = anatomy.replicate.value * (devices - 1)
+    replicas = profile.replicate.value * (devices - 1)
     seconds = basis.step * basis.slowdown(devices) + replicas + moved
     return _with_range(basis, devices, seconds, 0.5 * (replicas + moved), moved, seconds - basis.step)
 
@@ -121,14 +121,14 @@ def _dp_on_gpus(basis: Basis, devices: int, moved: float) -> PredictedStep | Non
     at a time, or one replica in a thread that has to plan each different convolution anew, whichever takes longer; a
     backward pass and a replica for each device; all else as on one device.
     """
-    anatomy, launches = basis.row.anatomy, basis.probes.launches
-    host = [anatomy.slowest.host.get(name) for name in ("step", "forward", "backward")]
-    if launches is None or not launches.is_plausible or None in host or anatomy.different_convolutions is None:
+    profile, launches = basis.row.profile, basis.probes.launches
+    host = [profile.slowest.host.get(name) for name in ("step", "forward", "backward")]
+    if launches is None or not launches.is_plausible or None in host or profile.different_convolutions is None:
         return None
     whole, forward, backward = (part.value for part in host)
-    plans = anatomy.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
+    plans = profile.different_convolutions * (launches.first_convolution_seconds - launches.convolution_seconds)
     longer = max(forward * devices, forward + max(0.0, plans)) - forward
-    replicas = anatomy.replicate.value * devices
+    replicas = profile.replicate.value * devices
     host_step = whole + longer + (devices - 1) * backward + replicas
     seconds = max(basis.step * basis.slowdown(devices), host_step) + moved
     doubt = PLANS_DOUBT * longer + 0.3 * replicas + 0.5 * moved

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from common.analysis.reading.raw_times import RawTimes, reduce_times
-from common.analysis.reading.step_anatomy import StepAnatomy, reduce_anatomy
+from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps
 from common.records import (
     DeviceUse,
@@ -50,8 +50,8 @@ class Run:
     epoch_seconds: tuple[float, ...] = ()
     times: RawTimes | None = None
     """None where there is no speed."""
-    anatomy: StepAnatomy | None = None
-    anatomy_note: str = ""
+    profile: StepProfile | None = None
+    profile_note: str = ""
     """Why something of it is missing."""
     devices_before: int = 0
     """Devices that the lab itself kept busy in the minute before this run: part of the load that it met."""
@@ -120,8 +120,8 @@ def summarise(file: str, record: Record) -> Run:
         seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=1 / rate),
         epoch_seconds=tuple(epoch_seconds(record)),
         times=reduce_times(record),
-        anatomy=reduce_anatomy(record),
-        anatomy_note=record.anatomy.note if record.anatomy else "",
+        profile=reduce_profile(record),
+        profile_note=record.anatomy.note if record.anatomy else "",
     )
 
 

@@ -149,21 +149,21 @@ def group_section(results: GroupResults) -> Section:
 def _why(results: GroupResults, figures: str) -> Section:
     """Figures of a step with the reasons: beside each other two figures, or one and the reasons."""
     group, title = results.group, message("page.why_steps")
-    notes: list = [message("note.anatomy", row=row.name, note=run.anatomy_note)
-             for row in group.rows for run in row.runs if run.anatomy_note]  # fmt: skip
+    notes: list = [message("note.profile", row=row.name, note=run.profile_note)
+             for row in group.rows for run in row.runs if run.profile_note]  # fmt: skip
     wrapper = Inline(message("line.head", text=message("page.wrapper")), "wrapper")
     notes += [(wrapper, line) for line in wrapper_costs(group)]
-    if not any(row.anatomy for row in group.main_rows):
-        parts = [hint(message("page.no_anatomy")), *(Paragraph([note]) for note in notes)]
+    if not any(row.profile for row in group.main_rows):
+        parts = [hint(message("page.no_profile")), *(Paragraph([note]) for note in notes)]
         return Section(title=title, contents=parts)
     disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
                  for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
-                 for check in failed_checks(pooled_checks(row), "anatomy")]  # fmt: skip
+                 for check in failed_checks(pooled_checks(row), "profile")]  # fmt: skip
     told = results.number == 1  # by the answer above all groups
     lines = [*([] if told else map(sentence_of, results.breakdowns)), *reasons(group), *disturbed]
     shown = [*lines[:FIRST_REASONS], *notes]
     if results.breakdowns:
-        both = [Figure(f"{figures}_ledger"), Figure(f"{figures}_steps")]
+        both = [Figure(f"{figures}_breakdown"), Figure(f"{figures}_steps")]
         contents = [Section(style="beside two", contents=both), Lines(shown, "verdicts why")]
     else:
         steps = Figure(f"{figures}_steps", is_titled=False)

@@ -78,7 +78,7 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
         notes.append(message("forecast.no_readiness"))
     if basis.probes is None or basis.probes.together is None:
         notes.append(message("forecast.no_slowdown"))
-    if "dp" not in methods and basis.row.anatomy.replicate is None:
+    if "dp" not in methods and basis.row.profile.replicate is None:
         notes.append(message("forecast.no_replicas"))
     if any(one.step.is_late_host for one in predicted.forecasts):
         notes.append(message("forecast.late_host"))

@@ -6,7 +6,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
-from common.analysis.reading.step_anatomy import PHASES, StepAnatomy
+from common.analysis.reading.step_profile import PHASES, StepProfile
 from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
 from common.records import METHODS
 
@@ -29,7 +29,7 @@ def detail_tables(group: Group) -> list[Table]:
 
 
 def _taken_apart(group: Group) -> list[Row]:
-    return [row for row in group.rows if row.anatomy][:MAX_LINES]
+    return [row for row in group.rows if row.profile][:MAX_LINES]
 
 
 def _line(row: Row, *cells: Cell) -> Line:
@@ -41,12 +41,15 @@ def _kinds_of_step(rows: list[Row]) -> Table:
     shown = columns("row:method", "kind_of_step:threads", "time:threads", "costs:threads")
     lines = []
     for row in rows:
-        anatomy = row.anatomy
-        costs = {"kept_threads_seconds": anatomy.new_threads_cost, "kept_replicas_seconds": anatomy.new_replicas_cost}
-        for kind, seconds in anatomy.kinds_of_step.items():
+        profile = row.profile
+        costs = {
+            "kept_threads_new_replicas": profile.replicated.threads_cost,
+            "new_threads_kept_replicas": profile.replicated.replicas_cost,
+        }
+        for kind, seconds in profile.replicated.kinds.items():
             cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
             lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), median_cell(seconds), cost))
-    return Table("kinds_of_step", shown, lines, hint=message("hint.kinds_of_step"))
+    return Table("kinds_of_step", shown, lines, hint=message("hint.replicated.kinds"))
 
 
 def _communication(rows: list[Row]) -> Table:
@@ -55,17 +58,17 @@ def _communication(rows: list[Row]) -> Table:
                     "torch_clock")  # fmt: skip
     lines = []
     for row in rows:
-        anatomy = row.anatomy
-        costs = (anatomy.exposed, anatomy.wrapper_cost, anatomy.overlap_gain, anatomy.whole_exchange)
+        profile = row.profile
+        costs = (profile.exposed, profile.wrapper_cost, profile.overlap_gain, profile.whole_exchange)
         medians = [median_cell(cost) for cost in costs]
-        lines.append(_line(row, *medians, _predicted(row), _torch_clock(anatomy)))
+        lines.append(_line(row, *medians, _predicted(row), _torch_clock(profile)))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 
 
 def _predicted(row: Row) -> Cell:
     if not METHODS[row.method].synchronises_gradients:
         return NOTHING
-    gradients, buckets = row.anatomy.bytes_moved.get("exchange", 0), row.anatomy.bucket_bytes
+    gradients, buckets = row.profile.bytes_moved.get("exchange", 0), row.profile.bucket_bytes
     whole = exchange_seconds(row, [gradients])
     if isinstance(whole, Message):
         return not_available(whole)
@@ -76,11 +79,11 @@ def _predicted(row: Row) -> Cell:
     return Cell(whole, "ms", notes=tuple(notes))
 
 
-def _torch_clock(anatomy: StepAnatomy) -> Cell:
-    if anatomy.communication is None:
+def _torch_clock(profile: StepProfile) -> Cell:
+    if profile.communication is None:
         return NOTHING
-    beside = (message("note.beside_backward", seconds=anatomy.overlap.value),) if anatomy.overlap else ()
-    return Cell(anatomy.communication.value, "ms", notes=beside)
+    notes = (message("note.beside_backward", seconds=profile.overlap.value),) if profile.overlap else ()
+    return Cell(profile.communication.value, "ms", notes=notes)
 
 
 def _limits(rows: list[Row]) -> Table:
@@ -103,12 +106,12 @@ def _mfu(row: Row) -> Cell:
 
 
 def _ranks(rows: list[Row]) -> Table:
-    phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.anatomy.ranks)]
-    shown = columns("row:method", "step_ms:anatomy", *(f"phase.{name}:anatomy" for name in phases))
+    phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.profile.ranks)]
+    shown = columns("row:method", "step_ms:profile", *(f"phase.{name}:profile" for name in phases))
     lines = []
     for row in rows:
-        for rank in row.anatomy.ranks:
-            several = len(row.anatomy.ranks) > 1
+        for rank in row.profile.ranks:
+            several = len(row.profile.ranks) > 1
             head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
             of_rank = [rank.phases.get(name) for name in phases]
             cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
@@ -121,22 +124,22 @@ def _replicas(rows: list[Row]) -> Table:
     lines = [
         Line([Cell(message("name.replica", row=row.name, index=index)), median_cell(replica)], row.method, row.name)
         for row in rows
-        for index, replica in enumerate(row.anatomy.replicas)
+        for index, replica in enumerate(row.profile.replicas)
     ]
-    return Table("replicas", columns("row:method", "time:anatomy"), lines, hint=message("hint.taken_apart"))
+    return Table("replicas", columns("row:method", "time:profile"), lines, hint=message("hint.taken_apart"))
 
 
 def _moves(rows: list[Row]) -> Table:
     lines = []
     for row in rows:
-        for name, size in row.anatomy.bytes_moved.items():
-            phase, rate = row.anatomy.slowest.phases.get(name), phase_rate(row, name)
-            buckets = row.anatomy.bucket_bytes if name == "exchange" else ()
+        for name, size in row.profile.bytes_moved.items():
+            phase, rate = row.profile.slowest.phases.get(name), phase_rate(row, name)
+            buckets = row.profile.bucket_bytes if name == "exchange" else ()
             note = message("note.buckets", count=len(buckets), mebibytes=[size / 2**20 for size in buckets])
             moved = Cell(size, "B", notes=(note,) if buckets else ())
             times = [Cell(phase.value, "ms") if phase else NOTHING, Cell(rate, "B/s") if rate else NOTHING]
             lines.append(_line(row, Cell(message(f"phase.{name}")), moved, *times))
-    shown = columns("row:method", "phase:anatomy", "bytes_a_step:bytes-moved", "time:anatomy", "rate:bytes-moved")
+    shown = columns("row:method", "phase:profile", "bytes_a_step:bytes-moved", "time:profile", "rate:bytes-moved")
     return Table("moves", shown, lines, hint=message("hint.buckets"))
 
 

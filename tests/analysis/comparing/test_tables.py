@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
+from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import rows_of, tables_of
 from common.analysis.comparing.comparison_csv import BEGINNINGS, write_tables
 from common.analysis.comparing.tables import tidy
@@ -43,7 +43,7 @@ def documented(part: str) -> set[str]:
 
 def test_all_files_are_documented_column_by_column(tmp_path, compare):
     other = make_record("ddp", 2, config={"precision": "bf16"})
-    folder = write(tmp_path / "results", *anatomy_lab(), make_probed(), drawing("single", 1, 1000.0), other)
+    folder = write(tmp_path / "results", *profiled_lab(), make_probed(), drawing("single", 1, 1000.0), other)
     assert compare(folder).returncode == 0
     parts = re.split(r"^## `(\w+\.csv)`", DOCUMENT, flags=re.MULTILINE)[1:]
     written = {path.name for path in folder.glob("*.csv")}

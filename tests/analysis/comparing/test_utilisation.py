@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from analysis.anatomy_factories import make_probes
 from analysis.factories import make_record
+from analysis.profile_factories import make_probes
 from analysis.views import WORDS, rows_of, tables_of
 from common.analysis.comparing.utilisation import (
     all_reduce_seconds,

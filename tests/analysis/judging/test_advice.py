@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.anatomy_factories import anatomy_lab, make_anatomy, make_probes, make_rank
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab
+from analysis.profile_factories import make_probes, make_profile, make_rank, profiled_lab
 from analysis.views import WORDS, groups_of, said
 from common.analysis.judging import advice, verdicts
 from common.analysis.judging.advice import RULES, Situation, advise
+from common.analysis.judging.bounds import COMPARABLE, EXPOSED_LIMIT
 from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.reasons import COMPARABLE, EXPOSED_LIMIT, reasons
+from common.analysis.judging.reasons import reasons
 from common.analysis.predicting.forecast import forecast
 from common.analysis.predicting.question import Question
 from common.analysis.sections.answer import answer_of
@@ -35,11 +36,11 @@ def sentence(line):
     return " ".join(said(filter(None, [line.what, line.how, line.because])))
 
 
-def lab(*times, **anatomies):
-    """One device, DP and DDP with these step times, and with these anatomies by method."""
+def lab(*times, **profiles):
+    """One device, DP and DDP with these step times, and with these profiles by method."""
     cases = zip((("single", 1), ("dp", 2), ("ddp", 2)), times or (0.50, 0.80, 0.60), strict=True)
     return [
-        make_record(method, devices, seconds, seed=seed, anatomy=anatomies.get(method))
+        make_record(method, devices, seconds, seed=seed, anatomy=profiles.get(method))
         for seed, ((method, devices), seconds) in enumerate(cases)
     ]
 
@@ -72,8 +73,8 @@ def test_nothing_is_recommended_by_fewer_than_three_runs():
 
 def test_one_device_has_nobody_to_exchange_gradients_with():
     """DDP × 1 was told to exchange its gradients at once, or in fewer parts."""
-    anatomy = make_anatomy("ddp", make_rank("ddp", on=500, off=350, one_bucket=300))
-    lab_of_one = [make_record(kind="cuda"), make_record("ddp", 1, kind="cuda", anatomy=anatomy)]
+    profile = make_profile("ddp", make_rank("ddp", on=500, off=350, one_bucket=300))
+    lab_of_one = [make_record(kind="cuda"), make_record("ddp", 1, kind="cuda", anatomy=profile)]
     told = [sentence(line) for line in advise(groups_of(*lab_of_one)[0])]
     assert not [line for line in told if "exchange" in line.lower() or "bucket" in line]
     (group,) = groups_of(*lab_of_one)
@@ -84,7 +85,7 @@ def test_one_device_has_nobody_to_exchange_gradients_with():
 
 @pytest.mark.parametrize(("cores", "lines"), [(1, 0), (2, 1)])
 def test_on_a_machine_of_one_device_no_exchange_is_advised_for_several(cores, lines):
-    one = make_record(anatomy=make_anatomy("single"), environment={"cpu_cores": cores})
+    one = make_record(anatomy=make_profile("single"), environment={"cpu_cores": cores})
     (group,) = groups_of(one, probes=[make_probes()])
     question = Question(counts=(2,)) if cores == 1 else Question()
     predicted = forecast(group, question)
@@ -112,7 +113,7 @@ def test_data_bound():
 
 def exposing(on=420, silent=350, exchange=60, **options):
     """Steps that the all-reduce makes longer; the last rank waits `exchange` ms for it."""
-    return make_anatomy("ddp", make_rank("ddp", on=on, silent=silent, off=345, exchange=exchange, **options))
+    return make_profile("ddp", make_rank("ddp", on=on, silent=silent, off=345, exchange=exchange, **options))
 
 
 def test_exposed_communication():
@@ -142,44 +143,44 @@ def test_exposed_communication_that_may_be_chance_is_no_reason():
     by_chance = exposing()
     by_chance.ranks[0].no_all_reduce_seconds[:2] = [9.0, 9.0]
     assert fired("exposed_communication", *lab(ddp=by_chance)) == []
-    few = make_anatomy("ddp", make_rank("ddp", on=420, silent=350, exchange=60, steps=5), steps=5)
+    few = make_profile("ddp", make_rank("ddp", on=420, silent=350, exchange=60, steps=5), steps=5)
     assert fired("exposed_communication", *lab(ddp=few)) == []
 
 
 def test_larger_buckets():
-    (line,) = fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=360))))
+    (line,) = fired("larger_buckets", *lab(ddp=make_profile("ddp", make_rank("ddp", on=380, one_bucket=360))))
     assert "--one-bucket" in line
     assert "20.0 ms quicker (95 % interval 19.8–20.2 ms," in line
-    assert fired("larger_buckets", *lab(ddp=make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=400)))) == []
+    assert fired("larger_buckets", *lab(ddp=make_profile("ddp", make_rank("ddp", on=380, one_bucket=400)))) == []
 
 
 def test_no_bucket_gains_on_gpus_what_training_has_not_lost():
     """Steps of the experiment begin with idle devices; those of the training are 20 ms longer than one device's."""
-    anatomy = make_anatomy("ddp", make_rank("ddp", on=380, one_bucket=330))
+    profile = make_profile("ddp", make_rank("ddp", on=380, one_bucket=330))
     for step, lines in ((0.52, 0), (0.60, 1)):
-        records = [make_record(kind="cuda"), make_record("ddp", 2, step, kind="cuda", anatomy=anatomy)]
+        records = [make_record(kind="cuda"), make_record("ddp", 2, step, kind="cuda", anatomy=profile)]
         assert len(fired("larger_buckets", *records)) == lines
 
 
 def test_dp_moves_the_model():
     """2 + 60 + 3 + 40 of 457 ms."""
-    (line,) = fired("dp_moves_the_model", *lab(dp=make_anatomy("dp"))[:2])
+    (line,) = fired("dp_moves_the_model", *lab(dp=make_profile("dp"))[:2])
     assert line.startswith("Try DDP (04_ddp_training.py),")
     assert "DP × 2 spends 105 ms of a step (23 %)" in line
-    light = make_anatomy("dp", make_rank("dp", replicate=5, reduce=5))
+    light = make_profile("dp", make_rank("dp", replicate=5, reduce=5))
     assert fired("dp_moves_the_model", *lab(dp=light)[:2]) == []
 
 
 def test_where_ddp_was_measured_the_comparison_says_more():
-    assert fired("dp_moves_the_model", *lab(dp=make_anatomy("dp"))) == []
+    assert fired("dp_moves_the_model", *lab(dp=make_profile("dp"))) == []
 
 
 def test_straggler():
-    slow = make_anatomy("ddp", make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310))
+    slow = make_profile("ddp", make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310))
     (line,) = fired("straggler", *lab(ddp=slow))
     assert "what slows rank 1" in line
     assert "It works 432 ms of a step of DDP × 2; rank 0 works 332 ms" in line
-    assert fired("straggler", *lab(ddp=make_anatomy("ddp"))) == []
+    assert fired("straggler", *lab(ddp=make_profile("ddp"))) == []
 
 
 def test_no_straggler_where_the_host_of_each_takes_as_long():
@@ -187,7 +188,7 @@ def test_no_straggler_where_the_host_of_each_takes_as_long():
     ranks = [make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=310)]
     for rank in ranks:
         rank.host_seconds = {"step": [0.420] * len(rank.step_seconds)}
-    assert fired("straggler", *lab(ddp=make_anatomy("ddp", *ranks))) == []
+    assert fired("straggler", *lab(ddp=make_profile("ddp", *ranks))) == []
 
 
 @pytest.mark.parametrize(("capacity_gib", "heavy", "fires"), [(2.4, 2, True), (4, 2, False), (1.2, 1, False)])
@@ -242,7 +243,7 @@ def test_energy_without_an_interval_or_with_a_wide_one_is_no_advice():
 
 
 def test_a_run_that_failed_parity_gives_and_gets_no_advice():
-    records = anatomy_lab()
+    records = profiled_lab()
     records[1].parity.outcome = "failed"
     (group,) = groups_of(*records)
     assert not any("DP × 2 " in WORDS.text(line.because).replace("DDP × 2 ", "") for line in advise(group))
@@ -253,7 +254,7 @@ def test_a_run_that_failed_parity_gives_and_gets_no_advice():
 
 
 def test_advice_comes_in_the_order_of_the_rules():
-    (group,) = groups_of(*in_rounds(*anatomy_lab()), probes=[make_probes(bf16=240e9)])
+    (group,) = groups_of(*in_rounds(*profiled_lab()), probes=[make_probes(bf16=240e9)])
     texts = [WORDS.text(line.what) for line in advise(group)]
     assert texts[0] == "Use DDP."
     assert texts[-1] == "Try --precision bf16."

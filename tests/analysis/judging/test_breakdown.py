@@ -1,4 +1,4 @@
-"""The ledger of lost milliseconds: it adds up, and its verdict follows the numbers."""
+"""The breakdown of lost milliseconds: it adds up, and its verdict follows the numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from statistics import median
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import in_rounds, make_record
 from analysis.judging.test_reasons import lab_with_kinds
+from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -27,11 +27,11 @@ def breakdowns_of(folder: str | Path, group: int = 0):
 
 @pytest.mark.parametrize("group", [0, 1])
 def test_ideal_and_items_add_up_to_the_measured_step(group):
-    books = breakdowns_of("h100x2", group)
-    assert [book.row.method for book in books] == ["dp", "ddp"]
-    for book in books:
-        assert book.ideal.value + sum(item.seconds for item in book.items) == pytest.approx(book.measured.value)
-        assert book.items[-1].id == "rest"
+    both = breakdowns_of("h100x2", group)
+    assert [one.row.method for one in both] == ["dp", "ddp"]
+    for one in both:
+        assert one.ideal.value + sum(item.seconds for item in one.items) == pytest.approx(one.measured.value)
+        assert one.items[-1].id == "rest"
 
 
 def test_strong_scaling_has_the_smaller_batch_in_it():
@@ -42,7 +42,7 @@ def test_strong_scaling_has_the_smaller_batch_in_it():
 
 
 def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
-    dp, ddp = said([sentence_of(book) for book in breakdowns_of("h100x2-lab")])
+    dp, ddp = said([sentence_of(one) for one in breakdowns_of("h100x2-lab")])
     assert dp.startswith("DP × 2 takes 123 ms for a step of 128 images; 2 devices that cost one another nothing")
     assert "new threads 61.7 ms (51.9–67.5 ms), new replicas 14.8 ms" in dp
     assert dp.endswith(
@@ -52,13 +52,13 @@ def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
 
 
 def test_on_cores_no_host_is_blamed():
-    dp = said([sentence_of(book) for book in breakdowns_of("cpu")])[0]
+    dp = said([sentence_of(one) for one in breakdowns_of("cpu")])[0]
     assert dp.endswith("On CPU cores host and device are one: what a thread launches it does itself.")
 
 
 def test_what_no_experiment_explains_is_named():
     (group,) = groups_of(*lab_with_kinds(kept_threads=120, kept_replicas=120))
-    dp = next(book for book in breakdowns(group) if book.row.method == "dp")
+    dp = next(one for one in breakdowns(group) if one.row.method == "dp")
     by_id = {item.id: item.seconds for item in dp.items}
     assert not {"new_threads", "new_replicas"} & set(by_id)  # they may be nothing
     assert by_id["rest"] == pytest.approx(dp.lost - by_id["copies"] - by_id["slowed"], abs=1e-3)
@@ -67,10 +67,10 @@ def test_what_no_experiment_explains_is_named():
 @pytest.mark.parametrize(("share", "outcome_of_it"), [(1.0, "passed"), (1.29, "warning"), (0.9, "warning")])
 def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outcome_of_it):
     record = make_record("ddp", 2, 0.4)
-    record.anatomy = make_anatomy("ddp", *(make_rank("ddp", rank) for rank in range(2)))
+    record.anatomy = make_profile("ddp", *(make_rank("ddp", rank) for rank in range(2)))
     for rank in record.anatomy.ranks:
         rank.step_seconds = [share * seconds for seconds in wobbling(1000 * median(record.ranks[0].step_seconds), 9)]
-    assert outcome(record, "anatomy") == outcome_of_it
+    assert outcome(record, "profile") == outcome_of_it
 
 
 def test_one_process_that_launches_for_four_devices_has_its_price():
@@ -91,10 +91,10 @@ def test_a_smaller_batch_is_not_charged_to_launches_too(tmp_path):
                 for name in ("step_seconds", "data_wait_seconds"):
                     rank[name] = [sum(rank[name][at : at + 4]) for at in range(0, len(rank[name]), 4)]
         (tmp_path / path.name).write_text(json.dumps(record))
-    dp = next(book for book in breakdowns_of(tmp_path) if book.row.method == "dp")
+    dp = next(one for one in breakdowns_of(tmp_path) if one.row.method == "dp")
     by_id = {item.id: item.seconds for item in dp.items}
     assert by_id["smaller_batch"] != 0
-    kept = dp.row.anatomy.kinds_of_step["kept_threads_seconds"].value
+    kept = dp.row.profile.replicated.kinds["kept_threads_new_replicas"].value
     known = sum(by_id[id] for id in ("smaller_batch", "new_replicas", "copies", "launches"))
     assert dp.ideal.value + known == pytest.approx(kept)
 
@@ -115,19 +115,19 @@ def test_over_a_slow_link_it_is_the_bytes(tmp_path):
         for copy in (record.get("probes") or {}).get("copies", ()):
             copy["seconds"] = copy["bytes"] / 4e9
         (tmp_path / path.name).write_text(json.dumps(record))
-    dp = said([sentence_of(book) for book in breakdowns_of(tmp_path)])[0]
+    dp = said([sentence_of(one) for one in breakdowns_of(tmp_path)])[0]
     assert "It is the bytes, which need 53.6 ms over the link" in dp
 
 
 def test_without_an_interval_nobody_says_that_nothing_is_lost():
     (group,) = groups_of(*lab_with_kinds())
-    dp = next(book for book in breakdowns(group) if book.row.method == "dp")
+    dp = next(one for one in breakdowns(group) if one.row.method == "dp")
     assert dp.row.speed_up.interval is None
-    assert sentence_of(dp).id == "ledger.lost"
+    assert sentence_of(dp).id == "breakdown.lost"
 
 
 @pytest.mark.parametrize(("scatter", "id"), [(0.002, "nothing_lost"), (0.1, "uncertain")])
 def test_that_nothing_is_lost_is_said_by_a_narrow_interval_alone(scatter, id):
-    alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_anatomy("ddp"))
-    (book,) = breakdowns(groups_of(*in_rounds(*alike, scatter=scatter))[0])
-    assert sentence_of(book).id == f"ledger.{id}"
+    alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_profile("ddp"))
+    (one,) = breakdowns(groups_of(*in_rounds(*alike, scatter=scatter))[0])
+    assert sentence_of(one).id == f"breakdown.{id}"

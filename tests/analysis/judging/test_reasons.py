@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.anatomy_factories import PHASES, anatomy_lab, make_anatomy, make_probed, make_probes, make_rank, wobbling
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab, write
+from analysis.profile_factories import PHASES, make_probed, make_probes, make_profile, make_rank, profiled_lab, wobbling
 from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.comparing.utilisation import phase_rate
-from common.analysis.judging.reasons import bound, reasons, thread_cost, wrapper_commands, wrapper_costs
+from common.analysis.judging.bounds import bound
+from common.analysis.judging.reasons import reasons, thread_cost, wrapper_commands, wrapper_costs
 from common.analysis.page.drawing import PHASE_COLOURS
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.records import Failure
 
 ROOT = Path(__file__).parents[3]
@@ -30,13 +31,13 @@ def reasons_of(*records):
 
 
 def test_the_largest_difference_is_said_with_its_number():
-    first, *_ = reasons_of(*anatomy_lab())
+    first, *_ = reasons_of(*profiled_lab())
     assert first.startswith("DP × 2 spends 60.0 ms a step copying the model to its replicas (60.0 MB, 1.00 GB/s)")
     assert first.endswith("(DDP × 2: nothing).")
 
 
 def test_no_rate_where_nothing_moves_between_devices():
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rows = {label(row): row for row in groups_of(*lab)[0].rows}
     assert phase_rate(rows["DP × 2"], "replicate") == pytest.approx(60e6 / 0.060)
     assert phase_rate(rows["DDP × 2"], "exchange") is None
@@ -47,21 +48,21 @@ def test_no_rate_where_nothing_moves_between_devices():
 
 
 def test_the_difference_may_be_ddps():
-    lab = anatomy_lab()
-    lab[2].anatomy = make_anatomy("ddp", make_rank("ddp", backward=400))
+    lab = profiled_lab()
+    lab[2].anatomy = make_profile("ddp", make_rank("ddp", backward=400))
     assert reasons_of(*lab)[0] == "DDP × 2 spends 400 ms a step in the backward pass (DP × 2: 220 ms)."
 
 
 def test_what_the_scatter_explains_is_no_difference():
-    lab = anatomy_lab()
+    lab = profiled_lab()
     noisy = make_rank("ddp")
     noisy.phases = {name: [0.01, 0.02, 0.03, 5.0, 6.0, 7.0] for name in PHASES["dp"]}
-    lab[2].anatomy, lab[1].anatomy = make_anatomy("ddp", noisy), make_anatomy("dp", noisy)
+    lab[2].anatomy, lab[1].anatomy = make_profile("ddp", noisy), make_profile("dp", noisy)
     assert reasons_of(*lab)[0].startswith("No phase of DP × 2 and DDP × 2 differs by more than its scatter")
 
 
 def test_too_few_steps_are_said_to_be_too_few():
-    few = [make_record(method, 2, anatomy=make_anatomy(method, steps=5)) for method in ("dp", "ddp")]
+    few = [make_record(method, 2, anatomy=make_profile(method, steps=5)) for method in ("dp", "ddp")]
     told = reasons_of(*few)
     assert told[0].startswith("5 steps timed phase by phase are too few")
     assert any("no interval: 5 of the 6 steps" in text for text in told)
@@ -69,9 +70,9 @@ def test_too_few_steps_are_said_to_be_too_few():
 
 def test_exposed_communication_in_words():
     """Of rows that have no breakdown, for want of one device."""
-    dp = reasons_of(anatomy_lab()[1])[-1]
+    dp = reasons_of(profiled_lab()[1])[-1]
     assert dp.startswith("Moving model, batch and gradients between devices adds 105 ms (23 %) to a step of DP × 2")
-    ddp, overlapped = reasons_of(anatomy_lab()[2])
+    ddp, overlapped = reasons_of(profiled_lab()[2])
     assert ddp.startswith(
         "The exchange of gradients, with what DDP itself does for it, adds 30.0 ms (8 %) to a step of DDP × 2 "
         "(95 % interval 29.7–30.3 ms,"
@@ -81,7 +82,7 @@ def test_exposed_communication_in_words():
 
 def test_the_exchange_is_told_from_the_wrappers_own_work():
     rank = make_rank("ddp", on=380, silent=360, off=350)
-    exchange, wrapper, _ = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank)))
+    exchange, wrapper, _ = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank)))
     assert exchange.startswith("The exchange of gradients adds 20.0 ms (6 %) to a step of DDP × 2")
     assert wrapper.startswith(
         "DDP's own work, on the host and copying gradients into buckets, adds 10.0 ms to a step of DDP × 2 ("
@@ -89,13 +90,13 @@ def test_the_exchange_is_told_from_the_wrappers_own_work():
 
 
 def test_what_a_breakdown_has_is_not_said_again():
-    told = reasons_of(*anatomy_lab())
+    told = reasons_of(*profiled_lab())
     assert not [text for text in told if text.startswith(("Moving", "The exchange"))]
     assert [text for text in told if text.startswith("Overlap")]
 
 
 def test_a_narrow_interval_around_zero_is_no_measurable_cost():
-    told = reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", make_rank("ddp", on=350, silent=350))))
+    told = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", make_rank("ddp", on=350, silent=350))))
     assert any("The exchange of gradients has no measurable cost in a step of" in text for text in told)
 
 
@@ -103,14 +104,14 @@ def test_a_wide_interval_around_zero_is_too_uncertain_to_tell():
     rank = make_rank("ddp", silent=350)
     rank.exchange_on_seconds[:4] = [0.1] * 4
     rank.one_bucket_seconds = list(reversed(rank.exchange_on_seconds))
-    told = " ".join(reasons_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank))))
+    told = " ".join(reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank))))
     assert "what it adds to a step of DDP × 2 is too uncertain to tell" in told
     assert "Whether overlap of the exchange with the backward pass saves time for DDP × 2 cannot be determined" in told
 
 
 def test_without_anatomy_there_are_no_reasons():
     assert reasons_of(*typical_lab()) == []
-    assert reasons_of(make_record(anatomy=make_anatomy("single"))) == []
+    assert reasons_of(make_record(anatomy=make_profile("single"))) == []
 
 
 def test_the_wrappers_price_is_one_device_against_one_device():
@@ -136,7 +137,7 @@ def test_commands_for_the_wrappers_price_land_in_the_same_group():
 
 def test_the_representative_rows_are_not_the_wrappers_on_one_device():
     alone = make_record("ddp", 1, 0.1)
-    (group,) = groups_of(*anatomy_lab()[:2], alone)
+    (group,) = groups_of(*profiled_lab()[:2], alone)
     assert said(reasons(group))[0].startswith("DP × 2 spends")
 
 
@@ -150,7 +151,7 @@ def page_of(tmp_path, compare, *records):
 
 
 def test_page_and_console_say_why_and_recommend(tmp_path, compare):
-    page, console = page_of(tmp_path, compare, *in_rounds(*anatomy_lab()), make_record("ddp", 1), make_probed())
+    page, console = page_of(tmp_path, compare, *in_rounds(*profiled_lab()), make_record("ddp", 1), make_probed())
     for text in (
         "DP × 2 spends 60.0 ms a step copying the model",
         "Overlap of the exchange with the backward pass saves 30.0 ms",
@@ -194,7 +195,7 @@ def test_a_folder_without_completed_runs_shows_the_probes(tmp_path, compare):
 
 
 def test_figures_stop_and_the_page_says_so(tmp_path, compare):
-    models = [make_record(config={"model": f"model{number}"}, anatomy=make_anatomy("single")) for number in range(5)]
+    models = [make_record(config={"model": f"model{number}"}, anatomy=make_profile("single")) for number in range(5)]
     page, _ = page_of(tmp_path, compare, *models)
     assert page.count("Figures, reasons and recommendations stop after 4 groups") == 1
     assert page.count("Why: where a step goes") == 4
@@ -202,7 +203,7 @@ def test_figures_stop_and_the_page_says_so(tmp_path, compare):
 
 def test_notes_and_probes_are_escaped(tmp_path, compare):
     nasty = "<script>alert(1)</script>"
-    lab = anatomy_lab(config={"model": nasty}, world={"device_model": nasty})
+    lab = profiled_lab(config={"model": nasty}, world={"device_model": nasty})
     lab[2].anatomy.note = nasty
     probes = make_probes(nasty, not_applicable={"copies": nasty}, failed={"memory": nasty})
     page, _ = page_of(tmp_path, compare, *lab, make_probed(probes=probes))
@@ -239,11 +240,11 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def lab_with_kinds(new=120.0, kept_threads=60.0, one_thread=70.0, kept_replicas=105.0):
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rank = make_rank("dp")
     rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(new, 9), wobbling(kept_threads, 9)
     rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(one_thread, 9), wobbling(kept_replicas, 9)
-    lab[1].anatomy = make_anatomy("dp", rank)
+    lab[1].anatomy = make_profile("dp", rank)
     return lab
 
 
@@ -293,10 +294,10 @@ def test_two_h100s_lose_their_time_to_new_threads():
 def test_what_a_step_waits_for(busy, host, phases, said_of_it):
     """A step of 322 ms and more, of which the device is busy for so many seconds, and which the host launches in so
     many."""
-    lab = anatomy_lab()
+    lab = profiled_lab()
     rank = make_rank("single", **phases)
     rank.busy_seconds, rank.host_seconds = {"step": [busy] * 4}, {"step": [host] * 9}
-    lab[0].anatomy = make_anatomy("single", rank)
+    lab[0].anatomy = make_profile("single", rank)
     (group,) = groups_of(*lab)
     (line,) = said([bound(row) for row in group.rows if row.method == "single"])
     assert said_of_it in line
@@ -317,13 +318,13 @@ def test_what_a_step_waits_for(busy, host, phases, said_of_it):
 def test_a_step_is_bound_by_the_exchange_where_two_measurements_say_so(options, said_of_it):
     rank = make_rank("ddp", **options)
     rank.busy_seconds, rank.host_seconds = {"step": [0.2] * 4}, {"step": [0.39] * 9}
-    (group,) = groups_of(make_record("ddp", 2, anatomy=make_anatomy("ddp", rank)))
+    (group,) = groups_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank)))
     assert said_of_it in said([bound(group.rows[0])])[0]
 
 
 def test_a_step_whose_host_is_late_is_bound_by_launches():
     """Two H100s with 32 and 8 images each: 0.465 ms of messages, where 5.95 and 4.88 ms are lost with the exchange."""
-    for part in judge(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups[:2]:
+    for part in build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups[:2]:
         told = said([bound(row) for row in part.group.representatives])
         assert len(told) == 2
         assert all("is bound by launches" in text for text in told)

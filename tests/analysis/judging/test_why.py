@@ -1,23 +1,23 @@
-"""Why, in a sentence for each method: from the ledgers, from experiments alone, or from the phase that grew."""
+"""Why, in a sentence for each method: from the breakdowns, from experiments alone, or from the phase that grew."""
 
 from pathlib import Path
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_rank
 from analysis.factories import in_rounds, make_record
+from analysis.profile_factories import make_profile, make_rank
 from analysis.views import groups_of, said
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.answer import answer_of
-from common.analysis.sections.judgement import judge
-from common.formats import FORMS
+from common.analysis.sections.report import build_report
+from common.formats import FORMATS
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
 def why_of(example):
-    return said(judge(read_folder(EXAMPLES / example)).answer.why)
+    return said(build_report(read_folder(EXAMPLES / example)).answer.why)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_ddp_loses_its_time_with(example, words):
 
 
 def test_the_exchange_and_the_wrapper_are_causes_of_their_own():
-    ddp = make_record("ddp", 2, 0.6, anatomy=make_anatomy("ddp", make_rank("ddp", on=450, silent=400, off=350)))
+    ddp = make_record("ddp", 2, 0.6, anatomy=make_profile("ddp", make_rank("ddp", on=450, silent=400, off=350)))
     (group,) = groups_of(make_record("single", 1, 0.5), ddp)
     (part,) = [part for part in said(answer_of(group).why) if part.startswith("DDP takes")]
     assert "which only exchange gradients (what does not overlap the backward pass: 50.0 ms)" in part
@@ -96,7 +96,7 @@ def test_what_the_sums_and_the_tie_mean_is_said():
 
 def test_under_strong_scaling_the_ideal_is_one_devices_time_divided():
     one, halves = make_record("single", 1, 0.4, per_device_batch=32), make_record("ddp", 2, 0.3, per_device_batch=16)
-    halves.anatomy = make_anatomy("ddp")
+    halves.anatomy = make_profile("ddp")
     (group,) = groups_of(one, halves)
     why = said(answer_of(group).why)
     assert why[0].startswith("A step trains 32 images in all. Ideally it takes the time of one CPU core / 2: 200 ms")
@@ -106,10 +106,10 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
     """What DDP's steps without exchange take longer than one core's step, for both methods; 350 ms against 200."""
     records = [
         make_record("single", 1, 0.2),
-        *(make_record(m, 2, 0.45, anatomy=make_anatomy(m)) for m in ("dp", "ddp")),
+        *(make_record(m, 2, 0.45, anatomy=make_profile(m)) for m in ("dp", "ddp")),
     ]
     (group,) = groups_of(*records)
-    slowed = [item.seconds for book in breakdowns(group) for item in book.items if item.id == "slowed"]
+    slowed = [item.seconds for breakdown in breakdowns(group) for item in breakdown.items if item.id == "slowed"]
     assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
     why = said(answer_of(group).why)
     (part,) = [part for part in why if "slow each other" in part]
@@ -117,17 +117,17 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
         "on one CPU core: 200 ms. But CPU cores that work at the same time slow each other down (150 ms)"
     )
     on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
-    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_anatomy(m)) for m in ("dp", "ddp")]
+    on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_profile(m)) for m in ("dp", "ddp")]
     (group,) = groups_of(*on_gpus)
-    assert not [item for book in breakdowns(group) for item in book.items if item.id == "slowed"]
+    assert not [item for breakdown in breakdowns(group) for item in breakdown.items if item.id == "slowed"]
 
 
 @pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])
-def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
+def test_a_step_is_as_long_in_the_reason_as_in_the_breakdown(example):
     """Steps of experiments are others, and of another length; where they are shown it is said so (captions, hints)."""
-    judged = judge(read_folder(EXAMPLES / example))
-    measured = {FORMS["ms"](book.measured.value) for book in judged.groups[0].breakdowns}
-    steps = {FORMS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
+    judged = build_report(read_folder(EXAMPLES / example))
+    measured = {FORMATS["ms"](breakdown.measured.value) for breakdown in judged.groups[0].breakdowns}
+    steps = {FORMATS["ms"](part.values["step"]) for part in judged.answer.why if "step" in part.values}
     assert steps
     assert steps <= measured
 
@@ -138,7 +138,7 @@ def test_a_step_is_as_long_in_the_reason_as_in_the_ledger(example):
 )
 def test_which_methods_could_change_places_without_what_the_marks_name(example, unsure):
     """h200x4: nothing waits for data once epochs' first steps are left out. cpu: DP and DDP tie."""
-    assert said(judge(read_folder(EXAMPLES / example)).answer.unsure) == unsure
+    assert said(build_report(read_folder(EXAMPLES / example)).answer.unsure) == unsure
 
 
 def test_a_mark_of_unknown_size_leaves_the_order_open():

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
+from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS
 from common.analysis.page import drawing
 from common.analysis.page.figures import draw_figures, write_figures
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
 def figures_of(folder, with_png=True):
-    return draw_figures(judge(read_folder(folder)), WORDS, with_png)
+    return draw_figures(build_report(read_folder(folder)), WORDS, with_png)
 
 
 def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
@@ -47,7 +47,7 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
     monkeypatch.setattr(
         drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
     )
-    figures = figures_of(write(tmp_path, *anatomy_lab(), make_probed())).values()
+    figures = figures_of(write(tmp_path, *profiled_lab(), make_probed())).values()
     assert len(drawn) == len(figures) == 8
     for figure in figures:
         assert "var(--" in figure.on_page
@@ -74,7 +74,7 @@ def test_no_legend_is_cut_off(example, language, monkeypatch):
         file.write("<svg/>")
 
     monkeypatch.setattr(drawing.FigureCanvasSVG, "print_svg", look)
-    assert draw_figures(judge(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
+    assert draw_figures(build_report(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
     assert len(seen) > 2
     assert cut_off == []
 

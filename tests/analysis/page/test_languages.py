@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, write
+from analysis.profile_factories import make_probed, profiled_lab
 from common.analysis.page.wording import Wording
 from common.sentences import LANGUAGES, TEMPLATES, language_of, sentences
 
@@ -68,7 +68,7 @@ def test_both_pages_have_the_same_numbers_and_lead_to_each_other(example_pages, 
 
 
 def test_no_english_sentence_is_left_on_the_chinese_page(tmp_path, compare):
-    records = [*anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1}), make_record("ddp", 4, 1.0)]
+    records = [*profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1}), make_record("ddp", 4, 1.0)]
     folder = write(tmp_path / "results", *records)
     assert compare(folder, "--lang", "zh-TW", "--quiet").returncode == 0
     chinese = (tmp_path / "report.html").read_text(encoding="utf-8")

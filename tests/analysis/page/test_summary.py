@@ -11,7 +11,7 @@ from rich.console import Console
 from common.analysis.page.summary import print_summary
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.sentences import LANGUAGES
 
 
@@ -20,13 +20,17 @@ from common.sentences import LANGUAGES
 def test_one_table_that_is_never_cut_off(example, language):
     folder = read_folder(ROOT / "results" / "examples" / example)
     console, words = Console(width=80, file=io.StringIO()), Wording(language)
-    print_summary(console, folder, judge(folder), words)
+    print_summary(console, folder, build_report(folder), words)
     text = console.file.getvalue()
     table, rule, after = text.partition("─" * 40)
     assert rule
     assert "─" * 40 not in after.lstrip("─")
     assert "…" not in table + after.partition("•")[0]
-    for needed in (words.say("column.throughput"), words.say("column.speed_up"), words.say("page.why")):
+    for needed in (
+        words.translate("column.throughput"),
+        words.translate("column.speed_up"),
+        words.translate("page.why"),
+    ):
         assert needed in text
-    more = words.say("console.one_more_group", count=1)
+    more = words.translate("console.one_more_group", count=1)
     assert (more in text) is (example == "h100x2")

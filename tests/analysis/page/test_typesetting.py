@@ -105,7 +105,7 @@ def test_units_and_cores_stand_in_the_pages_language(example_pages, example):
 
 def test_what_a_record_says_is_a_quotation():
     words = Wording("zh-TW")
-    line = words.text(message("note.anatomy", row="DP × 2", note="the data path was not measured: --x <fails>"))
+    line = words.text(message("note.profile", row="DP × 2", note="the data path was not measured: --x <fails>"))
     assert line == "DP × 2：「the data path was not measured: --x <fails>」"
     marked = typeset(f"<li>{escape(line)}；參閱「目錄」</li>")
     assert '：「<span lang="en">the data path' in marked

@@ -10,26 +10,26 @@ from typing import get_args
 import pytest
 from conftest import ROOT
 
-from analysis.anatomy_factories import anatomy_lab, make_probed
 from analysis.factories import make_record, typical_lab, write
+from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS, fact
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
 from common.analysis.page.figures import draw_figures
-from common.analysis.page.report import render_page
+from common.analysis.page.rendering import render_page
 from common.analysis.reading.folder import Skipped, read_folder
-from common.analysis.reading.step_anatomy import PHASES
-from common.analysis.sections import judgement
-from common.analysis.sections.judgement import judge
+from common.analysis.reading.step_profile import PHASES
+from common.analysis.sections import report
+from common.analysis.sections.report import build_report
 from common.content import message
 from common.records import FailureKind
 from common.sentences import sentences
 
-ANALYSIS = Path(judgement.__file__).parents[1]
+ANALYSIS = Path(report.__file__).parents[1]
 OTHERS = ("content", "faults", "command_line", "console", "running", "measuring", "machine")
 SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
-SAYING = {"message", "Message", "say", "text", "answer"}
+SAYING = {"message", "Message", "translate", "text", "answer"}
 
 
 def sources() -> list[Path]:
@@ -132,7 +132,7 @@ def test_a_sentence_that_is_not_there_is_an_error():
 
 def page_of(folder):
     found = read_folder(folder)
-    return found, judge(found)
+    return found, build_report(found)
 
 
 def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
@@ -144,7 +144,7 @@ def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
 
 def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
     """With every sentence replaced by its id, no message's English is left on the page outside the templates."""
-    found, judged = page_of(write(tmp_path, *anatomy_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
+    found, judged = page_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
     page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
     main = page[page.index("<header>") : page.index('id="published"')]

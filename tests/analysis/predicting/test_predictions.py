@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_probed, make_probes
 from analysis.factories import make_record, write
+from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
@@ -15,8 +15,8 @@ from common.analysis.predicting.forecast import forecast
 from common.analysis.predicting.question import Link, Question
 from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
 from common.analysis.sections.prediction import prediction_advice, prediction_notes
+from common.analysis.sections.report import build_report
 from common.records import Gradients, Together
 
 ROOT = Path(__file__).parents[3]
@@ -26,10 +26,10 @@ STATIC = {"parameters": 10 * MB, "parameter_bytes": 40 * MB, "buffer_bytes": 0, 
 IDLE = Together(workers=2, alone_seconds=1.0, together_seconds=1.0)
 
 
-def single(kind="cuda", **anatomy):
+def single(kind="cuda", **profile):
     """One device: a step of 322 ms, of which the backward pass takes 200; its gradients are 30 MB, then 10 MB."""
     gradients = Gradients(bytes=[30 * MB, 10 * MB], ready_seconds=[0.05, 0.1], backward_seconds=0.1)
-    found = make_anatomy("single", gradients=gradients, **anatomy)
+    found = make_profile("single", gradients=gradients, **profile)
     return make_record("single", 1, 0.322, noise=0, kind=kind, anatomy=found, static_memory=STATIC)
 
 
@@ -214,7 +214,7 @@ def test_no_advice_from_a_prediction_that_the_measured_row_contradicts():
 
 def test_no_advice_where_the_host_is_late():
     """There the formula has missed most by far."""
-    (part, *_) = judge(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
+    (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
     assert any(one.step.is_late_host for one in part.prediction.forecasts)
     assert prediction_advice(part.group, Question(), part.prediction) == []
     assert "forecast.late_host" in [note.id for note in prediction_notes(part.prediction)]
@@ -222,7 +222,7 @@ def test_no_advice_where_the_host_is_late():
 
 def test_the_error_is_that_of_the_throughput_in_the_table():
     """Four GPUs: one device's mean step, and the measured mean, not medians."""
-    (part, *_) = judge(read_folder(ROOT / "results" / "examples" / "h200x4")).groups
+    (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h200x4")).groups
     for one in part.prediction.forecasts:
         if one.measured:
             assert one.error == pytest.approx(one.measured.throughput.value / one.throughput - 1)

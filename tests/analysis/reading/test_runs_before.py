@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.anatomy_factories import make_probed
 from analysis.factories import make_record, write
+from analysis.profile_factories import make_probed
 from common.analysis.judging.row_checks import check_run
 from common.analysis.reading.folder import read_folder
 

@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from analysis.anatomy_factories import anatomy_lab, make_probed, make_probes
 from analysis.factories import in_rounds, make_environment, make_record, typical_lab, write
+from analysis.profile_factories import make_probed, make_probes, profiled_lab
 from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.content.step_01 import probe_tables
 from common.records import Copy, DeviceMemory, Failure, LaunchTimes
 
@@ -32,7 +32,7 @@ def checked(tmp_path):
     folders = (tmp_path / str(number) for number in itertools.count())
 
     def check(*records):
-        return {one.id: one for one in judge(read_folder(write(next(folders), *records))).checkpoints}
+        return {one.id: one for one in build_report(read_folder(write(next(folders), *records))).checkpoints}
 
     return check
 
@@ -87,7 +87,7 @@ def test_one_run_proves_little_and_gets_every_command(checked):
 
 def test_how_the_methods_differ(checked):
     probed = make_probed(probes=make_probes(launches=LAUNCHES))
-    found = checked(*anatomy_lab(), probed)["difference"]
+    found = checked(*profiled_lab(), probed)["difference"]
     assert found.state == "done"
     assert "15.0 µs from each of 2 threads" in said(found.figures)[0]
     assert said(found.figures)[1:3] == [
@@ -100,7 +100,7 @@ def test_how_the_methods_differ(checked):
 
 def test_threads_that_are_not_dearer_are_not_said_to_be(checked):
     quick = LAUNCHES.model_copy(update={"threads_seconds": 5.5e-6})
-    found = checked(*anatomy_lab(), make_probed(probes=make_probes(launches=quick)))["difference"]
+    found = checked(*profiled_lab(), make_probed(probes=make_probes(launches=quick)))["difference"]
     assert answers(found).startswith("Not the threads, here")
 
 
@@ -182,20 +182,18 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     """Two GPUs: the ideal step takes 0.5 s, the bytes of DP 0.1 ms, and the step 0.8 s."""
     copies = [Copy(source=a, destination=b, bytes=10**9, seconds=1e-3) for a, b in ((0, 1), (1, 0))]
     probes = make_probes("Example GPU", backend="nccl", copies=copies, not_applicable={})
-    found = checked(*in_rounds(*anatomy_lab(kind="cuda")), make_probed(probes=probes))["choice"]
+    found = checked(*in_rounds(*profiled_lab(kind="cuda")), make_probed(probes=probes))["choice"]
     assert {proof.id: proof.is_there for proof in found.proofs} == {
         "predicted": True, "ddp_error": True, "dp_error": False
     }  # fmt: skip
-    assert re.match(
-        r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(found.figures)[0]
-    )
+    assert re.match(r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(found.figures)[0])
     (off,) = re.findall(r"off by (−\d+) %", answers(found))
     assert -40 <= int(off.replace("−", "-")) <= -36
     assert "Use DDP. DDP × 2 is 1.3" in answers(found)
 
 
 def test_what_runs_of_much_noise_say_of_bandwidth_is_nothing_yet(checked):
-    noisy = in_rounds(*anatomy_lab(), scatter=0.4)
+    noisy = in_rounds(*profiled_lab(), scatter=0.4)
     assert "That says nothing yet" in answers(checked(*noisy)["choice"])
 
 

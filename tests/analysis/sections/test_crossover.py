@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import in_rounds, make_record, typical_lab, write
+from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import said, tables_of
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import configurations
@@ -22,7 +22,7 @@ def taken_apart(method, host, busy):
     rank = make_rank(method)
     rank.step_seconds = wobbling(1000 * max(host, busy), 9)
     rank.host_seconds["step"], rank.busy_seconds["step"] = (wobbling(1000 * value, 9) for value in (host, busy))
-    return make_anatomy(method, rank)
+    return make_profile(method, rank)
 
 
 def gpu_runs(batch, kind="cuda"):

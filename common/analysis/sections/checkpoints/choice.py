@@ -44,7 +44,7 @@ def choice(here: Evidence) -> Checkpoint:
 def _before_predicting(here: Evidence) -> list[str]:
     """What a prediction starts from, as far as it is not there: step 01's measurements, and one device's steps."""
     probed = here.probes("all_reduce") and here.probes("together") and here.probes("launches")
-    single = here.row("single", lambda row: row.anatomy and row.anatomy.gradients and row.anatomy.replicate)
+    single = here.row("single", lambda row: row.profile and row.profile.gradients and row.profile.replicate)
     return [*([] if probed else [PROBE]), *([] if single else [here.command("single")])]
 
 

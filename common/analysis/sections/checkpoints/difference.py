@@ -12,7 +12,7 @@ from common.records import METHODS, LaunchTimes
 def difference(here: Evidence) -> Checkpoint:
     """Proven by step 01's launches and by steps of both methods that were taken apart."""
     probes = here.probes("launches")
-    dp, ddp = (here.row(method, lambda row: row.anatomy) for method in ("dp", "ddp"))
+    dp, ddp = (here.row(method, lambda row: row.profile) for method in ("dp", "ddp"))
     proofs = [
         Proof("launches", bool(probes), [PROBE]),
         Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
@@ -20,7 +20,7 @@ def difference(here: Evidence) -> Checkpoint:
     ]
     figures = [_launches(probes.launches)] if probes else []
     figures += [_moved(row) for row in (dp, ddp) if row]
-    figures += [thread_cost(dp)] if dp and dp.anatomy.new_threads_cost else []
+    figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
     quizzes = [
         Quiz(message("quiz.threads"), [_why_threads(probes.launches if probes else None)]),
         Quiz(message("quiz.bytes"), [message("solution.bytes")]),
@@ -49,11 +49,11 @@ def _why_threads(times: LaunchTimes | None) -> Message:
 
 def _moved(row: Row) -> Message:
     """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
-    anatomy = row.anatomy
-    parts = [message("own.part", phase=name, bytes=size) for name, size in anatomy.bytes_moved.items() if size]
-    host = message("own.host", seconds=anatomy.host_step.value) if anatomy.host_step else message("nothing")
-    size = sum(anatomy.bytes_moved.values())
+    profile = row.profile
+    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
+    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
+    size = sum(profile.bytes_moved.values())
     if METHODS[row.method].synchronises_gradients:
-        return message("own.exchanged", row=row.name, bytes=size, count=len(anatomy.bucket_bytes), host=host)
+        return message("own.exchanged", row=row.name, bytes=size, count=len(profile.bucket_bytes), host=host)
     id = "own.moved" if row.on_gpu else "own.moved_in_memory"
     return message(id, row=row.name, bytes=size, parts=parts, host=host)

@@ -1,9 +1,9 @@
-"""Synthetic anatomies and probes: round numbers, so that a test can say what must come out."""
+"""Synthetic profiles and probes: round numbers, so that a test can say what must come out."""
 
 from __future__ import annotations
 
 from analysis.factories import make_environment_record, make_record
-from common.records import AllReduce, AllReduceTime, Anatomy, MatmulRate, MemoryRate, Probes, RankAnatomy
+from common.records import AllReduce, AllReduceTime, MatmulRate, MemoryRate, Probes, ProfileRecord, RankProfile
 
 PHASES = {
     "single": {"data wait": 1, "forward": 100, "loss": 1, "backward": 200, "optimizer": 20},
@@ -26,7 +26,7 @@ def wobbling(milliseconds: float, steps: int) -> list[float]:
 
 def make_rank(
     method: str, rank: int = 0, steps: int = 9, on=380.0, off=350.0, one_bucket=410.0, silent=None, **phases
-) -> RankAnatomy:
+) -> RankProfile:
     """One rank. `on`, `off`, `one_bucket` and `silent` (without an all-reduce, if there were such steps) are
     milliseconds of whole steps under DDP."""
     parts = PHASES[method] | {name.replace("_", " "): value for name, value in phases.items()}
@@ -44,19 +44,19 @@ def make_rank(
             "one_bucket_seconds": wobbling(one_bucket, steps),
             "no_all_reduce_seconds": wobbling(silent, steps) if silent else [],
         }  # fmt: skip
-    return RankAnatomy(**values)
+    return RankProfile(**values)
 
 
-def make_anatomy(method: str, *ranks: RankAnatomy, steps: int = 9, **changes) -> Anatomy:
-    """An anatomy of these ranks, or of as many usual ones as the method has."""
+def make_profile(method: str, *ranks: RankProfile, steps: int = 9, **changes) -> ProfileRecord:
+    """A profile of these ranks, or of as many usual ones as the method has."""
     ranks = list(ranks) or [make_rank(method, rank, steps) for rank in range(2 if method == "ddp" else 1)]
     values = {"steps": steps, "ranks": ranks, "bytes_moved": MOVED[method]}
     if method == "ddp":
         values["bucket_bytes"] = [10_000_000, 30_000_000]
-    return Anatomy(**values | changes)
+    return ProfileRecord(**values | changes)
 
 
-def anatomy_lab(**options) -> list:
+def profiled_lab(**options) -> list:
     """One device, DP and DDP on two, DDP ahead, all of them taken apart."""
     cases = (("single", 1, 0.50), ("dp", 2, 0.80), ("ddp", 2, 0.60))
     return [
@@ -65,7 +65,7 @@ def anatomy_lab(**options) -> list:
             devices,
             seconds,
             seed=seed,
-            **{"anatomy": make_anatomy(method), "flops_per_sample": 10**9} | options,
+            **{"anatomy": make_profile(method), "flops_per_sample": 10**9} | options,
         )
         for seed, (method, devices, seconds) in enumerate(cases, start=1)
     ]

@@ -1,4 +1,4 @@
-"""Where a step goes, reduced to medians: what is kept of a record's anatomy once its lists have been read."""
+"""Where a step goes, reduced to medians: what is kept of a record's profile once its lists have been read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
+from common.analysis.reading.thread_costs import (
+    ForwardThreads,
+    ReplicatedSteps,
+    reduce_forward_threads,
+    reduce_replicated,
+)
 from common.analysis.statistics.medians import Median, median_of
-from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankAnatomy, Record
+from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -16,8 +22,6 @@ ALSO_ON_ONE_DEVICE: tuple[PhaseName, ...] = ("data wait", "copy", "loss", "optim
 """Phases that one device spends, too, beside its forward and backward pass."""
 COPIES_OF_DP: tuple[PhaseName, ...] = ("scatter", "gather", "reduce")
 """Phases of DataParallel in which batch, logits and gradients move. `replicate` is a part of what replicas cost."""
-KINDS_OF_STEP = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "kept_replicas_seconds")
-"""Under DP: fields of the record with whole steps that were taken in turn, torch's own kind first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ class RankSteps:
 
 
 @dataclass(frozen=True, slots=True)
-class StepAnatomy:
-    """The anatomy of one run. Times are medians over its extra steps, in seconds."""
+class StepProfile:
+    """The profile of one run. Times are medians over its extra steps, in seconds."""
 
     ranks: tuple[RankSteps, ...]
     replicas: tuple[Median, ...] = ()
@@ -67,12 +71,10 @@ class StepAnatomy:
     """DDP, torch's clock: first all-reduce of a step to the end of the last, on the slowest rank."""
     overlap: Median | None = None
     """DDP, torch's clock: the part of it beside the backward pass."""
-    new_threads_cost: Median | None = None
-    """DP: a step as torch runs it less one in kept threads; what it costs to start the threads anew."""
-    new_replicas_cost: Median | None = None
-    """DP: a step as torch runs it less one with kept replicas; what it costs to make the replicas anew."""
-    kinds_of_step: dict[str, Median] = field(default_factory=dict)
-    """DP: whole steps as torch runs them and in each variant of that, by the name of the record's field."""
+    replicated: ReplicatedSteps = field(default_factory=ReplicatedSteps)
+    """DP: what its threads and its replicas cost."""
+    threads_of_forward: ForwardThreads | None = None
+    """One device: what a new thread costs its forward pass."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out; of the rank
     that waits least in it, for the waiting kernels of the others take multiprocessors from their backward passes."""
@@ -113,10 +115,10 @@ class StepAnatomy:
         return self.exposed.value / step if self.exposed and step else 0.0
 
 
-def reduce_anatomy(record: Record) -> StepAnatomy | None:
-    """Reduce a record's anatomy; None where there is none, or nothing in it."""
-    anatomy = record.anatomy
-    ranks = [rank for rank in anatomy.ranks if sum(rank.step_seconds)] if anatomy else []
+def reduce_profile(record: Record) -> StepProfile | None:
+    """Reduce a record's profile; None where there is none, or nothing in it."""
+    profile = record.anatomy
+    ranks = [rank for rank in profile.ranks if sum(rank.step_seconds)] if profile else []
     if not ranks:
         return None
     steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
@@ -127,10 +129,10 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
 
         All ranks start such a step together, so it takes as long as its slowest rank.
         """
-        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in anatomy.ranks) for kind in (one, other))
+        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
         return median_of([first - second for first, second in zip(*kinds, strict=False)])
 
-    return StepAnatomy(
+    return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
         exposed=_beyond_replicas(ranks[0])
@@ -141,25 +143,23 @@ def reduce_anatomy(record: Record) -> StepAnatomy | None:
         begins_idle=not any(rank.lead_seconds for rank in ranks),
         overlap_gain=beyond("one_bucket", "exchange_on"),
         whole_exchange=beyond("one_bucket", "exchange_off"),
-        step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in anatomy.ranks)),
+        step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in profile.ranks)),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
-        new_threads_cost=beyond("new_threads", "kept_threads"),
-        new_replicas_cost=beyond("new_threads", "kept_replicas")
-        or beyond("kept_threads", "kept_replicas"),  # of a method that keeps its threads
-        kinds_of_step={kind: found for kind in KINDS_OF_STEP if (found := median_of(getattr(slowest, kind)))},
+        replicated=reduce_replicated(profile, slowest),
+        threads_of_forward=reduce_forward_threads(profile.threads_of_forward),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
         from_idle=median_of(slowest.from_idle_seconds),
         data_path_cost=beyond("loaded", "resident"),
-        gradients=anatomy.gradients,
-        replicate=median_of(anatomy.replicate_seconds),
-        different_convolutions=anatomy.different_convolutions,
-        bytes_moved=anatomy.bytes_moved,
-        bucket_bytes=tuple(anatomy.bucket_bytes),
+        gradients=profile.gradients,
+        replicate=median_of(profile.replicate_seconds),
+        different_convolutions=profile.different_convolutions,
+        bytes_moved=profile.bytes_moved,
+        bucket_bytes=tuple(profile.bucket_bytes),
     )
 
 
-def _rank_steps(rank: RankAnatomy) -> RankSteps:
+def _rank_steps(rank: RankProfile) -> RankSteps:
     exchange = rank.phases.get("exchange") or [0.0] * len(rank.step_seconds)
     return RankSteps(
         rank=rank.rank,
@@ -170,14 +170,14 @@ def _rank_steps(rank: RankAnatomy) -> RankSteps:
     )
 
 
-def _beyond_replicas(rank: RankAnatomy) -> Median | None:
+def _beyond_replicas(rank: RankProfile) -> Median | None:
     """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
     shared = [rank.phases[name] for name in ALSO_ON_ONE_DEVICE if rank.phases.get(name)]
     parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
     return median_of([step - sum(others) for step, *others in parts])
 
 
-def _undisturbed(ranks: Sequence[RankAnatomy], slowest: RankAnatomy) -> RankAnatomy:
+def _undisturbed(ranks: Sequence[RankProfile], slowest: RankProfile) -> RankProfile:
     """Of several profiled ranks the one whose exchange was shortest, since it waited for none."""
     waits = {rank.rank: median_of(rank.busy_seconds.get("exchange", ())) for rank in ranks}
     if not all(waits.values()):

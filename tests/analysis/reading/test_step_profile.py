@@ -6,16 +6,16 @@ import pickle
 
 import pytest
 
-from analysis.anatomy_factories import make_anatomy, make_rank, wobbling
 from analysis.factories import make_record
+from analysis.profile_factories import make_profile, make_rank, wobbling
 from common.analysis.reading.runs import summarise
-from common.analysis.reading.step_anatomy import PHASES, reduce_anatomy
-from common.records import Anatomy, RankAnatomy
+from common.analysis.reading.step_profile import PHASES, reduce_profile
+from common.records import ProfileRecord, RankProfile
 
 
 def reduced(method, *ranks, **changes):
-    anatomy = make_anatomy(method, *ranks, **changes)
-    return reduce_anatomy(make_record(method, 1 if method == "single" else 2, anatomy=anatomy))
+    profile = make_profile(method, *ranks, **changes)
+    return reduce_profile(make_record(method, 1 if method == "single" else 2, anatomy=profile))
 
 
 def test_phases_are_medians_in_the_order_of_a_step():
@@ -74,24 +74,24 @@ def test_torchs_clock_is_the_slowest_ranks():
     assert reduced("ddp", waiting, working).communication.value == pytest.approx(0.090)
 
 
-def test_a_record_without_steps_has_no_anatomy():
-    assert reduce_anatomy(make_record()) is None
-    assert reduce_anatomy(make_record(anatomy=Anatomy(steps=5, note="out of memory"))) is None
-    still = RankAnatomy(rank=0, step_seconds=[0.0] * 6, phases={})
-    assert reduce_anatomy(make_record(anatomy=Anatomy(steps=6, ranks=[still]))) is None
+def test_a_record_without_steps_has_no_profile():
+    assert reduce_profile(make_record()) is None
+    assert reduce_profile(make_record(anatomy=ProfileRecord(steps=5, note="out of memory"))) is None
+    still = RankProfile(rank=0, step_seconds=[0.0] * 6, phases={})
+    assert reduce_profile(make_record(anatomy=ProfileRecord(steps=6, ranks=[still]))) is None
 
 
 def test_lists_of_unequal_length_are_survived():
-    rank = RankAnatomy(rank=0, step_seconds=[1.0] * 7, phases={"forward": [], "exchange": [0.5]},
+    rank = RankProfile(rank=0, step_seconds=[1.0] * 7, phases={"forward": [], "exchange": [0.5]},
                        exchange_on_seconds=[2.0] * 7, exchange_off_seconds=[1.0] * 3)  # fmt: skip
     found = reduced("ddp", rank, make_rank("ddp", 1))
     assert found.exposed.count == 3
     assert found.exposed.interval is None
 
 
-def test_a_run_keeps_no_list_of_its_anatomy():
-    long = make_record("ddp", 2, anatomy=make_anatomy("ddp", steps=4_000), steps=10)
+def test_a_run_keeps_no_list_of_its_profile():
+    long = make_record("ddp", 2, anatomy=make_profile("ddp", steps=4_000), steps=10)
     run = summarise("run.json", long)
     assert run.record.anatomy is None
-    assert run.anatomy.slowest.step.count == 4_000
+    assert run.profile.slowest.step.count == 4_000
     assert len(pickle.dumps(run)) < 20_000
