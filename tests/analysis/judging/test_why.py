@@ -45,7 +45,7 @@ def test_what_dataparallel_loses_its_time_with(example, words):
         ("h100x2-launch-bound", "(with what DDP itself does for it: 5.95 ms); 4.17 ms are not explained"),
         ("h100x2-no-peer",
          "DDP takes 39.6 ms: one process and one model for each device, which only exchange gradients (with what DDP "
-         "does for it on the host: 1.65 ms)"),
+         "itself does for it: 1.65 ms)"),
     ],
 )  # fmt: skip
 def test_what_ddp_loses_its_time_with(example, words):
