@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -13,6 +13,7 @@ from common.analysis.reading.thread_costs import (
     reduce_replicated,
 )
 from common.analysis.statistics.medians import Median, median_of
+from common.analysis.statistics.resampling import resampled_median
 from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
@@ -124,21 +125,20 @@ def reduce_profile(record: Record) -> StepProfile | None:
     steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
 
-    def beyond(one: str, other: str) -> Median | None:
+    def beyond(one: str, other: str, median: Callable = median_of) -> Median | None:
         """A step of one kind less the step of the other kind beside it.
 
         All ranks start such a step together, so it takes as long as its slowest rank.
         """
         kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
-        return median_of([first - second for first, second in zip(*kinds, strict=False)])
+        return median([first - second for first, second in zip(*kinds, strict=False)])
 
+    exchange = beyond("exchange_on", "no_all_reduce", resampled_median) or beyond("exchange_on", "exchange_off")
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=_beyond_replicas(ranks[0])
-        if has_replicas
-        else beyond("exchange_on", "no_all_reduce") or beyond("exchange_on", "exchange_off"),
-        wrapper_cost=beyond("no_all_reduce", "exchange_off"),
+        exposed=_beyond_replicas(ranks[0]) if has_replicas else exchange,
+        wrapper_cost=beyond("no_all_reduce", "exchange_off", resampled_median),
         last_wait=median_of(_smallest_of_each(rank.phases.get("exchange", ()) for rank in ranks)),
         begins_idle=not any(rank.lead_seconds for rank in ranks),
         overlap_gain=beyond("one_bucket", "exchange_on"),
