@@ -40,8 +40,8 @@ def test_what_dataparallel_loses_its_time_with(example, words):
     ("example", "words"),
     [
         ("h200x4",
-         "(with what DDP itself does for it: 3.10 ms); but these costs, of steps that begin with idle devices, are more "
-         "than is lost in training, where the device has nothing to do for 5 % of a step only"),
+         "(with what DDP itself does for it: 3.10 ms); but these costs, of steps that begin with idle devices, are "
+         "more than is lost in training, where the device has nothing to do for 5 % of a step only"),
         ("h100x2-launch-bound",
          "(with what DDP itself does for it: 5.95 ms); residual: 4.17 ms, which no experiment isolates"),
         ("h100x2-no-peer",
