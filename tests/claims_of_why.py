@@ -3,6 +3,7 @@
 from statistics import median
 
 from example_figures import (
+    EXAMPLES,
     Claims,
     Example,
     ms,
@@ -21,6 +22,8 @@ from example_figures import (
 )
 
 from common.analysis.comparing.crossover_batch import measured_crossing
+from common.analysis.comparing.utilisation import exchange_seconds
+from common.analysis.reading.record_reader import read_record
 from common.records import REPLICATED_KINDS
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
@@ -105,7 +108,7 @@ def another_host(e: Example, before: Example) -> Claims:
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
     yield says(
         WHY,
-        f"The bytes would need {ms(e.bytes_alone)} ms over the link. The GPU that holds the model has nothing to do "
+        f"The GPU that holds the model has nothing to do "
         f"for {percent(e.dp.profile.idle_share)} % of a step; under DDP for {percent(e.ddp.profile.idle_share)} %. "
         f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
     )
@@ -169,7 +172,7 @@ def four_gpus(e: Example) -> Claims:
         WHY,
         f"Step 01 shows the lock without a model: {us(launches.alone_seconds)} µs a launch from one thread, "
         f"{us(launches.threads_seconds)} µs from each of four threads at once, {us(launches.processes_seconds)} from "
-        f"each of four processes. The bytes would need {ms(e.bytes_alone)} ms.",
+        "each of four processes.",
     )
 
 
@@ -199,11 +202,46 @@ def slow_link(e: Example, quick: Example) -> Claims:
     yield says(
         WHY,
         "**A slow link instead** (`NCCL_P2P_DISABLE=1`, `results/examples/h100x2-no-peer`): all-reduce falls from some "
-        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden grows "
-        f"from {_cost(quick.ddp.profile.exposed)} to {_cost(e.ddp.profile.exposed)} of a step, and overlap with the "
-        f"backward pass then saves {ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
+        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden, with "
+        f"what DDP itself does for it, grows from {_cost(quick.ddp.profile.exposed)} to "
+        f"{_cost(e.ddp.profile.exposed)} of a step, and overlap with the backward pass then saves "
+        f"{ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
         f"run, {rate(quick.ddp.throughput)} with the link (three runs).",
     )
+
+
+@of("h100x2-launch-bound")
+def late_host(e: Example) -> Claims:
+    ddp, one = (e.row(method, per_device_batch_size=32) for method in ("ddp", "single"))
+    found = ddp.profile
+    alone, waits = exchange_seconds(ddp, found.bucket_bytes), ms(found.last_wait)
+    yield says(
+        WHY,
+        f"(two H100s alone on their host, 32 images per GPU, `results/examples/h100x2-launch-bound`, one run): a step "
+        f"takes {ms(ddp.step)} ms where one GPU's takes {ms(one.step)}. Steps under `no_sync()` are "
+        f"{_cost(found.exposed)} shorter, which looks like the exchange and is not: its messages by themselves need "
+        f"{ms(alone)} ms (step 01), and the rank that is last with its own backward pass waits {waits} ms for them. "
+        f"The device has nothing to do for {percent(found.idle_share)} % of a step, and the host needs "
+        f"{ms(found.host_step)} ms to launch one:",
+    )
+    yield says(
+        MEASUREMENT,
+        f"(`results/examples/h100x2-launch-bound`) steps under `no_sync()` are {ms(found.exposed)} ms shorter, "
+        f"the five messages need {ms(alone)} ms, and the last rank waits {waits} ms.",
+    )
+
+
+@of("h200x4")
+def busy_ranks(e: Example) -> Claims:
+    newest = read_record(EXAMPLES / "h200x4" / e.apart(e.ddp).file)
+    busy = sorted(1e3 * median(rank.busy_seconds["step"]) for rank in newest.anatomy.ranks)
+    yield says(
+        MEASUREMENT,
+        f"(`h200x4`: three ranks that waited were busy for {whole(busy[1])} ms of a step of "
+        f"{whole(1e3 * e.ddp.profile.slowest.step.value)}, the fourth, like one device alone, for {whole(busy[0])})",
+    )
+    assert len({whole(one) for one in busy[1:]}) == 1
+    assert e.ddp.profile.busy_step.value * 1e3 == busy[0]
 
 
 @of("h100x2-vit")

@@ -92,7 +92,7 @@ def _profile(row: Row) -> Line:
     line = with_ends("step_seconds", slowest.step if slowest else None)
     for name in PHASES:
         line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
-    for cost in ("exposed", "overlap_gain", "whole_exchange"):
+    for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
         line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
     replicated, forward = (profile.replicated, profile.threads_of_forward) if profile else (None, None)
     line |= with_ends("new_threads_cost_seconds", replicated.threads_cost if replicated else None)
