@@ -108,6 +108,7 @@ FORMS = {
     "duration": Form("s", prefixes=SMALL),
     "samples/s": Form("samples/s"),
     "×": Form("×", decimals=2, shows_side=True),
+    "rough": Form("", decimals=1, shows_side=True),
     "times": Form("×", decimals=2),
     "ratio": Form("", decimals=2, shows_side=True),
     "%": Form("%", 100, decimals=0),

@@ -59,10 +59,8 @@ def print_summary(
             say_lines(section.brief, section.colour)
     outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    if judgement.answer and judgement.answer.why:
-        console.print(f"[bold]{words.say('page.why')}[/bold]")
-        for reason in judgement.answer.why:
-            console.print(_paragraph(words.say("why.sentence", part=reason), console))
+    for reason in judgement.answer.why[1:] if judgement.answer else []:
+        console.print(_paragraph(words.say("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
     if judgement.has_few_runs:
@@ -71,6 +69,19 @@ def print_summary(
     if advice:
         console.print(f"\n[bold]{words.say('console.recommendations')}[/bold]")
         say_lines([line.sentence for line in advice], most=MAX_ADVICE)
+
+
+def print_verdict(console: Console, judgement: Judgement, words: Wording) -> None:
+    """The last lines: what to use, why, and what to run next. The page begins with the same."""
+    lines = [("page.verdict", words.text(judgement.headline.verdict))]
+    if judgement.answer and judgement.answer.why:
+        lines.append(("page.why", words.say("why.sentence", part=judgement.answer.why[0])))
+    lines.append(("page.next", words.text(judgement.next_step.why)))
+    console.print()
+    for id, text in lines:
+        head = words.say(id)
+        console.print(_paragraph(head + words.say("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1))
+    console.print(f"  {safe(judgement.next_step.command)}", soft_wrap=True)
 
 
 def _paragraph(text: str, console: Console) -> str:
