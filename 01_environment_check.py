@@ -49,17 +49,17 @@ def main() -> int:
         console.print(machine_tables.gpu_table(record, words))
     console.print(machine_tables.requirement_table(requirements.check_requirements(record, words), words))
     if args.benchmark and not failures:
-        console.print(f"\n[bold]{words.say('look.measuring')}[/]{words.say('look.how_long')}")
+        console.print(f"\n[bold]{words.translate('look.measuring')}[/]{words.translate('look.how_long')}")
         record.probes = measure.measure(
-            lambda name: console.print(f"  {words.say('look.begins', part=words.say(f'probe.{name}'))}"),
+            lambda name: console.print(f"  {words.translate('look.begins', part=words.translate(f'probe.{name}'))}"),
             *measure.plan(),
         )
         console.print(machine_tables.probe_table(record.probes, words))
     path = write_record(args.results_dir, record)
     console.print(machine_tables.conclusion(record, words))
     if not failures:
-        console.print(f"\n{words.say('look.next', command=_next_command(args))}", markup=False, soft_wrap=True)
-    console.print(words.say("look.record", path=path), markup=False, soft_wrap=True)
+        console.print(f"\n{words.translate('look.next', command=_next_command(args))}", markup=False, soft_wrap=True)
+    console.print(words.translate("look.record", path=path), markup=False, soft_wrap=True)
 
     for failure in failures if args.quiet else []:
         print(f"{failure.name}: {failure.found}; {failure.advice}", file=sys.stderr)

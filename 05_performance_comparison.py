@@ -37,12 +37,12 @@ def main() -> None:
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.report import pages, render_page, write_report
+    from common.analysis.page.rendering import pages, render_page, write_report
     from common.analysis.page.summary import print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
     from common.analysis.reading.folder import read_folder
-    from common.analysis.sections.judgement import judge
+    from common.analysis.sections.report import build_report
     from common.console.screen import open_console
 
     question = read_question(options.predict, options.link, options.inter_node, options.per_node)
@@ -56,32 +56,32 @@ def main() -> None:
         reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
         raise UsageError(f"no run records in {options.results_dir}{reason}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
-        judgement, figures = judge(folder, question), {}
-        if question.is_asked and not judgement.forecasts:
+        report, figures = build_report(folder, question), {}
+        if question.is_asked and not report.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         for language, path in files.items():
             said, others = Wording(language), {other: files[other].name for other in files if other != language}
             with_png = options.generate_plots and language == spoken
-            figures[language] = draw_figures(judgement, said, with_png)
-            write_report(path, render_page(folder, judgement, figures[language], said, others))
-    print_summary(console, folder, judgement, words, with_forecasts=question.is_asked)
+            figures[language] = draw_figures(report, said, with_png)
+            write_report(path, render_page(folder, report, figures[language], said, others))
+    print_summary(console, folder, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    console.out("\n" + words.say("console.report", files=", ".join(map(str, files.values()))))
+    console.out("\n" + words.translate("console.report", files=", ".join(map(str, files.values()))))
     try:
-        tables, foreign = write_tables(options.results_dir, judgement.csv_tables)
+        tables, foreign = write_tables(options.results_dir, report.csv_tables)
     except OSError as error:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
     else:
-        console.out(words.say("console.tables", files=", ".join(map(str, tables))))
+        console.out(words.translate("console.tables", files=", ".join(map(str, tables))))
         if foreign:
-            print(printable(words.say("console.foreign", files=", ".join(map(str, foreign)))), file=sys.stderr)
+            print(printable(words.translate("console.foreign", files=", ".join(map(str, foreign)))), file=sys.stderr)
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures[spoken])
-        console.out(words.say("console.plots", folder=options.results_dir / "plots", count=plots))
-    print_verdict(console, judgement, words)
+        console.out(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
+    print_verdict(console, report, words)
 
 
 def parse_arguments():

@@ -1,7 +1,7 @@
 """How numbers are written: three significant digits, thousands in full, and the unit apart from the number.
 
-A *form* says in which unit a number appears and how exactly. `FORMS["ms"](0.0152)` is the text `15.2 ms`, whose number
-and unit can be had apart; `FORMS["ms"].interval(0.0152, 0.0161)` writes both ends of an interval in one unit.
+A format says in which unit a number appears and how exactly. `FORMATS["ms"](0.0152)` is the text `15.2 ms`, with its
+number and unit as attributes; `FORMATS["ms"].interval(0.0152, 0.0161)` writes both ends of an interval in one unit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass
 
 
-class Written(str):
+class FormattedNumber(str):
     """A number as text, together with its unit; `number` and `unit` are its parts."""
 
     number: str
     unit: str
 
-    def __new__(cls, number: str, unit: str = "") -> Written:
+    def __new__(cls, number: str, unit: str = "") -> FormattedNumber:
         text = super().__new__(cls, f"{number} {unit}".rstrip())
         text.number, text.unit = number, unit
         return text
@@ -61,7 +61,7 @@ BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 
 
 @dataclass(frozen=True)
-class Form:
+class NumberFormat:
     """A way to write a number. Calling it gives the text; `interval` gives that of two ends."""
 
     unit: str
@@ -76,16 +76,16 @@ class Form:
     shows_side: bool = False
     """Whether more decimals are written where fewer would turn 0.998 or 1.003 into 1.00."""
 
-    def __call__(self, value: float) -> Written:
+    def __call__(self, value: float) -> FormattedNumber:
         size, prefix = self._prefix(value)
         sign = "+" if self.signed and value >= 0 else ""
-        return Written(sign + self._digits(value / size), prefix + self.unit)
+        return FormattedNumber(sign + self._digits(value / size), prefix + self.unit)
 
-    def interval(self, low: float, high: float) -> Written:
+    def interval(self, low: float, high: float) -> FormattedNumber:
         """`15.2–16.1 ms`: both ends with the prefix that suits the larger."""
         size, prefix = self._prefix(max(abs(low), abs(high)))
         dash = "–" if low >= 0 else " to "
-        return Written(f"{self._digits(low / size)}{dash}{self._digits(high / size)}", prefix + self.unit)
+        return FormattedNumber(f"{self._digits(low / size)}{dash}{self._digits(high / size)}", prefix + self.unit)
 
     def _digits(self, value: float) -> str:
         value *= self.factor
@@ -102,34 +102,34 @@ class Form:
         return next((pair for pair in self.prefixes if _three_digits(abs(value) / pair[0]) >= 1), smallest)
 
 
-FORMS = {
-    "s": Form("s"),
-    "ms": Form("ms", 1000),
-    "duration": Form("s", prefixes=SMALL),
-    "samples/s": Form("samples/s"),
-    "×": Form("×", decimals=2, shows_side=True),
-    "rough": Form("", decimals=1, shows_side=True),
-    "times": Form("×", decimals=2),
-    "ratio": Form("", decimals=2, shows_side=True),
-    "%": Form("%", 100, decimals=0),
-    "±%": Form("%", 100, decimals=0, signed=True),
-    "%.1": Form("%", 100, decimals=1),
-    "%.2": Form("%", 100, decimals=2),
-    "share": Form("%", 100),
-    "±%.1": Form("%", 100, decimals=1, signed=True),
-    "count": Form("", decimals=0),
-    "number": Form(""),
-    "B": Form("B", prefixes=DECIMAL),
-    "B/s": Form("B/s", prefixes=DECIMAL),
-    "J": Form("J", prefixes=DECIMAL),
-    "FLOP": Form("FLOP", prefixes=DECIMAL),
-    "FLOP/s": Form("FLOP/s", prefixes=DECIMAL),
-    "GiB": Form("B", prefixes=BINARY),
-    "±GiB": Form("B", prefixes=BINARY, signed=True),
+FORMATS = {
+    "s": NumberFormat("s"),
+    "ms": NumberFormat("ms", 1000),
+    "duration": NumberFormat("s", prefixes=SMALL),
+    "samples/s": NumberFormat("samples/s"),
+    "×": NumberFormat("×", decimals=2, shows_side=True),
+    "rough": NumberFormat("", decimals=1, shows_side=True),
+    "times": NumberFormat("×", decimals=2),
+    "ratio": NumberFormat("", decimals=2, shows_side=True),
+    "%": NumberFormat("%", 100, decimals=0),
+    "±%": NumberFormat("%", 100, decimals=0, signed=True),
+    "%.1": NumberFormat("%", 100, decimals=1),
+    "%.2": NumberFormat("%", 100, decimals=2),
+    "share": NumberFormat("%", 100),
+    "±%.1": NumberFormat("%", 100, decimals=1, signed=True),
+    "count": NumberFormat("", decimals=0),
+    "number": NumberFormat(""),
+    "B": NumberFormat("B", prefixes=DECIMAL),
+    "B/s": NumberFormat("B/s", prefixes=DECIMAL),
+    "J": NumberFormat("J", prefixes=DECIMAL),
+    "FLOP": NumberFormat("FLOP", prefixes=DECIMAL),
+    "FLOP/s": NumberFormat("FLOP/s", prefixes=DECIMAL),
+    "GiB": NumberFormat("B", prefixes=BINARY),
+    "±GiB": NumberFormat("B", prefixes=BINARY, signed=True),
 }
-"""By name. Values are in SI units or bytes, shares of 1 for %; a form converts."""
+"""By name. Values are in SI units or bytes, shares of 1 for %; a format converts."""
 
 
 def gib(size: float | None) -> str:
     """Bytes as text in GiB (2**30 bytes), or MiB below one of them; `n/a` for None."""
-    return "n/a" if size is None else FORMS["GiB"](size)
+    return "n/a" if size is None else FORMATS["GiB"](size)

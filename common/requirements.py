@@ -40,29 +40,29 @@ def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requi
     record of another version of the lab may have verdicts that are not drawn today."""
     drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
     said = {english.model_dump_json(): translated for english, translated in drawn}
-    found = ((verdict, said.get(verdict.model_dump_json())) for verdict in record.requirements)
-    return [(translated or verdict, translated is not None) for verdict, translated in found]
+    found = ((one, said.get(one.model_dump_json())) for one in record.requirements)
+    return [(translated or recorded, translated is not None) for recorded, translated in found]
 
 
-def _judge(words: Sentences, name: str, found: str, /, *problems: Problem, **values: Any) -> Requirement:
+def _verdict(words: Sentences, name: str, found: str, /, *problems: Problem, **values: Any) -> Requirement:
     """The first problem that holds decides; without one, all is well. `values` belong to the name and the remedies."""
-    judged = {"name": words.say(f"requirement.{name}", **values), "found": found}
+    judged = {"name": words.translate(f"requirement.{name}", **values), "found": found}
     for holds, outcome, remedy in problems:
         if holds:
-            return Requirement(**judged, outcome=outcome, advice=words.say(f"remedy.{remedy}", **values))
+            return Requirement(**judged, outcome=outcome, advice=words.translate(f"remedy.{remedy}", **values))
     return Requirement(**judged, outcome="ok")
 
 
 def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
-    say, judge, listed = words.say, partial(_judge, words), words.say("list.comma").join
+    translate, verdict, listed = words.translate, partial(_verdict, words), words.translate("list.comma").join
     torch, vision = record.environment.torch, record.environment.torchvision
     made_for = (0, _version(torch)[1] + TORCHVISION_OFFSET)
     loose = _version(torch) >= LOOSE_SINCE[0] and _version(vision) >= LOOSE_SINCE[1]
     builds = [(version or "").partition("+")[2] for version in (torch, vision)]  # of "2.13.0+cu130": "cu130"
-    install = say("remedy.install")
-    yield judge(
+    install = translate("remedy.install")
+    yield verdict(
         "torch",
-        say("found.torch", torch=torch, torchvision=vision or say("found.no_torchvision")),
+        translate("found.torch", torch=torch, torchvision=vision or translate("found.no_torchvision")),
         (vision is None, "failure", "install"),
         (record.torchvision_error is not None, "failure", "torchvision_fails"),
         (_version(torch) < TORCH_VERSIONS[0], "failure", "too_old"),
@@ -72,9 +72,9 @@ def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requireme
         install=install, error=record.torchvision_error, torch=builds[0], torchvision=builds[1],
     )  # fmt: skip
     backends, gpus = record.backends, len(record.environment.gpus)
-    yield judge(
+    yield verdict(
         "backend",
-        listed(backends) or say("found.no_backend"),
+        listed(backends) or translate("found.no_backend"),
         (not backends, "failure", "not_distributed"),
         (gpus > 0 and "nccl" not in backends, "warning", "no_nccl"),
         (gpus == 0 and "gloo" not in backends, "failure", "no_gloo"),
@@ -83,13 +83,13 @@ def _software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requireme
 
 
 def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
-    say, judge, listed = words.say, partial(_judge, words), words.say("list.comma").join
+    translate, verdict, listed = words.translate, partial(_verdict, words), words.translate("list.comma").join
     here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
     number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores
-    yield judge(
+    yield verdict(
         "devices",
         words.counted(number, "place.gpu" if gpus else "place.core"),
         (number < 2, "warning", "one_device"),
@@ -97,14 +97,14 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
         threads=threads, cores=cores,
     )  # fmt: skip
     if kinds and not gpus:
-        found = listed(say("place.models", count=kind.cores, model=kind.name) for kind in kinds)
-        yield judge(
+        found = listed(translate("place.models", count=kind.cores, model=kind.name) for kind in kinds)
+        yield verdict(
             "one_kind", found, (len(kinds) > 1, "note", "core_kinds"), cores=here.alike_cores, kind=kinds[0].name
         )
     if known or gpus:
-        yield judge(
+        yield verdict(
             "reached",
-            say("found.of_known" if known else "found.driver_is_silent", here=len(gpus), known=len(known)),
+            translate("found.of_known" if known else "found.driver_is_silent", here=len(gpus), known=len(known)),
             (not known and here.cuda is None and bool(gpus), "note", "not_nvidia"),
             (not known, "warning", "driver_is_silent"),
             (not gpus and here.cuda is None, "warning", "without_cuda"),
@@ -113,48 +113,50 @@ def _gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
             torch=here.torch, error=record.cuda_error,
         )  # fmt: skip
     if models := sorted({gpu.name for gpu in gpus}):
-        yield judge("one_model", listed(models), (len(models) > 1, "warning", "unlike"))
+        yield verdict("one_model", listed(models), (len(models) > 1, "warning", "unlike"))
     if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
         small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
-        yield judge("gpu_memory", say("found.or_more", bytes=min(totals)), (small, "warning", "smaller_batch"))
+        yield verdict("gpu_memory", translate("found.or_more", bytes=min(totals)), (small, "warning", "smaller_batch"))
     if free := [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]:
         busy = sum(processes or 0 for processes in record.gpu_processes)
-        yield judge(
+        yield verdict(
             "free_gpus",
-            say("found.free_gpus", bytes=min(free), programs=words.counted(busy, "counted.program")),
+            translate("found.free_gpus", bytes=min(free), programs=words.counted(busy, "counted.program")),
             (busy > 0, "warning", "other_programs"),
             (min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES, "warning", "smaller_batch"),
         )
 
 
 def _host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
-    say, judge, listed = words.say, partial(_judge, words), words.say("list.comma").join
+    translate, verdict, listed = words.translate, partial(_verdict, words), words.translate("list.comma").join
     if (shared := record.shared_memory_bytes) is not None:
-        yield judge("shared_memory", gib(shared), (shared < SHARED_MEMORY_BYTES, "warning", "shared_memory"))
+        yield verdict("shared_memory", gib(shared), (shared < SHARED_MEMORY_BYTES, "warning", "shared_memory"))
     if (files := record.open_files_limit) is not None:
-        yield judge("open_files", str(files), (files < OPEN_FILES, "warning", "open_files"), count=OPEN_FILES)
+        yield verdict("open_files", str(files), (files < OPEN_FILES, "warning", "open_files"), count=OPEN_FILES)
     if record.loopback_up is not None:
         name = "name_known" if record.own_name_found else "name_unknown"
-        yield judge(
+        yield verdict(
             "own_host",
-            say(f"found.{name if record.loopback_up else 'loopback_down'}"),
+            translate(f"found.{name if record.loopback_up else 'loopback_down'}"),
             (not record.loopback_up, "failure", "loopback_down"),
             (not record.own_name_found, "warning", "name_unknown"),
             name=record.environment.hostname,
         )
     if _version(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
-        yield judge("port", say(f"found.port_{'free' if free else 'taken'}"), (not free, "warning", "port_taken"))
+        yield verdict(
+            "port", translate(f"found.port_{'free' if free else 'taken'}"), (not free, "warning", "port_taken")
+        )
     if (load := record.environment.load_average_1min) is not None:
         cores = record.environment.cpu_cores
-        found = say("found.load", load=load, cores=words.counted(cores, "counted.core"))
-        yield judge("quiet", found, (load > max(1.0, cores / 2), "warning", "busy"))
+        found = translate("found.load", load=load, cores=words.counted(cores, "counted.core"))
+        yield verdict("quiet", found, (load > max(1.0, cores / 2), "warning", "busy"))
     if (variables := record.slowing_variables) is not None:
         names = listed(setting.partition("=")[0] for setting in variables)
-        found = listed(variables) or say("found.no_variables")
-        yield judge("no_debugging", found, (bool(names), "warning", "slowing_variables"), names=names)
+        found = listed(variables) or translate("found.no_variables")
+        yield verdict("no_debugging", found, (bool(names), "warning", "slowing_variables"), names=names)
     if (room := record.disk_free_bytes) is not None:
-        yield judge("room", say("found.room", bytes=room), (room < DISK_BYTES, "warning", "room"))
+        yield verdict("room", translate("found.room", bytes=room), (room < DISK_BYTES, "warning", "room"))
 
 
 def _version(text: str | None) -> tuple[int, int]:

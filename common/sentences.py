@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from common.content import Cell, Column, Message
-from common.formats import CORE_OF, FORMS, Written, number
+from common.formats import CORE_OF, FORMATS, FormattedNumber, number
 from common.records.methods import METHODS
 
 Language = Literal["en", "zh-TW"]
@@ -62,13 +62,13 @@ class Sentences(string.Formatter):
         self.language = language
         self._sentences = sentences(language)
 
-    def say(self, id: str, **values: Any) -> str:
+    def translate(self, id: str, **values: Any) -> str:
         """A sentence by its id."""
         return self.fill(self._sentences[id], values)
 
     def counted(self, number: int, id: str) -> str:
         """`1 core`, `2 cores`: the sentence with this id, or for several the one with an s after it."""
-        return self.say(id if number == 1 else f"{id}s", count=number)
+        return self.translate(id if number == 1 else f"{id}s", count=number)
 
     def text(self, thing: Any) -> str:
         """A message or a plain value as text."""
@@ -106,26 +106,26 @@ class Sentences(string.Formatter):
         is_chinese = [bool(CHINESE.match(letter)) for letter in (first[-1], second[0])]
         if all(is_chinese) or first[-1] in FULL_WIDTH or second[0] in FULL_WIDTH:
             return first + second
-        beside = second[0] if is_chinese[0] else first[-1]
-        return f"{first} {second}" if any(is_chinese) and LATIN.match(beside) else one + other
+        latin_side = second[0] if is_chinese[0] else first[-1]
+        return f"{first} {second}" if any(is_chinese) and LATIN.match(latin_side) else one + other
 
-    def written(self, form: str, value: float) -> Written:
-        """A number in one of `FORMS`, its unit in this language."""
-        return self._in_words(form, FORMS[form](value))
+    def number(self, form: str, value: float) -> FormattedNumber:
+        """A number in one of `FORMATS`, its unit in this language."""
+        return self._in_words(form, FORMATS[form](value))
 
-    def _in_words(self, form: str, text: Written) -> Written:
-        return Written(text.number, self._sentences.get(f"unit.{form}", text.unit))
+    def _in_words(self, form: str, text: FormattedNumber) -> FormattedNumber:
+        return FormattedNumber(text.number, self._sentences.get(f"unit.{form}", text.unit))
 
     def header(self, column: Column) -> str:
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
         kind, _, of = column.id.partition(".")
         if not of:
-            return self.say(f"column.{kind}")
+            return self.translate(f"column.{kind}")
         if kind == "quotient":
             over, under = of.split("/")
-            other = self.say(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
-            return f"{self.say(f'short.{over}')} / {other}"
-        return self.say("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
+            other = self.translate(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+            return f"{self.translate(f'short.{over}')} / {other}"
+        return self.translate("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
 
     def label(self, column: Column) -> str:
         """The header in one line."""
@@ -136,34 +136,34 @@ class Sentences(string.Formatter):
         if cell.number is None:
             return self.text(cell.value)
         values = [cell.value] if cell.beside is None else [cell.value, cell.beside]
-        return " / ".join(self.written(cell.form, value) for value in values)
+        return " / ".join(self.number(cell.form, value) for value in values)
 
     def interval(self, cell: Cell) -> str:
         """A cell's interval, without the unit where that stands beside the value."""
         if cell.interval is None:
             return ""
         ends = self._ends(cell.form, cell.interval)
-        return ends.number if ends.unit == self.written(cell.form, cell.value).unit else ends
+        return ends.number if ends.unit == self.number(cell.form, cell.value).unit else ends
 
-    def _ends(self, form: str, ends: tuple[float, float]) -> Written:
+    def _ends(self, form: str, ends: tuple[float, float]) -> FormattedNumber:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
-        text = self._in_words(form, FORMS[form].interval(*ends))
-        return Written(text.number.replace(" to ", self._sentences["list.to"]), text.unit)
+        text = self._in_words(form, FORMATS[form].interval(*ends))
+        return FormattedNumber(text.number.replace(" to ", self._sentences["list.to"]), text.unit)
 
     def device(self, model: str) -> str:
         """A device's model as records have it; of a CPU core in words."""
         cpu = model.removeprefix(CORE_OF)
-        return model if cpu == model else self.say("device.core", cpu=cpu)
+        return model if cpu == model else self.translate("device.core", cpu=cpu)
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
-        if spec in FORMS:
-            return self.written(spec, getattr(value, "value", value))
+        if spec in FORMATS:
+            return self.number(spec, getattr(value, "value", value))
         if spec == "device":
             return self.device(value)
         if spec == "devices":
             cpu = value.removeprefix(CORE_OF)
-            return value if cpu == value else self.say("device.cores", cpu=cpu)
+            return value if cpu == value else self.translate("device.cores", cpu=cpu)
         how, _, what = spec.partition(" ")
         comma = self._sentences["list.comma"]
         special = {
@@ -173,20 +173,20 @@ class Sentences(string.Formatter):
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
             "and": lambda things: reduce(self._both, self.lines(things)),
             "short": self._short,
-            "counts": lambda counts: " / ".join(map(FORMS["count"], counts)),
+            "counts": lambda counts: " / ".join(map(FORMATS["count"], counts)),
             "numbers": lambda values: comma.join(map(number, values)),
-            "sizes": lambda sizes: comma.join(map(FORMS["GiB"], sizes)),
+            "sizes": lambda sizes: comma.join(map(FORMATS["GiB"], sizes)),
         }
         if how in special:
             return special[how](value)
         return format(value, spec) if spec else self.text(value)
 
     def _both(self, one: str, other: str) -> str:
-        return self.say("list.both", one=one, other=other)
+        return self.translate("list.both", one=one, other=other)
 
     def _short(self, things: Iterable[Any]) -> str:
         """`a, b, c, d and 3 more`."""
         unique = list(dict.fromkeys(self.lines(things)))
         shown = self._sentences["list.comma"].join(unique[:MAX_LISTED])
         more = len(unique) - MAX_LISTED
-        return self.say("list.more", shown=shown, count=more) if more > 0 else shown
+        return self.translate("list.more", shown=shown, count=more) if more > 0 else shown

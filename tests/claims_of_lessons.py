@@ -40,10 +40,10 @@ def one_gpu(e: Example) -> Claims:
 
 
 @of("h100x2-ledger")
-def ledger_elsewhere(e: Example) -> Claims:
+def breakdown_elsewhere(e: Example) -> Claims:
     found, moved = e.dp.profile, e.dp.profile.bytes_moved
-    threads, replicas = ms(found.new_threads_cost), ms(found.new_replicas_cost)
-    whole_step, ideal = ms(e.dp.step), e.ledger("dp").ideal.value
+    threads, replicas = ms(found.replicated.threads_cost), ms(found.replicated.replicas_cost)
+    whole_step, ideal = ms(e.dp.step), e.breakdown("dp").ideal.value
     yield says(
         CHECKPOINTS,
         f"On two H100s a launch took {us(e.launches.alone_seconds)} µs from one thread, "
@@ -65,7 +65,7 @@ def ledger_elsewhere(e: Example) -> Claims:
         f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, for what DP pays for is the host's work: threads "
         f"started anew {threads} ms, replicas made anew {replicas} ms.",
     )
-    forecast = next(one for one in e.judgement.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
+    forecast = next(one for one in e.report.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
     yield says(
         CHECKPOINTS,
         (f"DDP's step was predicted with an error of {number(100 * forecast.error)[:4]} % (`h100x2-ledger`)."),
@@ -97,7 +97,7 @@ def ledger_elsewhere(e: Example) -> Claims:
 @of("h100x2", "h100x2-crossover")
 def efficiencies(e: Example, large: Example) -> Claims:
     peaks = [gib(peak.peak_bytes) for peak in e.dp.memory]
-    strong = [e.judgement.groups[1].group.rows[place].speed_up for place in (1, 2)]
+    strong = [e.report.groups[1].group.rows[place].speed_up for place in (1, 2)]
     yield says(
         EXERCISE,
         f"On two H100s it was {percent(e.dp.efficiency)} % with 64 images per GPU ({times(e.dp.speed_up)} times as "
@@ -144,5 +144,5 @@ def cores(e: Example) -> Claims:
     yield says(
         CHECKPOINTS,
         "On CPU cores nothing is copied, and bandwidth alone predicts that DP costs nothing: "
-        f"{ms(e.ledger('dp').ideal)} ms, where {ms(e.dp.step)} ms were measured (`cpu`).",
+        f"{ms(e.breakdown('dp').ideal)} ms, where {ms(e.dp.step)} ms were measured (`cpu`).",
     )

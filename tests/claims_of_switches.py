@@ -58,7 +58,7 @@ def one_switch_each(e: Example) -> Claims:
 
 @of("h100-ladder")
 def ladder(e: Example) -> Claims:
-    found = e.judgement.ladder
+    found = e.report.ladder
     rungs = {(rung.fact, rung.values[-1]): rung for rung in found.rungs}
     names = {
         ("precision", "bf16"): "`--precision bf16` instead of tf32, 64 images",
@@ -164,7 +164,7 @@ def _losses_of(run) -> list[float]:
 
 @of("h200x2-sweep")
 def sweep(e: Example) -> Claims:
-    found = {effect.row.options: effect for part in e.judgement.groups for effect in part.effects}
+    found = {effect.row.options: effect for part in e.report.groups for effect in part.effects}
     ratio = {options: times(effect.quotient) for options, effect in found.items()}
     more = {whole(found[f"--comm-hook {hook}"].bytes_more / 2**20) for hook in ("fp16", "bf16")}
     assert not any(effect.quotient.interval for effect in found.values())

@@ -3,6 +3,7 @@
 from statistics import median
 
 from example_figures import (
+    EXAMPLES,
     Claims,
     Example,
     ms,
@@ -21,6 +22,8 @@ from example_figures import (
 )
 
 from common.analysis.comparing.crossover_batch import measured_crossing
+from common.analysis.comparing.utilisation import exchange_seconds
+from common.analysis.reading.record_reader import read_record
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
     "docs/why.md",
@@ -28,24 +31,30 @@ WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
     "docs/checkpoints.md",
     "docs/measurement.md",
 )
-KINDS = ("new_threads_seconds", "kept_threads_seconds", "one_thread_seconds", "kept_replicas_seconds")
+KINDS = (
+    "new_threads_new_replicas", "kept_threads_new_replicas", "one_thread_new_replicas", "new_threads_kept_replicas",
+)  # fmt: skip
 
 
 @of("h100x2-lab")
 def threads_and_replicas(e: Example) -> Claims:
     found, launches = e.dp.profile, e.launches
-    new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
+    new, kept, one, replicas = (ms(found.replicated.kinds[kind]) for kind in KINDS)
     yield says(
         WHY,
-        f"resnet50, tf32, 64 images per GPU, torch 2.11, {found.kinds_of_step[KINDS[0]].count} steps of each kind "
+        f"resnet50, tf32, 64 images per GPU, torch 2.11, {found.replicated.kinds[KINDS[0]].count} steps of each kind "
         "(`results/examples/h100x2-lab`, made by `make lab`; differences are medians step by step, with 95 % "
         "intervals):",
     )
     yield says(WHY, f"| one device, half the images (step 02) | {ms(e.one.profile.slowest.step)} ms | |")
     yield says(WHY, f"| as torch does it | {new} ms | |")
-    yield says(WHY, f"| kept threads | {kept} ms | starting threads anew costs {_cost(found.new_threads_cost)} |")
+    yield says(
+        WHY, f"| kept threads | {kept} ms | starting threads anew costs {_cost(found.replicated.threads_cost)} |"
+    )
     yield says(WHY, f"| one thread | {one} ms | kept threads against taking turns: {_cost(e.turns)} |")
-    yield says(WHY, f"| kept replicas | {replicas} ms | making replicas anew costs {_cost(found.new_replicas_cost)} |")
+    yield says(
+        WHY, f"| kept replicas | {replicas} ms | making replicas anew costs {_cost(found.replicated.replicas_cost)} |"
+    )
     yield says(
         WHY,
         f"the host launches a convolution in {us(launches.convolution_seconds)} µs from a thread that has launched it "
@@ -58,8 +67,8 @@ def threads_and_replicas(e: Example) -> Claims:
     yield says(
         EXERCISE,
         f"a launch {us(launches.alone_seconds)} µs from one thread, {us(launches.threads_seconds)} from each of two. "
-        f"Starting threads anew costs {ms(found.new_threads_cost)} ms of a step of {ms(e.dp.step)} ms, since each new "
-        "thread plans its convolutions again (`h100x2-lab`, [why.md](why.md))",
+        f"Starting threads anew costs {ms(found.replicated.threads_cost)} ms of a step of {ms(e.dp.step)} ms, "
+        "since each new thread plans its convolutions again (`h100x2-lab`, [why.md](why.md))",
     )
     yield says(
         MEASUREMENT,
@@ -74,7 +83,7 @@ def _cost(found) -> str:
 
 @of("h100x2-ledger", "h100x2-lab")
 def another_host(e: Example, before: Example) -> Claims:
-    launches, kinds, book = e.launches, e.dp.profile.kinds_of_step, e.ledger("dp")
+    launches, kinds, breakdown = e.launches, e.dp.profile.replicated.kinds, e.breakdown("dp")
     yield says(
         WHY,
         "`make lab` a day later, with epochs twice as long, on two H100s whose host launches faster "
@@ -85,7 +94,7 @@ def another_host(e: Example, before: Example) -> Claims:
         f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
         f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
         f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
-        f"{ms(book.ideal)} ms):",
+        f"{ms(breakdown.ideal)} ms):",
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
     names = {
@@ -93,13 +102,13 @@ def another_host(e: Example, before: Example) -> Claims:
         "launches": "launching for both GPUs from one process", "copies": "copies of batch, outputs, gradients",
         "rest": "not explained",
     }  # fmt: skip
-    assert {item.id for item in book.items} == set(names)
-    lines = [f"| measured step | {ms(book.measured)} | {ms_ends(book.measured)} |"]
+    assert {item.id for item in breakdown.items} == set(names)
+    lines = [f"| measured step | {ms(breakdown.measured)} | {ms_ends(breakdown.measured)} |"]
     lines += [f"| {name} | {ms(e.item('dp', id))} | {ms_ends(e.item('dp', id))} |" for id, name in names.items()]
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
     yield says(
         WHY,
-        f"The bytes would need {ms(e.bytes_alone)} ms over the link. The GPU that holds the model has nothing to do "
+        f"The GPU that holds the model has nothing to do "
         f"for {percent(e.dp.profile.idle_share)} % of a step; under DDP for {percent(e.ddp.profile.idle_share)} %. "
         f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
     )
@@ -107,7 +116,7 @@ def another_host(e: Example, before: Example) -> Claims:
 
 @of("h100x2-crossover")
 def batches(e: Example) -> Claims:
-    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
+    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
     met = number(measured_crossing(series).batch)
@@ -134,7 +143,7 @@ def batches(e: Example) -> Claims:
 
 @of("h200x2-crossover")
 def batches_of_h200s(e: Example) -> Claims:
-    found, series = e.judgement.crossovers[0].predicted, e.judgement.crossovers[0].series
+    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
@@ -146,15 +155,15 @@ def batches_of_h200s(e: Example) -> Claims:
 @of("h200x4")
 def four_gpus(e: Example) -> Claims:
     found, launches = e.dp.profile, e.launches
-    kept, one = (found.kinds_of_step[kind] for kind in KINDS[1:3])
+    kept, one = (found.replicated.kinds[kind] for kind in KINDS[1:3])
     steps = e.steps_of_dp.kept_threads_seconds
     yield says(WHY, f"Of resnet50's 53 convolutions {e.one.profile.different_convolutions} differ in")
     yield says(
         WHY,
         "(`make lab` on four H200s, `results/examples/h200x4`, 64 images per GPU, three runs): DDP is "
         f"{times_both(e.ddp.speed_up)} × one GPU, DataParallel {times_both(e.dp.speed_up)} ×: about as fast as one "
-        f"GPU. Of its {ms(e.dp.step)} ms, new threads cost {ms_both(found.new_threads_cost)}, new replicas "
-        f"{ms_both(found.new_replicas_cost)}, and what kept threads leave, launching for all four, "
+        f"GPU. Of its {ms(e.dp.step)} ms, new threads cost {ms_both(found.replicated.threads_cost)}, new replicas "
+        f"{ms_both(found.replicated.replicas_cost)}, and what kept threads leave, launching for all four, "
         f"{ms_both(e.item('dp', 'launches'))}. Kept threads ({ms(kept)} ms, {ms_ends(kept)}) and one thread that takes "
         f"turns ({ms(one)} ms, {ms_ends(one)}) cannot be told apart there: the first six steps in kept threads took "
         f"{ms(median(steps[:6]))} ms, the other {'fourteen' if len(steps) == 20 else len(steps) - 6} "
@@ -164,26 +173,26 @@ def four_gpus(e: Example) -> Claims:
         WHY,
         f"Step 01 shows the lock without a model: {us(launches.alone_seconds)} µs a launch from one thread, "
         f"{us(launches.threads_seconds)} µs from each of four threads at once, {us(launches.processes_seconds)} from "
-        f"each of four processes. The bytes would need {ms(e.bytes_alone)} ms.",
+        "each of four processes.",
     )
 
 
 @of("h200x2-batch256")
 def large_batches(e: Example) -> Claims:
     found = e.dp.profile
-    costs = [found.new_threads_cost, found.new_replicas_cost]
+    costs = [found.replicated.threads_cost, found.replicated.replicas_cost]
     yield says(
         WHY,
         "(two H200s, `results/examples/h200x2-batch256`, three runs): DataParallel is "
         f"{times_both(e.dp.speed_up)} × one GPU, DDP {times_both(e.ddp.speed_up)} ×. Threads and replicas still cost "
         f"{ms(costs[0])} and {ms(costs[1])} ms where a step begins with idle devices; in training the host works ahead "
         f"of them, the device has nothing to do for {percent(found.idle_share)} % of a step, and the step is "
-        f"{ms(e.ledger('dp').lost)} ms longer than the ideal.",
+        f"{ms(e.breakdown('dp').lost)} ms longer than the ideal.",
     )
     yield says(
         MEASUREMENT,
         f"threads and replicas cost {whole(1e3 * sum(cost.value for cost in costs))} ms where a step begins with idle "
-        f"devices, and the measured step is {1e3 * e.ledger('dp').lost:.1f} ms longer than the ideal.",
+        f"devices, and the measured step is {1e3 * e.breakdown('dp').lost:.1f} ms longer than the ideal.",
     )
 
 
@@ -194,23 +203,58 @@ def slow_link(e: Example, quick: Example) -> Claims:
     yield says(
         WHY,
         "**A slow link instead** (`NCCL_P2P_DISABLE=1`, `results/examples/h100x2-no-peer`): all-reduce falls from some "
-        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden grows "
-        f"from {_cost(quick.ddp.profile.exposed)} to {_cost(e.ddp.profile.exposed)} of a step, and overlap with the "
-        f"backward pass then saves {ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
+        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden, with "
+        f"what DDP itself does for it, grows from {_cost(quick.ddp.profile.exposed)} to "
+        f"{_cost(e.ddp.profile.exposed)} of a step, and overlap with the backward pass then saves "
+        f"{ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
         f"run, {rate(quick.ddp.throughput)} with the link (three runs).",
     )
+
+
+@of("h100x2-launch-bound")
+def late_host(e: Example) -> Claims:
+    ddp, one = (e.row(method, per_device_batch_size=32) for method in ("ddp", "single"))
+    found = ddp.profile
+    alone, waits = exchange_seconds(ddp, found.bucket_bytes), ms(found.last_wait)
+    yield says(
+        WHY,
+        f"(two H100s alone on their host, 32 images per GPU, `results/examples/h100x2-launch-bound`, one run): a step "
+        f"takes {ms(ddp.step)} ms where one GPU's takes {ms(one.step)}. Steps under `no_sync()` are "
+        f"{_cost(found.exposed)} shorter, which looks like the exchange and is not: its messages by themselves need "
+        f"{ms(alone)} ms (step 01), and the rank that is last with its own backward pass waits {waits} ms for them. "
+        f"The device has nothing to do for {percent(found.idle_share)} % of a step, and the host needs "
+        f"{ms(found.host_step)} ms to launch one:",
+    )
+    yield says(
+        MEASUREMENT,
+        f"(`results/examples/h100x2-launch-bound`) steps under `no_sync()` are {ms(found.exposed)} ms shorter, "
+        f"the five messages need {ms(alone)} ms, and the last rank waits {waits} ms.",
+    )
+
+
+@of("h200x4")
+def busy_ranks(e: Example) -> Claims:
+    newest = read_record(EXAMPLES / "h200x4" / e.apart(e.ddp).file)
+    busy = sorted(1e3 * median(rank.busy_seconds["step"]) for rank in newest.anatomy.ranks)
+    yield says(
+        MEASUREMENT,
+        f"(`h200x4`: three ranks that waited were busy for {whole(busy[1])} ms of a step of "
+        f"{whole(1e3 * e.ddp.profile.slowest.step.value)}, the fourth, like one device alone, for {whole(busy[0])})",
+    )
+    assert len({whole(one) for one in busy[1:]}) == 1
+    assert e.ddp.profile.busy_step.value * 1e3 == busy[0]
 
 
 @of("h100x2-vit")
 def without_convolutions(e: Example) -> Claims:
     found = e.dp.profile
-    new, kept, one, replicas = (ms(found.kinds_of_step[kind]) for kind in KINDS)
+    new, kept, one, replicas = (ms(found.replicated.kinds[kind]) for kind in KINDS)
     yield says(
         WHY,
         f"(tf32, 64 per GPU, one run, `results/examples/h100x2-vit`): {new} ms as torch does it, {kept} in kept "
         f"threads, {one} from one thread, {replicas} with kept replicas. New threads have no measurable cost there "
-        f"({ms_ends(found.new_threads_cost)} ms), new replicas cost {ms(found.new_replicas_cost)} ms, and the device "
-        f"is busy for {percent(1 - found.idle_share)} % of the step.",
+        f"({ms_ends(found.replicated.threads_cost)} ms), new replicas cost {ms(found.replicated.replicas_cost)} ms, "
+        f"and the device is busy for {percent(1 - found.idle_share)} % of the step.",
     )
 
 

@@ -12,10 +12,10 @@ from common.analysis.judging.breakdown import Breakdown
 from common.analysis.reading.folder import read_folder
 from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import Run
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median, median_of
-from common.formats import FORMS
+from common.formats import FORMATS
 from common.records import RankProfile
 
 EXAMPLES = ROOT / "results" / "examples"
@@ -34,7 +34,7 @@ class Example:
 
     def __init__(self, name: str) -> None:
         self.name, folder = name, read_folder(EXAMPLES / name)
-        self.judgement = judge(folder)
+        self.report = build_report(folder)
         self.probes = folder.probed[-1].probes if folder.probed else None
         self.probed_at = folder.probed[-1].started_at if folder.probed else None
         self.runs = sorted((run.record for run in folder.runs), key=lambda record: record.started_at)
@@ -43,24 +43,24 @@ class Example:
 
     def rows(self, **facts: object) -> list[Row]:
         """In the order of the page; `facts` are fields of a run's configuration."""
-        every = [row for part in self.judgement.groups for row in part.group.rows]
+        every = [row for part in self.report.groups for row in part.group.rows]
         return [row for row in every if all(getattr(row.record.config, name) == fact for name, fact in facts.items())]
 
     def row(self, method: str, **facts: object) -> Row | None:
         """The first that fits."""
         return next((row for row in self.rows(**facts) if row.method == method), None)
 
-    def ledger(self, method: str) -> Breakdown:
+    def breakdown(self, method: str) -> Breakdown:
         """From the ideal step to the measured one, in the first group."""
-        return next(book for book in self.judgement.groups[0].breakdowns if book.row.method == method)
+        return next(breakdown for breakdown in self.report.groups[0].breakdowns if breakdown.row.method == method)
 
     def item(self, method: str, id: str):
         """One of its items."""
-        return next(item for item in self.ledger(method).items if item.id == id)
+        return next(item for item in self.breakdown(method).items if item.id == id)
 
     def changed(self, fact: str):
         """The page's comparison of two configurations that differ in one fact."""
-        return next(change for change in self.judgement.changes if change.pair.fact == fact)
+        return next(change for change in self.report.changes if change.pair.fact == fact)
 
     @property
     def bytes_alone(self) -> float:
@@ -100,11 +100,11 @@ ratio_of: Callable[[Row, Row], Estimate] = speedup
 
 
 def _value(form: str, found) -> str:
-    return FORMS[form](getattr(found, "value", getattr(found, "seconds", found))).number
+    return FORMATS[form](getattr(found, "value", getattr(found, "seconds", found))).number
 
 
 def _ends(form: str, found) -> str:
-    return FORMS[form].interval(*found.interval).number
+    return FORMATS[form].interval(*found.interval).number
 
 
 def _both(form: str, found) -> str:
@@ -115,5 +115,5 @@ times, times_ends, times_both = (partial(write, "ratio") for write in (_value, _
 ms, ms_ends, ms_both = (partial(write, "ms") for write in (_value, _ends, _both))
 rate, percent, whole, number = (partial(_value, form) for form in ("samples/s", "%", "count", "number"))
 us = lambda seconds: number(1e6 * seconds)  # noqa: E731
-gib = lambda size: FORMS["GiB"](size).number  # noqa: E731
-gb = lambda size: FORMS["B"](size)  # noqa: E731
+gib = lambda size: FORMATS["GiB"](size).number  # noqa: E731
+gb = lambda size: FORMATS["B"](size)  # noqa: E731

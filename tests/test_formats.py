@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common.formats import FORMS, gib, number
+from common.formats import FORMATS, gib, number
 
 
 @pytest.mark.parametrize(
@@ -25,19 +25,19 @@ def test_three_digits_hold_across_rounding(value, text):
      ("GiB", 1023.9 * 2**20, "1.00 GiB"), ("±GiB", 12 * 2**20, "+12.0 MiB"), ("±GiB", -3 * 2**20, "−3.00 MiB")],
 )  # fmt: skip
 def test_forms(form, value, text):
-    assert FORMS[form](value) == text
+    assert FORMATS[form](value) == text
 
 
 def test_number_and_unit_are_apart():
-    written = FORMS["samples/s"](1691.08)
+    written = FORMATS["samples/s"](1691.08)
     assert (written.number, written.unit, f"{written}") == ("1,691", "samples/s", "1,691 samples/s")
 
 
 def test_both_ends_of_an_interval_have_one_unit():
-    assert FORMS["ms"].interval(0.000746, 0.00121) == "0.746–1.21 ms"
-    assert FORMS["ms"].interval(-0.0021, 0.0005) == "−2.10 to 0.500 ms"
-    assert FORMS["B"].interval(900e6, 1.1e9) == "0.900–1.10 GB"
-    assert FORMS["%"].interval(0.27, 0.36).number == "27–36"
+    assert FORMATS["ms"].interval(0.000746, 0.00121) == "0.746–1.21 ms"
+    assert FORMATS["ms"].interval(-0.0021, 0.0005) == "−2.10 to 0.500 ms"
+    assert FORMATS["B"].interval(900e6, 1.1e9) == "0.900–1.10 GB"
+    assert FORMATS["%"].interval(0.27, 0.36).number == "27–36"
 
 
 def test_gib_of_nothing_is_not_available():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.campaigns.ratios import MIN_ROUNDS
 from common.errors import UsageError
-from common.records import DeviceKind, Environment, throughput
+from common.records import DeviceKind, Environment, seconds_per_sample
 
 Orders = Iterator[tuple[int, list[int]]]
 """Numbers of rounds, counted through all rungs, and the order of each."""
@@ -79,8 +80,8 @@ def _compare(
     """Run both in rounds; whether `tried` is the faster, beyond doubt. What was run before counts."""
     if history.newest_failure(tried.command) in ("out_of_memory", "exception"):
         return False
-    for _ in range(rounds - len(_speeds(history, best, tried))):
-        if any(after < HOPELESS * before for before, after in _speeds(history, best, tried)):
+    for _ in range(rounds - len(_seconds(history, best, tried))):
+        if any(before < HOPELESS * after for before, after in _seconds(history, best, tried)):
             return False
         number, order = next(orders)
         for place, index in enumerate(order, 1):
@@ -93,20 +94,20 @@ def _compare(
     return history.is_rehearsal or _is_faster(history, best, tried)
 
 
-def _speeds(history: History, best: Configuration, tried: Configuration) -> list[tuple[float, float]]:
-    """Throughput of both in each round, samples per second."""
+def _seconds(history: History, best: Configuration, tried: Configuration) -> list[tuple[float, float]]:
+    """Per sample, of both in each round."""
     pairs = history.pairs(best.command, tried.command)
-    return [(throughput(before) or 0.0, throughput(after) or 0.0) for before, after in pairs]
+    return [(seconds_per_sample(before) or math.inf, seconds_per_sample(after) or math.inf) for before, after in pairs]
 
 
 def _is_faster(history: History, best: Configuration, tried: Configuration) -> bool:
     # Imported this late, for it takes numpy and scipy with it, which nothing else here needs.
     from common.analysis.statistics.estimates import distinguishable, paired_ratio
 
-    speeds = _speeds(history, best, tried)
-    if len(speeds) < MIN_ROUNDS:
+    seconds = _seconds(history, best, tried)
+    if len(seconds) < MIN_ROUNDS:
         raise UsageError(f"records of runs of {tried.command} are missing, or say that they are another machine's")
-    ratio = paired_ratio([1 / before for before, _ in speeds], [1 / after for _, after in speeds])
+    ratio = paired_ratio(*zip(*seconds, strict=True))
     return ratio.value > 1 and bool(distinguishable(ratio))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from common.records import METHODS, Record, throughput
+from common.records import METHODS, Record, seconds_per_sample
 
 if TYPE_CHECKING:
     from common.analysis.statistics.estimates import Estimate
@@ -34,10 +34,11 @@ class RoundRatios:
         """Enter the runs of one round."""
         # A method with a flag of its own shares its step with another, which is the one that is compared.
         completed = (one for one in records if one.status == "completed" and not METHODS[one.method].flags)
-        speeds: dict[str, float] = {record.step: throughput(record) or 0 for record in completed}
-        if all(speeds.get(step) for step in self._seconds):
+        known = ((record.step, seconds_per_sample(record)) for record in completed)
+        of_round: dict[str, float] = {step: seconds for step, seconds in known if seconds}
+        if all(step in of_round for step in self._seconds):
             for step, seconds in self._seconds.items():
-                seconds.append(1 / speeds[step])
+                seconds.append(of_round[step])
 
     def ratio(self, name: str) -> Estimate:
         """One of `RATIOS`; without an interval below `MIN_ROUNDS`. ValueError before the first round."""

@@ -43,11 +43,11 @@ SLOWING = ("CUDA_LAUNCH_BLOCKING", "PYTHONDEVMODE", "PYTORCH_NO_CUDA_MEMORY_CACH
 @cache
 def name_is_found() -> bool:
     """Whether the host's own name leads to an address of this very host, in under two seconds."""
-    found: list[bool] = []
-    asking = threading.Thread(target=lambda: found.append(_leads_here(socket.getfqdn())), daemon=True)
+    answers: list[bool] = []
+    asking = threading.Thread(target=lambda: answers.append(_leads_here(socket.getfqdn())), daemon=True)
     asking.start()
     asking.join(MAX_SECONDS)
-    return bool(found) and found[0]
+    return bool(answers) and answers[0]
 
 
 def _leads_here(name: str) -> bool:
@@ -117,16 +117,16 @@ def steering_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
     """Those that spoil what is measured, as (id of a sentence about it, `NAME=value`); `in_ranks`: under torchrun."""
-    found = [("slows", name) for name in SLOWING if environment.get(name, "0").lower() not in OFF]
+    settings = [("slows", name) for name in SLOWING if environment.get(name, "0").lower() not in OFF]
     detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
     if in_ranks and detail != "OFF":
-        found.append(("detail" if detail == "DETAIL" else "slows", "TORCH_DISTRIBUTED_DEBUG"))
+        settings.append(("detail" if detail == "DETAIL" else "slows", "TORCH_DISTRIBUTED_DEBUG"))
     if in_ranks:
-        found += [("binds", name) for name in BINDING if environment.get(name, "").lower() not in OFF]
-    return [(id, f"{name}={environment[name]}") for id, name in found]
+        settings += [("binds", name) for name in BINDING if environment.get(name, "").lower() not in OFF]
+    return [(id, f"{name}={environment[name]}") for id, name in settings]
 
 
 def warn_of_variables(words: Sentences, in_ranks: bool) -> None:
     """Say on stderr what is set that spoils the numbers, and, where torch itself ends by it, before it does."""
     for id, setting in slowing_variables(in_ranks):
-        tell(words.say(f"variable.{id}", setting=setting, name=setting.partition("=")[0]))
+        tell(words.translate(f"variable.{id}", setting=setting, name=setting.partition("=")[0]))

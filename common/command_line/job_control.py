@@ -90,7 +90,7 @@ def _family(pid: int) -> list[int]:
     children: dict[int, list[int]] = defaultdict(list)
     for folder in Path("/proc").glob("[0-9]*"):
         children[state_and_parent(int(folder.name))[1]].append(int(folder.name))
-    found = [pid]
-    for one in found:
-        found += children[one]
-    return found
+    pids = [pid]
+    for one in pids:
+        pids += children[one]
+    return pids

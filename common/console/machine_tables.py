@@ -22,35 +22,39 @@ SHOWN_SIZES = 5
 
 def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
-    return under_title(words.say("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words))
+    return under_title(
+        words.translate("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words)
+    )
 
 
 def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """What there is of each GPU now, and which pairs reach each other's memory directly."""
-    table = plain_grid([words.say(f"look_column.{name}") for name in ("gpu", "capability", "free")])
+    table = plain_grid([words.translate(f"look_column.{name}") for name in ("gpu", "capability", "free")])
     for gpu in record.environment.gpus:
         cells = (gpu.index, gpu.compute_capability, gib(gpu.memory_free_bytes))
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [under_title(words.say("gpus.title"), table)]
+    sections = [under_title(words.translate("gpus.title"), table)]
     if len(record.peer_access) > 1:
-        names = [words.say("name.gpu", index=index) for index in range(len(record.peer_access))]
-        peers = plain_grid([words.say("look_column.from_to"), *names])
+        names = [words.translate("name.gpu", index=index) for index in range(len(record.peer_access))]
+        peers = plain_grid([words.translate("look_column.from_to"), *names])
         for index, row in enumerate(record.peer_access):
             peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
-        sections.append(under_title(words.say("gpus.peers_title"), peers, _note(words.say("gpus.peers_note"))))
+        sections.append(
+            under_title(words.translate("gpus.peers_title"), peers, _note(words.translate("gpus.peers_note")))
+        )
     return Group(*sections)
 
 
 def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = plain_grid(["", *(words.say(f"look_column.{name}") for name in ("needed", "found"))])
+    table = plain_grid(["", *(words.translate(f"look_column.{name}") for name in ("needed", "found"))])
     for requirement in requirements:
-        verdict = Text(words.say(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
+        verdict = Text(words.translate(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
-    sections = [under_title(words.say("look.needs"), table)]
+    sections = [under_title(words.translate("look.needs"), table)]
     to_do = [(one.name, one.advice) for one in requirements if one.outcome != "ok"]
     if to_do:
-        sections.append(under_title(words.say("look.to_do"), facts(to_do, words, style="yellow")))
+        sections.append(under_title(words.translate("look.to_do"), facts(to_do, words, style="yellow")))
     return Group(*sections)
 
 
@@ -63,10 +67,12 @@ def probe_table(measured: Probes, words: Sentences) -> RenderableType:
     for table in tables:
         notes = [Text(words.text(table.hint), style="yellow")] if table.hint else []
         if table.id != "launches" or not table.hint:  # nothing follows from launches that cannot be
-            notes.append(_note(words.say(f"use.{table.id}", slowdown=_slowdown(measured))))
+            notes.append(_note(words.translate(f"use.{table.id}", slowdown=_slowdown(measured))))
         sections.append(under_title(words.text(table.heading), grid(table, words), *notes))
     if missing := not_measured(measured):
-        sections.append(under_title(words.say("look.not_measured"), *(_note(line) for line in words.lines(missing))))
+        sections.append(
+            under_title(words.translate("look.not_measured"), *(_note(line) for line in words.lines(missing)))
+        )
     return Group(*sections)
 
 
@@ -89,18 +95,20 @@ def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     outcomes = [requirement.outcome for requirement in record.requirements]
     failures, warnings = outcomes.count("failure"), outcomes.count("warning")
     if failures:
-        text = words.say("look.cannot_run", failures=words.counted(failures, "counted.failure"))
+        text = words.translate("look.cannot_run", failures=words.counted(failures, "counted.failure"))
         return Text(f"\n{text}", style="bold red")
     gpus = len(record.environment.gpus)
     cores = words.counted(record.environment.alike_cores, "place.core")
     values = {"devices": words.counted(gpus, "place.gpu") if gpus else cores}
     if warnings:
-        text = words.say("look.can_run_with_warnings", warnings=words.counted(warnings, "counted.warning"), **values)
+        text = words.translate(
+            "look.can_run_with_warnings", warnings=words.counted(warnings, "counted.warning"), **values
+        )
     else:
-        text = words.say("look.can_run", **values)
+        text = words.translate("look.can_run", **values)
     lines = [Text(f"\n{text}", style="bold green")]
     if not gpus:
-        lines.append(Text(words.say("look.stand_ins", cores=cores)))
+        lines.append(Text(words.translate("look.stand_ins", cores=cores)))
     return Group(*lines)
 
 

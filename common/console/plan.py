@@ -13,40 +13,61 @@ from common.sentences import Sentences
 def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
     names = [*world.flags, *(["unlike"] if world.has_unlike_devices else [])]
-    return [words.say(f"plan_note.{name}", devices=world.devices) for name in names]
+    return [words.translate(f"plan_note.{name}", devices=world.devices) for name in names]
 
 
 def show_plan(
-    console: Console, words: Sentences, method: str, config: RunConfig, world: World, resumed: Resumed | None
+    console: Console,
+    words: Sentences,
+    method: str,
+    config: RunConfig,
+    world: World,
+    resumed: Resumed | None,
+    optimizer: str = "",
 ) -> None:
-    """What the run is about to do."""
-    model = words.say("plan.model", model=config.model, size=config.image_size, classes=config.num_classes,
-                      rate=config.learning_rate, momentum=config.momentum)  # fmt: skip
+    """What the run is about to do; `optimizer` describes one that the model brings along."""
     rows = {
-        "model": model,
+        "model": _model(config, optimizer, words),
         "devices": _devices(method, world, words),
         "batch": _batch(config, words),
         "samples": _samples(config, words),
-        "warm_up": words.say("plan.warm_up", steps=words.counted(config.warmup_steps, "counted.step")),
+        "warm_up": words.translate("plan.warm_up", steps=words.counted(config.warmup_steps, "counted.step")),
         "precision": config.precision,
     }
     if chosen := practice(config):
-        rows["practice"] = words.say("list.comma").join(chosen)
-    alone = [words.say("plan_note.one_rank")] if METHODS[method].launcher == "torchrun" and world.processes == 1 else []
+        rows["practice"] = words.translate("list.comma").join(chosen)
+    alone = (
+        [words.translate("plan_note.one_rank")]
+        if METHODS[method].launcher == "torchrun" and world.processes == 1
+        else []
+    )
     notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", note) for note in notes)]:
         table.add_row(
-            f"  [dim]{words.say(f'plan_row.{name}')}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}"
+            f"  [dim]{words.translate(f'plan_row.{name}')}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}"
         )
-    console.print(f"\n[bold]{words.say(f'method.{method}' if METHODS[method].is_parallel else 'plan.title')}")
+    console.print(f"\n[bold]{words.translate(f'method.{method}' if METHODS[method].is_parallel else 'plan.title')}")
     console.print(table)
     console.print()
 
 
+def _model(config: RunConfig, optimizer: str, words: Sentences) -> str:
+    if config.image_size:
+        inputs = words.translate("plan.images", size=config.image_size, classes=config.num_classes)
+    elif config.unit == "tokens":
+        inputs = words.translate("plan.sequences", count=config.units_per_sample)
+    else:
+        inputs = config.sample or words.translate("plan.own_samples")
+    if config.optimizer != "own":
+        rates = {"rate": config.learning_rate, "momentum": config.momentum, "decay": config.weight_decay}
+        optimizer = words.translate(f"plan.{config.optimizer}", **rates)
+    return words.translate("plan.model", model=config.model, inputs=inputs, optimizer=optimizer)
+
+
 def practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
-    in_other_rows = ("num-classes", "accumulation-steps")
+    in_other_rows = ("num-classes", "accumulation-steps", "sample", "sequence-length", "optimizer")
     unusual = [one for one in unusual_settings(config) if one.declared.flag not in in_other_rows]
     if config.ddp:
         unusual += unusual_settings(config.ddp)
@@ -61,10 +82,10 @@ def _devices(method: str, world: World, words: Sentences) -> str:
     if world.devices > 1:
         unlike_gpus = world.has_unlike_devices and world.device_kind == "cuda"
         id = "place.of_model" if unlike_gpus else "place.models"
-        text = words.say(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
+        text = words.translate(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
     if METHODS[method].launcher == "python":
         return text
-    return words.say(
+    return words.translate(
         "plan.in_processes",
         devices=text,
         processes=words.counted(world.processes, "counted.rank"),
@@ -73,24 +94,28 @@ def _devices(method: str, world: World, words: Sentences) -> str:
 
 
 def _batch(config: RunConfig, words: Sentences) -> str:
-    text = words.say("plan.batch", total=config.global_batch_size, each=config.per_device_batch_size)
+    text = words.translate("plan.batch", total=config.global_batch_size, each=config.per_device_batch_size)
     parts = config.accumulation_steps
     size = config.micro_batch_size
-    return words.say("plan.micro_batches", batch=text, count=parts, size=size) if parts > 1 else text
+    return words.translate("plan.micro_batches", batch=text, count=parts, size=size) if parts > 1 else text
 
 
 def _samples(config: RunConfig, words: Sentences) -> str:
     epochs = words.counted(config.epochs, "counted.epoch")
-    text = words.say("plan.samples", count=config.samples_per_epoch, epochs=epochs)
-    return words.say("plan.of_data", samples=text, source=config.data_source) if config.data_dir else text
+    text = words.translate("plan.samples", count=config.samples_per_epoch, epochs=epochs)
+    return (
+        words.translate("plan.of_data", samples=text, source=config.data_source)
+        if config.data_dir or config.data
+        else text
+    )
 
 
 def _past(world: World, resumed: Resumed | None, words: Sentences) -> list[str]:
-    notes = [words.say("plan_note.restarted", times=world.restarts)] if world.restarts else []
+    notes = [words.translate("plan_note.restarted", times=world.restarts)] if world.restarts else []
     if resumed:
         steps = words.counted(resumed.steps_done, "counted.step")
         id = "plan_note.within_epoch" if resumed.steps_done else "plan_note.at_epoch"
-        where = words.say(id, epoch=resumed.epoch, steps=steps)
-        notes.append(words.say("plan_note.resumed", file=resumed.file, where=where))
-        notes += [words.say("plan_note.newer_left_out", reason=reason) for reason in resumed.skipped]
+        where = words.translate(id, epoch=resumed.epoch, steps=steps)
+        notes.append(words.translate("plan_note.resumed", file=resumed.file, where=where))
+        notes += [words.translate("plan_note.newer_left_out", reason=reason) for reason in resumed.skipped]
     return notes

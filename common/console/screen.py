@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from common.console.beside import ratios_to_earlier
+from common.console.earlier_runs import ratios_to_earlier
 from common.formats import gib
 from common.records import Epoch, Parity, Record, RunConfig, Validation, epoch_seconds, throughput
 from common.sentences import Sentences
@@ -71,35 +71,43 @@ class TrainingProgress:
 def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
     """That extra steps follow, and about how long they take."""
     if step_seconds is None:
-        return words.say("progress.steps_apart", count=steps)
-    return words.say("progress.steps_apart_for", count=steps, seconds=max(1, round(steps * step_seconds)))
+        return words.translate("progress.steps_apart", count=steps)
+    return words.translate("progress.steps_apart_for", count=steps, seconds=max(1, round(steps * step_seconds)))
 
 
 def parity_line(parity: Parity, words: Sentences) -> str:
     """The outcome of the parity check."""
     if parity.outcome == "not applicable":
-        return words.say("progress.parity_of_one_device")
+        return words.translate("progress.parity_of_one_device")
     error = parity.max_relative_error
-    written = words.say("cell.not_finite") if error is None else f"{error:.1e}"
+    written = words.translate("cell.not_finite") if error is None else f"{error:.1e}"
     values = {"error": written, "tolerance": parity.tolerance, "seconds": parity.seconds}
-    details = words.say("progress.parity_details", **values)
+    details = words.translate("progress.parity_details", **values)
     if parity.note:
-        details = words.say("progress.noted", text=details, note=parity.note)
-    line = words.say(f"progress.parity_{parity.outcome}", details=details)
+        details = words.translate("progress.noted", text=details, note=parity.note)
+    line = words.translate(f"progress.parity_{parity.outcome}", details=details)
     return line if parity.outcome == "passed" else f"[red]{line}"
 
 
 def epoch_line(epoch: Epoch, config: RunConfig, seconds: float, words: Sentences) -> str:
     """One finished epoch; `seconds` is this rank's. A model learns few synthetic images by heart: it is said."""
-    line = words.say(
+    line = words.translate(
         "progress.epoch_done",
-        epoch=words.say("progress.epoch", epoch=epoch.epoch, epochs=config.epochs),
+        epoch=words.translate("progress.epoch", epoch=epoch.epoch, epochs=config.epochs),
         steps=words.counted(epoch.steps, "counted.step"),
         seconds=seconds,
-        rate=epoch.samples / seconds if seconds else 0.0,
-        loss=words.say("cell.not_finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
+        rate=rate_text(epoch.samples / seconds if seconds else 0.0, config, words),
+        loss=words.translate("cell.not_finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
     )
-    return words.say("progress.epoch_of_synthetic", epoch=line) if config.data_source == "synthetic" else line
+    is_synthetic = config.data_source == "synthetic" and config.image_size > 0
+    return words.translate("progress.epoch_of_synthetic", epoch=line) if is_synthetic else line
+
+
+def rate_text(samples_per_second: float, config: RunConfig, words: Sentences) -> str:
+    """A speed in what the model counts."""
+    if config.unit == "tokens":
+        return words.translate("summary.tokens_a_second", rate=samples_per_second * config.units_per_sample)
+    return words.translate("summary.samples_a_second", rate=samples_per_second)
 
 
 def warning(text: str) -> str:
@@ -110,9 +118,9 @@ def warning(text: str) -> str:
 def validation_line(validation: Validation | None, words: Sentences) -> str:
     """What the model got right on images that it has not trained on."""
     if validation is None:
-        return warning(words.say("progress.no_validation"))
+        return warning(words.translate("progress.no_validation"))
     values = {"top1": validation.top1, "top5": validation.top5, "samples": validation.samples}
-    return f"  {words.say('progress.validation', seconds=validation.seconds, **values)}"
+    return f"  {words.translate('progress.validation', seconds=validation.seconds, **values)}"
 
 
 def show_summary(console: Console, record: Record, path: Path, next_command: str, words: Sentences) -> None:
@@ -121,13 +129,13 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     ratios = [] if console.quiet else ratios_to_earlier(record, path.parent, words)
     count = len(record.unreadable_files)
     rows = {
-        "epoch_time": [words.say("summary.epoch_time", seconds=sum(times) / len(times), count=len(times))],
-        "throughput": [words.say("summary.throughput", rate=throughput(record))],
+        "epoch_time": [words.translate("summary.epoch_time", seconds=sum(times) / len(times), count=len(times))],
+        "throughput": [rate_text(throughput(record), record.config, words)],
         "speed_up": ratios,
-        "skipped": [f"[yellow]{words.say('summary.skipped', count=count)}"] if count else [],
+        "skipped": [f"[yellow]{words.translate('summary.skipped', count=count)}"] if count else [],
         "peak_memory": [_memory(record, position, words) for position in range(len(record.devices))],
     }
-    names = {id: words.say(f"summary_row.{id}") for id in (*rows, "record", "next")}
+    names = {id: words.translate(f"summary_row.{id}") for id in (*rows, "record", "next")}
     table = Table.grid(padding=(0, 2))
     for id, lines in rows.items():
         for place, line in enumerate(lines):
@@ -145,9 +153,9 @@ def _memory(record: Record, position: int, words: Sentences) -> str:
     memory = record.devices[position].memory
     if record.world.device_kind == "cuda":
         peaks = {"allocated": gib(memory.peak_allocated_bytes), "reserved": gib(memory.peak_reserved_bytes)}
-        text = words.say("summary.allocated", **peaks)
+        text = words.translate("summary.allocated", **peaks)
     elif memory.peak_process_bytes is None:
-        text = words.say("summary.in_process_of_0")
+        text = words.translate("summary.in_process_of_0")
     else:
-        text = words.say("summary.resident", bytes=memory.peak_process_bytes)
-    return words.say("summary.device", number=position, memory=text)
+        text = words.translate("summary.resident", bytes=memory.peak_process_bytes)
+    return words.translate("summary.device", number=position, memory=text)

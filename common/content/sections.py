@@ -37,7 +37,7 @@ class Cell:
     value: Any
     """A number, a text, a message, an inline one, or the name of a row."""
     form: str = ""
-    """How a number is written, by its name in `common.formats.FORMS`."""
+    """How a number is written, by its name in `common.formats.FORMATS`."""
     beside: float | None = None
     """A second number of the same form: `5.50 GiB / 5.36 GiB`."""
     interval: tuple[float, float] | None = None

@@ -13,10 +13,11 @@ from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
 from common.examining.exchange_cost import exchange_kinds, measure_exchange_cost
+from common.examining.forward_threads import forward_steps, measure_forward_threads
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
-from common.examining.replicas import measure_threads_and_replicas
+from common.examining.replicas import measure_threads_and_replicas, replicated_steps
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
@@ -28,9 +29,14 @@ from common.training.training import Training
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
     """Optimizer steps that `profile_steps` takes, as near as a reader needs to know."""
-    kinds = exchange_kinds(model) if has_exchange(model) else 4 if isinstance(model, nn.DataParallel) else 0
+    if has_exchange(model):
+        of_kinds = exchange_kinds(model) * steps
+    elif isinstance(model, nn.DataParallel):
+        of_kinds = replicated_steps(model, steps)
+    else:
+        of_kinds = forward_steps(steps) if on_gpu else 0
     for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
-    return 2 + (1 + kinds) * steps + (for_gpu if on_gpu else 0)
+    return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
 
 def profile_steps(
@@ -109,9 +115,12 @@ def _experiments(
         )
     elif isinstance(model, nn.DataParallel):
         found["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
-            training, devices, batches, steps, mine, progress
+            training, devices, batches, steps, profile, progress
         )
     elif not training.config.compile:
+        found["what a new thread costs"] = lambda mine: measure_forward_threads(
+            training, devices, batches, steps, profile, progress
+        )
         found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
     return found
 

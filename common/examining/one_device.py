@@ -68,14 +68,22 @@ def convolutions(model: nn.Module) -> Iterator[set[tuple]]:
     shapes: set[tuple] = set()
 
     def note(layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        how = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        shapes.add((inputs[0].shape, layer.weight.shape, how, layer.bias is None))
+        shapes.add(shape_of_convolution(layer, inputs))
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
     yield shapes
     for handle in handles:
         handle.remove()
+
+
+def shape_of_convolution(layer: nn.Module, inputs: tuple[Tensor]) -> tuple | None:
+    """What a plan of cuDNN is made for: equal for convolutions of which the second finds the first one's plan; None for
+    other layers."""
+    if not isinstance(layer, nn.modules.conv._ConvNd):
+        return None
+    how = (layer.stride, layer.padding, layer.dilation, layer.groups)
+    return inputs[0].shape, layer.weight.shape, how, layer.bias is None
 
 
 def _replica_seconds(module: nn.Module, devices: LocalDevices) -> float:

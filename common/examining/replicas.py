@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
+from common.examining.rounds import MIN_WARM_UP, steps_in_rounds
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
-from common.records import RankProfile
+from common.records import REPLICATED_KINDS, ProfileRecord
 from common.training.batch import Batch
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
 from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
 from common.training.training import Training
+
+
+def replicated_kinds(model: nn.DataParallel) -> list[str]:
+    """The kinds of steps that can be taken of this model: one that keeps its threads has none with new ones."""
+    keeps = isinstance(model, KeptThreadsDataParallel | EmulatedKeptThreads)
+    return [name for name in REPLICATED_KINDS if not (keeps and name.startswith("new_threads"))]
+
+
+def replicated_steps(model: nn.DataParallel, rounds: int) -> int:
+    """So many steps, or a few more, are taken of all kinds."""
+    return len(replicated_kinds(model)) * (MIN_WARM_UP + rounds)
 
 
 def measure_threads_and_replicas(
@@ -22,32 +34,33 @@ def measure_threads_and_replicas(
     devices: LocalDevices,
     batches: Sequence[Batch],
     rounds: int,
-    found: RankProfile,
+    profile: ProfileRecord,
     progress: Callable,
 ) -> None:
-    """DP: whole steps as they are, in kept threads, from one thread, and with kept replicas, in turn.
+    """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
 
-    The first kind less each other one says what the other does without: threads that are new in every step, threads at
-    all, replicas that are made anew. A model that keeps its threads has only three kinds. The seconds are left in
-    `found`.
+    Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
+    are warmed up and taken in rounds (`steps_in_rounds`); a kept thread belongs to one device. The seconds are left in
+    `profile`.
     """
     model = training.model
     threads = DeviceThreads(len(model.device_ids))
-    kinds: dict[str, Callable[[], AbstractContextManager]] = {
-        "new_threads": nullcontext,
-        "kept_threads": lambda: _applied(model, threads.map),
-        "one_thread": lambda: _applied(model, map),
-        "kept_replicas": lambda: kept_replicas(model),
-    }
-    if isinstance(model, KeptThreadsDataParallel | EmulatedKeptThreads):
-        del kinds["new_threads"]
-        kinds["kept_threads"] = nullcontext
-    for kind in kinds.values():  # what the first step of its kind must settle
-        timed_step(training, devices, batches, kind())
-    for _ in range(rounds):
-        for name, kind in kinds.items():
-            getattr(found, f"{name}_seconds").append(timed_step(training, devices, batches, kind()))
-            progress()
+
+    def of_kind(name: str) -> Callable[[], float]:
+        def step() -> float:
+            with ExitStack() as varied:
+                if name.startswith("one_thread"):
+                    varied.enter_context(_applied(model, map))
+                elif name.startswith("kept_threads"):
+                    varied.enter_context(_applied(model, threads.map))
+                if name.endswith("kept_replicas"):
+                    varied.enter_context(_kept_replicas(model))
+                return timed_step(training, devices, batches)
+
+        return step
+
+    kinds = {name: of_kind(name) for name in replicated_kinds(model)}
+    profile.replicated_steps = steps_in_rounds(kinds, rounds, training.config.seed, progress)
 
 
 @contextmanager
@@ -59,8 +72,10 @@ def _applied(model: nn.DataParallel, apply: Callable) -> Iterator[None]:
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
         def forward(number: int) -> object:
-            device = torch.cuda.device(model.device_ids[number]) if torch.cuda.is_initialized() else nullcontext()
-            with torch.set_grad_enabled(with_gradient), device:
+            with ExitStack() as of_thread:
+                of_thread.enter_context(torch.set_grad_enabled(with_gradient))
+                if torch.cuda.is_initialized():
+                    of_thread.enter_context(torch.cuda.device(model.device_ids[number]))
                 output = replicas[number](*inputs[number], **kwargs[number])
             return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
 
@@ -74,8 +89,8 @@ def _applied(model: nn.DataParallel, apply: Callable) -> Iterator[None]:
 
 
 @contextmanager
-def kept_replicas(model: nn.DataParallel) -> Iterator[None]:
-    """While open, `model` runs replicas that were made once."""
+def _kept_replicas(model: nn.DataParallel) -> Iterator[None]:
+    """While open, `model` runs replicas that were made before: outside of the step's time, with its present weights."""
     replicas = model.replicate(model.module, model.device_ids)
     model.replicate = lambda module, device_ids: replicas[: len(device_ids)]
     try:

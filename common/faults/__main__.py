@@ -27,7 +27,7 @@ def cause_faults() -> int:
     chosen = [faults[name] for name in options.name or faults]
     if options.list:
         for fault in chosen:
-            print(f"{fault.id:24}{words.say(f'fault.{fault.id}.title')}")
+            print(f"{fault.id:24}{words.translate(f'fault.{fault.id}.title')}")
         return 0
     for ending in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: nothing that was started is left behind
         signal.signal(ending, signal.default_int_handler)

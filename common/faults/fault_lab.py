@@ -21,7 +21,7 @@ from common.analysis.page.wording import Wording
 from common.faults.command import Ended, run
 from common.faults.evidence import last_lines, naming_sentence, records_in
 from common.faults.fault import Fault, missing
-from common.formats import FORMS
+from common.formats import FORMATS
 from common.records import FaultRecord
 from common.records.disk import check_writable, write_record
 
@@ -44,14 +44,14 @@ class FaultLab:
         try:
             for number, fault in enumerate(self._faults, 1):
                 self._say("faults.heading", number=number, count=len(self._faults), elapsed=monotonic() - started,
-                          title=self._words.say(f"fault.{fault.id}.title"), style="bold")  # fmt: skip
+                          title=self._words.translate(f"fault.{fault.id}.title"), style="bold")  # fmt: skip
                 record = self._cause(fault)
                 self._records.append(record)
                 write_record(self._folder, record)
         except KeyboardInterrupt:
             rest = " ".join(fault.id for fault in self._faults[len(self._records) :])
             self._show_table()
-            print(self._words.say("faults.stopped", folder=self._folder, rest=rest), file=sys.stderr)
+            print(self._words.translate("faults.stopped", folder=self._folder, rest=rest), file=sys.stderr)
             return 130
         self._show_table()
         self._say("faults.over", seconds=monotonic() - started, folder=self._folder)
@@ -116,27 +116,27 @@ class FaultLab:
             self._console.print(f"    [bold]{escape(record.sentence)}")
         else:
             self._say("faults.not_named", style="red")
-        self._say("faults.cure", cure=self._words.say(f"fault.{record.fault}.cure"))
+        self._say("faults.cure", cure=self._words.translate(f"fault.{record.fault}.cure"))
 
     def _show_table(self) -> None:
         """A line for each fault: was it named, was it cured, how long did both take; or why it was not caused."""
         if not self._records:
             return
         words, table = self._words, Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column(words.say("faults.fault"), no_wrap=True)
-        table.add_column(words.say("faults.named"))
-        table.add_column(words.say("faults.cured_column"), no_wrap=True)
-        table.add_column(words.say("faults.seconds"), no_wrap=True, justify="right")
-        no = f"[red]{words.say('bool.false')}"
+        table.add_column(words.translate("faults.fault"), no_wrap=True)
+        table.add_column(words.translate("faults.named"))
+        table.add_column(words.translate("faults.cured_column"), no_wrap=True)
+        table.add_column(words.translate("faults.seconds"), no_wrap=True, justify="right")
+        no = f"[red]{words.translate('bool.false')}"
         for record in self._records:
             if record.missing:
-                table.add_row(record.fault, words.say("faults.skipped", need=record.missing))
+                table.add_row(record.fault, words.translate("faults.skipped", need=record.missing))
                 continue
-            named = words.say(f"faults.by_{record.named_by}") if record.named_by else no
+            named = words.translate(f"faults.by_{record.named_by}") if record.named_by else no
             cured = words.text(True) if record.cured else no
             if record.processes_left:
-                cured += f" [red]{words.say('faults.left', count=record.processes_left)}"
-            table.add_row(record.fault, named, cured, FORMS["s"](record.seconds + record.cure_seconds))
+                cured += f" [red]{words.translate('faults.left', count=record.processes_left)}"
+            table.add_row(record.fault, named, cured, FORMATS["s"](record.seconds + record.cure_seconds))
         self._console.print()
         self._console.print(table)
 
@@ -145,4 +145,4 @@ class FaultLab:
             self._console.print(f"    [dim]│[/] {escape(line)}")
 
     def _say(self, id: str, style: str = "", **values) -> None:
-        self._console.print(escape(self._words.say(id, **values)), style=style)
+        self._console.print(escape(self._words.translate(id, **values)), style=style)

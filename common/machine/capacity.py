@@ -158,7 +158,7 @@ def _groups(controller: str) -> list[Path]:
         mounts = [line.split() for line in (PROCESS / "mountinfo").read_text().splitlines()]
     except (OSError, ValueError):
         return []
-    found = []
+    folders = []
     for mount in mounts:
         root, point, kind, options = mount[3], Path(mount[4]), mount[mount.index("-") + 1], mount[-1].split(",")
         if kind == "cgroup2" or (kind == "cgroup" and controller in options):
@@ -168,5 +168,5 @@ def _groups(controller: str) -> list[Path]:
                 # Within a container the mount may begin at the container's own group, or the name lie outside of it.
                 inside = point / os.path.relpath(name, root)
                 inside = inside if point in (inside, *inside.parents) and inside.is_dir() else point
-                found += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(point)]
-    return found
+                folders += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(point)]
+    return folders

@@ -27,12 +27,12 @@ def agree_on_devices(devices: LocalDevices, store: dist.Store) -> None:
         return
     own = {"host": socket.gethostname(), "gpu": _identity(devices.device), "model": devices.world.device_model}
     store.set(f"device_{devices.rank}", json.dumps(own))
-    found = [json.loads(store.get(f"device_{rank}")) for rank in range(devices.world.processes)]
-    here = list(dict.fromkeys(one["gpu"] for one in found if one["host"] == own["host"]))
+    ranks = [json.loads(store.get(f"device_{rank}")) for rank in range(devices.world.processes)]
+    here = list(dict.fromkeys(one["gpu"] for one in ranks if one["host"] == own["host"]))
     devices.numbers[:] = [here.index(own["gpu"])]
-    devices.world.shared = len({one["gpu"] for one in found}) < len(found)
+    devices.world.shared = len({one["gpu"] for one in ranks}) < len(ranks)
     devices.world.backend = "gloo" if devices.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
-    devices.world.device_model = joint_model(one["model"] for one in found)
+    devices.world.device_model = joint_model(one["model"] for one in ranks)
 
 
 def _identity(device: torch.device) -> str:

@@ -33,11 +33,11 @@ Work = Callable[[LocalDevices], Callable[[], object]]
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:
     """As many workers as there are devices, one process each."""
     probe = partial(_probe, get_context("forkserver").Barrier(workers), work or small_layers)
-    found = run_in_processes(probe, workers, limit_seconds)
+    results = run_in_processes(probe, workers, limit_seconds)
     return Together(
         workers=workers,
-        alone_seconds=found[0]["alone"],
-        together_seconds=max(of_worker["together"] for of_worker in found),
+        alone_seconds=results[0]["alone"],
+        together_seconds=max(of_worker["together"] for of_worker in results),
     )
 
 

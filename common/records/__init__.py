@@ -5,6 +5,7 @@ its unit in its name. Raw times are stored; the numbers derived from them (throu
 one function each, so that the table a script prints and the page of step 05 cannot disagree.
 """
 
+from common.records.ddp_options import *
 from common.records.environment_record import *
 from common.records.fault_record import *
 from common.records.host import *
@@ -14,4 +15,5 @@ from common.records.record import *
 from common.records.setting_declaration import *
 from common.records.settings import *
 from common.records.step_phases import *
+from common.records.steps_in_rounds import *
 from common.records.values import *

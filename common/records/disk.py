@@ -72,8 +72,8 @@ def record_path(folder: Path, run_id: str) -> Path:
 
 def is_final(path: Path) -> bool:
     """Whether a record is there, and more than what is kept of a run while it runs."""
-    found = _run_at(path)
-    return found is not None and not _is_unfinished(found)
+    record = _run_at(path)
+    return record is not None and not _is_unfinished(record)
 
 
 def keep_unfinished(folder: Path, record: Record) -> None:
@@ -157,10 +157,10 @@ def _of_another_rank(path: Path, record: AnyRecord) -> Record | None:
 def _run_at(path: Path) -> Record | None:
     """The record of a run that is whole and stands under its own name; whatever else is there counts as none."""
     try:
-        found = Record.model_validate_json(read_regular(path))
+        record = Record.model_validate_json(read_regular(path))
     except (OSError, ValueError):
         return None
-    return found if found.run_id == path.stem else None
+    return record if record.run_id == path.stem else None
 
 
 def _is_unfinished(record: Record) -> bool:

@@ -40,6 +40,8 @@ class Record(RecordModel):
     """The same, split into convolutions and matrix products, which need not run in one precision."""
     backend_class: str | None = None
     """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
+    optimizer: str = ""
+    """Its class and numbers, as torch has them; nothing in older records, which used SGD."""
     parity: Parity | None = None
     resumed: Resumed | None = None
     launch: Launch | None = None
@@ -159,10 +161,16 @@ def steady_samples(record: Record) -> int:
     return sum(epoch.samples for epoch in record.epochs) - left_out
 
 
-def throughput(record: Record) -> float | None:
-    """Samples per second in steady state: Σ samples / Σ seconds of the steps that count.
+def seconds_per_sample(record: Record) -> float | None:
+    """In steady state: Σ seconds of the steps that count / Σ samples.
 
     None before the first epoch has ended, and where the record's samples cannot be.
     """
     seconds, samples = sum(steady_step_seconds(record)), steady_samples(record)
-    return samples / seconds if seconds > 0 and samples > 0 else None
+    return seconds / samples if seconds > 0 and samples > 0 else None
+
+
+def throughput(record: Record) -> float | None:
+    """Samples per second in steady state; None where the seconds per sample are."""
+    seconds = seconds_per_sample(record)
+    return 1 / seconds if seconds else None

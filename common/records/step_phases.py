@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from common.records.steps_in_rounds import StepsInRounds, ThreadsOfForward
 from common.records.values import Bytes, Count, FailFastList, PositiveCount, RecordModel, Seconds, Times
 
 PhaseName = Literal[
@@ -61,15 +62,19 @@ class RankProfile(RecordModel):
     """DDP: whole steps under `no_sync()`: neither buckets nor an exchange."""
     one_bucket_seconds: Times = []
     """DDP: whole steps with all gradients in one bucket, so that nothing overlaps."""
+    lead_seconds: dict[str, Seconds] = {}
+    """DDP on GPUs: how far the host was ahead of the device, as in training, when a step of these kinds began, by
+    `exchange_on` and so on. In records without it they began with idle devices."""
     new_threads_seconds: Times = []
-    """DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each of the
-    following kinds comes right after it, in this order; every step begins and ends with idle devices."""
+    """Older records, DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each
+    of the following kinds comes right after it, in this order; every step begins and ends with idle devices. Newer ones
+    have `ProfileRecord.replicated_steps`."""
     kept_threads_seconds: Times = []
-    """DataParallel: the same in threads that are kept from step to step."""
+    """Older records, DataParallel: the same in threads that are kept from step to step, each for any replica."""
     one_thread_seconds: Times = []
-    """DataParallel: the same with the replicas launched one after another from one thread."""
+    """Older records, DataParallel: the same with the replicas launched one after another from one thread."""
     kept_replicas_seconds: Times = []
-    """DataParallel: new threads, but replicas that are kept. Their weights are stale: of use for their time alone."""
+    """Older records, DataParallel: new threads, but replicas that are kept."""
 
 
 class Gradients(RecordModel):
@@ -99,6 +104,12 @@ class ProfileRecord(RecordModel):
     """The host's time to make one replica of the model, as DataParallel makes one for each device in each step."""
     different_convolutions: Count | None = None
     """In a forward pass, by shape: what a new thread has to plan anew."""
+    threads_of_forward: ThreadsOfForward | None = None
+    """One device alone, unless it is compiled."""
+    replicated_steps: StepsInRounds | None = None
+    """DataParallel: {new, kept} threads × {new, kept} replicas, and new replicas that one thread launches in turn
+    (`REPLICATED_KINDS`). A kept thread belongs to one device; kept replicas were made before the step. A method that
+    keeps its threads has no kinds with new ones."""
     bucket_bytes: FailFastList[Bytes] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""

@@ -97,9 +97,9 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     run.close()
     failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
-        found = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
-        if found:
-            failure = failure.model_copy(update={"kind": "hang", "message": found[0], "rank": found[1]})
+        hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
+        if hang:
+            failure = failure.model_copy(update={"kind": "hang", "message": hang[0], "rank": hang[1]})
             failure.advice = AFTER_A_HANG
     elif failure.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))

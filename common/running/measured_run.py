@@ -40,13 +40,14 @@ from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
-from common.training import image_folder
 from common.training.batch import Batch
 from common.training.data import validation_loader
 from common.training.epoch import EpochResult, TimedEpoch
 from common.training.loader import ContinuousLoader
+from common.training.optimizer import described_optimizer
 from common.training.training import Training
 from common.training.validation import validate
+from common.training.workloads.own_data import find_data
 
 
 class MeasuredRun:
@@ -59,7 +60,7 @@ class MeasuredRun:
             devices.world,
             precision=default_precision(devices.kind),
             loader_workers=default_workers(devices.kind),
-            found=image_folder.find(options.data_dir) if options.data_dir else None,
+            found=find_data(options),
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
@@ -87,7 +88,10 @@ class MeasuredRun:
         self._training, here = training, self.local_devices
         self._start, resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
-        show_plan(self.console, self.words, self.options.method, self.config, here.world, resumed)
+        self.recorder.optimizer = described_optimizer(training.optimizer)
+        show_plan(
+            self.console, self.words, self.options.method, self.config, here.world, resumed, self.recorder.optimizer
+        )
         self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
@@ -98,7 +102,7 @@ class MeasuredRun:
 
     def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
-        self.progress.phase(self.words.say("progress.warm_up"), steps)
+        self.progress.phase(self.words.translate("progress.warm_up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.endless_steps(), steps):
             training.step(batches)
@@ -161,7 +165,7 @@ class MeasuredRun:
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         left = training.steps_per_epoch - done
-        self.progress.phase(self.words.say("progress.epoch", epoch=number, epochs=config.epochs), left)
+        self.progress.phase(self.words.translate("progress.epoch", epoch=number, epochs=config.epochs), left)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -195,7 +199,7 @@ class MeasuredRun:
         self.progress.advance()
         problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
-            text = self.words.say("progress.no_checkpoint", problem=printable(problem))
+            text = self.words.translate("progress.no_checkpoint", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
@@ -215,4 +219,4 @@ class MeasuredRun:
             self._warn("progress.unreadable", file=printable(name))
 
     def _warn(self, id: str, **values: object) -> None:
-        self.progress.line(screen.warning(self.words.say(id, **values)))
+        self.progress.line(screen.warning(self.words.translate(id, **values)))

@@ -48,16 +48,16 @@ class Start:
 
 def find_start(options: TrainingOptions, config: RunConfig, devices: LocalDevices) -> tuple[Start, Resumed | None]:
     """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
-    found: tuple[Start, Resumed | None] | UsageError = Start(), None
+    start: tuple[Start, Resumed | None] | UsageError = Start(), None
     if devices.rank == 0:
         try:
-            found = _read(options, config, devices.world.restarts)
+            start = _read(options, config, devices.world.restarts)
         except UsageError as error:
-            found = error
-    found = from_rank_0(found)
-    if isinstance(found, UsageError):
-        raise found
-    return found
+            start = error
+    start = from_rank_0(start)
+    if isinstance(start, UsageError):
+        raise start
+    return start
 
 
 def restore(training: Training, devices: LocalDevices, start: Start) -> None:

@@ -27,11 +27,11 @@ def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
     except Exception:
         _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
         return None
-    found: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
+    flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
         kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"
-        found[kind] += flops // len(tensors_of(inputs)[0])
-    return found
+        flops_by_kind[kind] += flops // len(tensors_of(inputs)[0])
+    return flops_by_kind
 
 
 def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:

@@ -25,9 +25,10 @@ def wobbling(milliseconds: float, steps: int) -> list[float]:
 
 
 def make_rank(
-    method: str, rank: int = 0, steps: int = 9, on=380.0, off=350.0, one_bucket=410.0, **phases
+    method: str, rank: int = 0, steps: int = 9, on=380.0, off=350.0, one_bucket=410.0, silent=None, **phases
 ) -> RankProfile:
-    """One rank. `on`, `off` and `one_bucket` are milliseconds of whole steps under DDP."""
+    """One rank. `on`, `off`, `one_bucket` and `silent` (without an all-reduce, if there were such steps) are
+    milliseconds of whole steps under DDP."""
     parts = PHASES[method] | {name.replace("_", " "): value for name, value in phases.items()}
     values = {
         "rank": rank,
@@ -41,6 +42,7 @@ def make_rank(
             "communication_seconds": wobbling(90, steps - 1), "overlap_seconds": wobbling(70, steps - 1),
             "exchange_on_seconds": wobbling(on, steps), "exchange_off_seconds": wobbling(off, steps),
             "one_bucket_seconds": wobbling(one_bucket, steps),
+            "no_all_reduce_seconds": wobbling(silent, steps) if silent else [],
         }  # fmt: skip
     return RankProfile(**values)
 

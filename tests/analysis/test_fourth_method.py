@@ -10,10 +10,10 @@ from conftest import ROOT
 
 from common.analysis.judging.reasons import wrapper_commands
 from common.analysis.page.figures import draw_figures
-from common.analysis.page.report import render_page
+from common.analysis.page.rendering import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.command_line.commands import next_command
 from common.records import METHODS, Record, TrainingMethod
 from common.sentences import LANGUAGES, sentences
@@ -63,15 +63,15 @@ def test_an_unknown_method_is_refused_by_its_name():
 def test_page_and_tables_have_the_fourth_method(records):
     folder, words = read_folder(records), Wording("en")
     assert folder.skipped == []
-    judgement = judge(folder)
-    figures = draw_figures(judgement, words, with_png=False)
-    page = render_page(folder, judgement, figures, words)
-    headline = words.text(judgement.headline.outcome)
+    report = build_report(folder)
+    figures = draw_figures(report, words, with_png=False)
+    page = render_page(folder, report, figures, words)
+    headline = words.text(report.headline.outcome)
     assert "DP kept" in headline
-    details = words.lines(judgement.headline.details)
+    details = words.lines(report.headline.details)
     assert any("DP kept × 2" in line and line.startswith("DDP × 2 is") for line in details)
     assert any("DP × 2" in line and line.startswith("DP kept × 2 is") for line in details)
-    table = [words.text(line.cells[0].value) for line in judgement.answer.table.lines]
+    table = [words.text(line.cells[0].value) for line in report.answer.table.lines]
     assert table == ["One GPU", "DP × 2", "DP kept × 2", "DDP × 2"]
     assert "DP kept" in figures["group1_scaling"].svg
     assert KEPT.colour in figures["group1_scaling"].svg
@@ -80,7 +80,7 @@ def test_page_and_tables_have_the_fourth_method(records):
     assert f"--{NAME}: {KEPT.dark_colour};" in page
     assert f'class="dot {NAME}"' in page
     assert f".dot.{NAME} {{ background: var(--{NAME}); clip-path" in page
-    rows = list(csv.DictReader(judgement.csv_tables["comparison.csv"].to_csv().splitlines()))
+    rows = list(csv.DictReader(report.csv_tables["comparison.csv"].to_csv().splitlines()))
     (row,) = [row for row in rows if row["method"] == NAME]
     (dp,) = [row for row in rows if row["method"] == "dp"]
     assert (row["row"], row["runs"], row["devices"]) == ("dp_planted x2", dp["runs"], "2")
@@ -91,14 +91,14 @@ def test_page_and_tables_have_the_fourth_method(records):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_its_name(records, language):
     folder = read_folder(records)
-    page = render_page(folder, judge(folder), {}, Wording(language))
+    page = render_page(folder, build_report(folder), {}, Wording(language))
     assert "DP kept" in page
     assert "DataParallel with kept threads" in page
 
 
 def test_commands_name_its_flag(records, monkeypatch):
-    judgement = judge(read_folder(records))
-    commands = " ".join(command for part in judgement.groups for command in wrapper_commands(part.group))
+    report = build_report(read_folder(records))
+    commands = " ".join(command for part in report.groups for command in wrapper_commands(part.group))
     assert "03_dataparallel_training.py" in commands
     assert "--gpus 0 --keep-threads" in commands
     monkeypatch.setattr("sys.argv", ["03_dataparallel_training.py", "--batch-size", "128", "--gpus", "0,1"])
@@ -110,5 +110,5 @@ def test_without_one_of_the_methods_the_others_are_still_compared(records):
     """A method that is in the table but was not run takes nothing from the page."""
     for path in records.glob("*-kept.json"):
         path.unlink()
-    judgement = judge(read_folder(records))
-    assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(judgement.headline.details))
+    report = build_report(read_folder(records))
+    assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(report.headline.details))

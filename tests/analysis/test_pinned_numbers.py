@@ -19,7 +19,7 @@ from analysis.views import WORDS, label
 from common.analysis.comparing.comparison_csv import write_tables
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 
 ROOT = Path(__file__).parents[2]
 PINNED = json.loads((ROOT / "tests" / "data" / "pinned_numbers.json").read_text())
@@ -35,19 +35,19 @@ def close(value):
 
 
 @pytest.fixture(scope="module")
-def judgements():
-    return {name: judge(read_folder(ROOT / "results" / "examples" / name)) for name in PINNED}
+def reports():
+    return {name: build_report(read_folder(ROOT / "results" / "examples" / name)) for name in PINNED}
 
 
 @pytest.fixture(params=PINNED)
-def example(request, judgements, tmp_path):
-    """(pinned rows, judgement, the CSV's rows by group and label)."""
-    judgement = judgements[request.param]
-    write_tables(tmp_path, judgement.csv_tables)
+def example(request, reports, tmp_path):
+    """(pinned rows, report, the CSV's rows by group and label)."""
+    report = reports[request.param]
+    write_tables(tmp_path, report.csv_tables)
     lines = iter(pd.read_csv(tmp_path / "comparison.csv").to_dict("records"))
-    by_name = {(WORDS.text(part.title), label(row)): (row, next(lines)) for part in judgement.groups
+    by_name = {(WORDS.text(part.title), label(row)): (row, next(lines)) for part in report.groups
                for row in part.group.rows}  # fmt: skip
-    return PINNED[request.param], judgement, by_name
+    return PINNED[request.param], report, by_name
 
 
 def test_no_row_is_missing_or_new(example):
@@ -104,9 +104,9 @@ def in_rounds(name: str) -> dict[str, list[float]]:
     [("h200x4", "dp", 1.037, (1.002, 1.073)), ("h200x4", "ddp", 3.893, (3.864, 3.922)),
      ("h200x2-batch256", "dp", 1.940, None)],
 )  # fmt: skip
-def test_short_epochs_make_no_loser(judgements, name, method, ratio, ends):
+def test_short_epochs_make_no_loser(reports, name, method, ratio, ends):
     """Each epoch of four H200s under DP began with a step of 0.35 to 0.52 s in which the loader started anew."""
-    (row,) = [row for row in judgements[name].groups[0].group.rows if row.method == method]
+    (row,) = [row for row in reports[name].groups[0].group.rows if row.method == method]
     assert row.speed_up.value == pytest.approx(ratio, abs=5e-4)
     if ends:
         assert row.speed_up.interval == pytest.approx(ends, abs=5e-4)
@@ -119,12 +119,12 @@ def test_short_epochs_make_no_loser(judgements, name, method, ratio, ends):
     assert [row.speed_up.value, *row.speed_up.interval] == pytest.approx(again, rel=3e-4)
 
 
-def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(judgements):
-    judgement = judgements["h200x4"]
-    marked = {part.check.id for checks in judgement.groups[0].checks.values() for part in checks
+def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(reports):
+    report = reports["h200x4"]
+    marked = {part.check.id for checks in report.groups[0].checks.values() for part in checks
               if part.check.outcome in ("warning", "failed")}  # fmt: skip
     assert not marked & {"data_wait", "warm_up"}
-    assert not [line for line in judgement.groups[0].advice if "data" in line.what.id or "warm" in line.what.id]
+    assert not [line for line in report.groups[0].advice if "data" in line.what.id or "warm" in line.what.id]
 
 
 def same_estimate(line, column, before):
@@ -157,10 +157,10 @@ def test_baselines_and_mfu_are_the_findings(example):
 
 def test_verdicts(example):
     """A verdict names the faster one first, so that its ratio may be the pinned one's reciprocal."""
-    pinned, judgement, _ = example
+    pinned, report, _ = example
     for before in pinned:
         if "verdicts_of_group" in before:
-            (part,) = [part for part in judgement.groups if WORDS.text(part.title) == before["group"]]
+            (part,) = [part for part in report.groups if WORDS.text(part.title) == before["group"]]
             assert len(part.verdicts) == len(before["verdicts_of_group"])
             for verdict, (one, other, *numbers) in zip(part.verdicts, before["verdicts_of_group"], strict=True):
                 ratio, names = verdict["ratio"], [WORDS.text(verdict["one"]), WORDS.text(verdict["other"])]

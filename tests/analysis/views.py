@@ -51,7 +51,7 @@ def said(messages) -> list[str]:
 
 def fact(name: str, value) -> tuple[str, str]:
     """A fact's name and its value, as the page says them."""
-    return WORDS.say(f"fact.{name}"), WORDS.text(message(f"fact_value.{name}", value=value))
+    return WORDS.translate(f"fact.{name}"), WORDS.text(message(f"fact_value.{name}", value=value))
 
 
 def check_of(record: Record, id: str) -> Check:

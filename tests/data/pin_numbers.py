@@ -22,7 +22,7 @@ from common.analysis.comparing.rows import Row  # noqa: E402
 from common.analysis.comparing.utilisation import mfu_of  # noqa: E402
 from common.analysis.reading.folder import read_folder  # noqa: E402
 from common.analysis.sections.group import GroupResults  # noqa: E402
-from common.analysis.sections.judgement import judge  # noqa: E402
+from common.analysis.sections.report import build_report  # noqa: E402
 from common.analysis.statistics.estimates import Estimate  # noqa: E402
 
 FILE = ROOT / "tests" / "data" / "pinned_numbers.json"
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _example(folder: Path) -> list[dict]:
-    parts = judge(read_folder(folder)).groups
+    parts = build_report(read_folder(folder)).groups
     return [_row(part, row) for part in parts for row in part.group.rows]
 
 

@@ -12,6 +12,7 @@ from conftest import SQUEEZENET, TORCHRUN, planted, records_in, run_script
 from gpu_runs import GPU, run
 
 from common.machine.devices import listed_devices
+from common.records import REPLICATED_KINDS
 from common.training.models import seed_devices
 
 pytestmark = [
@@ -24,10 +25,10 @@ def test_dataparallel_on_two_gpus_says_what_its_threads_cost(tmp_path):
     record = run("03_dataparallel_training.py", tmp_path, "--batch-size", 16, "--gpus", "0,1", "--anatomy-steps", 6)
     assert not record["world"]["shared"]
     assert record["parity"]["outcome"] == "passed"
-    (rank,) = record["anatomy"]["ranks"]
-    kinds = ("new_threads", "kept_threads", "one_thread", "kept_replicas")
-    assert all(len(rank[f"{kind}_seconds"]) == 6 for kind in kinds)
-    assert median(rank["new_threads_seconds"]) > median(rank["kept_threads_seconds"])
+    steps = record["anatomy"]["replicated_steps"]
+    assert {kind: len(times) for kind, times in steps["seconds"].items()} == dict.fromkeys(REPLICATED_KINDS, 6)
+    new, kept = (median(steps["seconds"][f"{threads}_threads_new_replicas"]) for threads in ("new", "kept"))
+    assert new > kept
 
 
 def test_ddp_over_nccl_on_two_gpus_parts_cleanly(tmp_path):

@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import FEW_LAYERS_PARAMETERS, SMALL, environment, records_in, run_script
 
-from common.formats import FORMS
+from common.formats import FORMATS
 from common.machine.capacity import cpu_cores
 from common.machine.devices import listed_devices
 from common.records import Record, epoch_seconds, step_seconds, throughput
@@ -126,7 +126,7 @@ def test_03_and_04_say_at_once_how_fast_they_are_beside_the_steps_before(small_l
     assert "× step" not in done["02"].stdout
     for step, earlier in (("03", "02"), ("04", "02"), ("04", "03")):
         ratio = throughput(by_step[step]) / throughput(by_step[earlier])
-        assert f"{FORMS['ratio'](ratio).number} × step {earlier} (" in done[step].stdout
+        assert f"{FORMATS['ratio'](ratio).number} × step {earlier} (" in done[step].stdout
     assert "(synthetic images)" in done["02"].stdout
 
 

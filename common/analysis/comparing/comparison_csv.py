@@ -79,13 +79,13 @@ def _line(number: int, group: Group, row: Row) -> Line:
 
 
 def _profile(row: Row) -> Line:
-    found = row.profile
-    slowest = found.slowest if found else None
+    profile = row.profile
+    slowest = profile.slowest if profile else None
     line = with_ends("step_seconds", slowest.step if slowest else None)
     for name in PHASES:
         line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
-    for cost in ("exposed", "overlap_gain", "whole_exchange"):
-        line |= with_ends(f"{cost}_seconds", getattr(found, cost) if found else None)
+    for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
+        line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
     return line
 
 

@@ -66,8 +66,8 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
     too_large = [run for run in runs if run.record.failure and run.record.failure.kind == "out_of_memory"]
     failed = grouped(too_large, _settings)
     alike = grouped(usable, lambda row: _settings(row.runs[-1]))
-    found = [_series(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
-    return sorted(filter(None, found), key=lambda series: len(series.batches), reverse=True)
+    candidates = [_series(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    return sorted(filter(None, candidates), key=lambda series: len(series.batches), reverse=True)
 
 
 def _settings(run: Run) -> tuple:
@@ -113,10 +113,10 @@ class Predicted:
 def predicted_crossing(series: BatchSeries) -> Predicted | None:
     """From DP's host time at one batch and one device's busy time at several; None where these were not measured."""
     one = {batch: row.profile for batch, row in series.rows.get("single", {}).items() if row.profile}
-    busy = {batch: found.busy_step.value for batch, found in one.items() if found.busy_step}
-    hosts = [found.host_step for found in one.values() if found.host_step]
+    busy = {batch: profile.busy_step.value for batch, profile in one.items() if profile.busy_step}
+    hosts = [profile.host_step for profile in one.values() if profile.host_step]
     profiles = [row.profile for row in series.rows.get("dp", {}).values() if row.profile]
-    of_dp = [found.host_step for found in profiles if found.host_step]
+    of_dp = [profile.host_step for profile in profiles if profile.host_step]
     if len(busy) < 2 or not hosts or not of_dp:
         return None
     slope, start = map(float, np.polyfit(list(busy), list(busy.values()), 1))

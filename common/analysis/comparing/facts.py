@@ -111,7 +111,7 @@ def _whole(value: float) -> int | float:
 
 
 POOL_KEY = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
-                 "oversubscribed", *OTHER_FACTS, "failed_check")  # fmt: skip
+            "oversubscribed", *OTHER_FACTS, "failed_check")  # fmt: skip
 """Runs that agree in all of these are repeats of each other and are pooled. A run whose speed cannot be never joins."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.facts import facts_of_settings, group_facts, other_facts
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.comparing.speedup import speedup_beside
+from common.analysis.comparing.speedup import paired_speedup
 from common.analysis.comparing.tables import grouped
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
@@ -60,10 +60,10 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
     broken = [run for run in runs if run.record.status == "failed" and not METHODS[run.record.method].is_parallel]
     alike = grouped(usable, lambda row: _settings(row.record))
     failed = grouped(broken, lambda run: _settings(run.record))
-    found = [_climb(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
-    found = [ladder for ladder in found if any(rung.row and _is_tried(rung.row) for rung in ladder.rungs)
+    ladders = [_ladder(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    ladders = [ladder for ladder in ladders if any(rung.row and _is_tried(rung.row) for rung in ladder.rungs)
              and len({rung.fact for rung in ladder.rungs}) >= MIN_SWITCHES]  # fmt: skip
-    return max(found, key=lambda ladder: len(ladder.rungs), default=None)
+    return max(ladders, key=lambda ladder: len(ladder.rungs), default=None)
 
 
 def _is_tried(row: Row) -> bool:
@@ -77,7 +77,7 @@ def _settings(record: Record) -> tuple:
     return tuple((name, value) for name, value in facts.items() if name not in (*SWITCHES, "global_batch_size"))
 
 
-def _climb(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
+def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
     tries: list[tuple[str, Row | Run]] = [(row.runs[0].record.started_at, row) for row in rows]
     done = {tuple(_switches(row.record).values()) for row in rows}
     tries += [(run.record.started_at, run) for run in failed if tuple(_switches(run.record).values()) not in done]
@@ -90,8 +90,8 @@ def _climb(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
             rungs.append(rung)
             standing = rung.row if rung.is_kept and rung.row else standing
     goal = _switches(standing.record) | {"per_device_batch_size": _switches(first.record)["per_device_batch_size"]}
-    beside = next((row for row in rows if _switches(row.record) == goal), None)
-    return Ladder(first, rungs, standing, beside)
+    at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
+    return Ladder(first, rungs, standing, at_first_batch)
 
 
 def _switches(record: Record) -> dict:
@@ -110,6 +110,6 @@ def _rung(standing: Row, one: Row | Run) -> Rung | None:
     values = (before[fact], after[fact])
     if isinstance(one, Run):
         return Rung(fact, values, None, None, is_kept=False, failed=one)
-    quotient = speedup_beside(one, standing)
+    quotient = paired_speedup(one, standing)
     is_kept = _is_tried(one) and quotient.value > 1 and bool(distinguishable(quotient))
     return Rung(fact, values, one, quotient, is_kept)

@@ -131,8 +131,8 @@ class Energy:
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
     """Each GPU, over the runs that measured it."""
     gpus = {key: None for run in runs for key in _gpus(runs, run)}
-    found = {key: [_drawn(run, [device]) for run in runs if (device := _gpus(runs, run).get(key))] for key in gpus}
-    return {key: energy for key, drawn in found.items() if (energy := _energy(runs, drawn))}
+    by_gpu = {key: [_drawn(run, [device]) for run in runs if (device := _gpus(runs, run).get(key))] for key in gpus}
+    return {key: energy for key, drawn in by_gpu.items() if (energy := _energy(runs, drawn))}
 
 
 def total_energy(runs: Sequence[Run]) -> Energy | None:

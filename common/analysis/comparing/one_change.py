@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.analysis.comparing.facts import GROUP_KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import in_turn, speedup_beside
+from common.analysis.comparing.speedup import in_turn, paired_speedup
 from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.records import DdpOptions, Precision, settings_of
 
@@ -96,7 +96,7 @@ def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
 
 def _line(pair: OneChange) -> Line:
     before, after = pair.before, pair.after
-    quotient = speedup_beside(after, before)
+    quotient = paired_speedup(after, before)
     facts = group_facts(before.record)
     line = {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],

@@ -53,7 +53,7 @@ class Row:
 
     @property
     def options_free_key(self) -> Facts:
-        """Everything of the configuration but DDP's options: rows of equal terms show what the options do."""
+        """Everything of the configuration but DDP's options: rows where it is equal show what the options do."""
         return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
 
     @property
@@ -97,9 +97,11 @@ class Row:
         one = self.baseline
         if one is None or one.throughput is None:
             return None
-        found = speedup(self, one).scaled(1 / self.devices)
+        efficiency = speedup(self, one).scaled(1 / self.devices)
         is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
-        return found if found.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
+        return (
+            efficiency if efficiency.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
+        )
 
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:

@@ -49,16 +49,16 @@ def _speedup(one: Sequence[Run], other: Sequence[Run]) -> Estimate:
     return ratio(theirs, own)
 
 
-def speedup_beside(row: HasRuns, other: HasRuns) -> Estimate:
+def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
     """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
     of them where there are no such rounds."""
     if in_turn(row, other):
         return speedup(row, other)
     started = [run.record.started_at for run in other.runs]
-    beside: dict[int, Run] = {}
+    run_of_round: dict[int, Run] = {}
     for run in row.runs:  # of several after one run of `other`, the first was of its round
-        beside.setdefault(bisect(started, run.record.started_at) - 1, run)
-    rounds = {place: run for place, run in beside.items() if place >= 0}
+        run_of_round.setdefault(bisect(started, run.record.started_at) - 1, run)
+    rounds = {place: run for place, run in run_of_round.items() if place >= 0}
     own, theirs = list(rounds.values()), [other.runs[place] for place in rounds]
     return _speedup(own, theirs) if paired_runs(own, theirs) else speedup(row, other)
 

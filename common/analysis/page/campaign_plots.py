@@ -16,13 +16,13 @@ from common.formats import gib
 from common.records import METHODS, Method
 
 
-def draw_batches(found: Crossover, words: Wording) -> list[Plot]:
+def draw_batches(crossover: Crossover, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
-    series = found.series
+    series = crossover.series
     speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
-    crossing = found.predicted.batch if found.predicted else None
+    crossing = crossover.predicted.batch if crossover.predicted else None
     return [
         _over_batches("batches_throughput", "figure.per_device", "samples/s", speeds, series.batches, words),
         _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),
@@ -39,17 +39,17 @@ def _over_batches(
     crossing: float | None = None,
 ) -> Plot:
     """A line for each method."""
-    figure, axes = line_chart(words.say("figure.per_device_batch"), words.say(unit))
+    figure, axes = line_chart(words.translate("figure.per_device_batch"), words.translate(unit))
     if form == "×":
         axes.axhline(1, color=INK, linewidth=1)
     shown = []
     for method, values in lines.items():
-        label = words.say(f"short.{method}")
+        label = words.translate(f"short.{method}")
         if values:
             draw_line(axes, values, method, label)
-        shown += [(f"{label} {batch}:", words.written(form, value.value)) for batch, value in values.items()]
+        shown += [(f"{label} {batch}:", words.number(form, value.value)) for batch, value in values.items()]
     if crossing and batches[0] <= crossing <= batches[-1]:
-        label = words.say("figure.predicted_crossing")
+        label = words.translate("figure.predicted_crossing")
         axes.axvline(crossing, color=METHODS["dp"].colour, linestyle=":", label=label)
     axes.set_xscale("log", base=2)
     axes.set_xticks(batches, [str(batch) for batch in batches])
@@ -64,16 +64,18 @@ def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
     if ladder is None:
         return None
     rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
-    bars: list[tuple[Row, str, str]] = [(ladder.first, words.say("ladder.start"), "kept"), *rungs]
-    names = [name if outcome == "kept" else f"{name}\n{words.say(f'rung.{outcome}')}" for _, name, outcome in bars]
+    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *rungs]
+    names = [
+        name if outcome == "kept" else f"{name}\n{words.translate(f'rung.{outcome}')}" for _, name, outcome in bars
+    ]
     speeds = [row.throughput for row, *_ in bars]
     right = 1.25 * max(speed.value for speed in speeds)
     lines = [name.replace(": ", ":\n", 1) for name in names]
-    figure, axes = bar_chart(lines, words.say("figure.more_is_better"), 1.15 * len(bars), right)
+    figure, axes = bar_chart(lines, words.translate("figure.more_is_better"), 1.15 * len(bars), right)
     kept, dropped = {"facecolor": METHODS["ddp"].colour}, {"facecolor": CARD, "hatch": "////"}
     looks = [{"edgecolor": METHODS["ddp"].colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
     draw_bars(axes, speeds, looks)
     for height, (row, *_) in enumerate(bars):
         label_end(axes, row.throughput.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")
-    shown = [(name, words.written("samples/s", row.throughput.value)) for row, name, _ in bars]
+    shown = [(name, words.number("samples/s", row.throughput.value)) for row, name, _ in bars]
     return titled(words, "ladder", figure, shown)

@@ -35,11 +35,11 @@ def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None 
     return figure, axes
 
 
-def line_chart(below: str, beside: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
+def line_chart(x_label: str, y_label: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
     """Axes for lines, with their two labels."""
     figure, axes = _new_figure(5.5)
-    axes.set_xlabel(below)
-    axes.set_ylabel(beside)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
     return figure, axes
 
@@ -117,7 +117,7 @@ def hatched(colour: str, is_hatched: bool) -> dict:
 
 def flagged(words: Wording, row: Row, separator: str = "\n", name: str | None = None) -> str:
     """A name that says what the row's devices really were, since a figure may travel without its page."""
-    flags = [words.say(f"flag.{flag}") for flag in row.record.world.flags]
+    flags = [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
     return separator.join([name or words.text(row.name), *flags])
 
 
@@ -127,5 +127,8 @@ def titled(
 ) -> Plot:  # fmt: skip
     """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `kind`: where
     title or caption depend on the device."""
-    title, below = words.say(f"figure_title.{name}{kind}"), words.say(f"caption.{caption or name}{kind}", **values)
+    title, below = (
+        words.translate(f"figure_title.{name}{kind}"),
+        words.translate(f"caption.{caption or name}{kind}", **values),
+    )
     return Plot(name, title, below, figure, alt="; ".join(" ".join(pair) for pair in shown))

@@ -28,7 +28,7 @@ from common.analysis.page.wording import Wording
 from common.analysis.sections.answer import Answer, name_here
 from common.analysis.sections.options import Effect
 from common.analysis.statistics.estimates import Estimate
-from common.formats import FORMS, number
+from common.formats import FORMATS, number
 from common.records import METHODS, method_order
 
 MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
@@ -46,12 +46,12 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
         return None
     one = next(row for row in rows if row.speed_up).baseline
     speeds = [row.speed_up or Estimate(1.0) for row in rows]
-    times = [FORMS["×"](speed.value) for speed in speeds]
+    times = [FORMATS["×"](speed.value) for speed in speeds]
     marks = [(row.devices, height) for height, row in enumerate(rows) if row.speed_up and row.true_devices]
     # The number stands with the name, where no interval, dot or dashed mark crosses it.
     names = [f"{flagged(words, row, name=words.text(name_here(row)))}\n{time}"
              for row, time in zip(rows, times, strict=True)]  # fmt: skip
-    unit = words.say("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
+    unit = words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
     most = max([*(devices for devices, _ in marks), *(speed.bounds[1] for speed in speeds)])
     figure, axes = bar_chart(names, unit, 1.15 * len(rows) + 0.6, 1.06 * most)
     axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
@@ -62,7 +62,7 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     for devices, height in marks:
         draw_mark(axes, devices, height, "--")
     if marks:
-        axes.text(marks[0][0], marks[0][1] - 0.48, words.say("figure.ideal"), ha="center", va="bottom")
+        axes.text(marks[0][0], marks[0][1] - 0.48, words.translate("figure.ideal"), ha="center", va="bottom")
     shown = zip(_names(rows, words), times, strict=True)
     return titled(words, "answer", figure, shown, caption="answer" if marks else "answer_turns")
 
@@ -94,13 +94,13 @@ def _bars(
         return None
     estimates = [estimate_of(row) for row in rows]
     most = max(estimate.bounds[1] for estimate in estimates)
-    figure, axes = bar_chart([flagged(words, row) for row in rows], words.say(unit), len(rows), 1.22 * most)
+    figure, axes = bar_chart([flagged(words, row) for row in rows], words.translate(unit), len(rows), 1.22 * most)
     draw_bars(axes, estimates, map(_colour, rows), [
         [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MAX_POINTS:]] for row in rows
     ])  # fmt: skip
     for height, estimate in enumerate(estimates):
-        label_end(axes, estimate.bounds[1], height, FORMS[form](estimate.value).number)
-    values = [words.written(form, estimate.value) for estimate in estimates]
+        label_end(axes, estimate.bounds[1], height, FORMATS[form](estimate.value).number)
+    values = [words.number(form, estimate.value) for estimate in estimates]
     return titled(words, name, figure, zip(_names(rows, words), values, strict=True))
 
 
@@ -109,25 +109,25 @@ def draw_scaling(group: Group, words: Wording) -> Plot | None:
     rows = [row for row in group.main_rows if row.speed_up and row.true_devices]
     if all(row.devices == 1 for row in rows):
         return None  # there is no line to draw through a single count of devices
-    figure, axes = line_chart(words.say("figure.devices"), words.say("figure.speed_up"))
+    figure, axes = line_chart(words.translate("figure.devices"), words.translate("figure.speed_up"))
     most = max(row.devices for row in rows)
-    axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label=words.say("figure.ideal"))
+    axes.plot([1, most], [1, most], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
     lines: dict[tuple, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)):
         lines.setdefault((row.method, row.record.world.nodes), []).append(row)
     for position, ((method, nodes), own) in enumerate(lines.items()):
-        label = words.say(f"short.{method}")
-        label = words.say("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
+        label = words.translate(f"short.{method}")
+        label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
         apart = 1 + 0.02 * (position - (len(lines) - 1) / 2)  # keeps the intervals of two methods from each other
         points = {1.0: Estimate(1.0)} | {row.devices * apart: row.speed_up for row in own}
         look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
         if len({row.devices for row in own}) < len(own):  # variants of one count form no line
             look["linestyle"] = "none"
-        draw_line(axes, points, method, flagged(words, own[-1], words.say("list.comma"), label), **look)
+        draw_line(axes, points, method, flagged(words, own[-1], words.translate("list.comma"), label), **look)
     axes.set_xticks(sorted({1, *(row.devices for row in rows)}))
     axes.set_ylim(bottom=0)
     axes.legend()
-    values = [FORMS["×"](row.speed_up.value) for row in rows]
+    values = [FORMATS["×"](row.speed_up.value) for row in rows]
     return titled(words, "scaling", figure, zip(_names(rows, words), values, strict=True))
 
 
@@ -137,10 +137,11 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
     if not bars:
         return None
     kind = "_gpu" if group.on_gpu else "_cpu"
-    names = [words.say("name.device" if peak.kind == "device" else "name.rank_of", row=row.name, number=peak.number)
-             if row.devices > 1 else words.text(row.name) for row, peak in bars]  # fmt: skip
+    ids = {"device": "name.device", "rank": "name.rank_of"}
+    names = [words.translate(ids[peak.kind], row=row.name, number=peak.number) if row.devices > 1
+             else words.text(row.name) for row, peak in bars]  # fmt: skip
     peaks = [peak.peak_bytes / 2**30 for _, peak in bars]
-    figure, axes = bar_chart(names, words.say("figure.gib"), 0.7 * len(bars) + 1.5, 1.22 * max(peaks))
+    figure, axes = bar_chart(names, words.translate("figure.gib"), 0.7 * len(bars) + 1.5, 1.22 * max(peaks))
     shades: dict[str, float] = STATIC_SHADES | {f"rest{kind}": REST_SHADE}
     parts: dict[str, list[float]] = {
         part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in get_args(StaticPart)
@@ -150,9 +151,11 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
     draw_stack(axes, parts, lambda part: {"color": colours, "alpha": shades[part]})
     for height, peak in enumerate(peaks):
         label_end(axes, peak, height, number(peak))
-    keys = [Patch(color=INK, alpha=shade, lw=0, label=words.say(f"figure.{part}")) for part, shade in shades.items()]
+    keys = [
+        Patch(color=INK, alpha=shade, lw=0, label=words.translate(f"figure.{part}")) for part, shade in shades.items()
+    ]
     figure.legend(handles=keys, loc="outside lower center", ncols=2)
-    sizes = [FORMS["GiB"](peak.peak_bytes) for _, peak in bars]
+    sizes = [FORMATS["GiB"](peak.peak_bytes) for _, peak in bars]
     return titled(words, "memory", figure, zip(names, sizes, strict=True), kind)
 
 
@@ -161,7 +164,7 @@ def draw_loss(group: Group, words: Wording) -> Plot | None:
     rows = [row for row in group.main_rows if len(row.record.epochs) >= MIN_EPOCHS][:MAX_BARS]
     if not rows:
         return None
-    figure, axes = line_chart(words.say("figure.epoch"), words.say("figure.mean_loss"))
+    figure, axes = line_chart(words.translate("figure.epoch"), words.translate("figure.mean_loss"))
     for row in rows:
         epochs = row.record.epochs
         losses = [nan if epoch.mean_loss is None else epoch.mean_loss for epoch in epochs]
@@ -183,11 +186,11 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     names = [flagged(words, effect.row, name=None if several else effect.row.name.options) for effect in effects]
     ratios = [effect.quotient for effect in effects]
     lines = [name.replace(" --", "\n--") for name in names]
-    figure, axes = bar_chart(lines, words.say("figure.times_defaults"), len(names))
+    figure, axes = bar_chart(lines, words.translate("figure.times_defaults"), len(names))
     axes.axvline(1, color=INK, linewidth=1)
     axes.plot([ratio.value for ratio in ratios], range(len(ratios)), "o", color=METHODS["ddp"].colour, markersize=5)
     draw_intervals(axes, ratios, METHODS["ddp"].colour)
-    values = [FORMS["×"](ratio.value) for ratio in ratios]
+    values = [FORMATS["×"](ratio.value) for ratio in ratios]
     return titled(words, "options", figure, zip(names, values, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""All figures of a judgement, each drawn once, and their files."""
+"""All figures of a report, each drawn once, and their files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from common.analysis.page.comparison_plots import (
     draw_throughput,
 )
 from common.analysis.page.drawing import Plot
-from common.analysis.page.step_plots import draw_all_reduce, draw_ledgers, draw_steps
+from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, draw_steps
 from common.analysis.page.wording import Wording
-from common.analysis.sections.judgement import Judgement
+from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.records.files import write_bytes
 
@@ -29,22 +29,22 @@ OWN_FILE = re.compile(r"(group\d+|batches\d+|machine|all)_[a-z_]+\.(svg|png)")
 """Names of the files that `write_figures` makes."""
 
 
-def draw_figures(judgement: Judgement, words: Wording, with_png: bool) -> dict[str, Plot]:
+def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
-    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(judgement.answer, words)]}
-    for part in judgement.groups:
+    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(report.answer, words)]}
+    for part in report.groups:
         if part.is_in_full:
             plots.setdefault(f"group{part.number}", []).extend([
-                draw_ledgers(part.breakdowns, words),
+                draw_breakdowns(part.breakdowns, words),
                 draw_steps(part.group, words),
                 *(draw_one(part.group, words) for draw_one in OF_GROUPS),
                 draw_options(part.effects, words),
             ])  # fmt: skip
-    probed = judgement.folder.probed
+    probed = report.folder.probed
     plots["machine"] = [draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
-    plots["all"] = [draw_ladder(judgement.ladder, words)]
-    for number, found in enumerate(judgement.crossovers, start=1):
-        plots[f"batches{number}"] = draw_batches(found, words)
+    plots["all"] = [draw_ladder(report.ladder, words)]
+    for number, crossover in enumerate(report.crossovers, start=1):
+        plots[f"batches{number}"] = draw_batches(crossover, words)
     figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
     for name, plot in figures.items():
         plot.draw(name, with_png)

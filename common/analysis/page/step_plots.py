@@ -22,7 +22,7 @@ from common.analysis.page.comparison_plots import MAX_BARS
 from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
-from common.formats import FORMS
+from common.formats import FORMATS
 from common.records import METHODS, AllReduce, PhaseName
 
 ITEM_COLOURS = {
@@ -33,10 +33,11 @@ ITEM_COLOURS = {
     "new_threads": PHASE_COLOURS["scatter"],
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
-    "launches": PHASE_COLOURS["loss"],
     "exchange": PHASE_COLOURS["exchange"],
-    "waits": PHASE_COLOURS["data wait"],
-    "rest": CARD,
+    "exchange_and_wrapper": PHASE_COLOURS["exchange"],
+    "wrapper": PHASE_COLOURS["copy"],
+    "data_wait": PHASE_COLOURS["data wait"],
+    "residual": CARD,
 }
 """In the order of a bar."""
 OF_ONE_DEVICE = ("ideal", "smaller_batch", "slowed")
@@ -46,30 +47,35 @@ LEAST_SEEN = 0.01
 """Share of the longest step below which a phase is narrower than its own edge."""
 
 
-def draw_ledgers(books: list[Breakdown], words: Wording) -> Plot | None:
+def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
-    not drawn; what lies beyond the measured step, because it is hidden there, is pale."""
-    if not books:
+    not drawn; what lies beyond the measured step, because its costs are more than was lost, is pale."""
+    if not breakdowns:
         return None
-    one, samples = books[0].row.baseline, books[0].row.record.config.global_batch_size
-    scales = [1000 * samples / book.row.record.config.global_batch_size for book in books]
-    alone, ideal = 1000 * one.seconds_per_sample.value * samples, 1000 * books[0].ideal.value
-    totals = [alone, *(book.measured.value * scale for book, scale in zip(books, scales, strict=True))]
-    items = [{item.id: scale * item.seconds for item in book.items} for book, scale in zip(books, scales, strict=True)]
-    parts = {id: [0.0, *(max(0.0, of_book.get(id, 0.0)) for of_book in items)] for id in ITEM_COLOURS}
-    parts["ideal"] = [alone, *(ideal for _ in books)]
-    names = [words.text(one.name), *(flagged(words, book.row) for book in books)]
+    single, samples = breakdowns[0].row.baseline, breakdowns[0].row.record.config.global_batch_size
+    scales = [1000 * samples / one.row.record.config.global_batch_size for one in breakdowns]
+    alone, ideal = 1000 * single.seconds_per_sample.value * samples, 1000 * breakdowns[0].ideal.value
+    scaled = list(zip(breakdowns, scales, strict=True))
+    totals = [alone, *(one.measured.value * scale for one, scale in scaled)]
+    items = [{item.id: scale * item.seconds for item in one.items} for one, scale in scaled]
+    parts = {id: [0.0, *(max(0.0, of_one.get(id, 0.0)) for of_one in items)] for id in ITEM_COLOURS}
+    parts["ideal"] = [alone, *(ideal for _ in breakdowns)]
+    names = [words.text(single.name), *(flagged(words, one.row) for one in breakdowns)]
     longest = max(totals)
-    unit = words.say("figure.ms_for_samples", samples=samples)
+    unit = words.translate("figure.ms_for_samples", samples=samples)
     figure, axes = bar_chart(names, unit, 1.5 * len(names) + 1.6, 1.12 * longest)
 
     def look(id: str) -> dict:
-        edge = {"edgecolor": MUTED} if id == "rest" else {}
-        return {"label": words.say(f"ledger_item.{id}"), **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE), **edge}
+        edge = {"edgecolor": MUTED} if id == "residual" else {}
+        return {
+            "label": words.translate(f"breakdown_item.{id}"),
+            **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE),
+            **edge,
+        }
 
     ends = draw_stack(axes, parts, look, thickness=0.5)
     for height, (total, end) in enumerate(zip(totals, ends, strict=True)):
-        if height and items[height - 1].get("hidden"):
+        if height and breakdowns[height - 1].exceeds_loss:
             axes.barh(height, end - total, 0.5, left=total, color=CARD, alpha=0.65)
         label_end(axes, max(total, end), height, _number(total), weight="bold")
         if height:
@@ -82,13 +88,13 @@ def draw_ledgers(books: list[Breakdown], words: Wording) -> Plot | None:
                 left += length
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
-    shown = zip(names, (FORMS["ms"](total / 1000) for total in totals), strict=True)
-    caption = "ledger_hidden" if any("hidden" in of_book for of_book in items) else "ledger"
-    return titled(words, "ledger", figure, shown, caption=caption, samples=samples)
+    shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
+    caption = "breakdown_hidden" if any(book.exceeds_loss for book in breakdowns) else "breakdown"
+    return titled(words, "breakdown", figure, shown, caption=caption, samples=samples)
 
 
 def _number(milliseconds: float) -> str:
-    return FORMS["ms"](milliseconds / 1000).number
+    return FORMATS["ms"](milliseconds / 1000).number
 
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
@@ -101,12 +107,12 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     parts = {name: [1000 * rank.phases[name].value if name in rank.phases else 0.0 for rank in ranks]
              for name in PHASES}  # fmt: skip
     longest = max(steps)
-    names, unit = [flagged(words, row) for row in rows], words.say("figure.ms_a_step")
+    names, unit = [flagged(words, row) for row in rows], words.translate("figure.ms_a_step")
     figure, axes = bar_chart(names, unit, 1.1 * len(rows) + 1.6, 1.2 * longest)
 
     def look(name: PhaseName) -> dict:
         is_seen = max(parts[name]) > LEAST_SEEN * longest
-        label = words.say(f"phase.{name}") if is_seen else None
+        label = words.translate(f"phase.{name}") if is_seen else None
         return {"label": label, **hatched(PHASE_COLOURS[name], name in BETWEEN_DEVICES)}
 
     ends = draw_stack(axes, parts, look)
@@ -114,7 +120,7 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
         draw_mark(axes, step, height)
         label_end(axes, max(step, end), height, _number(step))
     figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)
-    shown = [(words.text(row.name), FORMS["ms"](step / 1000)) for row, step in zip(rows, steps, strict=True)]
+    shown = [(words.text(row.name), FORMATS["ms"](step / 1000)) for row, step in zip(rows, steps, strict=True)]
     return titled(words, "steps", figure, shown)
 
 
@@ -123,7 +129,7 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
     times = [time for time in curve.times if time.seconds] if curve else []
     if not times:
         return None
-    figure, axes = line_chart(words.say("figure.message"), words.say("figure.bandwidth"), grid="both")
+    figure, axes = line_chart(words.translate("figure.message"), words.translate("figure.bandwidth"), grid="both")
     sizes = [time.bytes / 2**20 for time in times]
     lines = [("bus", PHASE_COLOURS["exchange"], "-", [time.bus_bandwidth_bytes_per_second / 1e9 for time in times])]
     if curve.ranks > 2:  # with two ranks both are the same
@@ -131,11 +137,11 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
         lines.append(("algorithm", METHODS["single"].colour, "--", speeds))
     for kind, colour, line, speeds in lines:
         axes.loglog(sizes, speeds, line, color=colour, marker=".", markersize=7, linewidth=1.6,
-                    label=words.say(f"figure.{kind}_bandwidth"))  # fmt: skip
+                    label=words.translate(f"figure.{kind}_bandwidth"))  # fmt: skip
     _whole_decades(axes.xaxis, sizes)
     _whole_decades(axes.yaxis, [speed for *_, speeds in lines for speed in speeds])
     axes.legend()
-    shown = [(FORMS["B"](time.bytes), FORMS["B/s"](time.bus_bandwidth_bytes_per_second))
+    shown = [(FORMATS["B"](time.bytes), FORMATS["B/s"](time.bus_bandwidth_bytes_per_second))
              for time in (times[0], times[-1])]  # fmt: skip
     caption = "all_reduce_of_two" if curve.ranks == 2 else "all_reduce"
     return titled(words, "all_reduce", figure, shown, caption=caption, ranks=curve.ranks, backend=curve.backend)

@@ -15,9 +15,9 @@ from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.comparison import group_table
 from common.analysis.sections.group import GroupResults
-from common.analysis.sections.judgement import Judgement
 from common.analysis.sections.options import by_standard, without_default
 from common.analysis.sections.prediction import prediction_notes, prediction_table
+from common.analysis.sections.report import Report
 from common.console.grids import MAX_ROWS, grid, safe
 from common.content import Table, message
 from common.formats import printable
@@ -33,55 +33,59 @@ SAID_BY_BANNERS = ("devices",)
 
 
 def print_summary(
-    console: Console, folder: Folder, judgement: Judgement, words: Wording, with_forecasts: bool = False
+    console: Console, folder: Folder, report: Report, words: Wording, with_forecasts: bool = False
 ) -> None:
     """Print everything that a reader needs before opening the page."""
-    for part in judgement.shown[:MAX_GROUPS]:
+    for part in report.shown[:MAX_GROUPS]:
         _print_group(console, part, words)
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
             console.print(grid(table, words, title=words.text(table.heading)))
             _Lines(console, words)(prediction_notes(part.prediction), "dim")
-    more = len(judgement.shown) - MAX_GROUPS
+    more = len(report.shown) - MAX_GROUPS
     if more > 0:
-        console.print(f"[dim]{words.say('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}")
+        console.print(
+            f"[dim]{words.translate('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}"
+        )
     say_lines = _Lines(console, words)
-    for section in judgement.sections:
+    for section in report.sections:
         if section.brief and not section.colour:
             console.print(f"\n[bold]{safe(words.text(section.title))}[/bold]")
             say_lines(section.brief)
         for command in section.commands:
             console.print(safe(command), soft_wrap=True)
-    say_lines(judgement.banners, "yellow")
-    for section in judgement.sections:
+    say_lines(report.banners, "yellow")
+    for section in report.sections:
         if section.colour:
             say_lines(section.brief, section.colour)
-    outcome, details = words.text(judgement.headline.outcome), words.paragraph(judgement.headline.details)
+    outcome, details = words.text(report.headline.outcome), words.paragraph(report.headline.details)
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    for reason in judgement.answer.why[1:] if judgement.answer else []:
-        console.print(_paragraph(words.say("why.sentence", part=reason), console))
+    for reason in report.answer.why[1:] if report.answer else []:
+        console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
-    if judgement.has_few_runs:
-        console.print(f"[dim]{words.say('console.few_runs')}[/dim]")
-    advice = judgement.groups[0].advice if judgement.groups else []
+    if report.has_few_runs:
+        console.print(f"[dim]{words.translate('console.few_runs')}[/dim]")
+    advice = report.groups[0].advice if report.groups else []
     if advice:
-        console.print(f"\n[bold]{words.say('console.recommendations')}[/bold]")
+        console.print(f"\n[bold]{words.translate('console.recommendations')}[/bold]")
         say_lines([line.sentence for line in advice], most=MAX_ADVICE)
 
 
-def print_verdict(console: Console, judgement: Judgement, words: Wording) -> None:
+def print_verdict(console: Console, report: Report, words: Wording) -> None:
     """The last lines: what to use, why, and what to run next. The page begins with the same."""
-    lines = [("page.verdict", words.text(judgement.headline.verdict))]
-    if judgement.answer and judgement.answer.why:
-        lines.append(("page.why", words.say("why.sentence", part=judgement.answer.why[0])))
-    lines.append(("page.next", words.text(judgement.next_step.why)))
+    lines = [("page.verdict", words.text(report.headline.verdict))]
+    if report.answer and report.answer.why:
+        lines.append(("page.why", words.translate("why.sentence", part=report.answer.why[0])))
+    lines.append(("page.next", words.text(report.next_step.why)))
     console.print()
     for id, text in lines:
-        head = words.say(id)
-        console.print(_paragraph(head + words.say("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1))
-    console.print(f"  {safe(judgement.next_step.command)}", soft_wrap=True)
+        head = words.translate(id)
+        console.print(
+            _paragraph(head + words.translate("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1)
+        )
+    console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 
 def _paragraph(text: str, console: Console) -> str:
@@ -97,7 +101,7 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")
     for standard, tried in by_standard(part.effects).items():
-        title = words.say("console.options", row=standard.name)
+        title = words.translate("console.options", row=standard.name)
         console.print(f"\n[bold]{safe(title)}[/bold]")
         say_lines([effect.sentence() for effect in tried], most=MAX_OPTIONS)
     say_lines(without_default(part.group))
@@ -111,18 +115,18 @@ def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Gr
             break
     left_out = [words.label(column) for column in table.columns if column.id in CAN_GO[:count]]
     if left_out:
-        drawn.caption = safe(words.say("console.more_columns", columns=left_out))
+        drawn.caption = safe(words.translate("console.more_columns", columns=left_out))
     return drawn
 
 
 def _doubts(part: GroupResults) -> list:
-    found = []
+    messages = []
     for row in part.group.main_rows[:MAX_ROWS]:
         checks = [check for check in failed_checks(pooled_checks(row)) if check.id not in SAID_BY_BANNERS]
         doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
         if doubts:
-            found.append(message("console.doubts", row=row.name, doubts=doubts))
-    return found
+            messages.append(message("console.doubts", row=row.name, doubts=doubts))
+    return messages
 
 
 class _Lines:
@@ -136,4 +140,4 @@ class _Lines:
             text = _paragraph(f"• {self._words.text(line)}", self._console)
             self._console.print(f"[{colour}]{text}[/{colour}]")
         if len(lines) > most:
-            self._console.print(f"• {self._words.say('console.more_lines', count=len(lines) - most)}")
+            self._console.print(f"• {self._words.translate('console.more_lines', count=len(lines) - most)}")

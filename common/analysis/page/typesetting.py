@@ -28,15 +28,15 @@ def typeset(page: str) -> str:
 
     Marks are elements and no characters: what a reader copies is what stands in the record.
     """
-    found, depth = [], 0
+    pieces, depth = [], 0
     for place, part in enumerate(PARTS.split(page)):
         kind = place % 3
         if kind == 0:
-            found.append(_marked(part, in_code=depth > 0))
+            pieces.append(_marked(part, in_code=depth > 0))
         elif kind == 1:
-            found.append(part)
+            pieces.append(part)
             depth += {"<pre": 1, "<code": 1, "</pre": -1, "</code": -1}.get(part.rstrip(">").split(" ")[0], 0)
-    return "".join(found)
+    return "".join(pieces)
 
 
 def _marked(text: str, in_code: bool) -> str:

@@ -17,7 +17,7 @@ class Wording(Sentences):
         """A message, a row's name, or a plain value as text."""
         if isinstance(thing, Message) and thing.id.startswith("fact_value."):
             known = (f"{thing.id}_{thing.values['value']}", thing.id, "fact_value.any")
-            return self.say(next(id for id in known if id in self._sentences), **thing.values)
+            return self.translate(next(id for id in known if id in self._sentences), **thing.values)
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")
         return super().text(thing)
@@ -33,12 +33,14 @@ class Wording(Sentences):
         return super().format_field(value, spec)
 
     def _row(self, name: RowName, single: str) -> str:
-        text = self.say(f"row.{name.method}" if METHODS[name.method].is_parallel else single, devices=name.devices)
+        text = self.translate(
+            f"row.{name.method}" if METHODS[name.method].is_parallel else single, devices=name.devices
+        )
         for id, value, is_said in (
             ("on_nodes", {"nodes": name.nodes}, name.nodes > 1),
             ("letter", {"letter": name.letter}, name.letter),
             ("options", {"options": name.options}, name.options),
             ("not_valid", {}, not name.is_valid),
         ):
-            text = self.say(f"row.{id}", row=text, **value) if is_said else text
+            text = self.translate(f"row.{id}", row=text, **value) if is_said else text
         return text

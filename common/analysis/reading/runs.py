@@ -19,8 +19,8 @@ from common.records import (
     Record,
     epoch_seconds,
     machine_of,
+    seconds_per_sample,
     steady_step_seconds,
-    throughput,
 )
 
 CORE_WAIT_LIMIT = 0.15
@@ -110,14 +110,14 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    rate = throughput(record) if record.ranks else None
+    seconds = seconds_per_sample(record) if record.ranks else None
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
-    if not rate or not math.isfinite(rate):
+    if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=1 / rate),
+        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=seconds),
         epoch_seconds=tuple(epoch_seconds(record)),
         times=reduce_times(record),
         profile=reduce_profile(record),

@@ -15,8 +15,8 @@ from common.analysis.comparing.crossover_batch import (
     predicted_crossing,
 )
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
+from common.analysis.judging.bounds import MAX_IDLE
 from common.analysis.judging.cells import estimate_cell, ratio_cell
-from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import Estimate
 from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
@@ -131,16 +131,16 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
 
 def _prediction(name: RowName, predicted: Predicted, measured: Measured | None) -> Message:
     if measured is None:
-        beside = message("nothing")
+        comparison = message("nothing")
     elif measured.batch in (0, math.inf):
         id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-        beside = message(id, first=measured.below, last=measured.above)
+        comparison = message(id, first=measured.below, last=measured.above)
     else:
         sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
-        beside = message("crossing.measured", batch=measured.batch, **sides)
+        comparison = message("crossing.measured", batch=measured.batch, **sides)
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
-    return message(id, row=name, host=predicted.host, batch=predicted.batch, low=low, high=high, measured=beside,
+    return message(id, row=name, host=predicted.host, batch=predicted.batch, low=low, high=high, measured=comparison,
                    host_of_one=predicted.host_of_one, per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 

@@ -32,8 +32,8 @@ def ladder_section(ladder: Ladder) -> Section:
     here = Commands([command], message("ladder.command"))
     everywhere = Commands([_with_all_devices(ladder.top, command)], message("ladder.on_all_devices"))
     figure = Figure("all_ladder", is_titled=False)
-    beside = Section(style="beside", contents=[figure, Section(contents=[here, everywhere])])
-    return Section("climb", message("table.ladder"), [Lines(lines, "verdicts"), beside, ladder_table(ladder)],
+    shown = Section(style="beside", contents=[figure, Section(contents=[here, everywhere])])
+    return Section("one-device", message("table.ladder"), [Lines(lines, "verdicts"), shown, ladder_table(ladder)],
                    style="group changes", brief=lines, commands=[command])  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import speedup_beside
+from common.analysis.comparing.speedup import paired_speedup
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.sections.comparison import runs_note, speed_cell
@@ -77,7 +77,7 @@ def effect_of(row: Row, other: Row) -> Effect:
     """What sets `row` apart from `other`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, other)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    quotient = speedup_beside(row, other) if row.is_valid else None
+    quotient = paired_speedup(row, other) if row.is_valid else None
     return Effect(row, other, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
@@ -114,10 +114,10 @@ def options_table(tried: list[Effect], checks: str = "") -> Table:
     shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
                     "memory_difference:memory")  # fmt: skip
     lines = []
-    for standard, beside in by_standard(tried[:MAX_LINES]).items():
+    for standard, of_standard in by_standard(tried[:MAX_LINES]).items():
         head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
         lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
-        for effect in beside:
+        for effect in of_standard:
             head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
             lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
     return Table("options", shown, lines, hint=message("hint.options"), checks=checks)

@@ -14,14 +14,14 @@ from common.analysis.page import drawing
 from common.analysis.page.figures import draw_figures, write_figures
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 
 def figures_of(folder, with_png=True):
-    return draw_figures(judge(read_folder(folder)), WORDS, with_png)
+    return draw_figures(build_report(read_folder(folder)), WORDS, with_png)
 
 
 def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
@@ -74,7 +74,7 @@ def test_no_legend_is_cut_off(example, language, monkeypatch):
         file.write("<svg/>")
 
     monkeypatch.setattr(drawing.FigureCanvasSVG, "print_svg", look)
-    assert draw_figures(judge(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
+    assert draw_figures(build_report(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
     assert len(seen) > 2
     assert cut_off == []
 

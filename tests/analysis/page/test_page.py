@@ -10,7 +10,7 @@ import pytest
 from analysis.factories import make_record, typical_lab
 from common.analysis.page.drawing import PHASE_COLOURS
 from common.analysis.reading.step_profile import PHASES
-from common.formats import FORMS
+from common.formats import FORMATS
 from common.records import epoch_seconds, throughput
 from common.sentences import TEMPLATES
 
@@ -30,10 +30,10 @@ def test_the_tables_figures_are_the_records(open_page):
         row = shown.nth(position)
         speed, epoch = row.locator('[data-column="throughput"]'), row.locator('[data-column="epoch-time"]')
         assert float(speed.get_attribute("data-value")) == pytest.approx(throughput(record))
-        assert speed.locator(".value").inner_text() == FORMS["samples/s"](throughput(record))
+        assert speed.locator(".value").inner_text() == FORMATS["samples/s"](throughput(record))
         mean = sum(epoch_seconds(record)) / len(record.epochs)
         assert float(epoch.get_attribute("data-value")) == pytest.approx(mean)
-        assert epoch.locator(".value").inner_text() == FORMS["s"](mean)
+        assert epoch.locator(".value").inner_text() == FORMATS["s"](mean)
         assert "–" in speed.locator(".interval").inner_text()
 
 

@@ -16,20 +16,20 @@ from analysis.views import WORDS, fact
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
 from common.analysis.page.figures import draw_figures
-from common.analysis.page.report import render_page
+from common.analysis.page.rendering import render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_profile import PHASES
-from common.analysis.sections import judgement
-from common.analysis.sections.judgement import judge
+from common.analysis.sections import report
+from common.analysis.sections.report import build_report
 from common.content import message
 from common.records import FailureKind
 from common.sentences import sentences
 
-ANALYSIS = Path(judgement.__file__).parents[1]
+ANALYSIS = Path(report.__file__).parents[1]
 OTHERS = ("content", "faults", "command_line", "console", "running", "measuring", "machine")
 SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
-SAYING = {"message", "Message", "say", "text", "answer"}
+SAYING = {"message", "Message", "translate", "text", "answer"}
 
 
 def sources() -> list[Path]:
@@ -132,7 +132,7 @@ def test_a_sentence_that_is_not_there_is_an_error():
 
 def page_of(folder):
     found = read_folder(folder)
-    return found, judge(found)
+    return found, build_report(found)
 
 
 def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):

@@ -5,11 +5,11 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import without_marks
 from common.analysis.page.figures import draw_figures
-from common.analysis.page.report import render_page
+from common.analysis.page.rendering import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.faults import faults_section
-from common.analysis.sections.judgement import judge
+from common.analysis.sections.report import build_report
 from common.records import FaultRecord
 
 
@@ -50,7 +50,7 @@ def found(tmp_path):
 )  # fmt: skip
 def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language, said):
     folder = found(fault(), fault("disk_full", cured=False), fault("two_ranks_one_gpu", missing="gpu", named_by=None))
-    judged, words = judge(folder), Wording(language)
+    judged, words = build_report(folder), Wording(language)
     page = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
     section = without_marks(page[page.index('id="faults-caused"') :].split("</section>")[0])
     for text in (*said, "rank 1 was &lt;killed&gt;", "<pre>torchrun --max-restarts=1 04</pre>"):
@@ -90,13 +90,15 @@ def test_outcomes(changes, id):
 
 
 def test_a_solved_fault_proves_the_third_checkpoint(found):
-    solved = {one.id: one for one in judge(found(fault(), fault("disk_full", cured=False))).checkpoints}["faults"]
+    solved = {one.id: one for one in build_report(found(fault(), fault("disk_full", cured=False))).checkpoints}[
+        "faults"
+    ]
     proofs = {proof.id: proof.is_there for proof in solved.proofs}
     assert (proofs["lost_rank"], proofs["cured"], proofs["stopped"]) == (True, True, False)
     assert [line.id for line in solved.figures] == ["faults.solved"]
 
 
 def test_an_unsolved_fault_proves_nothing(found):
-    checked = {one.id: one for one in judge(found(fault(cured=False))).checkpoints}["faults"]
+    checked = {one.id: one for one in build_report(found(fault(cured=False))).checkpoints}["faults"]
     assert not any(proof.is_there for proof in checked.proofs)
     assert checked.figures == []

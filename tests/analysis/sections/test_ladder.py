@@ -33,7 +33,7 @@ def lost(**config):
 BF16 = {"precision": "bf16"}
 
 
-def climbed(at_first_batch=(2.0, 1.05)):
+def ladder_records(at_first_batch=(2.0, 1.05)):
     """bf16 pays, channels_last does not, twice the batch pays, compiling fails, the optimizer makes no difference."""
     records = [
         *runs(0.5),
@@ -52,7 +52,7 @@ def judged(records):
 
 
 def test_rungs_stand_where_they_pay():
-    found = judged(climbed())
+    found = judged(ladder_records())
     told = [(said([what(rung)])[0], outcome_of(rung)) for rung in found.rungs]
     assert told == [
         ("precision: ieee-fp32 → bf16", "kept"),
@@ -77,7 +77,7 @@ def test_rungs_stand_where_they_pay():
      ((2.0, None), "Whether the top rung's loss falls")],
 )  # fmt: skip
 def test_the_top_rung_must_train_as_the_first_one_does(losses, begins):
-    assert said(ladder_section(judged(climbed(losses))).brief)[1].startswith(begins)
+    assert said(ladder_section(judged(ladder_records(losses))).brief)[1].startswith(begins)
 
 
 def test_a_rung_is_measured_by_the_rounds_that_had_both():
@@ -105,7 +105,7 @@ def test_batches_alone_or_one_switch_are_no_ladder():
 
 
 def test_console_page_and_figure(tmp_path, compare):
-    done = compare(write(tmp_path / "results", *climbed()), "--generate-plots")
+    done = compare(write(tmp_path / "results", *ladder_records()), "--generate-plots")
     assert done.returncode == 0, done.stderr
     assert "The ladder: the fastest way to train on one device" in done.stdout
     assert "\npython 02_baseline_single_gpu.py --batch-size 32\n" in done.stdout

@@ -20,7 +20,7 @@ def difference(here: Evidence) -> Checkpoint:
     ]
     figures = [_launches(probes.launches)] if probes else []
     figures += [_moved(row) for row in (dp, ddp) if row]
-    figures += [thread_cost(dp)] if dp and dp.profile.new_threads_cost else []
+    figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
     quizzes = [
         Quiz(message("quiz.threads"), [_why_threads(probes.launches if probes else None)]),
         Quiz(message("quiz.bytes"), [message("solution.bytes")]),

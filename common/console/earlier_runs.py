@@ -26,7 +26,7 @@ def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> st
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
             values = {"step": METHODS[method].step, "throughput": theirs, "batch": getattr(record.config, field)}
-            return words.say(f"beside.{field}", ratio=speed / theirs, **values)
+            return words.translate(f"earlier.{field}", ratio=speed / theirs, **values)
     return None
 
 

@@ -14,7 +14,7 @@ from common.analysis.page.drawing import Plot
 from common.analysis.page.typesetting import typeset
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
-from common.analysis.sections.judgement import Judgement
+from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.formats import without_controls
 from common.records import METHODS
@@ -85,13 +85,13 @@ def engine_of(words: Wording) -> Environment:
         "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"say": words.say, "methods": METHODS.values()}
+    engine.globals |= {"translate": words.translate, "methods": METHODS.values()}
     return engine
 
 
 def render_page(
     folder: Folder,
-    judgement: Judgement,
+    report: Report,
     figures: Mapping[str, Plot],
     words: Wording,
     others: Mapping[str, str] | None = None,
@@ -104,7 +104,7 @@ def render_page(
     page = template.render(
         language=words.language,
         others=(others or {}).items(),
-        judgement=judgement,
+        report=report,
         figures=figures,
         folder=folder,
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),

@@ -43,7 +43,7 @@ MAX_SERIES = 3
 
 
 @dataclass
-class Judgement:
+class Report:
     """All of it: results first, then the sections that show them."""
 
     folder: Folder
@@ -127,7 +127,7 @@ class Judgement:
         return [section for section in sections if section]
 
 
-def judge(folder: Folder, question: Question | None = None) -> Judgement:
+def build_report(folder: Folder, question: Question | None = None) -> Report:
     """Compare and judge everything in a folder; `question` says what to predict."""
     tables = tidy(folder.runs, folder.probed)
     groups = build_groups(tables)
@@ -143,7 +143,7 @@ def judge(folder: Folder, question: Question | None = None) -> Judgement:
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     changed = changes(pairs, in_series, in_ladder)
-    return Judgement(folder, tables, results, headline(groups), crossovers, ladder, pairs, changed)
+    return Report(folder, tables, results, headline(groups), crossovers, ladder, pairs, changed)
 
 
 def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:

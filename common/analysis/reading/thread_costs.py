@@ -1,0 +1,157 @@
+"""What threads and replicas cost, by experiment: reduced to medians with intervals, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Literal
+
+from common.analysis.statistics.medians import Median, median_of
+from common.analysis.statistics.resampling import Resampled, resampled_median
+from common.records import (
+    REPLICATED_KINDS,
+    ForwardThread,
+    ProfileRecord,
+    RankProfile,
+    ThreadsOfForward,
+    pays_for_new_threads,
+)
+
+OLDER_KINDS = {
+    "new_threads_new_replicas": "new_threads_seconds",
+    "kept_threads_new_replicas": "kept_threads_seconds",
+    "new_threads_kept_replicas": "kept_replicas_seconds",
+    "one_thread_new_replicas": "one_thread_seconds",
+}
+"""In older records, which have no steps with both kept: the field of each kind."""
+
+
+@dataclass(frozen=True)
+class ReplicatedSteps:
+    """DataParallel: {new, kept} threads × {new, kept} replicas. Nothing where that was not measured."""
+
+    kinds: dict[str, Median] = field(default_factory=dict)
+    """Whole steps of the kinds of `REPLICATED_KINDS`."""
+    threads_cost: Resampled | None = None
+    """What a step takes longer with new threads than with kept ones: the main effect, the mean over new and kept
+    replicas. Older records have one half of the design: with new replicas alone."""
+    replicas_cost: Resampled | None = None
+    """What a step takes longer with new replicas than with kept ones, likewise the mean over new and kept threads. Both
+    costs together are, round by round, torch's own step less the one that keeps threads and replicas."""
+    interaction: Resampled | None = None
+    """What new threads cost beside new replicas more than beside kept ones; None where a half is missing."""
+    turns: Resampled | None = None
+    """What kept threads take longer than one thread that launches the replicas in turn."""
+    unsettled: tuple[str, ...] = ()
+    """Kinds whose times had not settled when the rounds began."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all four kinds of the design are there."""
+        return self.interaction is not None
+
+
+def reduce_replicated(found: ProfileRecord, rank: RankProfile) -> ReplicatedSteps:
+    """Reduce DP's experiment, as far as a record has it."""
+    taken = found.replicated_steps
+    older = {kind: getattr(rank, name) for kind, name in OLDER_KINDS.items() if getattr(rank, name)}
+    kinds = taken.seconds if taken else older
+
+    def less(one: str, other: str) -> list[float]:
+        """Round by round."""
+        return [more - rest for more, rest in zip(kinds.get(one, ()), kinds.get(other, ()), strict=False)]
+
+    threads = [less(f"new_threads_{of}_replicas", f"kept_threads_{of}_replicas") for of in ("new", "kept")]
+    replicas = [less(f"{of}_threads_new_replicas", f"{of}_threads_kept_replicas") for of in ("new", "kept")]
+    return ReplicatedSteps(
+        kinds={kind: median_of(kinds[kind]) for kind in REPLICATED_KINDS if kind in kinds},
+        threads_cost=_mean_effect(threads),
+        replicas_cost=_mean_effect(replicas),
+        interaction=resampled_median([new - kept for new, kept in zip(*threads, strict=False)]),
+        turns=resampled_median(less("kept_threads_new_replicas", "one_thread_new_replicas")),
+        unsettled=tuple(kind for kind, is_settled in taken.settled.items() if not is_settled) if taken else (),
+    )
+
+
+def _mean_effect(halves: Sequence[Sequence[float]]) -> Resampled | None:
+    there = [half for half in halves if half]
+    return resampled_median([fmean(of_round) for of_round in zip(*there, strict=False)]) if there else None
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's host time, the median of a few passes."""
+
+    name: str
+    type: str
+    pays: bool
+    """Whether it takes the host clearly longer in a thread that has just started, in each pass."""
+    is_first: bool
+    """Not a convolution whose shapes an earlier one had."""
+    seconds: dict[ForwardThread, float]
+
+    @property
+    def is_convolution(self) -> bool:
+        """By its type's name."""
+        return self.type.startswith("Conv")
+
+    @property
+    def extra(self) -> float:
+        """What a new thread adds to it."""
+        return self.seconds["new_thread"] - self.seconds["main_thread"]
+
+
+@dataclass(frozen=True)
+class ForwardThreads:
+    """One device: its step, or its forward pass, with the forward pass in the main, a new, and a kept thread."""
+
+    timed: Literal["step", "forward"]
+    samples: int
+    kinds: dict[str, Median]
+    new_cost: Resampled
+    """In a new thread less in the main one."""
+    kept_cost: Resampled
+    """In a kept thread less in the main one."""
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def paying(self) -> list[LayerCost]:
+        """Layers that pay for new threads, the dearest first."""
+        return sorted((layer for layer in self.layers if layer.pays), key=lambda layer: -layer.extra)
+
+    @property
+    def convolutions(self) -> list[LayerCost]:
+        """In the order of a forward pass."""
+        return [layer for layer in self.layers if layer.is_convolution]
+
+
+def reduce_forward_threads(found: ThreadsOfForward | None) -> ForwardThreads | None:
+    """Reduce one device's experiment."""
+    if found is None or not found.passes.orders:
+        return None
+    times = found.passes.seconds
+
+    def beyond_main(kind: ForwardThread) -> Resampled:
+        pairs = zip(times[kind], times["main_thread"], strict=True)
+        return resampled_median([other - main for other, main in pairs])
+
+    layers = [
+        LayerCost(
+            name=layer.name,
+            type=layer.type,
+            pays=pays_for_new_threads(layer),
+            is_first=not layer.same_as,
+            seconds={kind: median(seconds) for kind, seconds in layer.seconds.items()},
+        )
+        for layer in found.layers
+        if len(layer.seconds) == len(times) and all(layer.seconds.values())
+    ]
+    return ForwardThreads(
+        timed=found.timed,
+        samples=found.samples,
+        kinds={kind: median_of(seconds) for kind, seconds in times.items()},
+        new_cost=beyond_main("new_thread"),
+        kept_cost=beyond_main("kept_thread"),
+        layers=tuple(layers),
+    )
