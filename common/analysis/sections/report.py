@@ -15,6 +15,8 @@ from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.judging.decision import decide
+from common.analysis.judging.proposals import NextStep, next_step
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
@@ -61,6 +63,12 @@ class Report:
     def answer(self) -> Answer | None:
         """The methods of the best measured group; None without one."""
         return answer_of(self.groups[0].group) if self.groups else None
+
+    @cached_property
+    def next_step(self) -> NextStep:
+        """What to run now."""
+        rows = self.groups[0].group.representatives if self.groups else []
+        return next_step(decide(rows), rows, self.folder.probed, ["crossover"] if self.crossovers else [])
 
     @property
     def shown(self) -> list[GroupResults]:
