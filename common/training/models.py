@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -18,11 +19,23 @@ from common.training.data import first_batch
 from common.training.flops import count_flops
 from common.training.precision import same_random_numbers, set_precision
 from common.training.workloads.by_file import path_of_model, workload_of_file
-from common.training.workloads.images import MEMORY_FORMATS, cannot_train, image_shapes, torchvision_workload
+from common.training.workloads.hugging_face import transformers_workload
+from common.training.workloads.images import (
+    MEMORY_FORMATS,
+    cannot_train,
+    image_shapes,
+    timm_workload,
+    torchvision_workload,
+)
 from common.training.workloads.trial import try_first_step
 from common.workload import Workload
 
-BY_LIBRARY = {"torchvision": torchvision_workload, "file": workload_of_file}
+BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
+    "torchvision": torchvision_workload,
+    "timm": timm_workload,
+    "hf": transformers_workload,
+    "file": workload_of_file,
+}
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
