@@ -12,13 +12,13 @@ from functools import cached_property
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.judging.bounds import is_bound_by_exchange
+from common.analysis.judging.decision import decide
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
-from common.analysis.judging.verdicts import clearly_fastest, compare
-from common.analysis.statistics.estimates import distinguishable, ratio
+from common.analysis.judging.verdicts import compare
+from common.analysis.statistics.estimates import ratio
 from common.content import Message, message
 from common.records import Method
 
@@ -79,20 +79,11 @@ def _advice(rule: str, because: Message | None = None, how: Message | None = Non
 
 def fastest_method(here: Situation) -> Iterator[Advice]:
     """DDP, DP, one device, or nobody knows."""
-    if len(here.rows) < 2:
-        return
-    others = [row for row in here.rows.values() if row is not here.fastest]
-    rival = max(others, key=lambda row: row.throughput.value)
-    lead = speedup(here.fastest, rival)
-    because = compare(here.fastest, rival, lead)
-    if all(row.devices == 1 for row in here.rows.values()):
-        yield _advice("no_wrapper", because)
-    elif not distinguishable(lead):
-        yield _advice("measure_longer" if lead.interval else "more_rounds", because)
-    elif not clearly_fastest(lead):
-        yield _advice("either", because, first=here.fastest.name, second=rival.name)
-    else:
-        yield _advice("use_method" if here.fastest.is_parallel else "use_single", because, method=here.fastest.method)
+    decision = decide(list(here.rows.values()))
+    if decision.lead and decision.fastest and decision.second:
+        because = compare(decision.fastest, decision.second, decision.lead)
+        yield _advice(decision.choice, because, first=decision.fastest.name, second=decision.second.name,
+                      method=decision.fastest.method)  # fmt: skip
 
 
 def data_bound(here: Situation) -> Iterator[Advice]:
