@@ -127,7 +127,7 @@ def training_parser(method: Method, description: str = "") -> TrainingParser:
     parser, how = TrainingParser(description=description), METHODS[method]
     parser.set_defaults(method=method)
     said = "print a file to begin with, for --model my_model.py:build, and exit"
-    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, help=said)
+    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=said)
     if how.launcher == "torchrun":
         _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
     elif how.has_replicas:
