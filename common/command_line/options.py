@@ -89,6 +89,11 @@ class TrainingOptions(BaseModel):
         folder = self.settings.get("data_dir")
         return Path(folder) if folder else None
 
+    @property
+    def data(self) -> str | None:
+        """A data set of the user's own, `my_model.py:dataset`."""
+        return self.settings.get("data")
+
 
 class TrainingParser(Parser):
     """The parser of 02, 03 or 04."""
@@ -152,10 +157,10 @@ def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
 def _add_flag(
     group: argparse._ActionsContainer, name: str, field: FieldInfo, declared: Setting, batch_size: str
 ) -> None:
-    default = declared.typed if field.is_required() else field.default
     text, unsaid = declared.help.format(batch_size=batch_size), declared.otherwise
     if declared.on_gpus is not None:
         unsaid += f"{'; ' if unsaid else ''}{declared.on_gpus} on GPUs, {declared.on_cores} on CPU cores"
+    default = declared.typed if field.is_required() or unsaid else field.default
     how: dict[str, Any]
     if declared.sets:
         how, default, unsaid = {"action": "store_const", "const": declared.sets}, None, "False"

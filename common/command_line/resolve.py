@@ -6,6 +6,7 @@ from importlib.metadata import version
 from math import ceil, isqrt
 from typing import Any, NamedTuple
 
+from common.command_line.model_names import check_settings_of_model, model_name, source_of
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.records import (
@@ -31,11 +32,12 @@ DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
 
 
 class DataFound(NamedTuple):
-    """What there is to train on, where it is not synthetic."""
+    """What there is to train on, where it is not made on the fly."""
 
     source: str
     samples: int
     classes: int
+    """0 where it is no folder of classes."""
 
 
 def resolve(
@@ -53,19 +55,24 @@ def resolve(
     options contradict each other.
     """
     global_batch = options.batch_size * world.processes
+    model = options.settings["model"]
+    library, own = model_name(model).library, DEFAULTS[world.device_kind]
     known = {
-        "num_classes": found.classes if found else settings_of(RunConfig)["num_classes"].usual,
+        "num_classes": _classes(library, found),
         "precision": AMP[world.device_kind] if options.amp else precision,
-        "learning_rate": 0.1 * global_batch / 256,
+        "learning_rate": (0.001 if options.settings.get("optimizer") == "adamw" else 0.1) * global_batch / 256,
         "loader_workers": loader_workers,
-        **DEFAULTS[world.device_kind],
+        **own,
+        "image_size": 0 if library == "hf" else own["image_size"],
+        "sequence_length": own["sequence_length"] if library == "hf" else 0,
+        "optimizer": "own" if library == "file" else "sgd",
         **({"samples_per_epoch": found.samples} if found else {}),
         **{name: value for name, value in options.settings.items() if value is not None},
         **({"accumulation_steps": accumulation_steps} if accumulation_steps else {}),
     }
     _check_batch(options.batch_size, world, known["accumulation_steps"])
     _check_samples(known["samples_per_epoch"], global_batch, found)
-    if found and known["num_classes"] < found.classes:
+    if found and known["num_classes"] < found.classes:  # a model in a file has as many as it was built with
         raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {found.classes} classes; leave it out")
     config = RunConfig(
         **{name: value for name, value in known.items() if name in RunConfig.model_fields}
@@ -74,12 +81,20 @@ def resolve(
             "per_device_batch_size": ceil(global_batch / world.devices),
             "loader_workers": known["loader_workers"] * world.devices,
             "data_source": found.source if found else "synthetic",
-            "data_dir": str(options.data_dir) if found else None,
+            "model_source": source_of(model),
             "ddp": options.ddp,
         }
     )
     _check_options(options, config, world)
+    check_settings_of_model(options.settings)
     return config
+
+
+def _classes(library: str, found: DataFound | None) -> int:
+    """Outputs of the last layer where nobody has said how many; 0: a model in a file, or of no classes, decides."""
+    if found and found.classes:
+        return found.classes
+    return 1000 if library in ("torchvision", "timm") else 0  # as ImageNet
 
 
 def next_accumulation(batch_size: int, accumulation_steps: int, devices: int) -> int | None:
@@ -121,7 +136,7 @@ def _reaches(batch: int, devices: int) -> bool:
 
 def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> None:
     if found and samples > found.samples:
-        raise UsageError(f"--samples-per-epoch {samples}: --data-dir has {found.samples} images; leave it out for all")
+        raise UsageError(f"--samples-per-epoch {samples}: the data have {found.samples} samples; leave it out for all")
     if samples < global_batch:
         more = "lower --batch-size" if found else "raise --samples-per-epoch or lower --batch-size"
         raise UsageError(f"{samples} samples an epoch do not fill one global batch of {global_batch}: {more}")
@@ -131,7 +146,7 @@ def _check_options(options: TrainingOptions, config: RunConfig, world: World) ->
     _check_declared(config, options.method, world)
     if config.compile_mode != "default" and not config.compile:
         raise UsageError(f"--compile-mode {config.compile_mode} needs --compile: add it")
-    if config.fused_optimizer and config.precision == "fp16":
+    if config.fused_optimizer and config.precision == "fp16" and config.optimizer == "sgd":
         # The kernel skips a first step with infinite gradients and leaves in the momentum what the memory held before.
         raise UsageError(
             "--fused-optimizer does not go with fp16: where the loss scaler skips the first step, torch's fused SGD "

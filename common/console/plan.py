@@ -17,13 +17,17 @@ def flags(world: World, words: Sentences) -> list[str]:
 
 
 def show_plan(
-    console: Console, words: Sentences, method: str, config: RunConfig, world: World, resumed: Resumed | None
+    console: Console,
+    words: Sentences,
+    method: str,
+    config: RunConfig,
+    world: World,
+    resumed: Resumed | None,
+    optimizer: str = "",
 ) -> None:
-    """What the run is about to do."""
-    model = words.translate("plan.model", model=config.model, size=config.image_size, classes=config.num_classes,
-                      rate=config.learning_rate, momentum=config.momentum)  # fmt: skip
+    """What the run is about to do; `optimizer` describes one that the model brings along."""
     rows = {
-        "model": model,
+        "model": _model(config, optimizer, words),
         "devices": _devices(method, world, words),
         "batch": _batch(config, words),
         "samples": _samples(config, words),
@@ -48,9 +52,22 @@ def show_plan(
     console.print()
 
 
+def _model(config: RunConfig, optimizer: str, words: Sentences) -> str:
+    if config.image_size:
+        inputs = words.translate("plan.images", size=config.image_size, classes=config.num_classes)
+    elif config.unit == "tokens":
+        inputs = words.translate("plan.sequences", count=config.units_per_sample)
+    else:
+        inputs = config.sample or words.translate("plan.own_samples")
+    if config.optimizer != "own":
+        rates = {"rate": config.learning_rate, "momentum": config.momentum, "decay": config.weight_decay}
+        optimizer = words.translate(f"plan.{config.optimizer}", **rates)
+    return words.translate("plan.model", model=config.model, inputs=inputs, optimizer=optimizer)
+
+
 def practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
-    in_other_rows = ("num-classes", "accumulation-steps")
+    in_other_rows = ("num-classes", "accumulation-steps", "sample", "sequence-length", "optimizer")
     unusual = [one for one in unusual_settings(config) if one.declared.flag not in in_other_rows]
     if config.ddp:
         unusual += unusual_settings(config.ddp)
@@ -86,7 +103,11 @@ def _batch(config: RunConfig, words: Sentences) -> str:
 def _samples(config: RunConfig, words: Sentences) -> str:
     epochs = words.counted(config.epochs, "counted.epoch")
     text = words.translate("plan.samples", count=config.samples_per_epoch, epochs=epochs)
-    return words.translate("plan.of_data", samples=text, source=config.data_source) if config.data_dir else text
+    return (
+        words.translate("plan.of_data", samples=text, source=config.data_source)
+        if config.data_dir or config.data
+        else text
+    )
 
 
 def _past(world: World, resumed: Resumed | None, words: Sentences) -> list[str]:

@@ -96,10 +96,18 @@ def epoch_line(epoch: Epoch, config: RunConfig, seconds: float, words: Sentences
         epoch=words.translate("progress.epoch", epoch=epoch.epoch, epochs=config.epochs),
         steps=words.counted(epoch.steps, "counted.step"),
         seconds=seconds,
-        rate=epoch.samples / seconds if seconds else 0.0,
+        rate=rate_text(epoch.samples / seconds if seconds else 0.0, config, words),
         loss=words.translate("cell.not_finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
     )
-    return words.translate("progress.epoch_of_synthetic", epoch=line) if config.data_source == "synthetic" else line
+    is_synthetic = config.data_source == "synthetic" and config.image_size > 0
+    return words.translate("progress.epoch_of_synthetic", epoch=line) if is_synthetic else line
+
+
+def rate_text(samples_per_second: float, config: RunConfig, words: Sentences) -> str:
+    """A speed in what the model counts."""
+    if config.unit == "tokens":
+        return words.translate("summary.tokens_a_second", rate=samples_per_second * config.units_per_sample)
+    return words.translate("summary.samples_a_second", rate=samples_per_second)
 
 
 def warning(text: str) -> str:
@@ -122,7 +130,7 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     count = len(record.unreadable_files)
     rows = {
         "epoch_time": [words.translate("summary.epoch_time", seconds=sum(times) / len(times), count=len(times))],
-        "throughput": [words.translate("summary.throughput", rate=throughput(record))],
+        "throughput": [rate_text(throughput(record), record.config, words)],
         "speed_up": ratios,
         "skipped": [f"[yellow]{words.translate('summary.skipped', count=count)}"] if count else [],
         "peak_memory": [_memory(record, position, words) for position in range(len(record.devices))],

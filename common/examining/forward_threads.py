@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from time import perf_counter
-from typing import get_args
 
 import torch
 from torch import nn
@@ -16,19 +15,18 @@ from common.examining.rounds import MIN_WARM_UP, orders_of_rounds, steps_in_roun
 from common.examining.timed_steps import timed_step
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
-from common.records import ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
+from common.records import FORWARD_THREADS, ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
 from common.training.batch import Batch, map_tensors
 from common.training.kept_threads import DeviceThreads
 from common.training.training import Training
 
-KINDS: tuple[ForwardThread, ...] = get_args(ForwardThread)
 LAYER_ROUNDS = 3
 SAMPLES_ON_CORES = 4
 
 
 def forward_steps(rounds: int) -> int:
     """So many steps, or a few more, are taken of all kinds on a GPU; forward passes of CPU cores are less."""
-    return len(KINDS) * (MIN_WARM_UP + rounds)
+    return len(FORWARD_THREADS) * (MIN_WARM_UP + rounds)
 
 
 def measure_forward_threads(
@@ -58,10 +56,12 @@ def measure_forward_threads(
         with _forward_in(training, threads.get(kind)):
             return timed_step(training, devices, batches) if whole else _timed_forward(training, devices, inputs)
 
-    passes = steps_in_rounds({kind: partial(timed, kind) for kind in KINDS}, rounds, training.config.seed, progress)
+    passes = steps_in_rounds(
+        {kind: partial(timed, kind) for kind in FORWARD_THREADS}, rounds, training.config.seed, progress
+    )
 
     layers: dict[str, LayerTimes] = {}
-    for order in orders_of_rounds(KINDS, LAYER_ROUNDS, training.config.seed):
+    for order in orders_of_rounds(FORWARD_THREADS, LAYER_ROUNDS, training.config.seed):
         for kind in order:
             with _forward_in(training, threads.get(kind)), _watched(training.model, layers, kind):
                 _timed_forward(training, devices, inputs)

@@ -40,6 +40,8 @@ class Record(RecordModel):
     """The same, split into convolutions and matrix products, which need not run in one precision."""
     backend_class: str | None = None
     """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
+    optimizer: str = ""
+    """Its class and numbers, as torch has them; nothing in older records, which used SGD."""
     parity: Parity | None = None
     resumed: Resumed | None = None
     launch: Launch | None = None

@@ -104,5 +104,10 @@ def unusual_settings(settings: BaseModel) -> list[UnusualSetting]:
     return [
         UnusualSetting(one, value == one.sets or value)
         for one, value in values
-        if one.help and not one.exempt and one.usual not in (value, PydanticUndefined)
+        if one.help and not one.exempt and one.usual not in (value, PydanticUndefined) and _is_there(value)
     ]
+
+
+def _is_there(value: Any) -> bool:
+    """Whether a model has what the setting is about: one of tokens has images of 0 pixels."""
+    return isinstance(value, bool) or value not in (0, "")

@@ -12,68 +12,41 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.setting_declaration import setting, settings_of
+from common.records.ddp_options import DdpOptions
+from common.records.setting_declaration import setting
 from common.records.values import Count, FiniteFloat, PositiveCount, Precision, RecordModel, Whole
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
-CommHook = Literal["none", "fp16", "bf16", "powersgd"]
-Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
-_work, _measurement, _of_ddp = (partial(setting, group=name) for name in ("work", "measurement", "ddp"))
-
-
-def has_option(torch: str, since: tuple[int, int]) -> bool:
-    """Whether torch of this version, `2.14.1+cu130`, has what came with `since`."""
-    return tuple(map(int, torch.split(".")[:2])) >= since
-
-
-class DdpOptions(RecordModel):
-    """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
-
-    exchange: Exchange = _of_ddp("ddp", "ddp: torch's class; others: built by hand, without torch's options (lessons/)")
-    find_unused_parameters: bool = _of_ddp(
-        False, "look for parameters without gradient each step", either="graph", has_no=True
-    )
-    gradient_as_bucket_view: bool = _of_ddp(True, "gradients live in the all-reduce buckets", has_no=True)
-    bucket_cap_mb: float | None = _of_ddp(
-        None, "size", otherwise="torch's: 25, the first one 1", gt=0, metavar="MIB", either="buckets"
-    )
-    """MiB of gradients in one all-reduce. To ask for torch's 25 is not the same: the first one then has 25, too."""
-    one_bucket: bool = _of_ddp(False, "exchange all gradients at once, at the end", either="buckets")
-    """When the last gradient is ready: nothing overlaps with the backward pass."""
-    static_graph: bool = _of_ddp(False, "every step uses the same parameters", either="graph")
-    batched_grad_copy: bool = _of_ddp(False, "gradients go to their buckets in batches (torch 2.12)", since=(2, 12))
-    lazy_bucket_allocation: bool = _of_ddp(False, "buckets get memory when first needed (torch 2.15)", since=(2, 15))
-    broadcast_buffers: bool = _of_ddp(False, "copy rank 0's buffers to all ranks each forward", has_no=True)
-    sync_bn: bool = _of_ddp(
-        False,
-        "BatchNorm over the global batch (GPUs only)",
-        needs_gpus="torch's SyncBatchNorm has no CPU implementation",
-    )
-    comm_hook: CommHook = _of_ddp("none", "compression of the exchanged gradients")
-    timeout_seconds: float = _of_ddp(
-        600.0,
-        "longest that a collective may take",
-        gt=0,
-        flag="timeout",
-        metavar="SECONDS",
-        exempt="changes nothing that is measured",
-    )
-
-
-NEWER_OPTIONS = {name: declared.since for name, declared in settings_of(DdpOptions).items() if declared.since}
-"""Options of DDP that are younger than the oldest torch that the lab runs with, and their versions."""
+_work, _measurement = (partial(setting, group=name) for name in ("work", "measurement"))
 
 
 class RunConfig(RecordModel):
     """All of what a run was asked to do, defaults filled in."""
 
-    model: str = _work(help="any torchvision classification model", typed="resnet50", metavar="NAME", effect="work")
+    model: str = _work(
+        help="a torchvision classifier, timm:NAME, hf:TYPE, or my_model.py:build (docs/models.md)",
+        typed="resnet50",
+        metavar="NAME",
+        effect="work",
+    )
+    model_source: str = setting("")
+    """What decides besides its name which model this is: a library's version, or a file's `sha256:…`; else nothing."""
+    unit: Literal["images", "tokens", "samples"] = setting("images", exempt="follows from the model")
+    """What is counted."""
+    units_per_sample: PositiveCount = setting(1, exempt="follows from the model")
     global_batch_size: PositiveCount
     """Samples in one optimizer step, over all devices."""
     per_device_batch_size: PositiveCount
     """Samples in one optimizer step, on the device that gets the most of them."""
     epochs: PositiveCount = _work(help="measured epochs", typed=5, metavar="N", compared="row", effect="length")
     """As many were asked for."""
+    data: str | None = _work(
+        None,
+        "a data set of your own, map-style: my_model.py:dataset",
+        otherwise="made on the fly",
+        metavar="FILE:NAME",
+        exempt="`data_source` says which it is",
+    )
     data_dir: str | None = _work(
         None,
         "folder with one folder of images per class, or with such a train/ and val/",
@@ -91,30 +64,39 @@ class RunConfig(RecordModel):
         effect="length",
     )
     """An epoch leaves out the last samples that do not fill a global batch."""
-    image_size: PositiveCount = _work(
+    image_size: Count = _work(
         help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work"
     )
-    """In pixels."""
-    num_classes: PositiveCount = _work(
+    """In pixels; 0 where a model takes no images."""
+    sample: str = _work(
+        "", "an input of your own model: '3x64x64 float32', '128 int64 1000'", otherwise="images", metavar="SHAPE",
+        effect="work",
+    )  # fmt: skip
+    sequence_length: Count = _work(0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work")
+    """In tokens; 0 where a model takes none."""
+    num_classes: Count = _work(
         help="outputs of the last layer",
-        otherwise="1000, or as many as --data-dir has",
+        otherwise="1000, or as many as --data-dir, or your model, has",
         metavar="CLASSES",
         usual=1000,
         effect="work",
     )
+    optimizer: Literal["sgd", "adamw", "own"] = _work(
+        "sgd", "own: what your file builds", otherwise="sgd, or own", effect="work"
+    )
     learning_rate: FiniteFloat = _work(
         help="learning rate",
-        otherwise="0.1 × global batch / 256",
+        otherwise="0.1 (adamw: 0.001) × global batch / 256",
         flag="lr",
         metavar="RATE",
         compared="row",
         effect="work",
         fact="learning_rate_per_256_samples",
     )
-    momentum: FiniteFloat = _work(help="momentum of SGD", typed=0.9, metavar="M", compared="row", effect="work")
-    weight_decay: FiniteFloat = _work(
-        help="weight decay of SGD", typed=1e-4, metavar="W", compared="row", effect="work"
+    momentum: FiniteFloat = _work(
+        help="momentum of SGD, beta 1 of AdamW", typed=0.9, metavar="M", compared="row", effect="work"
     )
+    weight_decay: FiniteFloat = _work(help="weight decay", typed=1e-4, metavar="W", compared="row", effect="work")
     seed: Whole = _work(
         help="seed of weights, data, order and augmentation",
         typed=0,

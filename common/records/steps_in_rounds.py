@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import model_validator
 
@@ -11,6 +11,7 @@ from common.records.values import Count, FailFastList, PositiveCount, RecordMode
 ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
 """Where one device's forward pass runs: in the thread that runs the step, in one that has just started, or in one that
 lives on from step to step."""
+FORWARD_THREADS: tuple[ForwardThread, ...] = get_args(ForwardThread)
 REPLICATED_KINDS = (
     "new_threads_new_replicas",
     "kept_threads_new_replicas",

@@ -40,13 +40,14 @@ from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
-from common.training import image_folder
 from common.training.batch import Batch
 from common.training.data import validation_loader
 from common.training.epoch import EpochResult, TimedEpoch
 from common.training.loader import ContinuousLoader
+from common.training.optimizer import described_optimizer
 from common.training.training import Training
 from common.training.validation import validate
+from common.training.workloads.own_data import find_data
 
 
 class MeasuredRun:
@@ -59,7 +60,7 @@ class MeasuredRun:
             devices.world,
             precision=default_precision(devices.kind),
             loader_workers=default_workers(devices.kind),
-            found=image_folder.find(options.data_dir) if options.data_dir else None,
+            found=find_data(options),
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
@@ -87,7 +88,10 @@ class MeasuredRun:
         self._training, here = training, self.local_devices
         self._start, resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
-        show_plan(self.console, self.words, self.options.method, self.config, here.world, resumed)
+        self.recorder.optimizer = described_optimizer(training.optimizer)
+        show_plan(
+            self.console, self.words, self.options.method, self.config, here.world, resumed, self.recorder.optimizer
+        )
         self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))

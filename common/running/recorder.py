@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -48,6 +49,7 @@ class Recorder:
         self.environment = describe()
         self.backend_class = backend_class()
         self.flops_by_kind: dict[FlopKind, int] | None = None
+        self.optimizer = ""
         self.parity: Parity | None = None
         self.resumed: Resumed | None = None
         self.epochs: list[Epoch] = []
@@ -149,6 +151,7 @@ class Recorder:
             static_memory=self.static_memory,
             flops_per_sample=sum(self.flops_by_kind.values()) if self.flops_by_kind else None,
             flops_by_kind=self.flops_by_kind,
+            optimizer=self.optimizer,
             parity=self.parity,
             resumed=self.resumed,
             launch=launched_by_campaign(),
@@ -162,4 +165,7 @@ class Recorder:
         config, world = self.config, self.local_devices.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        return f"{METHODS[self.method].step}_{self.method}_{config.model}_{shape}_{config.precision}_{stamp}"
+        model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[
+            :80
+        ]  # examples/gpt.py:build, hf:gpt2?n_layer=2
+        return f"{METHODS[self.method].step}_{self.method}_{model}_{shape}_{config.precision}_{stamp}"

@@ -19,9 +19,11 @@ from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample
 from common.training.loader import ContinuousLoader
+from common.training.workloads.own_data import made_samples, own_samples
 from common.workload import Workload
 
 SHARED_MEMORY = "/dev/shm"
+MAX_FIRST = 4
 PREFETCHED = 2
 """Batches that each worker keeps ready, torch's default."""
 
@@ -64,7 +66,26 @@ def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
     """What is trained on: the images of `--data-dir`, or synthetic ones."""
     if config.data_dir:
         return image_folder.TrainingImages(config)
-    return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    if config.data:
+        return own_samples(config.data, config.samples_per_epoch)
+    if workload.sample is None:
+        return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    return made_samples(workload.sample, config.samples_per_epoch, config)
+
+
+def first_batch(workload: Workload, config: RunConfig) -> Batch:
+    """A few samples, to try a model with, or to know the shapes of its inputs: at most as many as a device gets.
+
+    Raises `UserCodeError` for samples that are none.
+    """
+    count = min(config.smallest_micro_batch_size, MAX_FIRST)
+    indices = [(0, index) for index in range(count)]
+    if config.data:
+        return own_samples(config.data, count).__getitems__(indices)
+    if workload.sample is None:
+        images = torch.zeros(count, 3, config.image_size, config.image_size, dtype=torch.uint8).random_(256)
+        return Batch(images, torch.arange(count) % config.num_classes, torch.arange(count))
+    return made_samples(workload.sample, count, config).__getitems__(indices)
 
 
 def create_loader(

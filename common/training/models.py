@@ -9,14 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.command_line.model_names import model_name
+from common.command_line.streams import tell
 from common.machine.devices import LocalDevices
 from common.records import FlopKind, RunConfig
 from common.training.batch import Nested, map_tensors, tensors_of
+from common.training.data import first_batch
 from common.training.flops import count_flops
 from common.training.precision import same_random_numbers, set_precision
+from common.training.workloads.by_file import path_of_model, workload_of_file
 from common.training.workloads.images import MEMORY_FORMATS, cannot_train, image_shapes, torchvision_workload
+from common.training.workloads.trial import try_first_step
 from common.workload import Workload
 
+BY_LIBRARY = {"torchvision": torchvision_workload, "file": workload_of_file}
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -31,7 +37,7 @@ class TrainedModel(nn.Module):
     def __init__(self, workload: Workload, config: RunConfig) -> None:
         super().__init__()
         self.backbone, self.prepare = workload.model, workload.prepare
-        self.loss_of_outputs = workload.loss or own_loss
+        self.loss_of_outputs, self.own_optimizer = workload.loss or own_loss, workload.optimizer
         self.autocast_dtype = AUTOCAST.get(config.precision)
         self.memory_format = MEMORY_FORMATS[config.memory_format]
         self.repeats_random_numbers = False
@@ -60,10 +66,15 @@ def call(model: nn.Module, inputs: Nested) -> Nested:
 
 
 def own_loss(outputs: Nested, targets: Nested) -> Tensor:
-    """The loss that a model computes by itself, else the mean cross-entropy of its logits (batch, classes, …)."""
+    """The loss that a model computes by itself, else the mean cross-entropy of its logits (batch, classes, …).
+
+    DataParallel gathers a loss of `forward` as a vector, a number for each replica: the mean of it.
+    """
     if isinstance(outputs, dict) and "loss" in outputs:
-        return outputs["loss"].mean()
+        outputs, targets = outputs["loss"], None
     if targets is None:
+        if not isinstance(outputs, Tensor) or outputs.ndim > 1:
+            raise ValueError("samples have no targets, and the outputs are no loss: give the workload a loss")
         return outputs.mean()
     return functional.cross_entropy(outputs, targets)
 
@@ -73,9 +84,18 @@ def _in_32_bits(tensor: Tensor) -> Tensor:
 
 
 def create_workload(config: RunConfig) -> Workload:
-    """What `--model` names, its weights drawn from `config.seed`. Raises `UsageError` where there is no such model."""
+    """What `--model` names, its weights drawn from `config.seed`. Fills in what the configuration leaves to the model.
+
+    Raises `UsageError` where there is no such model.
+    """
     torch.manual_seed(config.seed)
-    return torchvision_workload(config)
+    workload = BY_LIBRARY[model_name(config.model).library](config)
+    config.unit, config.units_per_sample = workload.unit, workload.units_per_sample
+    if workload.sample is not None:
+        config.image_size = 0
+    if config.optimizer == "own" and workload.optimizer is None:
+        config.optimizer = "sgd"
+    return workload
 
 
 def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -> TrainedModel:
@@ -89,15 +109,24 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
     model = TrainedModel(workload, config).train()
+    path = path_of_model(config)
+    few = first_batch(workload, config) if path or workload.sample else None
     try:
-        model.flops_by_kind = count_flops(model, image_shapes(config))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise cannot_train(config, error) from None
-    seed_devices(devices, config.seed)
+        inputs = map_tensors(lambda tensor: tensor.to("meta"), few.inputs) if few else image_shapes(config)
+        model.flops_by_kind = count_flops(model, inputs)
+    except Exception as error:
+        if few is None:
+            raise cannot_train(config, error) from None
     if config.ddp and config.ddp.sync_bn:
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
-    return model.to(devices.device, memory_format=model.memory_format)
+    model.to(devices.device, memory_format=model.memory_format)
+    if path and few:
+        warnings = try_first_step(model, few, config, path)
+        if devices.rank == 0:
+            tell(*(f"warning: {warning}" for warning in warnings))
+    seed_devices(devices, config.seed)
+    return model
 
 
 def seed_devices(devices: LocalDevices, seed: int) -> None:

@@ -16,12 +16,12 @@ from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown_items import (
     Item,
     data_path,
-    ends_of,
+    data_wait,
     items_of_ddp,
     items_of_dp,
+    residual,
     slowed,
     smaller_batch,
-    waits,
 )
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 from common.content import Cell, Line, Message, Table, columns, message
@@ -38,7 +38,7 @@ class Breakdown:
     measured: Estimate
     """Seconds of a step in the measured epochs."""
     items: tuple[Item, ...]
-    """They add up to measured − ideal; the last one is what no experiment explains, or what DP hides of its costs."""
+    """They add up to measured − ideal; the last one is the residual, which no experiment isolates."""
 
     @property
     def lost(self) -> float:
@@ -61,9 +61,16 @@ class Breakdown:
         return self.row.speed_up.inverse().scaled(self.row.devices)
 
     @property
-    def rest(self) -> Item:
-        """What no experiment explains; or, below zero, what busy devices hide of what the others cost."""
+    def residual(self) -> Item:
+        """What no experiment isolates."""
         return self.items[-1]
+
+    @property
+    def exceeds_loss(self) -> bool:
+        """Whether the items of a GPU cost for certain more than is lost: the steps of their experiments begin with idle
+        devices, and in training the host may work ahead of busy ones."""
+        of_experiments = METHODS[self.row.method].has_replicas and self.row.on_gpu
+        return of_experiments and self.residual.interval is not None and self.residual.interval[1] < 0
 
     @cached_property
     def over_link(self) -> float | None:
@@ -78,9 +85,9 @@ class Breakdown:
             return None
         if not self.row.on_gpu:
             return "one_clock"
-        if self.rest.id == "hidden":
+        if self.exceeds_loss:
             return "hidden"
-        host = sum(item.seconds for item in self.items if item.id in ("new_threads", "new_replicas", "launches"))
+        host = sum(item.seconds for item in self.items if item.id in ("new_threads", "new_replicas"))
         if self.over_link is not None and self.over_link > self.lost / 2:
             return "bytes"
         return "host" if self.over_link is not None and host > self.lost / 2 else None
@@ -100,18 +107,11 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
-    of_method = items_of_dp(row, ideal, smaller) if METHODS[row.method].has_replicas else items_of_ddp(row)
-    late = waits(row, ideal, measured)
+    of_method = items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
     # What cannot be told from nothing is no part of the loss that anybody could name.
-    known = [item for item in (smaller, data_path(row), *of_method) if item and not item.may_be_nothing]
-    beside = [] if late.may_be_nothing else [late]
-    rest = measured.value - ideal.value - sum(item.seconds for item in (*known, *beside))
-    # The waits have the errors of both means: beside them the rest is a difference of typical steps.
-    of_means = [] if beside else [ideal.interval, measured.interval]
-    ends = ends_of(rest, *of_means, *(item.interval for item in known))
-    # Costs are of steps that begin with idle devices. In training the host of DP may work ahead of busy ones.
-    id = "hidden" if METHODS[row.method].has_replicas and row.on_gpu and ends and ends[1] < 0 else "rest"
-    return Breakdown(row, ideal, measured, (*known, *beside, Item(id, rest, ends)))
+    found = (smaller, data_path(row), data_wait(row, ideal), *of_method)
+    known = [item for item in found if item and not item.may_be_nothing]
+    return Breakdown(row, ideal, measured, (*known, residual(row, ideal, measured, known)))
 
 
 def sentence_of(breakdown: Breakdown) -> Message:
@@ -130,7 +130,7 @@ def sentence_of(breakdown: Breakdown) -> Message:
     verdict = breakdown.verdict
     words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
     shown = [_cost(item) for item in sorted(breakdown.items[:-1], key=lambda item: -item.seconds)]
-    return message("breakdown.lost", items=shown, rest=_cost(breakdown.rest), verdict=words, **values)
+    return message("breakdown.lost", items=shown, rest=_cost(breakdown.residual), verdict=words, **values)
 
 
 def _cost(item: Item) -> Message:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import hypot
+
+import numpy as np
 
 from common.analysis.comparing.rows import Row
 from common.analysis.reading.step_profile import COPIES_OF_DP
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
+from common.analysis.statistics.resampling import draws_of_estimate, draws_of_interval, middle
 
 Interval = tuple[float, float]
+LEAST_WAIT = 0.01
+BEYOND_IDEAL = ("smaller_batch", "slowed")
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,9 @@ class Item:
     """Names the word `breakdown_item.<id>`."""
     seconds: float
     interval: Interval | None = None
+    draws: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """What it would be with other rounds, where it comes from an experiment in rounds; items of the same rounds by the
+    same draws."""
 
     @property
     def may_be_nothing(self) -> bool:
@@ -28,12 +37,9 @@ class Item:
         return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
 
-def items_of_dp(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | None]:
-    """The cost of new threads and of new replicas; the phases in which the batch, logits and gradients move; and what
-    one process takes longer than that, with threads that are kept, since it launches the work of all devices.
-
-    That last one is not known where a device's batch is smaller than one device's was and nobody knows what that costs.
-    """
+def items_of_dp(row: Row) -> list[Item | None]:
+    """The cost of new threads and of new replicas, by experiment; and the phases in which the batch, logits and
+    gradients move."""
     profile = row.profile
     phases = [profile.slowest.phases[name] for name in COPIES_OF_DP if name in profile.slowest.phases]
     moved = sum(phase.value for phase in phases)
@@ -41,15 +47,7 @@ def items_of_dp(row: Row, ideal: Estimate, smaller: Item | None) -> list[Item | 
     replicas = _item("new_replicas", profile.replicated.replicas_cost)
     if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
         replicas = _item("new_replicas", profile.slowest.phases.get("replicate"))
-    items = [_item("new_threads", profile.replicated.threads_cost), replicas, copies]
-    kept = profile.replicated.kinds.get("kept_threads_new_replicas")
-    if row.on_gpu and kept and replicas and copies and (smaller or _has_the_same_batch(row)):
-        parts = [part for part in (smaller, replicas, copies) if part]
-        more = kept.value - ideal.value - sum(part.seconds for part in parts)
-        ends = ends_of(more, kept.interval, ideal.interval, *(part.interval for part in parts))
-        if more > 0:  # else the devices set the pace
-            items.append(Item("launches", more, ends))
-    return items
+    return [_item("new_threads", profile.replicated.threads_cost), replicas, copies]
 
 
 def items_of_ddp(row: Row) -> list[Item | None]:
@@ -104,17 +102,44 @@ def _has_the_same_batch(row: Row) -> bool:
     return row.baseline.record.config.per_device_batch_size == row.record.config.per_device_batch_size
 
 
-def waits(row: Row, ideal: Estimate, measured: Estimate) -> Item:
-    """What an average step takes beyond a typical one, less the same of one device: the wait for an epoch's first
-    batch, and rare long steps."""
+def data_wait(row: Row, ideal: Estimate) -> Item | None:
+    """CPU cores: what a step waits for its batch beyond what one device's does, which the ideal contains; nothing below
+    a hundredth of a step. On GPUs a host that is ahead waits for nothing that is lost: there it is the data path."""
     one = row.baseline
-    share = ideal.value / one.step.value
-    more = (measured.value - row.typical_step) - (ideal.value - share * one.typical_step)
-    return Item("waits", more, ends_of(more, ideal.interval, measured.interval))
+    own, others = row.runs[-1].times.data_wait, one.runs[-1].times.data_wait.scaled(ideal.value / one.step.value)
+    more = own.value - others.value
+    if row.on_gpu or more < LEAST_WAIT * row.step.value:
+        return None
+    return Item("data_wait", more, ends_of(more, own.bounds, others.bounds))
+
+
+def residual(row: Row, ideal: Estimate, measured: Estimate, known: Sequence[Item]) -> Item:
+    """What no experiment isolates: measured − ideal − the items that are known.
+
+    Its interval: the middle of what other rounds would give, and other runs. Costs from the same rounds are resampled
+    together. Runs that were taken in rounds are compared in pairs; nothing else is known to belong together.
+    """
+    left = measured.value - ideal.value - sum(item.seconds for item in known)
+    ratio = row.speed_up.scaled(1 / row.devices)  # ideal / measured
+    shares = draws_of_estimate(ratio, seed=0)
+    whole, free = (draws_of_estimate(one, seed) for seed, one in enumerate((measured, ideal), start=1))
+    if whole is not None and any(item.id in BEYOND_IDEAL for item in known):
+        lost = whole - ideal.value  # such an item is a step less the ideal, whose error cancels
+    elif shares is not None:
+        lost = measured.value * (1 - shares)
+    elif whole is not None and free is not None:
+        lost = whole - free
+    else:
+        return Item("residual", left)
+    for seed, item in enumerate(known, start=3):
+        if item.draws is None and item.interval is None:
+            return Item("residual", left)
+        lost = lost - (draws_of_interval(item.seconds, item.interval, seed) if item.draws is None else item.draws)
+    return Item("residual", left, middle(lost), lost)
 
 
 def _item(id: str, cost: Median | None) -> Item | None:
-    return Item(id, cost.value, cost.interval) if cost else None
+    return Item(id, cost.value, cost.interval, getattr(cost, "draws", None)) if cost else None
 
 
 def ends_of(total: float, *parts: Interval | None) -> Interval | None:

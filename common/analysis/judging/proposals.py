@@ -49,10 +49,14 @@ def training_command(
         "--image-size": config.image_size,
         "--precision": config.precision,
     }
+    if not config.image_size:  # a model that takes no images
+        del sizes["--image-size"]
     unusual = [one for one in unusual_settings(config) if not (has_replicas and one.declared.not_with_replicas)]
     sizes |= {f"--{one.declared.flag}": one.value for one in unusual if not isinstance(one.value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
+    if config.data:
+        sizes["--data"] = config.data
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
     words = [str(part) for pair in sizes.items() for part in pair]

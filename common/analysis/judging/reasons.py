@@ -92,9 +92,24 @@ def thread_cost(row: Row) -> Message:
         cost=cost,
         interval=median_interval(cost),
         because=lacks,
-        replicas=message(f"replicas.{outcome_of_cost(copies, step)}", cost=copies, interval=median_interval(copies)),
+        replicas=message(
+            f"replicas.{outcome_of_cost(copies, step)}",
+            cost=copies,
+            interval=median_interval(copies),
+            interaction=_interaction(row),
+        ),
         bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
+
+
+def _interaction(row: Row) -> Message:
+    """Whether threads and replicas cost more together, or less; nothing where neither is certain."""
+    found = row.profile.replicated.interaction
+    if found is None or not (found.is_above_zero or found.is_below_zero):
+        return message("nothing")
+    more = found if found.is_above_zero else found.negated()
+    id = "interaction.cost" if found.is_above_zero else "interaction.less"
+    return message(id, interaction=more, interval=median_interval(more))
 
 
 def convolutions_planned_anew(row: Row) -> LaunchTimes | None:

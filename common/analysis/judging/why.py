@@ -92,7 +92,7 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
         "causes": causes or [message("why.no_loss" if is_known else "why.loss_uncertain")],
     }
     idle = row.profile.idle_share or 0.0
-    if causes and breakdown and breakdown.rest.id == "hidden" and idle <= MAX_IDLE:
+    if causes and breakdown and breakdown.exceeds_loss and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
     over_link = copy_seconds(row) if METHODS[row.method].has_replicas and causes else None
     main, moved = NOTHING, NOTHING
@@ -127,13 +127,13 @@ def _worded(row: Row, causes: list[Item]) -> list[Message]:
 
 def _exceeded(breakdown: Breakdown) -> bool:
     """Whether the causes are more than the loss by much of it, and not because something hides them."""
-    rest = breakdown.rest
-    return breakdown.says_something and rest.id == "rest" and rest.seconds < -WORTH_SAYING * breakdown.lost
+    rest = breakdown.residual
+    return breakdown.says_something and not breakdown.exceeds_loss and rest.seconds < -WORTH_SAYING * breakdown.lost
 
 
 def _rest(breakdown: Breakdown) -> Message:
     """What the causes leave of the loss, where that is much of it."""
-    rest = breakdown.rest
+    rest = breakdown.residual
     if rest.seconds < WORTH_SAYING * breakdown.lost:
         return NOTHING
     may_be_chance = rest.interval is not None and rest.interval[0] <= 0

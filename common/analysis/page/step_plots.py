@@ -33,10 +33,9 @@ ITEM_COLOURS = {
     "new_threads": PHASE_COLOURS["scatter"],
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
-    "launches": PHASE_COLOURS["loss"],
     "exchange": PHASE_COLOURS["exchange"],
-    "waits": PHASE_COLOURS["data wait"],
-    "rest": CARD,
+    "data_wait": PHASE_COLOURS["data wait"],
+    "residual": CARD,
 }
 """In the order of a bar."""
 OF_ONE_DEVICE = ("ideal", "smaller_batch", "slowed")
@@ -48,7 +47,7 @@ LEAST_SEEN = 0.01
 
 def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
-    not drawn; what lies beyond the measured step, because it is hidden there, is pale."""
+    not drawn; what lies beyond the measured step, because its costs are more than was lost, is pale."""
     if not breakdowns:
         return None
     single, samples = breakdowns[0].row.baseline, breakdowns[0].row.record.config.global_batch_size
@@ -65,7 +64,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     figure, axes = bar_chart(names, unit, 1.5 * len(names) + 1.6, 1.12 * longest)
 
     def look(id: str) -> dict:
-        edge = {"edgecolor": MUTED} if id == "rest" else {}
+        edge = {"edgecolor": MUTED} if id == "residual" else {}
         return {
             "label": words.translate(f"breakdown_item.{id}"),
             **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE),
@@ -74,7 +73,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
 
     ends = draw_stack(axes, parts, look, thickness=0.5)
     for height, (total, end) in enumerate(zip(totals, ends, strict=True)):
-        if height and items[height - 1].get("hidden"):
+        if height and breakdowns[height - 1].exceeds_loss:
             axes.barh(height, end - total, 0.5, left=total, color=CARD, alpha=0.65)
         label_end(axes, max(total, end), height, _number(total), weight="bold")
         if height:
@@ -88,7 +87,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
-    caption = "breakdown_hidden" if any("hidden" in of_one for of_one in items) else "breakdown"
+    caption = "breakdown_hidden" if any(book.exceeds_loss for book in breakdowns) else "breakdown"
     return titled(words, "breakdown", figure, shown, caption=caption, samples=samples)
 
 

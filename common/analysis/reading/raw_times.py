@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.analysis.statistics.estimates import student_quantile
+from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
 from common.records import Record, is_steady, step_seconds
 
@@ -55,6 +55,8 @@ class RawTimes:
     """Seconds."""
     data_wait_share: float
     """Of the measured time, on the rank that waited longest for its loader."""
+    data_wait: Estimate
+    """Seconds of a step in which that rank waited: a mean."""
     core_wait_share: float | None
     """Of the measured time, in which the rank that waited longest could have run but others had the cores; None where
     the system does not count it."""
@@ -77,6 +79,7 @@ def reduce_times(record: Record) -> RawTimes:
     steps, left_out = every_step[steady], every_step[~steady]
     waits = np.asarray([rank.data_wait_seconds for rank in record.ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in record.ranks])[:, steady]
+    wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]
     starts, waited, stolen = [], [], []
     for rank in record.ranks:
         if rank.loader_start_seconds is not None:
@@ -92,7 +95,8 @@ def reduce_times(record: Record) -> RawTimes:
         first_step_excess_seconds=float(np.median(left_out) - np.median(steps)) if len(left_out) else None,
         typical_step=median_of(steps.tolist()),
         longest_step=float(steps.max()),
-        data_wait_share=max(_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)),
+        data_wait_share=max(wait_shares),
+        data_wait=mean_of_steps(waits[int(np.argmax(wait_shares))]),
         core_wait_share=max(waited, default=None),
         steal_share=max(stolen, default=None),
         throttled_periods=max(sum(rank.throttled_periods) for rank in record.ranks),

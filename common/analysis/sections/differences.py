@@ -26,7 +26,7 @@ def unusual_parts(key: Facts) -> list[Message]:
     return [
         message(f"title.{fact}", value=value)
         for fact, value in key.items()
-        if fact not in left_out and USUAL.get(fact) != value
+        if fact not in left_out and USUAL.get(fact) != value and value not in (0, "")
     ]
 
 

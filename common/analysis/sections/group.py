@@ -10,6 +10,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdown_table, breakdowns, sentence_of
+from common.analysis.judging.new_threads import new_thread_section
 from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
 from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
@@ -130,7 +131,7 @@ def group_section(results: GroupResults) -> Section:
     if not group.on_gpu:
         contents.append(hint(message("page.process_memory")))
     if results.is_in_full:
-        contents += [_why(results, figures), *_advice(results.advice)]
+        contents += [_why(results, figures), *new_thread_section(group), *_advice(results.advice)]
     else:
         contents.append(hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL)))
     if results.prediction:

@@ -6,6 +6,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
+from common.analysis.judging.new_threads import kinds_of_step_table
 from common.analysis.reading.step_profile import PHASES, StepProfile
 from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
 from common.records import METHODS
@@ -16,7 +17,7 @@ MAX_LINES = 48
 def cost_tables(group: Group) -> list[Table]:
     """What communication costs and how close to the limit a run comes, each where there is something to show."""
     several = [row for row in _taken_apart(group) if row.devices > 1]
-    tables = [_kinds_of_step(several), _communication(several), _limits(group.main_rows[:MAX_LINES])]
+    tables = [kinds_of_step_table(several), _communication(several), _limits(group.main_rows[:MAX_LINES])]
     return [table for table in tables if table.lines]
 
 
@@ -34,22 +35,6 @@ def _taken_apart(group: Group) -> list[Row]:
 
 def _line(row: Row, *cells: Cell) -> Line:
     return Line([Cell(row.name), *cells], row.method, row.name)
-
-
-def _kinds_of_step(rows: list[Row]) -> Table:
-    """DP: whole steps as torch runs them and in each variant, with what the variant does without."""
-    shown = columns("row:method", "kind_of_step:threads", "time:threads", "costs:threads")
-    lines = []
-    for row in rows:
-        profile = row.profile
-        costs = {
-            "kept_threads_new_replicas": profile.replicated.threads_cost,
-            "new_threads_kept_replicas": profile.replicated.replicas_cost,
-        }
-        for kind, seconds in profile.replicated.kinds.items():
-            cost = median_cell(costs[kind]) if costs.get(kind) else NOTHING
-            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), median_cell(seconds), cost))
-    return Table("kinds_of_step", shown, lines, hint=message("hint.replicated.kinds"))
 
 
 def _communication(rows: list[Row]) -> Table:

@@ -32,6 +32,13 @@ class Resampled(Median):
         """What the interval is meant to hold."""
         return CONFIDENCE
 
+    def negated(self) -> Resampled:
+        """The median of the negative values."""
+        low, high = self.interval or (None, None)
+        return Resampled(
+            -self.value, self.count, self.interval and (-high, -low), None if self.draws is None else -self.draws
+        )
+
 
 def resampled_median(rounds: Sequence[float]) -> Resampled | None:
     """The median over rounds; None without any. Equally many rounds are resampled alike."""

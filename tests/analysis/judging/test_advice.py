@@ -258,7 +258,8 @@ def test_rules_and_thresholds_are_those_of_the_document():
 
 
 def test_every_flag_that_is_advised_exists(run_help):
-    known = {flag for script in ("02_baseline_single_gpu.py", "04_ddp_training.py") for flag in run_help(script)}
+    scripts = ("02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py")
+    known = {flag for script in scripts for flag in run_help(script)}
     texts = [(ROOT / "templates" / "sentences.en.toml").read_text()]
     texts.append((ROOT / "common" / "analysis" / "judging" / "reasons.py").read_text())
     advised = set(re.findall(r"--[a-z][a-z-]+", " ".join([*texts, (ROOT / "docs" / "choosing.md").read_text()])))
@@ -272,4 +273,4 @@ def test_every_flag_that_is_advised_exists(run_help):
         "--cpus",
     }  # torchrun's, docker's
     of_others |= {"--link", "--inter-node"}  # step 05's
-    assert advised - known - {"--gpus"} - of_others == set()
+    assert advised - known - of_others == set()

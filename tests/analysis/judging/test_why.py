@@ -26,8 +26,8 @@ def why_of(example):
         ("h100x2-lab",
          "DP takes 123 ms: new threads in every step, each of which chooses its convolution algorithms again (61.7 "
          "ms); new copies of the model in every step (14.8 ms). Moving the data takes only 0.608 ms"),
-        ("h200x4", "; one process that launches the work of all devices, one after another (27.3 ms); "),
-        ("h200x2-batch256", "; but that is mostly hidden here: the device has nothing to do for 1 % of a step only"),
+        ("h200x4", "; residual: 21.3 ms, which no experiment isolates. Moving the data takes"),
+        ("h200x2-batch256", "training, where the device has nothing to do for 1 % of a step only"),
         ("h100x2", "DP takes 121 ms: 82.7 ms in the forward pass (one device: 12.6 ms). Moving the data takes only 0."),
         ("cpu", "DP takes 394 ms: new copies of the model in every step (18.5 ms); batch and gradients that "),
     ],
@@ -40,7 +40,8 @@ def test_what_dataparallel_loses_its_time_with(example, words):
     ("example", "words"),
     [
         ("h200x4", "which only exchange gradients (what does not overlap the backward pass: 0.835 ms)"),
-        ("h100x2-launch-bound", "(what does not overlap the backward pass: 5.95 ms); 4.17 ms are not explained"),
+        ("h100x2-launch-bound",
+         "(what does not overlap the backward pass: 5.95 ms); residual: 4.17 ms, which no experiment isolates"),
         ("h100x2-no-peer",
          "DDP takes 39.6 ms: one process and one model for each device, which only exchange gradients (what does not "
          "overlap the backward pass: 1.65 ms)"),

@@ -1,0 +1,99 @@
+"""What new threads cost: DataParallel's, by its kinds of steps, and the one that a single device's forward pass has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.cells import median_cell
+from common.analysis.judging.reasons import median_interval
+from common.analysis.reading.thread_costs import ForwardThreads, LayerCost
+from common.analysis.statistics.medians import outcome_of_cost
+from common.content import Cell, Line, Lines, Message, Section, Table, columns, fold, message, sheet
+from common.records import FORWARD_THREADS
+
+MAX_LAYERS = 30
+
+
+def kinds_of_step_table(rows: Sequence[Row]) -> Table:
+    """DP: whole steps of every kind, and the effects that follow from them."""
+    lines = []
+    for row in rows:
+        found = row.profile.replicated
+        for kind, seconds in found.kinds.items():
+            notes = (message("effect_of_kinds.unsettled"),) if kind in found.unsettled else ()
+            cell = median_cell(seconds)
+            shown = Cell(cell.value, "ms", interval=cell.interval, notes=(*cell.notes, *notes))
+            lines.append(_line(row, f"kind_of_step.{kind}", shown))
+        effects = {"threads": found.threads_cost, "replicas": found.replicas_cost, "interaction": found.interaction,
+                   "turns": found.turns}  # fmt: skip
+        lines += [_line(row, f"effect_of_kinds.{id}", median_cell(cost)) for id, cost in effects.items() if cost]
+    return Table("kinds_of_step", columns("row:method", "kind_of_step:threads", "time:threads"), lines,
+                 hint=message("hint.kinds_of_step"))  # fmt: skip
+
+
+def _line(row: Row, what: str, cell: Cell) -> Line:
+    return Line([Cell(row.name), Cell(message(what)), cell], row.method, row.name)
+
+
+def new_thread_section(group: Group) -> list[Section]:
+    """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
+    DataParallel. Nothing where no row has measured it."""
+    row = next((row for row in group.main_rows if not row.is_parallel and _found(row)), None)
+    if row is None:
+        return []
+    table = layers_table(row)
+    folded = [fold(message("page.new_thread_layers"), sheet(table))] if table.lines else []
+    contents = [Lines(new_thread_lines(row), "verdicts"), *folded]
+    return [Section(title=message("page.new_thread"), contents=contents)]
+
+
+def _found(row: Row) -> ForwardThreads | None:
+    return row.profile.threads_of_forward if row.profile else None
+
+
+def new_thread_lines(row: Row) -> list[Message]:
+    """What was measured of a row of one device, and what follows."""
+    found = _found(row)
+    kinds: dict[str, float] = {kind: found.kinds[kind].value for kind in FORWARD_THREADS}
+    outcome = outcome_of_cost(found.new_cost, kinds["main_thread"])
+    values = {"row": row.name, "cost": found.new_cost, "interval": median_interval(found.new_cost),
+              "samples": found.samples, **kinds}  # fmt: skip
+    lines = [message(f"new_thread.{found.timed}_{outcome}", **values)]
+    if found.timed == "step" and outcome == "cost":
+        lines += [*_of_layers(found), message("new_thread.replicas", cost=found.new_cost)]
+    return lines
+
+
+def _of_layers(found: ForwardThreads) -> list[Message]:
+    """Which layers pay, and whether they are the ones that differ in shape."""
+    paying, all_of_them = found.paying, found.convolutions
+    convolutions = [layer for layer in all_of_them if layer.pays]
+    if not paying:
+        return []
+    different = [layer for layer in all_of_them if layer.is_first]
+    id = "same" if convolutions and convolutions == different else "others"
+    return [message(f"new_thread.layers_{id}", paying=len(convolutions), convolutions=len(all_of_them),
+                    different=len(different), others=len(paying) - len(convolutions),
+                    seconds=sum(layer.extra for layer in paying))]  # fmt: skip
+
+
+def layers_table(row: Row) -> Table:
+    """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
+    found = _found(row)
+    paying = found.paying
+    rest = [layer for layer in found.layers if not layer.pays]
+    convolutions = [layer for layer in rest if layer.is_convolution]
+    others = [layer for layer in rest if not layer.is_convolution]
+    lines = [_layer_line(row, Cell(layer.name), [layer]) for layer in paying[:MAX_LAYERS]]
+    for id, layers in (("paying", paying[MAX_LAYERS:]), ("convolutions", convolutions), ("others", others)):
+        if layers:
+            lines.append(_layer_line(row, Cell(message(f"layers.{id}", count=len(layers))), layers))
+    shown = columns("layer", *(f"{kind}:threads" for kind in FORWARD_THREADS))
+    return Table("layers_in_threads", shown, lines, hint=message("hint.layers_in_threads"))
+
+
+def _layer_line(row: Row, name: Cell, layers: Sequence[LayerCost]) -> Line:
+    seconds = [sum(layer.seconds[kind] for layer in layers) for kind in FORWARD_THREADS]
+    return Line([name, *(Cell(of_kind, "ms") for of_kind in seconds)], row.method, row.name)

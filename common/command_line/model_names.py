@@ -1,0 +1,106 @@
+"""What `--model` may name: a model of a library, or one of your own in a file. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from common.errors import UsageError
+from common.records import RunConfig, settings_of
+
+LIBRARIES = {"timm": "timm", "hf": "transformers"}
+"""Their packages, by the beginning of the name."""
+IN_A_FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<function>\w+))?")
+
+
+OF_SOME_MODELS: dict[str, tuple[str, ...]] = {
+    "sample": ("file",),
+    "sequence_length": ("hf",),
+    "image_size": ("torchvision", "timm", "file"),
+    "num_classes": ("torchvision", "timm", "file"),
+    "data_dir": ("torchvision", "timm", "file"),
+    "data": ("hf", "file"),
+}
+"""Settings that only models of these libraries have."""
+
+
+class ModelName(NamedTuple):
+    """A name, and where it is to be looked up."""
+
+    library: Literal["torchvision", "timm", "hf", "file"]
+    name: str
+
+
+class NameInFile(NamedTuple):
+    """A function of a Python file: `my_model.py:build`."""
+
+    path: Path
+    function: str
+
+
+def model_name(model: str) -> ModelName:
+    """`resnet50`, `timm:convnext_tiny`, `hf:gpt2?n_layer=4`, `my_model.py:build`."""
+    if IN_A_FILE.fullmatch(model):
+        return ModelName("file", model)
+    library, colon, name = model.partition(":")
+    if colon and library == "timm":
+        return ModelName("timm", name)
+    if colon and library == "hf":
+        return ModelName("hf", name)
+    return ModelName("torchvision", model)
+
+
+def name_in_file(text: str, default: str, flag: str) -> NameInFile:
+    """A file and its function, `default` where none is named. Raises `UsageError` where it is no such name, or there is
+    no such file."""
+    match = IN_A_FILE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{flag} {text}: give a file and a function of it, {flag} my_model.py:{default}")
+    path = Path(match["path"])
+    if not path.is_file():
+        raise UsageError(f"{flag} {text}: there is no file {path} in {Path.cwd()}")
+    return NameInFile(path, match["function"] or default)
+
+
+def source_of(model: str) -> str:
+    """What decides besides its name which model this is: the version of a library, or the hash of a file.
+
+    Nothing for torchvision, whose version every record has. Raises `UsageError` for a library or a file that is not
+    there.
+    """
+    library, _ = model_name(model)
+    if library == "torchvision":
+        return ""
+    if library == "file":
+        return sha256(name_in_file(model, "build", "--model").path)
+    package = LIBRARIES[library]
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        raise UsageError(
+            f"--model {model} needs {package}, which is not installed: python -m pip install {package}"
+        ) from None
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, `sha256:` and 64 digits."""
+    try:
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError as error:
+        raise UsageError(f"cannot read {path} ({error.strerror})") from None
+
+
+def check_settings_of_model(settings: Mapping[str, Any]) -> None:
+    """Raises `UsageError` for a setting on the command line that this kind of model does not have."""
+    given = {name for name, value in settings.items() if value is not None}
+    library = model_name(settings["model"]).library
+    for name, libraries in OF_SOME_MODELS.items():
+        if name in given and library not in libraries:
+            flag = settings_of(RunConfig)[name].flag
+            raise UsageError(f"--{flag} does not go with --model {settings['model']}: leave it out")
+    if {"data", "data_dir"} <= given:
+        raise UsageError("--data and --data-dir are two data sets: leave one of them out")

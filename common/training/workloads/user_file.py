@@ -1,0 +1,162 @@
+"""Python files of the user's own: a function out of one, and their errors in a few lines that name their places."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.command_line.model_names import NameInFile
+from common.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+THE_LABS = ("common", "lessons", "tests", "benchmarks")
+MAX_FRAMES = 4
+
+MOVES_ITSELF = "leave out .cuda() and .to(): the lab moves the model and its batches to each device"
+ADVICE = {
+    "MOVES_ITSELF": MOVES_ITSELF,
+    "NVIDIA driver": MOVES_ITSELF,
+    "not compiled with CUDA": MOVES_ITSELF,
+    "No CUDA GPUs": MOVES_ITSELF,
+    "same device": "make tensors where the inputs are (device=x.device), and hold constants with register_buffer",
+    "inplace operation": "give the tensor or buffer a new value (self.seen = self.seen + 1) in place of +=",
+    "does not require grad": "no parameter has a part in the loss: leave out detach(), no_grad() and argmax()",
+    "shapes cannot be multiplied": "the layers before give another shape than this one takes",
+    "must match the size": "the two shapes do not fit each other",
+    "stack expects each tensor": "samples of different shapes make no batch: pad or crop them to one",
+    "zip() argument": "samples of different structures make no batch: let all have the same members",
+    "to have": "this layer takes another shape than it gets",
+    "missing": "the names of the inputs are those of forward's arguments",
+    "unexpected keyword": "the names of the inputs are those of forward's arguments",
+    "positional argument": "a tuple of inputs is given to forward as its arguments, one by one",
+    "not implemented for": "make the inputs of the dtype that the layer takes (a Linear: float32; an Embedding: int64)",
+    "dtype": "make the inputs of the dtype that the layer takes (a Linear: float32; an Embedding: int64)",
+    "Expected tensor for argument": "make the inputs of the dtype that the layer takes (an Embedding: int64)",
+    "out of range": "an index is larger than the table: see its size, and the values of the inputs",
+    "out of bounds": "a label or an index is larger than there are classes or rows",
+    "more than 1 value per channel": "BatchNorm needs two samples for each device: raise --batch-size",
+    "No module named": "install it, or correct the name",
+}
+"""What to do, by words of the error."""
+
+
+class UserCodeError(UsageError):
+    """An error in the user's file: its place, what it says, what to do, and their own frames of the traceback."""
+
+
+def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
+    """The function of a file, which is imported under its own name. Raises `UsageError`."""
+    module_name = name.path.stem
+    known = sys.modules.get(module_name)
+    if known is not None and getattr(known, "__file__", None) != str(name.path.resolve()):
+        raise UsageError(f"{flag} {name.path}: {module_name} is the name of another module; rename the file")
+    if known is None:
+        path = name.path.resolve()
+        sys.path.insert(1, str(path.parent))  # for what lies beside it, and for the loader's workers
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        known = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+        with errors_of(name.path):
+            spec.loader.exec_module(known)
+    function = getattr(known, name.function, None)
+    if not callable(function):
+        own = [key for key, value in vars(known).items() if callable(value) and _is_from(value, module_name)]
+        close = difflib.get_close_matches(name.function, own, n=3, cutoff=0.4) or own[:3]
+        there = f"it has {', '.join(close)}" if close else "it has no function"
+        raise UsageError(f"{flag} {name.path}:{name.function}: there is no function {name.function}; {there}")
+    return function
+
+
+def _is_from(value: object, module_name: str) -> bool:
+    return getattr(value, "__module__", "") == module_name
+
+
+@contextmanager
+def errors_of(path: Path, doing: str = "", at: str = "") -> Iterator[None]:
+    """What the user's code raises inside becomes a `UserCodeError`.
+
+    `doing` says what it was called with, `at` where it is defined, for an error that no line of it has raised.
+    """
+    try:
+        with _no_moves():
+            yield
+    except (UsageError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
+        raise
+    except (Exception, SystemExit) as error:
+        raise user_error(error, path, doing, at) from None
+
+
+def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") -> UserCodeError:
+    """The error in their words: place, what it says, what to do, and where it came from."""
+    text = str(error).strip().split("\n")[0] or type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return UserCodeError(f"{_short(error.filename, path)}:{error.lineno}: {type(error).__name__}: {error.msg}")
+    frames = frames_of_user(error, path)
+    place = f"{_short(frames[-1].filename, path)}:{frames[-1].lineno}" if frames else at or str(path)
+    what = text if isinstance(error, _MovesItselfError) else f"{type(error).__name__}: {text}"
+    advice = next((advice for words, advice in ADVICE.items() if words in text), "")
+    if isinstance(error, _MovesItselfError):
+        advice = MOVES_ITSELF
+    line = f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}"
+    trace = [f"  {_short(one.filename, path)}:{one.lineno} in {one.name}: {one.line}" for one in frames[-MAX_FRAMES:]]
+    return UserCodeError("\n".join([line, *trace]))
+
+
+def frames_of_user(error: BaseException, path: Path) -> list[traceback.FrameSummary]:
+    """Of an error's traceback, those in the user's file and in what lies beside it."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_user(frame.filename, path)]
+
+
+def is_of_user(filename: str, path: Path) -> bool:
+    """Whether a file is the user's own: in the folder of `path`, and neither the lab's nor a package's."""
+    file, folder = Path(filename).resolve(), path.resolve().parent
+    if folder not in file.parents or "site-packages" in file.parts:
+        return False
+    inside = file.relative_to(ROOT).parts if ROOT in file.parents else ("",)
+    return inside[0] not in THE_LABS and not inside[0][:2].isdigit()
+
+
+def place_of(thing: object, path: Path) -> str:
+    """Where a function or class is defined, `my_model.py:12`; else the file alone."""
+    try:
+        target = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+        file, (_, line) = inspect.getsourcefile(target), inspect.getsourcelines(target)
+    except (OSError, TypeError):
+        return str(path)
+    return f"{_short(file, path)}:{line}" if file and is_of_user(file, path) else str(path)
+
+
+def _short(filename: str, path: Path) -> str:
+    """A file as the user has named it."""
+    file = Path(filename)
+    return str(path.with_name(file.name)) if file.resolve().parent == path.resolve().parent else str(file)
+
+
+class _MovesItselfError(RuntimeError):
+    """Raised in place of a call of `.cuda()`."""
+
+
+@contextmanager
+def _no_moves() -> Iterator[None]:
+    """While open, a model or tensor that moves itself to a GPU ends in an error, on hosts with and without GPUs."""
+    kept = nn.Module.cuda, torch.Tensor.cuda
+
+    def refused(*_: object, **__: object) -> None:
+        raise _MovesItselfError("the model moves itself to a GPU")
+
+    nn.Module.cuda = torch.Tensor.cuda = refused
+    try:
+        yield
+    finally:
+        nn.Module.cuda, torch.Tensor.cuda = kept
