@@ -38,7 +38,7 @@ def main() -> None:
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.rendering import pages, render_page, write_report
-    from common.analysis.page.summary import print_summary
+    from common.analysis.page.summary import print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
     from common.analysis.reading.folder import read_folder
@@ -81,6 +81,7 @@ def main() -> None:
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures[spoken])
         console.out(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
+    print_verdict(console, report, words)
 
 
 def parse_arguments():

@@ -7,7 +7,8 @@ A prediction knows step 01 and a run of step 02, and none of what it is compared
 replicas and convolutions were recorded get what the model alone says (the order and sizes of its gradients, its
 different convolutions), gradients that are complete evenly over the backward pass, and for a replica SECONDS_A_MODULE.
 Links need root, iproute2 and no other program on the cores; they are skipped, and that is said, where that is missing.
-Errors are of the median step: predicted / measured - 1. `--csv FILE` keeps the table.
+Errors are of the mean step, as of the throughput that the page shows: predicted / measured - 1. Beside each stands that
+of the naive prediction: a step takes what one device's takes. `--csv FILE` keeps the table.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -27,6 +28,7 @@ from namespaces import link, missing_here, start
 from common.analysis.comparing.groups import build_groups
 from common.analysis.comparing.tables import tidy
 from common.analysis.predicting.forecast import GroupForecast, forecast
+from common.analysis.predicting.parallel_steps import PredictedStep
 from common.analysis.predicting.question import Link, Question
 from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import summarise
@@ -73,9 +75,10 @@ def main() -> None:
     pd.set_option("display.width", 200, "display.max_columns", 20, "display.precision", 4)
     print(table.to_string(index=False))
     for method, own in table.groupby("method"):
-        sizes = own["error"].abs()
+        sizes, naive = own["error"].abs(), own["naive_error"].abs()
         print(f"{method}: {len(own)} cases, mean error {sizes.mean():.1%}, worst {sizes.max():.1%}, "
-              f"{own['is_covered'].sum()} within their range")  # fmt: skip
+              f"{own['is_covered'].sum()} within their range; "
+              f"naive: mean {naive.mean():.1%}, worst {naive.max():.1%}")  # fmt: skip
     if args.csv:
         table.to_csv(args.csv, index=False)
 
@@ -94,7 +97,7 @@ def scores(case: str, records: list, question: Question) -> list[dict]:
     probed = [record for record in records if isinstance(record, EnvironmentRecord)]
     forecasts = [forecast(group, question) for group in build_groups(tidy(runs, probed))]
     return [
-        line(f"{case}, {_batch(found)} each", one.method, one.devices, one.step, one.measured_step)
+        line(f"{case}, {_batch(found)} each", one.method, one.devices, one.step, one.measured_step, found.basis.step)
         for found in forecasts if found for one in found.forecasts if one.measured_step
     ]  # fmt: skip
 
@@ -103,11 +106,12 @@ def _batch(found: GroupForecast) -> int:
     return found.basis.row.record.config.per_device_batch_size
 
 
-def line(case: str, method: str, devices: int, step, measured: float) -> dict:
+def line(case: str, method: str, devices: int, step: PredictedStep, measured: float, one_device: float) -> dict:
     return {
         "case": case, "method": method, "devices": devices, "predicted_ms": 1e3 * step.seconds,
         "low_ms": 1e3 * step.low, "high_ms": 1e3 * step.high, "measured_ms": 1e3 * measured,
-        "error": step.seconds / measured - 1, "is_covered": step.low <= measured <= step.high,
+        "error": step.seconds / measured - 1, "naive_error": one_device / measured - 1,
+        "is_covered": step.low <= measured <= step.high, "is_late_host": step.is_late_host,
     }  # fmt: skip
 
 
@@ -182,8 +186,8 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
     (found,) = [forecast(group, question) for group in build_groups(tidy(runs, known[:1]))]
-    step = found.forecasts[0].step
-    return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, median(step_seconds(measured)))
+    step, mean = found.forecasts[0].step, fmean(step_seconds(measured))
+    return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, found.basis.step)
 
 
 def script(*arguments: object) -> None:

@@ -108,6 +108,7 @@ FORMATS = {
     "duration": NumberFormat("s", prefixes=SMALL),
     "samples/s": NumberFormat("samples/s"),
     "×": NumberFormat("×", decimals=2, shows_side=True),
+    "rough": NumberFormat("", decimals=1, shows_side=True),
     "times": NumberFormat("×", decimals=2),
     "ratio": NumberFormat("", decimals=2, shows_side=True),
     "%": NumberFormat("%", 100, decimals=0),

@@ -3,6 +3,7 @@
 from statistics import median
 
 from example_figures import (
+    EXAMPLES,
     Claims,
     Example,
     ms,
@@ -21,6 +22,9 @@ from example_figures import (
 )
 
 from common.analysis.comparing.crossover_batch import measured_crossing
+from common.analysis.comparing.utilisation import exchange_seconds
+from common.analysis.reading.record_reader import read_record
+from common.records import REPLICATED_KINDS
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
     "docs/why.md",
@@ -96,8 +100,7 @@ def another_host(e: Example, before: Example) -> Claims:
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
     names = {
         "new_threads": "starting threads anew", "new_replicas": "making replicas anew",
-        "launches": "launching for both GPUs from one process", "copies": "copies of batch, outputs, gradients",
-        "rest": "not explained",
+        "copies": "copies of batch, outputs, gradients", "residual": "residual",
     }  # fmt: skip
     assert {item.id for item in breakdown.items} == set(names)
     lines = [f"| measured step | {ms(breakdown.measured)} | {ms_ends(breakdown.measured)} |"]
@@ -105,7 +108,7 @@ def another_host(e: Example, before: Example) -> Claims:
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
     yield says(
         WHY,
-        f"The bytes would need {ms(e.bytes_alone)} ms over the link. The GPU that holds the model has nothing to do "
+        f"The GPU that holds the model has nothing to do "
         f"for {percent(e.dp.profile.idle_share)} % of a step; under DDP for {percent(e.ddp.profile.idle_share)} %. "
         f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
     )
@@ -152,7 +155,7 @@ def batches_of_h200s(e: Example) -> Claims:
 @of("h200x4")
 def four_gpus(e: Example) -> Claims:
     found, launches = e.dp.profile, e.launches
-    kept, one = (found.replicated.kinds[kind] for kind in KINDS[1:3])
+    quicker = found.replicated.turns.negated()
     steps = e.steps_of_dp.kept_threads_seconds
     yield says(WHY, f"Of resnet50's 53 convolutions {e.one.profile.different_convolutions} differ in")
     yield says(
@@ -160,17 +163,16 @@ def four_gpus(e: Example) -> Claims:
         "(`make lab` on four H200s, `results/examples/h200x4`, 64 images per GPU, three runs): DDP is "
         f"{times_both(e.ddp.speed_up)} × one GPU, DataParallel {times_both(e.dp.speed_up)} ×: about as fast as one "
         f"GPU. Of its {ms(e.dp.step)} ms, new threads cost {ms_both(found.replicated.threads_cost)}, new replicas "
-        f"{ms_both(found.replicated.replicas_cost)}, and what kept threads leave, launching for all four, "
-        f"{ms_both(e.item('dp', 'launches'))}. Kept threads ({ms(kept)} ms, {ms_ends(kept)}) and one thread that takes "
-        f"turns ({ms(one)} ms, {ms_ends(one)}) cannot be told apart there: the first six steps in kept threads took "
-        f"{ms(median(steps[:6]))} ms, the other {'fourteen' if len(steps) == 20 else len(steps) - 6} "
-        f"{ms(median(steps[6:]))},",
+        f"{ms_both(found.replicated.replicas_cost)}; the residual is {ms_both(e.item('dp', 'residual'))}. Kept threads "
+        f"are quicker there than one thread that takes turns, by {ms_both(quicker)}: the first six steps in kept "
+        f"threads took {ms(median(steps[:6]))} ms, the other "
+        f"{'fourteen' if len(steps) == 20 else len(steps) - 6} {ms(median(steps[6:]))},",
     )
     yield says(
         WHY,
         f"Step 01 shows the lock without a model: {us(launches.alone_seconds)} µs a launch from one thread, "
         f"{us(launches.threads_seconds)} µs from each of four threads at once, {us(launches.processes_seconds)} from "
-        f"each of four processes. The bytes would need {ms(e.bytes_alone)} ms.",
+        "each of four processes.",
     )
 
 
@@ -200,11 +202,46 @@ def slow_link(e: Example, quick: Example) -> Claims:
     yield says(
         WHY,
         "**A slow link instead** (`NCCL_P2P_DISABLE=1`, `results/examples/h100x2-no-peer`): all-reduce falls from some "
-        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden grows "
-        f"from {_cost(quick.ddp.profile.exposed)} to {_cost(e.ddp.profile.exposed)} of a step, and overlap with the "
-        f"backward pass then saves {ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
+        f"{round(fastest[0] / 1e9, -1):.0f} to {fastest[1] / 1e9:.0f} GB/s. DDP's exchange that is not hidden, with "
+        f"what DDP itself does for it, grows from {_cost(quick.ddp.profile.exposed)} to "
+        f"{_cost(e.ddp.profile.exposed)} of a step, and overlap with the backward pass then saves "
+        f"{ms(e.ddp.profile.overlap_gain)} ms: {rate(e.ddp.throughput)} samples/s in its one "
         f"run, {rate(quick.ddp.throughput)} with the link (three runs).",
     )
+
+
+@of("h100x2-launch-bound")
+def late_host(e: Example) -> Claims:
+    ddp, one = (e.row(method, per_device_batch_size=32) for method in ("ddp", "single"))
+    found = ddp.profile
+    alone, waits = exchange_seconds(ddp, found.bucket_bytes), ms(found.last_wait)
+    yield says(
+        WHY,
+        f"(two H100s alone on their host, 32 images per GPU, `results/examples/h100x2-launch-bound`, one run): a step "
+        f"takes {ms(ddp.step)} ms where one GPU's takes {ms(one.step)}. Steps under `no_sync()` are "
+        f"{_cost(found.exposed)} shorter, which looks like the exchange and is not: its messages by themselves need "
+        f"{ms(alone)} ms (step 01), and the rank that is last with its own backward pass waits {waits} ms for them. "
+        f"The device has nothing to do for {percent(found.idle_share)} % of a step, and the host needs "
+        f"{ms(found.host_step)} ms to launch one:",
+    )
+    yield says(
+        MEASUREMENT,
+        f"(`results/examples/h100x2-launch-bound`) steps under `no_sync()` are {ms(found.exposed)} ms shorter, "
+        f"the five messages need {ms(alone)} ms, and the last rank waits {waits} ms.",
+    )
+
+
+@of("h200x4")
+def busy_ranks(e: Example) -> Claims:
+    newest = read_record(EXAMPLES / "h200x4" / e.apart(e.ddp).file)
+    busy = sorted(1e3 * median(rank.busy_seconds["step"]) for rank in newest.anatomy.ranks)
+    yield says(
+        MEASUREMENT,
+        f"(`h200x4`: three ranks that waited were busy for {whole(busy[1])} ms of a step of "
+        f"{whole(1e3 * e.ddp.profile.slowest.step.value)}, the fourth, like one device alone, for {whole(busy[0])})",
+    )
+    assert len({whole(one) for one in busy[1:]}) == 1
+    assert e.ddp.profile.busy_step.value * 1e3 == busy[0]
 
 
 @of("h100x2-vit")
@@ -218,6 +255,43 @@ def without_convolutions(e: Example) -> Claims:
         f"({ms_ends(found.replicated.threads_cost)} ms), new replicas cost {ms(found.replicated.replicas_cost)} ms, "
         f"and the device is busy for {percent(1 - found.idle_share)} % of the step.",
     )
+
+
+@of("h200-new-threads")
+def new_threads_on_one_gpu(e: Example) -> Claims:
+    cases = [("resnet50", 64), ("resnet50", 16), ("vit_b_16", 32)]
+    rows = [[e.row(method, model=model, per_device_batch_size=size).profile for method in ("single", "dp")]
+            for model, size in cases]  # fmt: skip
+    one, two = [single.threads_of_forward for single, _ in rows], [dp.replicated for _, dp in rows]
+    for (model, size), forward, found in zip(cases, one, two, strict=True):
+        kinds = " | ".join(ms(kind) for kind in forward.kinds.values())
+        yield says(WHY, f"| {model}, {size} | {kinds} | {_cost(forward.new_cost)} |")
+        kinds = " | ".join(ms(found.kinds[kind]) for kind in REPLICATED_KINDS[:4])
+        effects = (found.threads_cost, found.replicas_cost, found.interaction)
+        yield says(WHY, f"| {model}, {size} | {kinds} | " + " | ".join(map(_cost, effects)) + " |")
+    counts = {forward.kinds["main_thread"].count for forward in one} | {found.threads_cost.count for found in two}
+    config, environment = e.one.record.config, e.one.record.environment
+    yield says(
+        WHY,
+        f"One {e.one.record.world.device_model} ({config.precision}, torch {environment.torch[:4]}, {counts.pop()} "
+        "rounds, `results/examples/h200-new-threads`):",
+    )
+    assert not counts
+    for forward in one[:2]:
+        paying = [layer for layer in forward.convolutions if layer.pays]
+        assert paying == [layer for layer in forward.convolutions if layer.is_first]
+        assert (len(paying), len(forward.paying), len(forward.convolutions)) == (23, 23, 53)
+        assert not forward.kept_cost.is_above_zero
+    assert not one[2].paying
+    extra = sum(layer.extra for layer in one[0].paying)
+    yield says(WHY, f"long there in every pass, with 64 images {ms(extra)} ms together. No other layer does,")
+    pairs = [(ms(found.threads_cost), ms(forward.new_cost)) for forward, found in zip(one, two, strict=True)]
+    yield says(
+        WHY,
+        f"in runs of their own ({pairs[0][0]} ms beside {pairs[0][1]} at 64 images, {pairs[1][0]} beside "
+        f"{pairs[1][1]} at 16), and not twice as much",
+    )
+    assert not any(found.interaction.is_above_zero or found.interaction.is_below_zero for found in two[:2])
 
 
 @of("h200-kept-threads")

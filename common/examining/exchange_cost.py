@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from random import Random
 
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.timed_steps import timed_step
+from common.examining.timed_steps import settled_lead, timed_step
 from common.machine.devices import LocalDevices
 from common.records import RankProfile
 from common.training.batch import Batch
@@ -20,13 +20,32 @@ from common.training.distributed import ddp_kwargs
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
 
-SETTLING_STEPS = 2
-"""Of each kind, before the first round: DDP lays its buckets anew after its first step."""
+SETTLINGS, SETTLING_STEPS = 2, 2
+"""Before the first round, so many times so many steps of each kind: DDP lays its buckets anew after its first step."""
 
 
-def exchange_kinds(model: nn.Module) -> int:
-    """So many kinds of steps show what an exchange costs; one that was built by hand has two of them."""
-    return 4 if isinstance(model, DistributedDataParallel) else 2
+@dataclass(frozen=True)
+class Kind:
+    """One kind of steps."""
+
+    training: Training
+    under_no_sync: bool = False
+
+    def prepared(self) -> AbstractContextManager:
+        """What a step of this kind, or several, are taken in.
+
+        DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it
+        was under `no_sync`: here every step is as if it followed one of its own kind.
+        """
+        model = self.training.model
+        model.require_forward_param_sync = not self.under_no_sync
+        return model.no_sync() if self.under_no_sync else nullcontext()
+
+
+def exchange_steps(model: nn.Module, rounds: int) -> int:
+    """So many steps `measure_exchange_cost` takes; an exchange that was built by hand has two kinds of the four."""
+    kinds = 4 if isinstance(model, DistributedDataParallel) else 2
+    return kinds * (SETTLINGS * SETTLING_STEPS + rounds)
 
 
 def measure_exchange_cost(
@@ -39,42 +58,37 @@ def measure_exchange_cost(
 ) -> None:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.
 
-    The order is drawn anew in each round, the same on all ranks, which start each step together. The seconds are left
-    in `found`, and those of torch's own clock of the exchange. An exchange that was built by hand is only on or off.
+    The order is drawn anew in each round, the same on all ranks, which start each step together; on GPUs with the host
+    as far ahead as it is when steps of that kind follow one another. The seconds are left in `found`, and those of
+    torch's own clock of the exchange. An exchange that was built by hand is only on or off.
     """
     model = training.model
-    is_torchs = isinstance(model, DistributedDataParallel)
-    kinds: dict[str, Callable[[], float]] = {
-        "exchange_on": lambda: timed_step(_with_buffers(training, True), devices, batches),
-        "exchange_off": lambda: timed_step(_with_buffers(training, False), devices, batches, model.no_sync()),
-    }
-    if is_torchs:
-        silent, in_one_bucket = without_all_reduce(training, devices), with_one_bucket(training, devices)
-        kinds["no_all_reduce"] = partial(timed_step, silent, devices, batches)
-        kinds["one_bucket"] = partial(timed_step, in_one_bucket, devices, batches)
-        for one in (model, silent.model):
+    kinds = {"exchange_on": Kind(training), "exchange_off": Kind(training, under_no_sync=True)}
+    if isinstance(model, DistributedDataParallel):
+        kinds["no_all_reduce"] = Kind(without_all_reduce(training, devices))
+        kinds["one_bucket"] = Kind(_copied(training, devices, one_bucket=True))
+        for kind in kinds.values():
             # Every step here ends with a synchronisation, as this clock would force.
-            one._set_ddp_runtime_logging_sample_rate(1)
-    for kind in kinds.values():
-        for _ in range(SETTLING_STEPS):
-            kind()
+            kind.training.model._set_ddp_runtime_logging_sample_rate(1)
+    for _ in range(SETTLINGS):  # the first time, a kind's own first step is among them
+        leads = {
+            name: settled_lead(kind.training, devices, batches, SETTLING_STEPS, kind.prepared())
+            for name, kind in kinds.items()
+        }
+    if devices.kind == "cuda":
+        found.lead_seconds = leads
     order, random = list(kinds), Random(training.config.seed)
     for round_ in range(rounds):
         random.shuffle(order)
         for name in order:
-            getattr(found, f"{name}_seconds").append(kinds[name]())
-            if is_torchs and round_ and name == "exchange_on":  # torch publishes its times with the next such step
-                communication, overlap = _communication(model)
+            kind = kinds[name]
+            seconds = timed_step(kind.training, devices, batches, kind.prepared(), lead_seconds=leads[name])
+            getattr(found, f"{name}_seconds").append(seconds)
+            if round_ and name == "exchange_on" and isinstance(model, DistributedDataParallel):
+                communication, overlap = _communication(model)  # of such a step before: torch publishes it with this
                 found.communication_seconds.append(communication)
                 found.overlap_seconds.append(overlap)
             progress()
-
-
-def _with_buffers(training: Training, exchanges: bool) -> Training:
-    """DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it
-    was under `no_sync`: here every step is as if it followed one of its own kind."""
-    training.model.require_forward_param_sync = exchanges
-    return training
 
 
 def without_all_reduce(training: Training, devices: LocalDevices) -> Training:
@@ -86,11 +100,6 @@ def without_all_reduce(training: Training, devices: LocalDevices) -> Training:
     silent = _copied(training, devices)
     silent.model.register_comm_hook(None, noop_hook)
     return silent
-
-
-def with_one_bucket(training: Training, devices: LocalDevices) -> Training:
-    """The same training of a copy of the model, which exchanges all gradients at once, when the last one is ready."""
-    return _copied(training, devices, one_bucket=True)
 
 
 def _copied(training: Training, devices: LocalDevices, **options: bool) -> Training:

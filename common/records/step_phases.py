@@ -62,6 +62,9 @@ class RankProfile(RecordModel):
     """DDP: whole steps under `no_sync()`: neither buckets nor an exchange."""
     one_bucket_seconds: Times = []
     """DDP: whole steps with all gradients in one bucket, so that nothing overlaps."""
+    lead_seconds: dict[str, Seconds] = {}
+    """DDP on GPUs: how far the host was ahead of the device, as in training, when a step of these kinds began, by
+    `exchange_on` and so on. In records without it they began with idle devices."""
     new_threads_seconds: Times = []
     """Older records, DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each
     of the following kinds comes right after it, in this order; every step begins and ends with idle devices. Newer ones

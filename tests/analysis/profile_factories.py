@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from analysis.factories import make_environment_record, make_record
-from common.records import AllReduce, AllReduceTime, MatmulRate, MemoryRate, Probes, ProfileRecord, RankProfile
+from common.records import (
+    REPLICATED_KINDS,
+    AllReduce,
+    AllReduceTime,
+    MatmulRate,
+    MemoryRate,
+    Probes,
+    ProfileRecord,
+    RankProfile,
+    StepsInRounds,
+)
 
 PHASES = {
     "single": {"data wait": 1, "forward": 100, "loss": 1, "backward": 200, "optimizer": 20},
@@ -25,9 +35,10 @@ def wobbling(milliseconds: float, steps: int) -> list[float]:
 
 
 def make_rank(
-    method: str, rank: int = 0, steps: int = 9, on=380.0, off=350.0, one_bucket=410.0, **phases
+    method: str, rank: int = 0, steps: int = 9, on=380.0, off=350.0, one_bucket=410.0, silent=None, **phases
 ) -> RankProfile:
-    """One rank. `on`, `off` and `one_bucket` are milliseconds of whole steps under DDP."""
+    """One rank. `on`, `off`, `one_bucket` and `silent` (without an all-reduce, if there were such steps) are
+    milliseconds of whole steps under DDP."""
     parts = PHASES[method] | {name.replace("_", " "): value for name, value in phases.items()}
     values = {
         "rank": rank,
@@ -41,6 +52,7 @@ def make_rank(
             "communication_seconds": wobbling(90, steps - 1), "overlap_seconds": wobbling(70, steps - 1),
             "exchange_on_seconds": wobbling(on, steps), "exchange_off_seconds": wobbling(off, steps),
             "one_bucket_seconds": wobbling(one_bucket, steps),
+            "no_all_reduce_seconds": wobbling(silent, steps) if silent else [],
         }  # fmt: skip
     return RankProfile(**values)
 
@@ -90,3 +102,18 @@ def make_probes(device_model="Example CPU", ranks=2, backend="gloo", bf16=150e9,
 def make_probed(**changes):
     """A record of step 01 with probes."""
     return make_environment_record(**{"probes": make_probes()} | changes)
+
+
+def replicated_steps(
+    both_new: float, new_threads: float, new_replicas: float, both_kept: float, one_thread=70.0, rounds=9
+) -> StepsInRounds:
+    """DP's kinds of steps, by what is new in them, in milliseconds."""
+    seconds = [wobbling(of_kind, rounds) for of_kind in (both_new, new_replicas, new_threads, both_kept, one_thread)]
+    kinds = list(REPLICATED_KINDS)
+    return StepsInRounds(
+        seed=0,
+        orders=[kinds] * rounds,
+        seconds=dict(zip(kinds, seconds, strict=True)),
+        warm_up_seconds={kind: [1.0, 1.0, 1.0] for kind in kinds},
+        settled=dict.fromkeys(kinds, True),
+    )

@@ -12,16 +12,16 @@ from functools import cached_property
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
+from common.analysis.judging.bounds import is_bound_by_exchange
+from common.analysis.judging.decision import decide
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
-from common.analysis.judging.verdicts import clearly_fastest, compare
-from common.analysis.statistics.estimates import distinguishable, ratio
+from common.analysis.judging.verdicts import compare
+from common.analysis.statistics.estimates import ratio
 from common.content import Message, message
 from common.records import Method
 
-EXPOSED_LIMIT = 0.10
 MOVING_LIMIT = 0.10
 STRAGGLER_LIMIT = 0.10
 MEMORY_LIMIT = 0.85
@@ -79,20 +79,11 @@ def _advice(rule: str, because: Message | None = None, how: Message | None = Non
 
 def fastest_method(here: Situation) -> Iterator[Advice]:
     """DDP, DP, one device, or nobody knows."""
-    if len(here.rows) < 2:
-        return
-    others = [row for row in here.rows.values() if row is not here.fastest]
-    rival = max(others, key=lambda row: row.throughput.value)
-    lead = speedup(here.fastest, rival)
-    because = compare(here.fastest, rival, lead)
-    if all(row.devices == 1 for row in here.rows.values()):
-        yield _advice("no_wrapper", because)
-    elif not distinguishable(lead):
-        yield _advice("measure_longer" if lead.interval else "more_rounds", because)
-    elif not clearly_fastest(lead):
-        yield _advice("either", because, first=here.fastest.name, second=rival.name)
-    else:
-        yield _advice("use_method" if here.fastest.is_parallel else "use_single", because, method=here.fastest.method)
+    decision = decide(list(here.rows.values()))
+    if decision.lead and decision.fastest and decision.second:
+        because = compare(decision.fastest, decision.second, decision.lead)
+        yield _advice(decision.choice, because, first=decision.fastest.name, second=decision.second.name,
+                      method=decision.fastest.method)  # fmt: skip
 
 
 def data_bound(here: Situation) -> Iterator[Advice]:
@@ -105,15 +96,13 @@ def data_bound(here: Situation) -> Iterator[Advice]:
 def exposed_communication(here: Situation) -> Iterator[Advice]:
     """DDP's exchange does not fit beside the backward pass."""
     row = here.of_several("ddp")
-    profile = row.profile if row else None
-    exposed = profile.exposed if profile else None
-    if not exposed or not exposed.is_above_zero or profile.exposed_share <= EXPOSED_LIMIT:
+    if not row or not is_bound_by_exchange(row):
         return
     # bf16 keeps the range of fp32, but torch exchanges it over NCCL alone.
     how = message("how.exchange_bf16" if row.record.world.backend == "nccl" else "how.exchange_fp16")
-    interval = median_interval(exposed)
-    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=profile.exposed_share,
-                  interval=interval)  # fmt: skip
+    exposed = row.profile.exposed
+    yield _advice("exposed_communication", how=how, row=row.name, exposed=exposed, share=row.profile.exposed_share,
+                  interval=median_interval(exposed))  # fmt: skip
 
 
 def larger_buckets(here: Situation) -> Iterator[Advice]:
@@ -147,8 +136,11 @@ def straggler(here: Situation) -> Iterator[Advice]:
         return
     quick, *_, slow = sorted(row.profile.ranks, key=lambda rank: rank.work.value)
     if slow.work.is_apart_from(quick.work) and slow.work.value > (1 + STRAGGLER_LIMIT) * quick.work.value:
-        yield _advice("straggler", row=row.name, slow_rank=slow.rank, slow_seconds=slow.work.value,
-                      quick_rank=quick.rank, quick_seconds=quick.work.value)  # fmt: skip
+        values = {"row": row.name, "slow_rank": slow.rank, "slow_seconds": slow.work.value,
+                  "quick_rank": quick.rank, "quick_seconds": quick.work.value}  # fmt: skip
+        is_host = slow.work is not slow.own and quick.work is not quick.own
+        because = Message("because.straggler_host" if is_host else "because.straggler", values)
+        yield Advice(Message("advice.straggler", values), because)
 
 
 def device_0_is_full(here: Situation) -> Iterator[Advice]:

@@ -69,8 +69,8 @@ class Breakdown:
     def exceeds_loss(self) -> bool:
         """Whether the items of a GPU cost for certain more than is lost: the steps of their experiments begin with idle
         devices, and in training the host may work ahead of busy ones."""
-        of_experiments = METHODS[self.row.method].has_replicas and self.row.on_gpu
-        return of_experiments and self.residual.interval is not None and self.residual.interval[1] < 0
+        begins_idle = METHODS[self.row.method].has_replicas or self.row.profile.begins_idle
+        return self.row.on_gpu and begins_idle and self.residual.interval is not None and self.residual.interval[1] < 0
 
     @cached_property
     def over_link(self) -> float | None:

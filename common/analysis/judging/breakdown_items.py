@@ -36,6 +36,11 @@ class Item:
         """Whether it cannot be told from 0."""
         return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
+    @property
+    def as_median(self) -> Median:
+        """As tables want it."""
+        return Median(self.seconds, 0, self.interval)
+
 
 def items_of_dp(row: Row) -> list[Item | None]:
     """The cost of new threads and of new replicas, by experiment; and the phases in which the batch, logits and
@@ -51,16 +56,11 @@ def items_of_dp(row: Row) -> list[Item | None]:
 
 
 def items_of_ddp(row: Row) -> list[Item | None]:
-    """What the exchange adds, by experiment. On GPUs the steps of that begin with idle devices, which wait for launches
-    that a host far ahead has done before: there it is no more than what a typical step is longer than one device's."""
-    exchange = _item("exchange", row.profile.exposed)
-    if not exchange or not row.on_gpu or not _has_the_same_batch(row):
-        return [exchange]
-    longer = row.typical_step - row.baseline.typical_step
-    if longer >= exchange.seconds:
-        return [exchange]
-    typical = [one.runs[-1].times.typical_step for one in (row, row.baseline)]
-    return [Item("exchange", longer, ends_of(longer, *(step.interval for step in typical)))]
+    """What the exchange adds, and what the wrapper does beside it, by experiment; both in one where no steps without an
+    all-reduce were taken."""
+    if row.profile.wrapper_cost:
+        return [_item("exchange", row.profile.exposed), _item("wrapper", row.profile.wrapper_cost)]
+    return [_item("exchange_and_wrapper", row.profile.exposed)]
 
 
 def data_path(row: Row) -> Item | None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from common.analysis.comparing.rows import Row
+from common.analysis.judging.decision import Decision
+from common.content import Message, message
 from common.records import (
     METHODS,
     EnvironmentRecord,
@@ -13,6 +17,38 @@ from common.records import (
     machine_of,
     unusual_settings,
 )
+
+PUBLISHED: tuple[Method, ...] = ("single", "dp", "ddp")
+ENOUGH_ROUNDS, MORE_ROUNDS = 3, 10
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """The one command that says most about what is still open."""
+
+    why: Message
+    command: str
+
+
+def next_step(
+    decision: Decision, rows: Sequence[Row], checks: Sequence[EnvironmentRecord], done: Sequence[str]
+) -> NextStep:
+    """What to run now that this is decided of these rows; `done` names the campaigns that the folder holds."""
+    if not rows:
+        return NextStep(message("next.nothing"), "make lab")
+    record = rows[0].record
+    config, devices = record.config, max(2, *(row.devices for row in rows))
+    for method in PUBLISHED:
+        if method not in {row.method for row in rows}:
+            command = training_command(record, method, checks, devices if METHODS[method].is_parallel else 1)
+            return NextStep(message("next.missing", method=method), command)
+    sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
+    rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
+    if rounds:
+        return NextStep(message(f"next.{decision.choice}"), f"make lab {sizes} REPEATS={rounds}")
+    if "crossover" not in done:
+        return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
+    return NextStep(message("next.ladder"), f"make ladder {sizes}")
 
 
 def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.utilisation import copy_seconds, phase_rate
+from common.analysis.comparing.utilisation import phase_rate
+from common.analysis.judging.bounds import bound
+from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.proposals import training_command
 from common.analysis.judging.verdicts import missing_runs
 from common.analysis.reading.step_profile import PHASES
@@ -13,29 +15,31 @@ from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outc
 from common.content import Message, message
 from common.records import METHODS, LaunchTimes, PhaseName
 
-MAX_WAIT, MAX_IDLE = 0.05, 0.10
-"""Shares of a step: a longer wait for data, or a device with nothing to do for longer, is what binds the step."""
-
-LEAST_SHOWN = 0.005
-"""Shares below this are written as 0 %."""
-
 MIN_SLOWER = 5
 """A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
 
 
 def reasons(group: Group) -> list[Message]:
-    """What the profile of representative rows' steps says, the largest difference first; nothing without profiles."""
+    """What the profile of representative rows' steps says, the largest difference first; nothing without profiles.
+
+    What the breakdown of a row contains is not said again.
+    """
     rows = {row.method: row for row in group.representatives if row.profile}
     sentences = []
     one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
     if one and (other := other or rows.get("single")):
         sentences.append(largest_difference(one, other))
-    sentences += [thread_cost(row) for row in rows.values() if row.profile.replicated.threads_cost]
+    broken_down = {breakdown.row for breakdown in breakdowns(group)}
+    alone = [row for row in rows.values() if row not in broken_down]
+    sentences += [thread_cost(row) for row in alone if row.profile.replicated.threads_cost]
     sentences += [bound(row) for row in rows.values() if row.profile.idle_share is not None]
     sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.profile.data_path_cost)]
+    several = [row for row in rows.values() if row.devices > 1]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    others = [row for row in rows.values() if row.devices > 1 and not row.profile.replicated.threads_cost]
-    return sentences + [exposed_cost(row) for row in others if row.profile.exposed]
+    others = [row for row in several if row in alone and not row.profile.replicated.threads_cost]
+    sentences += [exposed_cost(row) for row in others if row.profile.exposed]
+    sentences += [wrapper_work(row) for row in others if row.profile.wrapper_cost]
+    return sentences + [overlap(row) for row in several if row.profile.overlap_gain]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
@@ -79,9 +83,9 @@ def _moved(row: Row, name: PhaseName) -> Message:
 
 
 def thread_cost(row: Row) -> Message:
-    """What DataParallel's threads, replicas and bytes cost a step, by experiment."""
+    """What DataParallel's threads and replicas cost a step, by experiment."""
     cost, copies = row.profile.replicated.threads_cost, row.profile.replicated.replicas_cost
-    step, seconds = row.profile.slowest.step.value, copy_seconds(row)
+    step = row.profile.slowest.step.value
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
@@ -98,7 +102,6 @@ def thread_cost(row: Row) -> Message:
             interval=median_interval(copies),
             interaction=_interaction(row),
         ),
-        bytes=message("bytes.need", seconds=seconds) if seconds else message("bytes.unknown"),
     )
 
 
@@ -124,21 +127,6 @@ def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     return None
 
 
-def bound(row: Row) -> Message:
-    """What a step waits for most: its data, other ranks, the host that launches its work, or the device's own work."""
-    profile = row.profile
-    waiting = profile.slowest.phases.get("data wait")
-    host = profile.host_step.value if profile.host_step else 0.0
-    values = {"row": row.name, "idle": profile.idle_share, "host": host}
-    if waiting and waiting.value > MAX_WAIT * profile.slowest.step.value:
-        return message("bound.data", **values)
-    if METHODS[row.method].synchronises_gradients and row.devices > 1 and profile.exposed_share > MAX_IDLE:
-        return message("bound.exchange", **values)
-    if profile.idle_share > MAX_IDLE:
-        return message("bound.launches", **values)
-    return message("bound.device" if profile.idle_share >= LEAST_SHOWN else "bound.device_always", **values)
-
-
 def data_path_cost(row: Row) -> Message:
     """What feeding a step costs beside what the devices compute."""
     cost = row.profile.data_path_cost
@@ -146,30 +134,36 @@ def data_path_cost(row: Row) -> Message:
 
 
 def exposed_cost(row: Row) -> Message:
-    """What moving data between devices adds to a row's step, and under DDP what overlap saves."""
-    exposed, gain = row.profile.exposed, row.profile.overlap_gain
+    """What moving data between devices adds to a row's step."""
+    exposed = row.profile.exposed
     synchronises = METHODS[row.method].synchronises_gradients
+    what = "replicas" if not synchronises else "gradients" if row.profile.wrapper_cost else "gradients_and_wrapper"
     outcome = outcome_of_cost(exposed, row.profile.slowest.step.value)
     values = {
-        "what": message("exposed.gradients" if synchronises else "exposed.replicas"),
+        "what": message(f"exposed.{what}"),
         "row": row.name,
         "exposed": exposed,
         "share": row.profile.exposed_share,
         "interval": median_interval(exposed),
-        "overlap": _overlap(gain) if gain else message("overlap.unknown"),
     }
-    # The breakdown has what is left of it in training, where the host is ahead of busy GPUs.
-    how = "adds_from_idle" if synchronises and row.on_gpu else "adds"
+    how = "adds_from_idle" if synchronises and row.on_gpu and row.profile.begins_idle else "adds"
     adds = outcome == "cost" or not exposed.interval
     return Message(f"exposed.{how if adds else outcome}", values)
 
 
-def _overlap(gain: Median) -> Message:
-    if gain.is_below_zero:
-        loss = gain.negated()
-        return message("overlap.costs", seconds=loss.value, interval=median_interval(loss))
-    id = "overlap.saves" if gain.is_above_zero else "overlap.undetermined"
-    return message(id, seconds=gain.value, interval=median_interval(gain))
+def wrapper_work(row: Row) -> Message:
+    """What DDP does beside the exchange: its work on the host, and gradients copied into buckets."""
+    cost = row.profile.wrapper_cost
+    outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
+    return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
+
+
+def overlap(row: Row) -> Message:
+    """What it is worth that the exchange runs beside the backward pass."""
+    gain = row.profile.overlap_gain
+    id = "saves" if gain.is_above_zero else "costs" if gain.is_below_zero else "undetermined"
+    shown = gain.negated() if gain.is_below_zero else gain
+    return message(f"overlap.{id}", row=row.name, seconds=shown.value, interval=median_interval(shown))
 
 
 def wrapper_costs(group: Group) -> list[Message]:

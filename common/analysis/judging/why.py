@@ -6,10 +6,10 @@ from math import inf
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
-from common.analysis.comparing.utilisation import copy_seconds
+from common.analysis.judging.bounds import MAX_IDLE, bound, not_the_link
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.judging.breakdown_items import Item
-from common.analysis.judging.reasons import MAX_IDLE, convolutions_planned_anew
+from common.analysis.judging.breakdown_items import Item, items_of_ddp
+from common.analysis.judging.reasons import convolutions_planned_anew
 from common.analysis.judging.verdicts import device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
@@ -18,6 +18,7 @@ from common.records import METHODS, PhaseName
 
 WORTH_SAYING = 0.1
 """Share of what a step loses from which a cause is named; or of a step, for the phase of a step without experiments."""
+OF_EXCHANGE = ("exchange", "exchange_and_wrapper")
 NOTHING = message("nothing")
 
 
@@ -41,8 +42,11 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
             parts.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
     if ddp and (ddp.profile.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
-        without = [] if any(cause.id == "exchange" for cause in causes) else [_no_exchange(ddp)]
+        without = [] if any(cause.id in OF_EXCHANGE for cause in causes) else [_no_exchange(ddp)]
         parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
+    if ddp and ddp.profile.idle_share is not None and bound(ddp).id == "bound.launches":
+        parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
+                             link=not_the_link(ddp)))  # fmt: skip
     if any(_exceeded(breakdown) for breakdown in breakdowns):
         parts.append(message("why.apart"))
     return [part for part in parts if part]
@@ -94,15 +98,9 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
     idle = row.profile.idle_share or 0.0
     if causes and breakdown and breakdown.exceeds_loss and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
-    over_link = copy_seconds(row) if METHODS[row.method].has_replicas and causes else None
-    main, moved = NOTHING, NOTHING
-    if _verdict(breakdown) == "bytes":
-        main = message("why.over_link", seconds=over_link)
-    elif over_link:
-        moved = message("why.few_bytes" if over_link < WORTH_SAYING * row.step.value else "why.bytes",
-                        seconds=over_link)  # fmt: skip
+    main = message("why.over_link", seconds=breakdown.over_link) if _verdict(breakdown) == "bytes" else NOTHING
     rest = _rest(breakdown) if breakdown and breakdown.says_something else NOTHING
-    return message("why.takes", main=main, bytes=moved, rest=rest, **values)
+    return message("why.takes", main=main, rest=rest, **values)
 
 
 def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Item]:
@@ -115,9 +113,11 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[It
             "new_threads": row.profile.replicated.threads_cost,
             "new_replicas": row.profile.replicated.replicas_cost,
         }
-        costs = of_dp if METHODS[row.method].has_replicas else {"exchange": row.profile.exposed}
-        items = [Item(id, cost.value, cost.interval) for id, cost in costs.items() if is_cost(cost)]
-    return sorted(items, key=lambda item: (item.id != "exchange", -item.seconds))
+        if METHODS[row.method].has_replicas:
+            items = [Item(id, cost.value, cost.interval) for id, cost in of_dp.items() if is_cost(cost)]
+        else:
+            items = [item for item in items_of_ddp(row) if item and not item.may_be_nothing and item.interval]
+    return sorted(items, key=lambda item: (item.id not in OF_EXCHANGE, -item.seconds))
 
 
 def _worded(row: Row, causes: list[Item]) -> list[Message]:

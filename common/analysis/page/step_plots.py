@@ -34,6 +34,8 @@ ITEM_COLOURS = {
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
+    "exchange_and_wrapper": PHASE_COLOURS["exchange"],
+    "wrapper": PHASE_COLOURS["copy"],
     "data_wait": PHASE_COLOURS["data wait"],
     "residual": CARD,
 }

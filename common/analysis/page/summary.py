@@ -61,10 +61,8 @@ def print_summary(
             say_lines(section.brief, section.colour)
     outcome, details = words.text(report.headline.outcome), words.paragraph(report.headline.details)
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    if report.answer and report.answer.why:
-        console.print(f"[bold]{words.translate('page.why')}[/bold]")
-        for reason in report.answer.why:
-            console.print(_paragraph(words.translate("why.sentence", part=reason), console))
+    for reason in report.answer.why[1:] if report.answer else []:
+        console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
     if report.has_few_runs:
@@ -73,6 +71,21 @@ def print_summary(
     if advice:
         console.print(f"\n[bold]{words.translate('console.recommendations')}[/bold]")
         say_lines([line.sentence for line in advice], most=MAX_ADVICE)
+
+
+def print_verdict(console: Console, report: Report, words: Wording) -> None:
+    """The last lines: what to use, why, and what to run next. The page begins with the same."""
+    lines = [("page.verdict", words.text(report.headline.verdict))]
+    if report.answer and report.answer.why:
+        lines.append(("page.why", words.translate("why.sentence", part=report.answer.why[0])))
+    lines.append(("page.next", words.text(report.next_step.why)))
+    console.print()
+    for id, text in lines:
+        head = words.translate(id)
+        console.print(
+            _paragraph(head + words.translate("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1)
+        )
+    console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 
 def _paragraph(text: str, console: Console) -> str:

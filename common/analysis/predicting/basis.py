@@ -31,9 +31,9 @@ class Basis:
 
     row: Row
     step: float
-    """A typical one: the median, without the wait for an epoch's first batch."""
+    """The mean over the measured epochs, of which the page's throughput is made."""
     step_error: float
-    """Half of what the runs' medians span, their intervals included, as a share."""
+    """Half of its interval, as a share."""
     backward: float
     gradient_bytes: int
     parameters: int
@@ -82,14 +82,14 @@ def basis_of(group: Group) -> Basis | None:
     static, found = row.record.static_memory, row.profile.gradients
     if static is None:
         return None
-    ends = [end for run in row.runs for end in run.times.typical_step.bounds]
-    share = row.typical_step / row.profile.slowest.step.value
+    low, high = row.step.bounds
+    share = row.step.value / row.profile.slowest.step.value
     total = static.gradient_bytes
     layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
     return Basis(
         row=row,
-        step=row.typical_step,
-        step_error=max(MIN_ERROR, (max(ends) - min(ends)) / 2 / row.typical_step),
+        step=row.step.value,
+        step_error=max(MIN_ERROR, (high - low) / 2 / row.step.value),
         backward=share * row.profile.slowest.phases["backward"].value,
         gradient_bytes=total,
         parameters=len(found.bytes) if found else 0,

@@ -53,13 +53,18 @@ class Forecast:
 
     @property
     def measured_step(self) -> float | None:
-        """Seconds of a typical step, where this very configuration was run."""
-        return self.measured.typical_step if self.measured else None
+        """Seconds of a mean step, where this very configuration was run."""
+        return self.measured.step.value if self.measured else None
 
     @property
     def error(self) -> float | None:
         """Predicted / measured − 1."""
         return self.step.seconds / self.measured_step - 1 if self.measured_step else None
+
+    @property
+    def naive_error(self) -> float | None:
+        """The same of the naive prediction: a step takes what one device's takes."""
+        return self.basis.step / self.measured_step - 1 if self.measured_step else None
 
     @property
     def is_covered(self) -> bool | None:
@@ -182,5 +187,6 @@ def _line(number: int, one: Forecast) -> Line:
         "is_measured_link": one.is_measured_link,
         "measured_step_seconds": one.measured_step,
         "error": one.error,
+        "naive_error": one.naive_error,
         "is_covered": one.is_covered,
     }

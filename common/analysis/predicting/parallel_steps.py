@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.analysis.predicting.basis import SMALL_KERNEL_SECONDS, Basis
 from common.analysis.predicting.ring import AllReduceModel, MeasuredTable
@@ -36,6 +36,8 @@ class PredictedStep:
     """DDP: all of its messages one after another. DP: the bytes that it moves."""
     exposed: float
     """What is left of it after overlap, or what DP adds to one device's step."""
+    is_late_host: bool = False
+    """DDP: whether the host needs longer for a step than the device. Of such steps little is known."""
 
 
 def ddp_step(
@@ -63,7 +65,8 @@ def ddp_step(
     doubt = share * max(exposed, min(sum(messages), HIDDEN * seconds))
     if host > device:
         doubt += LAUNCHES_DOUBT * own_launches
-    return _with_range(basis, devices, seconds, doubt, sum(messages), exposed, above=max(0.0, crowded - seconds))
+    found = _with_range(basis, devices, seconds, doubt, sum(messages), exposed, above=max(0.0, crowded - seconds))
+    return replace(found, is_late_host=host > device)
 
 
 def _host_step(basis: Basis) -> tuple[float, float, float]:

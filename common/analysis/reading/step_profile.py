@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -13,6 +13,7 @@ from common.analysis.reading.thread_costs import (
     reduce_replicated,
 )
 from common.analysis.statistics.medians import Median, median_of
+from common.analysis.statistics.resampling import resampled_median
 from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
@@ -52,7 +53,15 @@ class StepProfile:
     replicas: tuple[Median, ...] = ()
     """DP: each replica's own forward and backward."""
     exposed: Median | None = None
-    """What moving data between devices adds to a step, after overlap."""
+    """What moving data between devices adds to a step, after overlap. DDP: a step less one without an all-reduce; where
+    there is no `wrapper_cost`, less one under `no_sync()`, and contains that cost."""
+    wrapper_cost: Median | None = None
+    """DDP: a step without an all-reduce less one under `no_sync()`: its work on the host, and copies into buckets."""
+    last_wait: Median | None = None
+    """DDP: how long the rank that is last to end its own backward pass waits for the exchange after that: for the link
+    alone, and for no other rank."""
+    begins_idle: bool = True
+    """GPUs: whether the steps of these differences began with idle devices, and not as steps of the training do."""
     overlap_gain: Median | None = None
     """DDP: what one bucket for all gradients costs over the usual buckets; what overlap is worth."""
     whole_exchange: Median | None = None
@@ -68,7 +77,10 @@ class StepProfile:
     threads_of_forward: ForwardThreads | None = None
     """One device: what a new thread costs its forward pass."""
     busy_step: Median | None = None
-    """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out."""
+    """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out; of the rank
+    that waits least in it, for the waiting kernels of the others take multiprocessors from their backward passes."""
+    from_idle: Median | None = None
+    """GPUs: a whole step of those in which the host's time was taken."""
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
     gradients: Gradients | None = None
@@ -85,14 +97,17 @@ class StepProfile:
 
     @property
     def host_step(self) -> Median | None:
-        """GPUs: the host's time to launch a step."""
+        """GPUs: the host's time to launch a step that begins with an idle device."""
         return self.slowest.host.get("step")
 
     @property
     def idle_share(self) -> float | None:
-        """Share of a step in which the device that holds the model has nothing to do; None where it is not known."""
+        """Share of a step in which the device that holds the model has nothing to do; None where it is not known.
+
+        Below 0 where profiled steps, a few others, kept it busy for longer than a step takes.
+        """
         step = self.slowest.step.value
-        return max(0.0, 1 - self.busy_step.value / step) if self.busy_step and step else None
+        return 1 - self.busy_step.value / step if self.busy_step and step else None
 
     @property
     def exposed_share(self) -> float:
@@ -110,18 +125,22 @@ def reduce_profile(record: Record) -> StepProfile | None:
     steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
 
-    def beyond(one: str, other: str) -> Median | None:
+    def beyond(one: str, other: str, median: Callable = median_of) -> Median | None:
         """A step of one kind less the step of the other kind beside it.
 
         All ranks start such a step together, so it takes as long as its slowest rank.
         """
         kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
-        return median_of([first - second for first, second in zip(*kinds, strict=False)])
+        return median([first - second for first, second in zip(*kinds, strict=False)])
 
+    exchange = beyond("exchange_on", "no_all_reduce", resampled_median) or beyond("exchange_on", "exchange_off")
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=_beyond_replicas(ranks[0]) if has_replicas else beyond("exchange_on", "exchange_off"),
+        exposed=_beyond_replicas(ranks[0]) if has_replicas else exchange,
+        wrapper_cost=beyond("no_all_reduce", "exchange_off", resampled_median),
+        last_wait=median_of(_smallest_of_each(rank.phases.get("exchange", ()) for rank in ranks)),
+        begins_idle=not any(rank.lead_seconds for rank in ranks),
         overlap_gain=beyond("one_bucket", "exchange_on"),
         whole_exchange=beyond("one_bucket", "exchange_off"),
         step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in profile.ranks)),
@@ -129,7 +148,8 @@ def reduce_profile(record: Record) -> StepProfile | None:
         overlap=median_of(slowest.overlap_seconds),
         replicated=reduce_replicated(profile, slowest),
         threads_of_forward=reduce_forward_threads(profile.threads_of_forward),
-        busy_step=median_of(slowest.busy_seconds.get("step", ())),
+        busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
+        from_idle=median_of(slowest.from_idle_seconds),
         data_path_cost=beyond("loaded", "resident"),
         gradients=profile.gradients,
         replicate=median_of(profile.replicate_seconds),
@@ -157,6 +177,19 @@ def _beyond_replicas(rank: RankProfile) -> Median | None:
     return median_of([step - sum(others) for step, *others in parts])
 
 
+def _undisturbed(ranks: Sequence[RankProfile], slowest: RankProfile) -> RankProfile:
+    """Of several profiled ranks the one whose exchange was shortest, since it waited for none."""
+    waits = {rank.rank: median_of(rank.busy_seconds.get("exchange", ())) for rank in ranks}
+    if not all(waits.values()):
+        return slowest
+    return min(ranks, key=lambda rank: waits[rank.rank].value)
+
+
 def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
     """The largest of each step; as many steps as the shortest list has."""
     return [max(step) for step in zip(*lists, strict=False)]
+
+
+def _smallest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
+    """The smallest of each step, likewise."""
+    return [min(step) for step in zip(*lists, strict=False)]

@@ -15,8 +15,8 @@ from common.analysis.comparing.crossover_batch import (
     predicted_crossing,
 )
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
+from common.analysis.judging.bounds import MAX_IDLE
 from common.analysis.judging.cells import estimate_cell, ratio_cell
-from common.analysis.judging.reasons import MAX_IDLE
 from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import Estimate
 from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet

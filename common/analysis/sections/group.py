@@ -160,7 +160,8 @@ def _why(results: GroupResults, figures: str) -> Section:
     disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
                  for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
                  for check in failed_checks(pooled_checks(row), "profile")]  # fmt: skip
-    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed]
+    told = results.number == 1  # by the answer above all groups
+    lines = [*([] if told else map(sentence_of, results.breakdowns)), *reasons(group), *disturbed]
     shown = [*lines[:FIRST_REASONS], *notes]
     if results.breakdowns:
         both = [Figure(f"{figures}_breakdown"), Figure(f"{figures}_steps")]

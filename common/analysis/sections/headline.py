@@ -11,6 +11,7 @@ from common.analysis.comparing.groups import Group, varying_facts
 from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
+from common.analysis.judging.decision import Decision, decide, recommended
 from common.analysis.judging.verdicts import (
     clearly_fastest,
     compare,
@@ -27,29 +28,54 @@ from common.records import JOINED, method_order
 
 @dataclass(frozen=True)
 class Headline:
-    """The outcome in one sentence, and what belongs to it."""
+    """The verdict, the outcome that it rests on, and what belongs to it."""
 
+    verdict: Message
+    """In at most eight words."""
     outcome: Message
+    """In one sentence: where, what, and how many times as fast."""
     details: list[Message]
 
 
 def headline(groups: list[Group]) -> Headline:
     """The outcome of the best measured group."""
     if not groups:
-        return Headline(message("headline.no_run"), [])
+        return Headline(verdict(Decision("nothing")), message("headline.no_run"), [])
     rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
     if not rivals:
-        return Headline(message("headline.no_valid_run"), [])
+        return Headline(verdict(Decision("nothing")), message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
     if takers and not parallel:
         alone = [message("headline.one_alone", one=device_here(row), throughput=row.throughput)
                  for row in rivals if not row.is_parallel]  # fmt: skip
-        return Headline(message("headline.turns", model=groups[0].key["model"], turns=_turns(takers)), alone)
+        outcome = message("headline.turns", model=groups[0].key["model"], turns=_turns(takers))
+        return Headline(message("headline_verdict.turns"), outcome, alone)
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
     details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
-    return Headline(_outcome(groups[0], rivals, parallel), [*details, *_strong(groups)])
+    outcome = _outcome(groups[0], rivals, parallel)
+    return Headline(verdict(decide(rivals)), outcome, [*details, *_strong(groups)])
+
+
+def verdict(decision: Decision) -> Message:
+    """What to use, in at most eight words."""
+    best, second = recommended(decision), decision.second
+    if best is None or decision.fastest is None:
+        return message("headline_verdict.nothing")
+    values = {"method": short_or_one(best), "first": short_or_one(decision.fastest)}
+    if second is None:
+        return Message("headline_verdict.alone", values)
+    values["second"] = short_or_one(second)
+    if decision.choice == "use_method":
+        ratio, other = (best.speed_up, device_here(best)) if best.speed_up else (decision.lead, values["second"])
+        return Message("headline_verdict.use_method", values | {"ratio": ratio, "other": other})
+    return Message(f"headline_verdict.{decision.choice}", values)
+
+
+def short_or_one(row: Row) -> Message:
+    """`DDP`, or what one device is here."""
+    return short_method(row) if row.is_parallel else device_here(row)
 
 
 def _in_order(rows: list[Row]) -> list[Row]:

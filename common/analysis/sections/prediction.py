@@ -9,6 +9,8 @@ from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.predicting.question import MAX_DEVICES, Question
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, hint, message, sheet
 
+MAX_ERROR = 0.05
+"""A prediction of DDP that is further off is no ground for advice."""
 WORTH_SAYING = 0.01
 """What a larger batch or fewer bytes must add to the efficiency."""
 
@@ -20,11 +22,20 @@ def prediction_section(predicted: GroupForecast) -> Section:
 
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
-    """Nothing where no device has another one to exchange gradients with."""
+    """Nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
+    if not _is_trusted(predicted):
+        return []
     host = group.rows[0].record.environment
     there = len(host.gpus) if group.on_gpu else host.cpu_cores
     has_several = any(row.devices > 1 for row in group.rows) or there > 1
     return _advice(predicted) if has_several or question.link or question.between else []
+
+
+def _is_trusted(predicted: GroupForecast) -> bool:
+    """Whether what was measured of DDP does not contradict the formula, and the host is not late, where it fails."""
+    of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
+    off = [abs(one.error) for one in of_ddp if one.error is not None]
+    return max(off, default=0.0) <= MAX_ERROR and not any(one.step.is_late_host for one in of_ddp)
 
 
 def prediction_table(predicted: GroupForecast) -> Table:
@@ -32,20 +43,21 @@ def prediction_table(predicted: GroupForecast) -> Table:
     shown = columns("row:method", "predicted_step:prediction", "throughput", "scaling_efficiency",
                     "predicted_memory:prediction", "measured_step:prediction",
                     "prediction_error:prediction")  # fmt: skip
-    lines = [_line(one, predicted.basis.step) for one in predicted.forecasts]
+    lines = [_line(one) for one in predicted.forecasts]
     return Table("forecast", shown, lines, hint=message("hint.forecast"))
 
 
-def _line(one: Forecast, step: float) -> Line:
-    """`step`: one device's, in seconds."""
+def _line(one: Forecast) -> Line:
     extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
     memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
-    measured = NOTHING
-    if one.measured_step:
-        measured = Cell(one.measured_step, "ms", notes=(message("note.efficiency", share=step / one.measured_step),))
+    measured = Cell(one.measured_step, "ms") if one.measured_step else NOTHING
     error = NOTHING
     if one.error is not None:
-        error = Cell(one.error, "±%.1", notes=(message("note.in_range" if one.is_covered else "note.out_of_range"),))
+        notes = (
+            message("note.in_range" if one.is_covered else "note.out_of_range"),
+            message("note.naive", error=one.naive_error),
+        )
+        error = Cell(one.error, "±%.1", notes=notes)
     cells = [
         Cell(one.name, notes=(one.rests_on, *extrapolated)),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
@@ -68,6 +80,8 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
         notes.append(message("forecast.no_slowdown"))
     if "dp" not in methods and basis.row.profile.replicate is None:
         notes.append(message("forecast.no_replicas"))
+    if any(one.step.is_late_host for one in predicted.forecasts):
+        notes.append(message("forecast.late_host"))
     if basis.lacks_launches:
         notes.append(message("forecast.no_launches"))
     return notes

@@ -15,6 +15,8 @@ from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
+from common.analysis.judging.decision import decide
+from common.analysis.judging.proposals import NextStep, next_step
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
@@ -35,6 +37,7 @@ from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.ladder import ladder_section
 from common.analysis.sections.machine import machine_section, parts_section
 from common.analysis.sections.published import published_section
+from common.analysis.statistics.medians import Median
 from common.content import Message, Section
 
 MAX_SERIES = 3
@@ -61,6 +64,12 @@ class Report:
         """The methods of the best measured group; None without one."""
         return answer_of(self.groups[0].group) if self.groups else None
 
+    @cached_property
+    def next_step(self) -> NextStep:
+        """What to run now."""
+        rows = self.groups[0].group.representatives if self.groups else []
+        return next_step(decide(rows), rows, self.folder.probed, ["crossover"] if self.crossovers else [])
+
     @property
     def shown(self) -> list[GroupResults]:
         """The groups without those that only repeat others' runs."""
@@ -85,11 +94,16 @@ class Report:
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
         return {
-            "comparison.csv": comparison_table([results.group for results in self.groups]),
+            "comparison.csv": comparison_table([results.group for results in self.groups], self._residuals),
             "runs.csv": self.tables.runs,
             "one_change.csv": one_change_table(self.one_changes),
             "predictions.csv": forecast_table(self.forecasts),
         }
+
+    @property
+    def _residuals(self) -> dict[Row, Median]:
+        """Of every breakdown."""
+        return {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
 
     @property
     def banners(self) -> list[Message]:

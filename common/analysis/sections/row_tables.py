@@ -38,12 +38,14 @@ def _line(row: Row, *cells: Cell) -> Line:
 
 
 def _communication(rows: list[Row]) -> Table:
-    shown = columns("row:method", "exposed:exposed-communication", "overlap_saves:overlap", "without_overlap:overlap",
-                    "predicted:all-reduce", "torch_clock")  # fmt: skip
+    shown = columns("row:method", "exposed:exposed-communication", "wrapper_work:exposed-communication",
+                    "overlap_saves:overlap", "without_overlap:overlap", "predicted:all-reduce",
+                    "torch_clock")  # fmt: skip
     lines = []
     for row in rows:
         profile = row.profile
-        medians = [median_cell(part) for part in (profile.exposed, profile.overlap_gain, profile.whole_exchange)]
+        costs = (profile.exposed, profile.wrapper_cost, profile.overlap_gain, profile.whole_exchange)
+        medians = [median_cell(cost) for cost in costs]
         lines.append(_line(row, *medians, _predicted(row), _torch_clock(profile)))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 

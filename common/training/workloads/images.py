@@ -1,13 +1,15 @@
-"""Image classifiers by name: torchvision's zoo."""
+"""Image classifiers by name: torchvision's zoo, and timm's."""
 
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.command_line.model_names import ModelName, model_name
 from common.errors import UsageError
 from common.machine.vision import import_torchvision
 from common.records import RunConfig
@@ -51,6 +53,23 @@ def torchvision_workload(config: RunConfig) -> Workload:
     return image_workload(model, config)
 
 
+def timm_workload(config: RunConfig) -> Workload:
+    """A model of timm's, with random weights. Raises `UsageError` as `torchvision_workload` does."""
+    import timm
+
+    name, names = model_name(config.model).name, timm.list_models()
+    if name not in names:
+        raise UsageError(f"timm has no model called {name!r}; close: {', '.join(_close(name, names, 'convnext_tiny'))}")
+    described = timm.get_pretrained_cfg(name)
+    # Those of a fixed size are told another one; the rest takes any, and knows no such argument.
+    size: dict[str, Any] = {"img_size": config.image_size} if described and described.fixed_input_size else {}
+    try:
+        model = timm.create_model(name, pretrained=False, num_classes=config.num_classes, **size)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise cannot_train(config, error) from None
+    return image_workload(model, config)
+
+
 def image_workload(model: nn.Module, config: RunConfig) -> Workload:
     """Any classifier of images: (batch, 3, height, width) float32 -> logits, or several of them in a tuple."""
     weights = AUXILIARY_WEIGHTS.get(config.model, (1.0,))
@@ -73,15 +92,21 @@ def cannot_train(config: RunConfig, error: Exception) -> UsageError:
     """What to say where a model of the zoo fails for images of this size, or so many classes."""
     reason = str(error).strip().split("\n")[0] or "shapes do not fit"
     is_memory = "allocate" in reason
-    advice = "lower --num-classes" if is_memory else f"try --image-size {_published_size(config.model)}"
+    advice = "lower --num-classes" if is_memory else f"try --image-size {_published_size(model_name(config.model))}"
     return UsageError(
         f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
         f"and {config.num_classes} classes at a time ({reason}); {advice}"
     )
 
 
-def _published_size(name: str) -> int:
+def _published_size(model: ModelName) -> int:
     """Pixels of the images that the published weights of this model were made for."""
+    library, name = model
+    if library == "timm":
+        import timm
+
+        described = timm.get_pretrained_cfg(name)
+        return described.input_size[-1] if described else 224
     return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
@@ -89,9 +114,16 @@ def _builder(name: str):
     zoo = import_torchvision().models
     names = zoo.list_models(module=zoo)
     if name not in names:
-        close = difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5) or ["resnet18", "resnet50", "vit_b_16"]
-        raise UsageError(f"no torchvision classification model is called {name!r}; close: {', '.join(close)}")
+        close = ", ".join(_close(name, names, "resnet18", "resnet50", "vit_b_16"))
+        raise UsageError(
+            f"no torchvision classification model is called {name!r}; close: {close}; other models: timm:NAME, "
+            "hf:TYPE, my_model.py:build (docs/models.md)"
+        )
     return zoo.get_model_builder(name)
+
+
+def _close(name: str, names: list[str], *otherwise: str) -> list[str]:
+    return difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5) or list(otherwise)
 
 
 def _arguments(config: RunConfig) -> dict:

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from common.analysis.page.summary import print_summary
+from common.analysis.page.summary import print_summary, print_verdict
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
@@ -26,11 +26,26 @@ def test_one_table_that_is_never_cut_off(example, language):
     assert rule
     assert "─" * 40 not in after.lstrip("─")
     assert "…" not in table + after.partition("•")[0]
-    for needed in (
-        words.translate("column.throughput"),
-        words.translate("column.speed_up"),
-        words.translate("page.why"),
-    ):
+    for needed in (words.translate("column.throughput"), words.translate("column.speed_up")):
         assert needed in text
     more = words.translate("console.one_more_group", count=1)
     assert (more in text) is (example == "h100x2")
+
+
+@pytest.mark.parametrize(
+    ("example", "verdict", "command"),
+    [
+        ("h100x2-lab", "Verdict: Use DDP: 1.9 × one GPU's speed", "make crossover MODEL=resnet50"),
+        ("cpu", "Verdict: Emulated DP or DDP: no clear winner yet", "make lab MODEL=resnet18 BATCH=16 REPEATS=10"),
+    ],
+)
+def test_the_last_lines_say_what_to_use_why_and_what_to_run_next(example, verdict, command):
+    report = build_report(read_folder(ROOT / "results" / "examples" / example))
+    console = Console(width=200, file=io.StringIO())
+    print_verdict(console, report, Wording("en"))
+    first, why, following, last = console.file.getvalue().strip().splitlines()
+    assert first == verdict
+    assert why.startswith("Why: ")
+    assert following.startswith("Next: ")
+    assert last.strip() == command
+    assert len(verdict.removeprefix("Verdict: ").replace(" ×", "").split()) <= 8

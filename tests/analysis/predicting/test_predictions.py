@@ -15,6 +15,8 @@ from common.analysis.predicting.forecast import forecast
 from common.analysis.predicting.question import Link, Question
 from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.prediction import prediction_advice, prediction_notes
+from common.analysis.sections.report import build_report
 from common.records import Gradients, Together
 
 ROOT = Path(__file__).parents[3]
@@ -163,7 +165,7 @@ def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"), [("h100x2", 0.03), ("h100x2-lab", 0.03), ("h100x2-ledger", 0.03), ("cpu", 0.05)]
+    ("name", "limit"), [("h100x2", 0.03), ("h100x2-lab", 0.05), ("h100x2-ledger", 0.03), ("cpu", 0.05)]
 )
 def test_the_recorded_examples_are_predicted_within_a_few_percent(name, limit):
     folder = read_folder(ROOT / "results" / "examples" / name)
@@ -190,9 +192,41 @@ def test_step_05_predicts_scores_and_writes_them_down(compare, tmp_path):
     table = pd.read_csv(folder / "predictions.csv").set_index("devices")
     assert list(table.index) == [1, 2, 8]
     assert table.loc[2, "error"] == pytest.approx(table.loc[2, "predicted_step_seconds"] / 0.372 - 1)
-    assert abs(table.loc[2, "error"]) < 0.1
+    assert abs(table.loc[2, "error"]) < 0.05
+    assert table.loc[2, "naive_error"] == pytest.approx(0.322 / 0.372 - 1)
+    assert "as on one device: " in page
     assert table["measured_step_seconds"].isna().tolist() == [True, False, True]
     assert table["is_measured_link"].tolist() == [True, True, False]
+
+
+def advice_on(*records, probes):
+    (group,) = groups_of(*records, probes=[probes])
+    return [line.what.id for line in prediction_advice(group, Question(), forecast(group, Question()))]
+
+
+def test_no_advice_from_a_prediction_that_the_measured_row_contradicts():
+    told, contradicted = (
+        advice_on(single("cpu"), make_record("ddp", 2, seconds), probes=make_probes()) for seconds in (0.372, 0.45)
+    )
+    assert told
+    assert contradicted == []
+
+
+def test_no_advice_where_the_host_is_late():
+    """There the formula has missed most by far."""
+    (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
+    assert any(one.step.is_late_host for one in part.prediction.forecasts)
+    assert prediction_advice(part.group, Question(), part.prediction) == []
+    assert "forecast.late_host" in [note.id for note in prediction_notes(part.prediction)]
+
+
+def test_the_error_is_that_of_the_throughput_in_the_table():
+    """Four GPUs: one device's mean step, and the measured mean, not medians."""
+    (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h200x4")).groups
+    for one in part.prediction.forecasts:
+        if one.measured:
+            assert one.error == pytest.approx(one.measured.throughput.value / one.throughput - 1)
+            assert one.measured.efficiency.value == pytest.approx(one.basis.step / one.measured_step)
 
 
 def test_several_nodes_are_compared_with_the_same_nodes(compare, tmp_path):

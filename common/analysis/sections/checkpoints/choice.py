@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from common.analysis.judging.breakdown import sentence_of
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.content import Message, message
 
@@ -25,7 +24,14 @@ def choice(here: Evidence) -> Checkpoint:
         is_made = any(one.method == method for one in made)
         proofs.append(Proof(f"{method}_error", is_known, [*([] if is_made else first), commands[method]]))
     figures = [
-        message("own.predicted", row=one.name, predicted=one.step.seconds, measured=one.measured_step, error=one.error)
+        message(
+            "own.predicted",
+            row=one.name,
+            predicted=one.step.seconds,
+            measured=one.measured_step,
+            error=one.error,
+            naive=one.naive_error,
+        )
         for one in known
     ]
     quizzes = [
@@ -50,14 +56,14 @@ def _bandwidth(here: Evidence) -> list[Message]:
         return [message("solution.bandwidth_not_measured")]
     over_link = dp.over_link if dp.row.on_gpu else 0.0  # nothing is copied between CPU cores
     if over_link is None:
-        return [message("solution.bandwidth_not_measured"), sentence_of(dp)]
+        return [message("solution.bandwidth_not_measured")]
     predicted, measured = dp.ideal.value + over_link, dp.measured.value
     error = predicted / measured - 1
     values = {"ideal": dp.ideal.value, "bytes": over_link, "predicted": predicted, "measured": measured}
     id = "holds" if abs(error) < NEAR else "fails" if dp.row.on_gpu else "fails_on_cores"
     if not dp.says_something:
         id = "undetermined"
-    return [message(f"solution.bandwidth_{id}", row=dp.row.name, error=error, **values), sentence_of(dp)]
+    return [message(f"solution.bandwidth_{id}", row=dp.row.name, error=error, **values)]
 
 
 def _choose(here: Evidence) -> list[Message]:

@@ -1,0 +1,54 @@
+"""What to use, of runs whose speeds are known; and what to run next."""
+
+import pytest
+
+from analysis.factories import in_rounds, make_record, typical_lab
+from analysis.views import groups_of
+from common.analysis.judging.decision import decide, recommended
+from common.analysis.judging.proposals import next_step
+
+
+def lab(single, dp, ddp):
+    return [make_record("single", 1, single), make_record("dp", 2, dp), make_record("ddp", 2, ddp)]
+
+
+def decided(*records):
+    rows = groups_of(*records)[0].representatives
+    return decide(rows), rows
+
+
+@pytest.mark.parametrize(
+    ("times", "scatter", "choice", "method"),
+    [
+        ((0.50, 0.80, 0.60), 0.0005, "use_method", "ddp"),
+        ((0.50, 0.60, 0.80), 0.0005, "use_method", "dp"),
+        ((0.50, 1.50, 1.40), 0.0005, "use_single", "single"),
+        ((0.50, 0.60, 0.603), 0.0005, "tie", "ddp"),
+        ((0.50, 1.00, 1.004), 0.0005, "either", None),  # no parallel method pays
+        ((0.50, 0.60, 0.602), 0.05, "measure_longer", None),
+    ],
+)
+def test_what_to_use(times, scatter, choice, method):
+    decision, _ = decided(*in_rounds(*lab(*times), scatter=scatter))
+    assert decision.choice == choice
+    assert method is None or recommended(decision).method == method
+
+
+@pytest.mark.parametrize(
+    ("records", "choice", "command"),
+    [
+        (lab(0.5, 0.8, 0.6), "more_rounds", "make lab MODEL=resnet18 BATCH=16 REPEATS=3"),
+        (lab(0.5, 0.8, 0.6)[:1], "alone", "python 03_dataparallel_training.py "),
+        (in_rounds(*lab(0.5, 0.8, 0.6)[1:]), "use_method", "python 02_baseline_single_gpu.py "),
+        (in_rounds(*typical_lab()), "use_method", "make crossover MODEL=resnet18"),
+    ],
+)
+def test_the_next_command_is_for_what_is_still_open(records, choice, command):
+    decision, rows = decided(*records)
+    assert decision.choice == choice
+    assert next_step(decision, rows, [], []).command.startswith(command)
+
+
+def test_without_a_speed_everything_is_still_to_be_measured():
+    assert decide([]).choice == "nothing"
+    assert next_step(decide([]), [], [], []).command == "make lab"
