@@ -53,7 +53,7 @@ def job(fake_lab):
         [sys.executable, "-c", shell], cwd=fake_lab.folder, env=fake_lab.variables(), stdin=theirs,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=take_terminal,
     )  # fmt: skip
-    _until(lambda: (fake_lab.folder / "pids").exists() and len(_pids(fake_lab, "pids")) == 2)
+    _until(lambda: [len(_pids(fake_lab, name)) for name in ("pids", "campaign")] == [2, 1])
     yield _pids(fake_lab, "campaign")[0], ours
     for pid in [*_pids(fake_lab, "campaign"), *_pids(fake_lab, "pids")]:
         if _state(pid) != "gone":
@@ -64,7 +64,8 @@ def job(fake_lab):
 
 
 def _pids(lab, name: str) -> list[int]:
-    return [int(word) for word in (lab.folder / name).read_text().split()]
+    path = lab.folder / name
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
 def _state(pid: int) -> str:
