@@ -123,10 +123,13 @@ def _against_one(row: Row, is_first: bool) -> Message:
 
 
 def _batch(group: Group) -> Message:
-    """`64 images per GPU`."""
+    """`64 images per GPU`, `16 sequences of 512 tokens per GPU`."""
+    config = group.rows[0].record.config
+    what = message(f"counted_as.{config.unit}", length=config.units_per_sample)
     if group.scaling == "strong":
-        return message("batch.in_all", count=group.key["global_batch_size"])
-    return message("batch.per_gpu" if group.on_gpu else "batch.per_core", count=group.key["per_device_batch_size"])
+        return message("batch.in_all", count=group.key["global_batch_size"], what=what)
+    id = "batch.per_gpu" if group.on_gpu else "batch.per_core"
+    return message(id, count=group.key["per_device_batch_size"], what=what)
 
 
 def _turns(takers: list[Row]) -> Message:

@@ -47,7 +47,7 @@ def test_a_data_set_of_ones_own(tmp_path):
 
 
 def test_adamw_is_in_the_record_and_its_checkpoint_goes_on(tmp_path):
-    arguments = ["--model", ROOT / "examples" / "my_model.py", *SHORT[2:], "--batch-size", 2]
+    arguments = ["--model", ROOT / "examples" / "my_model.py", *SHORT[2:], "--batch-size", 2, "--lr", 0.01]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--results-dir", tmp_path / "results"]
     assert run_script(SINGLE, *arguments, "--optimizer", "adamw", "--epochs", 1).returncode == 0
     again = run_script(SINGLE, *arguments, "--optimizer", "adamw", "--epochs", 2, "--resume", "auto")
