@@ -24,6 +24,7 @@ from example_figures import (
 from common.analysis.comparing.crossover_batch import measured_crossing
 from common.analysis.comparing.utilisation import exchange_seconds
 from common.analysis.reading.record_reader import read_record
+from common.records import REPLICATED_KINDS
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
     "docs/why.md",
@@ -99,8 +100,7 @@ def another_host(e: Example, before: Example) -> Claims:
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
     names = {
         "new_threads": "starting threads anew", "new_replicas": "making replicas anew",
-        "launches": "launching for both GPUs from one process", "copies": "copies of batch, outputs, gradients",
-        "rest": "not explained",
+        "copies": "copies of batch, outputs, gradients", "residual": "residual",
     }  # fmt: skip
     assert {item.id for item in breakdown.items} == set(names)
     lines = [f"| measured step | {ms(breakdown.measured)} | {ms_ends(breakdown.measured)} |"]
@@ -155,7 +155,7 @@ def batches_of_h200s(e: Example) -> Claims:
 @of("h200x4")
 def four_gpus(e: Example) -> Claims:
     found, launches = e.dp.profile, e.launches
-    kept, one = (found.replicated.kinds[kind] for kind in KINDS[1:3])
+    quicker = found.replicated.turns.negated()
     steps = e.steps_of_dp.kept_threads_seconds
     yield says(WHY, f"Of resnet50's 53 convolutions {e.one.profile.different_convolutions} differ in")
     yield says(
@@ -163,11 +163,10 @@ def four_gpus(e: Example) -> Claims:
         "(`make lab` on four H200s, `results/examples/h200x4`, 64 images per GPU, three runs): DDP is "
         f"{times_both(e.ddp.speed_up)} × one GPU, DataParallel {times_both(e.dp.speed_up)} ×: about as fast as one "
         f"GPU. Of its {ms(e.dp.step)} ms, new threads cost {ms_both(found.replicated.threads_cost)}, new replicas "
-        f"{ms_both(found.replicated.replicas_cost)}, and what kept threads leave, launching for all four, "
-        f"{ms_both(e.item('dp', 'launches'))}. Kept threads ({ms(kept)} ms, {ms_ends(kept)}) and one thread that takes "
-        f"turns ({ms(one)} ms, {ms_ends(one)}) cannot be told apart there: the first six steps in kept threads took "
-        f"{ms(median(steps[:6]))} ms, the other {'fourteen' if len(steps) == 20 else len(steps) - 6} "
-        f"{ms(median(steps[6:]))},",
+        f"{ms_both(found.replicated.replicas_cost)}; the residual is {ms_both(e.item('dp', 'residual'))}. Kept threads "
+        f"are quicker there than one thread that takes turns, by {ms_both(quicker)}: the first six steps in kept "
+        f"threads took {ms(median(steps[:6]))} ms, the other "
+        f"{'fourteen' if len(steps) == 20 else len(steps) - 6} {ms(median(steps[6:]))},",
     )
     yield says(
         WHY,
@@ -256,6 +255,43 @@ def without_convolutions(e: Example) -> Claims:
         f"({ms_ends(found.replicated.threads_cost)} ms), new replicas cost {ms(found.replicated.replicas_cost)} ms, "
         f"and the device is busy for {percent(1 - found.idle_share)} % of the step.",
     )
+
+
+@of("h200-new-threads")
+def new_threads_on_one_gpu(e: Example) -> Claims:
+    cases = [("resnet50", 64), ("resnet50", 16), ("vit_b_16", 32)]
+    rows = [[e.row(method, model=model, per_device_batch_size=size).profile for method in ("single", "dp")]
+            for model, size in cases]  # fmt: skip
+    one, two = [single.threads_of_forward for single, _ in rows], [dp.replicated for _, dp in rows]
+    for (model, size), forward, found in zip(cases, one, two, strict=True):
+        kinds = " | ".join(ms(kind) for kind in forward.kinds.values())
+        yield says(WHY, f"| {model}, {size} | {kinds} | {_cost(forward.new_cost)} |")
+        kinds = " | ".join(ms(found.kinds[kind]) for kind in REPLICATED_KINDS[:4])
+        effects = (found.threads_cost, found.replicas_cost, found.interaction)
+        yield says(WHY, f"| {model}, {size} | {kinds} | " + " | ".join(map(_cost, effects)) + " |")
+    counts = {forward.kinds["main_thread"].count for forward in one} | {found.threads_cost.count for found in two}
+    config, environment = e.one.record.config, e.one.record.environment
+    yield says(
+        WHY,
+        f"One {e.one.record.world.device_model} ({config.precision}, torch {environment.torch[:4]}, {counts.pop()} "
+        "rounds, `results/examples/h200-new-threads`):",
+    )
+    assert not counts
+    for forward in one[:2]:
+        paying = [layer for layer in forward.convolutions if layer.pays]
+        assert paying == [layer for layer in forward.convolutions if layer.is_first]
+        assert (len(paying), len(forward.paying), len(forward.convolutions)) == (23, 23, 53)
+        assert not forward.kept_cost.is_above_zero
+    assert not one[2].paying
+    extra = sum(layer.extra for layer in one[0].paying)
+    yield says(WHY, f"long there in every pass, with 64 images {ms(extra)} ms together. No other layer does,")
+    pairs = [(ms(found.threads_cost), ms(forward.new_cost)) for forward, found in zip(one, two, strict=True)]
+    yield says(
+        WHY,
+        f"in runs of their own ({pairs[0][0]} ms beside {pairs[0][1]} at 64 images, {pairs[1][0]} beside "
+        f"{pairs[1][1]} at 16), and not twice as much",
+    )
+    assert not any(found.interaction.is_above_zero or found.interaction.is_below_zero for found in two[:2])
 
 
 @of("h200-kept-threads")

@@ -14,7 +14,7 @@ from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import Run
 from common.analysis.sections.report import build_report
 from common.analysis.statistics.estimates import Estimate
-from common.analysis.statistics.medians import Median, median_of
+from common.analysis.statistics.medians import Median
 from common.formats import FORMATS
 from common.records import RankProfile
 
@@ -85,9 +85,7 @@ class Example:
     @property
     def turns(self) -> Median:
         """A step in kept threads less one from one thread."""
-        steps = self.steps_of_dp
-        pairs = zip(steps.kept_threads_seconds, steps.one_thread_seconds, strict=True)
-        return median_of([kept - one for kept, one in pairs])
+        return self.dp.profile.replicated.turns
 
 
 def says(document: str, *parts: str) -> tuple[str, str]:

@@ -95,6 +95,14 @@ class TrainingOptions(BaseModel):
         return self.settings.get("data")
 
 
+class PrintTemplate(argparse.Action):
+    """`--model-template`: prints a model's file to begin with, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print((Path(__file__).parents[2] / "examples" / "my_model.py").read_text(), end="")
+        parser.exit()
+
+
 class TrainingParser(Parser):
     """The parser of 02, 03 or 04."""
 
@@ -118,6 +126,8 @@ def training_parser(method: Method, description: str = "") -> TrainingParser:
     """The parser of a method's script."""
     parser, how = TrainingParser(description=description), METHODS[method]
     parser.set_defaults(method=method)
+    said = "print a file to begin with, for --model my_model.py:build, and exit"
+    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=said)
     if how.launcher == "torchrun":
         _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
     elif how.has_replicas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from time import monotonic
 
 from rich.cells import cell_len, set_cell_size
@@ -13,7 +14,18 @@ from rich.table import Table
 
 from common.console.earlier_runs import ratios_to_earlier
 from common.formats import gib
-from common.records import Epoch, Parity, Record, RunConfig, Validation, epoch_seconds, throughput
+from common.records import (
+    FORWARD_THREADS,
+    Epoch,
+    Parity,
+    Record,
+    RunConfig,
+    ThreadsOfForward,
+    Validation,
+    epoch_seconds,
+    pays_for_new_threads,
+    throughput,
+)
 from common.sentences import Sentences
 
 
@@ -73,6 +85,24 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
     if step_seconds is None:
         return words.translate("progress.steps_apart", count=steps)
     return words.translate("progress.steps_apart_for", count=steps, seconds=max(1, round(steps * step_seconds)))
+
+
+def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
+    """What a new thread costs one device, and which layers pay: medians."""
+    main, new, kept = (1000 * median(found.passes.seconds[kind]) for kind in FORWARD_THREADS)
+    what = words.translate(f"progress.timed_{found.timed}", samples=found.samples)
+    lines = [words.translate("progress.new_thread", what=what, main=main, new=new, kept=kept)]
+    convolutions = [layer for layer in found.layers if layer.is_convolution]
+    paying = [layer for layer in found.layers if pays_for_new_threads(layer)]
+    if paying:
+        counts = {
+            "paying": sum(layer.is_convolution for layer in paying),
+            "convolutions": len(convolutions),
+            "different": sum(not layer.same_as for layer in convolutions),
+            "others": sum(not layer.is_convolution for layer in paying),
+        }
+        lines.append(words.translate("progress.new_thread_layers", **counts))
+    return lines
 
 
 def parity_line(parity: Parity, words: Sentences) -> str:

@@ -20,8 +20,8 @@ from common.training.distributed import ddp_kwargs
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
 
-SETTLING_STEPS = 2
-"""Of each kind, twice before the first round: DDP lays its buckets anew after its first step."""
+SETTLINGS, SETTLING_STEPS = 2, 2
+"""Before the first round, so many times so many steps of each kind: DDP lays its buckets anew after its first step."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ class Kind:
         return model.no_sync() if self.under_no_sync else nullcontext()
 
 
-def exchange_kinds(model: nn.Module) -> int:
-    """So many kinds of steps show what an exchange costs; one that was built by hand has two of them."""
-    return 4 if isinstance(model, DistributedDataParallel) else 2
+def exchange_steps(model: nn.Module, rounds: int) -> int:
+    """So many steps `measure_exchange_cost` takes; an exchange that was built by hand has two kinds of the four."""
+    kinds = 4 if isinstance(model, DistributedDataParallel) else 2
+    return kinds * (SETTLINGS * SETTLING_STEPS + rounds)
 
 
 def measure_exchange_cost(
@@ -69,7 +70,7 @@ def measure_exchange_cost(
         for kind in kinds.values():
             # Every step here ends with a synchronisation, as this clock would force.
             kind.training.model._set_ddp_runtime_logging_sample_rate(1)
-    for _ in range(2):  # the first time, a kind's own first step is among them
+    for _ in range(SETTLINGS):  # the first time, a kind's own first step is among them
         leads = {
             name: settled_lead(kind.training, devices, batches, SETTLING_STEPS, kind.prepared())
             for name, kind in kinds.items()

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.examining import data_path
 from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
-from common.examining.exchange_cost import exchange_kinds, measure_exchange_cost
+from common.examining.exchange_cost import exchange_steps, measure_exchange_cost
 from common.examining.forward_threads import forward_steps, measure_forward_threads
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
@@ -30,7 +30,7 @@ from common.training.training import Training
 def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
     """Optimizer steps that `profile_steps` takes, as near as a reader needs to know."""
     if has_exchange(model):
-        of_kinds = exchange_kinds(model) * steps
+        of_kinds = exchange_steps(model, steps)
     elif isinstance(model, nn.DataParallel):
         of_kinds = replicated_steps(model, steps)
     else:

@@ -17,6 +17,7 @@ import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
+from common.machine.fp32 import CONVOLUTION
 from common.machine.ranks import of_torchrun
 from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
@@ -123,7 +124,7 @@ def default_precision(kind: DeviceKind) -> Precision:
     tf32 = (
         kind == "cuda"
         and has_tf32()
-        and torch.backends.cudnn.conv.fp32_precision != "ieee"
+        and CONVOLUTION.fp32_precision != "ieee"
         and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
     )
     return "tf32" if tf32 else "ieee-fp32"

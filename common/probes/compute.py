@@ -12,6 +12,7 @@ from time import perf_counter
 import torch
 
 from common.machine.devices import LocalDevices, has_tf32, listed_devices, one_device
+from common.machine.fp32 import MATMUL
 from common.measuring.clocks import StepClock
 from common.records import Copy, MatmulRate, MemoryRate, Precision
 
@@ -51,7 +52,7 @@ def precisions(devices: LocalDevices) -> list[Precision]:
 
 
 def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
-    torch.backends.cuda.matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    MATMUL.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     rates = []
     for size in sizes or MATMUL_SIZES[devices.kind]:
         # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.

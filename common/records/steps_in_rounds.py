@@ -67,6 +67,11 @@ class LayerTimes(RecordModel):
     """The host's time in it, an entry a pass. On CPU cores host and device are one; on a GPU it is the time to launch
     its work, and to plan it."""
 
+    @property
+    def is_convolution(self) -> bool:
+        """By its type's name."""
+        return self.type.startswith("Conv")
+
 
 class ThreadsOfForward(RecordModel):
     """One device: what it costs that a forward pass runs in a thread that has just started, as DataParallel's do."""

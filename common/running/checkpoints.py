@@ -30,7 +30,7 @@ from common.training.training import Training
 
 KEEP = 2
 """Checkpoints that stay of those that a run wrote: should the newest be torn, there is one before it."""
-MADE_FOR = ("model", "num_classes")
+MADE_FOR = ("model", "num_classes", "optimizer")
 """What a checkpoint must agree on with the run that loads it."""
 SAME_TRAINING = ("seed", "momentum", "weight_decay", "learning_rate")
 """What it must agree on besides, if nobody has named it: `--resume auto` goes on with the same training."""

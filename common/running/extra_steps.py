@@ -50,6 +50,9 @@ def take_apart(
         experiments.add_note(profile, f"not measured{further}: {who}{str(error) or type(error).__name__}")
         if measured:
             raise ProfileError(measured.model_copy(update={"anatomy": profile})) from error
+    if recorder.profile and (found := recorder.profile.threads_of_forward):
+        for line in screen.new_thread_lines_of(found, words):
+            progress.line(line)
     if recorder.profile and recorder.profile.note:
         progress.line(screen.warning(words.translate("progress.not_apart", note=recorder.profile.note)))
 

@@ -30,6 +30,8 @@ from common.running.interruptions import ignore_signals, interrupt_on_signals, r
 from common.running.measured_run import MeasuredRun
 from common.training import distributed
 from common.training.known_errors import is_host_limit, is_timeout
+from common.training.workloads.by_file import path_of_model
+from common.training.workloads.user_file import frames_of_user, user_error
 
 
 @contextmanager
@@ -114,6 +116,10 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         retry.try_next(run.config, run.local_devices.world)
     if is_host_limit(failure.advice):
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
+    path = path_of_model(run.config)
+    if path and frames_of_user(error, path):
+        tell(f"error: {user_error(error, path)}")  # their lines; the whole traceback is in the record
+        sys.exit(1)
     if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
         sys.exit(130 if failure.kind == "interrupted" else 1)
 

@@ -30,6 +30,8 @@ PARTS = {
     "random_by_rank": list,
 }
 """What a checkpoint holds, and of which type."""
+OF_EACH_WEIGHT = {"momentum_buffer", "exp_avg", "exp_avg_sq"}
+"""What SGD and AdamW keep, in the shape of the weights."""
 
 
 class NothingLeftError(UsageError):
@@ -78,14 +80,17 @@ def _restore(training: Training, devices: LocalDevices, start: Start, checkpoint
     if start.steps_done >= training.steps_per_epoch:
         raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
     training.module.load_state_dict(checkpoint["model"])
+    numbers = [
+        {name: value for name, value in group.items() if name != "params"} for group in training.optimizer.param_groups
+    ]
     training.optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))  # else the warm-up changes it
-    for group in training.optimizer.param_groups:  # as the record says, whatever those of the checkpoint were
-        config = training.config
-        group |= {"lr": config.learning_rate, "momentum": config.momentum, "weight_decay": config.weight_decay}
+    for group, own in zip(training.optimizer.param_groups, numbers, strict=True):
+        group |= own  # as the record says, whatever those of the checkpoint were
     for parameter, state in training.optimizer.state.items():
-        momentum = state.get("momentum_buffer")
-        if momentum is not None and momentum.shape != parameter.shape:
-            raise ValueError(f"a momentum of shape {tuple(momentum.shape)} for weights of {tuple(parameter.shape)}")
+        for name in OF_EACH_WEIGHT & state.keys():
+            kept = state[name]
+            if kept is not None and kept.shape != parameter.shape:
+                raise ValueError(f"a {name} of shape {tuple(kept.shape)} for weights of {tuple(parameter.shape)}")
     if checkpoint["scaler"]:  # of a run in another precision it is empty
         training.scaler.load_state_dict(checkpoint["scaler"])
     of_ranks = checkpoint["random_by_rank"]
@@ -194,7 +199,8 @@ def _per_sample(config: dict) -> float | None:
 def _checked(path: Path, state: dict, config: RunConfig, skipped: list[str]) -> tuple[Start, Resumed]:
     epoch, steps_done = state["epoch"], state["steps_done"]
     for name in (*MADE_FOR, *(POSITION if steps_done else ())):
-        theirs, ours = state["config"].get(name), getattr(config, name)
+        ours = getattr(config, name)
+        theirs = state["config"].get(name, "sgd" if name == "optimizer" else None)  # older ones knew no other optimizer
         if theirs != ours:
             theirs = printable(str(theirs)[:80])
             where = ", in the middle of an epoch" if name in POSITION else ""

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 # Some of its functions have the process group of the moment of its import as a default argument. DDP imports it, after
 # the group is made: the group would then live, and its threads with it, until the process is gone.
-import torch.distributed.nn.functional  # noqa: F401
+import torch.distributed.nn.functional
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -25,7 +26,7 @@ from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
 from common.machine.meeting import agree_on_devices
-from common.records import NEWER_OPTIONS, CommHook, DdpOptions
+from common.records import NEWER_OPTIONS, CommHook, DdpOptions, has_option
 
 SILENT_BACKENDS = ("nccl",)
 """Those whose exchange does not raise where the host waits for it."""
@@ -99,8 +100,8 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     # DDP, which the caller has still, and which holds itself in circles, must not be that one: torch 2.11 waits for the
     # threads with the lock in its hands where the model's reducer ends them, for good if one wants it (pytorch#56297),
     # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
-    # and the interpreter is whole.
-    atexit.register(_release_group, last_holder)
+    # and the interpreter is whole. Before torch 2.8 nothing gives the lock away: there the process ends instead.
+    atexit.register(_release_group if has_option(torch.__version__, (2, 8)) else _end_beside_group, last_holder)
 
 
 @contextmanager
@@ -116,6 +117,11 @@ def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[Non
 def _release_group(last_holder: list) -> None:
     gc.collect()
     last_holder.clear()
+
+
+def _end_beside_group(last_holder: list) -> None:
+    """The exit code is 1 where the interpreter has shown a traceback."""
+    _end_at_once(int(hasattr(sys, "last_value")))
 
 
 def _cannot_meet(error: Exception) -> UsageError:

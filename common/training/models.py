@@ -16,7 +16,7 @@ from common.machine.devices import LocalDevices
 from common.records import FlopKind, RunConfig
 from common.training.batch import Nested, map_tensors, tensors_of
 from common.training.data import first_batch
-from common.training.flops import count_flops
+from common.training.flops import count_flops, count_flops_by_running
 from common.training.precision import same_random_numbers, set_precision
 from common.training.workloads.by_file import path_of_model, workload_of_file
 from common.training.workloads.hugging_face import transformers_workload
@@ -130,6 +130,7 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
     except Exception as error:
         if few is None:
             raise cannot_train(config, error) from None
+        model.flops_by_kind = count_flops_by_running(model, map_tensors(lambda tensor: tensor[:1], few.inputs))
     if config.ddp and config.ddp.sync_bn:
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.

@@ -12,6 +12,7 @@ from torch import nn
 
 from common.errors import UsageError
 from common.machine.devices import has_tf32
+from common.machine.fp32 import CONVOLUTION, MATMUL
 from common.machine.vision import import_torchvision
 from common.records import Precision
 
@@ -30,9 +31,9 @@ def set_precision(precision: Precision, device: torch.device) -> None:
     if precision == "fp16" and not on_gpu:
         raise UsageError("--precision fp16 needs a GPU: CPU cores train in ieee-fp32 or bf16")
     if precision == "ieee-fp32":
-        torch.backends.cudnn.conv.fp32_precision = torch.backends.cuda.matmul.fp32_precision = "ieee"
+        CONVOLUTION.fp32_precision = MATMUL.fp32_precision = "ieee"
     elif precision == "tf32":
-        torch.backends.cudnn.conv.fp32_precision = "tf32"
+        CONVOLUTION.fp32_precision = "tf32"
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def ieee_fp32(model: nn.Module):
     Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
     numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
     """
-    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    backends = (CONVOLUTION, MATMUL)
     fp32 = [backend.fp32_precision for backend in backends]
     dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
     random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)

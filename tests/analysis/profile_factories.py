@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from analysis.factories import make_environment_record, make_record
-from common.records import AllReduce, AllReduceTime, MatmulRate, MemoryRate, Probes, ProfileRecord, RankProfile
+from common.records import (
+    REPLICATED_KINDS,
+    AllReduce,
+    AllReduceTime,
+    MatmulRate,
+    MemoryRate,
+    Probes,
+    ProfileRecord,
+    RankProfile,
+    StepsInRounds,
+)
 
 PHASES = {
     "single": {"data wait": 1, "forward": 100, "loss": 1, "backward": 200, "optimizer": 20},
@@ -92,3 +102,18 @@ def make_probes(device_model="Example CPU", ranks=2, backend="gloo", bf16=150e9,
 def make_probed(**changes):
     """A record of step 01 with probes."""
     return make_environment_record(**{"probes": make_probes()} | changes)
+
+
+def replicated_steps(
+    both_new: float, new_threads: float, new_replicas: float, both_kept: float, one_thread=70.0, rounds=9
+) -> StepsInRounds:
+    """DP's kinds of steps, by what is new in them, in milliseconds."""
+    seconds = [wobbling(of_kind, rounds) for of_kind in (both_new, new_replicas, new_threads, both_kept, one_thread)]
+    kinds = list(REPLICATED_KINDS)
+    return StepsInRounds(
+        seed=0,
+        orders=[kinds] * rounds,
+        seconds=dict(zip(kinds, seconds, strict=True)),
+        warm_up_seconds={kind: [1.0, 1.0, 1.0] for kind in kinds},
+        settled=dict.fromkeys(kinds, True),
+    )

@@ -75,7 +75,8 @@ def test_a_name_that_leads_to_another_host_does_not_count(monkeypatch):
 
 def test_a_campaign_starts_its_ranks_there(tmp_path):
     """With torchrun's own choice of an address they do not begin for minutes."""
-    (tmp_path / "04_meet.py").write_text("import os; print('met at', os.environ['MASTER_ADDR'])")
+    # In one piece: two ranks write at once.
+    (tmp_path / "04_meet.py").write_text("import os; os.write(1, f\"met at {os.environ['MASTER_ADDR']}\\n\".encode())")
     command = f"torchrun --standalone --nproc_per_node=2 {tmp_path / '04_meet.py'}"
     done = alone(["-c", f"from common.campaigns.launcher import Launcher; Launcher().run({command!r})"])
     assert done.stdout.splitlines() == ["met at 127.0.0.1"] * 2, done.stderr

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import run_script
 from factories import make_config, make_model
-from gpu_runs import GPU, run
+from gpu_runs import GPU, check_exchange_is_measured, run
 
 from common.machine.devices import one_device
 
@@ -45,6 +45,7 @@ def test_ddp_one_rank_over_nccl(tmp_path):
     record = run("04_ddp_training.py", tmp_path, "--batch-size", 8, ranks=1)
     assert record["world"]["backend"] == "nccl"
     assert record["parity"]["outcome"] == "passed"
+    check_exchange_is_measured(record)
 
 
 def test_more_ranks_than_gpus_share_them_over_gloo(tmp_path):
@@ -52,6 +53,7 @@ def test_more_ranks_than_gpus_share_them_over_gloo(tmp_path):
     record = run("04_ddp_training.py", tmp_path, "--batch-size", 8, ranks=ranks)
     assert (record["world"]["backend"], record["world"]["shared"]) == ("gloo", True)
     assert record["parity"]["outcome"] == "passed"
+    check_exchange_is_measured(record)
 
 
 def test_missing_gpu_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 import pytest
 import torch
 from conftest import SQUEEZENET, TORCHRUN, planted, records_in, run_script
-from gpu_runs import GPU, run
+from gpu_runs import GPU, check_exchange_is_measured, run
 
 from common.machine.devices import listed_devices
 from common.records import REPLICATED_KINDS
@@ -37,6 +37,7 @@ def test_ddp_over_nccl_on_two_gpus_parts_cleanly(tmp_path):
     assert "NCCL" in record["backend_class"]
     assert record["parity"]["outcome"] == "passed"
     assert all(rank["busy_seconds"]["exchange"] for rank in record["anatomy"]["ranks"])
+    check_exchange_is_measured(record)
 
 
 @pytest.mark.parametrize("more", [[], ["--comm-hook", "fp16"], ["--comm-hook", "bf16"]])

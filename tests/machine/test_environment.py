@@ -147,6 +147,6 @@ def test_what_steers_the_transport_is_recorded_and_what_only_logs_is_not(monkeyp
 def test_amds_gpus_have_no_tf32_though_their_capability_is_9(monkeypatch, hip, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 4))
     monkeypatch.setattr(torch.version, "hip", hip)
-    monkeypatch.setattr(torch.backends.cudnn, "conv", SimpleNamespace(fp32_precision="tf32"))
+    monkeypatch.setattr(devices, "CONVOLUTION", SimpleNamespace(fp32_precision="tf32"))
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     assert devices.default_precision("cuda") == precision

@@ -27,7 +27,8 @@ def met(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: seen.gpus[index][1])
 
     def properties(device):
-        return SimpleNamespace(uuid=seen.gpus[torch.device(device).index][0], total_memory=2**30)
+        index = device if isinstance(device, int) else device.index
+        return SimpleNamespace(uuid=seen.gpus[index][0], total_memory=2**30)
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
 

@@ -18,6 +18,7 @@ from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import Estimate
+from common.analysis.statistics.medians import Median
 from common.formats import without_controls
 from common.records.files import write_bytes
 
@@ -31,9 +32,16 @@ BEGINNINGS = {
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def comparison_table(groups: Sequence[Group]) -> pd.DataFrame:
-    """Every row of every group, the groups in the order and with the numbers of the page."""
-    lines = [_line(number, group, row) for number, group in enumerate(groups, start=1) for row in group.rows]
+def comparison_table(groups: Sequence[Group], residuals: Mapping[Row, Median] | None = None) -> pd.DataFrame:
+    """Every row of every group, the groups in the order and with the numbers of the page.
+
+    `residuals`: seconds of a step that no experiment isolates, where that is known.
+    """
+    lines = [
+        _line(number, group, row) | with_ends("residual_seconds", (residuals or {}).get(row))
+        for number, group in enumerate(groups, start=1)
+        for row in group.rows
+    ]
     return table_of(lines)
 
 
@@ -86,7 +94,12 @@ def _profile(row: Row) -> Line:
         line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
     for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
         line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
-    return line
+    replicated, forward = (profile.replicated, profile.threads_of_forward) if profile else (None, None)
+    line |= with_ends("new_threads_cost_seconds", replicated.threads_cost if replicated else None)
+    line |= with_ends("new_replicas_cost_seconds", replicated.replicas_cost if replicated else None)
+    line |= with_ends("threads_with_replicas_seconds", replicated.interaction if replicated else None)
+    of_step = forward.new_cost if forward and forward.timed == "step" else None
+    return line | with_ends("new_thread_cost_seconds", of_step)
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Path], list[Path]]:

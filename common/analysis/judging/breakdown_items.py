@@ -36,6 +36,11 @@ class Item:
         """Whether it cannot be told from 0."""
         return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
+    @property
+    def as_median(self) -> Median:
+        """As tables want it."""
+        return Median(self.seconds, 0, self.interval)
+
 
 def items_of_dp(row: Row) -> list[Item | None]:
     """The cost of new threads and of new replicas, by experiment; and the phases in which the batch, logits and

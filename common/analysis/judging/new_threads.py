@@ -73,10 +73,17 @@ def _of_layers(found: ForwardThreads) -> list[Message]:
     if not paying:
         return []
     different = [layer for layer in all_of_them if layer.is_first]
-    id = "same" if convolutions and convolutions == different else "others"
-    return [message(f"new_thread.layers_{id}", paying=len(convolutions), convolutions=len(all_of_them),
-                    different=len(different), others=len(paying) - len(convolutions),
-                    seconds=sum(layer.extra for layer in paying))]  # fmt: skip
+    others = len(paying) - len(convolutions)
+    return [
+        message(
+            "new_thread.layers_same" if convolutions and convolutions == different else "new_thread.layers_others",
+            paying=len(convolutions),
+            convolutions=len(all_of_them),
+            different=len(different),
+            others=message("new_thread.with_others", count=others) if others else message("nothing"),
+            seconds=sum(layer.extra for layer in paying),
+        )
+    ]
 
 
 def layers_table(row: Row) -> Table:

@@ -34,6 +34,9 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if dp and _verdict(of_row.get(dp)) == "host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
         parts.append(message("why.host", slower=message("why.slower") if is_slower else NOTHING))
+    if ddp and ddp.profile.idle_share is not None and bound(ddp).id == "bound.launches":
+        parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
+                             link=not_the_link(ddp)))  # fmt: skip
     parts += [_ideal(breakdowns, slowed)] if breakdowns else []
     if dp:
         if grown := _grown_phase(dp, one or ddp):
@@ -44,9 +47,6 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
         causes = _causes(ddp, of_row.get(ddp), slowed)
         without = [] if any(cause.id in OF_EXCHANGE for cause in causes) else [_no_exchange(ddp)]
         parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
-    if ddp and ddp.profile.idle_share is not None and bound(ddp).id == "bound.launches":
-        parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
-                             link=not_the_link(ddp)))  # fmt: skip
     if any(_exceeded(breakdown) for breakdown in breakdowns):
         parts.append(message("why.apart"))
     return [part for part in parts if part]

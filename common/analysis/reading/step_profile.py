@@ -79,8 +79,6 @@ class StepProfile:
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out; of the rank
     that waits least in it, for the waiting kernels of the others take multiprocessors from their backward passes."""
-    from_idle: Median | None = None
-    """GPUs: a whole step of those in which the host's time was taken."""
     data_path_cost: Median | None = None
     """GPUs: a step fed by the loader less one whose batch lies on the device already."""
     gradients: Gradients | None = None
@@ -149,7 +147,6 @@ def reduce_profile(record: Record) -> StepProfile | None:
         replicated=reduce_replicated(profile, slowest),
         threads_of_forward=reduce_forward_threads(profile.threads_of_forward),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
-        from_idle=median_of(slowest.from_idle_seconds),
         data_path_cost=beyond("loaded", "resident"),
         gradients=profile.gradients,
         replicate=median_of(profile.replicate_seconds),

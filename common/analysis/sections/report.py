@@ -37,6 +37,7 @@ from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.ladder import ladder_section
 from common.analysis.sections.machine import machine_section, parts_section
 from common.analysis.sections.published import published_section
+from common.analysis.statistics.medians import Median
 from common.content import Message, Section
 
 MAX_SERIES = 3
@@ -93,11 +94,16 @@ class Report:
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
         return {
-            "comparison.csv": comparison_table([results.group for results in self.groups]),
+            "comparison.csv": comparison_table([results.group for results in self.groups], self._residuals),
             "runs.csv": self.tables.runs,
             "one_change.csv": one_change_table(self.one_changes),
             "predictions.csv": forecast_table(self.forecasts),
         }
+
+    @property
+    def _residuals(self) -> dict[Row, Median]:
+        """Of every breakdown."""
+        return {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
 
     @property
     def banners(self) -> list[Message]:

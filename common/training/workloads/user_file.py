@@ -121,7 +121,7 @@ def frames_of_user(error: BaseException, path: Path) -> list[traceback.FrameSumm
 def is_of_user(filename: str, path: Path) -> bool:
     """Whether a file is the user's own: in the folder of `path`, and neither the lab's nor a package's."""
     file, folder = Path(filename).resolve(), path.resolve().parent
-    if folder not in file.parents or "site-packages" in file.parts:
+    if not file.is_file() or folder not in file.parents or "site-packages" in file.parts:
         return False
     inside = file.relative_to(ROOT).parts if ROOT in file.parents else ("",)
     return inside[0] not in THE_LABS and not inside[0][:2].isdigit()

@@ -318,8 +318,16 @@ def test_what_a_step_waits_for(busy, host, phases, said_of_it):
 def test_a_step_is_bound_by_the_exchange_where_two_measurements_say_so(options, said_of_it):
     rank = make_rank("ddp", **options)
     rank.busy_seconds, rank.host_seconds = {"step": [0.2] * 4}, {"step": [0.39] * 9}
-    (group,) = groups_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank)))
+    (group,) = groups_of(make_record("ddp", 2, kind="cuda", anatomy=make_profile("ddp", rank)))
     assert said_of_it in said([bound(group.rows[0])])[0]
+
+
+def test_a_host_that_waits_within_gloos_exchange_is_not_late():
+    rank = make_rank("ddp", on=420)
+    rank.busy_seconds, rank.host_seconds = {"step": [0.2] * 4}, {"step": [0.39] * 9}
+    shared = make_record("ddp", 2, kind="cuda", world={"backend": "gloo"}, anatomy=make_profile("ddp", rank))
+    (group,) = groups_of(shared)
+    assert "no experiment here says why" in said([bound(group.rows[0])])[0]
 
 
 def test_a_step_whose_host_is_late_is_bound_by_launches():

@@ -1,0 +1,85 @@
+"""What threads and replicas cost: main effects and their interaction, and one device's layers in new threads."""
+
+import pytest
+
+from analysis.factories import make_record
+from analysis.profile_factories import make_profile, make_rank, replicated_steps, wobbling
+from common.analysis.reading.step_profile import reduce_profile
+from common.records import LayerTimes, StepsInRounds, ThreadsOfForward
+
+
+def replicated(**milliseconds):
+    profile = make_profile("dp", replicated_steps=replicated_steps(**milliseconds))
+    return reduce_profile(make_record("dp", 2, anatomy=profile)).replicated
+
+
+def test_main_effects_add_up_to_the_step_that_keeps_nothing_less_the_one_that_keeps_all():
+    found = replicated(both_new=120, new_threads=100, new_replicas=60, both_kept=50)
+    assert found.threads_cost.value == pytest.approx((60 + 50) / 2 / 1000)
+    assert found.replicas_cost.value == pytest.approx((20 + 10) / 2 / 1000)
+    assert found.threads_cost.value + found.replicas_cost.value == pytest.approx((120 - 50) / 1000)
+    assert found.interaction.value == pytest.approx(10 / 1000)
+    assert found.interaction.is_above_zero
+    assert found.is_whole
+
+
+def test_causes_that_do_not_act_together_have_no_interaction():
+    found = replicated(both_new=120, new_threads=110, new_replicas=60, both_kept=50)
+    assert (found.threads_cost.value, found.replicas_cost.value) == pytest.approx((0.06, 0.01))
+    assert found.interaction.value == pytest.approx(0, abs=1e-9)
+
+
+def test_an_older_record_has_one_half_of_the_design():
+    rank = make_rank("dp")
+    rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(120, 9), wobbling(60, 9)
+    rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(70, 9), wobbling(105, 9)
+    found = reduce_profile(make_record("dp", 2, anatomy=make_profile("dp", rank))).replicated
+    assert (found.threads_cost.value, found.replicas_cost.value) == pytest.approx((0.06, 0.015))
+    assert (found.interaction, found.is_whole) == (None, False)
+    assert found.turns.value == pytest.approx(-0.01)
+
+
+def test_threads_that_are_kept_leave_the_cost_of_replicas():
+    steps = replicated_steps(both_new=120, new_threads=100, new_replicas=60, both_kept=50)
+    kinds = [kind for kind in steps.seconds if not kind.startswith("new_threads")]
+    fewer = StepsInRounds(
+        seed=0,
+        orders=[kinds] * len(steps.orders),
+        seconds={kind: steps.seconds[kind] for kind in kinds},
+        warm_up_seconds={kind: [] for kind in kinds},
+        settled=dict.fromkeys(kinds, True),
+    )
+    record = make_record("dp", 2, anatomy=make_profile("dp", replicated_steps=fewer))
+    found = reduce_profile(record).replicated
+    assert (found.threads_cost, found.interaction) == (None, None)
+    assert found.replicas_cost.value == pytest.approx(0.01)
+
+
+def threads_of_forward(layers=(), new=65.0, timed="step"):
+    kinds = {"main_thread": 32.0, "new_thread": new, "kept_thread": 32.1}
+    passes = StepsInRounds(
+        seed=0,
+        orders=[list(kinds)] * 9,
+        seconds={kind: wobbling(milliseconds, 9) for kind, milliseconds in kinds.items()},
+        warm_up_seconds={kind: [0.1] for kind in kinds},
+        settled=dict.fromkeys(kinds, True),
+    )
+    return ThreadsOfForward(timed=timed, samples=64, passes=passes, layers=list(layers))
+
+
+def layer(name, type="Conv2d", new=1.6, same_as=""):
+    seconds = {"main_thread": [0.0001] * 3, "new_thread": [new / 1000] * 3, "kept_thread": [0.0001, 0.00012, 0.0001]}
+    return LayerTimes(name=name, type=type, same_as=same_as, seconds=seconds)
+
+
+def test_layers_that_pay_are_those_that_are_slow_in_every_new_thread():
+    sometimes = layer("c")
+    sometimes.seconds["new_thread"][1] = 0.0001
+    layers = [layer("a"), layer("b", new=0.1, same_as="a"), sometimes, layer("d", type="BatchNorm2d", new=0.15)]
+    profile = make_profile("single", threads_of_forward=threads_of_forward(layers))
+    found = reduce_profile(make_record(anatomy=profile)).threads_of_forward
+    assert found.new_cost.value == pytest.approx(0.033)
+    assert found.kept_cost.value == pytest.approx(0.0001)
+    assert [one.name for one in found.paying] == ["a"]
+    assert [one.name for one in found.convolutions if one.is_first] == ["a", "c"]
+    assert found.paying[0].extra == pytest.approx(0.0015)

@@ -1,0 +1,59 @@
+"""Steps in rounds: every kind once a round, in random order, warmed up until its times settle."""
+
+from collections import Counter
+from itertools import chain, repeat
+
+import pytest
+from torch import nn
+
+from common.examining.replicas import replicated_kinds
+from common.examining.rounds import MAX_WARM_UP, has_settled, steps_in_rounds
+from common.records import REPLICATED_KINDS, StepsInRounds
+from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settled"),
+    [
+        ([1.0, 1.0], False),  # too few
+        ([1.0, 1.0, 1.0], True),
+        ([1.0, 1.5, 2.0], True),  # something held them up; they were quick before
+        ([2.0, 1.0, 1.0], False),  # the first one settled something
+        ([2.0, 1.0, 1.0, 1.0], True),
+        ([1.4, 1.3, 1.2, 1.1], False),
+    ],
+)
+def test_times_have_settled_once_they_fall_no_longer(seconds, settled):
+    assert has_settled(seconds) == settled
+
+
+def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
+    slow_to_settle = chain([8.0, 4.0, 2.0], repeat(1.0))
+    never = iter(2.0**-number for number in range(100))
+    kinds = {"a": lambda: 1.0, "b": lambda: next(slow_to_settle), "c": lambda: next(never)}
+    steps = Counter()
+    found = steps_in_rounds(kinds, 12, 7, lambda: steps.update(["step"]))
+    assert {kind: len(times) for kind, times in found.warm_up_seconds.items()} == {"a": 3, "b": 6, "c": MAX_WARM_UP}
+    assert found.settled == {"a": True, "b": True, "c": False}
+    assert found.seconds["b"] == [1.0] * 12
+    assert all(sorted(order) == ["a", "b", "c"] for order in found.orders)
+    assert len({tuple(order) for order in found.orders}) > 2
+    assert {order[0] for order in found.orders} == {"a", "b", "c"}
+    assert steps["step"] == 3 + 6 + MAX_WARM_UP + 3 * 12
+    again = steps_in_rounds(dict.fromkeys(kinds, lambda: 1.0), 12, 7, lambda: None)
+    assert again.orders == found.orders
+
+
+def test_a_round_without_one_of_the_kinds_is_no_record():
+    found = steps_in_rounds({"a": lambda: 1.0, "b": lambda: 1.0}, 6, 0, lambda: None).model_dump()
+    with pytest.raises(ValueError, match="a round that does not have one step of each of a, b"):
+        StepsInRounds.model_validate(found | {"orders": [*found["orders"][:5], ["a"]]})
+    with pytest.raises(ValueError, match="not one for each of 6 rounds"):
+        StepsInRounds.model_validate(found | {"seconds": {"a": [1.0] * 6, "b": [1.0] * 5}})
+
+
+def test_a_method_that_keeps_its_threads_has_no_kinds_with_new_ones():
+    model = nn.Linear(2, 2)
+    assert replicated_kinds(EmulatedDataParallel(model, [0, 1])) == list(REPLICATED_KINDS)
+    kept = ["kept_threads_new_replicas", "kept_threads_kept_replicas", "one_thread_new_replicas"]
+    assert replicated_kinds(EmulatedKeptThreads(model, [0, 1])) == kept
