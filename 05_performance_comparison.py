@@ -37,7 +37,7 @@ def main() -> None:
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.rendering import pages, render_page, write_report
+    from common.analysis.page.rendering import exercise_beside, pages, render_exercise, render_page, write_report
     from common.analysis.page.summary import print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.question import read_question
@@ -63,7 +63,11 @@ def main() -> None:
             said, others = Wording(language), {other: files[other].name for other in files if other != language}
             with_png = options.generate_plots and language == spoken
             figures[language] = draw_figures(report, said, with_png)
-            write_report(path, render_page(folder, report, figures[language], said, others))
+            exercise = {name: exercise_beside(file) for name, file in files.items()}
+            page = render_page(folder, report, figures[language], said, others, exercise[language].name)
+            write_report(path, page)
+            others = {other: exercise[other].name for other in others}
+            write_report(exercise[language], render_exercise(report, figures[language], said, path.name, others))
     print_summary(console, folder, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "

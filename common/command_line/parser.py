@@ -41,7 +41,7 @@ def start(main: Callable[[], int | None]) -> NoReturn:
                 time.sleep(SECONDS_FOR_THE_FIRST)
             except KeyboardInterrupt:  # torchrun's SIGTERM, or Ctrl-C
                 sys.exit(2)
-        tell(f"error: {error}")
+        tell(f"error: {error}", *error.trace)
         sys.exit(2)
     except KeyboardInterrupt:  # before a run began, or after its record was written
         tell("stopped from the keyboard (Ctrl-C)")

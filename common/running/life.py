@@ -118,7 +118,8 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     path = path_of_model(run.config)
     if path and frames_of_user(error, path):
-        tell(f"error: {user_error(error, path)}")  # their lines; the whole traceback is in the record
+        told = user_error(error, path)  # their lines; the whole traceback is in the record
+        tell(f"error: {told}", *told.trace)
         sys.exit(1)
     if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
         sys.exit(130 if failure.kind == "interrupted" else 1)

@@ -1,4 +1,5 @@
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -164,3 +165,27 @@ def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
     reference = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"))
     error = parity.rounding_error(classifier, batch, 1, torch.device("cpu"), reference)
     assert 1e-8 < error < 1e-2
+
+
+class DrawsInForward(nn.Module):
+    """Randomness that no layer switches off: attention's own dropout, and numbers drawn in `forward`."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True)
+
+    def forward(self, features):
+        words = features.unsqueeze(1).expand(-1, 6, -1)
+        found, _ = self.attention(words, words, words, need_weights=False)
+        return nn.functional.dropout(found.mean(1), 0.5) + torch.rand(4)
+
+
+@pytest.mark.parametrize(("repeated", "outcome"), [(True, "passed"), (False, "failed")])
+def test_any_randomness_is_the_same_for_both_gradients(monkeypatch, repeated, outcome):
+    classifier = small_classifier()
+    classifier.backbone.insert(4, DrawsInForward())
+    if not repeated:
+        monkeypatch.setattr("common.training.models.same_random_numbers", lambda device: nullcontext())
+    before = torch.get_rng_state()
+    assert check(EmulatedDataParallel(classifier, range(2))).outcome == outcome
+    assert not repeated or torch.equal(torch.get_rng_state(), before)

@@ -23,6 +23,7 @@ from common.analysis.judging.breakdown_items import (
     slowed,
     smaller_batch,
 )
+from common.analysis.judging.verdicts import counted_as
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
 from common.content import Cell, Line, Message, Table, columns, message
 from common.records import METHODS, method_order
@@ -120,6 +121,7 @@ def sentence_of(breakdown: Breakdown) -> Message:
     values = {
         "row": row.name,
         "samples": row.record.config.global_batch_size,
+        "what": counted_as(row),
         "measured": breakdown.measured.value,
         "devices": row.devices,
         "ideal": breakdown.ideal.value,

@@ -92,3 +92,9 @@ def method_name(row: Row) -> Message:
 def _placed(method: Message, world: World) -> Message:
     method = message("method.emulated", method=method) if world.emulated else method
     return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
+
+
+def counted_as(row: Row) -> Message:
+    """What a row's samples are: images, samples, or sequences of so many tokens."""
+    config = row.record.config
+    return message(f"counted_as.{config.unit}", length=config.units_per_sample)

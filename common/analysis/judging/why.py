@@ -10,7 +10,7 @@ from common.analysis.judging.bounds import MAX_IDLE, bound, not_the_link
 from common.analysis.judging.breakdown import Breakdown
 from common.analysis.judging.breakdown_items import Item, items_of_ddp
 from common.analysis.judging.reasons import convolutions_planned_anew
-from common.analysis.judging.verdicts import device_here
+from common.analysis.judging.verdicts import counted_as, device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
 from common.content import Message, message
@@ -76,6 +76,7 @@ def _ideal(breakdowns: list[Breakdown], slowed: Item | None) -> Message | None:
     return message(
         "why.ideal_weak" if batch * first.row.devices == record.config.global_batch_size else "why.ideal_strong",
         batch=batch,
+        what=counted_as(first.row),
         ideal=first.ideal.value,
         one=device_here(first.row),
         devices=first.row.devices,

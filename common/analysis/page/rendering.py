@@ -95,18 +95,45 @@ def render_page(
     figures: Mapping[str, Plot],
     words: Wording,
     others: Mapping[str, str] | None = None,
+    exercise: str = "",
 ) -> str:
     """The page as text. Everything that comes from a record is escaped by the template engine.
 
-    `others`: the same page in other languages, their addresses by language.
+    `others`: the same page in other languages, their addresses by language; `exercise`: the address of the exercise's
+    page.
     """
     template = engine_of(words).get_template("report.html.j2")
     page = template.render(
         language=words.language,
         others=(others or {}).items(),
+        home="",
+        exercise=exercise,
+        sections=report.sections,
         report=report,
         figures=figures,
         folder=folder,
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )
     return typeset(page)
+
+
+def render_exercise(
+    report: Report, figures: Mapping[str, Plot], words: Wording, home: str, others: Mapping[str, str] | None = None
+) -> str:
+    """The page of the exercise as text: checkpoints, and the published table. `home`: the address of the report."""
+    template = engine_of(words).get_template("checkpoints.html.j2")
+    return typeset(
+        template.render(
+            language=words.language,
+            others=(others or {}).items(),
+            home=home,
+            sections=report.exercise,
+            figures=figures,
+        )
+    )
+
+
+def exercise_beside(path: Path) -> Path:
+    """Where the exercise's page goes: `checkpoints.html` beside the report, or `checkpoints.zh-TW.html`."""
+    language = ".zh-TW" if path.stem.endswith(".zh-TW") else ""
+    return path.with_name(f"checkpoints{language}{path.suffix}")

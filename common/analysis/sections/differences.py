@@ -47,9 +47,11 @@ def scaling_meaning(group: Group) -> Message:
 
 def images_of(group: Group) -> Message:
     """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
-    source = group.rows[0].record.config.data_source
+    config = group.rows[0].record.config
+    source = config.data_source
     samples = max(row.record.config.samples_per_epoch for row in group.rows)
-    return message("images.synthetic" if source == "synthetic" else "images.folder", source=source, samples=samples)
+    made = "synthetic" if config.image_size else "made_on_the_fly"
+    return message(f"images.{made}" if source == "synthetic" else "images.folder", source=source, samples=samples)
 
 
 def banners(groups: Sequence[Group]) -> list[Message]:

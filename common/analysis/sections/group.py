@@ -39,7 +39,8 @@ from common.content import (
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
-MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS, FIRST_REASONS = 60, 5, 100, 4
+MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
+FIRST_REASONS, FIRST_ADVICE = 4, 2
 FIGURES = ("throughput", "epoch_time", "scaling", "memory", "loss")
 
 
@@ -125,7 +126,9 @@ def group_section(results: GroupResults) -> Section:
     if results.has_few_runs:
         contents.append(hint(message("page.few_runs"), Inline(message("page.interval"), "interval")))
     if results.verdicts:
-        contents.append(Lines(results.verdicts[:MAX_VERDICTS], "verdicts"))
+        pairs = Lines(results.verdicts[:MAX_VERDICTS], "verdicts")
+        # The page's first lines have told those of the first group.
+        contents.append(fold(message("page.every_pair"), pairs) if results.number == 1 else pairs)
     if results.differences:
         contents.append(Section(title=message("page.differs"), contents=[Lines(results.differences)], style="note"))
     if not group.on_gpu:
@@ -164,8 +167,9 @@ def _why(results: GroupResults, figures: str) -> Section:
     lines = [*([] if told else map(sentence_of, results.breakdowns)), *reasons(group), *disturbed]
     shown = [*lines[:FIRST_REASONS], *notes]
     if results.breakdowns:
-        both = [Figure(f"{figures}_breakdown"), Figure(f"{figures}_steps")]
-        contents = [Section(style="beside two", contents=both), Lines(shown, "verdicts why")]
+        phases = fold(message("page.phases"), Figure(f"{figures}_steps"))
+        beside = [Figure(f"{figures}_breakdown", is_titled=False), Lines(shown, "verdicts")]
+        contents = [Section(style="beside", contents=beside), phases]
     else:
         steps = Figure(f"{figures}_steps", is_titled=False)
         contents = [Section(style="beside", contents=[steps, Lines(shown, "verdicts")])]
@@ -176,7 +180,9 @@ def _why(results: GroupResults, figures: str) -> Section:
 
 def _advice(advice: list[Advice]) -> list[Section]:
     lines = [(Inline(line.what), *filter(None, (line.how, line.because))) for line in advice]
-    contents = [Lines(lines), hint(message("page.rules"))]
+    contents: list = [Lines(lines[:FIRST_ADVICE])]
+    if lines[FIRST_ADVICE:]:
+        contents.append(fold(message("page.more_advice"), Lines(lines[FIRST_ADVICE:]), hint(message("page.rules"))))
     return [Section(title=message("console.recommendations"), contents=contents, style="advice")] if advice else []
 
 

@@ -15,6 +15,7 @@ from common.analysis.judging.decision import Decision, decide, recommended
 from common.analysis.judging.verdicts import (
     clearly_fastest,
     compare,
+    counted_as,
     device_here,
     method_name,
     missing_runs_of,
@@ -54,6 +55,7 @@ def headline(groups: list[Group]) -> Headline:
     details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
+    details += _in_tokens(rivals)
     outcome = _outcome(groups[0], rivals, parallel)
     return Headline(verdict(decide(rivals)), outcome, [*details, *_strong(groups)])
 
@@ -76,6 +78,16 @@ def verdict(decision: Decision) -> Message:
 def short_or_one(row: Row) -> Message:
     """`DDP`, or what one device is here."""
     return short_method(row) if row.is_parallel else device_here(row)
+
+
+def _in_tokens(rows: list[Row]) -> list[Message]:
+    """How many tokens each method trains a second, where a model counts tokens."""
+    length = rows[0].record.config.units_per_sample
+    if rows[0].record.config.unit != "tokens":
+        return []
+    speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
+              for row in rows]  # fmt: skip
+    return [message("headline.tokens", speeds=speeds)]
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
@@ -123,10 +135,12 @@ def _against_one(row: Row, is_first: bool) -> Message:
 
 
 def _batch(group: Group) -> Message:
-    """`64 images per GPU`."""
+    """`64 images per GPU`, `16 sequences of 512 tokens per GPU`."""
+    what = counted_as(group.rows[0])
     if group.scaling == "strong":
-        return message("batch.in_all", count=group.key["global_batch_size"])
-    return message("batch.per_gpu" if group.on_gpu else "batch.per_core", count=group.key["per_device_batch_size"])
+        return message("batch.in_all", count=group.key["global_batch_size"], what=what)
+    id = "batch.per_gpu" if group.on_gpu else "batch.per_core"
+    return message(id, count=group.key["per_device_batch_size"], what=what)
 
 
 def _turns(takers: list[Row]) -> Message:

@@ -19,7 +19,7 @@ MAX_MACHINES = 8
 
 def machine_section(folder: Folder) -> Section:
     """Each machine, and what step 01 found."""
-    contents: list = [Pairs(facts) for facts in machines(folder)]
+    contents: list = [fold(message("page.machine_facts"), *map(Pairs, machines(folder)))]
     if folder.environment:
         step_01 = (Pairs(step_01_facts(folder.environment)), Requirements(folder.environment))
         contents.append(fold(message("page.step_01"), *step_01))
@@ -34,7 +34,7 @@ def parts_section(record: EnvironmentRecord) -> Section:
     figure, tables = Figure("machine_all_reduce"), map(sheet, probe_tables(probes))
     contents: list = [
         lead(message("page.parts_lead", host=record.environment.hostname)),
-        Section(style="balanced", contents=[figure, *tables]),
+        fold(message("page.parts_tables"), Section(style="balanced", contents=[figure, *tables])),
     ]
     if probes.all_reduce:
         contents.append(fold(message("page.every_size"), sheet(all_reduce_table(probes.all_reduce))))

@@ -7,7 +7,7 @@ from common.analysis.judging.advice import Advice
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.predicting.question import MAX_DEVICES, Question
-from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, hint, message, sheet
+from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05
 """A prediction of DDP that is further off is no ground for advice."""
@@ -17,8 +17,8 @@ WORTH_SAYING = 0.01
 
 def prediction_section(predicted: GroupForecast) -> Section:
     """The table, and what a prediction lacks here."""
-    contents = [sheet(prediction_table(predicted)), *map(hint, prediction_notes(predicted))]
-    return Section(contents=contents, style="foresight")
+    table = prediction_table(predicted)
+    return Section(contents=[fold(table.heading, table, *map(hint, prediction_notes(predicted)))], style="foresight")
 
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:

@@ -111,6 +111,12 @@ class Report:
         return banners([results.group for results in self.groups])
 
     @cached_property
+    def exercise(self) -> list[Section]:
+        """The page of the exercise: its five checkpoints, and its own table."""
+        published = published_section([results.group for results in self.groups])
+        return [section for section in (checkpoints_section(self.checkpoints), published) if section]
+
+    @cached_property
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
         folder = self.folder
@@ -121,14 +127,12 @@ class Report:
             *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
             changes_section(self.changes),
-            checkpoints_section(self.checkpoints),
             separate_section({results.number: results.group for results in self.shown}),
             unfinished_section(unfinished),
             faults_section(folder.faults),
             skipped_section(folder.skipped, left_out),
             parts_section(folder.probed[-1]) if folder.probed else None,
             machine_section(folder),
-            published_section([results.group for results in self.groups]),
         ]
         return [section for section in sections if section]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -22,9 +23,30 @@ def test_the_answer_stands_on_the_first_screen(open_page, h100_page, width, scre
 def test_each_group_stands_once_and_the_contents_lead_to_all(open_page, h100_page):
     page = open_page(h100_page)
     assert page.locator("table.comparison").count() == 2  # the third group's runs all stand in the second
-    links = page.locator("nav a").evaluate_all("links => links.map(link => link.hash)")
+    links = page.locator("nav a").evaluate_all("links => links.map(link => link.hash || link.pathname)")
+    assert links.pop(-2).endswith("/checkpoints.html")
     assert links == [f"#{id}" for id in page.locator("main > section").evaluate_all("all => all.map(one => one.id)")]
-    assert len(links) >= 6
+    assert len(links) >= 5
+
+
+def test_every_link_between_the_pages_leads_somewhere(lab_page):
+    """Of the exercise's page to the report, and back."""
+    report, exercise = lab_page.read_text(), lab_page.with_name("checkpoints.html").read_text()
+    links = re.findall(r'href="report\.html(?:#([\w-]+))?"', exercise)
+    assert len(links) > 3
+    assert [anchor for anchor in links if anchor and f'id="{anchor}"' not in report] == []
+    assert not re.search(r'href="#(?!main)', exercise)
+    assert 'href="checkpoints.html"' in report
+
+
+def test_a_page_of_three_methods_is_read_in_minutes(open_page, example_pages, tmp_path):
+    """Unfolded: at most 900 words and 200 numbers."""
+    report = tmp_path / "unfolded.html"
+    report.write_text(example_pages("h100x2-lab")["en"])
+    page = open_page(report)
+    text = page.locator("body").inner_text()
+    assert 300 < len(text.split()) <= 900
+    assert len(re.findall(r"\d[\d.,]*", text)) <= 200
 
 
 ONCE_EACH = """() => {

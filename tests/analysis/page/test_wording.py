@@ -147,7 +147,7 @@ def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch)
     found, judged = page_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
     page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
-    main = page[page.index("<header>") : page.index('id="published"')]
+    main = page[page.index("<header>") : page.index('id="glossary"')]
     for english in ("Use DDP", "times as fast", "samples per device", "Throughput", "Bars:", "no interval", "spends",
                     "Scaling", "imbalance", "3 runs", "Emulated"):  # fmt: skip
         assert english not in main, english

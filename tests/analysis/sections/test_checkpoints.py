@@ -222,8 +222,8 @@ def test_three_runs_beside_one_are_no_three_rounds_and_strong_scaling_is_no_swit
 def test_the_page_ticks_folds_and_names_commands(tmp_path, compare):
     write(tmp_path / "results", *typical_lab(), lost("hang"))
     assert compare(tmp_path / "results", "--quiet").returncode == 0
-    page = without_marks((tmp_path / "report.html").read_text())
-    section = page[page.index('<section id="checkpoints"') : page.index('id="unfinished"')]
+    page = without_marks((tmp_path / "checkpoints.html").read_text())
+    section = page[page.index('<section id="checkpoints"') : page.index('id="published"')]
     assert re.findall(r'<span class="outcome (\w+)">', section) == [
         "missing",
         "warning",

@@ -10,7 +10,7 @@ from common.command_line.model_names import source_of
 from common.errors import UsageError
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
-SHORT = ["--epochs", 1, "--samples-per-epoch", 8, "--warmup-steps", 0, "--anatomy-steps", 1]
+SHORT = ["--epochs", 1, "--samples-per-epoch", 4, "--warmup-steps", 0, "--anatomy-steps", 0]
 EXAMPLES = {"text_classifier": ("tokens", 128), "unet": ("images", 1), "small_gpt": ("tokens", 128)}
 needs_timm, needs_transformers = (
     pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
@@ -43,19 +43,19 @@ def test_a_data_set_of_ones_own(tmp_path):
     assert process.returncode == 0, process.stderr
     (record,) = records_in(tmp_path)
     assert record["config"]["data_source"].startswith(f"{file}:dataset sha256:")
-    assert record["epochs"][0]["samples"] == 8
+    assert record["epochs"][0]["samples"] == 4
 
 
 def test_adamw_is_in_the_record_and_its_checkpoint_goes_on(tmp_path):
-    arguments = ["--model", ROOT / "examples" / "unet.py", *SHORT[2:], "--batch-size", 4, "--optimizer", "adamw"]
+    arguments = ["--model", ROOT / "examples" / "my_model.py", *SHORT[2:], "--batch-size", 2, "--lr", 0.01]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--results-dir", tmp_path / "results"]
-    assert run_script(SINGLE, *arguments, "--epochs", 1).returncode == 0
-    again = run_script(SINGLE, *arguments, "--epochs", 2, "--resume", "auto")
+    assert run_script(SINGLE, *arguments, "--optimizer", "adamw", "--epochs", 1).returncode == 0
+    again = run_script(SINGLE, *arguments, "--optimizer", "adamw", "--epochs", 2, "--resume", "auto")
     assert again.returncode == 0, again.stderr
     record = records_in(tmp_path / "results")[-1]
     assert record["optimizer"].startswith("AdamW lr=")
     assert record["resumed"]["epoch"] == 2
-    other = run_script(SINGLE, *arguments[:-6], *arguments[-4:], "--epochs", 3, "--resume", "auto")
+    other = run_script(SINGLE, *arguments, "--optimizer", "sgd", "--epochs", 3, "--resume", "auto")
     assert (other.returncode, "optimizer adamw" in other.stderr) == (2, True)
 
 

@@ -164,7 +164,8 @@ def test_a_mistake_ends_in_one_line_that_says_what_to_do(mistake, tmp_path, monk
     (tmp_path / "json.py").write_text("")
     with pytest.raises(UsageError, match=said) as caught:
         try_file(tmp_path, monkeypatch, code, **changes)
-    _, *trace = str(caught.value).splitlines()
+    trace = caught.value.trace
+    assert "\n" not in str(caught.value)
     assert len(trace) <= 4
     assert all(line.startswith("  my_model.py:") for line in trace)
     assert "common/" not in str(caught.value)

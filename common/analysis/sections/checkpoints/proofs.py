@@ -94,11 +94,12 @@ class Checkpoint:
         colour = {"done": "passed", "partly": "warning", "not_yet": "missing"}[self.state]
         name = message("page.numbered", number=number, text=message(f"checkpoint.{self.id}"))
         contents: list = [Lines([proof.point for proof in self.proofs], "proofs")]
-        if self.figures or self.table:
-            own = Paragraph([message("page.own_figures")], "command")
-            contents += [own, Lines(self.figures, "own"), *([self.table] if self.table else [])]
+        # Questions come first, and figures are folded: a reader says what to expect before seeing them.
         for quiz in self.quizzes:
             contents.append(fold(quiz.question, *(Paragraph([line]) for line in quiz.answer)))
+        if self.figures or self.table:
+            own = [Lines(self.figures, "own"), *([self.table] if self.table else [])]
+            contents.append(fold(message("page.own_figures"), *own))
         if self.to_run:
             contents.append(Paragraph([Inline(message("page.to_run"))], "command"))
         contents += [Commands(commands, proven, is_listed=True) for proven, commands in self.to_run]

@@ -16,7 +16,7 @@ OF_MEMORY: set[FaultName] = {"out_of_memory", "dp_out_of_memory"}
 """Faults of `make faults` that prove the same once they are named and cured."""
 WAITING = " --timeout 20"
 """Seconds that ranks wait for one that stands still."""
-STOPPING = "pkill -STOP -nf 04_ddp_training"
+STOPPING = "pkill -u $(id -u) -STOP -nf 04_ddp_training"
 """In a second terminal."""
 LONG = 100
 """Epochs: long enough to be stopped by hand."""
