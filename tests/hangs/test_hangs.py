@@ -12,10 +12,11 @@ from conftest import SMALL, TWO_RANKS, environment, planted, records_in, run_scr
 from factories import make_place
 
 from common.hangs import hang_watch
+from common.records import has_option
 
 DDP = "04_ddp_training.py"
-RECORDS_GLOO = hasattr(torch._C._distributed_c10d, "_dump_fr_trace_json")
-"""Whether torch's flight recorder knows of gloo; 2.6 has one for NCCL alone."""
+RECORDS_GLOO = has_option(torch.__version__, (2, 11))
+"""Whether torch's flight recorder is known to know of gloo; that of 2.6 and 2.8 does not."""
 AT_STEP_6 = """
 import os
 usual, done = train_step, []
