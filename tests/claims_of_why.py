@@ -299,12 +299,12 @@ def new_threads_of_any_model(e: Example) -> Claims:
     found = {model: e.row("single", model=model).profile.threads_of_forward
              for model in ("timm:convnext_tiny", "hf:gpt2", "examples/unet.py")}  # fmt: skip
     convnext, gpt2, unet = found.values()
-    convolutions = [layer for layer in convnext.paying if layer.is_convolution]
+    paying = sum(layer.is_convolution for layer in convnext.paying)
     main, new = (ms(convnext.kinds[kind]) for kind in ("main_thread", "new_thread"))
     yield says(
         WHY,
-        f"timm's convnext_tiny takes {main} ms a step with 64 images, and {new} ms with its forward pass in a new thread "
-        f"({len(convolutions)} of {len(convnext.convolutions)} convolutions pay); the U-Net of `examples/unet.py` "
+        f"timm's convnext_tiny takes {main} ms a step with 64 images, and {new} ms with its forward pass "
+        f"in a new thread ({paying} of {len(convnext.convolutions)} convolutions pay); the U-Net of `examples/unet.py` "
         f"{ms(unet.kinds['main_thread'])} and {ms(unet.kinds['new_thread'])} ms. For transformers' gpt2, "
         f"16 sequences of 512 tokens, a new thread costs {_cost(gpt2.new_cost)} of {ms(gpt2.kinds['main_thread'])} ms",
     )

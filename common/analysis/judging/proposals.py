@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.decision import Decision
+from common.analysis.judging.decision import Decision, recommended
 from common.content import Message, message
 from common.records import (
     METHODS,
@@ -49,6 +49,17 @@ def next_step(
     if "crossover" not in done:
         return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
+
+
+def your_script(decision: Decision) -> Message | None:
+    """What the reader's own script becomes under the recommended method; None where nothing is recommended yet."""
+    row = recommended(decision)
+    if row is None or decision.choice not in ("tie", "either", "use_single", "use_method"):
+        return None
+    config = row.record.config
+    kind = "single" if not row.is_parallel else "replicas" if METHODS[row.method].has_replicas else "processes"
+    return message(f"your_script.{kind}", devices=row.devices, method=row.method,
+                   batch=config.per_device_batch_size, whole=config.global_batch_size)  # fmt: skip
 
 
 def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:

@@ -16,7 +16,7 @@ from common.analysis.comparing.one_change import OneChange, one_change_table, on
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
 from common.analysis.judging.decision import decide
-from common.analysis.judging.proposals import NextStep, next_step
+from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question
 from common.analysis.reading.folder import Folder
@@ -69,6 +69,11 @@ class Report:
         """What to run now."""
         rows = self.groups[0].group.representatives if self.groups else []
         return next_step(decide(rows), rows, self.folder.probed, ["crossover"] if self.crossovers else [])
+
+    @cached_property
+    def your_script(self) -> Message | None:
+        """What the reader's own script becomes; None where nothing is recommended yet."""
+        return your_script(decide(self.groups[0].group.representatives)) if self.groups else None
 
     @property
     def shown(self) -> list[GroupResults]:

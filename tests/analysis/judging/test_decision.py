@@ -5,7 +5,7 @@ import pytest
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import groups_of
 from common.analysis.judging.decision import decide, recommended
-from common.analysis.judging.proposals import next_step
+from common.analysis.judging.proposals import next_step, your_script
 
 
 def lab(single, dp, ddp):
@@ -52,3 +52,19 @@ def test_the_next_command_is_for_what_is_still_open(records, choice, command):
 def test_without_a_speed_everything_is_still_to_be_measured():
     assert decide([]).choice == "nothing"
     assert next_step(decide([]), [], [], []).command == "make lab"
+
+
+@pytest.mark.parametrize(
+    ("times", "id"),
+    [((0.50, 0.80, 0.60), "processes"), ((0.50, 0.60, 0.80), "replicas"), ((0.50, 1.50, 1.40), "single")],
+)
+def test_what_ones_own_script_becomes(times, id):
+    decision, _ = decided(*in_rounds(*lab(*times), scatter=0.0005))
+    told = your_script(decision)
+    assert told.id == f"your_script.{id}"
+    assert (told["batch"], told["whole"]) == (16, 16 if id == "single" else 32)
+
+
+def test_nobodys_script_changes_by_runs_that_do_not_show_which_is_faster():
+    decision, _ = decided(*lab(0.5, 0.8, 0.6))
+    assert your_script(decision) is None
