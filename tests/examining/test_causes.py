@@ -8,7 +8,7 @@ from common.analysis.comparing.tables import tidy
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
 
-SECONDS = 0.08
+SECONDS = 0.12
 SLOW = f"""
 import time
 def slow(of_class, name, seconds={SECONDS}):
@@ -21,8 +21,8 @@ from common.training.kept_threads import DeviceThreads
 CAUSES = {
     "new_replicas": 'slow(EmulatedDataParallel, "replicate")',
     "new_threads": 'slow(DeviceThreads, "__init__")',
-    "copies": 'slow(EmulatedDataParallel, "scatter", 0.04)\nslow(EmulatedDataParallel, "gather", 0.04)',
-    "data_wait": 'slow(SyntheticImageNet, "__getitems__", 0.1)',
+    "copies": 'slow(EmulatedDataParallel, "scatter", 0.06)\nslow(EmulatedDataParallel, "gather", 0.06)',
+    "data_wait": 'slow(SyntheticImageNet, "__getitems__", 0.15)',
 }
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1, "--quiet"]
 
@@ -50,9 +50,11 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     (one,) = breakdowns(build_groups(tidy(found.runs, found.probed))[0])
     items = {item.id: item.seconds for item in one.items}
     assert items[cause] == pytest.approx(SECONDS, rel=0.5), items
-    assert all(abs(seconds) < 0.6 * items[cause] for id, seconds in items.items() if id != cause), items
+    # The residual holds what a busy machine takes of the measured epochs, too, so that it is no part of this.
+    others = {id: seconds for id, seconds in items.items() if id not in (cause, "residual")}
+    assert all(abs(seconds) < 0.6 * items[cause] for seconds in others.values()), items
     costs = one.row.profile.replicated
     for cost, id in ((costs.threads_cost, "new_threads"), (costs.replicas_cost, "new_replicas")):
         assert (cost.value > SECONDS / 2) == (cause == id)
         assert cost.is_above_zero or cause != id
-    assert abs(costs.interaction.value) < SECONDS / 2
+    assert abs(costs.interaction.value) < 0.6 * SECONDS

@@ -167,7 +167,7 @@ def test_a_flat_tree_and_a_part_of_it(tree, tmp_path):
         (lambda folder: folder.mkdir(), [], "one folder of images per class"),
         (lambda folder: (folder / "ant").mkdir(parents=True), [], "no valid file for the classes ant"),
         (lambda folder: fill(folder, 2), ["--num-classes", 3], "4 classes"),
-        (lambda folder: fill(folder, 2), ["--samples-per-epoch", 9], "8 images"),
+        (lambda folder: fill(folder, 2), ["--samples-per-epoch", 9], "8 samples"),
         (lambda folder: fill(folder, 1), ["--batch-size", 8], "lower --batch-size"),
         (lambda folder: (fill(folder / "train", 1, ("ant",)), fill(folder / "val", 1, ("ant", "bee"))), [], "bee"),
     ],
