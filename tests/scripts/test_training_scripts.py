@@ -178,7 +178,7 @@ def test_help_does_not_wait_for_torch(script, tmp_path):
 def test_help_names_units_and_defaults():
     text = run_script(SCRIPTS["04"], "--help", new_interpreter=True).stdout
     for option in re.findall(r"^  (--[a-z-]+)", text, flags=re.MULTILINE):
-        described = re.split(rf"^  {option}(?=\s)", text, flags=re.MULTILINE)[1].split("\n  --", 1)[0]
+        described = re.split(rf"^  {option}(?![\w-])", text, flags=re.MULTILINE)[1].split("\n  --", 1)[0]
         assert option in ("--quiet", "--model-template") or "default:" in " ".join(described.split()), option
 
 
