@@ -1,8 +1,8 @@
 """What DataParallel's gathering costs device 0 in memory: all outputs, or a loss that each replica computes.
 
-Two replicas (of one GPU where there is one only) of a small GPT. Once forward returns its logits, which are gathered on
-device 0 and whose loss is computed there; once it returns the loss. Prints the peak of what is allocated on device 0
-beside the bytes of the gathered outputs, which are batch × outputs × 4.
+Two replicas (of one GPU where there is one only) of an embedding and a head of GPT-2's vocabulary. Once forward returns
+its logits, which are gathered on device 0 and whose loss is computed there; once it returns the loss. Prints the peak
+of what is allocated on device 0 beside the bytes of the gathered outputs, which are batch × outputs × 4.
 
     python benchmarks/gathered_outputs.py            # GPUs; on CPU cores it prints the bytes alone
 """

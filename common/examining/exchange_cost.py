@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from random import Random
 
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from common.examining.rounds import orders_of_rounds
 from common.examining.timed_steps import settled_lead, timed_step
 from common.machine.devices import LocalDevices
 from common.records import RankProfile
@@ -77,9 +77,7 @@ def measure_exchange_cost(
         }
     if devices.kind == "cuda":
         found.lead_seconds = leads
-    order, random = list(kinds), Random(training.config.seed)
-    for round_ in range(rounds):
-        random.shuffle(order)
+    for round_, order in enumerate(orders_of_rounds(kinds, rounds, training.config.seed)):
         for name in order:
             kind = kinds[name]
             seconds = timed_step(kind.training, devices, batches, kind.prepared(), lead_seconds=leads[name])

@@ -33,10 +33,11 @@ class NextStep:
 def next_step(
     decision: Decision, rows: Sequence[Row], checks: Sequence[EnvironmentRecord], done: Sequence[str]
 ) -> NextStep:
-    """What to run now that this is decided of these rows; `done` names the campaigns that the folder holds."""
-    if not rows:
+    """What to run now that this is decided; `rows`: all of the group, those included that shared a device or whose
+    speed is withheld. `done` names the campaigns that the folder holds."""
+    if decision.fastest is None:
         return NextStep(message("next.nothing"), "make lab")
-    record = rows[0].record
+    record = decision.fastest.record
     config, devices = record.config, max(2, *(row.devices for row in rows))
     for method in PUBLISHED:
         if method not in {row.method for row in rows}:
@@ -46,7 +47,7 @@ def next_step(
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
     if rounds:
         return NextStep(message(f"next.{decision.choice}"), f"make lab {sizes} REPEATS={rounds}")
-    if "crossover" not in done:
+    if "crossover" not in done and decision.choice != "alone":  # where devices took turns more of them never pay
         return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
 

@@ -46,11 +46,6 @@ class ReplicatedSteps:
     unsettled: tuple[str, ...] = ()
     """Kinds whose times had not settled when the rounds began."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all four kinds of the design are there."""
-        return self.interaction is not None
-
 
 def reduce_replicated(found: ProfileRecord, rank: RankProfile) -> ReplicatedSteps:
     """Reduce DP's experiment, as far as a record has it."""

@@ -15,7 +15,7 @@ from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import Tables, tidy
-from common.analysis.judging.decision import decide
+from common.analysis.judging.decision import Decision, decide
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.question import Question
@@ -65,15 +65,20 @@ class Report:
         return answer_of(self.groups[0].group) if self.groups else None
 
     @cached_property
+    def decision(self) -> Decision:
+        """Which method to use, of the best measured group."""
+        return decide(self.groups[0].group.representatives if self.groups else [])
+
+    @cached_property
     def next_step(self) -> NextStep:
         """What to run now."""
-        rows = self.groups[0].group.representatives if self.groups else []
-        return next_step(decide(rows), rows, self.folder.probed, ["crossover"] if self.crossovers else [])
+        rows = self.groups[0].group.rows if self.groups else []
+        return next_step(self.decision, rows, self.folder.probed, ["crossover"] if self.crossovers else [])
 
     @cached_property
     def your_script(self) -> Message | None:
         """What the reader's own script becomes; None where nothing is recommended yet."""
-        return your_script(decide(self.groups[0].group.representatives)) if self.groups else None
+        return your_script(self.decision)
 
     @property
     def shown(self) -> list[GroupResults]:

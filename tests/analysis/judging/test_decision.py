@@ -49,6 +49,14 @@ def test_the_next_command_is_for_what_is_still_open(records, choice, command):
     assert next_step(decision, rows, [], []).command.startswith(command)
 
 
+def test_what_took_turns_on_one_device_is_not_to_be_measured_again():
+    turns = [make_record(method, 2, 0.6, world={"oversubscribed": True}) for method in ("dp", "ddp")]
+    group = groups_of(*in_rounds(make_record("single", 1, 0.5), *turns))[0]
+    decision = decide(group.representatives)
+    assert (decision.choice, {row.method for row in group.rows}) == ("alone", {"single", "dp", "ddp"})
+    assert next_step(decision, group.rows, [], []).command.startswith("make ladder ")
+
+
 def test_without_a_speed_everything_is_still_to_be_measured():
     assert decide([]).choice == "nothing"
     assert next_step(decide([]), [], [], []).command == "make lab"

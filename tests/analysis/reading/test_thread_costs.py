@@ -20,7 +20,6 @@ def test_main_effects_add_up_to_the_step_that_keeps_nothing_less_the_one_that_ke
     assert found.threads_cost.value + found.replicas_cost.value == pytest.approx((120 - 50) / 1000)
     assert found.interaction.value == pytest.approx(10 / 1000)
     assert found.interaction.is_above_zero
-    assert found.is_whole
 
 
 def test_causes_that_do_not_act_together_have_no_interaction():
@@ -35,7 +34,7 @@ def test_an_older_record_has_one_half_of_the_design():
     rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(70, 9), wobbling(105, 9)
     found = reduce_profile(make_record("dp", 2, anatomy=make_profile("dp", rank))).replicated
     assert (found.threads_cost.value, found.replicas_cost.value) == pytest.approx((0.06, 0.015))
-    assert (found.interaction, found.is_whole) == (None, False)
+    assert found.interaction is None
     assert found.turns.value == pytest.approx(-0.01)
 
 
