@@ -45,7 +45,9 @@ def job(fake_lab):
         "signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n"
         "pid = os.fork()\n"
         f"if pid == 0:\n    signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n    {JOB}\n"
-        "os.setpgid(pid, pid); os.tcsetpgrp(0, pid)\n"
+        # As shells do: whichever comes first; refused where the child has made its group and gone on to its program.
+        "try:\n    os.setpgid(pid, pid)\nexcept PermissionError:\n    pass\n"
+        "os.tcsetpgrp(0, pid)\n"
         "open('campaign', 'w').write(str(pid))\n"
         "os.waitpid(pid, 0)\n"
     )
