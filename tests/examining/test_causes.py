@@ -8,7 +8,8 @@ from common.analysis.comparing.tables import tidy
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
 
-SECONDS = 0.12
+SECONDS = 0.3
+"""Of sleep: far above what a busy machine takes of a step."""
 SLOW = f"""
 import time
 def slow(of_class, name, seconds={SECONDS}):
@@ -21,8 +22,8 @@ from common.training.kept_threads import DeviceThreads
 CAUSES = {
     "new_replicas": 'slow(EmulatedDataParallel, "replicate")',
     "new_threads": 'slow(DeviceThreads, "__init__")',
-    "copies": 'slow(EmulatedDataParallel, "scatter", 0.06)\nslow(EmulatedDataParallel, "gather", 0.06)',
-    "data_wait": 'slow(SyntheticImageNet, "__getitems__", 0.15)',
+    "copies": 'slow(EmulatedDataParallel, "scatter", 0.15)\nslow(EmulatedDataParallel, "gather", 0.15)',
+    "data_wait": 'slow(SyntheticImageNet, "__getitems__", 0.33)',
 }
 SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1, "--quiet"]
 
@@ -41,7 +42,7 @@ def folder_of_one(tmp_path_factory):
 def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     script = planted(tmp_path, "03_dataparallel_training.py", SLOW + CAUSES[cause])
     folder = tmp_path / "results"
-    arguments = ["--batch-size", 16, "--gpus", "0,1", "--samples-per-epoch", 160, "--anatomy-steps", 6]
+    arguments = ["--batch-size", 16, "--gpus", "0,1", "--samples-per-epoch", 128, "--anatomy-steps", 6]
     process = run_script(script, *SHORT, *arguments, "--results-dir", folder)
     assert process.returncode == 0, process.stderr
     for record in folder_of_one.glob("*.json"):
@@ -49,12 +50,15 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     found = read_folder(folder)
     (one,) = breakdowns(build_groups(tidy(found.runs, found.probed))[0])
     items = {item.id: item.seconds for item in one.items}
-    assert items[cause] == pytest.approx(SECONDS, rel=0.5), items
-    # The residual holds what a busy machine takes of the measured epochs, too, so that it is no part of this.
-    others = {id: seconds for id, seconds in items.items() if id not in (cause, "residual")}
-    assert all(abs(seconds) < 0.6 * items[cause] for seconds in others.values()), items
-    costs = one.row.profile.replicated
-    for cost, id in ((costs.threads_cost, "new_threads"), (costs.replicas_cost, "new_replicas")):
-        assert (cost.value > SECONDS / 2) == (cause == id)
-        assert cost.is_above_zero or cause != id
-    assert abs(costs.interaction.value) < 0.6 * SECONDS
+    # The costs themselves: a breakdown leaves out those that chance may explain. Its residual is not looked at, for it
+    # holds what other programs took of the measured epochs.
+    effects = one.row.profile.replicated
+    costs = {
+        "new_threads": effects.threads_cost.value,
+        "new_replicas": effects.replicas_cost.value,
+        "copies": items.get("copies", 0.0),
+        "data_wait": items.get("data_wait", 0.0),
+    }
+    assert costs.pop(cause) == pytest.approx(SECONDS, rel=0.5), (costs, items)
+    assert all(abs(seconds) < SECONDS / 2 for seconds in costs.values()), (costs, items)
+    assert abs(effects.interaction.value) < 0.6 * SECONDS
