@@ -61,7 +61,7 @@ def default_count(environment: Environment) -> int:
 
 
 def _read(*names: str) -> tuple[dict[str, str | None], list[str]]:
-    """The values of these options on the command line, and its other arguments, flags by the names that they have now."""
+    """The values of these options on the command line, and its other arguments: flags by the names they have now."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
         parser.add_argument(name)
