@@ -91,12 +91,12 @@ def test_never_where_intervals_do_not_show_it():
             make_record("dp", 2, 0.95, per_device_batch=batch))]  # fmt: skip
     (line, cores) = said(judged(*in_rounds(*runs, scatter=0.05))[1].brief)
     assert line.startswith("DP × 2 is not shown to stay faster than one device at any batch that was measured, 8 to 32")
-    assert cores.startswith("On CPU cores host and device are one")
+    assert cores.startswith("On CPU cores, host and device are one")
 
 
 @pytest.mark.parametrize(
     ("rounds", "ends"), [(1, "Each point is one run of each: no verdict, which takes 3 runs."),
-                         (2, "Some points rest on fewer than 3 runs: no verdict.")]
+                         (2, "Some points have fewer than 3 runs: no verdict.")]
 )  # fmt: skip
 def test_points_of_too_few_runs_are_shown_without_any_certainty(rounds, ends):
     runs = [run for batch in (8, 16, 32) for run in (make_record(per_device_batch=batch),
