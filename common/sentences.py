@@ -141,10 +141,11 @@ class Sentences(string.Formatter):
 
     def number(self, form: str, value: float) -> FormattedNumber:
         """A number in one of `FORMATS`, its unit in this language."""
-        return self._in_words(form, FORMATS[form](value))
+        return self._in_words(FORMATS[form](value))
 
-    def _in_words(self, form: str, text: FormattedNumber) -> FormattedNumber:
-        return FormattedNumber(text.number, self._said(text.unit))
+    def _in_words(self, text: FormattedNumber) -> FormattedNumber:
+        gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "
+        return FormattedNumber(text.number, self._said(text.unit), gap)
 
     def header(self, column: Column) -> str:
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
@@ -177,8 +178,8 @@ class Sentences(string.Formatter):
 
     def _ends(self, form: str, ends: tuple[float, float]) -> FormattedNumber:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
-        text = self._in_words(form, FORMATS[form].interval(*ends))
-        return FormattedNumber(text.number.replace(" to ", self.translate(" to ")), text.unit)
+        text = FORMATS[form].interval(*ends)
+        return self._in_words(FormattedNumber(text.number.replace(" to ", self.translate(" to ")), text.unit))
 
     def device(self, model: str) -> str:
         """A device's model as records have it; of a CPU core in words."""

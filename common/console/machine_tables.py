@@ -26,7 +26,7 @@ SHOWN_SIZES = 5
 """Of the all-reduce; the page has all of them."""
 USES = {
     "one_device": message(
-        "matrix products: the most arithmetic that training can get out of a device; memory: limits layers that "
+        "matrix products: the most arithmetic that training can get out of a device; memory: the limit of layers that "
         "compute little: normalisation, ReLU, the optimizer"
     ),
     "copies": message(
@@ -38,9 +38,9 @@ USES = {
         "the speed of a link, however many devices there are"
     ),
     "launches": message(
-        "why threads (DataParallel starts new ones each step) can cost more than the bytes that they save to send"
+        "why threads (DataParallel starts new ones in every step) can cost more than the copying that they avoid"
     ),
-    "together": message("devices take {slowdown:.2f} times as long beside each other, before they exchange anything"),
+    "together": message("running together, each is {slowdown:.2f} × slower, before they exchange anything"),
 }
 """What each table of measurements is good for."""
 

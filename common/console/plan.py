@@ -11,10 +11,12 @@ from common.records import METHODS, Resumed, RunConfig, World, unusual_settings
 from common.sentences import Sentences
 
 FLAGS = {
-    "emulated": message("emulated: CPU threads play the GPUs of DataParallel; its cost differs from a GPU's"),
-    "shared": message("shared: several replicas or ranks on one GPU; they take turns, this is no scaling"),
-    "oversubscribed": message("oversubscribed: {devices} devices on fewer cores, in turns; this is no scaling"),
-    "unlike": message("devices of several kinds: the slowest sets the pace of all, and no one device is their measure"),
+    "emulated": message("emulated: CPU threads play the GPUs of DataParallel; its cost differs from that on GPUs"),
+    "shared": message("shared: several replicas or ranks on one GPU take turns; this is not scaling"),
+    "oversubscribed": message("oversubscribed: {devices} devices take turns on fewer cores; this is not scaling"),
+    "unlike": message(
+        "devices of several kinds: the slowest one decides the speed of all, and none of them is a baseline"
+    ),
 }
 ROWS = {
     "model": message("model"),

@@ -111,8 +111,8 @@ def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
         }
         lines.append(
             words.translate(
-                "{paying} of {convolutions} convolutions pay for the new thread, {different} differ in shape; other "
-                "layers that pay: {others}",
+                "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
+                "other layers that are slower: {others}",
                 **counts,
             )
         )
@@ -137,7 +137,7 @@ def parity_line(parity: Parity, words: Sentences) -> str:
 
 
 LOSS_IS_LOST = message(
-    "the loss is no finite number, and the weights are lost: lower --lr, and look at the last epoch before"
+    "the loss is NaN or infinite, and the weights are lost: lower --lr, and look at the last epoch before"
 )
 
 

@@ -46,7 +46,7 @@ def machine_facts(environment: Environment) -> Facts:
     machine = machine_of(environment)
     facts: Facts = [(message("host"), environment.hostname)]
     if not machine.startswith(BY_NAME):
-        hashed = message("{hash} (a hash; a host's name tells no machine from another)", hash=machine)
+        hashed = message("{hash} (a hash, because host names are not unique)", hash=machine)
         facts.append((message("machine"), hashed))
     facts.append((message("platform"), environment.platform))
     cores = message("{model}, {cores} cores", model=environment.cpu_model, cores=environment.cpu_cores)
@@ -119,7 +119,7 @@ def all_reduce_table(curve: AllReduce) -> Table:
     shown = columns("message:probes", "time:probes", "algorithm_bandwidth:bus-bandwidth", "bus_bandwidth")
     title = message("All-reduce of {ranks} ranks by {backend}", ranks=curve.ranks, backend=curve.backend)
     hint = (
-        message("Left out, for they would have taken too long: {sizes:sizes}.", sizes=curve.left_out_bytes)
+        message("Left out, because they would have taken too long: {sizes:sizes}.", sizes=curve.left_out_bytes)
         if curve.left_out_bytes
         else None
     )
@@ -154,8 +154,8 @@ def _launches(probes: Probes) -> Table:
     times = probes.launches
     doubt = (
         message(
-            "Implausible: each of {workers} launches clearly faster than one alone. Measure again on a quiet machine; "
-            "nothing is concluded from these numbers.",
+            "Implausible: each of {workers} launches clearly faster than one alone. Measure again when no other "
+            "programs are running; nothing is concluded from these numbers.",
             workers=times.workers,
         )
         if times and not times.is_plausible

@@ -7,6 +7,7 @@ from functools import partial
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
+from common.requirements.problems import judged
 from common.sentences import Sentences
 
 GPU_MEMORY_BYTES = 8 * 2**30

@@ -72,12 +72,12 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
             "load {load:.1f}, {cores}", load=load, cores=words.counted(cores, "{count} core", "{count} cores")
         )
         yield judge(
-            message("a quiet machine"),
+            message("no other programs running"),
             found,
             (
                 load > max(1.0, cores / 2),
                 "warning",
-                message("other programs compete for the cores: close them, or measure when they are done"),
+                message("other programs use the cores: close them, or measure when they are done"),
             ),
         )
     if (variables := record.slowing_variables) is not None:
@@ -93,5 +93,5 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("room for the results"),
             translate("{bytes:GiB} free", bytes=room),
-            (room < DISK_BYTES, "warning", message("records are small, but not that small: make room")),
+            (room < DISK_BYTES, "warning", message("records are not large, but they need space: make room")),
         )
