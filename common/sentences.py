@@ -92,7 +92,8 @@ class Sentences(string.Formatter):
         return self.fill(self._said(text), values)
 
     def _said(self, text: str, context: str = "") -> str:
-        return self._sentences.get(text) or self._catalogue.get((context, text), text)
+        known = self._sentences.get(text)  # may be empty
+        return self._catalogue.get((context, text), text) if known is None else known
 
     def counted(self, number: int, one: str, several: str) -> str:
         """`1 core`, `2 cores`."""
