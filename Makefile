@@ -15,9 +15,12 @@
 # make lab adds rounds until each ratio is known to ± 3 percent, as long as 5 minutes allow: TOLERANCE=3 MINUTES=5.
 # SEED=1 draws the same order of each round again. What is run, and with which sizes, stands in common/campaigns/.
 # make faults NAMES="rank_killed disk_full" causes these two.
+#
+# They run in .venv, else in an active environment whose torch works, else in a new .venv: common/setup/__main__.py.
+# PYTHON (3.11 or later) is what makes that .venv.
 
-PYTHON ?= python3
-BIN := .venv/bin
+PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
+LAB := $(PYTHON) -m common.setup
 
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
@@ -25,25 +28,16 @@ FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH
 
 .PHONY: lab sweep exchanges crossover ladder exercise faults test lint
 
-lab sweep exchanges crossover ladder exercise: .venv/lab
-	$(BIN)/python -m common.campaigns $@ $(FLAGS)
+lab sweep exchanges crossover ladder exercise:
+	$(LAB) -m common.campaigns $@ $(FLAGS)
 
-faults: .venv/lab
-	$(BIN)/python -m common.faults $(NAMES)
+faults:
+	$(LAB) -m common.faults $(NAMES)
 
-test: .venv/test
-	$(BIN)/python -m pytest
+test:
+	$(LAB) --extra test -m pytest
 
-lint: .venv/test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-
-.venv/lab: pyproject.toml
-	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(BIN)/pip install --quiet -e .
-	touch $@
-
-.venv/test: .venv/lab
-	$(BIN)/pip install --quiet -e '.[test]'
-	touch $@
+lint:
+	$(LAB) --extra test -m ruff check .
+	$(LAB) --extra test -m ruff format --check .
+	$(LAB) --extra test -m mypy
