@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from common.setup.environments import Environment, Gpus, Torch, gpus_here, torch
 from common.setup.installation import InstallationError, install, make
 from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
-PROJECT, LOCK = Path("pyproject.toml"), Path("requirements.lock")
+PROJECT = Path("pyproject.toml")
 OWN = Environment(Path(".venv"))
-SIZE = "about 3 GB to download and 6 GB on the disk, or 0.3 and 1 GB where the package index has a build for CPUs alone"
+SIZE = "about 3 GB to download and 6 GB on the disk"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,14 +65,11 @@ def _completed(environment: Environment, extras: Sequence[str], gpus: Gpus) -> b
         return False
     print(f"Environment: {environment.folder}, with its torch {torch.version}. What the lab lacks there is installed; "
           "nothing is up- or downgraded.", flush=True)  # fmt: skip
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as there:
-        there.write("".join(f"{name}=={version}\n" for name, version in torch.packages))
-        there.flush()
-        try:
-            install(environment, requirements(extras), Path(there.name))
-        except InstallationError as error:
-            print(f"{environment.folder} is not used: the lab does not go with what is there ({error}).", flush=True)
-            return False
+    try:
+        install(environment, requirements(extras), torch.packages)
+    except InstallationError as error:
+        print(f"{environment.folder} is not used: the lab does not go with what is there ({error}).", flush=True)
+        return False
     environment.mark_ready(extras)
     return True
 
@@ -81,21 +77,16 @@ def _completed(environment: Environment, extras: Sequence[str], gpus: Gpus) -> b
 def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
     fit = torch_for(*gpus)
     driver, models = gpus.driver, ", ".join(sorted({f"sm_{one.replace('.', '')}" for one in gpus.capabilities}))
-    if not gpus.capabilities:
-        why = "any torch runs on CPU cores; NVIDIA GPUs were not found"
+    if fit and gpus.capabilities:
+        what = f"the newest of {fit}, which driver {driver} and {models} run"
     elif fit:
-        why = f"driver {driver} and {models} run {fit}"
+        what = f"the newest of {fit}, which CPU cores run, too: no NVIDIA GPUs were found"
     else:
-        why = f"driver {driver} and {models} run no torch of the lab, CUDA 12 asks for {OLDEST_DRIVERS[12]}: CPU cores"
-    chosen = fit.requirement if fit else "torch"
-    print(f"Environment: a new {OWN.folder} with the newest {chosen} ({why}): {SIZE}.", flush=True)
+        oldest = OLDEST_DRIVERS[12]
+        what = f"the newest torch, for CPU cores: none runs on driver {driver} and {models}, CUDA 12 asks for {oldest}"
+    print(f"Environment: a new {OWN.folder} with {what}. That is {SIZE}.", flush=True)
     make(OWN)
-    needed = [chosen, *requirements(extras)]
-    try:
-        install(OWN, needed, LOCK)
-    except InstallationError as error:
-        print(f"With the versions of {LOCK} it does not work ({error}); once more without them.", flush=True)
-        install(OWN, needed, None)
+    install(OWN, [fit.requirement if fit else "torch", *requirements(extras)], [])
     OWN.mark_ready(extras)
 
 

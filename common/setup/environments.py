@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ architectures = [int(name[3:]) for name in torch.cuda.get_arch_list() if name.st
 print("\\n" + json.dumps([torch.__version__, torch.version.cuda or torch.version.hip, torch.cuda.is_available(),
                          architectures, there]))
 """
+
+
+Packages = list[tuple[str, str]]
 
 
 class Gpus(NamedTuple):
@@ -70,8 +74,9 @@ class Environment:
         return set(stamp.read_text().split()) if stamp.exists() else set()
 
     def mark_ready(self, extras: Sequence[str]) -> None:
-        """All is installed, with these extras."""
-        (self.folder / STAMP).write_text("".join(f"{extra}\n" for extra in sorted(self.extras | set(extras))))
+        """All is installed, with these extras. Where nobody may write, the next call looks again."""
+        with suppress(OSError):
+            (self.folder / STAMP).write_text("".join(f"{extra}\n" for extra in sorted(self.extras | set(extras))))
 
 
 class Torch(NamedTuple):
@@ -82,7 +87,7 @@ class Torch(NamedTuple):
     """None in a build for CPUs."""
     reaches_gpus: bool
     architectures: list[int]
-    packages: list[tuple[str, str]]
+    packages: Packages
     """Names and versions of all that is installed."""
 
     def lacks(self, gpus: Gpus) -> str | None:

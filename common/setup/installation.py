@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.setup.environments import Environment
+from common.setup.environments import Environment, Packages
 
+LOCK = Path("requirements.lock")
 EVERY_SECONDS = 20
 MB = 10**6
 
@@ -32,12 +35,34 @@ def make(environment: Environment) -> None:
                  [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
 
 
-def install(environment: Environment, requirements: list[str], constraints: Path | None) -> None:
-    """Raises InstallationError, with the installer's own last words on the screen."""
+def install(environment: Environment, requirements: list[str], there: Packages) -> None:
+    """Leave what is `there` as it is, and take the versions of requirements.lock for the rest, if that can be.
+
+    Raises InstallationError, with the installer's own last words on the screen."""
+    kept = [f"{name}=={version}" for name, version in there]
+    names = {_normal(name) for name, _ in there}
+    locked = [
+        line for line in LOCK.read_text().splitlines() if "==" in line and _normal(line.split("==")[0]) not in names
+    ]
+    try:
+        _install(environment, requirements, [*kept, *locked])
+    except InstallationError as error:
+        print(f"With the versions of {LOCK} it does not work ({error}); once more without them.", flush=True)
+        _install(environment, requirements, kept)
+
+
+def _install(environment: Environment, requirements: list[str], constraints: list[str]) -> None:
     python = str(environment.python)
-    what = [*(["--constraint", str(constraints)] if constraints else []), *requirements]
-    with _progress(environment.folder):
+    with tempfile.TemporaryDirectory() as folder, _progress(environment.folder):
+        path = Path(folder, "constraints.txt")
+        path.write_text("".join(f"{line}\n" for line in constraints))
+        what = ["--constraint", str(path), *requirements]
         _run_one_of([["uv", "pip", "install", "--python", python, *what], [python, "-m", "pip", "install", *what]])
+
+
+def _normal(name: str) -> str:
+    """As PEP 503 compares names."""
+    return re.sub("[-_.]+", "-", name).strip().lower()
 
 
 def _run_one_of(commands: list[list[str]]) -> None:
