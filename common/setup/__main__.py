@@ -13,16 +13,16 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.setup.environments import Environment, Gpus, Torch, gpus_here, torch_in
+from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
 from common.setup.installation import InstallationError, install, make
 from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
 PROJECT = Path("pyproject.toml")
-OWN = Environment(Path(".venv"))
+OWN = PythonEnvironment(Path(".venv"))
 SIZE = "about 3 GB to download and 6 GB on the disk"
 
 
-def main(arguments: Sequence[str]) -> int:
+def start_python(arguments: Sequence[str]) -> int:
     """Arguments are Python's, after `--extra NAME` for each extra of pyproject.toml that is needed, too."""
     extras, rest = [], list(arguments)
     while rest[:1] == ["--extra"]:
@@ -39,10 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     os.execv(python, [str(python), *rest])
 
 
-def prepared(extras: Sequence[str]) -> Environment:
+def prepared(extras: Sequence[str]) -> PythonEnvironment:
     """An environment with all that the lab needs. Raises InstallationError."""
     since = PROJECT.stat().st_mtime
-    active = [Environment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)]
+    active = [
+        PythonEnvironment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)
+    ]
     if OWN.is_ready(extras, since):
         return OWN
     gpus = gpus_here()
@@ -55,7 +57,7 @@ def prepared(extras: Sequence[str]) -> Environment:
     return OWN
 
 
-def _completed(environment: Environment, extras: Sequence[str], gpus: Gpus) -> bool:
+def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
     """Install what is missing beside a torch that works. False where it does not, or where something else than torch
     would have to change."""
     torch = torch_in(environment)
@@ -97,4 +99,4 @@ def requirements(extras: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(start_python(sys.argv[1:]))

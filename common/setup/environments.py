@@ -55,7 +55,7 @@ def gpus_here() -> Gpus:
     return Gpus(rows[0][0] if rows else None, [capability for _, capability in rows if capability[:1].isdigit()])
 
 
-class Environment:
+class PythonEnvironment:
     """A folder with `bin/python`."""
 
     def __init__(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ class Torch(NamedTuple):
         return None
 
 
-def torch_in(environment: Environment) -> Torch | str:
+def torch_in(environment: PythonEnvironment) -> Torch | str:
     """The torch that an environment has, or why it has none that works."""
     try:
         done = subprocess.run([environment.python, "-c", LOOK], capture_output=True, text=True, timeout=300)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.setup.environments import Environment, Packages
+from common.setup.environments import Packages, PythonEnvironment
 
 LOCK = Path("requirements.lock")
 EVERY_SECONDS = 20
@@ -25,7 +25,7 @@ class InstallationError(Exception):
     """No installer could do it. The message is one line."""
 
 
-def make(environment: Environment) -> None:
+def make(environment: PythonEnvironment) -> None:
     """A new environment, in place of what may lie there. Raises InstallationError."""
     python = getattr(
         sys, "_base_executable", sys.executable
@@ -35,7 +35,7 @@ def make(environment: Environment) -> None:
                  [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
 
 
-def install(environment: Environment, requirements: list[str], there: Packages) -> None:
+def install(environment: PythonEnvironment, requirements: list[str], there: Packages) -> None:
     """Leave what is `there` as it is, and take the versions of requirements.lock for the rest, if that can be.
 
     Raises InstallationError, with the installer's own last words on the screen."""
@@ -51,7 +51,7 @@ def install(environment: Environment, requirements: list[str], there: Packages) 
         _install(environment, requirements, kept)
 
 
-def _install(environment: Environment, requirements: list[str], constraints: list[str]) -> None:
+def _install(environment: PythonEnvironment, requirements: list[str], constraints: list[str]) -> None:
     python = str(environment.python)
     with tempfile.TemporaryDirectory() as folder, _progress(environment.folder):
         path = Path(folder, "constraints.txt")

@@ -14,8 +14,8 @@ import pip
 import pytest
 from conftest import ROOT
 
-from common.setup.__main__ import main, prepared
-from common.setup.environments import STAMP, Environment, Gpus, gpus_here, torch_in
+from common.setup.__main__ import prepared, start_python
+from common.setup.environments import STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
 from common.setup.installation import InstallationError
 
 TORCH = """
@@ -88,7 +88,9 @@ def package(name: str, version: str, source: str = "") -> dict[str, str]:
     }
 
 
-def environment(folder: Path, version: str = "2.6.0+own", cuda: str | None = None, built: str = "[]") -> Environment:
+def environment(
+    folder: Path, version: str = "2.6.0+own", cuda: str | None = None, built: str = "[]"
+) -> PythonEnvironment:
     """One with pip, a torch of its own and the old version of a package."""
     venv.create(folder, symlinks=True)
     [site] = folder.glob("lib/python*/site-packages")
@@ -97,10 +99,10 @@ def environment(folder: Path, version: str = "2.6.0+own", cuda: str | None = Non
     for path, content in (package("torch", version, torch) | package("present", "1.0")).items():
         (site / path).parent.mkdir(exist_ok=True)
         (site / path).write_text(content)
-    return Environment(folder)
+    return PythonEnvironment(folder)
 
 
-def contents(environment: Environment) -> dict[str, str]:
+def contents(environment: PythonEnvironment) -> dict[str, str]:
     """Every file of its packages."""
     [site] = environment.folder.glob("lib/python*/site-packages")
     return {str(path.relative_to(site)): path.read_text() for path in site.rglob("*") if path.is_file()
@@ -254,7 +256,7 @@ def test_a_torch_that_does_not_load_is_told_in_its_own_words(place):
 def test_a_failure_is_one_line_and_exit_code_1(place, monkeypatch, capfd):
     program("uv", "#!/bin/sh\nexit 3\n")
     monkeypatch.setattr("common.setup.installation.sys._base_executable", "/bin/false")
-    assert main(["-c", "print(1)"]) == 1
+    assert start_python(["-c", "print(1)"]) == 1
     assert capfd.readouterr().err == "error: /bin/false -m venv ended with exit code 1; what it said stands above\n"
 
 
