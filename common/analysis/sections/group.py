@@ -16,7 +16,7 @@ from common.analysis.judging.row_checks import PooledCheck, checks_section, fail
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.question import Question
-from common.analysis.sections.comparison import group_table
+from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
 from common.analysis.sections.options import Effect, effects, options_section
 from common.analysis.sections.prediction import prediction_advice, prediction_section
@@ -40,8 +40,7 @@ from common.content import (
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
 MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
-FIRST_REASONS, FIRST_ADVICE = 4, 2
-FIGURES = ("throughput", "epoch_time", "scaling", "memory", "loss")
+FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
 @dataclass(eq=False)
@@ -117,12 +116,12 @@ def group_section(results: GroupResults) -> Section:
     """The table, what follows from it, why, what to do, and everything behind it."""
     group, figures = results.group, f"group{results.number}"
     table = group_table(group, f"{results.place}-checks")
-    intervals = Inline(message("page.small_figures"), "interval")
     contents: list = [
         lead(scaling_meaning(group), images_of(group), Inline(message("page.group", number=results.number), "group")),
-        table,
-        hint(intervals, *([message("page.rows_left_out", count=table.left_out)] if table.left_out else [])),
+        in_brief(table),
     ]
+    if table.left_out:
+        contents.append(hint(message("page.rows_left_out", count=table.left_out)))
     if results.has_few_runs:
         contents.append(hint(message("page.few_runs"), Inline(message("page.interval"), "interval")))
     if results.verdicts:
@@ -131,17 +130,18 @@ def group_section(results: GroupResults) -> Section:
         contents.append(fold(message("page.every_pair"), pairs) if results.number == 1 else pairs)
     if results.differences:
         contents.append(Section(title=message("page.differs"), contents=[Lines(results.differences)], style="note"))
-    if not group.on_gpu:
-        contents.append(hint(message("page.process_memory")))
     if results.is_in_full:
-        contents += [_why(results, figures), *new_thread_section(group), *_advice(results.advice)]
+        contents += [_why(results, figures), *new_thread_section(group)]
     else:
         contents.append(hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL)))
+    contents.append(options_section(group, results.effects, results.number))
+    whole = [table] if group.on_gpu else [table, hint(message("page.process_memory"))]
+    contents += [*_advice(results.advice), fold(message("page.with_intervals"), *whole)]
     if results.prediction:
         contents.append(prediction_section(results.prediction))
-    contents.append(options_section(group, results.effects, results.number))
     if results.is_in_full:
-        more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in FIGURES])
+        shown = FIGURES[1:] if results.number == 1 else FIGURES  # the page's first screen has scaling
+        more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in shown])
         contents.append(fold(message("page.more_figures"), more))
     contents += [
         checks_section(results.checks, results.place),
@@ -151,7 +151,7 @@ def group_section(results: GroupResults) -> Section:
 
 
 def _why(results: GroupResults, figures: str) -> Section:
-    """Figures of a step with the reasons: beside each other two figures, or one and the reasons."""
+    """The figure of a step; below it, folded, its phases, and all of it in words."""
     group, title = results.group, message("page.why_steps")
     notes: list = [message("note.profile", row=row.name, note=run.profile_note)
              for row in group.rows for run in row.runs if run.profile_note]  # fmt: skip
@@ -163,27 +163,18 @@ def _why(results: GroupResults, figures: str) -> Section:
     disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
                  for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
                  for check in failed_checks(pooled_checks(row), "profile")]  # fmt: skip
-    told = results.number == 1  # by the answer above all groups
-    lines = [*([] if told else map(sentence_of, results.breakdowns)), *reasons(group), *disturbed]
-    shown = [*lines[:FIRST_REASONS], *notes]
+    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed, *notes]
+    steps, contents = Figure(f"{figures}_steps", is_titled=False), []
     if results.breakdowns:
-        phases = fold(message("page.phases"), Figure(f"{figures}_steps"))
-        beside = [Figure(f"{figures}_breakdown", is_titled=False), Lines(shown, "verdicts")]
-        contents = [Section(style="beside", contents=beside), phases]
+        contents = [Figure(f"{figures}_breakdown", is_titled=False), fold(message("page.phases"), steps)]
     else:
-        steps = Figure(f"{figures}_steps", is_titled=False)
-        contents = [Section(style="beside", contents=[steps, Lines(shown, "verdicts")])]
-    if lines[FIRST_REASONS:]:
-        contents.append(fold(message("page.more_reasons"), Lines(lines[FIRST_REASONS:])))
-    return Section(title=title, contents=contents)
+        contents = [steps]
+    return Section(title=title, contents=[*contents, fold(message("page.in_words"), Lines(lines, "verdicts"))])
 
 
 def _advice(advice: list[Advice]) -> list[Section]:
     lines = [(Inline(line.what), *filter(None, (line.how, line.because))) for line in advice]
-    contents: list = [Lines(lines[:FIRST_ADVICE])]
-    if lines[FIRST_ADVICE:]:
-        contents.append(fold(message("page.more_advice"), Lines(lines[FIRST_ADVICE:]), hint(message("page.rules"))))
-    return [Section(title=message("console.recommendations"), contents=contents, style="advice")] if advice else []
+    return [fold(message("console.recommendations"), Lines(lines), hint(message("page.rules")))] if lines else []
 
 
 def _details(results: GroupResults) -> list[Section]:
