@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import (
     bar_chart,
@@ -19,7 +18,7 @@ from common.analysis.page.charts import (
     line_chart,
     titled,
 )
-from common.analysis.page.drawing import CARD, INK, MUTED, Plot
+from common.analysis.page.drawing import CARD, MUTED, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.sections.answer import Answer, name_here
@@ -80,7 +79,9 @@ def _labels(rows: list[Row], words: Wording) -> list[str]:
     for row in rows:
         speed, form = _speed_up(row), FORMATS["×"]
         ends = [f"({form.interval(*speed.interval).number})"] if row.speed_up and speed.interval else []
-        labels.append("\n".join([flagged(words, row, name=words.text(name_here(row))), " ".join([form(speed.value), *ends])]))
+        labels.append(
+            "\n".join([flagged(words, row, name=words.text(name_here(row))), " ".join([form(speed.value), *ends])])
+        )
     return labels
 
 
@@ -89,15 +90,17 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     and are left out."""
     rows = [row for row in results.group.main_rows if row.speed_up and row.true_devices]
     bands = _bands(results.prediction)
-    if all(devices == 1 for devices in [*(row.devices for row in rows), *(one.devices for of in bands.values() for one in of)]):
+    if all(
+        devices == 1
+        for devices in [*(row.devices for row in rows), *(one.devices for of in bands.values() for one in of)]
+    ):
         return None  # there is no line to draw through a single count of devices
     figure, axes = line_chart(words.translate("figure.devices"), words.translate("figure.speed_up"), height=4.6)
     for method, band in bands.items():
         counts = [1, *(one.devices for one in band)]
         low, high = zip((1.0, 1.0), *(one.speed_up_range for one in band), strict=True)
-        look = {"color": METHODS[method].colour, "linewidth": 0}
-        axes.fill_between(counts, low, high, alpha=0.22,
-                          label=words.translate("figure.predicted_of", method=METHODS[method].short), **look)  # fmt: skip
+        label = words.translate("figure.predicted_of", method=METHODS[method].short)
+        axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
     counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
     axes.plot([1, counts[-1]], [1, counts[-1]], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
     for (method, nodes), own in _by_method(rows).items():
@@ -138,19 +141,19 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
     rows = compared(report.answer)
     if not rows:
         return None
-    figure = Figure(figsize=CHAT, layout="constrained", facecolor=CARD)
+    figure = Figure(figsize=CHAT, facecolor=CARD)
+    figure.set_layout_engine("constrained", rect=(0, 0.08, 1, 0.7))
     axes = figure.subplots()
-    axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=11)
+    axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=10)
     axes.set_ylim(len(rows) - 0.4, -0.8)
     _draw_speed_ups(axes, rows, words)
-    axes.tick_params(axis="x", labelsize=9)
     axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    axes.set_xlabel(words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core"), fontsize=9)
-    figure.suptitle(words.text(report.headline.verdict), x=0.02, ha="left", fontsize=17, fontweight="bold")
-    axes.set_title(words.text(report.headline.conditions or report.headline.outcome), loc="left", fontsize=9,
-                   color=INK, wrap=True)  # fmt: skip
-    newest = max(row.record.finished_at for row in rows)[:10]
-    machine = report.groups[0].group.key["device_model"]
-    below = words.translate("figure.source", device=machine, date=newest, runs=min(len(row.runs) for row in rows))
-    figure.supxlabel(below, x=0.02, ha="left", fontsize=8)
-    return titled(words, "summary", figure, [(words.text(report.headline.verdict), "")], caption="answer")
+    axes.set_xlabel(words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core"))
+    source = words.translate("figure.source", device=report.groups[0].group.key["device_model"],
+                             date=max(row.record.finished_at for row in rows)[:10],
+                             runs=min(len(row.runs) for row in rows))  # fmt: skip
+    verdict, conditions = words.text(report.headline.verdict), report.headline.conditions or report.headline.outcome
+    figure.text(0.025, 0.96, verdict, va="top", fontsize=16, fontweight="bold")
+    figure.text(0.025, 0.84, words.text(conditions), va="top", fontsize=9)
+    figure.text(0.025, 0.02, source, fontsize=8)
+    return titled(words, "summary", figure, [(verdict, "")], caption="answer")

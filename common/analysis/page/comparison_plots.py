@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import nan
 from typing import get_args
 
@@ -13,23 +12,20 @@ from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import (
     bar_chart,
+    colour_of,
     draw_bars,
     draw_intervals,
-    draw_line,
-    draw_mark,
     draw_stack,
     flagged,
     label_end,
     line_chart,
     titled,
 )
-from common.analysis.page.drawing import INK, MUTED, Plot
+from common.analysis.page.drawing import INK, Plot
 from common.analysis.page.wording import Wording
-from common.analysis.sections.answer import Answer, name_here
 from common.analysis.sections.options import Effect
-from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMATS, number
-from common.records import METHODS, method_order
+from common.records import METHODS
 
 MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""

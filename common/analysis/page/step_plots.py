@@ -63,7 +63,9 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     known = {id: [0.0, *(of_one.get(id, 0.0) for of_one in items)] for id in ITEM_COLOURS}
     shares = [1.0, *(min(1.0, max(0.0, total - ideal) / (sum(of_one.values()) or 1.0))
                      for total, of_one in zip(totals[1:], items, strict=True))]  # fmt: skip
-    parts = {id: [length * share for length, share in zip(lengths, shares, strict=True)] for id, lengths in known.items()}
+    parts = {
+        id: [length * share for length, share in zip(lengths, shares, strict=True)] for id, lengths in known.items()
+    }
     known["ideal"] = parts["ideal"] = [alone, *(min(ideal, total) for total in totals[1:])]
     names = [words.text(single.name), *(flagged(words, one.row) for one in breakdowns)]
     longest = max(totals)

@@ -9,7 +9,7 @@ from functools import cached_property
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.judging.advice import Advice, advise
-from common.analysis.judging.breakdown import Breakdown, breakdown_table, breakdowns, sentence_of
+from common.analysis.judging.breakdown import Breakdown, breakdowns, sentence_of
 from common.analysis.judging.new_threads import new_thread_section
 from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
 from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
@@ -20,7 +20,7 @@ from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
 from common.analysis.sections.options import Effect, effects, options_section
 from common.analysis.sections.prediction import prediction_advice, prediction_section
-from common.analysis.sections.row_tables import accuracy_table, cost_tables, detail_tables, memory_table
+from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table
 from common.content import (
     Commands,
     Figure,
@@ -185,10 +185,8 @@ def _details(results: GroupResults) -> list[Section]:
     if accuracy := accuracy_table(group):
         parts.append(fold(message("page.accuracy"), sheet(accuracy)))
     if results.is_in_full:
-        of_steps = [breakdown_table(results.breakdowns)] if results.breakdowns else []
-        costs, every = cost_tables(group), [*of_steps, *detail_tables(group)]
-        parts += [fold(message("page.why_tables"), *map(sheet, costs))] if costs else []
-        parts += [fold(message("page.why_details"), *map(sheet, every))] if every else []
+        tables = expert_tables(group)
+        parts += [fold(message("page.experts"), *map(sheet, tables))] if tables else []
         if commands := wrapper_commands(group):
             of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
             parts.append(fold(message("page.wrapper_commands"), *of_wrapper))
