@@ -168,7 +168,7 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
 def faster_precision(here: Situation) -> Iterator[Advice]:
     """bf16 multiplies much faster than what the run used."""
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
-    probed = here.fastest.tables.probed
+    probed = here.fastest.probed
     own, half = (matmul_rate(probed, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
         yield _advice("faster_precision", gain=half / own, precision=precision)

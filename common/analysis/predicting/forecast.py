@@ -53,7 +53,7 @@ class Forecast:
 
     @property
     def speed_up_range(self) -> tuple[float, float]:
-        """Where the truth is expected."""
+        """Where the measured speed-up is expected."""
         return self.speed_up * self.step.seconds / self.step.high, self.speed_up * self.step.seconds / self.step.low
 
     @property
