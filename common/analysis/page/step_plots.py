@@ -20,7 +20,7 @@ from common.analysis.page.charts import (
     titled,
 )
 from common.analysis.page.comparison_plots import MAX_BARS
-from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.drawing import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.formats import FORMATS
@@ -28,15 +28,15 @@ from common.records import METHODS, AllReduce, PhaseName
 
 ITEM_COLOURS = {
     "ideal": METHODS["single"].colour,
-    "smaller_batch": PHASE_COLOURS["optimizer"],
-    "slowed": PHASE_COLOURS["optimizer"],
+    "smaller_batch": COST_COLOURS["slowed"],
+    "slowed": COST_COLOURS["slowed"],
     "data_path": PHASE_COLOURS["copy"],
-    "new_threads": PHASE_COLOURS["scatter"],
+    "new_threads": COST_COLOURS["new_threads"],
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
     "exchange_and_wrapper": PHASE_COLOURS["exchange"],
-    "wrapper": PHASE_COLOURS["copy"],
+    "wrapper": COST_COLOURS["wrapper"],
     "data_wait": PHASE_COLOURS["data wait"],
     "residual": CARD,
 }
