@@ -7,7 +7,7 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -41,16 +41,13 @@ class Group:
     key: Facts
     """The facts on which all rows agree by definition."""
     rows: list[Row]
+    representatives: list[Row] = field(default_factory=list)
+    """One row of each method: those that the outcome is about."""
 
     @cached_property
     def main_rows(self) -> list[Row]:
         """The rows without those that only try other options of DDP: what methods are compared by."""
         return [row for row in self.rows if row.default_options_row is None]
-
-    @cached_property
-    def representatives(self) -> list[Row]:
-        """One row of each method: those that the outcome is about."""
-        return representative_rows(self.rows)
 
     @property
     def on_gpu(self) -> bool:
@@ -142,7 +139,7 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
 
 
 def _finish(group: Group) -> Group:
-    """Find the rows that each row is compared with, order and name the rows."""
+    """Find the rows that each row is compared with, order and name them, and choose representatives."""
     # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
     singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
     for row in group.rows:
@@ -151,6 +148,7 @@ def _finish(group: Group) -> Group:
     _link_default_options(group.rows)
     group.rows.sort(key=_place)
     _name_rows(group.rows)
+    group.representatives = representative_rows(group.rows)
     return group
 
 

@@ -14,10 +14,9 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.judging.bounds import is_bound_by_exchange
-from common.analysis.judging.decision import decide
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
-from common.analysis.judging.verdicts import compare
+from common.analysis.judging.verdicts import compare, decide
 from common.analysis.statistics.estimates import ratio
 from common.content import Message, message
 from common.records import Method

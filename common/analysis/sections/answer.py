@@ -11,9 +11,8 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.decision import Decision, recommended
 from common.analysis.judging.run_checks import Check
-from common.analysis.judging.verdicts import device_here, short_method
+from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.reading.raw_times import TENTHS

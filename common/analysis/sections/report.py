@@ -15,10 +15,10 @@ from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import runs_table
-from common.analysis.judging.decision import Decision, decide
 from common.analysis.judging.proposals import NextStep, next_step, your_script
+from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.changes import Change, changes, changes_section

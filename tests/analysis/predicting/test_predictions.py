@@ -11,8 +11,7 @@ from analysis.views import groups_of
 from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.basis import fill_buckets
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.question import Link, Question
-from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
+from common.analysis.predicting.links import Link, MeasuredTable, Nodes, Question, Ring
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.prediction import prediction_advice, prediction_notes
 from common.analysis.sections.report import build_report
