@@ -25,8 +25,6 @@ from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
 """Checks whose share is one of the measured time, or of that of the first tenth of the steps."""
-ABOUT_STEPS = ("why.ideal_weak", "why.ideal_strong", "why.apart")
-"""Reasons that say nothing by themselves."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,13 @@ class Answer:
     """A sentence each; empty without steps that were taken apart."""
     unsure: list[Message]
     """Pairs that could change places without what the marks name."""
+    is_host_bound: bool
+    """Whether most of DP's loss is its host's work, in new threads and new replicas."""
 
     @property
     def because(self) -> Message | None:
-        """The one reason that is said beside the verdict."""
-        return next((part for part in self.why if part.id not in ABOUT_STEPS), None)
+        """The one reason that is given beside the verdict; the ideal is none by itself."""
+        return next((part for part in self.why if "ideal" not in part.values), None)
 
     @property
     def doubts(self) -> dict[RowName, list[Mark]]:
@@ -66,7 +66,9 @@ def answer_of(group: Group) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
-    return Answer(rows, why(rows, breakdowns(group)), _unsure(rows)) if rows else None
+    found = breakdowns(group)
+    is_host_bound = any(one.verdict == "host" and one.says_something for one in found)
+    return Answer(rows, why(rows, found), _unsure(rows), is_host_bound) if rows else None
 
 
 def _unsure(rows: list[Row]) -> list[Message]:
@@ -105,8 +107,7 @@ def to_pass_on(decision: Decision, answer: Answer, predicted: GroupForecast | No
     where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
              "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
     of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up) for row in others]
-    host = next((part for part in answer.why if part.id == "why.host"), None)
-    because = message("pass_on.because_host") if host else message("nothing")
+    because = message("pass_on.because_host") if answer.is_host_bound else message("nothing")
     second = message("pass_on.others", others=of_others, because=because, one=where["one"])
     if not best.speed_up:
         return [message("pass_on.use_single", **where), second]
