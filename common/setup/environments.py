@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from common.setup.torch_builds import BUILDS, dotted, lacking, version_of
+from common.setup.torch_builds import BUILDS, dotted, lacking, numbers_of
 
 STAMP = ".dp-vs-ddp-lab"
 """A file in an environment that has what the lab needs: a line for each extra that was installed, too."""
@@ -93,7 +93,7 @@ class Torch(NamedTuple):
     def lacks(self, gpus: Gpus) -> str | None:
         """Why the lab cannot use it on this machine; None where it can."""
         oldest, newest = BUILDS[0].first, BUILDS[-1].last
-        if not oldest <= version_of(self.version)[:2] <= newest:
+        if not oldest <= numbers_of(self.version)[:2] <= newest:
             return f"its torch is {self.version}, and the lab is made for {dotted(oldest)} to {dotted(newest)}"
         if gpus.capabilities and not self.reaches_gpus:
             return f"its torch {self.version} does not reach the GPUs"

@@ -77,7 +77,7 @@ def torch_for(driver: str | None, capabilities: Sequence[str]) -> Fit | None:
 def too_old(driver: str | None, cuda: Version) -> str | None:
     """The driver that this CUDA asks for, where the one that is there is older; None where it will do or is unknown."""
     needed = OLDEST_DRIVERS.get(cuda[0])
-    return needed if driver and needed and version_of(driver) < version_of(needed) else None
+    return needed if driver and needed and numbers_of(driver) < numbers_of(needed) else None
 
 
 def lacking(architectures: Iterable[int], capabilities: Iterable[str]) -> list[str]:
@@ -87,7 +87,7 @@ def lacking(architectures: Iterable[int], capabilities: Iterable[str]) -> list[s
     return [f"sm_{gpu}" for gpu in numbers if not any(gpu // 10 == one // 10 and gpu >= one for one in built)]
 
 
-def version_of(text: str) -> Version:
+def numbers_of(text: str) -> Version:
     """(535, 183, 1) of "535.183.01", (2, 13, 0) of "2.13.0+cu130"."""
     return tuple(int(number) for number in re.findall(r"\d+", text.partition("+")[0]))
 
