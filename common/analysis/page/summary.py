@@ -53,7 +53,8 @@ def print_summary(
     for section in report.sections:
         if section.colour:
             say_lines(section.brief, section.colour)
-    outcome, details = words.text(report.headline.outcome), words.paragraph(report.headline.details)
+    outcome = words.text(report.headline.outcome)
+    details = words.paragraph([*report.headline.pairs, *report.headline.details])
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
     for reason in report.answer.why[1:] if report.answer else []:
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
