@@ -58,7 +58,7 @@ WIDE_TABLE = Table(
     "comparison",
     [Column(id) for id in ("method", "epoch_time", "throughput", "speed_up", "energy")],
     [Line([Cell("DDP × 2 with a name that is long enough to need a line of its own"), Cell(12.3456, "s"),
-           Cell(1234.5, "samples/s"), Cell(1.964, "×"), Cell(285.4, "J")])],
+           Cell(1235, "samples/s"), Cell(1.964, "×"), Cell(285.4, "J")])],
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ WIDE_TABLE = Table(
     ("width", "there", "left_out"),
     [
         (130, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),
-        (75, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),  # the name goes on in the next line
+        (80, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),  # the name goes on in the next line
         (60, ["12.3 s", "1,235 samples/s"], ["Energy"]),
         (45, ["12.3 s"], ["Energy", "Throughput", "Speed-up"]),
     ],
