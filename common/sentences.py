@@ -113,6 +113,10 @@ class Sentences(string.Formatter):
         """A number in one of `FORMATS`, its unit in this language."""
         return self._in_words(form, FORMATS[form](value))
 
+    def unit(self, form: str) -> str:
+        """The unit of one of `FORMATS`, without a prefix."""
+        return self.number(form, 1.0).unit
+
     def _in_words(self, form: str, text: FormattedNumber) -> FormattedNumber:
         return FormattedNumber(text.number, self._sentences.get(f"unit.{form}", text.unit))
 

@@ -25,7 +25,9 @@ def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> st
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            values = {"step": METHODS[method].step, "throughput": theirs, "batch": getattr(record.config, field)}
+            counts_tokens, each = record.config.unit == "tokens", record.config.units_per_sample
+            rate = words.number("tokens/s" if counts_tokens else "samples/s", theirs * (each if counts_tokens else 1))
+            values = {"step": METHODS[method].step, "throughput": rate, "batch": getattr(record.config, field)}
             return words.translate(f"earlier.{field}", ratio=speed / theirs, **values)
     return None
 

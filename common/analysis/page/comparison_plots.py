@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.rows import Row
+from common.analysis.judging.verdicts import one_sample
 from common.analysis.page.charts import (
     bar_chart,
     draw_bars,
@@ -64,13 +65,14 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     if marks:
         axes.text(marks[0][0], marks[0][1] - 0.48, words.translate("figure.ideal"), ha="center", va="bottom")
     shown = zip(_names(rows, words), times, strict=True)
-    return titled(words, "answer", figure, shown, caption="answer" if marks else "answer_turns")
+    return titled(words, "answer", figure, shown, caption="answer" if marks else "answer_turns",
+                  sample=one_sample(rows[0]))  # fmt: skip
 
 
 def draw_throughput(group: Group, words: Wording) -> Plot | None:
-    """Samples per second of each row."""
-    return _bars("throughput", group, words, "figure.more_is_better", "samples/s", lambda row: row.throughput,
-                 lambda seconds, row: 1 / seconds)  # fmt: skip
+    """What each row trains a second, in what its model counts."""
+    return _bars("throughput", group, words, "figure.more_is_better", group.rows[0].rate_form, lambda row: row.rate,
+                 lambda seconds, row: row.rate.value / row.throughput.value / seconds)  # fmt: skip
 
 
 def draw_epoch_time(group: Group, words: Wording) -> Plot | None:
@@ -94,7 +96,9 @@ def _bars(
         return None
     estimates = [estimate_of(row) for row in rows]
     most = max(estimate.bounds[1] for estimate in estimates)
-    figure, axes = bar_chart([flagged(words, row) for row in rows], words.translate(unit), len(rows), 1.22 * most)
+    figure, axes = bar_chart(
+        [flagged(words, row) for row in rows], words.translate(unit, unit=words.unit(form)), len(rows), 1.22 * most
+    )
     draw_bars(axes, estimates, map(_colour, rows), [
         [point_of(run.seconds_per_sample.value, row) for run in row.runs[-MAX_POINTS:]] for row in rows
     ])  # fmt: skip

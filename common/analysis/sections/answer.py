@@ -13,7 +13,7 @@ from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.run_checks import Check
-from common.analysis.judging.verdicts import device_here
+from common.analysis.judging.verdicts import device_here, rate_of
 from common.analysis.judging.why import why
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed, runs_note, speed_cell
@@ -79,7 +79,8 @@ def _stays_ahead(quotient: Estimate, doubts: list[Check]) -> bool:
 def _table(rows: list[Row]) -> Table:
     on_gpu, has_energy = rows[0].on_gpu, any(row.energy for row in rows)
     memory = "answer_gpu_memory:memory" if on_gpu else "answer_process_memory:memory"
-    energy = ["answer_energy:energy"] if has_energy else []
+    unit = rows[0].record.config.unit
+    energy = ["answer_energy_per_image:energy" if unit == "images" else "answer_energy:energy"] if has_energy else []
     shown = columns("method", "answer_speed:speed-up", memory, *energy)
     one = next((row for row in rows if not row.is_parallel and len(rows) > 1), None)
     lines = []
@@ -108,10 +109,10 @@ def _speed(row: Row, one: Row | None) -> Cell:
     doubts = doubts_about_speed(row)
     marks = [check.mark for check in doubts]
     if row is one:
-        return Cell(1.0, "×", notes=(message("note.speed", speed=row.throughput),), marks=marks)
+        return Cell(1.0, "×", notes=(message("note.speed", speed=rate_of(row)),), marks=marks)
     if row.speed_up is None:
         return speed_cell(row, doubts)
-    return ratio_cell(row.speed_up, "×", message("note.speed", speed=row.throughput), marks=marks)
+    return ratio_cell(row.speed_up, "×", message("note.speed", speed=rate_of(row)), marks=marks)
 
 
 def _memory(row: Row, one: Row | None) -> Cell:
