@@ -162,7 +162,7 @@ def over_links(args: argparse.Namespace) -> list[dict]:
         (probed,) = records_of(results / "01")
         for (model, pixels, batch), rates in MODELS.items():
             size = ["--model", model, "--image-size", pixels, "--batch-size", batch, "--epochs", "1"]
-            size += ["--warmup-steps", "2", "--quiet"]
+            size += ["--uncounted-steps", "2", "--quiet"]
             own, measured = results / model, []
             single = ["02_baseline_single_gpu.py", *size, "--samples-per-epoch", batch * STEPS, "--results-dir", own]
             script(*single)

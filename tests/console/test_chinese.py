@@ -45,7 +45,7 @@ def test_no_table_of_sentences_stands_in_two_catalogues():
 
 
 def test_step_02_in_chinese(tmp_path):
-    arguments = [*SMALL, "--samples-per-epoch", 8, "--epochs", 1, "--batch-size", 8, "--warmup-steps", 1]
+    arguments = [*SMALL, "--samples-per-epoch", 8, "--epochs", 1, "--batch-size", 8, "--uncounted-steps", 1]
     done = run_script("02_baseline_single_gpu.py", *arguments, "--lang", "zh-TW", "--results-dir", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     record = Record.model_validate(records_in(tmp_path)[0])

@@ -25,7 +25,7 @@ CAUSES = {
     "copies": 'slow(EmulatedDataParallel, "scatter", 0.15)\nslow(EmulatedDataParallel, "gather", 0.15)',
     "data_wait": 'slow(SyntheticImageNet, "__getitems__", 0.33)',
 }
-SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1, "--quiet"]
+SHORT = [*SMALL, "--epochs", 1, "--uncounted-steps", 1, "--quiet"]
 
 
 @pytest.fixture(scope="module")
