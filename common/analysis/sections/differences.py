@@ -95,7 +95,7 @@ def why_separate(groups: Mapping[int, Group]) -> list[Message]:
 
 
 def _varies_within_a_model(fact: str, keys: Iterable[Facts]) -> bool:
-    values: dict[str, set] = {}
+    values: dict[object, set] = {}
     for key in keys:
         values.setdefault(key["model"], set()).add(key.get(fact))
     return any(len(of_model) > 1 for of_model in values.values())
