@@ -108,7 +108,8 @@ def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
 def parity_line(parity: Parity, words: Sentences) -> str:
     """The outcome of the parity check."""
     if parity.outcome == "not applicable":
-        return words.translate("progress.parity_of_one_device")
+        id = "progress.parity_not_comparable" if parity.shards > 1 else "progress.parity_of_one_device"
+        return words.translate(id, note=parity.note)
     error = parity.max_relative_error
     written = words.translate("cell.not_finite") if error is None else f"{error:.1e}"
     values = {"error": written, "tolerance": parity.tolerance, "seconds": parity.seconds}

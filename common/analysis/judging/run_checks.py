@@ -71,6 +71,8 @@ def _parity(run: Run) -> Check:
     parity = run.record.parity
     if parity is None and METHODS[run.record.method].is_parallel:
         return answer("parity", "not measured", "missing")
+    if parity is not None and parity.outcome == "not applicable" and parity.shards > 1:
+        return answer("parity", "not applicable", "not_comparable", note=parity.note)
     if parity is None or parity.outcome == "not applicable":
         return answer("parity", "not applicable", "one_device")
     options = run.record.config.ddp
