@@ -9,6 +9,7 @@
 #   make exercise    set up, run the published commands with the published sizes
 #   make test        set up, run the tests
 #   make lint        check style and types
+#   make messages    enter new sentences into templates/zh-TW.po, for a translator
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
 # and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. Without REPEATS,
@@ -23,7 +24,7 @@ FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
   $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)'))
 
-.PHONY: lab sweep exchanges crossover ladder exercise faults test lint
+.PHONY: lab sweep exchanges crossover ladder exercise faults test lint messages
 
 lab sweep exchanges crossover ladder exercise: .venv/lab
 	$(BIN)/python -m common.campaigns $@ $(FLAGS)
@@ -38,6 +39,12 @@ lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+messages: .venv/test
+	$(BIN)/pybabel -q extract -F pyproject.toml -k message -k message_in:1c,2 -k translate -k counted:2,3 \
+	  --add-location file -o .venv/messages.pot .
+	$(BIN)/pybabel -q update -i .venv/messages.pot -o templates/zh-TW.po -l zh_TW -w 0 --ignore-obsolete \
+	  --ignore-pot-creation-date
 
 .venv/lab: pyproject.toml
 	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv

@@ -82,9 +82,7 @@ def print_verdict(console: Console, report: Report, words: Wording) -> None:
     console.print()
     for id, text in lines:
         head = words.translate(id)
-        console.print(
-            _paragraph(head + words.translate("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1)
-        )
+        console.print(_paragraph(head + words.gap + text, console).replace(head, f"[bold]{head}[/bold]", 1))
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 
