@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from common.analysis.comparing.facts import BATCH, USUAL, Facts
-from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.facts import BATCH, USUAL, Facts, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.reading.folder import Skipped
 from common.analysis.reading.runs import Run
 from common.content import Inline, Lines, Message, Paragraph, Section, lead, message

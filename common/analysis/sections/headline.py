@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.facts import GROUP_KEY
-from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.facts import GROUP_KEY, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
