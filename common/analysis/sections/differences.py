@@ -113,6 +113,18 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default")
 
 
+def unfinished_banner(runs: Sequence[Run]) -> Message:
+    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
+    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
+    whose = [
+        message("banner.unfinished_run", method=message(f"short.{method}"), kind=kind)
+        if kind
+        else message(f"short.{method}")
+        for method, kind in kinds
+    ]
+    return message("banner.unfinished", count=len(runs), whose=whose)
+
+
 def unfinished_section(runs: Sequence[Run]) -> Section | None:
     """Runs that did not complete, the newest last, and what to do about each."""
     if not runs:
