@@ -92,7 +92,7 @@ class Sentences(string.Formatter):
         return self.fill(self._said(text), values)
 
     def _said(self, text: str, context: str = "") -> str:
-        return self._sentences.get(text) or self._catalogue.get((context, text), text)
+        return self._sentences[text] if text in self._sentences else self._catalogue.get((context, text), text)
 
     def counted(self, number: int, one: str, several: str) -> str:
         """`1 core`, `2 cores`."""

@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "messages": set(),
     "sentences": {"content", "records"},
     "records": set(),
-    "requirements": {"records"},
+    "setup": set(),
+    "requirements": {"records", "setup"},
     "command_line": {"records"},
     "machine": {"records", "command_line"},
     "measuring": {"records", "command_line", "machine"},
@@ -49,7 +50,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging", "analysis.sections"},
 }  # fmt: skip
-WITHOUT_TORCH = ("sentences", "records", "content", "command_line", "console", "campaigns", "faults", "analysis")
+WITHOUT_TORCH = (
+    "setup",
+    "sentences",
+    "records",
+    "content",
+    "command_line",
+    "console",
+    "campaigns",
+    "faults",
+    "analysis",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -9,8 +9,9 @@ from common.messages import message
 from common.records import EnvironmentRecord, Requirement
 from common.requirements.problems import judged, version_of
 from common.sentences import Sentences
+from common.setup.torch_builds import BUILDS
 
-TORCH_VERSIONS = ((2, 6), (2, 15))
+TORCH_VERSIONS = BUILDS[0].first, BUILDS[-1].last
 """Oldest and newest that the lab was made for."""
 TORCHVISION_OFFSET = 15
 """torchvision 0.(n + 15) is made for torch 2.n; 0.29.2, which asks for torch 2.14 or later, serves 2.15 too."""

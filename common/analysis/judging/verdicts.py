@@ -115,12 +115,6 @@ def rate_of(row: Row) -> Message:
     return message(f"rate.{row.record.config.unit}", rate=row.rate)
 
 
-def one_sample(row: Row) -> Message:
-    """What a sample is, where that is not plain."""
-    config = row.record.config
-    return message(f"one_sample.{config.unit}", length=config.units_per_sample)
-
-
 def counted_as(record: Record) -> Message:
     """What a run's samples are: images, samples, or sequences of so many tokens."""
     config = record.config
