@@ -46,7 +46,7 @@ class Queue:
 
     def start(self, name: str, seconds: float = 0, user: int = 0, until: str = "") -> subprocess.Popen:
         """Returns once it has written `until`."""
-        program = ["-S", "-c", PROGRAM.format(root=str(ROOT)), self.folder, self.file, name, seconds, user]
+        program = ["-c", PROGRAM.format(root=str(ROOT)), self.folder, self.file, name, seconds, user]
         process = subprocess.Popen([sys.executable, *map(str, program)])
         self.processes.append(process)
         if until:
@@ -58,7 +58,7 @@ class Queue:
         return self.file.read_text().splitlines()
 
     def wait_for(self, beginning: str) -> None:
-        for _ in range(3000):
+        for _ in range(1500):
             if any(line.startswith(beginning) for line in self.lines):
                 return
             time.sleep(0.02)
