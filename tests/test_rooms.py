@@ -36,6 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": {"records", "command_line", "content"},
     "campaigns": {"records", "command_line", "analysis.statistics"},
     "faults": {"records", "command_line", "analysis.page"},
+    "grading": {"records", "command_line", "console", "analysis.statistics", "analysis.reading",
+                "analysis.comparing", "analysis.sections"},
     "analysis.statistics": set(),
     "analysis.reading": {"records", "content", "analysis.statistics"},
     "analysis.comparing": {"records", "content", "analysis.statistics", "analysis.reading"},
@@ -48,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging", "analysis.sections"},
 }  # fmt: skip
-WITHOUT_TORCH = ("sentences", "records", "content", "command_line", "console", "campaigns", "faults", "analysis")
+WITHOUT_TORCH = (
+    "sentences", "records", "content", "command_line", "console", "campaigns", "faults", "grading", "analysis",
+)  # fmt: skip
 
 
 def modules() -> dict[str, Path]:
