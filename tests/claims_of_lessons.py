@@ -4,8 +4,9 @@ from datetime import datetime
 
 from example_figures import Claims, Example, gib, ms, number, of, percent, says, times, times_ends, us
 
-README, CHINESE, EXERCISE, CHECKPOINTS, VERIFIED, MEASUREMENT = (
-    "README.md", "README.zh-TW.md", "docs/exercise.md", "docs/checkpoints.md", "docs/verified.md",
+README, CHINESE, SETUP, CHINESE_SETUP, EXERCISE, CHECKPOINTS, VERIFIED, MEASUREMENT = (
+    "README.md", "README.zh-TW.md", "docs/setup.md", "docs/setup.zh-TW.md",
+    "docs/exercise.md", "docs/checkpoints.md", "docs/verified.md",
     "docs/measurement.md",
 )  # fmt: skip
 
@@ -62,8 +63,8 @@ def breakdown_elsewhere(e: Example) -> Claims:
         CHECKPOINTS,
         f"On two H100s (`h100x2-ledger`): an ideal step of {ms(ideal)} ms and {ms(e.bytes_alone)} ms for {total} MB "
         f"over the link make {ms(ideal + e.bytes_alone)} ms; measured: {whole_step} ms. The prediction is off by "
-        f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, for what DP pays for is the host's work: threads "
-        f"started anew {threads} ms, replicas made anew {replicas} ms.",
+        f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, because what DP loses is the "
+        f"host's work: starting new threads {threads} ms, making new replicas {replicas} ms.",
     )
     forecast = next(one for one in e.report.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
     yield says(
@@ -84,7 +85,7 @@ def breakdown_elsewhere(e: Example) -> Claims:
     )
     yield says(
         VERIFIED,
-        f"Steps taken apart took as long there as measured ones (`h100x2-ledger`, medians): "
+        f"Steps timed phase by phase took as long there as measured ones (`h100x2-ledger`, medians): "
         f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
         f"{ms(e.dp.typical_step)} under DP, {ms(e.one.profile.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )
@@ -135,8 +136,8 @@ def minutes(e: Example, gpus: Example) -> Claims:
         f"these sizes takes {low} to {high} s on the H100s and {low_of_cores} to {high_of_cores} s on the two cores, "
         "from the record's first moment to its last.",
     )
-    yield says(README, f"on two CPU cores their records lie {minutes} min {seconds} s apart.")
-    yield says(CHINESE, f"在兩個 CPU 核心上，三輪的紀錄前後相隔 {minutes} 分 {seconds} 秒。")
+    yield says(SETUP, f"on two CPU cores the time from the first record to the last was {minutes} min {seconds} s.")
+    yield says(CHINESE_SETUP, f"在兩個 CPU 核心上，從第一份紀錄到最後一份相隔 {minutes} 分 {seconds} 秒。")
 
 
 @of("cpu")

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from common.command_line.host_checks import startable
-from common.records import METHODS, Environment, Launch, Record, World, unusual_settings
+from common.records import METHODS, Environment, Launch, Record, RunConfig, World, settings_of, unusual_settings
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
+FORMER_FLAGS = {f"--{one.formerly}": f"--{one.flag}" for one in settings_of(RunConfig).values() if one.formerly}
 
 
 def command_line(world: World) -> str:
@@ -60,9 +61,10 @@ def default_count(environment: Environment) -> int:
 
 
 def _read(*names: str) -> tuple[dict[str, str | None], list[str]]:
-    """The values of these options on the command line, and its other arguments."""
+    """The values of these options on the command line, and its other arguments: flags by the names they have now."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
         parser.add_argument(name)
     given, others = parser.parse_known_args(sys.argv[1:])
-    return vars(given), others
+    words = (word.partition("=") for word in others)
+    return vars(given), [FORMER_FLAGS.get(flag, flag) + rest + value for flag, rest, value in words]

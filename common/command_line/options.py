@@ -179,7 +179,8 @@ def _add_flag(
     else:
         how = {"metavar": declared.metavar, **_read_as(field)}
     text += otherwise(unsaid) if unsaid else ""
-    group.add_argument(f"--{declared.flag}", dest=name, default=default, help=text, **how)
+    names = [f"--{one}" for one in (declared.flag, declared.formerly) if one]
+    group.add_argument(*names, dest=name, default=default, help=text, **how)
 
 
 def _read_as(field: FieldInfo) -> dict[str, Any]:

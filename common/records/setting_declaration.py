@@ -24,6 +24,8 @@ class Setting:
     """The part of `--help`."""
     flag: str = ""
     """Its name without the dashes, where it is not the field's."""
+    formerly: str = ""
+    """A name that it had, and that is still understood."""
     metavar: str | None = None
     typed: object = None
     """The flag's default where the field has none: a record leaves nothing open."""

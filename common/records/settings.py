@@ -148,7 +148,14 @@ class RunConfig(RecordModel):
     )
     """Worker processes over all devices."""
     warmup_steps: Count = _measurement(
-        help="steps not counted", on_gpus=10, on_cores=2, metavar="N", compared="row", effect="length"
+        help="steps before epoch 1, not counted",
+        on_gpus=10,
+        on_cores=2,
+        flag="uncounted-steps",
+        formerly="warmup-steps",
+        metavar="N",
+        compared="row",
+        effect="length",
     )
     """Optimizer steps before epoch 1."""
     data_source: str = setting("synthetic")

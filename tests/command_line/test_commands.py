@@ -50,6 +50,14 @@ def test_what_data_parallel_refuses_goes_on_with_step_04(monkeypatch, switch):
     assert parser.read(words[words.index("04_ddp_training.py") + 1 :]).settings[switch]
 
 
+@pytest.mark.parametrize("typed", ["--warmup-steps 3", "--warmup-steps=3"])
+def test_a_flag_is_understood_by_its_former_name_and_proposed_by_the_one_it_has(monkeypatch, typed):
+    assert training_parser("single").read(typed.split()).settings["warmup_steps"] == 3
+    proposed = " ".join(following(monkeypatch, f"python 02_baseline_single_gpu.py {typed} --lr 0.5", record()))
+    assert typed.replace("warmup", "uncounted") in proposed
+    assert "warmup" not in proposed
+
+
 def test_abbreviated_flags_are_refused():
     with pytest.raises(UsageError, match="--batch"):
         training_parser("single").read(["--batch", "32"])

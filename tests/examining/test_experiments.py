@@ -24,7 +24,7 @@ def profiles(small_lab):
 def run(tmp_path, script, code="", *arguments, ranks=0):
     """A run that is short but for its profile, with a fault in it: its record."""
     batch = ["--batch-size", 16, "--gpus", "0,1"] if script == DP else ["--batch-size", 8]
-    short = [*SMALL, "--epochs", 1, "--samples-per-epoch", 16, "--warmup-steps", 1, "--anatomy-steps", 3]
+    short = [*SMALL, "--epochs", 1, "--samples-per-epoch", 16, "--uncounted-steps", 1, "--anatomy-steps", 3]
     results = tmp_path / "results"
     planted_script = planted(tmp_path, script, code)
     process = run_script(planted_script, *short, *batch, "--results-dir", results, *arguments, ranks=ranks)

@@ -34,7 +34,8 @@ def test_out_of_gpu_memory_ends_with_smaller_micro_batches(tmp_path):
     """The batch fits in several pieces only."""
     script = planted(tmp_path, "02_baseline_single_gpu.py", SHARE)
     arguments = ["--model", "resnet50", "--batch-size", 64, "--samples-per-epoch", 64, "--epochs", 1, "--workers", 1]
-    arguments += ["--warmup-steps", 1, "--anatomy-steps", 0, "--auto-accumulate", "--results-dir", tmp_path / "results"]
+    arguments += ["--uncounted-steps", 1, "--anatomy-steps", 0, "--auto-accumulate"]
+    arguments += ["--results-dir", tmp_path / "results"]
     process = subprocess.run([sys.executable, *map(str, [script, *arguments])], env=GPU, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     *failed, completed = sorted(records_in(tmp_path / "results"), key=lambda r: r["config"]["accumulation_steps"])

@@ -16,7 +16,7 @@ STARTS = {
 
 def train(script, folder, *more, results):
     batch, ranks = STARTS[script]
-    arguments = [*LEARNING, *batch, "--warmup-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
+    arguments = [*LEARNING, *batch, "--uncounted-steps", 1, "--checkpoint-dir", folder, "--results-dir", results, *more]
     return run_script(script, *arguments, ranks=ranks)
 
 
@@ -155,7 +155,7 @@ def killed(training, batches, *more):
     return usual(training, batches)
 train_step = killed
 """
-    arguments = [*SMALL, "--batch-size", 8, "--warmup-steps", 1, "--results-dir", tmp_path / "results"]
+    arguments = [*SMALL, "--batch-size", 8, "--uncounted-steps", 1, "--results-dir", tmp_path / "results"]
     arguments += ["--checkpoint-dir", tmp_path / "checkpoints", "--checkpoint-every", 2, "--resume", "auto"]
     process = run_script(planted(tmp_path, DDP, code), *arguments, ranks=2, torchrun=TWO_RANKS_RESTARTED)
     assert process.returncode == 0, process.stderr
@@ -257,7 +257,7 @@ def dying(training, batches, *more):
 train_step = dying
 """
     folder = tmp_path / "checkpoints"
-    arguments = [*LEARNING, "--batch-size", 16, "--warmup-steps", 1, "--checkpoint-dir", folder]
+    arguments = [*LEARNING, "--batch-size", 16, "--uncounted-steps", 1, "--checkpoint-dir", folder]
     killed = run_script(planted(tmp_path, SINGLE, code), *arguments, "--results-dir", tmp_path)
     assert killed.returncode != 0
     assert ".in-use" in os.listdir(folder)

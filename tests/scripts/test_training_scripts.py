@@ -8,7 +8,7 @@ from conftest import FEW_LAYERS_PARAMETERS, SMALL, environment, records_in, run_
 from common.formats import FORMATS
 from common.machine.capacity import cpu_cores
 from common.machine.devices import listed_devices
-from common.records import Record, epoch_seconds, step_seconds, throughput
+from common.records import Record, epoch_seconds, measured_steps, throughput
 
 SCRIPTS = {
     "02": "02_baseline_single_gpu.py",
@@ -66,7 +66,7 @@ def test_ddp_ranks_share_the_samples_out(by_step):
 def test_order_changes_from_epoch_to_epoch_and_from_seed_to_seed(tmp_path):
     # Half the samples make an epoch of one step: which half tells the order.
     for seed in (0, 10):  # torch seeds an epoch by seed + epoch: neighbours would share orders
-        arguments = [*SMALL, "--samples-per-epoch", 15, "--batch-size", 8, "--seed", seed, "--warmup-steps", 0]
+        arguments = [*SMALL, "--samples-per-epoch", 15, "--batch-size", 8, "--seed", seed, "--uncounted-steps", 0]
         assert run_script(SCRIPTS["02"], *arguments, "--results-dir", tmp_path).returncode == 0
     checksums = [record["ranks"][0]["checksums"] for record in records_in(tmp_path)]
     assert len({value for of_run in checksums for value in of_run}) == 4
@@ -94,7 +94,7 @@ def test_steps_add_up_to_the_host_clock(by_step):
         ):
             # Less than a step of these; between a step and the clock another program may have the core for a while.
             assert seconds == pytest.approx(max(rank_seconds), rel=0.01, abs=0.025)
-        assert sum(step_seconds(record)) == pytest.approx(sum(epoch_seconds(record)))
+        assert sum(measured_steps(record).seconds) == pytest.approx(sum(epoch_seconds(record)))
 
 
 def test_memory_of_every_process_is_recorded(by_step):
@@ -132,7 +132,7 @@ def test_03_and_04_say_at_once_how_fast_they_are_beside_the_steps_before(small_l
 
 def test_more_devices_than_cores_are_allowed_and_flagged(tmp_path):
     devices = cpu_cores() + 1
-    samples = ["--batch-size", 2 * devices, "--samples-per-epoch", 2 * devices, "--epochs", 1, "--warmup-steps", 0]
+    samples = ["--batch-size", 2 * devices, "--samples-per-epoch", 2 * devices, "--epochs", 1, "--uncounted-steps", 0]
     arguments = [*SMALL, *samples, "--gpus", ",".join(map(str, range(devices)))]
     process = run_script(SCRIPTS["03"], *arguments, "--results-dir", tmp_path)
     (record,) = records_in(tmp_path)

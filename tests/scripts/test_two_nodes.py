@@ -13,7 +13,7 @@ from namespaces import link, missing_here, node_environment, node_name, torchrun
 BITS_PER_SECOND = (100_000_000, 60_000_000)
 # Few gradients over slow links: the time is the links', and not that of the cores, which send, receive and train.
 MODEL, GRADIENT_BYTES = "squeezenet1_1", 4 * 1_235_496
-TRAINING = f"--model {MODEL} --image-size 32 --batch-size 4 --samples-per-epoch 8 --epochs 1 --warmup-steps 1"
+TRAINING = f"--model {MODEL} --image-size 32 --batch-size 4 --samples-per-epoch 8 --epochs 1 --uncounted-steps 1"
 
 
 @pytest.fixture(scope="module")

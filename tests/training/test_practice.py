@@ -13,7 +13,7 @@ from common.records import NEWER_OPTIONS, has_option
 from common.training.data_parallel import EmulatedDataParallel
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
-SHORT = [*SMALL, "--epochs", 1, "--warmup-steps", 1]
+SHORT = [*SMALL, "--epochs", 1, "--uncounted-steps", 1]
 HAS_LAZY_BUCKETS = has_option(torch.__version__, NEWER_OPTIONS["lazy_bucket_allocation"])
 
 

@@ -59,9 +59,12 @@ def print_summary(
     for section in report.sections:
         if section.colour:
             say_lines(section.brief, section.colour)
-    outcome, details = words.text(report.headline.outcome), words.paragraph(report.headline.details)
+    outcome = words.text(report.headline.outcome)
+    details = words.paragraph([*report.headline.pairs, *report.headline.details])
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    for reason in report.answer.why[1:] if report.answer else []:
+    for reason in report.answer.why if report.answer else []:
+        if reason is report.answer.because:  # said with the verdict
+            continue
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
@@ -76,15 +79,13 @@ def print_summary(
 def print_verdict(console: Console, report: Report, words: Wording) -> None:
     """The last lines: what to use, why, and what to run next. The page begins with the same."""
     lines = [("page.verdict", words.text(report.headline.verdict))]
-    if report.answer and report.answer.why:
-        lines.append(("page.why", words.translate("why.sentence", part=report.answer.why[0])))
+    if report.answer and report.answer.because:
+        lines.append(("page.why", words.translate("why.sentence", part=report.answer.because)))
     lines.append(("page.next", words.text(report.next_step.why)))
     console.print()
     for id, text in lines:
         head = words.translate(id)
-        console.print(
-            _paragraph(head + words.translate("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1)
-        )
+        console.print(_paragraph(head + words.gap + text, console).replace(head, f"[bold]{head}[/bold]", 1))
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from common.analysis.comparing.facts import BATCH, USUAL, Facts
-from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.facts import BATCH, USUAL, Facts, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.reading.folder import Skipped
 from common.analysis.reading.runs import Run
 from common.content import Inline, Lines, Message, Paragraph, Section, lead, message
@@ -111,6 +111,18 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     brief = [message("console.not_compared", difference=line) for line in lines]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default")
+
+
+def unfinished_banner(runs: Sequence[Run]) -> Message:
+    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
+    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
+    whose = [
+        message("banner.unfinished_run", method=message(f"short.{method}"), kind=kind)
+        if kind
+        else message(f"short.{method}")
+        for method, kind in kinds
+    ]
+    return message("banner.unfinished", count=len(runs), whose=whose)
 
 
 def unfinished_section(runs: Sequence[Run]) -> Section | None:

@@ -14,13 +14,14 @@ from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables, tidy
-from common.analysis.judging.decision import Decision, decide
+from common.analysis.comparing.tables import runs_table
 from common.analysis.judging.proposals import NextStep, next_step, your_script
+from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
-from common.analysis.sections.answer import Answer, answer_of
+from common.analysis.reading.runs import Run
+from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
 from common.analysis.sections.crossover import Crossover, crossover, crossover_section
@@ -29,6 +30,7 @@ from common.analysis.sections.differences import (
     banners,
     separate_section,
     skipped_section,
+    unfinished_banner,
     unfinished_section,
 )
 from common.analysis.sections.faults import faults_section
@@ -48,7 +50,6 @@ class Report:
     """All of it: results first, then the sections that show them."""
 
     folder: Folder
-    tables: Tables
     groups: list[GroupResults]
     headline: Headline
     crossovers: list[Crossover]
@@ -80,6 +81,11 @@ class Report:
         """What the reader's own script becomes; None where nothing is recommended yet."""
         return your_script(self.decision)
 
+    @cached_property
+    def to_pass_on(self) -> list[Message]:
+        """The decision in two sentences; empty where nothing is decided."""
+        return to_pass_on(self.decision, self.answer, self.groups[0].prediction) if self.answer else []
+
     @property
     def shown(self) -> list[GroupResults]:
         """The groups without those that only repeat others' runs."""
@@ -105,7 +111,7 @@ class Report:
         """What step 05 writes beside the page, by the name of the file."""
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], self._residuals),
-            "runs.csv": self.tables.runs,
+            "runs.csv": runs_table(self.folder.runs),
             "one_change.csv": one_change_table(self.one_changes),
             "predictions.csv": forecast_table(self.forecasts),
         }
@@ -116,9 +122,14 @@ class Report:
         return {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
 
     @property
+    def _unfinished(self) -> list[Run]:
+        return [run for run in self.folder.runs if not run.is_comparable]
+
+    @property
     def banners(self) -> list[Message]:
         """What a reader must know before the numbers."""
-        return banners([results.group for results in self.groups])
+        missing = [unfinished_banner(runs)] if (runs := self._unfinished) else []
+        return missing + banners([results.group for results in self.groups])
 
     @cached_property
     def exercise(self) -> list[Section]:
@@ -130,7 +141,7 @@ class Report:
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
         folder = self.folder
-        unfinished = [run for run in folder.runs if not run.is_comparable]
+        unfinished = self._unfinished
         left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
         sections = [
             *map(group_section, self.shown),
@@ -149,10 +160,10 @@ class Report:
 
 def build_report(folder: Folder, question: Question | None = None) -> Report:
     """Compare and judge everything in a folder; `question` says what to predict."""
-    tables = tidy(folder.runs, folder.probed)
-    groups = build_groups(tables)
+    configured = configurations(folder)
+    groups = build_groups(configured)
     withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
-    rows = [row for row in configurations(tables) if row.runs[-1].file not in withheld]
+    rows = [row for row in configured if row.runs[-1].file not in withheld]
     crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
     in_series = {row for crossing in crossovers for row in crossing.series.all_rows}
@@ -163,7 +174,7 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     changed = changes(pairs, in_series, in_ladder)
-    return Report(folder, tables, results, headline(groups), crossovers, ladder, pairs, changed)
+    return Report(folder, results, headline(groups), crossovers, ladder, pairs, changed)
 
 
 def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:

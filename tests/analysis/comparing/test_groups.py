@@ -8,7 +8,7 @@ import pytest
 
 from analysis.factories import in_rounds, make_parity, make_record, typical_lab
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.comparing.groups import varying_facts
+from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.sections.differences import banners, unequal_terms, why_separate
@@ -21,7 +21,7 @@ def outcome_of(groups):
 
 
 def details_of(groups):
-    return " ".join(said(headline(groups).details))
+    return " ".join(said([*(found := headline(groups)).pairs, *found.details]))
 
 
 def test_speed_up_and_efficiency_are_ratios_of_throughputs():

@@ -10,7 +10,7 @@ from common.command_line.model_names import source_of
 from common.errors import UsageError
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
-SHORT = ["--epochs", 1, "--samples-per-epoch", 4, "--warmup-steps", 0, "--anatomy-steps", 0]
+SHORT = ["--epochs", 1, "--samples-per-epoch", 4, "--uncounted-steps", 0, "--anatomy-steps", 0]
 EXAMPLES = {"text_classifier": ("tokens", 128), "unet": ("images", 1), "small_gpt": ("tokens", 128)}
 needs_timm, needs_transformers = (
     pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
