@@ -12,6 +12,8 @@ import pytest
 from conftest import records_in
 from one_machine_slurm import ENDED, missing_programs, one_machine_slurm, wait_until
 
+from common.setup.environments import STAMP
+
 pytestmark = pytest.mark.timeout(900)  # a job starts torch more than once, on cores that others use, too
 
 ROOT = Path(__file__).parents[2]
@@ -80,22 +82,16 @@ def _run_jobs(folder: Path) -> dict[str, Job]:
 def _copy_of_lab(folder: Path) -> Path:
     """A folder to submit from, with results of its own; its .venv runs this very Python."""
     folder.mkdir()
-    for name in (
-        "Makefile",
-        "cluster",
-        "common",
-        "pyproject.toml",
-        "templates",
-        *(path.name for path in ROOT.glob("*.py")),
-    ):
-        (folder / name).symlink_to(ROOT / name)
+    own = ("Makefile", "cluster", "common", "pyproject.toml", "templates")
+    for path in [*ROOT.glob("0*.py"), *map(ROOT.joinpath, own)]:
+        (folder / path.name).symlink_to(path)
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "activate").write_text(f"PATH={programs}:$PATH\n")
     for name, module in {"python": "", "torchrun": "-m torch.distributed.run "}.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {module}"$@"\n')
         (programs / name).chmod(0o755)
-    (folder / ".venv" / "lab").touch()  # newer than pyproject.toml: nothing is to be installed
+    (folder / ".venv" / STAMP).touch()  # newer than pyproject.toml: nothing is to be installed
     (folder / "results").mkdir()
     return folder
 
