@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from common.analysis.reading.folder import Folder, read_folder, record_marks
-from common.analysis.reading.record_reader import RefusedError, read_record
+from common.analysis.reading.folder import Folder, RefusedError, read_folder, read_record, record_marks
 from common.analysis.sections.report import build_report
 from common.errors import UsageError
 from common.grading.doubts import doubts
