@@ -14,7 +14,7 @@ from common.formats import printable
 from common.grading.grades import Grade, grade, submissions_in
 
 
-def main() -> None:
+def grade_class() -> None:
     """Read the command line, and grade."""
     parser = Parser(prog="python -m common.grading", description=__doc__)
     parser.add_argument("folder", type=Path, help="with one zip for each student, made by make submit")
@@ -53,4 +53,4 @@ def _table(grades: list[Grade]) -> Table:
 
 
 if __name__ == "__main__":
-    start(main)
+    start(grade_class)
