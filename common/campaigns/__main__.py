@@ -14,7 +14,7 @@ from common.campaigns.orders import drawn_seed
 from common.campaigns.runner import rehearsed, run_campaign
 from common.campaigns.session import Session
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
-from common.command_line.turns import QUEUE_HELP, in_turn, queue_folder
+from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 
 ALL: dict[str, RoundCampaign | AdaptiveCampaign] = CAMPAIGNS | {"crossover": CROSSOVER, "ladder": LADDER}
@@ -30,7 +30,7 @@ def main() -> int:
     if overrides.tolerance and not (isinstance(campaign, RoundCampaign) and campaign.tolerance):
         raise UsageError(f"TOLERANCE is for make lab: make {name} does not look at intervals to end")
     if not dry:
-        with in_turn(f"make {name}", queue, partial(print, flush=True)):
+        with taking_turns(f"make {name}", queue, partial(print, flush=True)):
             return run_campaign(Session(name, campaign.purpose, overrides), campaign)
     print(*_rehearsal(campaign, overrides), sep="\n")
     return 0

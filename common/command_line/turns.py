@@ -43,7 +43,7 @@ def queue_folder() -> str:
 
 
 @contextmanager
-def in_turn(what: str, folder: str, say: Callable[[str], None]) -> Iterator[None]:
+def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator[None]:
     """Wait until no campaign that came before this one is left, and say who they are; then it is this one's turn, as
     long as the `with` lasts. `what` is its command. Where no queue can be kept nobody waits, and a line says so."""
     if folder == NO_QUEUE:

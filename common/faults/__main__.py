@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.analysis.page.wording import Wording
 from common.command_line.parser import Parser, start
-from common.command_line.turns import QUEUE_HELP, in_turn, queue_folder
+from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 from common.faults.fault import all_faults
 from common.faults.fault_lab import FaultLab
@@ -32,7 +32,7 @@ def cause_faults() -> int:
         for fault in chosen:
             print(f"{fault.id:24}{words.translate(f'fault.{fault.id}.title')}")
         return 0
-    with in_turn("make faults", options.queue, partial(print, flush=True)):
+    with taking_turns("make faults", options.queue, partial(print, flush=True)):
         return _run(FaultLab(chosen, options.results_dir, words))
 
 

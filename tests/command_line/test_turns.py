@@ -27,7 +27,7 @@ def write(text):
 if int(user):
     os.setgid(int(user))
     os.setuid(int(user))
-with turns.in_turn("make lab", folder, lambda text: write(name + ": " + text)):
+with turns.taking_turns("make lab", folder, lambda text: write(name + ": " + text)):
     write(name + " begins")
     time.sleep(float(seconds))
     write(name + " ends")
@@ -117,14 +117,14 @@ def test_users_wait_for_each_other(queue):
 def test_no_does_not_wait(queue):
     queue.start("anna", 600, until=BEGINS)
     said: list[str] = []
-    with turns.in_turn("make lab", "no", said.append):
+    with turns.taking_turns("make lab", "no", said.append):
         assert said == []
 
 
 def test_where_no_queue_can_be_kept_nobody_waits_and_a_line_says_so(tmp_path):
     (tmp_path / "file").touch()
     said: list[str] = []
-    with turns.in_turn("make lab", str(tmp_path / "file"), said.append):
+    with turns.taking_turns("make lab", str(tmp_path / "file"), said.append):
         said.append("measures")
     line = f"No queue can be kept in {tmp_path}/file (Not a directory): nobody waits for others who measure here."
     assert said == [line, "measures"]
@@ -133,8 +133,8 @@ def test_where_no_queue_can_be_kept_nobody_waits_and_a_line_says_so(tmp_path):
 def test_what_a_campaign_starts_is_part_of_its_turn(tmp_path, monkeypatch):
     monkeypatch.setenv(turns.VARIABLE, str(tmp_path / "queue"))
     with (
-        turns.in_turn("make lab", turns.queue_folder(), pytest.fail),
-        turns.in_turn("05", turns.queue_folder(), pytest.fail),
+        turns.taking_turns("make lab", turns.queue_folder(), pytest.fail),
+        turns.taking_turns("05", turns.queue_folder(), pytest.fail),
     ):
         assert turns.queue_folder() == "no"
     assert turns.queue_folder() == str(tmp_path / "queue")
@@ -142,7 +142,7 @@ def test_what_a_campaign_starts_is_part_of_its_turn(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"who": "\\u001b[31m"}', b"\xff" * 5000])
 def test_a_ticket_that_anybody_wrote_breaks_no_line(tmp_path, text):
-    with turns.in_turn("make lab", str(tmp_path), pytest.fail):
+    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
         (ticket,) = tmp_path.iterdir()
         ticket.write_bytes(text)
         holder = turns._holder(tmp_path, int(ticket.name))
