@@ -76,7 +76,7 @@ def read_folder(folder: Path) -> Folder:
         name = _text_of(path)
         try:
             record = read_record(path)
-            marks = _marks(record)
+            marks = record_marks(record)
             for what, mark in marks:
                 if (what, mark) in seen:
                     raise RefusedError(f"the same {what} as {seen[what, mark]}, which was used: a copy")
@@ -108,7 +108,7 @@ def _text_of(path: Path) -> str:
     return path.name.encode(errors="replace").decode()
 
 
-def _marks(record: Record | EnvironmentRecord) -> list[tuple[str, str]]:
+def record_marks(record: Record | EnvironmentRecord) -> list[tuple[str, str]]:
     """What no two records have in common, whatever their files are called: each run counts once.
 
     No two runs agree in all ranks' step times to the last tenth of a microsecond. Where all times are equal, or there
