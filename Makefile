@@ -15,6 +15,7 @@
 # and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. Without REPEATS,
 # make lab adds rounds until each ratio is known to ± 3 percent, as long as 5 minutes allow: TOLERANCE=3 MINUTES=5.
 # SEED=1 draws the same order of each round again. What is run, and with which sizes, stands in common/campaigns/.
+# Who measures on this machine waits for those who came before (QUEUE=no: does not wait).
 # make faults NAMES="rank_killed disk_full" causes these two.
 #
 # They run in .venv, else in an active environment whose torch works, else in a new .venv: common/setup/__main__.py.
@@ -23,9 +24,10 @@
 PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
 LAB := $(PYTHON) -m common.setup
 
+QUEUED = $(if $(QUEUE),--queue '$(QUEUE)')
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
-  $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)'))
+  $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)') $(QUEUED))
 
 .PHONY: lab sweep exchanges crossover ladder exercise faults test lint messages
 
@@ -33,7 +35,7 @@ lab sweep exchanges crossover ladder exercise:
 	$(LAB) -m common.campaigns $@ $(FLAGS)
 
 faults:
-	$(LAB) -m common.faults $(NAMES)
+	$(LAB) -m common.faults $(NAMES) $(QUEUED)
 
 test:
 	$(LAB) --extra test -m pytest

@@ -9,8 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.reading.folder import read_folder
-from common.analysis.reading.record_reader import read_record
+from common.analysis.reading.folder import read_folder, read_record
 from common.analysis.reading.runs import Run
 from common.analysis.sections.report import build_report
 from common.analysis.statistics.estimates import Estimate

@@ -66,7 +66,7 @@ WIDE_TABLE = Table(
     ("width", "there", "left_out"),
     [
         (130, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),
-        (80, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),  # the name goes on in the next line
+        (90, ["12.3 s", "1,235 samples/s", "1.96 ×", "285 J"], []),  # the name goes on in the next line
         (60, ["12.3 s", "1,235 samples/s"], ["Energy"]),
         (45, ["12.3 s"], ["Energy", "Throughput", "Speed-up"]),
     ],

@@ -103,10 +103,12 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
         axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
     counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
     axes.plot([1, counts[-1]], [1, counts[-1]], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
-    for (method, nodes), own in _by_method(rows).items():
+    lines = _by_method(rows)
+    for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.translate(f"short.{method}")
         label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
-        points = {1.0: Estimate(1.0)} | {float(row.devices): row.speed_up for row in own}
+        apart = 1 + 0.02 * (position - (len(lines) - 1) / 2)  # keeps the intervals of two methods from each other
+        points = {1.0: Estimate(1.0)} | {row.devices * apart: row.speed_up for row in own}
         look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
         if len({row.devices for row in own}) < len(own):  # variants of one count form no line
             look["linestyle"] = "none"

@@ -56,7 +56,9 @@ def print_summary(
     outcome = words.text(report.headline.outcome)
     details = words.paragraph([*report.headline.pairs, *report.headline.details])
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    for reason in report.answer.why[1:] if report.answer else []:
+    for reason in report.answer.why if report.answer else []:
+        if reason is report.answer.because:  # said with the verdict
+            continue
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
@@ -71,8 +73,8 @@ def print_summary(
 def print_verdict(console: Console, report: Report, words: Wording) -> None:
     """The last lines: what to use, why, and what to run next. The page begins with the same."""
     lines = [("page.verdict", words.text(report.headline.verdict))]
-    if report.answer and report.answer.why:
-        lines.append(("page.why", words.translate("why.sentence", part=report.answer.why[0])))
+    if report.answer and report.answer.because:
+        lines.append(("page.why", words.translate("why.sentence", part=report.answer.because)))
     lines.append(("page.next", words.text(report.next_step.why)))
     console.print()
     for id, text in lines:

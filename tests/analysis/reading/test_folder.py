@@ -10,9 +10,7 @@ import pytest
 
 from analysis.factories import make_environment_record, make_record, write
 from common.analysis.reading import folder as folders
-from common.analysis.reading import record_reader
-from common.analysis.reading.folder import read_folder
-from common.analysis.reading.record_reader import RefusedError, read_record
+from common.analysis.reading.folder import RefusedError, read_folder, read_record
 from common.errors import UsageError
 
 
@@ -135,7 +133,7 @@ def test_a_record_of_50_mb_is_read_and_a_larger_limit_holds(tmp_path, monkeypatc
     (tmp_path / "huge.json").write_text(re.sub(r"(\d\.\d+)(?=[,\]])", r"\g<1>" + 500 * "0", text))
     assert (tmp_path / "huge.json").stat().st_size > 50_000_000
     assert len(read_folder(tmp_path).runs) == 1
-    monkeypatch.setattr(record_reader, "MAX_FILE_BYTES", 10_000_000)
+    monkeypatch.setattr(folders, "MAX_FILE_BYTES", 10_000_000)
     assert "too large" in reasons(tmp_path)["huge.json"]
 
 

@@ -49,7 +49,7 @@ def test_energy_of_a_container_with_a_new_name_each_time_is_counted_by_gpu():
         records.append(record)
     (row,) = rows_of(*records).values()
     assert len(row.device_energy) == 1
-    assert row.energy.joules_per_thousand_samples == pytest.approx(1000 * 3000 / (3 * 640))
+    assert row.energy.per_thousand.value == pytest.approx(1000 * 3000 / (3 * 640))
 
 
 def test_older_records_are_known_by_their_gpus_else_by_name():
