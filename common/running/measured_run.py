@@ -42,7 +42,7 @@ from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
-from common.training.data import validation_loader
+from common.training.data import bytes_of_sample, validation_loader
 from common.training.epoch import EpochResult, TimedEpoch
 from common.training.loader import ContinuousLoader
 from common.training.optimizer import described_optimizer
@@ -94,6 +94,7 @@ class MeasuredRun:
             self.console, self.words, self.options.method, self.config, here.world, resumed, self.recorder.optimizer
         )
         self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
+        self.recorder.bytes_per_sample = bytes_of_sample(training.loader.dataset)
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:

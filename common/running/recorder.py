@@ -50,6 +50,7 @@ class Recorder:
         self.backend_class = backend_class()
         self.flops_by_kind: dict[FlopKind, int] | None = None
         self.optimizer = ""
+        self.bytes_per_sample: int | None = None
         self.parity: Parity | None = None
         self.resumed: Resumed | None = None
         self.epochs: list[Epoch] = []
@@ -152,6 +153,7 @@ class Recorder:
             flops_per_sample=sum(self.flops_by_kind.values()) if self.flops_by_kind else None,
             flops_by_kind=self.flops_by_kind,
             optimizer=self.optimizer,
+            bytes_per_sample=self.bytes_per_sample,
             parity=self.parity,
             resumed=self.resumed,
             launch=launched_by_campaign(),
