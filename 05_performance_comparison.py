@@ -68,7 +68,8 @@ def main() -> None:
             write_report(path, page)
             others = {other: exercise[other].name for other in others}
             write_report(exercise[language], render_exercise(report, figures[language], said, path.name, others))
-    print_summary(console, folder, report, words, with_forecasts=question.is_asked)
+    if not options.brief:
+        print_summary(console, folder, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
@@ -106,6 +107,9 @@ def parse_arguments():
     parser.add_argument("--lang", choices=[*LANGUAGES, "both"],
                         help="language of page and console; both: two pages that link to each other, FILE in English"
                         + otherwise("the locale's"))  # fmt: skip
+    parser.add_argument(
+        "--brief", action="store_true", help="print the verdict, why and what to do next, without tables"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser.parse_args()
 

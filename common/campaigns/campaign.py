@@ -25,7 +25,7 @@ from common.records import (
     settings_of,
 )
 
-CHECK = "python 01_environment_check.py"
+CHECK = "python 01_environment_check.py --quiet"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
 REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
@@ -157,7 +157,9 @@ class RoundCampaign:
     check: str = QUICK_CHECK
     """Comes first: how many devices there are is read from the record that it writes."""
     report: str = REPORT
-    """Writes the page: after the first round without a word, and at the end with the whole summary."""
+    """Writes the page: after the first round without a word, and at the end with what it says."""
+    first: str = QUIET
+    """Added to each launch of the first round: a campaign says two lines for each, and a step only what goes wrong."""
     later: str = QUIET
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
@@ -181,7 +183,7 @@ class RoundCampaign:
 
     def rounds(self, here: Environment, overrides: Overrides, seed: int) -> Iterator[list[str]]:
         """Round after round, without end, each in its order."""
-        commands, more = self.commands(here, overrides), ""
+        commands, more = self.commands(here, overrides), self.first
         for order in drawn_orders(len(commands), seed):
             yield [commands[index] + more for index in order]
             more = self.later
@@ -196,7 +198,7 @@ CAMPAIGNS = {
         # where the GPU is quick.
         sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
         check=CHECK,
-        report=f"{REPORT} --lang both",
+        report=f"{REPORT} --lang both --brief",
         later=NO_PROFILE + QUIET,  # once is enough, and on CPU cores it takes longer than the epochs
         tolerance=3,
     ),
@@ -222,7 +224,8 @@ CAMPAIGNS = {
     "exercise": RoundCampaign(
         "the published exercise: its commands, with its sizes, on its four devices or as many as there are",
         sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
-        check=CHECK,
+        check=CHECK.removesuffix(QUIET),
+        first="",
         launches=_each_step,
         repeats=1,
         max_devices=4,
