@@ -44,7 +44,7 @@ def main() -> int:
     from common.analysis.page.rendering import exercise_beside, pages, render_exercise, render_page, write_report
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording
-    from common.analysis.predicting.question import read_question
+    from common.analysis.predicting.links import read_question
     from common.analysis.reading.folder import read_folder
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console

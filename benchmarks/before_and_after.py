@@ -33,7 +33,6 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.comparing.groups import configurations
-from common.analysis.comparing.tables import tidy
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable, mean_of_runs, paired_ratio, ratio
 from common.analysis.statistics.planning import LEAST, MOST, judge, runs_needed
@@ -94,7 +93,7 @@ def recorded_deviations() -> np.ndarray:
     """Logarithms of how launches of one configuration differ from their mean, of three launches or more."""
     found: list[float] = []
     for folder in sorted(path for path in EXAMPLES.iterdir() if path.is_dir()):
-        for row in configurations(tidy(read_folder(folder).runs)):
+        for row in configurations(read_folder(folder)):
             seconds = np.log([run.seconds_per_sample.value for run in row.runs])
             if row.is_valid and len(seconds) >= LEAST:
                 found += list((seconds - seconds.mean()) / np.sqrt(1 - 1 / len(seconds)))

@@ -25,14 +25,14 @@ import pandas as pd
 from conftest import ROOT
 from namespaces import link, missing_here, start
 
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.forecast import GroupForecast, forecast
+from common.analysis.predicting.links import Link, Question
 from common.analysis.predicting.parallel_steps import PredictedStep
-from common.analysis.predicting.question import Link, Question
+from common.analysis.reading.folder import Folder
 from common.analysis.reading.record_reader import read_record
 from common.analysis.reading.runs import summarise
-from common.records import EnvironmentRecord, Gradients, Record, step_seconds
+from common.records import EnvironmentRecord, Gradients, Record, measured_steps
 
 EXAMPLES = ROOT / "results" / "examples"
 CASES = {
@@ -95,7 +95,7 @@ def example(name: str, folders: tuple[str, str, str]) -> list[dict]:
 def scores(case: str, records: list, question: Question) -> list[dict]:
     runs = [summarise(record.run_id, record) for record in records if isinstance(record, Record)]
     probed = [record for record in records if isinstance(record, EnvironmentRecord)]
-    forecasts = [forecast(group, question) for group in build_groups(tidy(runs, probed))]
+    forecasts = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=probed)))]
     return [
         line(f"{case}, {_batch(found)} each", one.method, one.devices, one.step, one.measured_step, found.basis.step)
         for found in forecasts if found for one in found.forecasts if one.measured_step
@@ -185,8 +185,8 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     latency = min(time.seconds for time in probed.times if time.seconds) / (2 * (probed.ranks - 1))
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
-    (found,) = [forecast(group, question) for group in build_groups(tidy(runs, known[:1]))]
-    step, mean = found.forecasts[0].step, fmean(step_seconds(measured))
+    (found,) = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=known[:1])))]
+    step, mean = found.forecasts[0].step, fmean(measured_steps(measured).seconds)
     return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, found.basis.step)
 
 

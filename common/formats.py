@@ -17,8 +17,8 @@ class FormattedNumber(str):
     number: str
     unit: str
 
-    def __new__(cls, number: str, unit: str = "") -> FormattedNumber:
-        text = super().__new__(cls, f"{number} {unit}".rstrip())
+    def __new__(cls, number: str, unit: str = "", gap: str = " ") -> FormattedNumber:
+        text = super().__new__(cls, f"{number}{gap}{unit}".rstrip())
         text.number, text.unit = number, unit
         return text
 

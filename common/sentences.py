@@ -114,7 +114,8 @@ class Sentences(string.Formatter):
         return self._in_words(form, FORMATS[form](value))
 
     def _in_words(self, form: str, text: FormattedNumber) -> FormattedNumber:
-        return FormattedNumber(text.number, self._sentences.get(f"unit.{form}", text.unit))
+        gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "
+        return FormattedNumber(text.number, self._sentences.get(f"unit.{form}", text.unit), gap)
 
     def header(self, column: Column) -> str:
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
@@ -147,8 +148,8 @@ class Sentences(string.Formatter):
 
     def _ends(self, form: str, ends: tuple[float, float]) -> FormattedNumber:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
-        text = self._in_words(form, FORMATS[form].interval(*ends))
-        return FormattedNumber(text.number.replace(" to ", self._sentences["list.to"]), text.unit)
+        text = FORMATS[form].interval(*ends)
+        return self._in_words(form, FormattedNumber(text.number.replace(" to ", self._sentences["list.to"]), text.unit))
 
     def device(self, model: str) -> str:
         """A device's model as records have it; of a CPU core in words."""

@@ -62,8 +62,8 @@ def breakdown_elsewhere(e: Example) -> Claims:
         CHECKPOINTS,
         f"On two H100s (`h100x2-ledger`): an ideal step of {ms(ideal)} ms and {ms(e.bytes_alone)} ms for {total} MB "
         f"over the link make {ms(ideal + e.bytes_alone)} ms; measured: {whole_step} ms. The prediction is off by "
-        f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, for what DP pays for is the host's work: threads "
-        f"started anew {threads} ms, replicas made anew {replicas} ms.",
+        f"{percent((ideal + e.bytes_alone) / e.dp.step.value - 1)} %, because what DP loses is the "
+        f"host's work: starting new threads {threads} ms, making new replicas {replicas} ms.",
     )
     forecast = next(one for one in e.report.forecasts[0][1].forecasts if one.method == "ddp" and one.measured)
     yield says(
@@ -84,7 +84,7 @@ def breakdown_elsewhere(e: Example) -> Claims:
     )
     yield says(
         VERIFIED,
-        f"Steps taken apart took as long there as measured ones (`h100x2-ledger`, medians): "
+        f"Steps timed phase by phase took as long there as measured ones (`h100x2-ledger`, medians): "
         f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
         f"{ms(e.dp.typical_step)} under DP, {ms(e.one.profile.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )

@@ -119,7 +119,7 @@ def late_hosts(e: Example, h200: Example, probed: Example, _: Example) -> Claims
         f"DDP {own_ddp[0]} and {own_ddp[1]}. Several processes launch more slowly at once (step 01: {launches[0]} µs "
         f"instead of {launches[1]}, and {launches[2]} instead of {launches[3]}), but as a correction that is refuted "
         "by `h100x2-lab`, and a host's pace changes by itself: one and the same step of one device took "
-        f"{ms(row.step)} ms in the measured epochs and {ms(row.profile.slowest.step)} when taken apart.",
+        f"{ms(row.step)} ms in the measured epochs and {ms(row.profile.slowest.step)} when timed phase by phase.",
     )
 
 

@@ -49,12 +49,10 @@ def threads_and_replicas(e: Example) -> Claims:
     )
     yield says(WHY, f"| one device, half the images (step 02) | {ms(e.one.profile.slowest.step)} ms | |")
     yield says(WHY, f"| as torch does it | {new} ms | |")
-    yield says(
-        WHY, f"| kept threads | {kept} ms | starting threads anew costs {_cost(found.replicated.threads_cost)} |"
-    )
+    yield says(WHY, f"| kept threads | {kept} ms | starting new threads costs {_cost(found.replicated.threads_cost)} |")
     yield says(WHY, f"| one thread | {one} ms | kept threads against taking turns: {_cost(e.turns)} |")
     yield says(
-        WHY, f"| kept replicas | {replicas} ms | making replicas anew costs {_cost(found.replicated.replicas_cost)} |"
+        WHY, f"| kept replicas | {replicas} ms | making new replicas costs {_cost(found.replicated.replicas_cost)} |"
     )
     yield says(
         WHY,
@@ -64,11 +62,13 @@ def threads_and_replicas(e: Example) -> Claims:
         f"{us(launches.threads_seconds)} µs from each of two threads at once, {us(launches.processes_seconds)} µs from "
         "each of two processes.",
     )
-    yield says(WHY, f"that changes little ({new} against {ms(found.slowest.step)} ms when taken apart, `h100x2-lab`).")
+    yield says(
+        WHY, f"that changes little ({new} against {ms(found.slowest.step)} ms when timed phase by phase, `h100x2-lab`)."
+    )
     yield says(
         EXERCISE,
         f"a launch {us(launches.alone_seconds)} µs from one thread, {us(launches.threads_seconds)} from each of two. "
-        f"Starting threads anew costs {ms(found.replicated.threads_cost)} ms of a step of {ms(e.dp.step)} ms, "
+        f"Starting new threads costs {ms(found.replicated.threads_cost)} ms of a step of {ms(e.dp.step)} ms, "
         "since each new thread plans its convolutions again (`h100x2-lab`, [why.md](why.md))",
     )
     yield says(
@@ -99,7 +99,7 @@ def another_host(e: Example, before: Example) -> Claims:
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
     names = {
-        "new_threads": "starting threads anew", "new_replicas": "making replicas anew",
+        "new_threads": "starting new threads", "new_replicas": "making new replicas",
         "copies": "copies of batch, outputs, gradients", "residual": "residual",
     }  # fmt: skip
     assert {item.id for item in breakdown.items} == set(names)
@@ -108,7 +108,7 @@ def another_host(e: Example, before: Example) -> Claims:
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))
     yield says(
         WHY,
-        f"The GPU that holds the model has nothing to do "
+        f"The GPU that holds the model is idle "
         f"for {percent(e.dp.profile.idle_share)} % of a step; under DDP for {percent(e.ddp.profile.idle_share)} %. "
         f"With kept threads a step takes {ms(kinds[KINDS[1]])} ms, in turn from one thread {ms(kinds[KINDS[2]])}.",
     )
@@ -185,7 +185,7 @@ def large_batches(e: Example) -> Claims:
         "(two H200s, `results/examples/h200x2-batch256`, three runs): DataParallel is "
         f"{times_both(e.dp.speed_up)} × one GPU, DDP {times_both(e.ddp.speed_up)} ×. Threads and replicas still cost "
         f"{ms(costs[0])} and {ms(costs[1])} ms where a step begins with idle devices; in training the host works ahead "
-        f"of them, the device has nothing to do for {percent(found.idle_share)} % of a step, and the step is "
+        f"of them, the device is idle for {percent(found.idle_share)} % of a step, and the step is "
         f"{ms(e.breakdown('dp').lost)} ms longer than the ideal.",
     )
     yield says(
@@ -221,7 +221,7 @@ def late_host(e: Example) -> Claims:
         f"takes {ms(ddp.step)} ms where one GPU's takes {ms(one.step)}. Steps under `no_sync()` are "
         f"{_cost(found.exposed)} shorter, which looks like the exchange and is not: its messages by themselves need "
         f"{ms(alone)} ms (step 01), and the rank that is last with its own backward pass waits {waits} ms for them. "
-        f"The device has nothing to do for {percent(found.idle_share)} % of a step, and the host needs "
+        f"The device is idle for {percent(found.idle_share)} % of a step, and the host needs "
         f"{ms(found.host_step)} ms to launch one:",
     )
     yield says(
@@ -315,7 +315,7 @@ def kept_threads(e: Example) -> Claims:
     yield says(
         WHY,
         f"On one {e.one.record.world.device_model} that two replicas share ({e.one.record.config.precision}, torch "
-        f"{e.one.record.environment.torch[:4]}, `--gpus 0,0`, `results/examples/h200-kept-threads`), which is no "
+        f"{e.one.record.environment.torch[:4]}, `--gpus 0,0`, `results/examples/h200-kept-threads`), which is not "
         "scaling but has DataParallel's threads all the same, in images per second:",
     )
     for model, size in (("resnet50", 64), ("resnet50", 16), ("vit_b_16", 64)):

@@ -34,7 +34,7 @@ BY_HAND = {
         "goes on until its ratios are known to ± 3 %,": "a clock on the wall",
         "`make ladder` (20 minutes on GPUs, 10 on cores) and `make crossover` (6)": "docs/campaigns.md",
         "One whose whole interval lies above 1.": "no figure of a record",
-        "Where an interval spans 1,": "no figure of a record",
+        "Where an interval contains 1,": "no figure of a record",
     },
     "docs/exercise.md": {"DP's 71 % efficiency": "the exercise's own"},
     "docs/practice.md": {

@@ -19,7 +19,7 @@ SHARED, FILES, PORT = "shared memory of 1 GiB", "1024 open files", "port 29500"
 OWN = "this host finds itself"
 KINDS, HYBRID = "CPU cores of one kind", {"cpu_cores": 8}
 FAST, SLOW = {"name": "P", "cores": 4}, {"name": "E", "cores": 4}
-QUIET, ROOM, PLAIN = "a quiet machine", "room for the results", "no variable that slows"
+QUIET, ROOM, PLAIN = "no other programs running", "room for the results", "no variable that slows"
 
 
 def gpu(index: int, **changes) -> Gpu:

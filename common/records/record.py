@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from dataclasses import dataclass
+from itertools import accumulate, compress, pairwise
 from typing import Literal
 
 from pydantic import model_validator
@@ -116,19 +117,45 @@ class Record(RecordModel):
         return self
 
 
-def step_seconds(record: Record) -> list[float]:
-    """Seconds of every measured step of the whole run, in order.
+@dataclass(frozen=True)
+class MeasuredSteps:
+    """The measured steps of a whole run, in order."""
+
+    seconds: list[float]
+    is_steady: list[bool]
+    """Whether a step counts for speeds. In older records the loader started anew with each epoch, and the first step of
+    an epoch waited for that: as long whatever the epoch's length, so that in a short one it says more of the length
+    than of the method. It is left out where its epoch has others."""
+    samples: int
+    """Of the steady steps: a first step has a whole global batch, whatever the last one has."""
+
+    @property
+    def steady_seconds(self) -> list[float]:
+        """Seconds of the steps that count for speeds."""
+        return list(compress(self.seconds, self.is_steady))
+
+    @property
+    def seconds_per_sample(self) -> float | None:
+        """In steady state: Σ seconds / Σ samples; None without samples or time."""
+        seconds = sum(self.steady_seconds)
+        return seconds / self.samples if seconds > 0 and self.samples > 0 else None
+
+
+def measured_steps(record: Record) -> MeasuredSteps:
+    """The steps of a run, of the times of its ranks.
 
     A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
     together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
     latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
     """
-    steps: list[float] = []
-    for part in record.epoch_slices:
+    seconds, is_steady = list[float](), list[bool]()
+    for epoch, part in zip(record.epochs, record.epoch_slices, strict=True):
         ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
-        ends = [max(ends) for ends in ends_of_ranks]
-        steps.extend(end - start for start, end in zip([0.0, *ends], ends, strict=False))
-    return steps
+        ends = [0.0, *map(max, ends_of_ranks)]
+        seconds += [end - start for start, end in pairwise(ends)]
+        is_steady += [record.loader_runs_on or position > 0 or epoch.steps == 1 for position in range(epoch.steps)]
+    left_out = is_steady.count(False) * record.config.global_batch_size
+    return MeasuredSteps(seconds, is_steady, sum(epoch.samples for epoch in record.epochs) - left_out)
 
 
 def epoch_seconds(record: Record) -> list[float]:
@@ -136,38 +163,9 @@ def epoch_seconds(record: Record) -> list[float]:
     return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
 
 
-def is_steady(record: Record) -> list[bool]:
-    """Of every measured step, whether it counts for speeds.
-
-    In older records the loader started anew with each epoch, and the first step of an epoch waited for that: as long
-    whatever the epoch's length, so that in a short one it says more of the length than of the method. It is left out
-    where its epoch has others.
-    """
-    return [
-        record.loader_runs_on or position > 0 or epoch.steps == 1
-        for epoch in record.epochs
-        for position in range(epoch.steps)
-    ]
-
-
-def steady_step_seconds(record: Record) -> list[float]:
-    """Seconds of the steps that count for speeds, in order."""
-    return [seconds for seconds, counts in zip(step_seconds(record), is_steady(record), strict=True) if counts]
-
-
-def steady_samples(record: Record) -> int:
-    """Samples of the steps that count for speeds: a first step has a whole global batch, whatever the last one has."""
-    left_out = is_steady(record).count(False) * record.config.global_batch_size
-    return sum(epoch.samples for epoch in record.epochs) - left_out
-
-
 def seconds_per_sample(record: Record) -> float | None:
-    """In steady state: Σ seconds of the steps that count / Σ samples.
-
-    None before the first epoch has ended, and where the record's samples cannot be.
-    """
-    seconds, samples = sum(steady_step_seconds(record)), steady_samples(record)
-    return seconds / samples if seconds > 0 and samples > 0 else None
+    """In steady state; None before the first epoch has ended, and where the record's samples cannot be."""
+    return measured_steps(record).seconds_per_sample
 
 
 def throughput(record: Record) -> float | None:

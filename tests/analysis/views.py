@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 from analysis.factories import make_environment_record
-from common.analysis.comparing.groups import Group, build_groups
+from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables, tidy
 from common.analysis.judging.row_checks import check_run
 from common.analysis.judging.run_checks import Check
 from common.analysis.page.wording import Wording
+from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import summarise
 from common.content import message
 from common.records import Probes, Record
@@ -19,14 +19,14 @@ from common.records import Probes, Record
 WORDS = Wording()
 
 
-def tables_of(*records: Record, probes: Sequence[Probes] = ()) -> Tables:
-    """Tables of these runs and of step 01's probes, the newest last."""
+def folder_of(*records: Record, probes: Sequence[Probes] = ()) -> Folder:
+    """These runs and step 01's probes as they would be read, the newest last."""
     runs = [summarise(f"{record.run_id}.json", record) for record in records]
-    return tidy(runs, [make_environment_record(probes=found) for found in probes])
+    return Folder(runs, probed=[make_environment_record(probes=measured) for measured in probes])
 
 
 def groups_of(*records: Record, probes: Sequence[Probes] = ()) -> list[Group]:
-    return build_groups(tables_of(*records, probes=probes))
+    return build_groups(configurations(folder_of(*records, probes=probes)))
 
 
 def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:

@@ -3,8 +3,7 @@
 import pytest
 from conftest import SMALL, planted, run_script
 
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.reading.folder import read_folder
 
@@ -48,7 +47,7 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     for record in folder_of_one.glob("*.json"):
         (folder / record.name).write_bytes(record.read_bytes())
     found = read_folder(folder)
-    (one,) = breakdowns(build_groups(tidy(found.runs, found.probed))[0])
+    (one,) = breakdowns(build_groups(configurations(found))[0])
     items = {item.id: item.seconds for item in one.items}
     # The costs themselves: a breakdown leaves out those that chance may explain. Its residual is not looked at, for it
     # holds what other programs took of the measured epochs.

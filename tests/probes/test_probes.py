@@ -134,7 +134,7 @@ def test_sizes_beyond_the_budget_are_named():
     measured = measure_all_reduce(2, 60, (4 * KIB, 8 * KIB, 16 * KIB), budget_seconds=0.0)
     assert [each.bytes for each in measured.times] == [4 * KIB]
     assert measured.left_out_bytes == [8 * KIB, 16 * KIB]
-    assert "Left out, for they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(
+    assert "Left out, because they would have taken too long: 8.00 KiB, 16.0 KiB." in shown(
         Probes(seconds=1, all_reduce=measured)
     )
 
@@ -285,7 +285,7 @@ def test_devices_that_share_something_take_longer_together(tmp_path):
     measured = together.measure_together(2, 100, partial(shared_work.under_one_lock, str(tmp_path / "lock")))
     assert measured.workers == 2
     assert measured.slowdown > 1.3
-    assert "times as long beside each other" in shown(Probes(seconds=1, together=measured))
+    assert "running together, each is" in shown(Probes(seconds=1, together=measured))
 
 
 def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):

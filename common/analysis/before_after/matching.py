@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, group_facts
+from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, configuration, grouped
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import grouped
 
 MAY_DIFFER = (
     "device_model", "driver", "torch", "torchvision", "cuda", "cudnn", "nccl", "python", "machine", "cpu_model",
@@ -18,7 +17,6 @@ MAY_DIFFER = (
 tells configurations apart must agree."""
 LEFT_OUT = (*MAY_DIFFER, "campaign")
 """For which campaign a run was made moves nothing."""
-PLACE = ("devices", "processes", "device_kind", "emulated", "shared", "oversubscribed")
 Matches = list[tuple[Row, Row]]
 
 
@@ -43,27 +41,22 @@ def _closest_pairs(before: Sequence[Row], after: Sequence[Row]) -> Iterator[tupl
 
 
 def _work(row: Row) -> tuple:
-    return tuple(sorted(_named_work(row).items()))
+    return tuple(_named_work(row).values())
 
 
-def _named_work(row: Row) -> dict[str, str]:
+def _named_work(row: Row) -> Facts:
     """What two rows must agree in."""
-    place = {name: getattr(row.record.world, name) for name in PLACE}
-    every = {"method": row.method, **place, **_facts(row)}
-    return {name: str(value) for name, value in every.items() if name not in LEFT_OUT}
-
-
-def _facts(row: Row) -> Facts:
-    return {**group_facts(row.record), **row.facts}
+    every = {"device_kind": row.record.world.device_kind, **configuration(row.record)}
+    return {name: value for name, value in every.items() if name not in LEFT_OUT}
 
 
 def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
     """Values before and after of each fact that both have and that differs. Machines are named by their hosts, where
     these differ."""
-    first, second = _facts(before), _facts(after)
+    first, second = configuration(before.record), configuration(after.record)
     hosts = [row.record.environment.hostname for row in (before, after)]
     found = {name: (first[name], second[name]) for name in MAY_DIFFER
-             if name in first and name in second and first[name] != second[name]}  # fmt: skip
+             if first[name] != second[name] and None not in (first[name], second[name])}  # fmt: skip
     if "machine" in found and hosts[0] != hosts[1]:
         found["machine"] = (hosts[0], hosts[1])
     return found
@@ -72,14 +65,8 @@ def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
 def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
     """In words, what keeps apart the two that come closest to one configuration; nothing where a side is empty."""
     keys = [[_named_work(row) for row in rows[-MAX_CANDIDATES:]] for rows in (before, after)]
-    apart = (
-        {
-            name: (first.get(name), second.get(name))
-            for name in {**first, **second}
-            if first.get(name) != second.get(name)
-        }
-        for first, second in product(*keys)
-    )
+    apart = ({name: (first[name], second[name]) for name in first if first[name] != second[name]}
+             for first, second in product(*keys))  # fmt: skip
     fewest = min(apart, key=len, default={})
     shown = ", ".join(f"{name} {one} and {other}" for name, (one, other) in sorted(fewest.items())[:3])
     return f" (the closest two differ in {shown})" if shown else ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,12 +10,9 @@ from common.analysis.before_after.matching import differing_facts, matched, near
 from common.analysis.comparing.facts import Fact
 from common.analysis.comparing.groups import build_groups, configurations, withheld_files
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import pooled
-from common.analysis.comparing.tables import tidy
 from common.analysis.reading.folder import Folder
-from common.analysis.reading.runs import Run
 from common.analysis.sections.options import Effect, effect_of
-from common.analysis.statistics.estimates import Estimate, ratio
+from common.analysis.statistics.estimates import Estimate, mean_of_runs, ratio
 from common.analysis.statistics.planning import LEAST, Judgement, judge, runs_needed
 from common.errors import UsageError
 
@@ -57,7 +53,7 @@ class Match:
         """Runs on each side that would show a difference that matters; None for more than a hundred."""
         if not self.has_runs:
             return LEAST
-        sides = [pooled(row.runs) for row in (self.before, self.after)]
+        sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
         return runs_needed(sides if self.quotient == ratio(*sides) else [self.quotient])
 
     @property
@@ -96,8 +92,8 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     """Match what the folders hold. UsageError where they have no configuration in common; `names`: of both."""
     known = {run.record.run_id for run in before.runs}
     new = [run for run in after.runs if run.record.run_id not in known]
-    earlier, earlier_withheld = _rows(before.runs, before)
-    later, later_withheld = _rows(new, after)
+    earlier, earlier_withheld = _rows(before)
+    later, later_withheld = _rows(replace(after, runs=new))
     pairs = matched(earlier, later)
     if not pairs:
         raise UsageError(
@@ -114,9 +110,9 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     )
 
 
-def _rows(runs: Sequence[Run], folder: Folder) -> tuple[list[Row], list[Row]]:
+def _rows(folder: Folder) -> tuple[list[Row], list[Row]]:
     """Those that may be compared, and those whose speed is withheld."""
-    tables = tidy(runs, folder.probed)
-    withheld, rows = withheld_files(build_groups(tables)), configurations(tables)
+    rows = configurations(folder)
+    withheld = withheld_files(build_groups(rows))
     doubtful = [row for row in rows if row.runs[-1].file in withheld]
     return [row for row in rows if row not in doubtful], doubtful

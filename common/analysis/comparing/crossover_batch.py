@@ -15,10 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, group_facts, other_facts
+from common.analysis.comparing.facts import GROUP_KEY, Facts, group_facts, grouped, other_facts
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
-from common.analysis.comparing.tables import grouped
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median

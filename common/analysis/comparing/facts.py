@@ -5,7 +5,7 @@ Facts are named by ids, which are also the columns of the runs' table; `template
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from common.records import (
@@ -22,6 +22,7 @@ Scaling = Literal["weak", "strong"]
 Fact = str | int | float
 Facts = Mapping[str, Fact]
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 OPTIONS = "ddp_options"
 """DDP's options that are not the default ones, as the flags that set them."""
@@ -110,9 +111,17 @@ def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
-POOL_KEY = ("method", "devices", "processes", "global_batch_size", "per_device_batch_size", "emulated", "shared",
-            "oversubscribed", *OTHER_FACTS, "failed_check")  # fmt: skip
-"""Runs that agree in all of these are repeats of each other and are pooled. A run whose speed cannot be never joins."""
+def configuration(record: Record) -> Facts:
+    """All in which repeats of one another agree, but for the outcome of their self-checks."""
+    world = record.world
+    place = {name: getattr(world, name) for name in ("devices", "processes", "emulated", "shared", "oversubscribed")}
+    return {
+        "method": record.method,
+        **place,
+        **group_facts(record),
+        **dict.fromkeys(OTHER_FACTS),
+        **other_facts(record),
+    }
 
 
 def ddp_flags(options: DdpOptions | None) -> str:
@@ -132,3 +141,11 @@ def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts])
         if fewest is None or count <= fewest:
             best, fewest = candidate, count
     return best
+
+
+def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Things that have one key, under it; in the order in which they came."""
+    groups: dict[K, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return groups

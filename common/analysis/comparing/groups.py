@@ -1,4 +1,4 @@
-"""The runs' table -> groups of runs that may be compared -> rows, each measured against one device.
+"""Runs -> configurations -> groups of those that may be compared, each row measured against one device.
 
 A ratio is only ever formed within a group. Two ways to group are kept apart: *weak scaling* (each device keeps its
 batch, more devices do more) and *strong scaling* (the global batch stays, each device gets less).
@@ -7,7 +7,7 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -15,18 +15,20 @@ from common.analysis.comparing.facts import (
     BATCH,
     GROUP_KEY,
     OPTIONS,
-    POOL_KEY,
     Fact,
     Facts,
     Scaling,
     closest,
+    configuration,
     group_facts,
+    grouped,
 )
 from common.analysis.comparing.representatives import purpose_of, representative_rows
 from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables, grouped
-from common.records import method_order
+from common.analysis.reading.folder import Folder
+from common.analysis.reading.runs import Run
+from common.records import Record, method_order
 
 T = TypeVar("T")
 
@@ -39,16 +41,13 @@ class Group:
     key: Facts
     """The facts on which all rows agree by definition."""
     rows: list[Row]
+    representatives: list[Row] = field(default_factory=list)
+    """One row of each method: those that the outcome is about."""
 
     @cached_property
     def main_rows(self) -> list[Row]:
         """The rows without those that only try other options of DDP: what methods are compared by."""
         return [row for row in self.rows if row.default_options_row is None]
-
-    @cached_property
-    def representatives(self) -> list[Row]:
-        """One row of each method: those that the outcome is about."""
-        return representative_rows(self.rows)
 
     @property
     def on_gpu(self) -> bool:
@@ -72,30 +71,44 @@ class Group:
         return {fact: next(iter(by_value)) for fact, by_value in values.items() if len(by_value) == 1}
 
 
-def build_groups(tables: Tables) -> list[Group]:
-    """Group the comparable runs (completed, with a speed); the best measured group first, weak scaling before strong.
-
-    Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
-    their global batch; a weak-scaling group with nothing to compare then gives way to it.
-    """
-    pooled = _pooled(tables)
-    strong = [group for group in _groups(pooled, "strong") if group.scales]
-    compared = {run.file for group in strong for row in group.rows for run in row.runs}
-    weak = [
-        group
-        for group in _groups(pooled, "weak")
-        if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
-    ]
-    return sorted(weak + strong, key=_importance, reverse=True)
-
-
-def configurations(tables: Tables) -> list[Row]:
-    """Every configuration of the comparable runs as a row of no group: compared with no other, and without a letter."""
-    rows = _pooled(tables)
+def configurations(folder: Folder) -> list[Row]:
+    """Every configuration of the comparable runs (completed, with a speed), its runs pooled: a row of no group,
+    compared with no other, and without a letter."""
+    comparable = [run for run in _with_lasting_limits(folder.runs) if run.is_comparable]
+    pools = grouped(comparable, lambda run: (run.failed_check, *configuration(run.record).values()))
+    rows = [Row(runs, folder.probed) for runs in pools.values()]
     for row in rows:
         nodes = row.record.world.nodes
         row.name = RowName(row.method, row.devices, nodes, options=row.options, is_valid=row.is_valid)
     return rows
+
+
+def _with_lasting_limits(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each with what held the clocks back in all runs of its weak-scaling group; of a single run nobody knows
+    whether it lasts."""
+    marked: dict[str, Run] = {}
+    for members in grouped(runs, lambda run: tuple(_key(run.record, "weak").values())).values():
+        health = [device.health for run in members for device in run.record.devices if device.health]
+        seen = [frozenset(one.throttle_reasons) for one in health]
+        limits = frozenset.intersection(*seen) if len(members) > 1 and seen else frozenset[str]()
+        marked |= {run.file: replace(run, lasting_limits=limits) for run in members}
+    return [marked[run.file] for run in runs]
+
+
+def build_groups(rows: Sequence[Row]) -> list[Group]:
+    """Group configurations; the best measured group first, weak scaling before strong.
+
+    Every run is in its weak-scaling group. A strong-scaling group is added where runs of different device counts share
+    their global batch; a weak-scaling group with nothing to compare then gives way to it.
+    """
+    strong = [group for group in _groups(rows, "strong") if group.scales]
+    compared = {run.file for group in strong for row in group.rows for run in row.runs}
+    weak = [
+        group
+        for group in _groups(rows, "weak")
+        if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
+    ]
+    return sorted(weak + strong, key=_importance, reverse=True)
 
 
 def withheld_files(groups: Sequence[Group]) -> set[str]:
@@ -119,26 +132,19 @@ def _importance(group: Group) -> tuple:
     )
 
 
-def _pooled(tables: Tables) -> list[Row]:
-    comparable = [pair for pair in zip(tables.all_runs, tables.lines, strict=True) if pair[0].is_comparable]
-    pools = grouped(comparable, lambda pair: tuple(pair[1][name] for name in (*GROUP_KEY, *POOL_KEY)))
-    return [Row([run for run, _ in pool], tables, {name: pool[-1][1][name] for name in POOL_KEY})
-            for pool in pools.values()]  # fmt: skip
+def _key(record: Record, scaling: Scaling) -> Facts:
+    facts = group_facts(record)
+    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
 
 
 def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
     """Of rows of its own, since a row's baseline and name are those of its group."""
-
-    def key(row: Row) -> Facts:
-        facts = group_facts(row.record)
-        return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
-
-    for rows in grouped(pooled, lambda row: tuple(key(row).values())).values():
-        yield _finish(Group(scaling, key(rows[0]), [replace(row) for row in rows]))
+    for rows in grouped(pooled, lambda row: tuple(_key(row.record, scaling).values())).values():
+        yield _finish(Group(scaling, _key(rows[0].record, scaling), [replace(row) for row in rows]))
 
 
 def _finish(group: Group) -> Group:
-    """Find the rows that each row is compared with, order and name the rows."""
+    """Find the rows that each row is compared with, order and name them, and choose representatives."""
     # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
     singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
     for row in group.rows:
@@ -147,6 +153,7 @@ def _finish(group: Group) -> Group:
     _link_default_options(group.rows)
     group.rows.sort(key=_place)
     _name_rows(group.rows)
+    group.representatives = representative_rows(group.rows)
     return group
 
 

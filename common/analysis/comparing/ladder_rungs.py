@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import facts_of_settings, group_facts, other_facts
+from common.analysis.comparing.facts import facts_of_settings, group_facts, grouped, other_facts
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.comparing.speedup import paired_speedup
-from common.analysis.comparing.tables import grouped
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.records import METHODS, Record

@@ -6,9 +6,8 @@ from collections.abc import Callable, Hashable, Sequence
 from enum import IntEnum
 from typing import TypeVar
 
-from common.analysis.comparing.facts import campaign_of, closest
+from common.analysis.comparing.facts import campaign_of, closest, grouped
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import grouped
 from common.records import Method, method_order
 
 

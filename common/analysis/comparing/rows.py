@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from common.analysis.comparing.facts import OPTIONS, Facts, ddp_flags, other_facts
+from common.analysis.comparing.facts import OPTIONS, Facts, configuration, ddp_flags, other_facts
 from common.analysis.comparing.memory_and_energy import (
     Energy,
     PeakMemory,
@@ -15,12 +16,11 @@ from common.analysis.comparing.memory_and_energy import (
     total_energy,
 )
 from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.speedup import MIN_PAIRS, pooled, speedup
-from common.analysis.comparing.tables import Tables
+from common.analysis.comparing.speedup import MIN_PAIRS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
-from common.analysis.statistics.estimates import Estimate, outliers
-from common.records import METHODS, Method, Record
+from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers
+from common.records import METHODS, EnvironmentRecord, Method, Record
 
 MAX_WEAK_EFFICIENCY = 1.25
 """Devices that each do one device's work take at least its time. Of the recorded examples none is above 1.03; the
@@ -37,10 +37,8 @@ class Row:
 
     runs: list[Run]
     """The newest last."""
-    tables: Tables | None = None
-    """All runs of the folder, and step 01's records."""
-    configuration: Facts = field(default_factory=dict)
-    """All in which its runs agree, beside what its group agrees in."""
+    probed: Sequence[EnvironmentRecord] = ()
+    """Records of step 01 with probes, the newest last."""
     name: RowName | None = None
     """Unique within the group."""
     variant: Facts | None = None
@@ -54,7 +52,7 @@ class Row:
     @property
     def options_free_key(self) -> Facts:
         """Everything of the configuration but DDP's options: rows where it is equal show what the options do."""
-        return {name: value for name, value in self.configuration.items() if name not in (OPTIONS, "failed_check")}
+        return {name: value for name, value in configuration(self.record).items() if name != OPTIONS}
 
     @property
     def record(self) -> Record:
@@ -106,7 +104,7 @@ class Row:
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:
         """Pooled over the runs; None where withheld."""
-        return pooled(self.runs) if self.is_valid else None
+        return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
 
     @property
     def missing_runs(self) -> int:

@@ -25,28 +25,17 @@ class HasRuns(Protocol):
     """The newest last."""
 
 
-def pooled(runs: Sequence[Run]) -> Estimate:
-    """Seconds per sample over runs of one configuration."""
-    return mean_of_runs([run.seconds_per_sample for run in runs])
-
-
 def speedup(one: HasRuns, other: HasRuns) -> Estimate:
     """Throughput of `one` over that of `other`, whether or not either is withheld.
 
     With fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
     between launches.
     """
-    return _speedup(one.runs, other.runs)
-
-
-def _speedup(one: Sequence[Run], other: Sequence[Run]) -> Estimate:
-    own, theirs = pooled(one), pooled(other)
-    if min(len(one), len(other)) < MIN_PAIRS:
-        return Estimate(theirs.value / own.value)
-    if pairs := paired_runs(one, other):
-        seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
-        return paired_ratio([second for _, second in seconds], [first for first, _ in seconds])
-    return ratio(theirs, own)
+    if pairs := paired_runs(one.runs, other.runs):
+        return _of_pairs(pairs)
+    own, theirs = (mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (one, other))
+    few = min(len(one.runs), len(other.runs)) < MIN_PAIRS
+    return Estimate(theirs.value / own.value) if few else ratio(theirs, own)
 
 
 def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
@@ -59,8 +48,13 @@ def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
     for run in row.runs:  # of several after one run of `other`, the first was of its round
         run_of_round.setdefault(bisect(started, run.record.started_at) - 1, run)
     rounds = {place: run for place, run in run_of_round.items() if place >= 0}
-    own, theirs = list(rounds.values()), [other.runs[place] for place in rounds]
-    return _speedup(own, theirs) if paired_runs(own, theirs) else speedup(row, other)
+    pairs = paired_runs(list(rounds.values()), [other.runs[place] for place in rounds])
+    return _of_pairs(pairs) if pairs else speedup(row, other)
+
+
+def _of_pairs(pairs: Pairs) -> Estimate:
+    own, theirs = ([run.seconds_per_sample.value for run in side] for side in zip(*pairs, strict=True))
+    return paired_ratio(theirs, own)
 
 
 def in_turn(one: HasRuns, other: HasRuns) -> bool:

@@ -5,60 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS, group_facts, other_facts
-from common.analysis.reading.runs import Run, with_lasting_limits
+from common.analysis.comparing.facts import OTHER_FACTS, group_facts, other_facts
+from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
-from common.records import EnvironmentRecord, Record
 
 Line = dict[str, Any]
-K = TypeVar("K", bound=Hashable)
-T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Tables:
-    """What everything after reading draws from."""
-
-    all_runs: list[Run]
-    """The newest last."""
-    probed: Sequence[EnvironmentRecord]
-    """Records of step 01 with probes, the newest last."""
-
-    @cached_property
-    def lines(self) -> list[Line]:
-        """A line for each run, in the same order."""
-        return [_run(run) for run in self.all_runs]
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """The same as a table."""
-        return table_of(self.lines)
-
-
-def tidy(runs: Sequence[Run], probed: Sequence[EnvironmentRecord] = ()) -> Tables:
-    """The runs, each with what held the clocks back in all runs of its weak-scaling group."""
-    return Tables(with_lasting_limits(runs, lambda run: _weak_group(run.record)), probed)
-
-
-def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Things that have one key, under it; in the order in which they came."""
-    groups: dict[K, list[T]] = {}
-    for thing in things:
-        groups.setdefault(key(thing), []).append(thing)
-    return groups
-
-
-def _weak_group(record: Record) -> tuple:
-    facts = group_facts(record)
-    return tuple(facts[name] for name in (*GROUP_KEY, BATCH["weak"]))
+def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """A line for each run, in the same order (docs/tables.md)."""
+    return table_of(map(_run, runs))
 
 
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
@@ -104,7 +66,7 @@ def _run(run: Run) -> Line:
     }
 
 
-def with_ends(name: str, found: Estimate | Median | None) -> Line:
+def with_ends(name: str, figure: Estimate | Median | None) -> Line:
     """A value, and both ends of its interval as columns `<name>_low` and `<name>_high`; empty where there is none."""
-    low, high = (found and found.interval) or (None, None)
-    return {name: found.value if found else None, f"{name}_low": low, f"{name}_high": high}
+    low, high = (figure and figure.interval) or (None, None)
+    return {name: figure.value if figure else None, f"{name}_low": low, f"{name}_high": high}

@@ -86,7 +86,7 @@ def attainable_rate(row: Row) -> float | Message:
     seconds = 0.0
     for kind, flops in by_kind.items():
         if flops:
-            rate = matmul_rate(row.tables.probed, world.device_model, ran_in[kind])
+            rate = matmul_rate(row.probed, world.device_model, ran_in[kind])
             if rate is None:
                 return message("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
             seconds += flops / rate
@@ -100,7 +100,7 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Message:
         return message("missing.one_process")
     if world.nodes > 1:
         return message("missing.within_one_host")
-    for record in reversed(row.tables.probed):
+    for record in reversed(row.probed):
         curve = record.probes.all_reduce
         if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
             continue
@@ -120,7 +120,7 @@ def copy_seconds(row: Row) -> float | None:
     Bytes moved / the rate that step 01 measured for that very path; None where it measured none.
     """
     used = {device.index for device in row.record.devices}
-    for record in reversed(row.tables.probed):
+    for record in reversed(row.probed):
         rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
         fits = set(row.record.world.models) <= {rate.device_model for rate in record.probes.matmul}
         if rates and all(rates) and fits and not row.record.world.shared:

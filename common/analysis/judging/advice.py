@@ -14,10 +14,9 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import matmul_rate, mfu_of
 from common.analysis.judging.bounds import is_bound_by_exchange
-from common.analysis.judging.decision import decide
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
-from common.analysis.judging.verdicts import compare
+from common.analysis.judging.verdicts import compare, decide
 from common.analysis.statistics.estimates import ratio
 from common.content import Message, message
 from common.records import Method
@@ -168,7 +167,7 @@ def idle_arithmetic(here: Situation) -> Iterator[Advice]:
 def faster_precision(here: Situation) -> Iterator[Advice]:
     """bf16 multiplies much faster than what the run used."""
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
-    probed = here.fastest.tables.probed
+    probed = here.fastest.probed
     own, half = (matmul_rate(probed, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
         yield _advice("faster_precision", gain=half / own, precision=precision)

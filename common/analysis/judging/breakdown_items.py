@@ -11,8 +11,7 @@ import numpy as np
 from common.analysis.comparing.rows import Row
 from common.analysis.reading.step_profile import COPIES_OF_DP
 from common.analysis.statistics.estimates import Estimate
-from common.analysis.statistics.medians import Median
-from common.analysis.statistics.resampling import draws_of_estimate, draws_of_interval, middle
+from common.analysis.statistics.medians import Median, draws_of_estimate, draws_of_interval, middle
 
 Interval = tuple[float, float]
 LEAST_WAIT = 0.01
@@ -139,7 +138,7 @@ def residual(row: Row, ideal: Estimate, measured: Estimate, known: Sequence[Item
 
 
 def _item(id: str, cost: Median | None) -> Item | None:
-    return Item(id, cost.value, cost.interval, getattr(cost, "draws", None)) if cost else None
+    return Item(id, cost.value, cost.interval, cost.draws) if cost else None
 
 
 def ends_of(total: float, *parts: Interval | None) -> Interval | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.decision import Decision, recommended
+from common.analysis.judging.verdicts import Decision, recommended
 from common.content import Message, message
 from common.records import (
     METHODS,

@@ -117,7 +117,7 @@ def _interaction(row: Row) -> Message:
 
 def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
-    for record in reversed(row.tables.probed):
+    for record in reversed(row.probed):
         times = record.probes.launches
         fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
         if not times or not fits or not times.is_plausible:
@@ -180,7 +180,7 @@ def wrapper_commands(group: Group) -> list[str]:
     methods = {name: method for name, method in METHODS.items() if not method.variant_of}
     if {name for name, method in methods.items() if method.is_parallel} <= {row.method for row in _wrapped(group)}:
         return []
-    record, checks = group.rows[0].record, group.rows[0].tables.probed
+    record, checks = group.rows[0].record, group.rows[0].probed
     # Step 03 has no --compile.
     able = [name for name, method in methods.items() if not (record.config.compile and method.has_replicas)]
     return [training_command(record, name, checks) for name in able]

@@ -96,7 +96,7 @@ def basis_of(group: Group) -> Basis | None:
         buckets=tuple(layout),
         has_readiness=found is not None,
         # The newest that were measured on this device model, and on no other beside it.
-        probes=next((record.probes for record in reversed(row.tables.probed)
+        probes=next((record.probes for record in reversed(row.probed)
                      if record.probes.device_models == {row.record.world.device_model}), Probes(seconds=0)),
     )  # fmt: skip
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from math import sqrt
 
 from common.analysis.predicting.forecast import GroupForecast
+from common.analysis.predicting.links import AllReduceModel, Link, Ring
 from common.analysis.predicting.parallel_steps import ddp_step
-from common.analysis.predicting.question import Link
-from common.analysis.predicting.ring import AllReduceModel, Ring
 
 SLOWEST, FASTEST = 1e4, 1e13
 """Bytes a second between which a link is sought."""

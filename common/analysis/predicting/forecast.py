@@ -11,9 +11,16 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.tables import Line, table_of
 from common.analysis.predicting.basis import Basis, basis_of
+from common.analysis.predicting.links import (
+    MAX_DEVICES,
+    MAX_GPUS_IN_A_MACHINE,
+    AllReduceModel,
+    MeasuredTable,
+    Nodes,
+    Question,
+    Ring,
+)
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
-from common.analysis.predicting.question import MAX_DEVICES, MAX_GPUS_IN_A_MACHINE, Question
-from common.analysis.predicting.ring import AllReduceModel, MeasuredTable, Nodes, Ring
 from common.content import Message, message
 from common.records import Method
 

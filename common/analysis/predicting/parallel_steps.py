@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from common.analysis.predicting.basis import SMALL_KERNEL_SECONDS, Basis
-from common.analysis.predicting.ring import AllReduceModel, MeasuredTable
+from common.analysis.predicting.links import AllReduceModel, MeasuredTable
 
 TABLE_DOUBT, LINK_DOUBT = 0.25, 0.35
 """Share of the exchange's time that may be wrong: measured by itself, beside a backward pass it is another; a link that

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import Record, is_steady, step_seconds
+from common.records import MeasuredSteps, Record
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -72,10 +72,9 @@ class RawTimes:
     """None where there are fewer than ten steps."""
 
 
-def reduce_times(record: Record) -> RawTimes:
+def reduce_times(record: Record, measured: MeasuredSteps) -> RawTimes:
     """Reduce the raw lists of a run that finished at least one epoch."""
-    steady = np.asarray(is_steady(record))
-    every_step = np.asarray(step_seconds(record))
+    steady, every_step = np.asarray(measured.is_steady), np.asarray(measured.seconds)
     steps, left_out = every_step[steady], every_step[~steady]
     waits = np.asarray([rank.data_wait_seconds for rank in record.ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in record.ranks])[:, steady]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,8 +19,7 @@ from common.records import (
     Record,
     epoch_seconds,
     machine_of,
-    seconds_per_sample,
-    steady_step_seconds,
+    measured_steps,
 )
 
 CORE_WAIT_LIMIT = 0.15
@@ -110,34 +109,20 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    seconds = seconds_per_sample(record) if record.ranks else None
+    steps = measured_steps(record)
+    seconds = steps.seconds_per_sample
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(steady_step_seconds(record)), value=seconds),
+        seconds_per_sample=replace(mean_of_steps(steps.steady_seconds), value=seconds),
         epoch_seconds=tuple(epoch_seconds(record)),
-        times=reduce_times(record),
+        times=reduce_times(record, steps),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
-
-
-def with_lasting_limits(runs: Iterable[Run], group_of: Callable[[Run], Hashable]) -> list[Run]:
-    """The runs, each with what held the clocks back in all runs of its group; of a single run nobody knows whether it
-    lasts."""
-    runs = list(runs)
-    grouped: dict[Hashable, list[Run]] = defaultdict(list)
-    for run in runs:
-        grouped[group_of(run)].append(run)
-    limits = {}
-    for group, members in grouped.items():
-        health = [device.health for run in members for device in run.record.devices if device.health]
-        seen = [frozenset(one.throttle_reasons) for one in health]
-        limits[group] = frozenset.intersection(*seen) if len(members) > 1 and seen else frozenset()
-    return [replace(run, lasting_limits=limits[group_of(run)]) for run in runs]
 
 
 def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:

@@ -12,8 +12,7 @@ from common.analysis.reading.thread_costs import (
     reduce_forward_threads,
     reduce_replicated,
 )
-from common.analysis.statistics.medians import Median, median_of
-from common.analysis.statistics.resampling import resampled_median
+from common.analysis.statistics.medians import Median, median_of, resampled_median
 from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)

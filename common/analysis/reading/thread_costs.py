@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Literal
 
-from common.analysis.statistics.medians import Median, median_of
-from common.analysis.statistics.resampling import Resampled, resampled_median
+from common.analysis.statistics.medians import Median, median_of, resampled_median
 from common.records import (
     REPLICATED_KINDS,
     ForwardThread,
@@ -33,15 +32,15 @@ class ReplicatedSteps:
 
     kinds: dict[str, Median] = field(default_factory=dict)
     """Whole steps of the kinds of `REPLICATED_KINDS`."""
-    threads_cost: Resampled | None = None
+    threads_cost: Median | None = None
     """What a step takes longer with new threads than with kept ones: the main effect, the mean over new and kept
     replicas. Older records have one half of the design: with new replicas alone."""
-    replicas_cost: Resampled | None = None
+    replicas_cost: Median | None = None
     """What a step takes longer with new replicas than with kept ones, likewise the mean over new and kept threads. Both
     costs together are, round by round, torch's own step less the one that keeps threads and replicas."""
-    interaction: Resampled | None = None
+    interaction: Median | None = None
     """What new threads cost beside new replicas more than beside kept ones; None where a half is missing."""
-    turns: Resampled | None = None
+    turns: Median | None = None
     """What kept threads take longer than one thread that launches the replicas in turn."""
     unsettled: tuple[str, ...] = ()
     """Kinds whose times had not settled when the rounds began."""
@@ -69,7 +68,7 @@ def reduce_replicated(found: ProfileRecord, rank: RankProfile) -> ReplicatedStep
     )
 
 
-def _mean_effect(halves: Sequence[Sequence[float]]) -> Resampled | None:
+def _mean_effect(halves: Sequence[Sequence[float]]) -> Median | None:
     there = [half for half in halves if half]
     return resampled_median([fmean(of_round) for of_round in zip(*there, strict=False)]) if there else None
 
@@ -104,9 +103,9 @@ class ForwardThreads:
     timed: Literal["step", "forward"]
     samples: int
     kinds: dict[str, Median]
-    new_cost: Resampled
+    new_cost: Median
     """In a new thread less in the main one."""
-    kept_cost: Resampled
+    kept_cost: Median
     """In a kept thread less in the main one."""
     layers: tuple[LayerCost, ...]
 
@@ -127,7 +126,7 @@ def reduce_forward_threads(found: ThreadsOfForward | None) -> ForwardThreads | N
         return None
     times = found.passes.seconds
 
-    def beyond_main(kind: ForwardThread) -> Resampled:
+    def beyond_main(kind: ForwardThread) -> Median:
         pairs = zip(times[kind], times["main_thread"], strict=True)
         return resampled_median([other - main for other, main in pairs])
 

@@ -15,7 +15,7 @@ from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_c
 from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.links import Question
 from common.analysis.sections.comparison import group_table
 from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
 from common.analysis.sections.options import Effect, effects, options_section

@@ -11,14 +11,16 @@ from common.analysis.comparing.groups import Group, varying_facts
 from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
-from common.analysis.judging.decision import Decision, decide, recommended
 from common.analysis.judging.verdicts import (
+    Decision,
     clearly_fastest,
     compare,
     counted_as,
+    decide,
     device_here,
     method_name,
     missing_runs_of,
+    recommended,
     short_method,
 )
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio

@@ -98,4 +98,4 @@ def _with_all_devices(row: Row, command: str) -> str:
     devices = len(host.gpus) or min(host.alike_cores, 4)
     script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
     arguments = command.partition(f"{script} ")[2]
-    return METHODS["ddp"].command(arguments, devices, address=own_address(row.record, row.tables.probed))
+    return METHODS["ddp"].command(arguments, devices, address=own_address(row.record, row.probed))

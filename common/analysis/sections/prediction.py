@@ -6,7 +6,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
 from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast
-from common.analysis.predicting.question import MAX_DEVICES, Question
+from common.analysis.predicting.links import MAX_DEVICES, Question
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05

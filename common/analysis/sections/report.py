@@ -14,11 +14,11 @@ from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Tables, tidy
-from common.analysis.judging.decision import Decision, decide
+from common.analysis.comparing.tables import runs_table
 from common.analysis.judging.proposals import NextStep, next_step, your_script
+from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.answer import Answer, answer_of
 from common.analysis.sections.changes import Change, changes, changes_section
@@ -48,7 +48,6 @@ class Report:
     """All of it: results first, then the sections that show them."""
 
     folder: Folder
-    tables: Tables
     groups: list[GroupResults]
     headline: Headline
     crossovers: list[Crossover]
@@ -107,7 +106,7 @@ class Report:
         """What step 05 writes beside the page, by the name of the file."""
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], self._residuals),
-            "runs.csv": self.tables.runs,
+            "runs.csv": runs_table(self.folder.runs),
             "one_change.csv": one_change_table(self.one_changes),
             "predictions.csv": forecast_table(self.forecasts),
         }
@@ -152,10 +151,10 @@ class Report:
 
 def build_report(folder: Folder, question: Question | None = None) -> Report:
     """Compare and judge everything in a folder; `question` says what to predict."""
-    tables = tidy(folder.runs, folder.probed)
-    groups = build_groups(tables)
+    configured = configurations(folder)
+    groups = build_groups(configured)
     withheld = withheld_files(groups)
-    rows = [row for row in configurations(tables) if row.runs[-1].file not in withheld]
+    rows = [row for row in configured if row.runs[-1].file not in withheld]
     crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
     in_series = {row for crossing in crossovers for row in crossing.series.all_rows}
@@ -166,7 +165,7 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     changed = changes(pairs, in_series, in_ladder)
-    return Report(folder, tables, results, headline(groups), crossovers, ladder, pairs, changed)
+    return Report(folder, results, headline(groups), crossovers, ladder, pairs, changed)
 
 
 def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:

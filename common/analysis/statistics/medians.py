@@ -1,26 +1,34 @@
 """Medians with intervals that assume nothing of how the values are distributed.
 
-The steps that are taken apart are few, and their times are skewed. Between the k-th smallest and the k-th largest of n
+The steps of a profile are few, and their times are skewed. Between the k-th smallest and the k-th largest of n
 independent values lies the median with probability 1 − 2 P(B < k), B ~ Binomial(n, ½), whatever the distribution.
 Source: David and Nagaraja, Order Statistics, section 7.1. Neighbouring steps are not quite independent, so that the
 true coverage is a little lower; alternating what is compared (pairs of steps) takes most of that away.
+
+Where kinds of steps were taken in rounds, the interval comes from resampling these: a bootstrap (Efron and Tibshirani,
+An Introduction to the Bootstrap, section 13.3, percentile intervals). Rounds are drawn with replacement, as many as
+there are, and each median is taken again of the rounds drawn. Medians of the same rounds are resampled by the same
+draws, so that what they have in common cancels in sums and differences of them. How often the intervals hold the truth:
+tests/analysis/statistics/test_resampling.py.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import median
 from typing import Literal
 
+import numpy as np
 from scipy.special import bdtr
 
-from common.analysis.statistics.estimates import CONFIDENCE, is_narrow
+from common.analysis.statistics.estimates import CONFIDENCE, Estimate, is_narrow, student_quantile
 
 MIN_VALUES = 6
 """The smallest and the largest of five enclose the median in 93.75 % of all cases, of six in 96.9 %."""
+DRAWS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,9 @@ class Median:
     value: float
     count: int
     interval: tuple[float, float] | None = None
-    """Order statistics; None below `MIN_VALUES`."""
+    """Order statistics, or the middle 95 % of `draws`; None below `MIN_VALUES`."""
+    draws: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """(DRAWS,); of a median over rounds: what it would have been with other rounds."""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -39,8 +49,9 @@ class Median:
 
     @property
     def coverage(self) -> float:
-        """Probability with which the interval holds the true median: at least 95 %, known exactly. nan without one."""
-        return interval_rank(self.count)[1]
+        """Probability with which the interval holds the true median. Of order statistics it is known exactly, at least
+        95 %, and nan without an interval; of resampling it is what the interval is meant to hold."""
+        return interval_rank(self.count)[1] if self.draws is None else CONFIDENCE
 
     @property
     def is_above_zero(self) -> bool:
@@ -55,7 +66,7 @@ class Median:
     def negated(self) -> Median:
         """The median of the negative values: what is lost becomes what is gained."""
         ends = self.interval and (-self.interval[1], -self.interval[0])
-        return Median(-self.value, self.count, ends)
+        return Median(-self.value, self.count, ends, None if self.draws is None else -self.draws)
 
     def is_apart_from(self, other: Median) -> bool:
         """Whether both have an interval and the two do not meet: a strict test, for unpaired values."""
@@ -65,12 +76,12 @@ class Median:
 
 
 def is_cost(median: Median | None) -> bool:
-    """Whether there is a price, and chance alone does not explain it."""
+    """Whether there is a cost, and chance alone does not explain it."""
     return median is not None and median.is_above_zero
 
 
 def outcome_of_cost(cost: Median, step: float) -> Literal["cost", "no_cost", "uncertain"]:
-    """What may be said of a price in a step of so many seconds: that there is one, that none shows, or that nobody
+    """What may be said of a cost in a step of so many seconds: that there is one, that none shows, or that nobody
     knows."""
     if cost.is_above_zero:
         return "cost"
@@ -94,3 +105,45 @@ def interval_rank(count: int) -> tuple[int, float]:
     while rank < count // 2 and 2 * bdtr(rank, count, 0.5) <= 1 - CONFIDENCE:
         rank += 1
     return rank, 1 - 2 * float(bdtr(rank - 1, count, 0.5)) if rank else math.nan
+
+
+def resampled_median(rounds: Sequence[float]) -> Median | None:
+    """The median over rounds; None without any. Equally many rounds are resampled alike; fewer than `MIN_VALUES` say
+    too little of what other rounds would give."""
+    if not rounds:
+        return None
+    values = np.asarray(rounds, dtype=float)
+    value, count = float(np.median(values)), len(values)
+    if count < MIN_VALUES:
+        return Median(value, count)
+    draws = np.median(values[_drawn_rounds(count)], axis=1)
+    return Median(value, count, middle(draws), draws)
+
+
+@lru_cache
+def _drawn_rounds(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(count, size=(DRAWS, count))
+
+
+def draws_of_estimate(estimate: Estimate, seed: int) -> np.ndarray | None:
+    """What an estimate might have been, by its own distribution; None without an interval."""
+    if estimate.relative_error is None:
+        return None
+    spread = student_quantile(estimate.degrees_of_freedom) * estimate.relative_error
+    return estimate.value * np.exp(_symmetric(spread, seed))
+
+
+def draws_of_interval(value: float, interval: tuple[float, float], seed: int) -> np.ndarray:
+    """What a figure that has an interval and no draws might have been: normal, and independent of all others."""
+    return value + _symmetric((interval[1] - interval[0]) / 2, seed)
+
+
+def _symmetric(half: float, seed: int) -> np.ndarray:
+    """Normal draws of which 95 % lie within ± `half`."""
+    return np.random.default_rng(seed).standard_normal(DRAWS) * half / student_quantile(np.inf)
+
+
+def middle(draws: np.ndarray) -> tuple[float, float]:
+    """Both ends of the middle 95 %."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

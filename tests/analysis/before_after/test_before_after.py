@@ -121,8 +121,8 @@ def test_console_page_csv_and_exit_code(tmp_path, compare):
     assert done.returncode == 1
     assert "below 0.95: DDP × 2, resnet18, 64 px, ieee-fp32, 16 samples per device is 0.86 times as fast" in done.stderr
     assert "torch: 2.6.0 → 2.13.0" in shown
-    assert "Before alone: One device, resnet18, 64 px, ieee-fp32, 16 samples per device." in shown
-    assert "After alone: DDP × 2, vgg11" in shown
+    assert "Only before: One device, resnet18, 64 px, ieee-fp32, 16 samples per device." in shown
+    assert "Only after: DDP × 2, vgg11" in shown
     assert "not shown to be below 0.95: 1 of the configurations compared" in shown
     page = (tmp_path / "report.html").read_text()
     assert page.index('id="before-after"') < page.index("The same configurations, before and after")

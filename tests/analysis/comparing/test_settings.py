@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, SQUEEZENET, environment, records_in
 
 from analysis.factories import make_record
-from analysis.views import tables_of
+from analysis.views import folder_of
 from common.analysis.comparing.groups import configurations
 from common.campaigns.ladder import SWITCHES
 from common.records import DdpOptions, RunConfig, settings_of
@@ -40,7 +40,7 @@ def test_runs_that_differ_in_any_setting_are_never_pooled(model, name):
     usual, other = make_record("ddp", 2), make_record("ddp", 2, seed=1)
     config = other.config if model is RunConfig else other.config.ddp
     setattr(config, name, another(model, name, getattr(config, name)))
-    rows = configurations(tables_of(usual, other))
+    rows = configurations(folder_of(usual, other))
     declared = settings_of(model).get(name)
     assert len(rows) == (1 if declared and declared.exempt else 2)
 

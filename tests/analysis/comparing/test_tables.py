@@ -1,4 +1,4 @@
-"""The tidy tables, and the CSV files that anybody can go on with."""
+"""The tables, and the CSV files that anybody can go on with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pandas as pd
 from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
-from analysis.views import rows_of, tables_of
+from analysis.views import folder_of, rows_of
 from common.analysis.comparing.comparison_csv import BEGINNINGS, write_tables
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.tables import runs_table
 from common.records import Failure
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
 
 
 def test_whole_numbers_stay_whole_where_some_are_missing():
-    runs = tables_of(*typical_lab(), make_record(flops_per_sample=10**9)).runs
+    runs = runs_table(folder_of(*typical_lab(), make_record(flops_per_sample=10**9)).runs)
     lines = runs[["flops_per_sample"]].to_csv(index=False).splitlines()
     assert set(lines) == {"flops_per_sample", '""', "1000000000"}
 
@@ -30,7 +30,7 @@ def test_runs_that_lack_a_fact_are_not_lost():
 
 
 def test_nothing_at_all_makes_empty_tables():
-    assert tidy([]).runs.empty
+    assert runs_table([]).empty
 
 
 def documented(part: str) -> set[str]:

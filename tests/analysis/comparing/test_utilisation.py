@@ -8,7 +8,7 @@ import pytest
 
 from analysis.factories import make_record
 from analysis.profile_factories import make_probes
-from analysis.views import WORDS, rows_of, tables_of
+from analysis.views import WORDS, folder_of, rows_of
 from common.analysis.comparing.utilisation import (
     all_reduce_seconds,
     attainable_rate,
@@ -55,7 +55,7 @@ def test_a_missing_part_is_named_and_nothing_else_stands_in(changes, probes, rea
 
 def test_each_precision_has_its_own_rate_and_the_newest_counts():
     newest_last = [make_probes(bf16=1e9), make_probes(bf16=300e9), make_probes("Another CPU", bf16=7e9)]
-    rates = tables_of(probes=newest_last).probed
+    rates = folder_of(probes=newest_last).probed
     assert matmul_rate(rates, "Example CPU", "bf16") == pytest.approx(300e9)
     assert matmul_rate(rates, "Example CPU", "ieee-fp32") == pytest.approx(100e9)
     assert matmul_rate(rates, "Example CPU", "fp16") is None

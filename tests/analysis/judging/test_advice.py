@@ -17,7 +17,7 @@ from common.analysis.judging.bounds import COMPARABLE, EXPOSED_LIMIT
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import reasons
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.question import Question
+from common.analysis.predicting.links import Question
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.prediction import prediction_advice
 from common.analysis.statistics import estimates
@@ -50,7 +50,7 @@ def lab(*times, **profiles):
     [
         ((0.50, 0.80, 0.60), "Use DDP. DDP × 2 is 1.3"),
         ((0.50, 0.60, 0.80), "Use DP. DDP × 2 is 0.75 times as fast as DP × 2, slower"),
-        ((0.50, 1.50, 1.40), "Train on one device: here more of them are slower. DDP × 2 is 0.71"),
+        ((0.50, 1.50, 1.40), "Train on one device: more devices are slower here. DDP × 2 is 0.71"),
         ((0.50, 0.55, 0.5425), "Use DDP, as PyTorch advises: the two are equally fast"),
     ],
 )
@@ -226,7 +226,7 @@ def test_least_energy():
     frugal, hungry = drawing("single", 1, 1000.0, step_seconds=0.5), drawing("ddp", 2, 1500.0, 1500.0, step_seconds=0.5)
     (line,) = fired("least_energy", *in_rounds(frugal, hungry))
     assert "use one device" in line
-    assert "A thousand samples take 1.56 kJ there, and 2.34 kJ with DDP × 2: 0.67 times (95 % interval 0.67" in line
+    assert "1,000 samples take 1.56 kJ there, and 2.34 kJ with DDP × 2: 0.67 times (95 % interval 0.67" in line
     alike = [drawing("single", 1, 1560.0), drawing("ddp", 2, 1500.0, 1500.0)]
     assert fired("least_energy", *in_rounds(*alike)) == []
     assert fired("least_energy", *typical_lab()) == []

@@ -12,8 +12,7 @@ from analysis.factories import in_rounds, make_record
 from analysis.judging.test_reasons import lab_with_kinds
 from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import groups_of, outcome, said
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.judging.breakdown import breakdowns, sentence_of
 from common.analysis.reading.folder import read_folder
 
@@ -22,7 +21,7 @@ EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
 def breakdowns_of(folder: str | Path, group: int = 0):
     found = read_folder(EXAMPLES / folder)
-    return breakdowns(build_groups(tidy(found.runs, found.probed))[group])
+    return breakdowns(build_groups(configurations(found))[group])
 
 
 @pytest.mark.parametrize("group", [0, 1])
@@ -43,10 +42,10 @@ def test_strong_scaling_has_the_smaller_batch_in_it():
 
 def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
     dp, ddp = said([sentence_of(one) for one in breakdowns_of("h100x2-lab")])
-    assert dp.startswith("DP × 2 takes 123 ms for a step of 128 images; 2 devices that cost one another nothing")
+    assert dp.startswith("DP × 2 takes 123 ms for a step of 128 images; ideal for 2 devices: ")
     assert "new threads 61.7 ms (54.9–66.9 ms), new replicas 14.8 ms" in dp
     assert dp.endswith(
-        "More than half of that are threads and replicas; the bytes would need 0.608 ms over the link that step 01 "
+        "More than half of that is threads and replicas; the data alone would need 0.608 ms over the link that step 01 "
         "measured."
     )
     assert "exchange and wrapper 1.33 ms" in ddp  # an older record does not tell the two apart
@@ -54,7 +53,7 @@ def test_two_h100s_lose_to_the_host_and_not_to_the_bytes():
 
 def test_on_cores_no_host_is_blamed():
     dp = said([sentence_of(one) for one in breakdowns_of("cpu")])[0]
-    assert dp.endswith("On CPU cores host and device are one: what a thread launches it does itself.")
+    assert dp.endswith("On CPU cores, launch and work are the same thread.")
 
 
 def test_what_no_experiment_explains_is_named():
@@ -78,7 +77,7 @@ def test_what_kept_threads_and_replicas_leave_has_no_causes_name():
     dp = said([sentence_of(breakdowns_of("h200x4")[0])])[0]
     assert "; residual 21.3 ms (5.78–36.1 ms)" in dp
     assert "launch" not in dp
-    assert "More than half of that are threads and replicas" in dp
+    assert "More than half of that is threads and replicas" in dp
 
 
 def test_a_smaller_batch_is_an_item_of_its_own(tmp_path):
@@ -103,7 +102,7 @@ def test_with_large_batches_less_is_lost_than_costs_add_up_to():
     dp = breakdowns_of("h200x2-batch256")[0]
     assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
     assert (
-        "; residual −39.2 ms (−45.4 to −22.6 ms). The costs are of steps that begin with idle devices"
+        "; residual −39.2 ms (−45.4 to −22.6 ms). These costs were measured on steps that begin with idle devices"
         in said([sentence_of(dp)])[0]
     )
 
@@ -116,7 +115,7 @@ def test_over_a_slow_link_it_is_the_bytes(tmp_path):
             copy["seconds"] = copy["bytes"] / 4e9
         (tmp_path / path.name).write_text(json.dumps(record))
     dp = said([sentence_of(one) for one in breakdowns_of(tmp_path)])[0]
-    assert "It is the bytes, which need 53.6 ms over the link" in dp
+    assert "The data moved is the reason: it needs 53.6 ms over the link" in dp
 
 
 def test_without_an_interval_nobody_says_that_nothing_is_lost():

@@ -4,8 +4,8 @@ import pytest
 
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import groups_of
-from common.analysis.judging.decision import decide, recommended
 from common.analysis.judging.proposals import next_step, your_script
+from common.analysis.judging.verdicts import decide, recommended
 
 
 def lab(single, dp, ddp):

@@ -20,7 +20,7 @@ def test_convolutions_that_differ_in_shape_pay_and_each_replica_pays_them():
     cost, of_layers, meaning = said(new_thread_lines(row))
     assert "takes 65.0 ms with its forward pass in a thread that has just started, and 32.0 ms" in cost
     assert "33.0 ms more" in cost
-    assert of_layers.startswith("2 of 3 convolutions pay for it, and they are the 2 that differ in shape")
+    assert of_layers.startswith("2 of 3 convolutions are slower in a new thread: the 2 that differ in shape")
     assert "Inferred: a step of DP loses between 33.0 ms" in meaning
     names = [str(line.cells[0].value) for line in layers_table(row).lines]
     assert names[:2] == ["a", "b"]
@@ -30,7 +30,7 @@ def test_convolutions_that_differ_in_shape_pay_and_each_replica_pays_them():
 def test_other_layers_than_the_ones_that_differ_are_not_called_these():
     layers = [layer("a"), layer("b", new=0.1), layer("c", same_as="a")]
     (_, of_layers, _) = said(new_thread_lines(row_with(threads_of_forward(layers))))
-    assert of_layers.startswith("2 of 3 convolutions pay for it (2 differ in shape)")
+    assert of_layers.startswith("2 of 3 convolutions are slower in a new thread (2 differ in shape)")
 
 
 @pytest.mark.parametrize(("timed", "kind"), [("step", "cuda"), ("forward", "cpu")])

@@ -12,8 +12,7 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.profile_factories import PHASES, make_probed, make_probes, make_profile, make_rank, profiled_lab, wobbling
 from analysis.views import groups_of, label, said
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.comparing.utilisation import phase_rate
 from common.analysis.judging.bounds import bound
 from common.analysis.judging.reasons import reasons, thread_cost, wrapper_commands, wrapper_costs
@@ -65,7 +64,7 @@ def test_too_few_steps_are_said_to_be_too_few():
     few = [make_record(method, 2, anatomy=make_profile(method, steps=5)) for method in ("dp", "ddp")]
     told = reasons_of(*few)
     assert told[0].startswith("5 steps timed phase by phase are too few")
-    assert any("no interval: 5 of the 6 steps" in text for text in told)
+    assert any("no interval: 5 steps, and it needs 6" in text for text in told)
 
 
 def test_exposed_communication_in_words():
@@ -160,11 +159,11 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     for text in (
         "Why: A step trains 2 × 16 images. ",
         "60.0 ms copying the model",
-        "with what DDP itself does for it: 30.0 ms",
+        "DDP's own work for it included (30.0 ms)",
     ):
         assert text in console
     assert "Recommendations • Use DDP." in console
-    assert "Rows of fewer than three runs get no verdict" in console
+    assert "Rows with fewer than 3 runs get no verdict" in console
     shown = ["40.0 ms</span>", "40.0 ms in its 2 buckets", "2 buckets: 9.54, 28.6 MiB", "of 100 GFLOP/s"]
     shown += ["All-reduce between the devices", "CPU cores share one memory", "<strong>Use DDP.</strong>"]
     for text in shown:
@@ -256,39 +255,39 @@ def thread_cost_of(*records):
 
 def test_what_threads_and_replicas_cost_is_said_by_experiment():
     line = thread_cost_of(*lab_with_kinds())
-    assert line.startswith("DP × 2 spends 60.0 ms of a step on starting its threads anew (")
-    assert "Making its replicas anew costs 15.0 ms" in line
+    assert line.startswith("Starting new threads in every step costs DP × 2 60.0 ms of a step (")
+    assert "Making new replicas in every step costs 15.0 ms" in line
     assert "convolution" not in line  # step 01 has not shown that
 
 
 def test_threads_that_cost_nothing_are_not_blamed():
     line = thread_cost_of(*lab_with_kinds(kept_threads=120, kept_replicas=120))
-    assert line.startswith("Starting its threads anew has no measurable cost in a step of DP × 2")
-    assert "Making its replicas anew has no measurable cost" in line
+    assert line.startswith("Starting new threads in every step has no measurable cost for DP × 2")
+    assert "Making new replicas in every step has no measurable cost" in line
 
 
 def test_two_h100s_lose_their_time_to_new_threads():
     """The committed records of `make lab` on them."""
     folder = read_folder(ROOT / "results" / "examples" / "h100x2-lab")
-    groups = build_groups(tidy(folder.runs, folder.probed))
+    groups = build_groups(configurations(folder))
     (line,) = said([thread_cost(row) for row in groups[0].representatives if row.method == "dp"])
-    assert "DP × 2 spends 61.7 ms of a step on starting its threads anew" in line
-    assert "plans its convolutions again" in line
+    assert "Starting new threads in every step costs DP × 2 61.7 ms of a step" in line
+    assert "each new thread repeats cuDNN's planning" in line
 
 
 @pytest.mark.parametrize(
     ("busy", "host", "phases", "said_of_it"),
     [
-        (0.30, 0.2, {}, "bound by its device, which has nothing to do for 7 % of a step only"),
+        (0.30, 0.2, {}, "bound by its device, which is idle for only 7 % of a step"),
         (
             0.10,
             0.31,
             {},
-            "bound by launches: the device has nothing to do for 69 % of a step, and the host needs 310 ms",
+            "bound by launches: the device is idle for 69 % of a step, and the host needs 310 ms",
         ),
-        (0.10, 0.2, {}, "nothing to do for 69 % of a step, and no experiment here says why"),
+        (0.10, 0.2, {}, "idle for 69 % of a step, and no experiment here says why"),
         (0.10, 0.2, {"data_wait": 200}, "bound by its data"),
-        (0.35, 0.2, {}, "profiled steps, which are others, it is busy for 109 % of a measured step"),
+        (0.35, 0.2, {}, "extra, profiled steps it is busy for 109 % of a measured step"),
     ],
 )
 def test_what_a_step_waits_for(busy, host, phases, said_of_it):
@@ -336,5 +335,5 @@ def test_a_step_whose_host_is_late_is_bound_by_launches():
         told = said([bound(row) for row in part.group.representatives])
         assert len(told) == 2
         assert all("is bound by launches" in text for text in told)
-        assert told[1].endswith("; the gradients by themselves need 0.465 ms, as step 01 measured.")
+        assert told[1].endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured.")
         assert not [text for text in said([one.sentence for one in part.advice]) if "--comm-hook" in text]

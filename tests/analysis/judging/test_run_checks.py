@@ -93,7 +93,7 @@ def test_what_a_loader_that_starts_anew_costs():
     assert outcome(record, "epoch_start") == "passed"
     text = reason(record, "epoch_start")
     assert text.startswith(
-        "a loader that starts anew takes 500 ms an epoch: 5.00 % of these epochs, 0.00250 % of an epoch of"
+        "a loader that starts again takes 500 ms an epoch: 5.00 % of these epochs, 0.00250 % of an epoch of"
     )
     assert "ImageNet (1,281,167 images)" in text
     record.ranks[0].loader_start_seconds = record.ranks[1].loader_start_seconds = None

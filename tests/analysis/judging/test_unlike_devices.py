@@ -9,12 +9,11 @@ import pytest
 
 from analysis.comparing.test_groups import details_of, outcome_of
 from analysis.views import WORDS
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.judging.row_checks import check_run, efficiency
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.question import read_question
+from common.analysis.predicting.links import read_question
 from common.analysis.reading.folder import Folder, read_folder
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -40,7 +39,7 @@ def mixed(tmp_path_factory) -> Folder:
 
 @pytest.fixture(scope="module")
 def groups(mixed):
-    return build_groups(tidy(mixed.runs, mixed.probed))
+    return build_groups(configurations(mixed))
 
 
 def test_they_are_a_group_of_their_own_without_a_baseline_of_one_device(groups):

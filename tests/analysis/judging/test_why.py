@@ -24,10 +24,10 @@ def why_of(example):
     ("example", "words"),
     [
         ("h100x2-lab",
-         "DP takes 123 ms: new threads in every step, each of which chooses its convolution algorithms again (61.7 "
-         "ms); new copies of the model in every step (14.8 ms)"),
-        ("h200x4", "; residual: 21.3 ms, which no experiment isolates"),
-        ("h200x2-batch256", "training, where the device has nothing to do for 1 % of a step only"),
+         "DP takes 123 ms: new threads in every step, each of which repeats cuDNN's planning (61.7 ms);"
+         " new copies of the model in every step (14.8 ms)"),
+        ("h200x4", "; residual: 21.3 ms, which no experiment explains"),
+        ("h200x2-batch256", "training, where the device is idle for only 1 % of a step"),
         ("h100x2", "DP takes 121 ms: 82.7 ms in the forward pass (one device: 12.6 ms)"),
         ("cpu", "DP takes 394 ms: new copies of the model in every step (18.5 ms); batch and gradients that "),
     ],
@@ -40,13 +40,12 @@ def test_what_dataparallel_loses_its_time_with(example, words):
     ("example", "words"),
     [
         ("h200x4",
-         "(with what DDP itself does for it: 3.10 ms); but these costs, of steps that begin with idle devices, are "
-         "more than is lost in training, where the device has nothing to do for 5 % of a step only"),
+         "DDP's own work for it included (3.10 ms). These costs were measured on steps that begin with idle devices; "
+         "less is lost in training, where the device is idle for only 5 % of a step"),
         ("h100x2-launch-bound",
-         "(with what DDP itself does for it: 5.95 ms); residual: 4.17 ms, which no experiment isolates"),
+         "DDP's own work for it included (5.95 ms); residual: 4.17 ms, which no experiment explains"),
         ("h100x2-no-peer",
-         "DDP takes 39.6 ms: one process and one model for each device, which only exchange gradients (with what DDP "
-         "itself does for it: 1.65 ms)"),
+         "DDP takes 39.6 ms: time waiting for gradients, DDP's own work for it included (1.65 ms)"),
     ],
 )  # fmt: skip
 def test_what_ddp_loses_its_time_with(example, words):
@@ -57,14 +56,14 @@ def test_the_exchange_and_the_wrapper_are_causes_of_their_own():
     ddp = make_record("ddp", 2, 0.6, anatomy=make_profile("ddp", make_rank("ddp", on=450, silent=400, off=350)))
     (group,) = groups_of(make_record("single", 1, 0.5), ddp)
     (part,) = [part for part in said(answer_of(group).why) if part.startswith("DDP takes")]
-    assert "which only exchange gradients (what does not overlap the backward pass: 50.0 ms)" in part
+    assert "time waiting for gradients (50.0 ms)" in part
     assert "DDP's own work on the host, and copies into its buckets (50.0 ms)" in part
 
 
 def test_a_late_host_is_said_of_ddp():
     told = why_of("h100x2-launch-bound")[0]
-    assert told.startswith("DDP waits for the host that launches its work: its devices have nothing to do for 42 % of")
-    assert told.endswith("; the gradients by themselves need 0.465 ms, as step 01 measured")
+    assert told.startswith("DDP waits for the host to launch its work: its devices are idle for 42 % of")
+    assert told.endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured")
     assert not [part for part in why_of("h100x2-ledger") if "waits for the host" in part]
 
 

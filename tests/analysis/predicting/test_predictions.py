@@ -8,12 +8,10 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
-from common.analysis.comparing.groups import build_groups
-from common.analysis.comparing.tables import tidy
+from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.basis import fill_buckets
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.question import Link, Question
-from common.analysis.predicting.ring import MeasuredTable, Nodes, Ring
+from common.analysis.predicting.links import Link, MeasuredTable, Nodes, Question, Ring
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.prediction import prediction_advice, prediction_notes
 from common.analysis.sections.report import build_report
@@ -169,7 +167,7 @@ def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
 )
 def test_the_recorded_examples_are_predicted_within_a_few_percent(name, limit):
     folder = read_folder(ROOT / "results" / "examples" / name)
-    found = [forecast(group, Question()) for group in build_groups(tidy(folder.runs, folder.probed))]
+    found = [forecast(group, Question()) for group in build_groups(configurations(folder))]
     (ddp,) = [one for of_group in found if of_group for one in of_group.forecasts if one.measured]
     assert (ddp.method, ddp.devices, ddp.is_covered) == ("ddp", 2, True)
     assert abs(ddp.error) < limit

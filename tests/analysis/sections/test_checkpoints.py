@@ -54,9 +54,9 @@ def commands_of(found):
 @pytest.mark.parametrize(
     ("threads", "processes", "begins"),
     [
-        (15, 6, "Threads. With 2 threads"),
-        (6, 5, "Not the threads, here"),  # a fifth more may be chance
-        (15, 14, "Not the threads, here"),  # dearer than alone, and so are processes
+        (15, 6, "From threads. With 2 threads"),
+        (6, 5, "Not from threads, here"),  # a fifth more may be chance
+        (15, 14, "Not from threads, here"),  # dearer than alone, and so are processes
         (15, 1.6, "Implausible: in step 01"),  # two processes three times faster than one alone
         (1.6, 5, "Implausible: in step 01"),
     ],
@@ -93,7 +93,7 @@ def test_how_the_methods_differ(checked):
     assert said(found.figures)[1:3] == [
         "DP × 2 copies 101 MB in a step from one part of the same memory to another: scatter 800 kB, replicate "
         "60.0 MB, gather 64.0 kB, reduce 40.0 MB.",
-        "DDP × 2 sends nothing but gradients: each rank gives 40.0 MB a step, in 2 all-reduces.",
+        "DDP × 2 sends only gradients: each rank gives 40.0 MB a step, in 2 all-reduces.",
     ]
     assert "each launch takes 3.00 times as long as from one alone; with 2 processes 1.20 times" in answers(found)
 
@@ -101,7 +101,7 @@ def test_how_the_methods_differ(checked):
 def test_threads_that_are_not_dearer_are_not_said_to_be(checked):
     quick = LAUNCHES.model_copy(update={"threads_seconds": 5.5e-6})
     found = checked(*profiled_lab(), make_probed(probes=make_probes(launches=quick)))["difference"]
-    assert answers(found).startswith("Not the threads, here")
+    assert answers(found).startswith("Not from threads, here")
 
 
 def test_weak_and_strong_scaling_stand_side_by_side(checked):
@@ -114,7 +114,7 @@ def test_weak_and_strong_scaling_stand_side_by_side(checked):
         ["DDP × 2", "1.67 ×", "1.25 ×"],
     ]
     assert "DP × 2 1.25 times in weak scaling, 1.00 times in strong; DDP × 2 1.67 times in" in answers(found)
-    assert "03 gets 32, for it is one process" in answers(found)
+    assert "03 gets 32: it is one process" in answers(found)
 
 
 def test_step_03_is_not_asked_for_what_it_has_not():

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.profile_factories import make_profile, make_rank, wobbling
-from analysis.views import said, tables_of
+from analysis.views import folder_of, said
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import configurations
 from common.analysis.sections.crossover import crossover, crossover_section
@@ -37,8 +37,8 @@ def gpu_runs(batch, kind="cuda"):
 
 
 def judged(*records):
-    tables = tables_of(*records)
-    (series,) = batch_series(configurations(tables), tables.all_runs)
+    folder = folder_of(*records)
+    (series,) = batch_series(configurations(folder), folder.runs)
     found = crossover(series)
     return found, crossover_section(1, found)
 
@@ -91,12 +91,12 @@ def test_never_where_intervals_do_not_show_it():
             make_record("dp", 2, 0.95, per_device_batch=batch))]  # fmt: skip
     (line, cores) = said(judged(*in_rounds(*runs, scatter=0.05))[1].brief)
     assert line.startswith("DP × 2 is not shown to stay faster than one device at any batch that was measured, 8 to 32")
-    assert cores.startswith("On CPU cores host and device are one")
+    assert cores.startswith("On CPU cores, host and device are one")
 
 
 @pytest.mark.parametrize(
     ("rounds", "ends"), [(1, "Each point is one run of each: no verdict, which takes 3 runs."),
-                         (2, "Some points rest on fewer than 3 runs: no verdict.")]
+                         (2, "Some points have fewer than 3 runs: no verdict.")]
 )  # fmt: skip
 def test_points_of_too_few_runs_are_shown_without_any_certainty(rounds, ends):
     runs = [run for batch in (8, 16, 32) for run in (make_record(per_device_batch=batch),
@@ -110,8 +110,8 @@ def test_two_batches_or_one_method_are_no_series():
     pair = [record for batch in (8, 16) for record in gpu_runs(batch)]
     single = [make_record(per_device_batch=batch) for batch in (8, 16, 32)]
     for records in (pair, single, typical_lab()):
-        tables = tables_of(*records)
-        assert batch_series(configurations(tables), tables.all_runs) == []
+        folder = folder_of(*records)
+        assert batch_series(configurations(folder), folder.runs) == []
 
 
 def test_console_page_and_figures(tmp_path, compare):

@@ -46,7 +46,7 @@ def found(tmp_path):
     ("language", "said"),
     [("en", ["A rank is killed (SIGKILL)", "1 of 2 faults were named and cured", "✓ in 20.0 s", "✗ not cured",
              "Left out: NCCL with two ranks on one GPU (needs a GPU)"]),
-     ("zh-TW", ["強制終止（SIGKILL）", "2 項故障中，1 項被指出並解決", "✓ 20.0 s", "✗ 未解決", "需要一個 GPU"])],
+     ("zh-TW", ["被終止（SIGKILL）", "2 項故障中，1 項被指出並解決", "✓ 20.0 s", "✗ 未解決", "需要一個 GPU"])],
 )  # fmt: skip
 def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language, said):
     folder = found(fault(), fault("disk_full", cured=False), fault("two_ranks_one_gpu", missing="gpu", named_by=None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_record, write
-from analysis.views import said, tables_of
+from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.ladder_rungs import ladder_of
 from common.analysis.sections.ladder import ladder_section, outcome_of, what
@@ -47,8 +47,8 @@ def ladder_records(at_first_batch=(2.0, 1.05)):
 
 
 def judged(records):
-    tables = tables_of(*records)
-    return ladder_of(configurations(tables), tables.all_runs)
+    folder = folder_of(*records)
+    return ladder_of(configurations(folder), folder.runs)
 
 
 def test_rungs_stand_where_they_pay():

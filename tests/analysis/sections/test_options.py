@@ -139,7 +139,7 @@ def test_without_the_default_row_the_reader_is_told():
     assert effects(group) == []
     assert draw_options(effects(group), WORDS) is None
     (line,) = said(without_default(group))
-    assert line.startswith("DDP × 2 (a), DDP × 2 (b) differ in DDP's options alone.")
+    assert line.startswith("DDP × 2 (a), DDP × 2 (b) differ only in DDP's options.")
     assert [row.variant for row in group.rows] == [{"ddp_options": "--one-bucket"}, {"ddp_options": "--static-graph"}]
     (alone,) = groups_of(ddp(one_bucket=True))
     assert without_default(alone) == []

@@ -45,8 +45,8 @@ def test_more_scatter_takes_more_runs_and_pairs_take_fewer():
 
 
 def test_the_plan_is_the_textbooks_where_the_scatter_is_known():
-    """Two means, a difference of one standard deviation of a run, 90 % power: 22 or 23 a side by every table. A very long
-    series of runs knows the scatter, but for the 80 % end of its interval."""
+    """Two means, a difference of one standard deviation of a run, 90 % power: 22 or 23 a side by every table. A very
+    long series of runs knows the scatter."""
     scatter = -np.log1p(-0.05)
     known = Estimate(1.0, scatter / np.sqrt(100_001), 100_000)
     assert runs_needed([known, known]) in (22, 23)

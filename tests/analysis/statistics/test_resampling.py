@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.analysis.statistics.estimates import Estimate
-from common.analysis.statistics.resampling import (
+from common.analysis.statistics.medians import (
     draws_of_estimate,
     draws_of_interval,
     middle,
