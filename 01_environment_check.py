@@ -35,6 +35,7 @@ def main() -> int:
     from common import requirements
     from common.console import machine_tables
     from common.console.screen import open_console
+    from common.content.step_01 import PROBE_NAMES
     from common.machine import environment
     from common.probes import measure
 
@@ -49,17 +50,20 @@ def main() -> int:
         console.print(machine_tables.gpu_table(record, words))
     console.print(machine_tables.requirement_table(requirements.check_requirements(record, words), words))
     if args.benchmark and not failures:
-        console.print(f"\n[bold]{words.translate('look.measuring')}[/]{words.translate('look.how_long')}")
+        measuring = words.translate("Measuring what the parts can do")
+        how_long = words.translate(" (under a minute; --no-benchmark leaves it out)")
+        console.print(f"\n[bold]{measuring}[/]{how_long}")
         record.probes = measure.measure(
-            lambda name: console.print(f"  {words.translate('look.begins', part=words.translate(f'probe.{name}'))}"),
+            lambda name: console.print("  " + words.translate("{part:capital} …", part=PROBE_NAMES[name])),
             *measure.plan(),
         )
         console.print(machine_tables.probe_table(record.probes, words))
     path = write_record(args.results_dir, record)
     console.print(machine_tables.conclusion(record, words))
     if not failures:
-        console.print(f"\n{words.translate('look.next', command=_next_command(args))}", markup=False, soft_wrap=True)
-    console.print(words.translate("look.record", path=path), markup=False, soft_wrap=True)
+        following = words.translate("next: {command}", command=_next_command(args))
+        console.print(f"\n{following}", markup=False, soft_wrap=True)
+    console.print(words.translate("record: {path}", path=path), markup=False, soft_wrap=True)
 
     for failure in failures if args.quiet else []:
         print(f"{failure.name}: {failure.found}; {failure.advice}", file=sys.stderr)

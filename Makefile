@@ -9,41 +9,45 @@
 #   make exercise    set up, run the published commands with the published sizes
 #   make test        set up, run the tests
 #   make lint        check style and types
+#   make messages    enter new sentences into templates/zh-TW.po, for a translator
 #
 # make lab MODEL=resnet50 BATCH=64 EPOCHS=5 SAMPLES=2560 DEVICES=2 REPEATS=3 overrides what is chosen for this machine,
 # and so for the others. BATCH is the batch per device, SAMPLES an epoch's, REPEATS the number of rounds. Without REPEATS,
 # make lab adds rounds until each ratio is known to ± 3 percent, as long as 5 minutes allow: TOLERANCE=3 MINUTES=5.
 # SEED=1 draws the same order of each round again. What is run, and with which sizes, stands in common/campaigns/.
 # make faults NAMES="rank_killed disk_full" causes these two.
+#
+# They run in .venv, else in an active environment whose torch works, else in a new .venv: common/setup/__main__.py.
+# PYTHON (3.11 or later) is what makes that .venv.
 
-PYTHON ?= python3
-BIN := .venv/bin
+PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
+LAB := $(PYTHON) -m common.setup
 
 FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH)') $(if $(EPOCHS),--epochs '$(EPOCHS)') \
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
   $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)'))
 
-.PHONY: lab sweep exchanges crossover ladder exercise faults test lint
+.PHONY: lab sweep exchanges crossover ladder exercise faults test lint messages
 
-lab sweep exchanges crossover ladder exercise: .venv/lab
-	$(BIN)/python -m common.campaigns $@ $(FLAGS)
+lab sweep exchanges crossover ladder exercise:
+	$(LAB) -m common.campaigns $@ $(FLAGS)
 
-faults: .venv/lab
-	$(BIN)/python -m common.faults $(NAMES)
+faults:
+	$(LAB) -m common.faults $(NAMES)
 
-test: .venv/test
-	$(BIN)/python -m pytest
+test:
+	$(LAB) --extra test -m pytest
 
-lint: .venv/test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint:
+	$(LAB) --extra test -m ruff check .
+	$(LAB) --extra test -m ruff format --check .
+	$(LAB) --extra test -m mypy
 
-.venv/lab: pyproject.toml
-	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(BIN)/pip install --quiet -e .
-	touch $@
+PYBABEL := $(LAB) --extra test -m babel.messages.frontend -q
 
-.venv/test: .venv/lab
-	$(BIN)/pip install --quiet -e '.[test]'
-	touch $@
+messages:
+	mkdir -p build
+	$(PYBABEL) extract -F pyproject.toml -k message -k message_in:1c,2 -k translate -k counted:2,3 \
+	  --add-location file -o build/messages.pot .
+	$(PYBABEL) update -i build/messages.pot -o templates/zh-TW.po -l zh_TW -w 0 --ignore-obsolete \
+	  --ignore-pot-creation-date

@@ -44,7 +44,7 @@ def _is_shadow(file: str) -> bool:
 sys.excepthook = _tell_of_shadows
 
 for package in ("pydantic", "rich"):  # what every step imports before it reads its command line
-    if find_spec(package) is None:
+    if find_spec(package) is None and "common.setup" not in sys.orig_argv:  # which installs them
         sys.stderr.write(
             f"error: {package} is missing in {sys.executable}: run make lab, which makes .venv and uses it, or "
             "python -m pip install -e .\n"

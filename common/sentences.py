@@ -6,6 +6,7 @@ import os
 import re
 import string
 import tomllib
+from ast import literal_eval
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from common.content import Cell, Column, Message
 from common.formats import CORE_OF, FORMATS, FormattedNumber, number
+from common.messages import message
 from common.records.methods import METHODS
 
 Language = Literal["en", "zh-TW"]
@@ -20,12 +22,12 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
 """How the names of locales begin whose readers write Traditional Chinese."""
 TEMPLATES = Path(__file__).parents[1] / "templates"
-CATALOGUES = ("sentences", "consoles")
-"""Files of sentences: those of step 05 and of the fault lab, and those that 01 to 04 print."""
 CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
 FULL_WIDTH = "，。：；、！？（）「」"
 """Chinese punctuation: it brings its own room, so that no space stands beside it."""
 MAX_LISTED = 4
+PO_PART = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr|msgstr\[0\]) ((?:"(?:[^"\\\n]|\\.)*"\n?)+)', re.MULTILINE)
+"""A part of an entry of a .po file: what it is, and its text in quotes, on one line or several."""
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
@@ -43,8 +45,8 @@ def sentences(language: str = "en") -> dict[str, str]:
         (f"method.{method.name}", method.title),
         (f"row.{method.name}", f"{method.short} × {{devices}}"),
     )}  # fmt: skip
-    texts = ((TEMPLATES / f"{name}.{language}.toml").read_text(encoding="utf-8") for name in CATALOGUES)
-    return names | {id: sentence for text in texts for id, sentence in _flat("", tomllib.loads(text))}
+    text = (TEMPLATES / f"sentences.{language}.toml").read_text(encoding="utf-8")
+    return names | dict(_flat("", tomllib.loads(text)))
 
 
 def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:
@@ -55,26 +57,54 @@ def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:
             yield prefix + name, part
 
 
+@cache
+def catalogue(language: str) -> dict[tuple[str, str], str]:
+    """The translations of a language by context and English text; none for English.
+
+    Read as they are, without a compiled file beside them: every part of an entry is a quoted text of C, as in Python.
+    """
+    path = TEMPLATES / f"{language}.po"
+    found = {}
+    for entry in path.read_text(encoding="utf-8").split("\n\n") if path.exists() else ():
+        parts = {name: literal_eval(f"({text})") for name, text in PO_PART.findall(entry)}
+        for english in (parts.get("msgid"), parts.get("msgid_plural")):
+            if english and not entry.startswith("#, fuzzy"):
+                found[parts.get("msgctxt", ""), english] = parts.get("msgstr") or parts["msgstr[0]"]
+    return found
+
+
+SPOKEN_UNITS = (message("samples/s"),)
+"""Those that are words; others are the same in every language."""
+
+
 class Sentences(string.Formatter):
     """Says things in one language. What may follow a colon in a sentence: see the head of the sentences' file."""
 
     def __init__(self, language: str = "en") -> None:
         self.language = language
         self._sentences = sentences(language)
+        self._catalogue = catalogue(language)
+        self.gap = "" if language == "zh-TW" else " "
+        """Between two sentences."""
 
-    def translate(self, id: str, **values: Any) -> str:
-        """A sentence by its id."""
-        return self.fill(self._sentences[id], values)
+    def translate(self, text: str, /, **values: Any) -> str:
+        """A sentence, given in English."""
+        return self.fill(self._said(text), values)
 
-    def counted(self, number: int, id: str) -> str:
-        """`1 core`, `2 cores`: the sentence with this id, or for several the one with an s after it."""
-        return self.translate(id if number == 1 else f"{id}s", count=number)
+    def _said(self, text: str, context: str = "") -> str:
+        return self._sentences.get(text) or self._catalogue.get((context, text), text)
+
+    def counted(self, number: int, one: str, several: str) -> str:
+        """`1 core`, `2 cores`."""
+        return self.translate(one if number == 1 else several, count=number)
 
     def text(self, thing: Any) -> str:
         """A message or a plain value as text."""
         if isinstance(thing, Message):
-            return self.fill(self._sentences[thing.id], thing.values)
-        return self._sentences[f"bool.{str(thing).lower()}"] if isinstance(thing, bool) else str(thing)
+            return self.fill(self._said(thing.text, thing.context), thing.values)
+        if isinstance(thing, bool):
+            return self.translate("yes") if thing else self.translate("no")
+        return str(thing)
 
     def lines(self, things: Iterable[Any]) -> list[str]:
         """Several at once."""
@@ -82,11 +112,11 @@ class Sentences(string.Formatter):
 
     def listed(self, things: Iterable[Any]) -> str:
         """`a, b, c`."""
-        return self._sentences["list.comma"].join(self.lines(things))
+        return self.translate(", ").join(self.lines(things))
 
     def paragraph(self, things: Iterable[Any]) -> str:
         """Sentences one after another."""
-        return self._sentences["list.gap"].join(self.lines(things))
+        return self.gap.join(self.lines(things))
 
     def fill(self, sentence: str, values: Mapping[str, Any]) -> str:
         """A sentence with its values in their places."""
@@ -111,11 +141,11 @@ class Sentences(string.Formatter):
 
     def number(self, form: str, value: float) -> FormattedNumber:
         """A number in one of `FORMATS`, its unit in this language."""
-        return self._in_words(form, FORMATS[form](value))
+        return self._in_words(FORMATS[form](value))
 
-    def _in_words(self, form: str, text: FormattedNumber) -> FormattedNumber:
+    def _in_words(self, text: FormattedNumber) -> FormattedNumber:
         gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "
-        return FormattedNumber(text.number, self._sentences.get(f"unit.{form}", text.unit), gap)
+        return FormattedNumber(text.number, self._said(text.unit), gap)
 
     def header(self, column: Column) -> str:
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
@@ -149,12 +179,12 @@ class Sentences(string.Formatter):
     def _ends(self, form: str, ends: tuple[float, float]) -> FormattedNumber:
         """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
         text = FORMATS[form].interval(*ends)
-        return self._in_words(form, FormattedNumber(text.number.replace(" to ", self._sentences["list.to"]), text.unit))
+        return self._in_words(FormattedNumber(text.number.replace(" to ", self.translate(" to ")), text.unit))
 
     def device(self, model: str) -> str:
         """A device's model as records have it; of a CPU core in words."""
         cpu = model.removeprefix(CORE_OF)
-        return model if cpu == model else self.translate("device.core", cpu=cpu)
+        return model if cpu == model else self.translate("1 core of {cpu}", cpu=cpu)
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
@@ -164,9 +194,9 @@ class Sentences(string.Formatter):
             return self.device(value)
         if spec == "devices":
             cpu = value.removeprefix(CORE_OF)
-            return value if cpu == value else self.translate("device.cores", cpu=cpu)
+            return value if cpu == value else self.translate("cores of {cpu}", cpu=cpu)
         how, _, what = spec.partition(" ")
-        comma = self._sentences["list.comma"]
+        comma = self.translate(", ")
         special = {
             "of": lambda name: self._sentences[f"{what}.{name}"],
             "join": lambda things: what.join(self.lines(things)),
@@ -183,11 +213,11 @@ class Sentences(string.Formatter):
         return format(value, spec) if spec else self.text(value)
 
     def _both(self, one: str, other: str) -> str:
-        return self.translate("list.both", one=one, other=other)
+        return self.translate("{one} and {other}", one=one, other=other)
 
     def _short(self, things: Iterable[Any]) -> str:
         """`a, b, c, d and 3 more`."""
         unique = list(dict.fromkeys(self.lines(things)))
-        shown = self._sentences["list.comma"].join(unique[:MAX_LISTED])
+        shown = self.translate(", ").join(unique[:MAX_LISTED])
         more = len(unique) - MAX_LISTED
-        return self.translate("list.more", shown=shown, count=more) if more > 0 else shown
+        return self.translate("{shown} and {count} more", shown=shown, count=more) if more > 0 else shown

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from example_figures import Claims, Example, gib, ms, number, of, percent, says, times, times_ends, us
 
-README, CHINESE, EXERCISE, CHECKPOINTS, VERIFIED, MEASUREMENT = (
-    "README.md", "README.zh-TW.md", "docs/exercise.md", "docs/checkpoints.md", "docs/verified.md",
+README, CHINESE, SETUP, CHINESE_SETUP, EXERCISE, CHECKPOINTS, VERIFIED, MEASUREMENT = (
+    "README.md", "README.zh-TW.md", "docs/setup.md", "docs/setup.zh-TW.md",
+    "docs/exercise.md", "docs/checkpoints.md", "docs/verified.md",
     "docs/measurement.md",
 )  # fmt: skip
 
@@ -135,8 +136,8 @@ def minutes(e: Example, gpus: Example) -> Claims:
         f"these sizes takes {low} to {high} s on the H100s and {low_of_cores} to {high_of_cores} s on the two cores, "
         "from the record's first moment to its last.",
     )
-    yield says(README, f"on two CPU cores their records lie {minutes} min {seconds} s apart.")
-    yield says(CHINESE, f"在兩個 CPU 核心上，三輪的紀錄前後相隔 {minutes} 分 {seconds} 秒。")
+    yield says(SETUP, f"on two CPU cores the time from the first record to the last was {minutes} min {seconds} s.")
+    yield says(CHINESE_SETUP, f"在兩個 CPU 核心上，從第一份紀錄到最後一份相隔 {minutes} 分 {seconds} 秒。")
 
 
 @of("cpu")

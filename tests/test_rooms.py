@@ -15,15 +15,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BOTTOM = {"errors", "formats", "sentences", "workload"}
+BOTTOM = {"errors", "formats", "messages", "sentences", "workload"}
 """Everybody may import these."""
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "workload": set(),
     "formats": set(),
+    "messages": set(),
     "sentences": {"content", "records"},
     "records": set(),
-    "requirements": {"records"},
+    "setup": set(),
+    "requirements": {"records", "setup"},
     "command_line": {"records"},
     "machine": {"records", "command_line"},
     "measuring": {"records", "command_line", "machine"},
@@ -31,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "examining": {"records", "command_line", "machine", "measuring", "training"},
     "hangs": {"records", "command_line", "machine", "training"},
     "running": {"records", "command_line", "machine", "measuring", "training", "examining", "hangs", "console"},
-    "probes": {"records", "command_line", "machine", "measuring"},
+    "probes": {"records", "content", "command_line", "machine", "measuring"},
     "content": {"records"},
     "console": {"records", "command_line", "content"},
     "campaigns": {"records", "command_line", "analysis.statistics"},
@@ -50,7 +52,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging", "analysis.sections"},
 }  # fmt: skip
-WITHOUT_TORCH = ("sentences", "records", "content", "command_line", "console", "campaigns", "faults", "analysis")
+WITHOUT_TORCH = (
+    "setup",
+    "sentences",
+    "records",
+    "content",
+    "command_line",
+    "console",
+    "campaigns",
+    "faults",
+    "analysis",
+)
 
 
 def modules() -> dict[str, Path]:

@@ -16,6 +16,7 @@ from functools import cache
 
 from common.command_line.streams import tell
 from common.errors import UsageError
+from common.messages import Message, message
 from common.sentences import Sentences
 
 LOOPBACK = "127.0.0.1"
@@ -38,6 +39,10 @@ BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY")
 """By them OpenMP binds the thread that loads torch to one core."""
 SLOWING = ("CUDA_LAUNCH_BLOCKING", "PYTHONDEVMODE", "PYTORCH_NO_CUDA_MEMORY_CACHING", "TORCH_NCCL_BLOCKING_WAIT")
 """Help to find faults, and slow every step."""
+
+SLOWS = message("{setting} is set: it helps to find faults and slows every step; unset {name}, and measure again")
+MAY_END = message("{setting} is set: it slows every step, and torch 2.14 may end with SIGSEGV; unset {name}")
+BINDS = message("{setting} is set: OpenMP binds all ranks to the core that torchrun itself runs on; unset {name}")
 
 
 @cache
@@ -115,18 +120,18 @@ def steering_variables(environment: Mapping[str, str] = os.environ) -> str:
     )
 
 
-def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Those that spoil what is measured, as (id of a sentence about it, `NAME=value`); `in_ranks`: under torchrun."""
-    settings = [("slows", name) for name in SLOWING if environment.get(name, "0").lower() not in OFF]
+def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[Message, str]]:
+    """Those that spoil what is measured, as (what is said of it, `NAME=value`); `in_ranks`: under torchrun."""
+    settings = [(SLOWS, name) for name in SLOWING if environment.get(name, "0").lower() not in OFF]
     detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
     if in_ranks and detail != "OFF":
-        settings.append(("detail" if detail == "DETAIL" else "slows", "TORCH_DISTRIBUTED_DEBUG"))
+        settings.append((MAY_END if detail == "DETAIL" else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
     if in_ranks:
-        settings += [("binds", name) for name in BINDING if environment.get(name, "").lower() not in OFF]
-    return [(id, f"{name}={environment[name]}") for id, name in settings]
+        settings += [(BINDS, name) for name in BINDING if environment.get(name, "").lower() not in OFF]
+    return [(said, f"{name}={environment[name]}") for said, name in settings]
 
 
 def warn_of_variables(words: Sentences, in_ranks: bool) -> None:
     """Say on stderr what is set that spoils the numbers, and, where torch itself ends by it, before it does."""
-    for id, setting in slowing_variables(in_ranks):
-        tell(words.translate(f"variable.{id}", setting=setting, name=setting.partition("=")[0]))
+    for said, setting in slowing_variables(in_ranks):
+        tell(words.text(said.with_values(setting=setting, name=setting.partition("=")[0])))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from common.messages import message
 from common.records import METHODS, Method, Record, RunConfig, machine_of, method_order, settings_of, throughput
 from common.records.files import read_regular
 from common.sentences import Sentences
 
 ALIKE = [name for name, one in settings_of(RunConfig).items() if one.compared == "group" and not one.exempt]
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
+SAME_BATCH = {
+    "per_device_batch_size": message("{ratio:ratio} × step {step} ({throughput:samples/s}, same {batch} per device)"),
+    "global_batch_size": message("{ratio:ratio} × step {step} ({throughput:samples/s}, same {batch} in all)"),
+}
+"""How runs are compared, the better way first."""
 MAX_READ = 20
 """Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""
 
@@ -21,12 +27,12 @@ def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[st
 
 
 def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> str | None:
-    for field in ("per_device_batch_size", "global_batch_size"):
+    for field, sentence in SAME_BATCH.items():
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
             values = {"step": METHODS[method].step, "throughput": theirs, "batch": getattr(record.config, field)}
-            return words.translate(f"earlier.{field}", ratio=speed / theirs, **values)
+            return words.text(sentence.with_values(ratio=speed / theirs, **values))
     return None
 
 

@@ -36,7 +36,7 @@ def grid(table: Table, words: Sentences, without: Collection[str] = (), title: s
         drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
     left_out = table.left_out + max(0, len(table.lines) - MAX_ROWS)
     if left_out:
-        drawn.caption = words.translate("console.more_rows", count=left_out)
+        drawn.caption = words.translate("{count:count} more rows on the page", count=left_out)
     return drawn
 
 

@@ -9,52 +9,81 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from common.console.grids import facts, grid, plain_grid, under_title
-from common.content import Line, Table
+from common.content import Line, Table, message
 from common.content.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 from common.formats import gib
 from common.records import EnvironmentRecord, Probes, Requirement
 from common.sentences import Sentences
 
 COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
+OUTCOMES = {
+    "ok": message("ok"),
+    "note": message("note"),
+    "warning": message("warning"),
+    "failure": message("failure"),
+}
 SHOWN_SIZES = 5
 """Of the all-reduce; the page has all of them."""
+USES = {
+    "one_device": message(
+        "matrix products: the most arithmetic that training can get out of a device; memory: the limit of layers that "
+        "compute little: normalisation, ReLU, the optimizer"
+    ),
+    "copies": message(
+        "the batch comes from the host (pinned memory); DataParallel copies weights and gradients between GPUs"
+    ),
+    "all_reduce": message(
+        "step 04 exchanges gradients like this (resnet50: 97 MiB a step). Small messages cost the latency of an "
+        "exchange, large ones show its bandwidth. Bus bandwidth counts what each device must send: it compares with "
+        "the speed of a link, however many devices there are"
+    ),
+    "launches": message(
+        "why threads (DataParallel starts new ones in every step) can cost more than the copying that they avoid"
+    ),
+    "together": message("running together, each is {slowdown:.2f} × slower, before they exchange anything"),
+}
+"""What each table of measurements is good for."""
 
 
 def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """Software and hardware of the host; what could not be read has no line."""
     return under_title(
-        words.translate("host.title"), facts(machine_facts(record.environment) + step_01_facts(record), words)
+        words.translate("This machine"), facts(machine_facts(record.environment) + step_01_facts(record), words)
     )
 
 
 def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """What there is of each GPU now, and which pairs reach each other's memory directly."""
-    table = plain_grid([words.translate(f"look_column.{name}") for name in ("gpu", "capability", "free")])
+    table = plain_grid([words.translate("GPU"), words.translate("capability"), words.translate("free")])
     for gpu in record.environment.gpus:
         cells = (gpu.index, gpu.compute_capability, gib(gpu.memory_free_bytes))
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
-    sections = [under_title(words.translate("gpus.title"), table)]
+    sections = [under_title(words.translate("GPUs"), table)]
     if len(record.peer_access) > 1:
-        names = [words.translate("name.gpu", index=index) for index in range(len(record.peer_access))]
-        peers = plain_grid([words.translate("look_column.from_to"), *names])
+        names = [words.translate("GPU {index}", index=index) for index in range(len(record.peer_access))]
+        peers = plain_grid([words.translate("from \\ to"), *names])
         for index, row in enumerate(record.peer_access):
             peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
         sections.append(
-            under_title(words.translate("gpus.peers_title"), peers, _note(words.translate("gpus.peers_note")))
+            under_title(
+                words.translate("Peer access: may one GPU read another's memory directly?"),
+                peers,
+                _note(words.translate("no: a copy between the two goes through the host's memory, which is slower.")),
+            )
         )
     return Group(*sections)
 
 
 def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = plain_grid(["", *(words.translate(f"look_column.{name}") for name in ("needed", "found"))])
+    table = plain_grid(["", words.translate("needed"), words.translate("found here")])
     for requirement in requirements:
-        verdict = Text(words.translate(f"outcome.{requirement.outcome}"), style=COLOURS[requirement.outcome])
+        verdict = Text(words.text(OUTCOMES[requirement.outcome]), style=COLOURS[requirement.outcome])
         table.add_row(verdict, requirement.name, Text(requirement.found))
-    sections = [under_title(words.translate("look.needs"), table)]
+    sections = [under_title(words.translate("What the lab needs"), table)]
     to_do = [(one.name, one.advice) for one in requirements if one.outcome != "ok"]
     if to_do:
-        sections.append(under_title(words.translate("look.to_do"), facts(to_do, words, style="yellow")))
+        sections.append(under_title(words.translate("What to do"), facts(to_do, words, style="yellow")))
     return Group(*sections)
 
 
@@ -67,12 +96,10 @@ def probe_table(measured: Probes, words: Sentences) -> RenderableType:
     for table in tables:
         notes = [Text(words.text(table.hint), style="yellow")] if table.hint else []
         if table.id != "launches" or not table.hint:  # nothing follows from launches that cannot be
-            notes.append(_note(words.translate(f"use.{table.id}", slowdown=_slowdown(measured))))
+            notes.append(_note(words.text(USES[table.id].with_values(slowdown=_slowdown(measured)))))
         sections.append(under_title(words.text(table.heading), grid(table, words), *notes))
     if missing := not_measured(measured):
-        sections.append(
-            under_title(words.translate("look.not_measured"), *(_note(line) for line in words.lines(missing)))
-        )
+        sections.append(under_title(words.translate("Not measured"), *(_note(line) for line in words.lines(missing))))
     return Group(*sections)
 
 
@@ -95,20 +122,35 @@ def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     outcomes = [requirement.outcome for requirement in record.requirements]
     failures, warnings = outcomes.count("failure"), outcomes.count("warning")
     if failures:
-        text = words.translate("look.cannot_run", failures=words.counted(failures, "counted.failure"))
+        text = words.translate(
+            "The lab cannot run here yet: {failures} to fix first.",
+            failures=words.counted(failures, "{count} failure", "{count} failures"),
+        )
         return Text(f"\n{text}", style="bold red")
     gpus = len(record.environment.gpus)
-    cores = words.counted(record.environment.alike_cores, "place.core")
-    values = {"devices": words.counted(gpus, "place.gpu") if gpus else cores}
+    cores = words.counted(record.environment.alike_cores, "1 CPU core", "{count} CPU cores")
+    values = {"devices": words.counted(gpus, "1 GPU", "{count} GPUs") if gpus else cores}
     if warnings:
         text = words.translate(
-            "look.can_run_with_warnings", warnings=words.counted(warnings, "counted.warning"), **values
+            "The lab can run here, on {devices}, with {warnings}.",
+            warnings=words.counted(warnings, "{count} warning", "{count} warnings"),
+            **values,
         )
     else:
-        text = words.translate("look.can_run", **values)
+        text = words.translate("The lab can run here, on {devices}.", **values)
     lines = [Text(f"\n{text}", style="bold green")]
     if not gpus:
-        lines.append(Text(words.translate("look.stand_ins", cores=cores)))
+        lines.append(
+            Text(
+                words.translate(
+                    "There is no GPU to use, so {cores} will stand in as devices, one thread each. You learn how both "
+                    "methods work, step by step: who copies what, who waits for whom, and that the parallel gradient "
+                    "equals one device's. You do not learn how fast GPUs are: cores share their memory, DataParallel "
+                    "is emulated with threads, and gradients travel by gloo instead of NCCL.",
+                    cores=cores,
+                )
+            )
+        )
     return Group(*lines)
 
 

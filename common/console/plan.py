@@ -6,14 +6,38 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from common.messages import message, message_in
 from common.records import METHODS, Resumed, RunConfig, World, unusual_settings
 from common.sentences import Sentences
+
+FLAGS = {
+    "emulated": message("emulated: CPU threads play the GPUs of DataParallel; its cost differs from that on GPUs"),
+    "shared": message("shared: several replicas or ranks on one GPU take turns; this is not scaling"),
+    "oversubscribed": message("oversubscribed: {devices} devices take turns on fewer cores; this is not scaling"),
+    "unlike": message(
+        "devices of several kinds: the slowest one decides the speed of all, and none of them is a baseline"
+    ),
+}
+ROWS = {
+    "model": message("model"),
+    "devices": message_in("plan", "devices"),
+    "batch": message("batch"),
+    "samples": message_in("plan", "samples"),
+    "warm_up": message("warm-up"),
+    "precision": message("precision"),
+    "practice": message("practice"),
+    "note": message("note"),
+}
+OPTIMIZERS = {
+    "sgd": message("SGD, learning rate {rate:.4g}, momentum {momentum:g}"),
+    "adamw": message("AdamW, learning rate {rate:.4g}, weight decay {decay:g}"),
+}
 
 
 def flags(world: World, words: Sentences) -> list[str]:
     """What keeps this run from being scaling, in words."""
     names = [*world.flags, *(["unlike"] if world.has_unlike_devices else [])]
-    return [words.translate(f"plan_note.{name}", devices=world.devices) for name in names]
+    return [words.text(FLAGS[name].with_values(devices=world.devices)) for name in names]
 
 
 def show_plan(
@@ -31,38 +55,46 @@ def show_plan(
         "devices": _devices(method, world, words),
         "batch": _batch(config, words),
         "samples": _samples(config, words),
-        "warm_up": words.translate("plan.warm_up", steps=words.counted(config.warmup_steps, "counted.step")),
+        "warm_up": words.translate(
+            "{steps}, not counted", steps=words.counted(config.warmup_steps, "{count} step", "{count} steps")
+        ),
         "precision": config.precision,
     }
     if chosen := practice(config):
-        rows["practice"] = words.translate("list.comma").join(chosen)
+        rows["practice"] = words.listed(chosen)
     alone = (
-        [words.translate("plan_note.one_rank")]
+        [
+            words.translate(
+                "one process only: DDP has nobody to exchange gradients with; torchrun --nproc_per_node=N starts one "
+                "for each of N devices"
+            )
+        ]
         if METHODS[method].launcher == "torchrun" and world.processes == 1
         else []
     )
     notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
     table = Table.grid(padding=(0, 2))
     for name, text in [*rows.items(), *(("note", note) for note in notes)]:
-        table.add_row(
-            f"  [dim]{words.translate(f'plan_row.{name}')}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}"
-        )
-    console.print(f"\n[bold]{words.translate(f'method.{method}' if METHODS[method].is_parallel else 'plan.title')}")
+        table.add_row(f"  [dim]{words.text(ROWS[name])}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}")
+    title = METHODS[method].title if METHODS[method].is_parallel else words.translate("Training on one device")
+    console.print(f"\n[bold]{title}")
     console.print(table)
     console.print()
 
 
 def _model(config: RunConfig, optimizer: str, words: Sentences) -> str:
     if config.image_size:
-        inputs = words.translate("plan.images", size=config.image_size, classes=config.num_classes)
+        inputs = words.translate(
+            "{size} px images, {classes} classes", size=config.image_size, classes=config.num_classes
+        )
     elif config.unit == "tokens":
-        inputs = words.translate("plan.sequences", count=config.units_per_sample)
+        inputs = words.translate("sequences of {count} tokens", count=config.units_per_sample)
     else:
-        inputs = config.sample or words.translate("plan.own_samples")
+        inputs = config.sample or words.translate("samples of its own")
     if config.optimizer != "own":
         rates = {"rate": config.learning_rate, "momentum": config.momentum, "decay": config.weight_decay}
-        optimizer = words.translate(f"plan.{config.optimizer}", **rates)
-    return words.translate("plan.model", model=config.model, inputs=inputs, optimizer=optimizer)
+        optimizer = words.text(OPTIMIZERS[config.optimizer].with_values(**rates))
+    return words.translate("{model}, {inputs}, {optimizer}", model=config.model, inputs=inputs, optimizer=optimizer)
 
 
 def practice(config: RunConfig) -> list[str]:
@@ -81,41 +113,54 @@ def _devices(method: str, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
     if world.devices > 1:
         unlike_gpus = world.has_unlike_devices and world.device_kind == "cuda"
-        id = "place.of_model" if unlike_gpus else "place.models"
-        text = words.translate(id, what=words.counted(world.devices, "place.gpu"), count=world.devices, model=text)
+        if unlike_gpus:
+            gpus = words.counted(world.devices, "1 GPU", "{count} GPUs")
+            text = words.translate("{what} ({model})", what=gpus, model=text)
+        else:
+            text = words.translate("{count} × {model}", count=world.devices, model=text)
     if METHODS[method].launcher == "python":
         return text
     return words.translate(
-        "plan.in_processes",
+        "{devices} in {processes} over {backend}",
         devices=text,
-        processes=words.counted(world.processes, "counted.rank"),
+        processes=words.counted(world.processes, "{count} process", "{count} processes"),
         backend=world.backend,
     )
 
 
 def _batch(config: RunConfig, words: Sentences) -> str:
-    text = words.translate("plan.batch", total=config.global_batch_size, each=config.per_device_batch_size)
+    text = words.translate(
+        "{total} global, {each} per device", total=config.global_batch_size, each=config.per_device_batch_size
+    )
     parts = config.accumulation_steps
     size = config.micro_batch_size
-    return words.translate("plan.micro_batches", batch=text, count=parts, size=size) if parts > 1 else text
+    return (
+        words.translate(
+            "{batch}; {count} micro-batches of {size} one after another", batch=text, count=parts, size=size
+        )
+        if parts > 1
+        else text
+    )
 
 
 def _samples(config: RunConfig, words: Sentences) -> str:
-    epochs = words.counted(config.epochs, "counted.epoch")
-    text = words.translate("plan.samples", count=config.samples_per_epoch, epochs=epochs)
+    epochs = words.counted(config.epochs, "{count} epoch", "{count} epochs")
+    text = words.translate("{count} an epoch, {epochs}", count=config.samples_per_epoch, epochs=epochs)
     return (
-        words.translate("plan.of_data", samples=text, source=config.data_source)
+        words.translate("{samples}, of {source}", samples=text, source=config.data_source)
         if config.data_dir or config.data
         else text
     )
 
 
 def _past(world: World, resumed: Resumed | None, words: Sentences) -> list[str]:
-    notes = [words.translate("plan_note.restarted", times=world.restarts)] if world.restarts else []
+    notes = [words.translate("restarted by torchrun, {times} so far", times=world.restarts)] if world.restarts else []
     if resumed:
-        steps = words.counted(resumed.steps_done, "counted.step")
-        id = "plan_note.within_epoch" if resumed.steps_done else "plan_note.at_epoch"
-        where = words.translate(id, epoch=resumed.epoch, steps=steps)
-        notes.append(words.translate("plan_note.resumed", file=resumed.file, where=where))
-        notes += [words.translate("plan_note.newer_left_out", reason=reason) for reason in resumed.skipped]
+        steps = words.counted(resumed.steps_done, "{count} step", "{count} steps")
+        within = message("epoch {epoch}, after {steps}") if resumed.steps_done else message("epoch {epoch}")
+        where = within.with_values(epoch=resumed.epoch, steps=steps)
+        notes.append(words.translate("goes on from {file}: {where}", file=resumed.file, where=where))
+        notes += [
+            words.translate("a newer checkpoint was left out: {reason}", reason=reason) for reason in resumed.skipped
+        ]
     return notes

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from common.content.messages import Message, message
+from common.messages import Message, message
 
 
 @dataclass(frozen=True)

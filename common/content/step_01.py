@@ -5,57 +5,89 @@ Its own console and the page of step 05 show the same.
 
 from __future__ import annotations
 
-from common.content.messages import Message, message
+from typing import Any
+
 from common.content.sections import NOTHING, Cell, Line, Table, columns
-from common.records import BY_NAME, AllReduce, Copy, Environment, EnvironmentRecord, Probes, machine_of
+from common.messages import Message, message, message_in
+from common.records import BY_NAME, AllReduce, Copy, Environment, EnvironmentRecord, ProbeName, Probes, machine_of
 
 MAX_GPUS = 16
-Facts = list[tuple[Message, Message]]
+Facts = list[tuple[Message, Any]]
+SOFTWARE = {
+    "python": message("Python"),
+    "torch": message("torch"),
+    "torchvision": message("torchvision"),
+    "cuda": message("CUDA"),
+    "driver": message("driver"),
+    "cudnn": message("cuDNN"),
+    "nccl": message("NCCL"),
+    "variables": message("environment variables"),
+}
 
 
-def _fact(name: str, id: str = "", **values) -> tuple[Message, Message]:
-    return message(f"machine.{name}"), message(f"machine_value.{id or name}", **values)
+PROBE_NAMES: dict[ProbeName, Message] = {
+    "matmul": message("matrix products"),
+    "memory": message("memory"),
+    "copies": message("copies to the GPUs"),
+    "all_reduce": message("all-reduce"),
+    "launches": message("launches"),
+    "together": message("all devices at once"),
+}
+NEEDLESS: dict[ProbeName, Message] = {
+    "copies": message("CPU cores share one memory: there is nothing to copy between them"),
+    "all_reduce": message("one device has nobody to exchange gradients with"),
+    "together": message("one device has no others that could slow it down"),
+}
+"""Why a probe means nothing on some machines."""
 
 
 def machine_facts(environment: Environment) -> Facts:
     """Software and hardware of one machine, without what changes from run to run (load, free memory)."""
     machine = machine_of(environment)
-    facts = [_fact("hostname", "plain", value=environment.hostname)]
+    facts: Facts = [(message("host"), environment.hostname)]
     if not machine.startswith(BY_NAME):
-        facts.append(_fact("machine", hash=machine))
-    facts.append(_fact("platform", "plain", value=environment.platform))
-    facts.append(_fact("cpu", model=environment.cpu_model, cores=environment.cpu_cores))
+        hashed = message("{hash} (a hash, because host names are not unique)", hash=machine)
+        facts.append((message("machine"), hashed))
+    facts.append((message("platform"), environment.platform))
+    cores = message("{model}, {cores} cores", model=environment.cpu_model, cores=environment.cpu_cores)
+    facts.append((message("CPU"), cores))
     if environment.ram_bytes is not None:
-        facts.append(_fact("ram", bytes=environment.ram_bytes))
-    for name in ("python", "torch", "torchvision", "cuda", "driver", "cudnn", "nccl", "variables"):
-        if value := getattr(environment, name):
-            facts.append(_fact(name, "plain", value=value))
+        facts.append((message("RAM"), message("{bytes:GiB}", bytes=environment.ram_bytes)))
+    facts += [(name, value) for field, name in SOFTWARE.items() if (value := getattr(environment, field))]
     if environment.interpreter_lock is not None:
-        facts.append(_fact("interpreter_lock", "lock_on" if environment.interpreter_lock else "lock_off"))
+        lock = (
+            message("on: one thread at a time runs Python")
+            if environment.interpreter_lock
+            else message("off (free-threaded)")
+        )
+        facts.append((message_in("machine", "interpreter lock"), lock))
     for gpu in environment.gpus:
-        parts = [message("gpu.name", name=gpu.name)]
+        parts: list[Any] = [gpu.name]
         if gpu.memory_total_bytes is not None:
-            parts.append(message("gpu.memory", bytes=gpu.memory_total_bytes))
+            parts.append(message("{bytes:GiB}", bytes=gpu.memory_total_bytes))
         if gpu.pcie_generation and gpu.pcie_width:
-            parts.append(message("gpu.pcie", generation=gpu.pcie_generation, width=gpu.pcie_width))
+            parts.append(message("PCIe {generation} × {width}", generation=gpu.pcie_generation, width=gpu.pcie_width))
         if gpu.nvlink_links:
-            parts.append(message("gpu.nvlink", links=gpu.nvlink_links))
-        facts.append((message("machine.gpu", index=gpu.index), message("machine_value.gpu", parts=parts)))
-    return facts if environment.gpus else [*facts, _fact("gpus", "no_gpus")]
+            parts.append(message("{links} NVLink links", links=gpu.nvlink_links))
+        facts.append((message("GPU {index}", index=gpu.index), message("{facts:join , }", facts=parts)))
+    return facts if environment.gpus else [*facts, (message("GPU"), message("none"))]
 
 
 def step_01_facts(record: EnvironmentRecord) -> Facts:
     """What only step 01 looks at."""
     peers = [able for line, row in enumerate(record.peer_access) for column, able in enumerate(row) if line != column]
-    facts = [_fact("backends", names=record.backends)] if record.backends else []
-    if record.shared_memory_bytes is not None:
-        facts.append(_fact("shared_memory", bytes=record.shared_memory_bytes))
-    if record.open_files_limit is not None:
-        facts.append(_fact("open_files", limit=record.open_files_limit))
-    if record.rendezvous_port_free is not None:
-        facts.append(_fact("port", "port_free" if record.rendezvous_port_free else "port_taken"))
+    facts: Facts = []
+    if record.backends:
+        facts.append((message("backends"), message("{names:short}", names=record.backends)))
+    if (shared := record.shared_memory_bytes) is not None:
+        facts.append((message("shared memory (/dev/shm)"), message("{bytes:GiB}", bytes=shared)))
+    if (limit := record.open_files_limit) is not None:
+        facts.append((message("open files"), message("{limit:count} at most", limit=limit)))
+    if (free := record.rendezvous_port_free) is not None:
+        facts.append((message("port 29500"), message("free") if free else message("taken")))
     if peers:
-        facts.append(_fact("peers", able=sum(peers), pairs=len(peers)))
+        able = message("{able} of {pairs} pairs of GPUs", able=sum(peers), pairs=len(peers))
+        facts.append((message("peer access"), able))
     return facts
 
 
@@ -68,9 +100,9 @@ def probe_tables(probes: Probes) -> list[Table]:
 def not_measured(probes: Probes) -> list[Message]:
     """What was not measured, and why."""
     return [
-        *(message("probe.missing", probe=message(f"probe.{name}"), reason=reason)
+        *(message("{probe}: {reason}", probe=PROBE_NAMES[name], reason=reason)
           for name, reason in probes.failed.items()),
-        *(message("probe.needless", probe=message(f"probe.{name}"), reason=message(f"not_applicable.{name}"))
+        *(message("{probe}: {why}", probe=PROBE_NAMES[name], why=NEEDLESS[name])
           for name in probes.not_applicable),
     ]  # fmt: skip
 
@@ -80,35 +112,39 @@ def all_reduce_table(curve: AllReduce) -> Table:
     lines = []
     for time in curve.times:
         speeds = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
-        cells = [Cell(message("cell.wrong_sum")), NOTHING, NOTHING]
+        cells = [Cell(message("wrong sum")), NOTHING, NOTHING]
         if time.seconds is not None:
             cells = [Cell(time.seconds, "ms"), *(Cell(speed, "B/s") for speed in speeds)]
         lines.append(Line([Cell(time.bytes, "GiB"), *cells]))
     shown = columns("message:probes", "time:probes", "algorithm_bandwidth:bus-bandwidth", "bus_bandwidth")
-    title = message("table.all_reduce", ranks=curve.ranks, backend=curve.backend)
-    hint = message("hint.left_out", sizes=curve.left_out_bytes) if curve.left_out_bytes else None
+    title = message("All-reduce of {ranks} ranks by {backend}", ranks=curve.ranks, backend=curve.backend)
+    hint = (
+        message("Left out, because they would have taken too long: {sizes:sizes}.", sizes=curve.left_out_bytes)
+        if curve.left_out_bytes
+        else None
+    )
     return Table("all_reduce", shown, lines, title, hint)
 
 
 def _one_device(probes: Probes) -> Table:
     lines = []
     for product in probes.matmul:
-        device = message("note.device", model=product.device_model)
-        head = Cell(message("name.matmul", precision=product.precision), notes=(device,))
-        size = message("note.matrix", size=product.size)
+        device = message("{model:device}", model=product.device_model)
+        head = Cell(message("Matrix product, {precision}", precision=product.precision), notes=(device,))
+        size = message("{size:count} × {size:count}", size=product.size)
         lines.append(Line([head, Cell(product.flops_per_second, "FLOP/s", notes=(size,))]))
     for copy in probes.memory:
-        head = Cell(message("name.memory"), notes=(message("note.device", model=copy.device_model),))
-        size = message("note.copy_of", bytes=copy.bytes)
+        head = Cell(message("Memory, read and write"), notes=(message("{model:device}", model=copy.device_model),))
+        size = message("copy of {bytes:GiB}", bytes=copy.bytes)
         lines.append(Line([head, Cell(copy.bytes_per_second, "B/s", notes=(size,))]))
     return Table("one_device", columns("part:probes", "rate:probes"), lines)
 
 
-def _times(id: str, times, hint: Message | None = None, **seconds: str) -> Table:
-    """A line for each of the times, by its name and its field."""
+def _times(id: str, times, seconds: dict[str, Message], hint: Message | None = None) -> Table:
+    """A line for each of the times, by its field and its name."""
     lines = [
-        Line([Cell(message(f"name.{name}", workers=times.workers)), Cell(getattr(times, field), "duration")])
-        for name, field in (seconds.items() if times else ())
+        Line([Cell(name.with_values(workers=times.workers)), Cell(getattr(times, field), "duration")])
+        for field, name in (seconds.items() if times else ())
     ]
     return Table(id, columns("part:probes", "time:probes"), lines, hint=hint)
 
@@ -116,15 +152,32 @@ def _times(id: str, times, hint: Message | None = None, **seconds: str) -> Table
 def _launches(probes: Probes) -> Table:
     """What the host needs to start small work."""
     times = probes.launches
-    doubt = message("hint.implausible_launches", workers=times.workers) if times and not times.is_plausible else None
-    return _times("launches", times, doubt, one_thread="alone_seconds", threads="threads_seconds",
-                  processes="processes_seconds", convolution="convolution_seconds",
-                  first_convolution="first_convolution_seconds")  # fmt: skip
+    doubt = (
+        message(
+            "Implausible: each of {workers} launches clearly faster than one alone. Measure again when no other "
+            "programs are running; nothing is concluded from these numbers.",
+            workers=times.workers,
+        )
+        if times and not times.is_plausible
+        else None
+    )
+    seconds = {
+        "alone_seconds": message("An addition of 8 numbers, from one thread"),
+        "threads_seconds": message("… from each of {workers} threads at once"),
+        "processes_seconds": message("… from each of {workers} processes at once"),
+        "convolution_seconds": message("A convolution, from a thread that knows it"),
+        "first_convolution_seconds": message("… from a thread that has just started"),
+    }
+    return _times("launches", times, seconds, doubt)
 
 
 def _together(probes: Probes) -> Table:
     """One device by itself, and beside the others."""
-    return _times("together", probes.together, pass_alone="alone_seconds", pass_together="together_seconds")
+    seconds = {
+        "alone_seconds": message("A training-like pass, one device by itself"),
+        "together_seconds": message("… each of {workers} devices at once"),
+    }
+    return _times("together", probes.together, seconds)
 
 
 def _copies(copies: list[Copy]) -> Table:
@@ -134,7 +187,7 @@ def _copies(copies: list[Copy]) -> Table:
     sources = [None, *destinations] if destinations else []
     lines = []
     for source in sources:
-        head = Cell(message("name.host") if source is None else message("name.gpu", index=source))
+        head = Cell(message("host") if source is None else message("GPU {index}", index=source))
         lines.append(Line([head, *(_copy(by_ends.get((source, destination))) for destination in destinations)]))
     to = [f"to_gpu.{destination}:probes" for destination in destinations]
     return Table("copies", columns("copy_from:probes", *to), lines)
@@ -144,5 +197,5 @@ def _copy(copy: Copy | None) -> Cell:
     if copy is None:
         return NOTHING
     if copy.bytes_per_second is None:
-        return Cell(message("cell.damaged"), notes=(message("note.arrived_wrong"),))
+        return Cell(message("damaged"), notes=(message("the data arrived wrong"),))
     return Cell(copy.bytes_per_second, "B/s")

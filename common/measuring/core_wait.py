@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.machine.capacity import current_cores, throttled_periods
+from common.messages import Message, message
 
 WORTH_TELLING = 0.25
 """Share of an epoch. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
@@ -29,17 +30,29 @@ class CoreLosses(NamedTuple):
     busy_core_seconds: float | None
     """CPU time in which these cores worked, for whomever."""
 
-    def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[tuple[str, dict]]:
-        """What of it is worth telling about an epoch of such length: a sentence's id, and its values."""
+    def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[Message]:
+        """What of it is worth telling about an epoch of such length."""
         share = (self.wait_seconds or 0.0) / max(epoch_seconds, 1e-9)
         if self.throttled_periods and share > WORTH_TELLING:
-            yield "progress.throttled", {"share": share, "quota": quota or 0.0}
+            yield message(
+                "waited for a core {share:.0%} of the epoch: the control group allows {quota:.2g} cores' worth of "
+                "time; raise that limit (docker run --cpus, Kubernetes' limits.cpu), and repeat",
+                share=share,
+                quota=quota or 0.0,
+            )
         elif share > WORTH_TELLING and not oversubscribed:
-            yield "progress.core_wait", {"share": share}
+            yield message(
+                "waited for a core {share:.0%} of the epoch: other programs use the cores, too; end them, and repeat",
+                share=share,
+            )
         stolen = self.steal_seconds or 0.0
         share = stolen / max(stolen + (self.busy_core_seconds or 0.0), 1e-9)
         if share > WORTH_TELLING:
-            yield "progress.stolen", {"share": share}
+            yield message(
+                "{share:.0%} of the CPU time that this epoch wanted went to other virtual machines (steal): measure on "
+                "a host of your own, or on dedicated cores",
+                share=share,
+            )
 
 
 class CoreWait:

@@ -8,10 +8,10 @@ from time import perf_counter
 
 import torch
 
+from common.content.step_01 import NEEDLESS
 from common.probes import all_reduce, compute, launch_times, together
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
-from common.sentences import sentences
 
 LIMIT_SECONDS = 60.0
 """A probe that takes longer hangs, and is ended."""
@@ -33,7 +33,7 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     needless: set[ProbeName] = set() if gpus else {"copies"}
     if ranks < 2:
         needless |= {"all_reduce", "together"}
-    not_applicable = {name: sentences()[f"not_applicable.{name}"] for name in actions if name in needless}
+    not_applicable = {name: NEEDLESS[name].text for name in actions if name in needless}
     return {name: action for name, action in actions.items() if name not in needless}, not_applicable
 
 

@@ -37,7 +37,7 @@ def take_apart(
     """
     count = experiments.step_count(training.model, steps, devices.kind == "cuda")
     progress.line(screen.profile_line(count, step_seconds, words))
-    progress.phase(words.translate("progress.apart"), count)
+    progress.phase(words.translate("where a step goes"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
     measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
     try:
@@ -54,7 +54,7 @@ def take_apart(
         for line in screen.new_thread_lines_of(found, words):
             progress.line(line)
     if recorder.profile and recorder.profile.note:
-        progress.line(screen.warning(words.translate("progress.not_apart", note=recorder.profile.note)))
+        progress.line(screen.warning(words.translate("where a step goes: {note}", note=recorder.profile.note)))
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:
@@ -62,5 +62,7 @@ def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: 
     try:
         path = traces.write_trace(training, devices, results_dir / "traces", f"{run_id}_rank{devices.rank}")
     except OSError as error:
-        return words.translate("progress.no_trace", problem=error.strerror or error)
-    return words.translate("progress.trace", path=path)
+        return words.translate("trace: not written ({problem})", problem=error.strerror or error)
+    return words.translate(
+        "trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local", path=path
+    )

@@ -13,7 +13,7 @@ from typing import NoReturn
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
 from common.command_line.streams import tell
-from common.console import screen
+from common.console.closing_table import show_summary
 from common.errors import UsageError
 from common.hangs.hang_watch import AFTER_A_HANG
 from common.hangs.last_line import say_last
@@ -72,7 +72,7 @@ def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Meas
     if devices.rank == 0:
         path = write_record(options.results_dir, record)
         if path:
-            screen.show_summary(run.console, record, path, next_command(record), run.words)
+            show_summary(run.console, record, path, next_command(record), run.words)
         else:
             tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
@@ -88,7 +88,7 @@ def _without_profile(run: MeasuredRun, error: ProfileError) -> NoReturn:
     path = write_record(run.options.results_dir, record)
     if path:
         tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
-        screen.show_summary(run.console, record, path, next_command(record), run.words)
+        show_summary(run.console, record, path, next_command(record), run.words)
     run.hangs.close()  # it has not been killed
     sys.exit(0)
 

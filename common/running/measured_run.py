@@ -29,6 +29,7 @@ from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait
 from common.measuring.device_use import device_uses
 from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
+from common.messages import Message, message
 from common.records import Epoch
 from common.records.disk import keep_unfinished
 from common.running import retry
@@ -102,7 +103,7 @@ class MeasuredRun:
 
     def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
-        self.progress.phase(self.words.translate("progress.warm_up"), steps)
+        self.progress.phase(self.words.translate("warm-up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
         for batches in islice(training.endless_steps(), steps):
             training.step(batches)
@@ -165,7 +166,7 @@ class MeasuredRun:
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         left = training.steps_per_epoch - done
-        self.progress.phase(self.words.translate("progress.epoch", epoch=number, epochs=config.epochs), left)
+        self.progress.phase(self.words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs), left)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -199,7 +200,7 @@ class MeasuredRun:
         self.progress.advance()
         problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
         if problem:
-            text = self.words.translate("progress.no_checkpoint", problem=printable(problem))
+            text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
@@ -208,15 +209,15 @@ class MeasuredRun:
         """Say what an epoch was like, and what disturbed it."""
         self.progress.line(screen.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
         if epoch.mean_loss is None:
-            self._warn("progress.loss_is_lost")
+            self._warn(screen.LOSS_IS_LOST)
         quota, oversubscribed = self.recorder.environment.cpu_quota, self.local_devices.world.oversubscribed
-        for id, values in self._core_losses.warnings(result.times.host, quota, oversubscribed):
-            self._warn(id, **values)
+        for warning in self._core_losses.warnings(result.times.host, quota, oversubscribed):
+            self._warn(warning)
         self._tell_unreadable(result.unreadable)
 
     def _tell_unreadable(self, files: list[str]) -> None:
         for name in self.recorder.new_unreadable(files):
-            self._warn("progress.unreadable", file=printable(name))
+            self._warn(message("skipped {file}", file=printable(name)))
 
-    def _warn(self, id: str, **values: object) -> None:
-        self.progress.line(screen.warning(self.words.translate(id, **values)))
+    def _warn(self, text: Message) -> None:
+        self.progress.line(screen.warning(self.words.text(text)))

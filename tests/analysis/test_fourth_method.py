@@ -13,6 +13,7 @@ from common.analysis.page.figures import draw_figures
 from common.analysis.page.rendering import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.report import build_report
 from common.command_line.commands import next_command
 from common.records import METHODS, Record, TrainingMethod
@@ -68,11 +69,11 @@ def test_page_and_tables_have_the_fourth_method(records):
     page = render_page(folder, report, figures, words)
     headline = words.text(report.headline.outcome)
     assert "DP kept" in headline
-    details = words.lines(report.headline.details)
+    details = words.lines([*report.headline.pairs, *report.headline.details])
     assert any("DP kept × 2" in line and line.startswith("DDP × 2 is") for line in details)
     assert any("DP × 2" in line and line.startswith("DP kept × 2 is") for line in details)
-    table = [words.text(line.cells[0].value) for line in report.answer.table.lines]
-    assert table == ["One GPU", "DP × 2", "DP kept × 2", "DDP × 2"]
+    table = [words.text(line.cells[0].value) for line in in_brief(group_table(report.groups[0].group)).lines]
+    assert table == ["One device", "DP × 2", "DP kept × 2", "DDP × 2"]
     assert "DP kept" in figures["group1_scaling"].svg
     assert KEPT.colour in figures["group1_scaling"].svg
     assert f"var(--{NAME})" in figures["group1_answer"].on_page
@@ -111,4 +112,4 @@ def test_without_one_of_the_methods_the_others_are_still_compared(records):
     for path in records.glob("*-kept.json"):
         path.unlink()
     report = build_report(read_folder(records))
-    assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(report.headline.details))
+    assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(report.headline.pairs))

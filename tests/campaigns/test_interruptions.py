@@ -10,6 +10,7 @@ import time
 import pytest
 
 from campaigns.conftest import ROOT
+from common.setup.environments import STAMP
 
 # A step that waits to be stopped, and counts how often it is.
 WAITS = """
@@ -79,13 +80,13 @@ def test_a_step_that_ends_well_all_the_same_is_the_last_one(fake_lab):
 @pytest.mark.parametrize("command", ["make lab", "make lab; echo and on"])
 def test_ctrl_c_under_make_and_bash(fake_lab, command):
     fake_lab.plant(WAITS)
-    python = fake_lab.folder / "python"
+    (fake_lab.folder / "pyproject.toml").touch()
+    python = fake_lab.folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    for name in (".venv/lab", "pyproject.toml"):  # make sees that all is set up
-        (fake_lab.folder / name).parent.mkdir(exist_ok=True)
-        (fake_lab.folder / name).touch()
-    make = f"make -f {shlex.quote(str(ROOT / 'Makefile'))} -o .venv/lab BIN={shlex.quote(str(fake_lab.folder))}"
+    (fake_lab.folder / ".venv" / STAMP).touch()  # all is set up
+    make = f"make -f {shlex.quote(str(ROOT / 'Makefile'))}"
     process = subprocess.Popen(
         ["bash", "-c", command.replace("make", make)],
         cwd=fake_lab.folder,

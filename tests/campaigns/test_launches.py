@@ -183,12 +183,12 @@ def test_variables_of_make_reach_the_runner(target, tmp_path):
     values = {"MODEL": "resnet18", "BATCH": "8", "EPOCHS": "2", "SAMPLES": "64", "DEVICES": "3", "REPEATS": "1",
               "TOLERANCE": "2.5", "MINUTES": "4", "SEED": "9"}  # fmt: skip
     given = [f"{name}={value}" for name, value in values.items()]
-    make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", "-o", ".venv/lab", f"BIN={tmp_path}", target]
+    make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", f"PYTHON={python}", target]
     done = subprocess.run([*make, *given], capture_output=True, text=True, check=True)
     flags = [word for name, value in values.items() for word in (f"--{name.lower()}", value)]
-    assert done.stdout.split() == ["-m", "common.campaigns", target, *flags]
+    assert done.stdout.split() == ["-m", "common.setup", "-m", "common.campaigns", target, *flags]
     done = subprocess.run(make, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["-m", "common.campaigns", target]
+    assert done.stdout.split() == ["-m", "common.setup", "-m", "common.campaigns", target]
 
 
 @pytest.mark.parametrize("flag", ["--devices", "--repeats"])

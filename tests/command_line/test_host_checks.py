@@ -13,7 +13,14 @@ import pytest
 from conftest import ROOT, SMALL, environment, planted, records_in, run_script
 
 from common.command_line import host_checks
-from common.command_line.host_checks import slowing_variables, startable, steering_variables
+from common.command_line.host_checks import (
+    BINDS,
+    MAY_END,
+    SLOWS,
+    slowing_variables,
+    startable,
+    steering_variables,
+)
 
 ALONE = ["unshare", "--net", "--uts", "sh", "-c"]
 MOVES_THERE = """
@@ -105,21 +112,21 @@ def test_those_that_change_speed_are_recorded_and_no_others():
 
 
 @pytest.mark.parametrize(
-    ("set_to", "in_ranks", "ids"),
+    ("set_to", "in_ranks", "said"),
     [
-        ({"CUDA_LAUNCH_BLOCKING": "1"}, False, ["slows"]),
+        ({"CUDA_LAUNCH_BLOCKING": "1"}, False, [SLOWS]),
         ({"CUDA_LAUNCH_BLOCKING": "0"}, False, []),
-        ({"TORCH_DISTRIBUTED_DEBUG": "INFO"}, True, ["slows"]),
-        ({"TORCH_DISTRIBUTED_DEBUG": "detail"}, True, ["detail"]),
+        ({"TORCH_DISTRIBUTED_DEBUG": "INFO"}, True, [SLOWS]),
+        ({"TORCH_DISTRIBUTED_DEBUG": "detail"}, True, [MAY_END]),
         ({"TORCH_DISTRIBUTED_DEBUG": "DETAIL"}, False, []),
         ({"TORCH_DISTRIBUTED_DEBUG": "OFF"}, True, []),
-        ({"OMP_PROC_BIND": "close"}, True, ["binds"]),
+        ({"OMP_PROC_BIND": "close"}, True, [BINDS]),
         ({"OMP_PROC_BIND": "false"}, True, []),
         ({"OMP_PROC_BIND": "close"}, False, []),
     ],
 )
-def test_those_that_spoil_what_is_measured_are_told_apart(set_to, in_ranks, ids):
-    assert [id for id, _ in slowing_variables(in_ranks, set_to)] == ids
+def test_those_that_spoil_what_is_measured_are_told_apart(set_to, in_ranks, said):
+    assert [text for text, _ in slowing_variables(in_ranks, set_to)] == said
 
 
 def test_a_run_names_them_at_its_start_and_in_its_record(tmp_path):

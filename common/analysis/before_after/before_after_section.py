@@ -90,7 +90,7 @@ def _others(found: BeforeAfter) -> list[Message]:
     for reason, rows in by_reason.items():
         names = message("before_after.rows", rows=[described(row) for row in rows[:MAX_NAMED]])
         more = len(rows) - MAX_NAMED
-        names = message("list.more", shown=names, count=more) if more > 0 else names
+        names = message("before_after.more", shown=names, count=more) if more > 0 else names
         lines += [message(f"before_after.{reason}", rows=names)] if rows else []
     return [*lines, *([message("before_after.repeated", count=found.repeated)] if found.repeated else [])]
 

@@ -25,7 +25,7 @@ from common.analysis.judging.breakdown_items import (
 )
 from common.analysis.judging.verdicts import counted_as
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
-from common.content import Cell, Line, Message, Table, columns, message
+from common.content import Message, message
 from common.records import METHODS, method_order
 
 
@@ -138,16 +138,3 @@ def sentence_of(breakdown: Breakdown) -> Message:
 def _cost(item: Item) -> Message:
     values = {"item": message(f"breakdown_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
     return message("breakdown.item" if item.interval else "breakdown.item_without_interval", **values)
-
-
-def breakdown_table(of_rows: list[Breakdown]) -> Table:
-    """Every item of every breakdown; a line each."""
-    shown = columns("row:method", "breakdown_item:breakdown", "time:breakdown")
-    lines = []
-    for one in of_rows:
-        ideal = Item("ideal", one.ideal.value, one.ideal.interval)
-        whole = Item("measured", one.measured.value, one.measured.interval)
-        for item in (ideal, *one.items, whole):
-            cells = [Cell(message(f"breakdown_item.{item.id}")), Cell(item.seconds, "ms", interval=item.interval)]
-            lines.append(Line([Cell(one.row.name), *cells], one.row.method, one.row.name))
-    return Table("breakdown", shown, lines, hint=message("hint.breakdown"))

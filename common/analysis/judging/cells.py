@@ -23,10 +23,9 @@ def estimate_cell(
 
 
 def median_cell(median: Median | None) -> Cell:
-    """A median of seconds with its interval and its coverage, or why it has none."""
+    """A median of seconds with its interval, or why it has none."""
     if median is None:
         return NOTHING
     if median.interval is None:
         return Cell(median.value, "ms", notes=(message("interval.none", count=median.count, least=MIN_VALUES),))
-    coverage = message("interval.coverage", coverage=median.coverage, count=median.count)
-    return Cell(median.value, "ms", interval=median.interval, notes=(coverage,))
+    return Cell(median.value, "ms", interval=median.interval)

@@ -14,7 +14,7 @@ from common.analysis.judging.machine_checks import machine_checks
 from common.analysis.judging.run_checks import Affected, Check, answer, training_checks
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
-from common.content import Cell, Column, Inline, Line, Message, Section, Table, message
+from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
@@ -134,17 +134,33 @@ def efficiency(row: Row) -> Check:
 
 
 def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
-    """Every self-check of each row, folded; open where one has failed. `place`: of their group on the page."""
-    parts = []
+    """The self-checks that did not pass, folded row by row and open where one has failed; all others by their names.
+    `place`: of their group on the page."""
+    parts: list = []
     for row, pooled in checks.items():
-        doubts = [part.check.id for part in pooled if part.check.has_failed]
-        title = message("page.doubts" if doubts else "page.no_doubts", row=row.name, checks=doubts)
+        doubts = [part for part in pooled if part.check.has_failed]
+        title = message("page.doubts", row=row.name, checks=[part.check.id for part in doubts])
         shown = [Column("check"), Column("check_outcome"), Column("check_reason")]
-        table = Table("checks", shown, [_line(part) for part in pooled], message("page.checks_of", row=row.name),
+        table = Table("checks", shown, [_line(part) for part in doubts], message("page.checks_of", row=row.name),
                       style="checks")  # fmt: skip
         has_failed = any(part.check.outcome == "failed" for part in pooled)
-        parts.append(Section(title=title, contents=[table], is_folded=True, is_open=has_failed, method=row.method))
-    return Section(f"{place}-checks", message("page.checks"), parts)
+        if doubts:
+            parts.append(Section(title=title, contents=[table], is_folded=True, is_open=has_failed, method=row.method))
+    clean = [row.name for row, pooled in checks.items() if not any(part.check.has_failed for part in pooled)]
+    if clean:
+        parts.append(Lines([message("page.no_doubts", rows=clean)], "checked"))
+    lines = [line for row, pooled in checks.items() for line in _passed(row, pooled)]
+    return Section(f"{place}-checks", message("page.checks"), [*parts, fold(message("page.all_checks"), Lines(lines))])
+
+
+def _passed(row: Row, pooled: list[PooledCheck]) -> list[Message]:
+    """The names of what passed, and of what nobody measured."""
+    lines = []
+    for outcome in ("passed", "not measured"):
+        names = [message(f"check_name.{part.check.id}") for part in pooled if part.check.outcome == outcome]
+        if names:
+            lines.append(message("page.checks_with", row=row.name, outcome=outcome, checks=names))
+    return lines
 
 
 def _line(part: PooledCheck) -> Line:

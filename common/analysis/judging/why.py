@@ -34,7 +34,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if dp and _verdict(of_row.get(dp)) == "host":
         is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
         parts.append(message("why.host", slower=message("why.slower") if is_slower else NOTHING))
-    if ddp and ddp.profile.idle_share is not None and bound(ddp).id == "bound.launches":
+    if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
     parts += [_ideal(breakdowns, slowed)] if breakdowns else []

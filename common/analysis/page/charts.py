@@ -35,9 +35,11 @@ def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None 
     return figure, axes
 
 
-def line_chart(x_label: str, y_label: str, grid: Literal["y", "both"] = "y") -> tuple[Figure, Axes]:
-    """Axes for lines, with their two labels."""
-    figure, axes = _new_figure(5.5)
+def line_chart(
+    x_label: str, y_label: str, grid: Literal["y", "both"] = "y", height: float = 5.5
+) -> tuple[Figure, Axes]:
+    """Axes for lines, with their two labels; as tall as `height` bars."""
+    figure, axes = _new_figure(height)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
@@ -108,6 +110,11 @@ def _reach(estimates: Iterable[Estimate]) -> list[tuple[float, ...]]:
     """How far each interval reaches below its estimate, and how far above it."""
     pairs = ((one.value - one.bounds[0], one.bounds[1] - one.value) for one in estimates)
     return list(zip(*pairs, strict=True))
+
+
+def colour_of(row: Row) -> dict:
+    """A row's look: its method's colour."""
+    return {"color": METHODS[row.method].colour}
 
 
 def hatched(colour: str, is_hatched: bool) -> dict:

@@ -22,24 +22,28 @@ from common.records import METHODS, PhaseName
 
 INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
 PHASE_COLOURS: dict[PhaseName, str] = {
-    "data wait": "#a9abae",
-    "copy": "#dccfae",
-    "scatter": "#e6b800",
-    "replicate": "#e0762f",
-    "forward": "#79c3ea",
-    "gather": "#9c5a1a",
-    "loss": "#2c3642",
-    "backward": "#3a78b8",
-    "reduce": "#d77aa8",
-    "exchange": "#7a1f57",
-    "optimizer": "#0f6a35",
+    "data wait": "#a4b1bd",
+    "copy": "#dacfb0",
+    "scatter": "#e4b437",
+    "replicate": "#aa4847",
+    "forward": "#6ac7fb",
+    "gather": "#a87111",
+    "loss": "#303449",
+    "backward": "#5a7ec6",
+    "reduce": "#e0789e",
+    "exchange": "#762a60",
+    "optimizer": "#1d6834",
 }
-"""Warm and hatched: what only several devices do. Within each kind, colour-blind readers can tell them apart."""
+"""Of phases: hatched those that only several devices have."""
+COST_COLOURS = {"new_threads": "#c8b529", "slowed": "#0e96bb", "wrapper": "#ba8985"}
+"""Of what is no phase. Colour-blind readers can tell apart what is in one chart, and from DP's and DDP's colours
+(tests/analysis/page/test_colours.py)."""
 CSS_NAMES = {
     INK: "ink",
     MUTED: "grid",
     CARD: "card",
     **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
+    **{colour: f"cost-{name.replace('_', '-')}" for name, colour in COST_COLOURS.items()},
 }
 
 CHINESE = ("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans TC",

@@ -6,16 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from common.analysis.page.answer_plots import draw_answer, draw_scaling, draw_summary
 from common.analysis.page.campaign_plots import draw_batches, draw_ladder
-from common.analysis.page.comparison_plots import (
-    draw_answer,
-    draw_epoch_time,
-    draw_loss,
-    draw_memory,
-    draw_options,
-    draw_scaling,
-    draw_throughput,
-)
+from common.analysis.page.comparison_plots import draw_loss, draw_memory, draw_options, draw_throughput
 from common.analysis.page.drawing import Plot
 from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, draw_steps
 from common.analysis.page.wording import Wording
@@ -23,9 +16,9 @@ from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.records.files import write_bytes
 
-OF_GROUPS = (draw_throughput, draw_epoch_time, draw_scaling, draw_memory, draw_loss)
+OF_GROUPS = (draw_throughput, draw_memory, draw_loss)
 """The page folds these away."""
-OWN_FILE = re.compile(r"(group\d+|batches\d+|machine|all)_[a-z_]+\.(svg|png)")
+OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
 """Names of the files that `write_figures` makes."""
 
 
@@ -37,6 +30,7 @@ def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Pl
             plots.setdefault(f"group{part.number}", []).extend([
                 draw_breakdowns(part.breakdowns, words),
                 draw_steps(part.group, words),
+                draw_scaling(part, words),
                 *(draw_one(part.group, words) for draw_one in OF_GROUPS),
                 draw_options(part.effects, words),
             ])  # fmt: skip
@@ -46,6 +40,8 @@ def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Pl
     for number, crossover in enumerate(report.crossovers, start=1):
         plots[f"batches{number}"] = draw_batches(crossover, words)
     figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
+    if with_png and (summary := draw_summary(report, words)):
+        figures[summary.name] = summary
     for name, plot in figures.items():
         plot.draw(name, with_png)
     return figures

@@ -114,7 +114,13 @@ def render_page(
         folder=folder,
         newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
     )
-    return typeset(page)
+    return typeset(_without_unused_terms(page))
+
+
+def _without_unused_terms(page: str) -> str:
+    """The page without the glossary's entries that nothing on it leads to."""
+    entry = re.compile(r'\s*<dt id="([^"]*)">.*?</dd>', re.DOTALL)
+    return entry.sub(lambda found: found[0] if f'href="#{found[1]}"' in page else "", page)
 
 
 def render_exercise(

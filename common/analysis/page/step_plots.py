@@ -8,6 +8,7 @@ from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.breakdown import Breakdown
+from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.page.charts import (
     bar_chart,
     draw_mark,
@@ -19,7 +20,7 @@ from common.analysis.page.charts import (
     titled,
 )
 from common.analysis.page.comparison_plots import MAX_BARS
-from common.analysis.page.drawing import CARD, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.drawing import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.formats import FORMATS
@@ -27,15 +28,15 @@ from common.records import METHODS, AllReduce, PhaseName
 
 ITEM_COLOURS = {
     "ideal": METHODS["single"].colour,
-    "smaller_batch": PHASE_COLOURS["optimizer"],
-    "slowed": PHASE_COLOURS["optimizer"],
+    "smaller_batch": COST_COLOURS["slowed"],
+    "slowed": COST_COLOURS["slowed"],
     "data_path": PHASE_COLOURS["copy"],
-    "new_threads": PHASE_COLOURS["scatter"],
+    "new_threads": COST_COLOURS["new_threads"],
     "new_replicas": PHASE_COLOURS["replicate"],
     "copies": PHASE_COLOURS["gather"],
     "exchange": PHASE_COLOURS["exchange"],
     "exchange_and_wrapper": PHASE_COLOURS["exchange"],
-    "wrapper": PHASE_COLOURS["copy"],
+    "wrapper": COST_COLOURS["wrapper"],
     "data_wait": PHASE_COLOURS["data wait"],
     "residual": CARD,
 }
@@ -49,7 +50,8 @@ LEAST_SEEN = 0.01
 
 def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
-    not drawn; what lies beyond the measured step, because its costs are more than was lost, is pale."""
+    not drawn; where the others are more than was lost, they are drawn in proportion to it, so that each bar ends at
+    the measured step."""
     if not breakdowns:
         return None
     single, samples = breakdowns[0].row.baseline, breakdowns[0].row.record.config.global_batch_size
@@ -57,9 +59,14 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     alone, ideal = 1000 * single.seconds_per_sample.value * samples, 1000 * breakdowns[0].ideal.value
     scaled = list(zip(breakdowns, scales, strict=True))
     totals = [alone, *(one.measured.value * scale for one, scale in scaled)]
-    items = [{item.id: scale * item.seconds for item in one.items} for one, scale in scaled]
-    parts = {id: [0.0, *(max(0.0, of_one.get(id, 0.0)) for of_one in items)] for id in ITEM_COLOURS}
-    parts["ideal"] = [alone, *(ideal for _ in breakdowns)]
+    items = [{item.id: scale * max(0.0, item.seconds) for item in one.items} for one, scale in scaled]
+    known = {id: [0.0, *(of_one.get(id, 0.0) for of_one in items)] for id in ITEM_COLOURS}
+    shares = [1.0, *(min(1.0, max(0.0, total - ideal) / (sum(of_one.values()) or 1.0))
+                     for total, of_one in zip(totals[1:], items, strict=True))]  # fmt: skip
+    parts = {
+        id: [length * share for length, share in zip(lengths, shares, strict=True)] for id, lengths in known.items()
+    }
+    known["ideal"] = parts["ideal"] = [alone, *(min(ideal, total) for total in totals[1:])]
     names = [words.text(single.name), *(flagged(words, one.row) for one in breakdowns)]
     longest = max(totals)
     unit = words.translate("figure.ms_for_samples", samples=samples)
@@ -73,23 +80,21 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
             **edge,
         }
 
-    ends = draw_stack(axes, parts, look, thickness=0.5)
-    for height, (total, end) in enumerate(zip(totals, ends, strict=True)):
-        if height and breakdowns[height - 1].exceeds_loss:
-            axes.barh(height, end - total, 0.5, left=total, color=CARD, alpha=0.65)
-        label_end(axes, max(total, end), height, _number(total), weight="bold")
+    draw_stack(axes, parts, look, thickness=0.5)
+    for height, total in enumerate(totals):
+        label_end(axes, total, height, _number(total), weight="bold")
         if height:
             draw_mark(axes, total, height)
             left = 0.0
-            for length in (lengths[height] for lengths in parts.values()):
-                if length > MIN_LABELLED * longest:
-                    place = (left + length / 2, height - 0.3)
-                    axes.text(*place, _number(length), ha="center", va="bottom", color=INK)
-                left += length
+            for id, lengths in parts.items():
+                if lengths[height] > MIN_LABELLED * longest:
+                    place = (left + lengths[height] / 2, height - 0.3)
+                    axes.text(*place, _number(known[id][height]), ha="center", va="bottom", color=INK)
+                left += lengths[height]
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
-    caption = "breakdown_hidden" if any(book.exceeds_loss for book in breakdowns) else "breakdown"
+    caption = "breakdown_shares" if min(shares) < 1 else "breakdown"
     return titled(words, "breakdown", figure, shown, caption=caption, samples=samples)
 
 
@@ -117,6 +122,8 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
 
     ends = draw_stack(axes, parts, look)
     for height, (step, end) in enumerate(zip(steps, ends, strict=True)):
+        if failed_checks(pooled_checks(rows[height]), "profile"):
+            axes.barh(height, end, left=0, color=CARD, alpha=0.65)
         draw_mark(axes, step, height)
         label_end(axes, max(step, end), height, _number(step))
     figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, columnspacing=1.2)

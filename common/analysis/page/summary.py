@@ -59,7 +59,8 @@ def print_summary(
     for section in report.sections:
         if section.colour:
             say_lines(section.brief, section.colour)
-    outcome, details = words.text(report.headline.outcome), words.paragraph(report.headline.details)
+    outcome = words.text(report.headline.outcome)
+    details = words.paragraph([*report.headline.pairs, *report.headline.details])
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
     for reason in report.answer.why[1:] if report.answer else []:
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
@@ -82,9 +83,7 @@ def print_verdict(console: Console, report: Report, words: Wording) -> None:
     console.print()
     for id, text in lines:
         head = words.translate(id)
-        console.print(
-            _paragraph(head + words.translate("list.gap") + text, console).replace(head, f"[bold]{head}[/bold]", 1)
-        )
+        console.print(_paragraph(head + words.gap + text, console).replace(head, f"[bold]{head}[/bold]", 1))
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 

@@ -15,8 +15,8 @@ class Wording(Sentences):
 
     def text(self, thing: Any) -> str:
         """A message, a row's name, or a plain value as text."""
-        if isinstance(thing, Message) and thing.id.startswith("fact_value."):
-            known = (f"{thing.id}_{thing.values['value']}", thing.id, "fact_value.any")
+        if isinstance(thing, Message) and thing.text.startswith("fact_value."):
+            known = (f"{thing.text}_{thing.values['value']}", thing.text, "fact_value.any")
             return self.translate(next(id for id in known if id in self._sentences), **thing.values)
         if isinstance(thing, RowName):
             return self._row(thing, "row.single")

@@ -54,6 +54,16 @@ class Forecast:
         return self.basis.step / self.step.seconds
 
     @property
+    def speed_up(self) -> float:
+        """Over one device."""
+        return self.devices * self.efficiency
+
+    @property
+    def speed_up_range(self) -> tuple[float, float]:
+        """Where the measured speed-up is expected."""
+        return self.speed_up * self.step.seconds / self.step.high, self.speed_up * self.step.seconds / self.step.low
+
+    @property
     def name(self) -> RowName:
         """As the row that would be measured."""
         return RowName(self.method, self.devices, self.nodes)

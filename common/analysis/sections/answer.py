@@ -1,4 +1,4 @@
-"""The answer at the head of the page: every method of the headline beside one device, and why."""
+"""The answer at the head of the page: the methods of the headline beside one device, why, and what to tell others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from common.analysis.comparing.row_name import RowName
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.run_checks import Check
-from common.analysis.judging.verdicts import device_here
+from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
+from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.reading.raw_times import TENTHS
-from common.analysis.sections.comparison import doubts_about_speed, runs_note, speed_cell
-from common.analysis.statistics.estimates import Estimate, ratio
-from common.content import Cell, Inline, Line, Message, Paragraph, Table, columns, message, not_available
+from common.analysis.sections.comparison import doubts_about_speed
+from common.analysis.sections.headline import place
+from common.analysis.sections.prediction import is_trusted
+from common.analysis.statistics.estimates import Estimate
+from common.content import Mark, Message, message
 from common.records import method_order
 
 SHARE_OF_TIME = {"data_wait": 1.0, "warm_up": 1 / TENTHS}
@@ -31,22 +33,30 @@ class Answer:
 
     rows: list[Row]
     """One device, then one row of each method."""
-    table: Table
     why: list[Message]
     """A sentence each; empty without steps that were taken apart."""
     unsure: list[Message]
     """Pairs that could change places without what the marks name."""
+    is_host_bound: bool
+    """Whether most of DP's loss is its host's work, in new threads and new replicas."""
 
     @property
-    def marks(self) -> list[Paragraph]:
-        """What the marks in the table mean, where there are any."""
-        if not any(cell.marks for line in self.table.lines for cell in line.cells):
-            return []
-        parts: list = [Inline(message("page.marks"), self.table.checks)]
-        if len(self.rows) > 1:
-            unsure = message("page.order_open", pairs=self.unsure)
-            parts.append(unsure if self.unsure else message("page.order_stands"))
-        return [Paragraph(parts, "hint marks")]
+    def because(self) -> Message | None:
+        """The one reason that is given beside the verdict; the ideal is none by itself."""
+        return next((part for part in self.why if "ideal" not in part.values), None)
+
+    @property
+    def doubts(self) -> dict[RowName, list[Mark]]:
+        """What else the speeds contain, by row."""
+        marks = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
+        return {name: found for name, found in marks.items() if found}
+
+    @property
+    def order(self) -> Message | None:
+        """Whether the doubts could change who is first."""
+        if not self.doubts or len(self.rows) < 2:
+            return None
+        return message("page.order_open", pairs=self.unsure) if self.unsure else message("page.order_stands")
 
 
 def answer_of(group: Group) -> Answer | None:
@@ -56,7 +66,9 @@ def answer_of(group: Group) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
-    return Answer(rows, _table(rows), why(rows, breakdowns(group)), _unsure(rows)) if rows else None
+    found = breakdowns(group)
+    is_host_bound = any(one.verdict == "host" and one.says_something for one in found)
+    return Answer(rows, why(rows, found), _unsure(rows), is_host_bound) if rows else None
 
 
 def _unsure(rows: list[Row]) -> list[Message]:
@@ -76,19 +88,6 @@ def _stays_ahead(quotient: Estimate, doubts: list[Check]) -> bool:
     return quotient.interval[0] * (1 - marked) > 1
 
 
-def _table(rows: list[Row]) -> Table:
-    on_gpu, has_energy = rows[0].on_gpu, any(row.energy for row in rows)
-    memory = "answer_gpu_memory:memory" if on_gpu else "answer_process_memory:memory"
-    energy = ["answer_energy:energy"] if has_energy else []
-    shown = columns("method", "answer_speed:speed-up", memory, *energy)
-    one = next((row for row in rows if not row.is_parallel and len(rows) > 1), None)
-    lines = []
-    for row in rows:
-        cells = [_name(row), _speed(row, one), _memory(row, one)]
-        lines.append(Line([*cells, _energy(row, one)] if has_energy else cells, row.method, row.name))
-    return Table("answer", shown, lines, style="answers", checks="group-1-checks")
-
-
 def name_here(row: Row) -> RowName | Message | None:
     """A row's name; of one device what it is here, as the headline says it."""
     return row.name if row.is_parallel else message("one.capital", one=device_here(row))
@@ -98,44 +97,30 @@ def _name_within(row: Row) -> RowName | Message | None:
     return row.name if row.is_parallel else device_here(row)
 
 
-def _name(row: Row) -> Cell:
-    """Its runs, and what keeps it from being scaling."""
-    flags = [message(f"flag.{flag}") for flag in row.record.world.flags]
-    return Cell(name_here(row), notes=(runs_note(row), *flags))
+def to_pass_on(decision: Decision, answer: Answer, predicted: GroupForecast | None) -> list[Message]:
+    """The decision in two sentences, to be copied: with its numbers, its conditions, and what was only predicted.
+    Nothing where nothing is decided."""
+    best = recommended(decision)
+    others = [row for row in answer.rows if row.speed_up and row is not best]
+    if decision.choice not in ("use_method", "tie", "use_single") or not others:
+        return []
+    where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
+             "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
+    of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up) for row in others]
+    because = message("pass_on.because_host") if answer.is_host_bound else message("nothing")
+    second = message("pass_on.others", others=of_others, because=because, one=where["one"])
+    if not best.speed_up:
+        return [message("pass_on.use_single", **where), second]
+    first = message(f"pass_on.{decision.choice}", method=short_method(best), ratio=best.speed_up,
+                    forecast=_forecast(best, predicted), **where)  # fmt: skip
+    return [first, message("pass_on.advised") if decision.choice == "tie" else second]
 
 
-def _speed(row: Row, one: Row | None) -> Cell:
-    doubts = doubts_about_speed(row)
-    marks = [check.mark for check in doubts]
-    if row is one:
-        return Cell(1.0, "×", notes=(message("note.speed", speed=row.throughput),), marks=marks)
-    if row.speed_up is None:
-        return speed_cell(row, doubts)
-    return ratio_cell(row.speed_up, "×", message("note.speed", speed=row.throughput), marks=marks)
-
-
-def _memory(row: Row, one: Row | None) -> Cell:
-    """On GPUs the fullest device, and what the others hold; on cores all processes together, for an emulated
-    DataParallel has its replicas in one."""
-    peaks, held = [peak.peak_bytes for peak in row.memory], max if row.on_gpu else sum
-    if not peaks:
-        return not_available(message("note.not_measured"))
-    size = message("note.size", bytes=held(peaks))
-    if row.on_gpu and max(peaks) > 1.01 * min(peaks):
-        size = message("note.sizes", range=(min(peaks), max(peaks)))
-    if one is None or not one.memory:
-        return Cell(held(peaks), "GiB")
-    return Cell(held(peaks) / held(peak.peak_bytes for peak in one.memory), "times", notes=(size,))
-
-
-def _energy(row: Row, one: Row | None) -> Cell:
-    if row.energy is None:
-        return not_available(message("note.not_counted"))
-    drawn = row.energy.per_thousand.scaled(1 / 1000)
-    if one is None or not one.energy:
-        return Cell(drawn.value, "J", interval=drawn.interval)
-    joules = message("note.joules", joules=drawn.value)
-    if row is one:
-        return Cell(1.0, "times", notes=(joules,))
-    times = ratio(row.energy.per_thousand, one.energy.per_thousand)
-    return Cell(times.value, "times", interval=times.interval, notes=(joules,))
+def _forecast(best: Row, predicted: GroupForecast | None) -> Message:
+    """What the most devices are predicted to do that were asked for and not run."""
+    found = [one for one in predicted.forecasts if one.method == best.method] if predicted else []
+    most = max(found, key=lambda one: one.devices, default=None)
+    if most is None or most.measured or most.devices <= best.devices or not is_trusted(predicted):
+        return message("nothing")
+    devices = message("place.gpus" if best.on_gpu else "place.cores", count=most.devices)
+    return message("pass_on.forecast", devices=devices, ratio=most.speed_up)

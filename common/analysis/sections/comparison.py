@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from common.analysis.comparing.facts import OPTIONS
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
@@ -24,7 +26,23 @@ def group_table(group: Group, checks: str = "") -> Table:
                     "scaling_efficiency", *(["energy"] if has_energy else []))  # fmt: skip
     lines = [Line(_cells(row, has_energy), row.method, row.name, row.is_valid) for row in rows]
     left_out = len(group.main_rows) - len(rows)
-    return Table("comparison", shown, lines, left_out=left_out, style="comparison", checks=checks)
+    return Table("comparison", shown, lines, left_out=left_out, style="comparison whole", checks=checks)
+
+
+def in_brief(table: Table) -> Table:
+    """The same without what charts and the whole table tell: intervals, notes beside numbers, and devices and batch,
+    of which the names and the group's title say enough."""
+    kept = [place for place, column in enumerate(table.columns) if column.id not in ("devices", "global_batch")]
+    lines = [replace(line, cells=[_named(line), *(_bare(line.cells[at]) for at in kept[1:])]) for line in table.lines]
+    return replace(table, columns=[table.columns[at] for at in kept], lines=lines, style="comparison")
+
+
+def _named(line: Line) -> Cell:
+    return Cell(line.name, notes=[note for note in line.cells[0].notes if note != line.name])
+
+
+def _bare(cell: Cell) -> Cell:
+    return cell if cell.number is None else replace(cell, interval=None, notes=())
 
 
 def _cells(row: Row, has_energy: bool) -> list[Cell]:

@@ -9,18 +9,18 @@ from functools import cached_property
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.judging.advice import Advice, advise
-from common.analysis.judging.breakdown import Breakdown, breakdown_table, breakdowns, sentence_of
+from common.analysis.judging.breakdown import Breakdown, breakdowns, sentence_of
 from common.analysis.judging.new_threads import new_thread_section
 from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
 from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
-from common.analysis.sections.comparison import group_table
+from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
 from common.analysis.sections.options import Effect, effects, options_section
 from common.analysis.sections.prediction import prediction_advice, prediction_section
-from common.analysis.sections.row_tables import accuracy_table, cost_tables, detail_tables, memory_table
+from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table
 from common.content import (
     Commands,
     Figure,
@@ -40,8 +40,7 @@ from common.content import (
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
 MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
-FIRST_REASONS, FIRST_ADVICE = 4, 2
-FIGURES = ("throughput", "epoch_time", "scaling", "memory", "loss")
+FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
 @dataclass(eq=False)
@@ -117,12 +116,12 @@ def group_section(results: GroupResults) -> Section:
     """The table, what follows from it, why, what to do, and everything behind it."""
     group, figures = results.group, f"group{results.number}"
     table = group_table(group, f"{results.place}-checks")
-    intervals = Inline(message("page.small_figures"), "interval")
     contents: list = [
         lead(scaling_meaning(group), images_of(group), Inline(message("page.group", number=results.number), "group")),
-        table,
-        hint(intervals, *([message("page.rows_left_out", count=table.left_out)] if table.left_out else [])),
+        in_brief(table),
     ]
+    if table.left_out:
+        contents.append(hint(message("page.rows_left_out", count=table.left_out)))
     if results.has_few_runs:
         contents.append(hint(message("page.few_runs"), Inline(message("page.interval"), "interval")))
     if results.verdicts:
@@ -131,17 +130,18 @@ def group_section(results: GroupResults) -> Section:
         contents.append(fold(message("page.every_pair"), pairs) if results.number == 1 else pairs)
     if results.differences:
         contents.append(Section(title=message("page.differs"), contents=[Lines(results.differences)], style="note"))
-    if not group.on_gpu:
-        contents.append(hint(message("page.process_memory")))
     if results.is_in_full:
-        contents += [_why(results, figures), *new_thread_section(group), *_advice(results.advice)]
+        contents += [_why(results, figures), *new_thread_section(group)]
     else:
         contents.append(hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL)))
+    contents.append(options_section(group, results.effects, results.number))
+    whole = [table] if group.on_gpu else [table, hint(message("page.process_memory"))]
+    contents += [*_advice(results.advice), fold(message("page.with_intervals"), *whole)]
     if results.prediction:
         contents.append(prediction_section(results.prediction))
-    contents.append(options_section(group, results.effects, results.number))
     if results.is_in_full:
-        more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in FIGURES])
+        shown = FIGURES[1:] if results.number == 1 else FIGURES  # the page's first screen has scaling
+        more = Section(style="figures", contents=[Figure(f"{figures}_{name}") for name in shown])
         contents.append(fold(message("page.more_figures"), more))
     contents += [
         checks_section(results.checks, results.place),
@@ -151,7 +151,7 @@ def group_section(results: GroupResults) -> Section:
 
 
 def _why(results: GroupResults, figures: str) -> Section:
-    """Figures of a step with the reasons: beside each other two figures, or one and the reasons."""
+    """The figure of a step; below it, folded, its phases, and all of it in words."""
     group, title = results.group, message("page.why_steps")
     notes: list = [message("note.profile", row=row.name, note=run.profile_note)
              for row in group.rows for run in row.runs if run.profile_note]  # fmt: skip
@@ -163,27 +163,18 @@ def _why(results: GroupResults, figures: str) -> Section:
     disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
                  for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
                  for check in failed_checks(pooled_checks(row), "profile")]  # fmt: skip
-    told = results.number == 1  # by the answer above all groups
-    lines = [*([] if told else map(sentence_of, results.breakdowns)), *reasons(group), *disturbed]
-    shown = [*lines[:FIRST_REASONS], *notes]
+    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed, *notes]
+    steps, contents = Figure(f"{figures}_steps", is_titled=False), []
     if results.breakdowns:
-        phases = fold(message("page.phases"), Figure(f"{figures}_steps"))
-        beside = [Figure(f"{figures}_breakdown", is_titled=False), Lines(shown, "verdicts")]
-        contents = [Section(style="beside", contents=beside), phases]
+        contents = [Figure(f"{figures}_breakdown", is_titled=False), fold(message("page.phases"), steps)]
     else:
-        steps = Figure(f"{figures}_steps", is_titled=False)
-        contents = [Section(style="beside", contents=[steps, Lines(shown, "verdicts")])]
-    if lines[FIRST_REASONS:]:
-        contents.append(fold(message("page.more_reasons"), Lines(lines[FIRST_REASONS:])))
-    return Section(title=title, contents=contents)
+        contents = [steps]
+    return Section(title=title, contents=[*contents, fold(message("page.in_words"), Lines(lines, "verdicts"))])
 
 
 def _advice(advice: list[Advice]) -> list[Section]:
     lines = [(Inline(line.what), *filter(None, (line.how, line.because))) for line in advice]
-    contents: list = [Lines(lines[:FIRST_ADVICE])]
-    if lines[FIRST_ADVICE:]:
-        contents.append(fold(message("page.more_advice"), Lines(lines[FIRST_ADVICE:]), hint(message("page.rules"))))
-    return [Section(title=message("console.recommendations"), contents=contents, style="advice")] if advice else []
+    return [fold(message("console.recommendations"), Lines(lines), hint(message("page.rules")))] if lines else []
 
 
 def _details(results: GroupResults) -> list[Section]:
@@ -194,10 +185,8 @@ def _details(results: GroupResults) -> list[Section]:
     if accuracy := accuracy_table(group):
         parts.append(fold(message("page.accuracy"), sheet(accuracy)))
     if results.is_in_full:
-        of_steps = [breakdown_table(results.breakdowns)] if results.breakdowns else []
-        costs, every = cost_tables(group), [*of_steps, *detail_tables(group)]
-        parts += [fold(message("page.why_tables"), *map(sheet, costs))] if costs else []
-        parts += [fold(message("page.why_details"), *map(sheet, every))] if every else []
+        tables = expert_tables(group)
+        parts += [fold(message("page.experts"), *map(sheet, tables))] if tables else []
         if commands := wrapper_commands(group):
             of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
             parts.append(fold(message("page.wrapper_commands"), *of_wrapper))

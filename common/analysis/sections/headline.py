@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from common.analysis.judging.verdicts import (
     recommended,
     short_method,
 )
+from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content import Message, message
 from common.formats import CORE_OF
@@ -38,6 +40,11 @@ class Headline:
     outcome: Message
     """In one sentence: where, what, and how many times as fast."""
     details: list[Message]
+    """What must be known beside it."""
+    conditions: Message | None = None
+    """Where and what, where a chart shows how many times as fast; else the outcome says all."""
+    pairs: Sequence[Message] = ()
+    """How methods compare with each other."""
 
 
 def headline(groups: list[Group]) -> Headline:
@@ -54,12 +61,21 @@ def headline(groups: list[Group]) -> Headline:
         outcome = message("headline.turns", model=groups[0].key["model"], turns=_turns(takers))
         return Headline(message("headline_verdict.turns"), outcome, alone)
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
-    details = [*_between_methods(rivals), *([_turns(takers)] if takers else [])]
+    details = [_turns(takers)] if takers else []
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
     details += _in_tokens(rivals)
     outcome = _outcome(groups[0], rivals, parallel)
-    return Headline(verdict(decide(rivals)), outcome, [*details, *_strong(groups)])
+    details += _strong(groups)
+    conditions = _conditions(groups[0], rivals) if parallel else None
+    return Headline(verdict(decide(rivals)), outcome, details, conditions, _between_methods(rivals))
+
+
+def _conditions(group: Group, rivals: list[Row]) -> Message:
+    """`Training resnet50 on 2 × H100: 64 images per GPU, tf32.`"""
+    where = place(max(rivals, key=lambda row: row.devices))
+    settings = [_batch(group), *unusual_parts(group.key)]
+    return message("headline.conditions", place=where, model=group.key["model"], settings=settings)
 
 
 def verdict(decision: Decision) -> Message:
@@ -115,7 +131,7 @@ def _ratios(parallel: list[Row]) -> list[Message]:
 
 
 def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
-    at = {"place": _place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
+    at = {"place": place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
     if parallel:
         return message("headline.speed_ups", batch=_batch(group), parts=_ratios(parallel), **at)
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
@@ -174,7 +190,7 @@ def _strong(groups: list[Group]) -> list[Message]:
     return []
 
 
-def _place(row: Row) -> Message:
+def place(row: Row) -> Message:
     """Which devices these are: `4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`."""
     world, host = row.record.world, row.record.environment
     if world.device_kind == "cpu":

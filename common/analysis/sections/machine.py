@@ -6,7 +6,6 @@ from common.analysis.reading.folder import Folder
 from common.content import Figure, Pairs, Requirements, Section, fold, hint, lead, message, sheet
 from common.content.step_01 import (
     Facts,
-    all_reduce_table,
     machine_facts,
     not_measured,
     probe_tables,
@@ -36,8 +35,6 @@ def parts_section(record: EnvironmentRecord) -> Section:
         lead(message("page.parts_lead", host=record.environment.hostname)),
         fold(message("page.parts_tables"), Section(style="balanced", contents=[figure, *tables])),
     ]
-    if probes.all_reduce:
-        contents.append(fold(message("page.every_size"), sheet(all_reduce_table(probes.all_reduce))))
     if missing := not_measured(probes):
         contents.append(hint(message("page.not_measured", parts=missing)))
     return Section("parts", message("page.parts"), contents, style="group")

@@ -23,7 +23,7 @@ def prediction_section(predicted: GroupForecast) -> Section:
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
     """Nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
-    if not _is_trusted(predicted):
+    if not is_trusted(predicted):
         return []
     host = group.rows[0].record.environment
     there = len(host.gpus) if group.on_gpu else host.cpu_cores
@@ -31,7 +31,7 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
     return _advice(predicted) if has_several or question.link or question.between else []
 
 
-def _is_trusted(predicted: GroupForecast) -> bool:
+def is_trusted(predicted: GroupForecast) -> bool:
     """Whether what was measured of DDP does not contradict the formula, and the host is not late, where it fails."""
     of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
     off = [abs(one.error) for one in of_ddp if one.error is not None]

@@ -20,7 +20,7 @@ from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
-from common.analysis.sections.answer import Answer, answer_of
+from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
 from common.analysis.sections.crossover import Crossover, crossover, crossover_section
@@ -80,6 +80,11 @@ class Report:
     def your_script(self) -> Message | None:
         """What the reader's own script becomes; None where nothing is recommended yet."""
         return your_script(self.decision)
+
+    @cached_property
+    def to_pass_on(self) -> list[Message]:
+        """The decision in two sentences; empty where nothing is decided."""
+        return to_pass_on(self.decision, self.answer, self.groups[0].prediction) if self.answer else []
 
     @property
     def shown(self) -> list[GroupResults]:

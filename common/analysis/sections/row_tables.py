@@ -14,18 +14,13 @@ from common.records import METHODS
 MAX_LINES = 48
 
 
-def cost_tables(group: Group) -> list[Table]:
-    """What communication costs and how close to the limit a run comes, each where there is something to show."""
-    several = [row for row in _taken_apart(group) if row.devices > 1]
-    tables = [kinds_of_step_table(several), _communication(several), _limits(group.main_rows[:MAX_LINES])]
-    return [table for table in tables if table.lines]
-
-
-def detail_tables(group: Group) -> list[Table]:
-    """What few need: every rank and replica, what moves, every device's energy."""
+def expert_tables(group: Group) -> list[Table]:
+    """What communication costs, how close to the limit a run comes, every rank, what moves, and every device's energy:
+    each where there is something to show."""
     rows = _taken_apart(group)
     several = [row for row in rows if row.devices > 1]
-    tables = [_ranks(rows), _replicas(several), _moves(several), _energy(group.rows[:MAX_LINES])]
+    tables = [kinds_of_step_table(several), _communication(several), _limits(group.main_rows[:MAX_LINES]),
+              _ranks(rows), _moves(several), _energy(group.rows[:MAX_LINES])]  # fmt: skip
     return [table for table in tables if table.lines]
 
 
@@ -102,16 +97,6 @@ def _ranks(rows: list[Row]) -> Table:
             cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
             lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
     return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
-
-
-def _replicas(rows: list[Row]) -> Table:
-    """DP runs its replicas in one process, so that their own work is not among the process's phases."""
-    lines = [
-        Line([Cell(message("name.replica", row=row.name, index=index)), median_cell(replica)], row.method, row.name)
-        for row in rows
-        for index, replica in enumerate(row.profile.replicas)
-    ]
-    return Table("replicas", columns("row:method", "time:profile"), lines, hint=message("hint.taken_apart"))
 
 
 def _moves(rows: list[Row]) -> Table:

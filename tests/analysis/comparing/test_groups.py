@@ -21,7 +21,7 @@ def outcome_of(groups):
 
 
 def details_of(groups):
-    return " ".join(said(headline(groups).details))
+    return " ".join(said([*(found := headline(groups)).pairs, *found.details]))
 
 
 def test_speed_up_and_efficiency_are_ratios_of_throughputs():

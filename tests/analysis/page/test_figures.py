@@ -27,7 +27,7 @@ def figures_of(folder, with_png=True):
 def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
     records = [*typical_lab(epochs=3), make_record(config={"model": "vgg11"}, epochs=3)]
     results, plots = write(tmp_path / "results", *records), tmp_path / "plots"
-    assert write_figures(plots, figures_of(results)) == 6 + 4
+    assert write_figures(plots, figures_of(results)) == 6 + 3
     assert (plots / "group2_loss.png").exists()
     (plots / "mine.png").write_text("not the lab's")
     (plots / "group_photo.txt").write_text("not the lab's")
@@ -38,7 +38,7 @@ def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
     assert write_figures(plots, figures_of(results)) == 6
     names = {path.name for path in plots.iterdir()}
     assert not any(name.startswith("group2_") for name in names)
-    assert {"mine.png", "group_photo.txt", "group_photo.png", "group1_loss.svg"} <= names
+    assert {"mine.png", "group_photo.txt", "group_photo.png", "group1_loss.svg", "summary.png"} <= names
     assert len(names) == 2 * 6 + 3
 
 

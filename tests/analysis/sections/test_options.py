@@ -9,8 +9,11 @@ from analysis.factories import MIB, in_rounds, make_parity, make_record, typical
 from analysis.views import WORDS, groups_of, label, said
 from common.analysis.comparing.facts import ddp_flags
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.comparison_plots import draw_options, draw_scaling
+from common.analysis.page.answer_plots import draw_scaling
+from common.analysis.page.comparison_plots import draw_options
+from common.analysis.predicting.links import Question
 from common.analysis.sections.differences import group_title, unequal_terms
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.options import effects, options_table, without_default
 from common.records import DdpOptions
 
@@ -184,8 +187,8 @@ def test_micro_batches_and_determinism_are_groups_of_their_own():
 def test_scaling_needs_two_counts_of_devices():
     (one,) = groups_of(make_record(kind="cuda"), make_record("ddp", 1, kind="cuda"))
     (two,) = groups_of(*typical_lab())
-    assert draw_scaling(one, WORDS) is None
-    assert draw_scaling(two, WORDS) is not None
+    assert draw_scaling(GroupResults(1, one, False, Question()), WORDS) is None
+    assert draw_scaling(GroupResults(1, two, False, Question()), WORDS) is not None
 
 
 def test_the_console_and_the_page_show_a_sweep(tmp_path, compare):

@@ -1,0 +1,159 @@
+"""Figures of the answer: each method beside one device, how it scales, and both in a picture for a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from common.analysis.comparing.rows import Row
+from common.analysis.page.charts import (
+    bar_chart,
+    colour_of,
+    draw_bars,
+    draw_line,
+    draw_mark,
+    flagged,
+    line_chart,
+    titled,
+)
+from common.analysis.page.drawing import CARD, MUTED, Plot
+from common.analysis.page.wording import Wording
+from common.analysis.predicting.forecast import Forecast, GroupForecast
+from common.analysis.sections.answer import Answer, name_here
+from common.analysis.sections.group import GroupResults
+from common.analysis.sections.report import Report
+from common.analysis.statistics.estimates import Estimate
+from common.formats import FORMATS
+from common.records import METHODS, Method, method_order
+
+MAX_POINTS = 60
+CHAT = (6.0, 3.15)
+"""Inches of the picture for a chat: at the 200 dpi of all PNG files 1200 × 630 pixels, which previews of links have."""
+
+
+def compared(answer: Answer | None) -> list[Row]:
+    """The rows that have a speed-up, and one device; nothing where none has one."""
+    rows = [row for row in answer.rows if row.speed_up or not row.is_parallel] if answer else []
+    return rows if any(row.speed_up for row in rows) else []
+
+
+def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
+    """A bar for each row's speed-up; a dashed mark where as many devices would ideally be."""
+    rows = compared(answer)
+    if not rows:
+        return None
+    unit = words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
+    figure, axes = bar_chart(_labels(rows, words), unit, 1.3 * len(rows) + 0.6)
+    has_ideal = _draw_speed_ups(axes, rows, words)
+    shown = [(words.text(row.name), FORMATS["×"](_speed_up(row).value)) for row in rows]
+    return titled(words, "answer", figure, shown, caption="answer" if has_ideal else "answer_turns")
+
+
+def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> bool:
+    """Bars with intervals and single runs, from the left edge to the ideal; returns whether there is one."""
+    one = next(row for row in rows if row.speed_up).baseline
+    speeds = [_speed_up(row) for row in rows]
+    marks = [(row.devices, height) for height, row in enumerate(rows) if row.speed_up and row.true_devices]
+    axes.set_xlim(0, 1.06 * max([*(devices for devices, _ in marks), *(speed.bounds[1] for speed in speeds)]))
+    axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
+    draw_bars(axes, speeds, map(colour_of, rows), [
+        [one.seconds_per_sample.value / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]]
+        if row.speed_up else [] for row in rows
+    ])  # fmt: skip
+    for devices, height in marks:
+        draw_mark(axes, devices, height, "--")
+    if marks:
+        axes.text(marks[0][0], marks[0][1] - 0.48, words.translate("figure.ideal"), ha="center", va="bottom")
+    return bool(marks)
+
+
+def _speed_up(row: Row) -> Estimate:
+    return row.speed_up or Estimate(1.0)
+
+
+def _labels(rows: list[Row], words: Wording) -> list[str]:
+    """Names with what is measured: there no interval, dot or dashed mark crosses the numbers."""
+    labels = []
+    for row in rows:
+        speed, form = _speed_up(row), FORMATS["×"]
+        ends = [f"({form.interval(*speed.interval).number})"] if row.speed_up and speed.interval else []
+        labels.append(
+            "\n".join([flagged(words, row, name=words.text(name_here(row))), " ".join([form(speed.value), *ends])])
+        )
+    return labels
+
+
+def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
+    """Speed-up against devices: ideal, measured, and predicted from one device. Rows that share devices do not scale,
+    and are left out."""
+    rows = [row for row in results.group.main_rows if row.speed_up and row.true_devices]
+    bands = _bands(results.prediction)
+    if all(
+        devices == 1
+        for devices in [*(row.devices for row in rows), *(one.devices for of in bands.values() for one in of)]
+    ):
+        return None  # there is no line to draw through a single count of devices
+    figure, axes = line_chart(words.translate("figure.devices"), words.translate("figure.speed_up"), height=4.6)
+    for method, band in bands.items():
+        counts = [1, *(one.devices for one in band)]
+        low, high = zip((1.0, 1.0), *(one.speed_up_range for one in band), strict=True)
+        label = words.translate("figure.predicted_of", method=METHODS[method].short)
+        axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
+    counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
+    axes.plot([1, counts[-1]], [1, counts[-1]], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
+    for (method, nodes), own in _by_method(rows).items():
+        label = words.translate(f"short.{method}")
+        label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
+        points = {1.0: Estimate(1.0)} | {float(row.devices): row.speed_up for row in own}
+        look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
+        if len({row.devices for row in own}) < len(own):  # variants of one count form no line
+            look["linestyle"] = "none"
+        draw_line(axes, points, method, flagged(words, own[-1], words.translate("list.comma"), label), **look)
+    axes.set_xticks(counts)
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    shown = [(words.text(row.name), FORMATS["×"](row.speed_up.value)) for row in rows]
+    shown += [(words.translate("figure.predicted_of", method=words.text(one.name)), FORMATS["×"](one.speed_up))
+              for band in bands.values() for one in band]  # fmt: skip
+    return titled(words, "scaling", figure, shown, caption="scaling_predicted" if bands else "scaling")
+
+
+def _bands(predicted: GroupForecast | None) -> dict[Method, list[Forecast]]:
+    """What is predicted of each method, by devices, within one node."""
+    bands: dict[Method, list[Forecast]] = {}
+    for one in predicted.forecasts if predicted else []:
+        if one.devices > 1 and one.nodes == 1:
+            bands.setdefault(one.method, []).append(one)
+    return bands
+
+
+def _by_method(rows: list[Row]) -> Mapping[tuple[Method, int], list[Row]]:
+    lines: dict[tuple[Method, int], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)):
+        lines.setdefault((row.method, row.record.world.nodes), []).append(row)
+    return lines
+
+
+def draw_summary(report: Report, words: Wording) -> Plot | None:
+    """The verdict with its bars, conditions, machine and day, as large as previews of links are."""
+    rows = compared(report.answer)
+    if not rows:
+        return None
+    figure = Figure(figsize=CHAT, facecolor=CARD)
+    figure.set_layout_engine("constrained", rect=(0, 0.08, 1, 0.7))
+    axes = figure.subplots()
+    axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=10)
+    axes.set_ylim(len(rows) - 0.4, -0.8)
+    _draw_speed_ups(axes, rows, words)
+    axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
+    axes.set_xlabel(words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core"))
+    source = words.translate("figure.source", device=report.groups[0].group.key["device_model"],
+                             date=max(row.record.finished_at for row in rows)[:10],
+                             runs=min(len(row.runs) for row in rows))  # fmt: skip
+    verdict, conditions = words.text(report.headline.verdict), report.headline.conditions or report.headline.outcome
+    figure.text(0.025, 0.96, verdict, va="top", fontsize=16, fontweight="bold")
+    figure.text(0.025, 0.84, words.text(conditions), va="top", fontsize=9)
+    figure.text(0.025, 0.02, source, fontsize=8)
+    return titled(words, "summary", figure, [(verdict, "")], caption="answer")

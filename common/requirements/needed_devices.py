@@ -1,0 +1,136 @@
+"""Devices: enough of them, alike, reached by torch and free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from common.messages import message
+from common.records import EnvironmentRecord, Requirement
+from common.requirements.problems import judged
+from common.sentences import Sentences
+
+GPU_MEMORY_BYTES = 8 * 2**30
+FIRMWARE_BYTES = 2**29
+"""Driver and firmware keep some: a GPU that is sold with 8 GiB shows a few hundred MiB less."""
+
+
+def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    """Verdicts on GPUs, or on the CPU cores that stand in for them."""
+    translate, judge, listed = words.translate, partial(judged, words), words.listed
+    here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
+    number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
+    threads, cores = here.cpu_cores, here.physical_cores
+    if kinds:
+        threads, cores = kinds[0].cores, kinds[0].physical_cores
+    yield judge(
+        message("two devices, better four"),
+        words.counted(number, "1 GPU", "{count} GPUs")
+        if gpus
+        else words.counted(number, "1 CPU core", "{count} CPU cores"),
+        (
+            number < 2,
+            "warning",
+            message("03 and 04 then run two devices on one: that shows how they work, not what they gain"),
+        ),
+        (
+            not gpus and cores is not None and cores < threads,
+            "note",
+            message(
+                "{threads} hardware threads on {cores} physical cores: two devices on one core share its arithmetic; "
+                "at most {cores} devices show scaling"
+            ),
+        ),
+        threads=threads,
+        cores=cores,
+    )
+    if kinds and not gpus:
+        found = listed(translate("{count} × {model}", count=kind.cores, model=kind.name) for kind in kinds)
+        yield judge(
+            message("CPU cores of one kind"),
+            found,
+            (
+                len(kinds) > 1,
+                "note",
+                message(
+                    "devices are {kind}s as long as there are enough ({cores}); with more, the slowest sets the pace "
+                    "of all"
+                ),
+            ),
+            cores=here.alike_cores,
+            kind=kinds[0].name,
+        )
+    if known or gpus:
+        yield judge(
+            message("torch reaches the GPUs"),
+            translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
+            if known
+            else translate("{here}; the driver does not answer", here=len(gpus)),
+            (
+                not known and here.cuda is None and bool(gpus),
+                "note",
+                message(
+                    "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be "
+                    "missing"
+                ),
+            ),
+            (
+                not known,
+                "warning",
+                message("clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"),
+            ),
+            (
+                not gpus and here.cuda is None,
+                "warning",
+                message("torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores"),
+            ),
+            (
+                not gpus and record.cuda_visible_devices in ("", "-1"),
+                "warning",
+                message("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores"),
+            ),
+            (
+                not gpus,
+                "failure",
+                message("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
+            ),
+            torch=here.torch,
+            error=record.cuda_error,
+        )
+    if models := sorted({gpu.name for gpu in gpus}):
+        yield judge(
+            message("GPUs of one model"),
+            listed(models),
+            (
+                len(models) > 1,
+                "warning",
+                message("the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
+            ),
+        )
+    if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
+        small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
+        yield judge(
+            message("8 GiB on each GPU"),
+            translate("{bytes:GiB} or more", bytes=min(totals)),
+            (small, "warning", message("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device")),
+        )
+    if free := [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]:
+        busy = sum(processes or 0 for processes in record.gpu_processes)
+        yield judge(
+            message("GPUs free for you"),
+            translate(
+                "{bytes:GiB} or more free, {programs}",
+                bytes=min(free),
+                programs=words.counted(busy, "{count} other program", "{count} other programs"),
+            ),
+            (
+                busy > 0,
+                "warning",
+                message("other programs take part of the speed measured here: nvidia-smi lists them"),
+            ),
+            (
+                min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES,
+                "warning",
+                message("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device"),
+            ),
+        )

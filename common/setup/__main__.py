@@ -1,0 +1,102 @@
+"""Python in the lab's environment, which is found or made first: `python -m common.setup -m common.campaigns lab`.
+
+It is the first of these: `.venv`; an active environment (VIRTUAL_ENV, CONDA_PREFIX) whose torch works, in which
+missing packages are installed and nothing is up- or downgraded; a new `.venv`, with the newest torch that the driver
+and the GPUs of this machine can run, and the versions of requirements.lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
+from common.setup.installation import InstallationError, install, make
+from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
+
+PROJECT = Path("pyproject.toml")
+OWN = PythonEnvironment(Path(".venv"))
+SIZE = "about 3 GB to download and 6 GB on the disk"
+
+
+def start_python(arguments: Sequence[str]) -> int:
+    """Arguments are Python's, after `--extra NAME` for each extra of pyproject.toml that is needed, too."""
+    extras, rest = [], list(arguments)
+    while rest[:1] == ["--extra"]:
+        extras.append(rest[1])
+        del rest[:2]
+    try:
+        python = prepared(extras).python
+    except InstallationError as error:
+        print(f"error: {error}; what it said stands above", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the next make begins the installation anew", file=sys.stderr)
+        return 130
+    os.execv(python, [str(python), *rest])
+
+
+def prepared(extras: Sequence[str]) -> PythonEnvironment:
+    """An environment with all that the lab needs. Raises InstallationError."""
+    since = PROJECT.stat().st_mtime
+    active = [
+        PythonEnvironment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)
+    ]
+    if OWN.is_ready(extras, since):
+        return OWN
+    gpus = gpus_here()
+    for environment in (OWN, *active):
+        if environment.is_ready(extras, since):
+            return environment
+        if environment.python.exists() and _completed(environment, extras, gpus):
+            return environment
+    _make_new(extras, gpus)
+    return OWN
+
+
+def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
+    """Install what is missing beside a torch that works. False where it does not, or where something else than torch
+    would have to change."""
+    torch = torch_in(environment)
+    unusable = torch.lacks(gpus) if isinstance(torch, Torch) else torch
+    if unusable or not isinstance(torch, Torch):
+        print(f"{environment.folder} is not used: {unusable}.", flush=True)
+        return False
+    print(f"Environment: {environment.folder}, with its torch {torch.version}. What the lab lacks there is installed; "
+          "nothing is up- or downgraded.", flush=True)  # fmt: skip
+    try:
+        install(environment, requirements(extras), torch.packages)
+    except InstallationError as error:
+        print(f"{environment.folder} is not used: the lab does not go with what is there ({error}).", flush=True)
+        return False
+    environment.mark_ready(extras)
+    return True
+
+
+def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
+    fit = torch_for(*gpus)
+    driver, models = gpus.driver, ", ".join(sorted({f"sm_{one.replace('.', '')}" for one in gpus.capabilities}))
+    if fit and gpus.capabilities:
+        what = f"the newest of {fit}, which driver {driver} and {models} run"
+    elif fit:
+        what = f"the newest of {fit}, which CPU cores run, too: no NVIDIA GPUs were found"
+    else:
+        oldest = OLDEST_DRIVERS[12]
+        what = f"the newest torch, for CPU cores: none runs on driver {driver} and {models}, CUDA 12 asks for {oldest}"
+    print(f"Environment: a new {OWN.folder} with {what}. That is {SIZE}.", flush=True)
+    make(OWN)
+    install(OWN, [fit.requirement if fit else "torch", *requirements(extras)], [])
+    OWN.mark_ready(extras)
+
+
+def requirements(extras: Sequence[str]) -> list[str]:
+    """What pyproject.toml lists."""
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    return [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+
+
+if __name__ == "__main__":
+    sys.exit(start_python(sys.argv[1:]))
