@@ -102,6 +102,10 @@ def _each_exchange(here: Environment) -> list[tuple[Method, str]]:
     return [("ddp", exchange) for exchange in EXCHANGES_BY_HAND]
 
 
+def _own_exchange(here: Environment) -> list[tuple[Method, str]]:
+    return [("ddp", exchange) for exchange in (" --exchange per-parameter", " --exchange mine")]
+
+
 Outcome = Literal["completed", "out_of_memory", "failed"]
 
 
@@ -198,6 +202,13 @@ CAMPAIGNS = {
         "step 04 with torch's DDP, then with each exchange that is built by hand",
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
         launches=_each_exchange,
+        later=NO_PROFILE + QUIET,
+    ),
+    "my_exchange": RoundCampaign(
+        "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
+        sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
+        launches=_own_exchange,
+        repeats=5,
         later=NO_PROFILE + QUIET,
     ),
     "exercise": RoundCampaign(
