@@ -15,15 +15,7 @@ from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
-from common.records import (
-    METHODS,
-    DdpOptions,
-    DeviceKind,
-    Environment,
-    Method,
-    has_option,
-    settings_of,
-)
+from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of
 
 CHECK = "python 01_environment_check.py"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
