@@ -3,10 +3,12 @@
 #   make lab         set up, run all five steps on whatever this machine has, write comparison_report.html
 #   make sweep       set up, run step 04 with the default options of DDP and with each other one, in turn, then step 05
 #   make exchanges   set up, run step 04 with torch's DDP and with three exchanges built by hand, in turn, then step 05
+#   make my_exchange set up, run step 04 with the exchange that you wrote in lessons/build_your_own_ddp.py, then step 05
 #   make crossover   set up, run 02, 03 and 04 over batches per device, then step 05; 6 minutes
 #   make ladder      set up, run 02 with one switch after another, keep those that pay, then step 05; 20 minutes
 #   make faults      set up, cause the faults that people meet most, one after another, and cure each of them
 #   make exercise    set up, run the published commands with the published sizes
+#   make submit      NAME="Ada Lovelace": pack what a student hands in (docs/teaching/)
 #   make test        set up, run the tests
 #   make lint        check style and types
 #   make messages    enter new sentences into templates/zh-TW.po, for a translator
@@ -29,13 +31,16 @@ FLAGS = $(strip $(if $(MODEL),--model '$(MODEL)') $(if $(BATCH),--batch '$(BATCH
   $(if $(SAMPLES),--samples '$(SAMPLES)') $(if $(DEVICES),--devices '$(DEVICES)') $(if $(REPEATS),--repeats '$(REPEATS)') \
   $(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(if $(MINUTES),--minutes '$(MINUTES)') $(if $(SEED),--seed '$(SEED)') $(QUEUED))
 
-.PHONY: lab sweep exchanges crossover ladder exercise faults test lint messages
+.PHONY: lab sweep exchanges my_exchange crossover ladder exercise faults submit test lint messages
 
-lab sweep exchanges crossover ladder exercise:
+lab sweep exchanges my_exchange crossover ladder exercise:
 	$(LAB) -m common.campaigns $@ $(FLAGS)
 
 faults:
 	$(LAB) -m common.faults $(NAMES) $(QUEUED)
+
+submit:
+	$(LAB) -m common.grading.hand_in --name '$(NAME)' $(if $(ANSWERS),--answers '$(ANSWERS)')
 
 test:
 	$(LAB) --extra test -m pytest

@@ -107,6 +107,17 @@ class Row:
         return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
 
     @property
+    def rate(self) -> Estimate | None:
+        """The throughput in what the model counts, tokens or samples; `rate_form` writes it."""
+        config = self.record.config
+        return self.throughput.scaled(config.units_per_sample) if self.throughput else None
+
+    @property
+    def rate_form(self) -> str:
+        """The format of `rate`."""
+        return "tokens/s" if self.record.config.unit == "tokens" else "samples/s"
+
+    @property
     def missing_runs(self) -> int:
         """So many more are needed before the row may win or lose."""
         return max(0, ENOUGH_RUNS - len(self.runs))

@@ -121,7 +121,7 @@ def sentence_of(breakdown: Breakdown) -> Message:
     values = {
         "row": row.name,
         "samples": row.record.config.global_batch_size,
-        "what": counted_as(row),
+        "what": counted_as(row.record),
         "measured": breakdown.measured.value,
         "devices": row.devices,
         "ideal": breakdown.ideal.value,

@@ -157,14 +157,17 @@ def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, que
 
 
 def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Forecast:
-    config, peaks = basis.row.record.config, [peak.peak_bytes for peak in basis.row.memory]
-    images = (devices - 1) * config.per_device_batch_size * 3 * config.image_size**2
+    record, peaks = basis.row.record, [peak.peak_bytes for peak in basis.row.memory]
+    config, each = record.config, record.bytes_per_sample
+    if each is None:  # an older record: images of one byte a colour
+        each = 3 * config.image_size**2
+    others = (devices - 1) * config.per_device_batch_size * each  # device 0 holds the samples of all devices
     return Forecast(
         basis,
         "dp",
         devices,
         step,
-        memory_bytes=max(peaks) + images if peaks and not basis.is_cpu else None,
+        memory_bytes=max(peaks) + others if peaks and not basis.is_cpu else None,
         rests_on=message("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
         is_measured_link=True,
         measured=_measured(group, "dp", devices, 1),

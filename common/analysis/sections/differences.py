@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from common.analysis.comparing.facts import BATCH, USUAL, Facts, varying_facts
 from common.analysis.comparing.groups import Group
@@ -86,10 +86,19 @@ def why_separate(groups: Mapping[int, Group]) -> list[Message]:
     for scaling in ("weak", "strong"):
         numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
         for fact, by_value in varying_facts(numbered).items():
+            if fact != "model" and not _varies_within_a_model(fact, numbered.values()):
+                continue  # other models are trained otherwise: that they are others says it
             who = {value: [message("group.number", number=number) for number in numbers]
                    for value, numbers in by_value.items()}  # fmt: skip
             lines.append(_difference(fact, who))
     return lines
+
+
+def _varies_within_a_model(fact: str, keys: Iterable[Facts]) -> bool:
+    values: dict[object, set] = {}
+    for key in keys:
+        values.setdefault(key["model"], set()).add(key.get(fact))
+    return any(len(of_model) > 1 for of_model in values.values())
 
 
 def _difference(fact: str, who: dict) -> Message:

@@ -9,6 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.proposals import own_address
+from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.statistics.estimates import outcome_of_ratio
@@ -40,10 +41,10 @@ def ladder_section(ladder: Ladder) -> Section:
 def height(ladder: Ladder) -> Message:
     """How much faster the top rung is than the first."""
     if ladder.top is ladder.first:
-        return message("ladder.stays", first=ladder.first.throughput)
+        return message("ladder.stays", first=rate_of(ladder.first))
     ratio = speedup(ladder.top, ladder.first)
     times = message("ratio.times_with_interval" if ratio.interval else "ratio.times", ratio=ratio)
-    return message("ladder.height", first=ladder.first.throughput, top=ladder.top.throughput, times=times)
+    return message("ladder.height", first=rate_of(ladder.first), top=rate_of(ladder.top), times=times)
 
 
 def what(rung: Rung) -> Message:

@@ -308,3 +308,11 @@ def test_runs_that_were_not_taken_in_turn_are_independent():
     later = [record.model_copy(update={"started_at": f"2026-01-02T00:00:0{k}+00:00"}) for k, record in enumerate(ddps)]
     assert rows_of(*singles, *later)["DDP × 2"].speed_up.relative_error > 0.1
     assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error is None
+
+
+def test_other_models_are_one_difference_whatever_else_follows_from_them():
+    tokens = {"model": "hf:gpt2", "image_size": 0, "num_classes": 0, "sequence_length": 512, "precision": "tf32"}
+    apart = why_separate(dict(enumerate(groups_of(make_record(), make_record(config=tokens)), start=1)))
+    assert [line.values["fact"] for line in apart] == ["model"]
+    both = groups_of(make_record(), make_record(config=tokens), make_record(config={"precision": "bf16"}))
+    assert [line.values["fact"] for line in why_separate(dict(enumerate(both, start=1)))] == ["model", "precision"]

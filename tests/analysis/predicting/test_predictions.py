@@ -10,7 +10,7 @@ from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
 from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.basis import fill_buckets
-from common.analysis.predicting.forecast import forecast
+from common.analysis.predicting.forecast import Forecast, forecast
 from common.analysis.predicting.links import Link, MeasuredTable, Nodes, Question, Ring
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.prediction import prediction_advice, prediction_notes
@@ -98,18 +98,30 @@ def test_cores_that_train_carry_the_exchange_too():
 
 
 def dp_step(first_convolution: float, host: dict[str, float], replica: float) -> float:
+    return dp_forecast(first_convolution, host, replica).step.seconds
+
+
+def dp_forecast(first_convolution: float, host: dict[str, float], replica: float, **changes) -> Forecast:
     """DataParallel's on two GPUs that are joined by 80 GB/s."""
     launches = {"workers": 2, "alone_seconds": 1e-5, "threads_seconds": 2e-5, "processes_seconds": 1e-5,
                 "convolution_seconds": 0.001, "first_convolution_seconds": first_convolution}  # fmt: skip
     copies = [{"source": gpu, "destination": 1 - gpu, "bytes": MB, "seconds": MB / 80e9} for gpu in (0, 1)]
     probes = make_probes("Example GPU", together=IDLE, launches=launches, copies=copies, all_reduce=None,
                          not_applicable={})  # fmt: skip
-    record = single(replicate_seconds=[replica] * 3, different_convolutions=20)
+    record = single(replicate_seconds=[replica] * 3, different_convolutions=20).model_copy(update=changes)
     record.anatomy.ranks[0].host_seconds = {name: [seconds] * 9 for name, seconds in host.items()}
     (group,) = groups_of(record, probes=[probes])
     (found,) = forecast(group, Question((2,))).forecasts
     assert found.method == "dp"
-    return found.step.seconds
+    return found
+
+
+def test_device_0_holds_the_samples_of_all_devices_under_dataparallel():
+    """16 a device, of as many bytes as the record says; in older records images."""
+    host = {"step": 0.1, "forward": 0.03, "backward": 0.05}
+    held = {each: dp_forecast(0.001, host, 0.005, bytes_per_sample=each).memory_bytes for each in (0, 1000, None)}
+    assert held[1000] - held[0] == 16 * 1000
+    assert held[None] - held[0] == 16 * 3 * 64**2
 
 
 def test_dataparallel_plans_its_convolutions_in_new_threads():
