@@ -11,7 +11,7 @@ import pandas as pd
 from common.analysis.comparing.comparison_csv import comparison_table
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import Group, build_groups, configurations
-from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
+from common.analysis.comparing.ladder_trials import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import runs_table
@@ -54,7 +54,7 @@ class Report:
     headline: Headline
     crossovers: list[Crossover]
     ladder: Ladder | None
-    """The one of most rungs."""
+    """The one of most trials."""
     one_changes: list[OneChange]
     """All pairs of configurations that differ in one fact, in whichever groups they stand."""
     changes: list[Change]
@@ -159,7 +159,7 @@ class Report:
 
 
 def build_report(folder: Folder, question: Question | None = None) -> Report:
-    """Compare and judge everything in a folder; `question` says what to predict."""
+    """Compare and check everything in a folder; `question` says what to predict."""
     configured = configurations(folder)
     groups = build_groups(configured)
     withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}

@@ -1,4 +1,4 @@
-"""The reasons in words, the wrapper's price, and what the page shows of them."""
+"""The reasons in words, what the wrapper costs, and what the page shows of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ladder: rungs read off the records, what is kept, what was dropped and why, and whether the top rung trains."""
+"""The ladder: trials read off the records, what is kept, what was dropped and why, and whether the top trains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
-from common.analysis.comparing.ladder_rungs import ladder_of
+from common.analysis.comparing.ladder_trials import ladder_of
 from common.analysis.sections.ladder import ladder_section, outcome_of, what
 from common.records import Failure
 
@@ -53,7 +53,7 @@ def judged(records):
 
 def test_rungs_stand_where_they_pay():
     found = judged(ladder_records())
-    told = [(said([what(rung)])[0], outcome_of(rung)) for rung in found.rungs]
+    told = [(said([what(trial)])[0], outcome_of(trial)) for trial in found.trials]
     assert told == [
         ("precision: ieee-fp32 → bf16", "kept"),
         ("memory format: channels_first → channels_last", "slower"),
@@ -73,18 +73,18 @@ def test_rungs_stand_where_they_pay():
 
 @pytest.mark.parametrize(
     ("losses", "begins"),
-    [((2.0, 1.05), "The top rung's switches train"), ((2.0, 1.5), "Doubts about the top rung"),
-     ((2.0, None), "Whether the top rung's loss falls")],
+    [((2.0, 1.05), "The top configuration's switches train"), ((2.0, 1.5), "Doubts about the top configuration"),
+     ((2.0, None), "Whether the top configuration's loss falls")],
 )  # fmt: skip
 def test_the_top_rung_must_train_as_the_first_one_does(losses, begins):
     assert said(ladder_section(judged(ladder_records(losses))).brief)[1].startswith(begins)
 
 
 def test_a_rung_is_measured_by_the_rounds_that_had_both():
-    """Each rung runs again beside the next one, when the machine may be slower: those runs are no part of its ratio."""
+    """Each trial runs again beside the next one, when the machine may be slower: these runs do not count."""
     first = [runs(0.5 * drift, 1) + runs(0.25 * drift, 1, **BF16) for drift in (1, 1.2, 1.4)]
     then = [runs(0.5, 1, **BF16) + runs(0.4, 1, **BF16, memory_format="channels_last") for _ in range(3)]
-    precision, memory = judged([record for one in [*first, *then] for record in one]).rungs
+    precision, memory = judged([record for one in [*first, *then] for record in one]).trials
     assert (precision.quotient.value, memory.quotient.value) == (pytest.approx(2, 0.02), pytest.approx(1.25, 0.02))
     low, high = precision.quotient.interval
     assert high / low < 1.05  # the drift is in both runs of a round
@@ -94,7 +94,7 @@ def test_two_runs_are_too_few_to_keep_a_rung():
     start, few = runs(0.5), runs(0.25, 2, **BF16)
     many = [*runs(0.2, compile=True), *runs(0.1, compile=True, fused_optimizer=True)]
     found = judged([*start, *few, *many])
-    assert [outcome_of(rung) for rung in found.rungs] == ["too_few_runs", "kept", "kept"]
+    assert [outcome_of(trial) for trial in found.trials] == ["too_few_runs", "kept", "kept"]
     assert judged([*start, *few, *many[:2]]) is None
 
 
