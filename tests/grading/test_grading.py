@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -262,3 +263,14 @@ def test_a_name_of_any_script_is_a_file(tmp_path, monkeypatch):
     path = student.pack()
     assert path == tmp_path / "submission-王小明-b-...zip"
     assert grade([path])[0].student == "王小明 b/.."
+
+
+@pytest.mark.parametrize(("given", "name"), [(['NAME=Conan O\'Brien "B12"'], 'Conan O\'Brien "B12"'), ([], "")])
+def test_make_passes_the_name_on_as_it_is(tmp_path, given, name):
+    """And none that only the environment has: WSL's `NAME` is the computer's."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", f"PYTHON={python}", "submit", *given]
+    done = subprocess.run(make, env=os.environ | {"NAME": "WSL"}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["-m", "common.setup", "-m", "common.grading.hand_in", "--name", name]
