@@ -24,7 +24,7 @@ MIN_SWITCHES = 2
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One switch that was tried."""
+    """One switch that was tried: a rung of the ladder, as the page calls it."""
 
     fact: str
     values: tuple

@@ -157,7 +157,8 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     ):
         assert text in page
     for text in (
-        "Why: A step trains 2 × 16 images. ",
+        "A step trains 2 × 16 images. ",
+        "Why: DP takes",
         "60.0 ms copying the model",
         "DDP's own work for it included (30.0 ms)",
     ):

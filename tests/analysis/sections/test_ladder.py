@@ -73,8 +73,8 @@ def test_rungs_stand_where_they_pay():
 
 @pytest.mark.parametrize(
     ("losses", "begins"),
-    [((2.0, 1.05), "The top configuration's switches train"), ((2.0, 1.5), "Doubts about the top configuration"),
-     ((2.0, None), "Whether the top configuration's loss falls")],
+    [((2.0, 1.05), "The top rung's switches train"), ((2.0, 1.5), "Doubts about the top rung"),
+     ((2.0, None), "Whether the top rung's loss falls")],
 )  # fmt: skip
 def test_the_top_rung_must_train_as_the_first_one_does(losses, begins):
     assert said(ladder_section(judged(ladder_records(losses))).brief)[1].startswith(begins)
