@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from common.errors import UsageError
+from common.grading import grades
 from common.grading.grades import Grade, grade
 from common.grading.submission import pack
 
@@ -204,7 +205,7 @@ def test_a_faster_exchange_has_an_interval(graded):
 
 def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    student = Student(tmp_path, "Ada")
+    student = Student(tmp_path, "=Ada")
     student.runs("cpu", "02*63bf.json")
     student.pack()
     (tmp_path / "broken.zip").write_bytes(b"PK")
@@ -212,9 +213,9 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "broken: cannot be unpacked (File is not a zip file)" in done.stdout
-    first, second = csv.DictReader((tmp_path / "grades.csv").open())
+    first, second = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8-sig"))
     assert (first["student"], first["problem"][:18]) == ("broken", "cannot be unpacked")
-    assert (second["student"], second["runs"], second["exchange_points"]) == ("Ada", "02 single × 1 (1)", "0")
+    assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
 
 
 @pytest.mark.parametrize("folder", ["no_such_folder", "."])
@@ -241,6 +242,22 @@ def test_what_is_no_submission_costs_its_own_row_alone(tmp_path, content, reason
     (one,) = grade([path])
     assert reason in one.problem
     assert not (tmp_path.parent / "evil.json").exists()
+
+
+def test_a_mistake_of_the_grader_costs_one_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for name, pattern in (("Ada", "02*63bf.json"), ("Ben", "03*7808.json")):
+        student = Student(tmp_path, name)
+        student.runs("cpu", pattern)
+        paths.append(student.pack())
+    real = grades.build_report
+    monkeypatch.setattr(
+        grades, "build_report", lambda known: 1 / 0 if known.runs[0].record.step == "02" else real(known)
+    )
+    first, second = grade(paths)
+    assert first.problem == "this program failed on it (ZeroDivisionError: division by zero)"
+    assert (second.student, second.problem, second.parity_passed) == ("Ben", "", 1)
 
 
 def test_packing_asks_for_what_is_missing(tmp_path, monkeypatch):
