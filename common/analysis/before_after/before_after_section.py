@@ -35,7 +35,7 @@ def before_after_section(found: BeforeAfter, before: Path, after: Path) -> Secti
                    style="group", brief=brief)  # fmt: skip
 
 
-def described(row: Row) -> Message:
+def where_and_what(row: Row) -> Message:
     """`DDP × 2, resnet18, 64 px, 16 samples per device`, without the device, which may differ."""
     key = group_facts(row.record)
     parts = unusual_parts({name: key[name] for name in GROUP_KEY if name != "model_source"})
@@ -44,7 +44,7 @@ def described(row: Row) -> Message:
 
 
 def _cells(match: Match) -> list[Cell]:
-    where = described(match.after)
+    where = where_and_what(match.after)
     ratio_cell, outcome, memory = match.effect.cells
     is_open = match.judged_by(1.0) == "undecided"
     outcome = Cell(outcome.value, notes=(_needed(match),) if is_open else ())
@@ -59,7 +59,7 @@ def _cells(match: Match) -> list[Cell]:
 
 
 def _in_brief(match: Match) -> Message:
-    what = described(match.after)
+    what = where_and_what(match.after)
     if match.has_runs:
         return match.effect.sentence(what)
     runs = {"before": len(match.before.runs), "after": len(match.after.runs), "least": LEAST}
@@ -88,7 +88,7 @@ def _others(found: BeforeAfter) -> list[Message]:
     by_reason = {"only_before": found.only_before, "only_after": found.only_after, "withheld": found.withheld}
     lines = []
     for reason, rows in by_reason.items():
-        names = message("before_after.rows", rows=[described(row) for row in rows[:MAX_NAMED]])
+        names = message("before_after.rows", rows=[where_and_what(row) for row in rows[:MAX_NAMED]])
         more = len(rows) - MAX_NAMED
         names = message("before_after.more", shown=names, count=more) if more > 0 else names
         lines += [message(f"before_after.{reason}", rows=names)] if rows else []
@@ -113,7 +113,9 @@ def _undecided(match: Match) -> str:
 
 
 def _of_limit(id: str, match: Match, limit: float) -> Message:
-    return message(f"limit.{id}", what=described(match.after), ratio=match.quotient, runs=match.needed, limit=limit)
+    return message(
+        f"limit.{id}", what=where_and_what(match.after), ratio=match.quotient, runs=match.needed, limit=limit
+    )
 
 
 def before_after_table(found: BeforeAfter | None) -> pd.DataFrame:
