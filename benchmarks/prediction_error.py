@@ -29,8 +29,7 @@ from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Link, Question
 from common.analysis.predicting.parallel_steps import PredictedStep
-from common.analysis.reading.folder import Folder
-from common.analysis.reading.record_reader import read_record
+from common.analysis.reading.folder import Folder, read_record
 from common.analysis.reading.runs import summarise
 from common.records import EnvironmentRecord, Gradients, Record, measured_steps
 

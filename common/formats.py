@@ -107,6 +107,7 @@ FORMATS = {
     "ms": NumberFormat("ms", 1000),
     "duration": NumberFormat("s", prefixes=SMALL),
     "samples/s": NumberFormat("samples/s"),
+    "tokens/s": NumberFormat("tokens/s"),
     "×": NumberFormat("×", decimals=2, shows_side=True),
     "rough": NumberFormat("", decimals=1, shows_side=True),
     "times": NumberFormat("×", decimals=2),

@@ -73,7 +73,7 @@ def catalogue(language: str) -> dict[tuple[str, str], str]:
     return found
 
 
-SPOKEN_UNITS = (message("samples/s"),)
+SPOKEN_UNITS = (message("samples/s"), message("tokens/s"))
 """Those that are words; others are the same in every language."""
 
 
@@ -92,7 +92,7 @@ class Sentences(string.Formatter):
         return self.fill(self._said(text), values)
 
     def _said(self, text: str, context: str = "") -> str:
-        return self._sentences.get(text) or self._catalogue.get((context, text), text)
+        return self._sentences[text] if text in self._sentences else self._catalogue.get((context, text), text)
 
     def counted(self, number: int, one: str, several: str) -> str:
         """`1 core`, `2 cores`."""
@@ -142,6 +142,10 @@ class Sentences(string.Formatter):
     def number(self, form: str, value: float) -> FormattedNumber:
         """A number in one of `FORMATS`, its unit in this language."""
         return self._in_words(FORMATS[form](value))
+
+    def unit(self, form: str) -> str:
+        """The unit of one of `FORMATS`, without a prefix."""
+        return self.number(form, 1.0).unit
 
     def _in_words(self, text: FormattedNumber) -> FormattedNumber:
         gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "

@@ -23,7 +23,7 @@ from example_figures import (
 
 from common.analysis.comparing.crossover_batch import measured_crossing
 from common.analysis.comparing.utilisation import exchange_seconds
-from common.analysis.reading.record_reader import read_record
+from common.analysis.reading.folder import read_record
 from common.records import REPLICATED_KINDS
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (

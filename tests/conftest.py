@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import pytest
 
 os.environ["LC_ALL"] = "C.UTF-8"  # the tests read English, wherever they are run
+os.environ["LAB_QUEUE"] = "no"  # campaigns of tests wait for nobody
 
 ROOT = Path(__file__).parents[1]
 TEST_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))  # the same in all of pytest's processes

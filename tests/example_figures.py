@@ -9,8 +9,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import copy_seconds
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.reading.folder import read_folder
-from common.analysis.reading.record_reader import read_record
+from common.analysis.reading.folder import read_folder, read_record
 from common.analysis.reading.runs import Run
 from common.analysis.sections.report import build_report
 from common.analysis.statistics.estimates import Estimate
@@ -30,7 +29,7 @@ def of(*folders: str) -> Callable:
 
 
 class Example:
-    """One folder of records, judged as step 05 judges it."""
+    """One folder of records, as step 05 reports it."""
 
     def __init__(self, name: str) -> None:
         self.name, folder = name, read_folder(EXAMPLES / name)

@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "console": {"records", "command_line", "content"},
     "campaigns": {"records", "command_line", "analysis.statistics"},
     "faults": {"records", "command_line", "analysis.page"},
+    "grading": {"records", "command_line", "console", "analysis.statistics", "analysis.reading",
+                "analysis.comparing", "analysis.sections"},
     "analysis.statistics": set(),
     "analysis.reading": {"records", "content", "analysis.statistics"},
     "analysis.comparing": {"records", "content", "analysis.statistics", "analysis.reading"},
@@ -47,6 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                          "analysis.comparing", "analysis.predicting"},
     "analysis.sections": {"records", "analysis.judging", "content", "analysis.statistics", "analysis.reading",
                          "analysis.comparing", "analysis.predicting"},
+    "analysis.before_after": {"records", "content", "analysis.statistics", "analysis.reading", "analysis.comparing",
+                              "analysis.judging", "analysis.sections"},
     "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging", "analysis.sections"},
 }  # fmt: skip
@@ -59,6 +63,7 @@ WITHOUT_TORCH = (
     "console",
     "campaigns",
     "faults",
+    "grading",
     "analysis",
 )
 

@@ -14,6 +14,7 @@ from common.campaigns.orders import drawn_seed
 from common.campaigns.runner import rehearsed, run_campaign
 from common.campaigns.session import Session
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
+from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 
 ALL: dict[str, RoundCampaign | AdaptiveCampaign] = CAMPAIGNS | {"crossover": CROSSOVER, "ladder": LADDER}
@@ -24,12 +25,13 @@ MAX_ROUNDS, MAX_DEVICES = 1000, 256
 def main() -> int:
     """Run, or only show, what the command line asks for; returns the exit code."""
     args = vars(_parser().parse_args())
-    name, dry = args.pop("campaign"), args.pop("dry_run")
+    name, dry, queue = args.pop("campaign"), args.pop("dry_run"), args.pop("queue")
     campaign, overrides = ALL[name], Overrides(**args)
     if overrides.tolerance and not (isinstance(campaign, RoundCampaign) and campaign.tolerance):
         raise UsageError(f"TOLERANCE is for make lab: make {name} does not look at intervals to end")
     if not dry:
-        return run_campaign(Session(name, campaign.purpose, overrides), campaign)
+        with taking_turns(f"make {name}", queue, partial(print, flush=True)):
+            return run_campaign(Session(name, campaign.purpose, overrides), campaign)
     print(*_rehearsal(campaign, overrides), sep="\n")
     return 0
 
@@ -69,6 +71,7 @@ def _parser() -> Parser:
     add("--tolerance", type=positive_float, metavar="PERCENT", help=until + otherwise("3"))
     add("--minutes", type=positive_float, help="no round starts later" + otherwise("the campaign's; lab: 5"))
     add("--seed", type=count, help="of the order of each round" + otherwise("drawn, and printed"))
+    add("--queue", default=queue_folder(), metavar="FOLDER", help=QUEUE_HELP)
     add("--dry-run", action="store_true", help="print the commands, after the newest record of step 01, and run none")
     return parser
 

@@ -15,15 +15,7 @@ from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
-from common.records import (
-    METHODS,
-    DdpOptions,
-    DeviceKind,
-    Environment,
-    Method,
-    has_option,
-    settings_of,
-)
+from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of
 
 CHECK = "python 01_environment_check.py"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
@@ -108,6 +100,10 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
 
 def _each_exchange(here: Environment) -> list[tuple[Method, str]]:
     return [("ddp", exchange) for exchange in EXCHANGES_BY_HAND]
+
+
+def _own_exchange(here: Environment) -> list[tuple[Method, str]]:
+    return [("ddp", exchange) for exchange in (" --exchange per-parameter", " --exchange mine")]
 
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
@@ -206,6 +202,13 @@ CAMPAIGNS = {
         "step 04 with torch's DDP, then with each exchange that is built by hand",
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
         launches=_each_exchange,
+        later=NO_PROFILE + QUIET,
+    ),
+    "my_exchange": RoundCampaign(
+        "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
+        sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
+        launches=_own_exchange,
+        repeats=5,
         later=NO_PROFILE + QUIET,
     ),
     "exercise": RoundCampaign(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 
 from common.console.earlier_runs import ratios_to_earlier
+from common.console.grids import pairs_grid
 from common.console.screen import rate_text
 from common.formats import gib
 from common.messages import message
@@ -42,7 +42,7 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
         "peak_memory": [_memory(record, position, words) for position in range(len(record.devices))],
     }
     names = {id: words.text(SUMMARY_ROWS[id]) for id in (*rows, "record", "next")}
-    table = Table.grid(padding=(0, 2))
+    table = pairs_grid()
     for id, lines in rows.items():
         for place, line in enumerate(lines):
             table.add_row("" if place else f"  [dim]{names[id]}", line)

@@ -12,8 +12,8 @@ from common.sentences import Sentences
 ALIKE = [name for name, one in settings_of(RunConfig).items() if one.compared == "group" and not one.exempt]
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
 SAME_BATCH = {
-    "per_device_batch_size": message("{ratio:ratio} × step {step} ({throughput:samples/s}, same {batch} per device)"),
-    "global_batch_size": message("{ratio:ratio} × step {step} ({throughput:samples/s}, same {batch} in all)"),
+    "per_device_batch_size": message("{ratio:ratio} × step {step} ({throughput}, same {batch} per device)"),
+    "global_batch_size": message("{ratio:ratio} × step {step} ({throughput}, same {batch} in all)"),
 }
 """How runs are compared, the better way first."""
 MAX_READ = 20
@@ -31,7 +31,12 @@ def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> st
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            values = {"step": METHODS[method].step, "throughput": theirs, "batch": getattr(record.config, field)}
+            form, each = record.config.rate
+            values = {
+                "step": METHODS[method].step,
+                "throughput": words.number(form, each * theirs),
+                "batch": getattr(record.config, field),
+            }
             return words.text(sentence.with_values(ratio=speed / theirs, **values))
     return None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
@@ -18,6 +19,12 @@ from common.sentences import Sentences
 
 MAX_ROWS = 20
 """The page has the rest."""
+LEAST_NEEDED = ("energy", "global_batch", "predicted_memory", "scaling_efficiency", "epoch_time")
+"""Columns that a narrow console leaves to the page, in this order; after them the last ones."""
+NAME_WIDTH = 24
+"""At least, of a first column that goes on in the next line."""
+WIDE = 1000
+"""Any table fits into so many characters."""
 
 
 def safe(text: str) -> str:
@@ -25,19 +32,62 @@ def safe(text: str) -> str:
     return escape(printable(text))
 
 
-def grid(table: Table, words: Sentences, without: Collection[str] = (), title: str = "") -> Grid:
+class FittingGrid:
+    """A table without the columns that do not fit side by side, so that no number is cut off; a line names them."""
+
+    def __init__(self, table: Table, words: Sentences, without: Collection[str], title: str) -> None:
+        self._table, self._words, self._title = table, words, title
+        self._shown = [place for place, column in enumerate(table.columns) if column.id not in without]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Grid]:
+        yield self._drawn(console, options)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._drawn(console, options))
+
+    def _drawn(self, console: Console, options: ConsoleOptions) -> Grid:
+        for left_out in self._choices():
+            drawn = self._without(left_out)
+            for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
+                drawn.columns[0].max_width = width
+                room = options.max_width - Measurement.get(console, options.update(max_width=WIDE), drawn).maximum
+                if room >= 0:
+                    drawn.columns[0].max_width = width and width + room
+                    return drawn
+        return drawn
+
+    def _choices(self) -> Iterator[list[int]]:
+        """Places of columns to leave out: none, then more and more; the first two stay."""
+        ids = [column.id for column in self._table.columns]
+        later = self._shown[2:]
+        order = [place for id in LEAST_NEEDED for place in later if ids[place] == id]
+        order += [place for place in reversed(later) if place not in order]
+        for count in range(len(order) + 1):
+            yield order[:count]
+
+    def _without(self, left_out: Collection[int]) -> Grid:
+        table, words = self._table, self._words
+        drawn = Grid(title=safe(self._title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+                     padding=(0, 0, 0, 1))  # fmt: skip
+        shown = [place for place in self._shown if place not in left_out]
+        for place in shown:
+            drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left",
+                             no_wrap=bool(place), overflow="fold")  # fmt: skip
+        for line in table.lines[:MAX_ROWS]:
+            drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
+        captions = []
+        if rows := table.left_out + max(0, len(table.lines) - MAX_ROWS):
+            captions.append(words.translate("{count:count} more rows on the page", count=rows))
+        if left_out:
+            columns = [words.label(table.columns[place]) for place in sorted(left_out)]
+            captions.append(words.translate("On the page: {columns:short}", columns=columns))
+        drawn.caption, drawn.caption_justify = safe("\n".join(captions)) or None, "left"
+        return drawn
+
+
+def grid(table: Table, words: Sentences, without: Collection[str] = (), title: str = "") -> FittingGrid:
     """A table, but for some of its columns; figures with their intervals and notes below."""
-    drawn = Grid(title=safe(title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-                 padding=(0, 0, 0, 1))  # fmt: skip
-    shown = [place for place, column in enumerate(table.columns) if column.id not in without]
-    for place in shown:
-        drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left", no_wrap=True)
-    for line in table.lines[:MAX_ROWS]:
-        drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
-    left_out = table.left_out + max(0, len(table.lines) - MAX_ROWS)
-    if left_out:
-        drawn.caption = words.translate("{count:count} more rows on the page", count=left_out)
-    return drawn
+    return FittingGrid(table, words, without, title)
 
 
 def _cell(cell: Cell, words: Sentences, name: Any) -> str:
@@ -50,9 +100,17 @@ def _cell(cell: Cell, words: Sentences, name: Any) -> str:
 
 def facts(pairs: Iterable[tuple[Any, Any]], words: Sentences, style: str = "dim") -> Grid:
     """Names and their values."""
-    drawn = Grid.grid(padding=(0, 2))
+    drawn = pairs_grid()
     for name, value in pairs:
         drawn.add_row(Text(words.text(name), style=style), Text(words.text(value)))
+    return drawn
+
+
+def pairs_grid() -> Grid:
+    """An empty table of names and values. What is too long for a line goes on in the next: no path is cut off."""
+    drawn = Grid.grid(padding=(0, 2))
+    for _ in range(2):
+        drawn.add_column(overflow="fold")
     return drawn
 
 
@@ -66,5 +124,5 @@ def plain_grid(columns: Sequence[str]) -> Grid:
     """An empty table."""
     drawn = Grid(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
-        drawn.add_column(column)
+        drawn.add_column(column, overflow="fold")
     return drawn

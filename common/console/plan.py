@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from common.console.grids import pairs_grid
 from common.messages import message, message_in
 from common.records import METHODS, Resumed, RunConfig, World, unusual_settings
 from common.sentences import Sentences
@@ -73,7 +73,7 @@ def show_plan(
         else []
     )
     notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
-    table = Table.grid(padding=(0, 2))
+    table = pairs_grid()
     for name, text in [*rows.items(), *(("note", note) for note in notes)]:
         table.add_row(f"  [dim]{words.text(ROWS[name])}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}")
     title = METHODS[method].title if METHODS[method].is_parallel else words.translate("Training on one device")

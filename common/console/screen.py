@@ -121,6 +121,8 @@ def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
 
 def parity_line(parity: Parity, words: Sentences) -> str:
     """The outcome of the parity check."""
+    if parity.outcome == "not applicable" and parity.shards > 1:
+        return words.translate("parity: not compared: {note}", note=parity.note)
     if parity.outcome == "not applicable":
         return words.translate("parity: not applicable, one device is the reference itself")
     error = parity.max_relative_error

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.rounds import orders_of_rounds
-from common.examining.timed_steps import settled_lead, timed_step
+from common.examining.rounds import MIN_WARM_UP, Rounds, settled_lead, timed_step
 from common.machine.devices import LocalDevices
 from common.records import RankProfile
 from common.training.batch import Batch
@@ -20,8 +20,8 @@ from common.training.distributed import ddp_kwargs
 from common.training.optimizer import create_optimizer
 from common.training.training import Training
 
-SETTLINGS, SETTLING_STEPS = 2, 2
-"""Before the first round, so many times so many steps of each kind: DDP lays its buckets anew after its first step."""
+LEAD_STEPS = 2
+"""One right after the other, of each kind that is warm, to see how far the host is then ahead."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,21 @@ class Kind:
 
 
 def exchange_steps(model: nn.Module, rounds: int) -> int:
-    """So many steps `measure_exchange_cost` takes; an exchange that was built by hand has two kinds of the four."""
+    """So many steps, or a few more, are taken of all kinds; an exchange built by hand has two of the four."""
     kinds = 4 if isinstance(model, DistributedDataParallel) else 2
-    return kinds * (SETTLINGS * SETTLING_STEPS + rounds)
+    return kinds * (MIN_WARM_UP + LEAD_STEPS + rounds)
 
 
 def measure_exchange_cost(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    rounds: int,
-    found: RankProfile,
-    progress: Callable,
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, found: RankProfile
 ) -> None:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.
 
-    The order is drawn anew in each round, the same on all ranks, which start each step together; on GPUs with the host
-    as far ahead as it is when steps of that kind follow one another. The seconds are left in `found`, and those of
-    torch's own clock of the exchange. An exchange that was built by hand is only on or off.
+    The order of a round is the same on all ranks, which start each step together; on GPUs with the host as far ahead as
+    it is when steps of that kind follow one another. The seconds are left in `found`, and those of torch's own clock of
+    the exchange. An exchange that was built by hand is only on or off.
     """
-    model = training.model
+    model, leads, communication = training.model, dict[str, float](), list[tuple[float, float]]()
     kinds = {"exchange_on": Kind(training), "exchange_off": Kind(training, under_no_sync=True)}
     if isinstance(model, DistributedDataParallel):
         kinds["no_all_reduce"] = Kind(without_all_reduce(training, devices))
@@ -70,23 +65,26 @@ def measure_exchange_cost(
         for kind in kinds.values():
             # Every step here ends with a synchronisation, as this clock would force.
             kind.training.model._set_ddp_runtime_logging_sample_rate(1)
-    for _ in range(SETTLINGS):  # the first time, a kind's own first step is among them
-        leads = {
-            name: settled_lead(kind.training, devices, batches, SETTLING_STEPS, kind.prepared())
-            for name, kind in kinds.items()
-        }
+
+    def step(name: str) -> float:
+        kind = kinds[name]
+        seconds = timed_step(kind.training, devices, batches, kind.prepared(), lead_seconds=leads.get(name, 0.0))
+        if name == "exchange_on" and isinstance(model, DistributedDataParallel):
+            communication.append(_communication(model))
+        return seconds
+
+    def measure_lead(name: str) -> None:
+        kind = kinds[name]
+        leads[name] = settled_lead(kind.training, devices, batches, LEAD_STEPS, kind.prepared())
+
+    taken = rounds.take({name: partial(step, name) for name in kinds}, warmed=measure_lead)
+    for name, seconds in taken.seconds.items():
+        setattr(found, f"{name}_seconds", seconds)
     if devices.kind == "cuda":
         found.lead_seconds = leads
-    for round_, order in enumerate(orders_of_rounds(kinds, rounds, training.config.seed)):
-        for name in order:
-            kind = kinds[name]
-            seconds = timed_step(kind.training, devices, batches, kind.prepared(), lead_seconds=leads[name])
-            getattr(found, f"{name}_seconds").append(seconds)
-            if round_ and name == "exchange_on" and isinstance(model, DistributedDataParallel):
-                communication, overlap = _communication(model)  # of such a step before: torch publishes it with this
-                found.communication_seconds.append(communication)
-                found.overlap_seconds.append(overlap)
-            progress()
+    of_rounds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
+    found.communication_seconds = [seconds for seconds, _ in of_rounds]
+    found.overlap_seconds = [seconds for _, seconds in of_rounds]
 
 
 def without_all_reduce(training: Training, devices: LocalDevices) -> Training:

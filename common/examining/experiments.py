@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining import data_path
-from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
 from common.examining.exchange_cost import exchange_steps, measure_exchange_cost
 from common.examining.forward_threads import forward_steps, measure_forward_threads
@@ -18,6 +17,8 @@ from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
 from common.examining.replicas import measure_threads_and_replicas, replicated_steps
+from common.examining.rounds import MAX_SECONDS, Rounds, TooSlowError
+from common.examining.traces import PROFILED_STEPS, busy_seconds
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
@@ -27,14 +28,16 @@ from common.training.models import has_exchange
 from common.training.training import Training
 
 
-def step_count(model: nn.Module, steps: int, on_gpu: bool) -> int:
-    """Optimizer steps that `profile_steps` takes, as near as a reader needs to know."""
+def step_count(model: nn.Module, steps: int, on_gpu: bool, step_seconds: float | None = None) -> int:
+    """Optimizer steps that `profile_steps` takes, as near as a reader needs to know; fewer where they take long."""
     if has_exchange(model):
         of_kinds = exchange_steps(model, steps)
     elif isinstance(model, nn.DataParallel):
         of_kinds = replicated_steps(model, steps)
     else:
         of_kinds = forward_steps(steps) if on_gpu else 0
+    if step_seconds:
+        of_kinds = min(of_kinds, round(MAX_SECONDS / step_seconds))
     for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
     return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
@@ -46,7 +49,8 @@ def profile_steps(
 
     An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
     one that fails in an exchange, so that its error ends them all; what was known until then has been handed out.
-    Weights that come out of this are of no use: steps without exchange let the ranks drift apart.
+    (Steps that are too slow are so on all ranks.) Weights that come out of this are of no use: steps without
+    exchange let the ranks drift apart.
     """
     model, upcoming = training.model, training.endless_steps()
     barrier()
@@ -70,7 +74,7 @@ def profile_steps(
         try:
             experiment(mine)
         except (RuntimeError, MemoryError) as error:
-            if has_exchange(model):
+            if has_exchange(model) and not isinstance(error, TooSlowError):
                 raise
             mine = before
             add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
@@ -95,7 +99,7 @@ def _experiments(
     progress: Callable,
 ) -> dict[str, Callable[[RankProfile], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
-    model = training.model
+    model, rounds = training.model, Rounds(steps, training.config.seed, progress, partial(add_note, profile))
     found: dict[str, Callable[[RankProfile], object]] = {}
 
     def busy(mine: RankProfile) -> None:
@@ -110,16 +114,14 @@ def _experiments(
         found["what the device is busy with"] = busy
     if has_exchange(model):
         profile.bucket_bytes = _bucket_bytes(model)
-        found["what the exchange costs"] = lambda mine: measure_exchange_cost(
-            training, devices, batches, steps, mine, progress
-        )
+        found["what the exchange costs"] = partial(measure_exchange_cost, training, devices, batches, rounds)
     elif isinstance(model, nn.DataParallel):
         found["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
-            training, devices, batches, steps, profile, progress
+            training, devices, batches, rounds, profile
         )
     elif not training.config.compile:
         found["what a new thread costs"] = lambda mine: measure_forward_threads(
-            training, devices, batches, steps, profile, progress
+            training, devices, batches, rounds, profile
         )
         found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
     return found

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from common.examining.one_device import shape_of_convolution
-from common.examining.rounds import MIN_WARM_UP, orders_of_rounds, steps_in_rounds
-from common.examining.timed_steps import timed_step
+from common.examining.rounds import MIN_WARM_UP, Rounds, orders_of_rounds, timed_step
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
 from common.records import FORWARD_THREADS, ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
@@ -30,16 +29,11 @@ def forward_steps(rounds: int) -> int:
 
 
 def measure_forward_threads(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    rounds: int,
-    profile: ProfileRecord,
-    progress: Callable,
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, profile: ProfileRecord
 ) -> None:
     """Enter into `profile` the times of steps whose forward pass runs in the main thread, a new one, a kept one.
 
-    Kinds are warmed up and taken in rounds (`steps_in_rounds`). On CPU cores forward passes of few samples are timed:
+    Kinds are warmed up and taken in rounds (`Rounds`). On CPU cores forward passes of few samples are timed:
     the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few
     passes more with hooks on every layer.
     """
@@ -56,10 +50,7 @@ def measure_forward_threads(
         with _forward_in(training, threads.get(kind)):
             return timed_step(training, devices, batches) if whole else _timed_forward(training, devices, inputs)
 
-    passes = steps_in_rounds(
-        {kind: partial(timed, kind) for kind in FORWARD_THREADS}, rounds, training.config.seed, progress
-    )
-
+    passes = rounds.take({kind: partial(timed, kind) for kind in FORWARD_THREADS})
     layers: dict[str, LayerTimes] = {}
     for order in orders_of_rounds(FORWARD_THREADS, LAYER_ROUNDS, training.config.seed):
         for kind in order:

@@ -18,7 +18,7 @@ from common.machine.ranks import gathered
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch, chunks
 from common.training.models import TrainedModel
-from common.training.precision import ieee_fp32
+from common.training.precision import draws_random_numbers, ieee_fp32
 from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
@@ -50,6 +50,9 @@ NOTES = {
     "bf16": "gradients are rounded to bf16 for the exchange: not exact",
     "powersgd": "checked while PowerSGD is exact still; the training steps exchange an approximation, not exact",
 }
+NOT_COMPARABLE = (
+    "with --sync-bn one device sees all samples at once, and the model draws random numbers in forward: other ones"
+)
 
 
 def check_parity(training: Training, devices: LocalDevices) -> Parity:
@@ -61,7 +64,8 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     compares, so that a rank that has the wrong gradient shows whichever it is; the worst of all is the result.
     Gradients and buffers are left as they were found: none, and untouched. A compressed exchange is given more
     tolerance and says so; synchronised BatchNorm is compared with one device that sees a whole micro-batch at once, and
-    may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there.
+    may differ by `ROUNDING_MARGIN` times what fp32 itself differs from fp64 there; a model that draws random numbers in
+    `forward` draws others for a whole batch, and is not compared.
     """
     count, module, dataset = devices.world.devices, training.module, training.loader.dataset
     if count == 1 and training.model is module:
@@ -75,6 +79,8 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     shards = parts if options.sync_bn else count * parts
     errors = []
     with ieee_fp32(module):
+        if options.sync_bn and draws_random_numbers(module, batch.to(devices.device)[0], devices.device):
+            return Parity(outcome="not applicable", shards=count, note=NOT_COMPARABLE)
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
         reference = reference_gradient(copy.deepcopy(module), batch, shards, devices.device)
         if options.sync_bn:

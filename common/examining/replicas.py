@@ -8,8 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from common.examining.rounds import MIN_WARM_UP, steps_in_rounds
-from common.examining.timed_steps import timed_step
+from common.examining.rounds import MIN_WARM_UP, Rounds, timed_step
 from common.machine.devices import LocalDevices
 from common.records import REPLICATED_KINDS, ProfileRecord
 from common.training.batch import Batch
@@ -30,17 +29,12 @@ def replicated_steps(model: nn.DataParallel, rounds: int) -> int:
 
 
 def measure_threads_and_replicas(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    rounds: int,
-    profile: ProfileRecord,
-    progress: Callable,
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, profile: ProfileRecord
 ) -> None:
     """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
 
     Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
-    are warmed up and taken in rounds (`steps_in_rounds`); a kept thread belongs to one device. The seconds are left in
+    are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device. The seconds are left in
     `profile`.
     """
     model = training.model
@@ -60,7 +54,7 @@ def measure_threads_and_replicas(
         return step
 
     kinds = {name: of_kind(name) for name in replicated_kinds(model)}
-    profile.replicated_steps = steps_in_rounds(kinds, rounds, training.config.seed, progress)
+    profile.replicated_steps = rounds.take(kinds)
 
 
 @contextmanager

@@ -1,39 +1,81 @@
-"""Steps of several kinds in rounds, so that what drifts hits all kinds alike."""
+"""Whole steps of several kinds in rounds, so that what drifts hits all kinds alike."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from random import Random
+from time import perf_counter
 from typing import TypeVar
 
+from common.machine.devices import LocalDevices
+from common.machine.ranks import barrier, gathered
+from common.measuring.clocks import gpu_sleep, mark, seconds_between
 from common.records import StepsInRounds
+from common.training.batch import Batch
+from common.training.training import Training
 
 Kind = TypeVar("Kind", bound=str)
 
 MIN_WARM_UP, MAX_WARM_UP = 3, 8
 LEAST_GAIN = 0.05
+MAX_SECONDS, MIN_ROUNDS = 60.0, 3
+"""Rounds of one experiment take no longer, where a model's steps do; if not even so many fit, none are taken."""
 
 
-def steps_in_rounds(
-    kinds: Mapping[str, Callable[[], float]], rounds: int, seed: int, progress: Callable[[], object]
-) -> StepsInRounds:
-    """Warm every kind up until its times settle, then take one step of each in every round, in random order.
+class TooSlowError(RuntimeError):
+    """Too few rounds would fit. All ranks raise it at the same step."""
 
-    A kind takes a step and returns its seconds. It is warmed up for 3 to 8 steps, until `has_settled`.
-    """
-    warm_up: dict[str, list[float]] = {name: [] for name in kinds}
-    for name, times in warm_up.items():
-        while len(times) < MAX_WARM_UP and not has_settled(times):
-            times.append(kinds[name]())
-            progress()
-    seconds: dict[str, list[float]] = {name: [] for name in kinds}
-    orders = orders_of_rounds(kinds, rounds, seed)
-    for order in orders:
-        for name in order:
-            seconds[name].append(kinds[name]())
-            progress()
-    settled = {name: has_settled(times) for name, times in warm_up.items()}
-    return StepsInRounds(seed=seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
+
+@dataclass(frozen=True)
+class Rounds:
+    """How many rounds are wanted, and in what time."""
+
+    count: int
+    seed: int
+    """Of their orders."""
+    progress: Callable[[], object] = lambda: None
+    """Called after each step."""
+    note: Callable[[str], object] = lambda text: None
+    """Told why there are fewer."""
+    max_seconds: float = MAX_SECONDS
+
+    def take(
+        self, kinds: Mapping[str, Callable[[], float]], warmed: Callable[[str], object] = lambda name: None
+    ) -> StepsInRounds:
+        """Warm every kind up until its times settle, then take one step of each in every round, in random order.
+
+        A kind takes a step and returns its seconds. 3 to 8 steps warm it up, until `has_settled`; then `warmed` is
+        called with its name. Of ranks that step together the slowest one decides, so that all go on alike. Raises
+        `TooSlowError`.
+        """
+        warm_up: dict[str, list[float]] = {name: [] for name in kinds}
+        for name, times in warm_up.items():
+            while len(times) < MAX_WARM_UP and not has_settled(times):
+                times.append(max(gathered(kinds[name]())))
+                self.progress()
+                if len(times) == 2:  # the first one may compile
+                    self._refuse(len(kinds) * min(times))
+            warmed(name)
+        round_seconds = sum(times[-1] for times in warm_up.values())
+        count = min(self.count, max(MIN_ROUNDS, int(self.max_seconds / round_seconds)))
+        if count < self.count:
+            self.note(f"{count} rounds of {self.count}, as many as fit into {self.max_seconds:.0f} s")
+        seconds: dict[str, list[float]] = {name: [] for name in kinds}
+        orders = orders_of_rounds(kinds, count, self.seed)
+        for order in orders:
+            for name in order:
+                seconds[name].append(kinds[name]())
+                self.progress()
+        settled = {name: has_settled(times) for name, times in warm_up.items()}
+        return StepsInRounds(seed=self.seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
+
+    def _refuse(self, round_seconds: float) -> None:
+        if min(self.count, MIN_ROUNDS) * round_seconds > self.max_seconds:
+            raise TooSlowError(
+                f"a round takes {round_seconds:.0f} s, and {MIN_ROUNDS} do not fit into {self.max_seconds:.0f} s"
+            )
 
 
 def orders_of_rounds(kinds: Iterable[Kind], rounds: int, seed: int) -> list[list[Kind]]:
@@ -50,3 +92,47 @@ def has_settled(seconds: Sequence[float]) -> bool:
     if len(seconds) < MIN_WARM_UP:
         return False
     return min(seconds[-2:]) >= (1 - LEAST_GAIN) * min(seconds[:-2])
+
+
+def timed_step(
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    around: AbstractContextManager | None = None,
+    *,
+    lead_seconds: float = 0.0,
+) -> float:
+    """Seconds of one step that all ranks begin at once, and that ends when the devices are idle again.
+
+    It begins with idle devices; or, on a GPU, `lead_seconds` after the host has begun to launch it: so far ahead.
+    """
+    with around or nullcontext():  # no_sync: the forward belongs inside, too
+        devices.synchronize()
+        barrier()
+        if lead_seconds and devices.kind == "cuda":
+            gpu_sleep(devices.device, lead_seconds)
+        before = mark(devices.device)
+        training.step(batches)
+        after = mark(devices.device)
+        devices.synchronize()
+    return round(seconds_between(before, after), 7)
+
+
+def settled_lead(
+    training: Training,
+    devices: LocalDevices,
+    batches: Sequence[Batch],
+    steps: int,
+    around: AbstractContextManager | None = None,
+) -> float:
+    """Take `steps` steps, one right after the other. How far the host is then ahead: seconds until the devices are
+    done, on the rank where it is least. 0 on CPU devices."""
+    devices.synchronize()
+    barrier()
+    with around or nullcontext():
+        for _ in range(steps):
+            training.step(batches)
+    launched = perf_counter()
+    devices.synchronize()
+    lead = perf_counter() - launched if devices.kind == "cuda" else 0.0
+    return round(min(gathered(lead)), 7)

@@ -138,7 +138,7 @@ class Parity(RecordModel):
     """Gradient of the parallel model against one device's gradient of the same samples."""
 
     outcome: Literal["passed", "failed", "not applicable"]
-    """`not applicable` for method `single`: there is nothing to compare."""
+    """`not applicable` for method `single`: there is nothing to compare; with several shards `note` says why not."""
     max_relative_error: Amount | None = None
     """Largest ‖g − ref‖ / ‖ref‖ over the parameters; None where not finite or not applicable."""
     worst_parameter: str | None = None

@@ -39,6 +39,8 @@ class Record(RecordModel):
     """Floating-point operations of forward and backward, counted by torch on the very model; None where it cannot."""
     flops_by_kind: dict[FlopKind, Count] | None = None
     """The same, split into convolutions and matrix products, which need not run in one precision."""
+    bytes_per_sample: Count | None = None
+    """Of inputs and targets, as they leave the loader; None in older records."""
     backend_class: str | None = None
     """The class that carried the exchange between processes: torch 2.15 rewrote NCCL's under the old name."""
     optimizer: str = ""

@@ -35,7 +35,7 @@ def take_apart(
 
     `step_seconds` of a measured step tell how long it takes. Raises `ProfileError` among several ranks.
     """
-    count = experiments.step_count(training.model, steps, devices.kind == "cuda")
+    count = experiments.step_count(training.model, steps, devices.kind == "cuda", step_seconds)
     progress.line(screen.profile_line(count, step_seconds, words))
     progress.phase(words.translate("where a step goes"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.

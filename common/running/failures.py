@@ -16,10 +16,6 @@ from common.training.known_errors import advice_for, is_allocation_failure, is_c
 
 BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
-WITHOUT_BATCH = (
-    "It is not the batch that does not fit, but the model, the synthetic images or the list of samples: "
-    "lower --num-classes, --image-size or --samples-per-epoch."
-)
 
 
 def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epochs_done: int) -> Failure:
@@ -35,7 +31,7 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
         )
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_allocation_failure(text):
         kind = "out_of_memory"
-        advice = _for_less_memory(config, devices) if grows_with_the_batch(error) else WITHOUT_BATCH
+        advice = _for_less_memory(config, devices) if grows_with_the_batch(error) else _for_a_smaller_model(config)
     elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and is_communication(text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
@@ -67,16 +63,35 @@ def grows_with_the_batch(error: BaseException) -> bool:
     return any(frame.name in BY_THE_STEP for frame in traceback.extract_tb(error.__traceback__))
 
 
+def _size_of_sample(config: RunConfig) -> tuple[str, str]:
+    """What a batch has many of, and the flag that makes each of them smaller: `images of 224 px`, `--image-size`."""
+    if config.image_size:
+        return f"images of {config.image_size} px", "--image-size"
+    if config.unit == "tokens":
+        return f"sequences of {config.units_per_sample} tokens", "--sequence-length" if config.sequence_length else ""
+    return config.unit, ""
+
+
+def _for_a_smaller_model(config: RunConfig) -> str:
+    flags = ["--num-classes"] if config.num_classes else []
+    flags += [flag for flag in (_size_of_sample(config)[1], "--samples-per-epoch") if flag]
+    return (
+        "It is not the batch that does not fit, but the model, the samples or their list: take a smaller model, or "
+        f"lower {', '.join(flags)}."
+    )
+
+
 def _for_less_memory(config: RunConfig, devices: LocalDevices) -> str:
     """Names what did not fit, and how to have the same global batch in less memory."""
-    at_once = f"{config.per_device_micro_batch_size} images of {config.image_size} px per device"
+    what, flag = _size_of_sample(config)
+    at_once = f"{config.per_device_micro_batch_size} {what} per device"
     problem = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(devices))})"
     steps = next_steps(config, devices.world)
     if steps is None:
-        return f"{problem}: lower --image-size, or try --precision bf16."
+        return f"{problem}: {f'lower {flag}, or ' if flag else ''}try --precision bf16."
     return (
         f"{problem}: --accumulation-steps {steps} keeps the global batch of {config.global_batch_size}; "
-        "or lower --batch-size or --image-size, or try --precision bf16."
+        f"or lower --batch-size{f' or {flag}' if flag else ''}, or try --precision bf16."
     )
 
 

@@ -12,7 +12,10 @@ REASONS = {
     signal.SIGTERM: "ended by SIGTERM: a person, or a batch system at its time limit, has ended this process",
     signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
 }
-UNDER_TORCHRUN = "ended by SIGTERM: under torchrun, all ranks are when one of them has died"
+UNDER_TORCHRUN = (
+    "ended by SIGTERM: torchrun passes it on when a person or a batch system has ended the job, and sends it to all "
+    "ranks when one of them has died"
+)
 SIGNALS = (signal.SIGINT, *REASONS)
 
 

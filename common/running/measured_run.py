@@ -27,7 +27,6 @@ from common.machine.ranks import barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait
-from common.measuring.device_use import device_uses
 from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
 from common.messages import Message, message
 from common.records import Epoch
@@ -42,7 +41,7 @@ from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
-from common.training.data import validation_loader
+from common.training.data import bytes_of_sample, validation_loader
 from common.training.epoch import EpochResult, TimedEpoch
 from common.training.loader import ContinuousLoader
 from common.training.optimizer import described_optimizer
@@ -65,7 +64,7 @@ class MeasuredRun:
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
-        self.recorder.devices = device_uses(devices, self.recorder.host)
+        self.recorder.devices = memory.device_uses(devices, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, devices, self.recorder.pids)
         self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
@@ -94,6 +93,7 @@ class MeasuredRun:
             self.console, self.words, self.options.method, self.config, here.world, resumed, self.recorder.optimizer
         )
         self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
+        self.recorder.bytes_per_sample = bytes_of_sample(training.loader.dataset)
         self.recorder.parity = parity.check_parity(training, here)
         self.progress.line(screen.parity_line(self.recorder.parity, self.words))
         if self.config.compile:
@@ -128,7 +128,7 @@ class MeasuredRun:
             yield from self._train(number)
         self._sampler.stop()
         peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
-        self.recorder.devices = device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
+        self.recorder.devices = memory.device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
         self.recorder.static_memory = memory.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
@@ -150,14 +150,11 @@ class MeasuredRun:
 
     def profile(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
-        asked = self.options.anatomy_steps
-        steps = DEFAULTS[self.local_devices.kind]["anatomy_steps"] if asked is None else asked
-        if steps:
-            take_apart(
-                training, self.local_devices, steps, self.recorder, self.progress, self.words, self._step_seconds
-            )
+        here, asked = self.local_devices, self.options.anatomy_steps
+        if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
+            take_apart(training, here, steps, self.recorder, self.progress, self.words, self._step_seconds)
         if self.options.trace:
-            text = trace(training, self.local_devices, self.options.results_dir, self.recorder.run_id, self.words)
+            text = trace(training, here, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
     def _train(self, number: int) -> Iterator[int]:

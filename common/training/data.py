@@ -17,7 +17,7 @@ from common.machine.devices import LocalDevices
 from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
-from common.training.batch import Batch, Sample
+from common.training.batch import Batch, Sample, tensors_of
 from common.training.loader import ContinuousLoader
 from common.training.workloads.own_data import made_samples, own_samples
 from common.workload import Workload
@@ -98,7 +98,7 @@ def create_loader(
     """
     batch_size = config.micro_batch_size // devices.world.processes
     copy_to = devices.device if config.prefetch else None
-    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(config, devices, batch_size))
+    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(dataset, config, devices, batch_size))
 
 
 def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | None:
@@ -108,15 +108,15 @@ def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | 
         return None
     mine = [(0, index) for index in range(devices.rank, len(dataset), devices.world.processes)]
     batch_size = config.micro_batch_size // devices.world.processes
-    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(config, devices, batch_size))
+    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(dataset, config, devices, batch_size))
 
 
-def _arguments(config: RunConfig, devices: LocalDevices, batch_size: int) -> dict:
+def _arguments(dataset: Dataset, config: RunConfig, devices: LocalDevices, batch_size: int) -> dict:
     """What the loaders of one process have in common."""
     workers = config.loader_workers // devices.world.processes
     on_gpu = devices.kind == "cuda"
     if workers:
-        _check_shared_memory(batch_size * 3 * config.image_size**2, workers)
+        _check_shared_memory(batch_size * bytes_of_sample(dataset), workers)
     return {
         "collate_fn": _as_it_is,
         "num_workers": workers,
@@ -126,6 +126,11 @@ def _arguments(config: RunConfig, devices: LocalDevices, batch_size: int) -> dic
         "worker_init_fn": begin_worker,
         "pin_memory": on_gpu,  # copies to the GPU run beside the computation only from pinned memory
     }
+
+
+def bytes_of_sample(dataset: Dataset) -> int:
+    """Bytes of one sample's inputs and targets as they travel."""
+    return sum(tensor.nbytes for tensor in tensors_of(dataset.__getitems__([(0, 0)])[:2]))
 
 
 def _check_shared_memory(batch_bytes: int, workers: int) -> None:

@@ -21,8 +21,8 @@ LIMITS = {
 """Words of an error that is none of the training's, but a limit that the host sets."""
 KNOWN = LIMITS | {
     "deterministic implementation": "Leave out --deterministic, or train a model without this operation.",
-    "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single image. Raise "
-    "--batch-size to at least two for each device and micro-batch, or --image-size.",
+    "more than 1 value per channel": "BatchNorm needs two values per channel: some device got a single sample. Raise "
+    "--batch-size to at least two for each device and micro-batch; with images, --image-size helps, too.",
     "DataLoader worker (pid": LOADER_DIED,
     "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
     "Expected to have finished reduction": "Some parameters had no part in the loss, and DDP waits for them: "

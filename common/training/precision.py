@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,19 @@ def ieee_fp32(model: nn.Module):
         with torch.no_grad():
             for buffer, value in zip(model.buffers(), buffers, strict=True):
                 buffer.copy_(value)
+
+
+def draws_random_numbers(model: nn.Module, inputs: Any, device: torch.device) -> bool:
+    """Whether a forward pass takes numbers from torch's generator of `device`. Within `ieee_fp32`."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before, model.repeats_random_numbers = generator.get_state(), False
+    try:
+        with torch.no_grad():
+            model(inputs)
+        return not torch.equal(generator.get_state(), before)
+    finally:
+        generator.set_state(before)
+        model.repeats_random_numbers = True
 
 
 @contextmanager

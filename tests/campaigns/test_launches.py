@@ -181,7 +181,7 @@ def test_variables_of_make_reach_the_runner(target, tmp_path):
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
     values = {"MODEL": "resnet18", "BATCH": "8", "EPOCHS": "2", "SAMPLES": "64", "DEVICES": "3", "REPEATS": "1",
-              "TOLERANCE": "2.5", "MINUTES": "4", "SEED": "9"}  # fmt: skip
+              "TOLERANCE": "2.5", "MINUTES": "4", "SEED": "9", "QUEUE": "no"}  # fmt: skip
     given = [f"{name}={value}" for name, value in values.items()]
     make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", f"PYTHON={python}", target]
     done = subprocess.run([*make, *given], capture_output=True, text=True, check=True)

@@ -51,7 +51,7 @@ def _row(part: GroupResults, row: Row) -> dict:
         **{name: _ends(getattr(row, name)) for name in ("throughput", "epoch_time", "speed_up", "efficiency")},
         "peak_bytes": [peak.peak_bytes for peak in row.memory],
         "static_bytes": [peak.static_bytes for peak in row.memory],
-        "joules_per_thousand_samples": energy.joules_per_thousand_samples if energy else None,
+        "joules_per_thousand_samples": energy.per_thousand.value if energy else None,
         "mfu": _ends(mfu) if isinstance(mfu, Estimate) else None,
         "data_wait_share": row.data_wait_share,
         "step": _ends(found.slowest.step if found else None),

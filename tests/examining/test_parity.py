@@ -4,13 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from analysis.factories import make_record
+from analysis.views import reason
 from conftest import run_worker
 from factories import make_classifier, make_config, make_model, make_place, small_classifier
 from torch import nn
 from trainers import train_step
 
+from common.console.screen import parity_line
 from common.examining import parity
 from common.records import DdpOptions
+from common.sentences import Sentences
 from common.training.data import SyntheticImageNet
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.training import Training
@@ -189,3 +193,17 @@ def test_any_randomness_is_the_same_for_both_gradients(monkeypatch, repeated, ou
     before = torch.get_rng_state()
     assert check(EmulatedDataParallel(classifier, range(2))).outcome == outcome
     assert not repeated or torch.equal(torch.get_rng_state(), before)
+
+
+def test_random_numbers_of_a_whole_batch_are_others_and_nothing_is_compared():
+    """With --sync-bn the reference sees all samples at once: dropout inside `forward` would fail wrongly."""
+    classifier = small_classifier()
+    assert check(EmulatedDataParallel(classifier, range(2)), ddp=DdpOptions(sync_bn=True)).outcome == "passed"
+    classifier.backbone.insert(4, DrawsInForward())
+    before = torch.get_rng_state()
+    found = check(EmulatedDataParallel(classifier, range(2)), ddp=DdpOptions(sync_bn=True))
+    assert (found.outcome, found.shards) == ("not applicable", 2)
+    assert "--sync-bn" in found.note
+    assert torch.equal(torch.get_rng_state(), before)
+    assert "--sync-bn" in parity_line(found, Sentences("en"))
+    assert reason(make_record("ddp", 2, parity=found), "parity") == f"not compared: {found.note}"

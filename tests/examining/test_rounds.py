@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from common.examining.replicas import replicated_kinds
-from common.examining.rounds import MAX_WARM_UP, has_settled, steps_in_rounds
+from common.examining.rounds import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
 
@@ -32,7 +32,7 @@ def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
     never = iter(2.0**-number for number in range(100))
     kinds = {"a": lambda: 1.0, "b": lambda: next(slow_to_settle), "c": lambda: next(never)}
     steps = Counter()
-    found = steps_in_rounds(kinds, 12, 7, lambda: steps.update(["step"]))
+    found = Rounds(12, 7, lambda: steps.update(["step"])).take(kinds)
     assert {kind: len(times) for kind, times in found.warm_up_seconds.items()} == {"a": 3, "b": 6, "c": MAX_WARM_UP}
     assert found.settled == {"a": True, "b": True, "c": False}
     assert found.seconds["b"] == [1.0] * 12
@@ -40,16 +40,39 @@ def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
     assert len({tuple(order) for order in found.orders}) > 2
     assert {order[0] for order in found.orders} == {"a", "b", "c"}
     assert steps["step"] == 3 + 6 + MAX_WARM_UP + 3 * 12
-    again = steps_in_rounds(dict.fromkeys(kinds, lambda: 1.0), 12, 7, lambda: None)
+    again = Rounds(12, 7).take(dict.fromkeys(kinds, lambda: 1.0))
     assert again.orders == found.orders
 
 
 def test_a_round_without_one_of_the_kinds_is_no_record():
-    found = steps_in_rounds({"a": lambda: 1.0, "b": lambda: 1.0}, 6, 0, lambda: None).model_dump()
+    found = Rounds(6, 0).take({"a": lambda: 1.0, "b": lambda: 1.0}).model_dump()
     with pytest.raises(ValueError, match="a round that does not have one step of each of a, b"):
         StepsInRounds.model_validate(found | {"orders": [*found["orders"][:5], ["a"]]})
     with pytest.raises(ValueError, match="not one for each of 6 rounds"):
         StepsInRounds.model_validate(found | {"seconds": {"a": [1.0] * 6, "b": [1.0] * 5}})
+
+
+def test_slow_steps_get_the_rounds_that_fit_and_say_so():
+    notes = []
+    warmed = []
+    found = Rounds(20, 0, note=notes.append, max_seconds=60).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
+    assert len(found.orders) == len(found.seconds["a"]) == 10
+    assert notes == ["10 rounds of 20, as many as fit into 60 s"]
+    assert warmed == ["a", "b"]
+
+
+def test_steps_of_which_too_few_rounds_fit_are_not_taken():
+    """Whatever the first one takes, which may compile."""
+    taken = Counter()
+
+    def kind(name, *seconds):
+        times = chain(seconds, repeat(seconds[-1]))
+        return lambda: (taken.update([name]), next(times))[1]
+
+    with pytest.raises(TooSlowError, match="a round takes 22 s, and 3 do not fit into 60 s"):
+        Rounds(20, 0).take({"a": kind("a", 12.0, 11.0), "b": kind("b", 11.0)})
+    assert taken == {"a": 2}
+    assert len(Rounds(20, 0).take({"a": kind("a", 500.0, 9.0), "b": kind("b", 9.0)}).orders) == MIN_ROUNDS
 
 
 def test_a_method_that_keeps_its_threads_has_no_kinds_with_new_ones():

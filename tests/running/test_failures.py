@@ -5,6 +5,9 @@ import subprocess
 
 import pytest
 from conftest import SMALL, SQUEEZENET, TWO_RANKS, environment, planted, records_in, run_script
+from factories import make_config, make_place
+
+from common.running.failures import explain
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 
@@ -146,3 +149,29 @@ def test_ctrl_c_leaves_a_record_and_no_process(tmp_path, script):
     assert len(record["epochs"]) >= 2
     assert str(next(tmp_path.glob("*.json"))) in process.stderr
     assert process.left == []
+
+
+@pytest.mark.parametrize(
+    ("workload", "batch", "way_out"),
+    [
+        ({"image_size": 32}, "8 images of 32 px", "or lower --batch-size or --image-size, or"),
+        (
+            {"image_size": 0, "unit": "tokens", "units_per_sample": 64, "sequence_length": 64},
+            "8 sequences of 64 tokens",
+            "or lower --batch-size or --sequence-length, or",
+        ),
+        ({"image_size": 0, "unit": "tokens", "units_per_sample": 64}, "8 sequences of 64 tokens", "--batch-size, or"),
+        ({"image_size": 0, "unit": "samples"}, "8 samples per device", "or lower --batch-size, or"),
+    ],
+)
+def test_out_of_memory_is_said_in_what_the_model_counts(workload, batch, way_out):
+    def train_step():
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        train_step()
+    advice = explain(caught.value, make_config(**workload), make_place(), 0).advice
+    assert f"A batch of {batch}" in advice
+    assert way_out in advice
+    elsewhere = explain(MemoryError(), make_config(**workload), make_place(), 0).advice
+    assert ("image" in elsewhere) == bool(workload["image_size"])

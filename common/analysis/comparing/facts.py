@@ -149,3 +149,17 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
     return groups
+
+
+def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+    values: dict[str, dict[Fact, list[T]]] = {}
+    for who, own in facts.items():
+        for name, value in own.items():
+            values.setdefault(name, {}).setdefault(value, []).append(who)
+    return values
+
+
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """The same of every fact on which some disagree; that one lacks it is no difference."""
+    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}

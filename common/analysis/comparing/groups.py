@@ -6,10 +6,9 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
 
 from common.analysis.comparing.facts import (
     BATCH,
@@ -22,6 +21,8 @@ from common.analysis.comparing.facts import (
     configuration,
     group_facts,
     grouped,
+    values_of_facts,
+    varying_facts,
 )
 from common.analysis.comparing.representatives import purpose_of, representative_rows
 from common.analysis.comparing.row_name import RowName
@@ -29,8 +30,6 @@ from common.analysis.comparing.rows import Row
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.records import Record, method_order
-
-T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -109,6 +108,11 @@ def build_groups(rows: Sequence[Row]) -> list[Group]:
         if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
     ]
     return sorted(weak + strong, key=_importance, reverse=True)
+
+
+def withheld_files(groups: Sequence[Group]) -> set[str]:
+    """The files of runs whose speed is withheld in some group, be it for its runs or beside its baseline."""
+    return {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
 
 
 def _importance(group: Group) -> tuple:
@@ -202,20 +206,6 @@ def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
     if len(set(hosts.values())) < len(hosts):
         return {row: row.facts for row in rows}
     return {row: {**row.facts, "machine": hosts[row.facts["machine"]]} for row in rows}
-
-
-def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
-    values: dict[str, dict[Fact, list[T]]] = {}
-    for who, own in facts.items():
-        for name, value in own.items():
-            values.setdefault(name, {}).setdefault(value, []).append(who)
-    return values
-
-
-def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """The same of every fact on which some disagree; that one lacks it is no difference."""
-    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
 
 
 def _letters(position: int) -> str:

@@ -83,49 +83,20 @@ def _static(record: Record, is_first: bool) -> dict[StaticPart, int]:
 
 
 @dataclass(frozen=True)
-class RunEnergy:
-    """What some GPUs drew over the measured epochs of one run, by NVML's counters of whole GPUs."""
+class Energy:
+    """What some GPUs drew over the measured epochs of one or more runs, by NVML's counters of whole GPUs.
+
+    Ratios of sums, as throughput is.
+    """
 
     joules: float
-    idle_joules: float | None
-    """What they would have drawn with nothing to do; None where the idle power is not known."""
-    samples: int
-
-
-@dataclass(frozen=True)
-class Energy:
-    """The same of several runs: ratios of sums, as throughput is."""
-
-    by_run: Sequence[RunEnergy]
-    epoch_samples: int
-    """Of a whole epoch."""
-
-    @property
-    def joules(self) -> float:
-        """Of all runs together."""
-        return sum(run.joules for run in self.by_run)
-
-    @property
-    def joules_per_epoch(self) -> float:
-        """A whole epoch's worth of samples."""
-        return self.epoch_samples * self.joules_per_thousand_samples / 1000
-
-    @property
-    def joules_per_thousand_samples(self) -> float:
-        """Of all its devices together."""
-        return 1000 * self.joules / sum(run.samples for run in self.by_run)
-
-    @property
-    def per_thousand(self) -> Estimate:
-        """The same with its error, from the differences between runs; without one below three of them."""
-        each = [Estimate(run.joules / run.samples) for run in self.by_run]
-        return replace(mean_of_runs(each) if len(each) > 2 else Estimate(0.0), value=self.joules_per_thousand_samples)
-
-    @property
-    def idle_share(self) -> float | None:
-        """Idle watts × seconds / joules."""
-        idle = [run.idle_joules for run in self.by_run]
-        return sum(idle) / self.joules if None not in idle and self.joules else None
+    """Of all runs together."""
+    per_thousand: Estimate
+    """Joules for a thousand samples, of all the devices; its error from the differences between three runs or more."""
+    joules_per_epoch: float
+    """For as many samples as a whole epoch has."""
+    idle_share: float | None
+    """Idle watts × seconds / joules; None where the idle power is not known."""
 
 
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
@@ -147,14 +118,26 @@ def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
     return {_gpu_key(runs[-1].record, device): device for device in run.record.devices}
 
 
-def _drawn(run: Run, devices: Sequence[DeviceUse]) -> RunEnergy | None:
+def _drawn(run: Run, devices: Sequence[DeviceUse]) -> tuple[float, float | None, int] | None:
+    """Joules of a run, what idle devices would have drawn in its time, and its samples."""
     joules, idle = [one.energy_joules for one in devices], [one.idle_watts for one in devices]
     if not joules or None in joules:
         return None
     idle_joules = None if None in idle else sum(idle) * sum(run.epoch_seconds)
-    return RunEnergy(sum(joules), idle_joules, sum(epoch.samples for epoch in run.record.epochs))
+    return sum(joules), idle_joules, sum(epoch.samples for epoch in run.record.epochs)
 
 
-def _energy(runs: Sequence[Run], drawn: Sequence[RunEnergy | None]) -> Energy | None:
+def _energy(runs: Sequence[Run], drawn: Sequence[tuple[float, float | None, int] | None]) -> Energy | None:
     known = [one for one in drawn if one]
-    return Energy(known, max(epoch.samples for run in runs for epoch in run.record.epochs)) if known else None
+    if not known:
+        return None
+    joules, idle, samples = zip(*known, strict=True)
+    whole, each = sum(joules), [Estimate(own / count) for own, count in zip(joules, samples, strict=True)]
+    per_thousand = 1000 * whole / sum(samples)
+    epoch_samples = max(epoch.samples for run in runs for epoch in run.record.epochs)
+    return Energy(
+        joules=whole,
+        per_thousand=replace(mean_of_runs(each) if len(each) > 2 else Estimate(0.0), value=per_thousand),
+        joules_per_epoch=epoch_samples * per_thousand / 1000,
+        idle_share=sum(idle) / whole if None not in idle and whole else None,
+    )

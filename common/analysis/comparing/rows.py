@@ -107,6 +107,16 @@ class Row:
         return mean_of_runs([run.seconds_per_sample for run in self.runs]) if self.is_valid else None
 
     @property
+    def rate(self) -> Estimate | None:
+        """The throughput in what the model counts, tokens or samples; `rate_form` writes it."""
+        return self.throughput.scaled(self.record.config.rate[1]) if self.throughput else None
+
+    @property
+    def rate_form(self) -> str:
+        """The format of `rate`."""
+        return self.record.config.rate[0]
+
+    @property
     def missing_runs(self) -> int:
         """So many more are needed before the row may win or lose."""
         return max(0, ENOUGH_RUNS - len(self.runs))

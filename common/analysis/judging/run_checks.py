@@ -61,8 +61,9 @@ def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
 
 def training_checks(run: Run) -> list[Check]:
     """What a run's own record says of its training; the run has finished an epoch."""
+    of_images = [_images] if run.record.config.unit == "images" else []
     questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, _epoch_start,
-                 _images, _start)  # fmt: skip
+                 *of_images, _start)  # fmt: skip
     return [question(run) for question in questions]
 
 
@@ -70,6 +71,8 @@ def _parity(run: Run) -> Check:
     parity = run.record.parity
     if parity is None and METHODS[run.record.method].is_parallel:
         return answer("parity", "not measured", "missing")
+    if parity is not None and parity.outcome == "not applicable" and parity.shards > 1:
+        return answer("parity", "not applicable", "not_comparable", note=parity.note)
     if parity is None or parity.outcome == "not applicable":
         return answer("parity", "not applicable", "one_device")
     options = run.record.config.ddp
@@ -147,10 +150,12 @@ def _loss(run: Run) -> Check:
 
 
 def _normalises_apart(run: Run) -> bool:
-    """Whether each device normalised its own images by themselves: BatchNorm's running statistics are buffers."""
+    """Whether each device normalised its own samples by themselves: BatchNorm's running statistics are buffers, and
+    models of tokens have none."""
     record, options = run.record, run.record.config.ddp
     has_buffers = record.static_memory is not None and record.static_memory.buffer_bytes > 0
-    return record.world.devices > 1 and has_buffers and not (options and options.sync_bn)
+    may_have = has_buffers and record.config.unit != "tokens"
+    return record.world.devices > 1 and may_have and not (options and options.sync_bn)
 
 
 def _profile(run: Run) -> Check:
@@ -174,6 +179,8 @@ def _epoch_start(run: Run) -> Check:
     if seconds is None:
         return answer("epoch_start", "not measured", "left_out", seconds=excess, steps=run.times.steps_left_out)
     epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
+    if run.record.config.unit != "images":
+        return answer("epoch_start", "passed", "takes_of_epoch", seconds=seconds, share=seconds / epoch)
     imagenet = IMAGENET_IMAGES * run.seconds_per_sample.value
     return answer("epoch_start", "passed", "takes", seconds=seconds, images=IMAGENET_IMAGES,
                   share=seconds / epoch, of_imagenet=seconds / imagenet)  # fmt: skip

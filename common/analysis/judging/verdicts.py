@@ -15,7 +15,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.content import Message, message
-from common.records import METHODS, World, method_order
+from common.records import METHODS, Record, World, method_order
 
 WORTH_A_CHOICE = 1.02
 """A smaller lead is true and of no use: two machines of one kind differ by more."""
@@ -110,9 +110,14 @@ def _placed(method: Message, world: World) -> Message:
     return message("method.on_nodes", method=method, nodes=world.nodes) if world.nodes > 1 else method
 
 
-def counted_as(row: Row) -> Message:
-    """What a row's samples are: images, samples, or sequences of so many tokens."""
-    config = row.record.config
+def rate_of(row: Row) -> Message:
+    """`1,205 samples/s`, or tokens/s of a model that counts tokens."""
+    return message(f"rate.{row.record.config.unit}", rate=row.rate)
+
+
+def counted_as(record: Record) -> Message:
+    """What a run's samples are: images, samples, or sequences of so many tokens."""
+    config = record.config
     return message(f"counted_as.{config.unit}", length=config.units_per_sample)
 
 

@@ -76,7 +76,7 @@ def _ideal(breakdowns: list[Breakdown], slowed: Item | None) -> Message | None:
     return message(
         "why.ideal_weak" if batch * first.row.devices == record.config.global_batch_size else "why.ideal_strong",
         batch=batch,
-        what=counted_as(first.row),
+        what=counted_as(first.row.record),
         ideal=first.ideal.value,
         one=device_here(first.row),
         devices=first.row.devices,

@@ -103,10 +103,12 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
         axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
     counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
     axes.plot([1, counts[-1]], [1, counts[-1]], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
-    for (method, nodes), own in _by_method(rows).items():
+    lines = _by_method(rows)
+    for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.translate(f"short.{method}")
         label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
-        points = {1.0: Estimate(1.0)} | {float(row.devices): row.speed_up for row in own}
+        apart = 1 + 0.02 * (position - (len(lines) - 1) / 2)  # keeps the intervals of two methods from each other
+        points = {1.0: Estimate(1.0)} | {row.devices * apart: row.speed_up for row in own}
         look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
         if len({row.devices for row in own}) < len(own):  # variants of one count form no line
             look["linestyle"] = "none"
@@ -142,7 +144,7 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
     if not rows:
         return None
     figure = Figure(figsize=CHAT, facecolor=CARD)
-    figure.set_layout_engine("constrained", rect=(0, 0.08, 1, 0.7))
+    figure.set_layout_engine("constrained", rect=(0.015, 0.08, 0.97, 0.66))
     axes = figure.subplots()
     axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=10)
     axes.set_ylim(len(rows) - 0.4, -0.8)
@@ -154,6 +156,6 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
                              runs=min(len(row.runs) for row in rows))  # fmt: skip
     verdict, conditions = words.text(report.headline.verdict), report.headline.conditions or report.headline.outcome
     figure.text(0.025, 0.96, verdict, va="top", fontsize=16, fontweight="bold")
-    figure.text(0.025, 0.84, words.text(conditions), va="top", fontsize=9)
+    figure.text(0.025, 0.85, words.text(conditions), va="top", fontsize=9, wrap=True)
     figure.text(0.025, 0.02, source, fontsize=8)
     return titled(words, "summary", figure, [(verdict, "")], caption="answer")

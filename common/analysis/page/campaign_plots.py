@@ -1,10 +1,10 @@
-"""Figures of whole campaigns: what a larger batch does, and what each rung of the ladder does."""
+"""Figures of whole campaigns: what a larger batch does, and what each trial of the ladder does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.analysis.comparing.ladder_rungs import Ladder
+from common.analysis.comparing.ladder_trials import Ladder
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import bar_chart, draw_bars, draw_line, label_end, line_chart, titled
 from common.analysis.page.drawing import CARD, INK, Plot
@@ -19,12 +19,13 @@ from common.records import METHODS, Method
 def draw_batches(crossover: Crossover, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
     series = crossover.series
-    speeds = {method: {batch: row.throughput.scaled(1 / row.devices) for batch, row in rows.items()}
+    speeds = {method: {batch: row.rate.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
+    rate_form = next(row.rate_form for rows in series.rows.values() for row in rows.values())
     crossing = crossover.predicted.batch if crossover.predicted else None
     return [
-        _over_batches("batches_throughput", "figure.per_device", "samples/s", speeds, series.batches, words),
+        _over_batches("batches_throughput", "figure.per_device", rate_form, speeds, series.batches, words),
         _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),
     ]
 
@@ -39,7 +40,7 @@ def _over_batches(
     crossing: float | None = None,
 ) -> Plot:
     """A line for each method."""
-    figure, axes = line_chart(words.translate("figure.per_device_batch"), words.translate(unit))
+    figure, axes = line_chart(words.translate("figure.per_device_batch"), words.translate(unit, unit=words.unit(form)))
     if form == "×":
         axes.axhline(1, color=INK, linewidth=1)
     shown = []
@@ -60,22 +61,24 @@ def _over_batches(
 
 
 def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
-    """Throughput of each rung, memory beside it; a rung that was dropped is pale and hatched."""
+    """Throughput of each trial, memory beside it; a trial that was dropped is pale and hatched."""
     if ladder is None:
         return None
-    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
-    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *rungs]
+    trials = [(trial.row, words.text(what(trial)), outcome_of(trial)) for trial in ladder.trials if trial.row]
+    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *trials]
     names = [
         name if outcome == "kept" else f"{name}\n{words.translate(f'rung.{outcome}')}" for _, name, outcome in bars
     ]
-    speeds = [row.throughput for row, *_ in bars]
+    speeds, form = [row.rate for row, *_ in bars], ladder.first.rate_form
     right = 1.25 * max(speed.value for speed in speeds)
     lines = [name.replace(": ", ":\n", 1) for name in names]
-    figure, axes = bar_chart(lines, words.translate("figure.more_is_better"), 1.15 * len(bars), right)
+    figure, axes = bar_chart(
+        lines, words.translate("figure.more_is_better", unit=words.unit(form)), 1.15 * len(bars), right
+    )
     kept, dropped = {"facecolor": METHODS["ddp"].colour}, {"facecolor": CARD, "hatch": "////"}
     looks = [{"edgecolor": METHODS["ddp"].colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
     draw_bars(axes, speeds, looks)
     for height, (row, *_) in enumerate(bars):
-        label_end(axes, row.throughput.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")
-    shown = [(name, words.number("samples/s", row.throughput.value)) for row, name, _ in bars]
+        label_end(axes, row.rate.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")
+    shown = [(name, words.number(form, row.rate.value)) for row, name, _ in bars]
     return titled(words, "ladder", figure, shown)

@@ -36,19 +36,20 @@ REST_SHADE = 0.22
 
 
 def draw_throughput(group: Group, words: Wording) -> Plot | None:
-    """Samples per second of each valid row."""
+    """What each valid row trains a second, in what its model counts."""
     rows = [row for row in group.main_rows if row.is_valid][:MAX_BARS]
     if not rows:
         return None
-    speeds = [row.throughput for row in rows]
+    speeds, form = [row.rate for row in rows], rows[0].rate_form
     right = 1.22 * max(speed.bounds[1] for speed in speeds)
     names = [flagged(words, row) for row in rows]
-    figure, axes = bar_chart(names, words.translate("figure.more_is_better"), len(rows), right)
+    figure, axes = bar_chart(names, words.translate("figure.more_is_better", unit=words.unit(form)), len(rows), right)
     draw_bars(axes, speeds, map(colour_of, rows),
-              [[1 / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]] for row in rows])  # fmt: skip
+              [[row.seconds_per_sample.value / run.seconds_per_sample.value * row.rate.value
+                for run in row.runs[-MAX_POINTS:]] for row in rows])  # fmt: skip
     for height, speed in enumerate(speeds):
-        label_end(axes, speed.bounds[1], height, FORMATS["samples/s"](speed.value).number)
-    values = [words.number("samples/s", speed.value) for speed in speeds]
+        label_end(axes, speed.bounds[1], height, FORMATS[form](speed.value).number)
+    values = [words.number(form, speed.value) for speed in speeds]
     return titled(words, "throughput", figure, zip(_names(rows, words), values, strict=True))
 
 

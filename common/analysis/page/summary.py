@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table as Grid
 
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.page.typesetting import folded
@@ -19,15 +17,11 @@ from common.analysis.sections.options import by_standard, without_default
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
 from common.console.grids import MAX_ROWS, grid, safe
-from common.content import Table, message
+from common.content import message
 from common.formats import printable
 
 MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
-CAN_GO = ("energy", "global_batch", "scaling_efficiency", "epoch_time")
-"""Columns that a narrow console leaves to the page, in this order."""
-WIDE = 1000
-"""Any table fits into so many characters."""
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
@@ -62,7 +56,9 @@ def print_summary(
     outcome = words.text(report.headline.outcome)
     details = words.paragraph([*report.headline.pairs, *report.headline.details])
     console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
-    for reason in report.answer.why[1:] if report.answer else []:
+    for reason in report.answer.why if report.answer else []:
+        if reason is report.answer.because:  # said with the verdict
+            continue
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
@@ -77,14 +73,19 @@ def print_summary(
 def print_verdict(console: Console, report: Report, words: Wording) -> None:
     """The last lines: what to use, why, and what to run next. The page begins with the same."""
     lines = [("page.verdict", words.text(report.headline.verdict))]
-    if report.answer and report.answer.why:
-        lines.append(("page.why", words.translate("why.sentence", part=report.answer.why[0])))
+    if report.answer and report.answer.because:
+        lines.append(("page.why", words.translate("why.sentence", part=report.answer.because)))
     lines.append(("page.next", words.text(report.next_step.why)))
     console.print()
     for id, text in lines:
         head = words.translate(id)
         console.print(_paragraph(head + words.gap + text, console).replace(head, f"[bold]{head}[/bold]", 1))
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
+
+
+def print_lines(console: Console, lines: Sequence, words: Wording) -> None:
+    """Print messages as a list, all of them."""
+    _Lines(console, words)(lines, most=len(lines))
 
 
 def _paragraph(text: str, console: Console) -> str:
@@ -95,7 +96,8 @@ def _paragraph(text: str, console: Console) -> str:
 def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say_lines = _Lines(console, words)
     console.print()
-    console.print(_that_fits(console, group_table(part.group), words.text(part.title), words))
+    without = ["devices"]  # the name says how many
+    console.print(grid(group_table(part.group), words, without, words.text(part.title)))
     say_lines(part.verdicts)
     say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")
@@ -104,18 +106,6 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
         console.print(f"\n[bold]{safe(title)}[/bold]")
         say_lines([effect.sentence() for effect in tried], most=MAX_OPTIONS)
     say_lines(without_default(part.group))
-
-
-def _that_fits(console: Console, table: Table, title: str, words: Wording) -> Grid:
-    """The table with as many columns as fit side by side; the page has those that do not."""
-    for count in range(len(CAN_GO) + 1):
-        drawn = grid(table, words, ["devices", *CAN_GO[:count]], title)  # the name says how many devices
-        if Measurement.get(console, console.options.update(max_width=WIDE), drawn).maximum <= console.width:
-            break
-    left_out = [words.label(column) for column in table.columns if column.id in CAN_GO[:count]]
-    if left_out:
-        drawn.caption = safe(words.translate("console.more_columns", columns=left_out))
-    return drawn
 
 
 def _doubts(part: GroupResults) -> list:

@@ -102,18 +102,20 @@ def to_pass_on(decision: Decision, answer: Answer, predicted: GroupForecast | No
     Nothing where nothing is decided."""
     best = recommended(decision)
     others = [row for row in answer.rows if row.speed_up and row is not best]
-    if decision.choice not in ("use_method", "tie", "use_single") or not others:
+    has_no_interval = best is not None and best.speed_up is not None and best.speed_up.interval is None
+    if decision.choice not in ("use_method", "tie", "use_single") or has_no_interval:
         return []
     where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
              "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
-    of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up) for row in others]
+    of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=where["one"])
+                 for row in others if row.speed_up.interval]  # fmt: skip
     because = message("pass_on.because_host") if answer.is_host_bound else message("nothing")
-    second = message("pass_on.others", others=of_others, because=because, one=where["one"])
+    second = [message("pass_on.others", others=of_others, because=because)] if of_others else []
     if not best.speed_up:
-        return [message("pass_on.use_single", **where), second]
+        return [message("pass_on.use_single", **where), *second]
     first = message(f"pass_on.{decision.choice}", method=short_method(best), ratio=best.speed_up,
                     forecast=_forecast(best, predicted), **where)  # fmt: skip
-    return [first, message("pass_on.advised") if decision.choice == "tie" else second]
+    return [first, message("pass_on.advised")] if decision.choice == "tie" else [first, *second]
 
 
 def _forecast(best: Row, predicted: GroupForecast | None) -> Message:

@@ -98,7 +98,7 @@ def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     marks = [check.mark for check in (failed_checks(pooled_checks(row)) if doubts is None else doubts)]
     if row.throughput is None:
         return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
-    return estimate_cell(row.throughput, "samples/s", marks=marks)
+    return estimate_cell(row.rate, row.rate_form, marks=marks)
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:

@@ -166,4 +166,4 @@ def _per_device(series: BatchSeries, method: Method, batch: int) -> Cell:
     if row is None:
         limit = series.out_of_memory.get(method)
         return Cell(message("cell.out_of_memory")) if limit and batch >= limit else NOTHING
-    return estimate_cell(row.throughput.scaled(1 / row.devices), "samples/s")
+    return estimate_cell(row.rate.scaled(1 / row.devices), row.rate_form)

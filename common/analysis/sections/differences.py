@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from common.analysis.comparing.facts import BATCH, USUAL, Facts
-from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.facts import BATCH, USUAL, Facts, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.reading.folder import Skipped
 from common.analysis.reading.runs import Run
 from common.content import Inline, Lines, Message, Paragraph, Section, lead, message
@@ -86,10 +86,19 @@ def why_separate(groups: Mapping[int, Group]) -> list[Message]:
     for scaling in ("weak", "strong"):
         numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
         for fact, by_value in varying_facts(numbered).items():
+            if fact != "model" and not _varies_within_a_model(fact, numbered.values()):
+                continue  # other models are trained otherwise: that they are others says it
             who = {value: [message("group.number", number=number) for number in numbers]
                    for value, numbers in by_value.items()}  # fmt: skip
             lines.append(_difference(fact, who))
     return lines
+
+
+def _varies_within_a_model(fact: str, keys: Iterable[Facts]) -> bool:
+    values: dict[object, set] = {}
+    for key in keys:
+        values.setdefault(key["model"], set()).add(key.get(fact))
+    return any(len(of_model) > 1 for of_model in values.values())
 
 
 def _difference(fact: str, who: dict) -> Message:
@@ -111,6 +120,18 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     brief = [message("console.not_compared", difference=line) for line in lines]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default")
+
+
+def unfinished_banner(runs: Sequence[Run]) -> Message:
+    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
+    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
+    whose = [
+        message("banner.unfinished_run", method=message(f"short.{method}"), kind=kind)
+        if kind
+        else message(f"short.{method}")
+        for method, kind in kinds
+    ]
+    return message("banner.unfinished", count=len(runs), whose=whose)
 
 
 def unfinished_section(runs: Sequence[Run]) -> Section | None:

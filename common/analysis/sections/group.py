@@ -191,7 +191,9 @@ def _details(results: GroupResults) -> list[Section]:
             of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
             parts.append(fold(message("page.wrapper_commands"), *of_wrapper))
     settings = {**group.key, **group.shared_facts}
-    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value)) for name, value in settings.items()]
+    absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
+    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
+             for name, value in settings.items() if name not in absent]  # fmt: skip
     return [*parts, fold(message("page.configuration"), Pairs(pairs)),
             fold(message("page.commands"), *_commands(group))]  # fmt: skip
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from common.analysis.comparing.facts import GROUP_KEY
-from common.analysis.comparing.groups import Group, varying_facts
+from common.analysis.comparing.facts import GROUP_KEY, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
@@ -21,6 +21,7 @@ from common.analysis.judging.verdicts import (
     device_here,
     method_name,
     missing_runs_of,
+    rate_of,
     recommended,
     short_method,
 )
@@ -56,7 +57,7 @@ def headline(groups: list[Group]) -> Headline:
         return Headline(verdict(Decision("nothing")), message("headline.no_valid_run"), [])
     parallel = _in_order(rivals)
     if takers and not parallel:
-        alone = [message("headline.one_alone", one=device_here(row), throughput=row.throughput)
+        alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
                  for row in rivals if not row.is_parallel]  # fmt: skip
         outcome = message("headline.turns", model=groups[0].key["model"], turns=_turns(takers))
         return Headline(message("headline_verdict.turns"), outcome, alone)
@@ -136,7 +137,7 @@ def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
         return message("headline.speed_ups", batch=_batch(group), parts=_ratios(parallel), **at)
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
     if not others:
-        return message("headline.alone", method=method_name(first), throughput=first.throughput, **at)
+        return message("headline.alone", method=method_name(first), throughput=rate_of(first), **at)
     lead = speedup(first, others[0])
     outcome = outcome_of_ratio(lead)
     id = "fastest" if clearly_fastest(lead) else "nearly_equal" if distinguishable(lead) else outcome
@@ -154,7 +155,7 @@ def _against_one(row: Row, is_first: bool) -> Message:
 
 def _batch(group: Group) -> Message:
     """`64 images per GPU`, `16 sequences of 512 tokens per GPU`."""
-    what = counted_as(group.rows[0])
+    what = counted_as(group.rows[0].record)
     if group.scaling == "strong":
         return message("batch.in_all", count=group.key["global_batch_size"], what=what)
     id = "batch.per_gpu" if group.on_gpu else "batch.per_core"

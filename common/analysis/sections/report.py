@@ -10,8 +10,8 @@ import pandas as pd
 
 from common.analysis.comparing.comparison_csv import comparison_table
 from common.analysis.comparing.crossover_batch import batch_series
-from common.analysis.comparing.groups import Group, build_groups, configurations
-from common.analysis.comparing.ladder_rungs import Ladder, ladder_of
+from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
+from common.analysis.comparing.ladder_trials import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.tables import runs_table
@@ -20,6 +20,7 @@ from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
+from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
@@ -29,6 +30,7 @@ from common.analysis.sections.differences import (
     banners,
     separate_section,
     skipped_section,
+    unfinished_banner,
     unfinished_section,
 )
 from common.analysis.sections.faults import faults_section
@@ -52,11 +54,13 @@ class Report:
     headline: Headline
     crossovers: list[Crossover]
     ladder: Ladder | None
-    """The one of most rungs."""
+    """The one of most trials."""
     one_changes: list[OneChange]
     """All pairs of configurations that differ in one fact, in whichever groups they stand."""
     changes: list[Change]
     """Those that no other section shows."""
+    before_after: Section | None = None
+    """Another folder's records beside these; it stands first."""
 
     @cached_property
     def answer(self) -> Answer | None:
@@ -120,9 +124,14 @@ class Report:
         return {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
 
     @property
+    def _unfinished(self) -> list[Run]:
+        return [run for run in self.folder.runs if not run.is_comparable]
+
+    @property
     def banners(self) -> list[Message]:
         """What a reader must know before the numbers."""
-        return banners([results.group for results in self.groups])
+        missing = [unfinished_banner(runs)] if (runs := self._unfinished) else []
+        return missing + banners([results.group for results in self.groups])
 
     @cached_property
     def exercise(self) -> list[Section]:
@@ -134,9 +143,10 @@ class Report:
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
         folder = self.folder
-        unfinished = [run for run in folder.runs if not run.is_comparable]
+        unfinished = self._unfinished
         left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
         sections = [
+            self.before_after,
             *map(group_section, self.shown),
             *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
@@ -152,10 +162,10 @@ class Report:
 
 
 def build_report(folder: Folder, question: Question | None = None) -> Report:
-    """Compare and judge everything in a folder; `question` says what to predict."""
+    """Compare and check everything in a folder; `question` says what to predict."""
     configured = configurations(folder)
     groups = build_groups(configured)
-    withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+    withheld = withheld_files(groups)
     rows = [row for row in configured if row.runs[-1].file not in withheld]
     crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)

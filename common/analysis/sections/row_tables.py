@@ -118,7 +118,7 @@ def _energy(rows: list[Row]) -> Table:
     for row in rows:
         for (host, index), part in row.device_energy.items():
             idle = Cell(part.idle_share, "%") if part.idle_share is not None else not_available()
-            figures = [Cell(part.joules_per_epoch, "J"), Cell(part.joules_per_thousand_samples, "J"), idle]
+            figures = [Cell(part.joules_per_epoch, "J"), Cell(part.per_thousand.value, "J"), idle]
             lines.append(_line(row, Cell(message("name.host_device", host=host, device=index)), *figures))
     shown = columns("row:method", "device:devices", "energy_per_epoch:energy", "energy_per_thousand:energy",
                     "idle_share:energy")  # fmt: skip

@@ -12,8 +12,15 @@ from common.command_line.model_names import name_in_file
 from common.records import RunConfig
 from common.training.batch import tensors_of
 from common.training.workloads.images import NormalisedImages, image_workload
-from common.training.workloads.samples import declared_sample, generator
-from common.training.workloads.user_file import MOVES_ITSELF, UserCodeError, errors_of, load_function, place_of
+from common.training.workloads.samples import declared_sample, generator, kind_of
+from common.training.workloads.user_file import (
+    MOVES_ITSELF,
+    UserCodeError,
+    errors_of,
+    load_function,
+    place_of,
+    source_of_code,
+)
 from common.workload import Workload
 
 DECLARATION = "SAMPLE"
@@ -35,10 +42,11 @@ def workload_of_file(config: RunConfig) -> Workload:
         config.sample = config.sample or getattr(build, "__globals__", {}).get(DECLARATION, "")
     elif not isinstance(built, Workload):
         raise UserCodeError(
-            f"{where}: {name.function}() returns {_described(built)}: return an nn.Module, or a Workload "
+            f"{where}: {name.function}() returns {kind_of(built)}: return an nn.Module, or a Workload "
             "(from common.workload import Workload)"
         )
     _check_model(built.model, where)
+    config.model_source = source_of_code(name.path)
     if built.sample is not None:
         return built
     with errors_of(name.path):
@@ -50,15 +58,9 @@ def path_of_model(config: RunConfig) -> Path | None:
     return name_in_file(config.model, "build", "--model").path if config.model_source.startswith("sha256") else None
 
 
-def _described(value: Any) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__} and no object of it"
-    return "nothing" if value is None else f"a {type(value).__name__}"
-
-
 def _check_model(model: Any, where: str) -> None:
     if not isinstance(model, nn.Module):
-        raise UserCodeError(f"{where}: the workload's model is {_described(model)}: give an nn.Module")
+        raise UserCodeError(f"{where}: the workload's model is {kind_of(model)}: give an nn.Module")
     tensors = [*model.parameters(), *model.buffers()]
     if elsewhere := {tensor.device.type for tensor in tensors} - {"cpu"}:
         raise UserCodeError(f"{where}: the model is on {elsewhere.pop()} already: {MOVES_ITSELF}")

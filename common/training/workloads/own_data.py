@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from common.command_line.model_names import name_in_file, sha256
+from common.command_line.model_names import name_in_file
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DataFound
 from common.errors import UsageError
@@ -18,7 +18,7 @@ from common.training import image_folder
 from common.training.batch import tensors_of
 from common.training.workloads.by_file import path_of_model
 from common.training.workloads.samples import MadeSamples, OwnSamples, inputs_and_targets
-from common.training.workloads.user_file import UserCodeError, errors_of, load_function, place_of
+from common.training.workloads.user_file import UserCodeError, errors_of, load_function, place_of, source_of_code
 
 
 def find_data(options: TrainingOptions) -> DataFound | None:
@@ -29,7 +29,7 @@ def find_data(options: TrainingOptions) -> DataFound | None:
         return None
     path = name_in_file(options.data, "dataset", "--data").path
     samples = len(_own_dataset(options.data))
-    return DataFound(f"{options.data} {sha256(path)}", samples, 0)
+    return DataFound(f"{options.data} {source_of_code(path)}", samples, 0)
 
 
 def own_samples(data: str, samples: int) -> OwnSamples:

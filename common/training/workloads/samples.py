@@ -65,7 +65,7 @@ def inputs_and_targets(sample: Any) -> tuple[Nested, Nested]:
     if isinstance(sample, dict | Tensor | np.ndarray):
         return _as_tensors(sample), None
     raise TypeError(
-        f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {_described(sample)}"
+        f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {kind_of(sample)}"
     )
 
 
@@ -78,10 +78,15 @@ def _as_tensors(value: Any) -> Nested:
         return {name: _as_tensors(part) for name, part in value.items()}
     if isinstance(value, tuple | list):
         return tuple(map(_as_tensors, value))
-    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {_described(value)}")
+    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {kind_of(value)}")
 
 
-def _described(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, for a message: `a tuple of 3`, `the class Net and no object of it`."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} and no object of it"
+    if value is None:
+        return "nothing"
     kind = type(value).__name__
     return f"a {kind} of {len(value)}" if isinstance(value, tuple | list) else f"a {kind}"
 

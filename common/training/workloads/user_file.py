@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.command_line.model_names import NameInFile
+from common.command_line.model_names import NameInFile, sha256
 from common.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
@@ -76,6 +77,19 @@ def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
         there = f"it has {', '.join(close)}" if close else "it has no function"
         raise UsageError(f"{flag} {name.path}:{name.function}: there is no function {name.function}; {there}")
     return function
+
+
+def source_of_code(path: Path) -> str:
+    """The hash of a file and of all modules from its folder that have been imported, `sha256:` and 64 digits."""
+    folder, own = path.resolve().parent, {path.resolve()}
+    for name, module in list(sys.modules.items()):
+        file, beneath = Path(getattr(module, "__file__", None) or ""), folder.joinpath(*name.split("."))
+        if file.resolve() in (beneath.with_suffix(".py"), beneath / "__init__.py") and is_of_user(str(file), path):
+            own.add(file.resolve())
+    if len(own) == 1:
+        return sha256(path)
+    hashes = "".join(f"{file.relative_to(folder)} {sha256(file)}\n" for file in sorted(own))
+    return f"sha256:{hashlib.sha256(hashes.encode()).hexdigest()}"
 
 
 def _is_from(value: object, module_name: str) -> bool:

@@ -27,24 +27,24 @@ def test_all_devices_over_all_epochs():
     (row,) = rows_of(record).values()
     energy = row.energy
     assert energy.joules_per_epoch == pytest.approx(2000)
-    assert energy.joules_per_thousand_samples == pytest.approx(4000 / 1.28)
+    assert energy.per_thousand.value == pytest.approx(4000 / 1.28)
     assert energy.idle_share == pytest.approx(2 * 50 * sum(epoch_seconds(record)) / 4000)
     first = row.device_energy["bench", 0]
-    assert first.joules_per_thousand_samples == pytest.approx(3000 / 1.28)
+    assert first.per_thousand.value == pytest.approx(3000 / 1.28)
     assert first.idle_share == pytest.approx(50 * sum(epoch_seconds(record)) / 3000)
 
 
 def test_repeats_are_a_ratio_of_sums():
     (row,) = rows_of(make("single", 1, 1000.0), make("single", 1, 3000.0)).values()
     assert row.energy.joules_per_epoch == pytest.approx(1000)
-    assert row.energy.joules_per_thousand_samples == pytest.approx(4000 / 1.28)
+    assert row.energy.per_thousand.value == pytest.approx(4000 / 1.28)
 
 
 def test_three_runs_or_more_give_an_interval_over_runs():
     """3.125, 3.25 and 3.375 J a sample: a standard error of 0.0722, and t is 4.303."""
     runs = [make("single", 1, joules, steps=20, epochs=1) for joules in (1000.0, 1040.0, 1080.0)]
     (row,) = rows_of(*runs).values()
-    assert row.energy.per_thousand.value == row.energy.joules_per_thousand_samples == pytest.approx(3250)
+    assert row.energy.per_thousand.value == pytest.approx(3250)
     low, high = row.energy.per_thousand.interval
     assert high / 3250 == pytest.approx(3250 / low) == pytest.approx(math.exp(4.303 * 0.07217 / 3.25), rel=1e-3)
     (row,) = rows_of(*runs[:2]).values()

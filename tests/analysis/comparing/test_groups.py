@@ -8,7 +8,7 @@ import pytest
 
 from analysis.factories import in_rounds, make_parity, make_record, typical_lab
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.comparing.groups import varying_facts
+from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.sections.differences import banners, unequal_terms, why_separate
@@ -150,11 +150,11 @@ def test_the_headline_can_say_that_any_of_them_won(seconds, pattern):
     assert re.search(pattern, outcome_of([group]))
 
 
-@pytest.mark.parametrize(("scatter", "told"), [(0.002, "not distinguishable"), (0.1, "too uncertain to tell")])
-def test_noise_is_not_a_winner_and_a_wide_interval_is_no_tie(scatter, told):
+@pytest.mark.parametrize(("scatter", "expected"), [(0.002, "not distinguishable"), (0.1, "too uncertain to tell")])
+def test_noise_is_not_a_winner_and_a_wide_interval_is_no_tie(scatter, expected):
     (group,) = groups_of(*in_rounds(*(make_record(name, 2, 0.6, noise=0.0) for name in ("dp", "ddp")), scatter=scatter))
-    assert told in outcome_of([group])
-    assert told in said(group_verdicts(group))[0]
+    assert expected in outcome_of([group])
+    assert expected in said(group_verdicts(group))[0]
 
 
 @pytest.mark.parametrize(
@@ -308,3 +308,11 @@ def test_runs_that_were_not_taken_in_turn_are_independent():
     later = [record.model_copy(update={"started_at": f"2026-01-02T00:00:0{k}+00:00"}) for k, record in enumerate(ddps)]
     assert rows_of(*singles, *later)["DDP × 2"].speed_up.relative_error > 0.1
     assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error is None
+
+
+def test_other_models_are_one_difference_whatever_else_follows_from_them():
+    tokens = {"model": "hf:gpt2", "image_size": 0, "num_classes": 0, "sequence_length": 512, "precision": "tf32"}
+    apart = why_separate(dict(enumerate(groups_of(make_record(), make_record(config=tokens)), start=1)))
+    assert [line.values["fact"] for line in apart] == ["model"]
+    both = groups_of(make_record(), make_record(config=tokens), make_record(config={"precision": "bf16"}))
+    assert [line.values["fact"] for line in why_separate(dict(enumerate(both, start=1)))] == ["model", "precision"]

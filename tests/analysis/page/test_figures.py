@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS
 from common.analysis.page import drawing
+from common.analysis.page.answer_plots import draw_scaling
 from common.analysis.page.figures import draw_figures, write_figures
+from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
@@ -89,3 +92,43 @@ def test_a_svg_file_needs_no_page(tmp_path):
         text = (tmp_path / "plots" / f"{name}.svg").read_text()
         assert text.startswith("<svg")
         assert "DejaVu Sans" in text
+
+
+def test_the_picture_for_a_chat_has_the_size_of_a_preview_and_says_the_verdict(tmp_path):
+    report = build_report(read_folder(EXAMPLES / "h200x4"))
+    summary = draw_figures(report, WORDS, with_png=True)["summary"]
+    width, height = struct.unpack(">II", summary.png[16:24])
+    assert (width, height) == (1200, 630)
+    for text in ("Use DDP: 3.9 × one GPU's speed", "Training resnet50 on 4 × H200", "3.89 × (3.86–3.92)", "2026-11-26"):
+        assert text in summary.svg, text
+    assert "summary" not in draw_figures(build_report(read_folder(EXAMPLES / "h100-ladder")), WORDS, with_png=True)
+
+
+def bars_of(plot):
+    """Each bar's pieces as (left, width), from top to bottom."""
+    pieces: dict[float, list[tuple[float, float]]] = {}
+    for patch in plot.figure.axes[0].patches:
+        pieces.setdefault(round(patch.get_y() + patch.get_height() / 2), []).append((patch.get_x(), patch.get_width()))
+    return [pieces[height] for height in sorted(pieces)]
+
+
+@pytest.mark.parametrize("example", ["h200x4", "h200x2-batch256", "h100x2-lab", "cpu"])
+def test_pieces_of_a_step_end_at_the_measured_step(example):
+    parts = build_report(read_folder(EXAMPLES / example)).groups[0].breakdowns
+    samples = parts[0].row.record.config.global_batch_size
+    plot = draw_breakdowns(parts, WORDS)
+    for one, pieces in zip(parts, bars_of(plot)[1:], strict=True):
+        measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
+        assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
+    exceeds = any(item.seconds < 0 for one in parts for item in one.items)
+    assert ("in proportion" in plot.caption) is exceeds
+
+
+def test_scaling_shows_ideal_measured_and_predicted():
+    report = build_report(read_folder(EXAMPLES / "h200x4"))
+    plot = draw_scaling(report.groups[0], WORDS)
+    axes = plot.figure.axes[0]
+    assert list(axes.get_xticks()) == [1, 2, 4, 8]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "DDP, predicted", "DP, predicted", "ideal", "DP", "DDP"]  # fmt: skip
+    assert "DDP × 8, predicted 7.87 ×" in plot.alt

@@ -49,7 +49,7 @@ def test_energy_of_a_container_with_a_new_name_each_time_is_counted_by_gpu():
         records.append(record)
     (row,) = rows_of(*records).values()
     assert len(row.device_energy) == 1
-    assert row.energy.joules_per_thousand_samples == pytest.approx(1000 * 3000 / (3 * 640))
+    assert row.energy.per_thousand.value == pytest.approx(1000 * 3000 / (3 * 640))
 
 
 def test_older_records_are_known_by_their_gpus_else_by_name():
@@ -79,9 +79,9 @@ def test_a_load_is_explained_by_a_run_on_the_same_machine_alone(tmp_path):
 def test_a_copy_with_another_run_id_is_no_second_run(tmp_path):
     record = make_record("ddp", 2)
     copy = record.model_copy(update={"run_id": "z-another", "started_at": "2026-02-01T00:00:00+00:00"})
-    found = read_folder(write(tmp_path, record, copy, make_record("ddp", 2)))
-    assert len(found.runs) == 2
-    (skipped,) = found.skipped
+    folder = read_folder(write(tmp_path, record, copy, make_record("ddp", 2)))
+    assert len(folder.runs) == 2
+    (skipped,) = folder.skipped
     assert skipped.file == "z-another.json"
     assert f"the same step times as {record.run_id}.json" in skipped.reason
 

@@ -39,8 +39,8 @@ def gpu_runs(batch, kind="cuda"):
 def judged(*records):
     folder = folder_of(*records)
     (series,) = batch_series(configurations(folder), folder.runs)
-    found = crossover(series)
-    return found, crossover_section(1, found)
+    crossing = crossover(series)
+    return crossing, crossover_section(1, crossing)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_from_which_batch_on_and_until_when_launches_bind(gpus):
 
 
 def test_the_crossing_is_predicted_beside_the_measured_one(gpus):
-    found, section = judged(*gpus)
-    assert found.predicted.batch == pytest.approx(80, rel=0.01)
+    result, section = judged(*gpus)
+    assert result.predicted.batch == pytest.approx(80, rel=0.01)
     (line,) = [line for line in said(section.brief) if line.startswith("Predicted")]
     assert "DP × 2's host needs 80.0 ms" in line
     measured = float(re.search(r"Measured, by the values alone: at ([\d.]+), between 64 and 128", line)[1])
@@ -71,8 +71,8 @@ def test_the_crossing_is_predicted_beside_the_measured_one(gpus):
 
 def test_without_several_batches_taken_apart_nothing_is_predicted(gpus):
     bare = [record.model_copy(update={"anatomy": None}) for record in gpus]
-    found, section = judged(*bare)
-    assert found.predicted is None
+    result, section = judged(*bare)
+    assert result.predicted is None
     assert not [line for line in said(section.brief) if "launches" in line or "Predicted" in line]
 
 

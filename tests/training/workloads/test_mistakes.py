@@ -1,5 +1,6 @@
 """What users do wrong in a file of their own ends in one line that names the file, the line, and what to do."""
 
+import importlib
 import sys
 from textwrap import dedent
 
@@ -227,3 +228,23 @@ def test_an_iterable_data_set_is_refused_with_the_reason(tmp_path, monkeypatch):
     options = type("Options", (), {"data_dir": None, "data": "numbers_of_mine.py:dataset"})
     with pytest.raises(UsageError, match=r"numbers_of_mine.py:5: an iterable data set has no sample number i"):
         find_data(options)
+
+
+def test_a_change_in_what_a_file_imports_is_another_model(tmp_path, monkeypatch):
+    """Modules beneath its folder, be they in a package or in a folder without __init__.py."""
+    names = ("parts.layer", "sizes")
+    (tmp_path / "parts").mkdir()
+    code = "from parts.layer import make\nfrom sizes import WIDTH\n" + workload(model="make(WIDTH)")
+
+    def source(width=3):
+        for name in (*names, "parts"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        (tmp_path / "parts" / "layer.py").write_text(HEAD + "def make(width):\n    return nn.Linear(8, width)\n")
+        (tmp_path / "sizes.py").write_text(f"WIDTH = {width}  # {'x' * width}\n")
+        importlib.invalidate_caches()
+        return try_file(tmp_path, monkeypatch, code)[0].model_source
+
+    first = source()
+    assert first != source_of(str(tmp_path / "my_model.py"))
+    assert source() == first
+    assert source(width=5) != first

@@ -6,6 +6,7 @@ from common.analysis.comparing.facts import GROUP_KEY, Scaling
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import ratio_cell
+from common.analysis.judging.verdicts import counted_as
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.comparison import runs_note
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
@@ -33,14 +34,14 @@ def _given(here: Evidence) -> list[Message]:
     rows = [row for row in (here.row("dp"), here.row("ddp")) if row]
     return [
         message(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,
-                per_device=row.record.config.per_device_batch_size)
+                per_device=row.record.config.per_device_batch_size, what=counted_as(row.record))
         for row in rows
     ]  # fmt: skip
 
 
 def _batches(here: Evidence) -> Quiz:
     devices, share = here.devices, here.model.config.per_device_batch_size
-    values = {"devices": devices, "share": share, "batch": share * devices}
+    values = {"devices": devices, "share": share, "batch": share * devices, "what": counted_as(here.model)}
     return Quiz(message("quiz.batches", **values), [message("solution.batches", **values)])
 
 
