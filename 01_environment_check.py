@@ -1,6 +1,6 @@
 """Step 1: what this machine is, and whether the lab will run on it.
 
-Numbers of a training run mean little without the machine that made them. This step writes that down, judges each thing
+Numbers of a training run mean little without the machine that made them. This step writes that down, checks each thing
 that the lab needs, and says what to do where it is missing. Then it measures what the parts can do at best (matrix
 products, memory, copies, the exchange between devices), for later steps to be held against. It changes nothing.
 

@@ -40,7 +40,7 @@ faults:
 	$(LAB) -m common.faults $(NAMES) $(QUEUED)
 
 submit:
-	$(LAB) -m common.grading.hand_in --name '$(NAME)' $(if $(ANSWERS),--answers '$(ANSWERS)')
+	$(LAB) -m common.grading.hand_in --name "$(if $(findstring command,$(origin NAME)),$$NAME)" $(if $(ANSWERS),--answers '$(ANSWERS)')
 
 test:
 	$(LAB) --extra test -m pytest

@@ -1,7 +1,7 @@
 """Damaged records against step 05, and senseless command lines against the parsers: nothing may end in a traceback.
 
 A damaged record is one of the examples, with one to four of its values replaced by others that JSON can hold, taken
-away, or moved elsewhere; it lies among three that are whole. Step 05 reads, compares, judges and writes both pages and
+away, or moved elsewhere; it lies among three that are whole. Step 05 reads, compares, decides and writes both pages and
 the tables. It must not fail, and if it leaves the damaged one out, results/comparison.csv must say of the others what
 it says without it. A command line is made of real flags of 02, 03 and 04 and of values that they may or may not take;
 it must be accepted or refused in one line.

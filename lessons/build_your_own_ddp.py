@@ -12,8 +12,9 @@ says so. Fill in `after_backward`, and run it again. There are three ways, each 
 
     torchrun --standalone --nproc_per_node=2 04_ddp_training.py --exchange mine --model resnet18 --batch-size 8
 
-Then compare yours with hand_built_ddp.py, which has all three, and with torch's own: the same command with
-`--exchange overlapped`, and without `--exchange`, three times each in turn, then step 05.
+`make my_exchange` measures yours and way 1 in turn. Then compare yours with hand_built_ddp.py, which has all three, and
+with torch's own: the same command with `--exchange overlapped`, and without `--exchange`, three times each in turn,
+then step 05.
 """
 
 import torch.distributed as dist  # noqa: F401 (what you fill in needs it)

@@ -29,7 +29,7 @@ def of(*folders: str) -> Callable:
 
 
 class Example:
-    """One folder of records, judged as step 05 judges it."""
+    """One folder of records, as step 05 reports it."""
 
     def __init__(self, name: str) -> None:
         self.name, folder = name, read_folder(EXAMPLES / name)

@@ -8,7 +8,11 @@ import pytest
 from conftest import ROOT
 
 TRANSLATED = [
-    f"docs/{name}" for name in ("checkpoints", "exercise", "lesson", "setup", "troubleshooting", "your_script")
+    f"docs/{name}"
+    for name in (
+        *("checkpoints", "exercise", "lesson", "setup", "troubleshooting", "your_script"),
+        *("teaching/handout", "teaching/plan", "teaching/solutions"),
+    )
 ]
 STEPS = ["02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"]
 
@@ -73,7 +77,7 @@ def test_a_step_fits_on_a_screen(script):
 
 
 def test_every_path_in_the_documents_exists():
-    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]:
+    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]:
         for path in re.findall(
             r"`((?:common|tests|docs|benchmarks|templates|results/examples)/[\w./-]*)`", document.read_text()
         ):
@@ -117,7 +121,7 @@ def test_a_document_in_two_languages_has_the_same_commands_and_numbers(name):
 
 
 def test_every_link_of_the_documents_leads_to_a_file():
-    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")]:
+    for document in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]:
         prose = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)#\s]+)", prose):
             assert target.startswith("http") or (document.parent / target).exists(), f"{document.name}: {target}"

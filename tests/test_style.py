@@ -10,7 +10,7 @@ from conftest import ROOT
 from common.sentences import LANGUAGES, catalogue, sentences
 
 DOCUMENTS = [
-    path for path in [*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md")] if not path.stem.startswith("style")
+    path for path in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")] if not path.stem.startswith("style")
 ]
 CODE = re.compile(r"^```.*?^```|^    .*?$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 """In a document: commands, output, names in the code."""

@@ -7,23 +7,16 @@ anew (`orders.py`). The runs of one round are a pair.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
 from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
-from common.records import (
-    METHODS,
-    DdpOptions,
-    DeviceKind,
-    Environment,
-    Method,
-    has_option,
-    settings_of,
-)
+from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of
 
 CHECK = "python 01_environment_check.py --quiet"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
@@ -40,6 +33,7 @@ COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
     "cpu": (" --comm-hook fp16", " --comm-hook powersgd --one-bucket"),
 }
 EXCHANGES_BY_HAND = ("", " --exchange per-parameter", " --exchange flat", " --exchange overlapped")
+OWN_EXCHANGE = (" --exchange per-parameter", " --exchange mine")
 
 
 @dataclass(frozen=True)
@@ -106,12 +100,8 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
     return [("ddp", NO_PROFILE + option) for option in ["", *switched, *COMM_HOOKS["cuda" if here.gpus else "cpu"]]]
 
 
-def _each_exchange(here: Environment) -> list[tuple[Method, str]]:
-    return [("ddp", exchange) for exchange in EXCHANGES_BY_HAND]
-
-
-def _own_exchange(here: Environment) -> list[tuple[Method, str]]:
-    return [("ddp", exchange) for exchange in (" --exchange per-parameter", " --exchange mine")]
+def _exchanges(exchanges: Sequence[str], here: Environment) -> list[tuple[Method, str]]:
+    return [("ddp", exchange) for exchange in exchanges]
 
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
@@ -211,13 +201,13 @@ CAMPAIGNS = {
     "exchanges": RoundCampaign(
         "step 04 with torch's DDP, then with each exchange that is built by hand",
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
-        launches=_each_exchange,
+        launches=partial(_exchanges, EXCHANGES_BY_HAND),
         later=NO_PROFILE + QUIET,
     ),
     "my_exchange": RoundCampaign(
         "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
         sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
-        launches=_own_exchange,
+        launches=partial(_exchanges, OWN_EXCHANGE),
         repeats=5,
         later=NO_PROFILE + QUIET,
     ),

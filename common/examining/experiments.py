@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining import data_path
-from common.examining.busy import PROFILED_STEPS, busy_seconds
 from common.examining.data_path import measure_data_path
 from common.examining.exchange_cost import exchange_steps, measure_exchange_cost
 from common.examining.forward_threads import forward_steps, measure_forward_threads
@@ -19,6 +18,7 @@ from common.examining.one_device import measure_for_prediction
 from common.examining.phases import PhaseClock
 from common.examining.replicas import measure_threads_and_replicas, replicated_steps
 from common.examining.rounds import MAX_SECONDS, Rounds, TooSlowError
+from common.examining.traces import PROFILED_STEPS, busy_seconds
 from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered

@@ -1,4 +1,4 @@
-"""Runs one command of a fault: bounded in time, in a folder of its own, and with nothing left behind."""
+"""Runs one command of a fault, in a bounded time and with nothing left behind; finds the sentence that names it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from time import monotonic
+from typing import Literal, NamedTuple
 
 from common.command_line.host_checks import LOOPBACK, name_is_found
 from common.faults.acts import MARK, Act, Processes
+from common.formats import printable
+from common.records import Record
 
 PATIENCE_SECONDS = 5.0
 """For what ends by itself after the command, such as the process that prints a hang's sentence last."""
 STARTERS = {"python": "", "torchrun": "-m torch.distributed.run"}
+MAX_LINES, MAX_LETTERS = 6, 400
+TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
+"""Step 05 breaks its sentences at the console's width: what does not begin one belongs to the line before."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +101,34 @@ def _variables(scratch: Path) -> dict[str, str]:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+class NamingSentence(NamedTuple):
+    """The line that names a fault."""
+
+    text: str
+    where: Literal["record", "console"]
+
+
+def naming_sentence(pattern: str, output: str, results: Path | None) -> NamingSentence | None:
+    """The line with the pattern: of the newest record's failure in `results`, or else the last one of the output."""
+    for record in reversed(records_in(results) if results else []):
+        if record.failure:
+            text = f"{record.failure.message.rstrip('.')}. {record.failure.advice}"
+            if re.search(pattern, text):
+                return NamingSentence(printable(text), "record")
+    unfolded = TWO_LINES.sub(r"\1 ", TWO_LINES.sub(r"\1 ", output))
+    lines = [line.strip() for line in unfolded.splitlines() if re.search(pattern, line)]
+    return NamingSentence(printable(lines[-1])[:MAX_LETTERS], "console") if lines else None
+
+
+def records_in(results: Path) -> list[Record]:
+    """The records that runs have left, in the order of their start."""
+    records = [Record.model_validate_json(path.read_bytes()) for path in results.glob("0[234]_*.json")]
+    return sorted(records, key=lambda record: record.started_at)
+
+
+def last_lines(output: str) -> list[str]:
+    """What a user sees last: lines of an acceptable length, without what would steer the terminal."""
+    lines = [printable(line.strip())[:MAX_LETTERS] for line in output.splitlines()]
+    return [line for line in lines if line][-MAX_LINES:]

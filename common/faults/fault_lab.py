@@ -18,8 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.analysis.page.wording import Wording
-from common.faults.command import Ended, run
-from common.faults.evidence import last_lines, naming_sentence, records_in
+from common.faults.command import Ended, last_lines, naming_sentence, records_in, run
 from common.faults.fault import Fault, missing
 from common.formats import FORMATS
 from common.records import FaultRecord

@@ -23,7 +23,8 @@ def grade_class() -> None:
     grades = grade(submissions_in(options.folder))
     path = options.csv or options.folder / "grades.csv"
     try:
-        pd.DataFrame([one.line() for one in grades]).to_csv(path, index=False)
+        table = pd.DataFrame([one.line() for one in grades]).map(_no_formula)
+        table.to_csv(path, index=False, encoding="utf-8-sig")  # so that Excel finds Chinese names in it
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror}): --csv names another file") from None
     open_console().print(_table(grades))
@@ -31,6 +32,11 @@ def grade_class() -> None:
         for what in [one.problem] if one.problem else one.edited:
             print(printable(f"{one.student}: {what}"))
     print(f"{len(grades)} submissions: {path}")
+
+
+def _no_formula(value: object) -> object:
+    """A spreadsheet computes what begins so, and a student chooses their name."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@") else value
 
 
 def _table(grades: list[Grade]) -> Table:
@@ -44,8 +50,8 @@ def _table(grades: list[Grade]) -> Table:
             str(sum(one.runs.values())) if not one.problem else "not graded",
             f"{failed} failed" if failed else f"{one.parity_passed} passed" if one.parity_passed else "",
             " ".join(f"{there}/{of}" for there, of in one.checkpoints),
-            line["blanks_left"],
-            f"{one.exchange.points}{speed}",
+            line["blanks_left"] if not one.problem else "",
+            f"{one.exchange.points}{speed}" if not one.problem else "",
             line["same_as"],
             str(len(one.edited)) if one.edited else "",
         )

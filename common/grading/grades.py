@@ -80,6 +80,9 @@ def grade(archives: Sequence[Path]) -> list[Grade]:
                 one, marks = _grade(archive, Path(folder))
             except BrokenSubmissionError as error:
                 one, marks = Grade(archive.stem, archive.name, problem=str(error)), []
+            except Exception as error:  # a mistake of ours costs this row, never the table
+                reason = f"this program failed on it ({type(error).__name__}: {error})"
+                one, marks = Grade(archive.stem, archive.name, problem=reason), []
         grades.append(one)
         for mark in dict.fromkeys(marks):
             owners[mark].append(number)

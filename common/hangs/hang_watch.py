@@ -11,11 +11,14 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
+from common.formats import printable
 from common.hangs.rank_processes import ENDED, own_line, pending_collective, sibling_state, signal_main_thread
 from common.machine.devices import LocalDevices
 from common.machine.ranks import from_rank_0
@@ -157,3 +160,26 @@ def _private_folder(run_id: str, ranks: int) -> Path | None:
     except OSError:
         return None
     return folder
+
+
+def say_last(text: str, folder: Path | None) -> None:
+    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
+
+    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
+    any more, and it is removed.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
+        text = ""
+    code = (
+        "import shutil, sys, time\n"
+        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
+        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
+        "    except OSError: return False\n"
+        "until = time.monotonic() + 45\n"
+        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
+        "print(sys.argv[1], end='', file=sys.stderr)\n"
+        "if sys.argv[2]: shutil.rmtree(sys.argv[2], ignore_errors=True)"
+    )
+    with suppress(OSError):
+        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder or "")]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)

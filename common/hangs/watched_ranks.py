@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from common.hangs.hang_watch import AFTER_A_HANG, HangWatch
-from common.hangs.last_line import say_last
+from common.hangs.hang_watch import AFTER_A_HANG, HangWatch, say_last
 from common.hangs.rank_processes import waiting_line
 from common.machine.devices import rank_device
 from common.machine.ranks import barrier, from_rank_0, gathered, of_torchrun

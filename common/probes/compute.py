@@ -29,12 +29,7 @@ REPEATS = (5, 50)
 SLOWEST_PRODUCT_SECONDS = 0.5
 """Beyond it a larger size is not tried: a core without bf16 instructions can be a hundred times slower than others."""
 
-DTYPES = {
-    "ieee-fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+DTYPES = {"ieee-fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:

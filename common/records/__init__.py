@@ -15,5 +15,4 @@ from common.records.record import *
 from common.records.setting_declaration import *
 from common.records.settings import *
 from common.records.step_phases import *
-from common.records.steps_in_rounds import *
 from common.records.values import *

@@ -15,8 +15,7 @@ from common.command_line.options import TrainingOptions
 from common.command_line.streams import tell
 from common.console.closing_table import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import AFTER_A_HANG
-from common.hangs.last_line import say_last
+from common.hangs.hang_watch import AFTER_A_HANG, say_last
 from common.hangs.rank_processes import waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices

@@ -27,7 +27,6 @@ from common.machine.ranks import barrier
 from common.measuring import memory
 from common.measuring.clocks import StepClock
 from common.measuring.core_wait import CoreWait
-from common.measuring.device_use import device_uses
 from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
 from common.messages import Message, message
 from common.records import Epoch
@@ -65,7 +64,7 @@ class MeasuredRun:
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
-        self.recorder.devices = device_uses(devices, self.recorder.host)
+        self.recorder.devices = memory.device_uses(devices, self.recorder.host)
         self.hangs = HangWatch(self.recorder.run_id, devices, self.recorder.pids)
         self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
@@ -129,7 +128,7 @@ class MeasuredRun:
             yield from self._train(number)
         self._sampler.stop()
         peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
-        self.recorder.devices = device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
+        self.recorder.devices = memory.device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
         self.recorder.static_memory = memory.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
@@ -151,14 +150,11 @@ class MeasuredRun:
 
     def profile(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
-        asked = self.options.anatomy_steps
-        steps = DEFAULTS[self.local_devices.kind]["anatomy_steps"] if asked is None else asked
-        if steps:
-            take_apart(
-                training, self.local_devices, steps, self.recorder, self.progress, self.words, self._step_seconds
-            )
+        here, asked = self.local_devices, self.options.anatomy_steps
+        if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
+            take_apart(training, here, steps, self.recorder, self.progress, self.words, self._step_seconds)
         if self.options.trace:
-            text = trace(training, self.local_devices, self.options.results_dir, self.recorder.run_id, self.words)
+            text = trace(training, here, self.options.results_dir, self.recorder.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
     def _train(self, number: int) -> Iterator[int]:

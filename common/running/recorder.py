@@ -89,9 +89,8 @@ class Recorder:
             checkpoint_seconds=result.checkpoint_seconds,
         )
         self.epochs.append(epoch)
-        self.trace.step_seconds += [
-            round(seconds, 7) for seconds in result.times.steps
-        ]  # to 0.1 µs: no clock tells more
+        # To 0.1 µs: no clock tells more.
+        self.trace.step_seconds += [round(seconds, 7) for seconds in result.times.steps]
         self.trace.data_wait_seconds += [round(seconds, 7) for seconds in result.times.data_waits]
         self.trace.host_epoch_seconds.append(result.times.host)
         self.trace.samples.append(len(result.indices))
@@ -167,7 +166,6 @@ class Recorder:
         config, world = self.config, self.local_devices.world
         shape = f"{world.devices}x{config.per_device_batch_size}"
         stamp = f"{self.started_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-        model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[
-            :80
-        ]  # examples/gpt.py:build, hf:gpt2?n_layer=2
+        # Of examples/gpt.py:build, or hf:gpt2?n_layer=2.
+        model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[:80]
         return f"{METHODS[self.method].step}_{self.method}_{model}_{shape}_{config.precision}_{stamp}"

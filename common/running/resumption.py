@@ -94,9 +94,7 @@ def _restore(training: Training, devices: LocalDevices, start: Start, checkpoint
     if checkpoint["scaler"]:  # of a run in another precision it is empty
         training.scaler.load_state_dict(checkpoint["scaler"])
     of_ranks = checkpoint["random_by_rank"]
-    if (
-        len(of_ranks) != devices.world.processes
-    ):  # another method or another number of ranks: streams of their own again
+    if len(of_ranks) != devices.world.processes:  # another method, or other ranks: streams of their own again
         seed_devices(devices, training.config.seed + start.epoch)
         return
     on_cpu, *on_gpus = of_ranks[devices.rank]

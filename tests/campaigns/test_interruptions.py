@@ -10,6 +10,7 @@ import time
 import pytest
 
 from campaigns.conftest import ROOT
+from common.command_line.turns import taking_turns
 from common.setup.environments import STAMP
 
 # A step that waits to be stopped, and counts how often it is.
@@ -105,3 +106,17 @@ def test_ctrl_c_under_make_and_bash(fake_lab, command):
     assert (fake_lab.folder / "got").read_text() == "SIGINT"
     assert "stopped by Ctrl-C at step 03" in errors
     assert not _is_alive(int((fake_lab.folder / "waiting").read_text()))
+
+
+def test_a_campaign_waits_for_its_turn_and_then_runs(fake_lab):
+    folder, said = fake_lab.folder / "queue", []
+    with taking_turns("make sweep", str(folder), said.append):
+        process = fake_lab.start("lab", "--repeats", "1", "--queue", str(folder))
+        waiting = process.stdout.readline()
+        assert (said, fake_lab.log) == ([], [])
+    output, _ = process.communicate(timeout=60)
+    assert " runs make sweep since " in waiting
+    assert waiting.endswith("; then it is your turn (QUEUE=no does not wait).\n")
+    assert output.startswith("Your turn, after ")
+    assert (process.returncode, fake_lab.steps[-1]) == (0, "05")
+    assert list(folder.iterdir()) == []

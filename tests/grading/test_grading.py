@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from common.errors import UsageError
+from common.grading import grades
 from common.grading.grades import Grade, grade
 from common.grading.submission import pack
 
@@ -203,7 +205,7 @@ def test_a_faster_exchange_has_an_interval(graded):
 
 def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    student = Student(tmp_path, "Ada")
+    student = Student(tmp_path, "=Ada")
     student.runs("cpu", "02*63bf.json")
     student.pack()
     (tmp_path / "broken.zip").write_bytes(b"PK")
@@ -211,9 +213,9 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "broken: cannot be unpacked (File is not a zip file)" in done.stdout
-    first, second = csv.DictReader((tmp_path / "grades.csv").open())
+    first, second = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8-sig"))
     assert (first["student"], first["problem"][:18]) == ("broken", "cannot be unpacked")
-    assert (second["student"], second["runs"], second["exchange_points"]) == ("Ada", "02 single × 1 (1)", "0")
+    assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
 
 
 @pytest.mark.parametrize("folder", ["no_such_folder", "."])
@@ -242,6 +244,22 @@ def test_what_is_no_submission_costs_its_own_row_alone(tmp_path, content, reason
     assert not (tmp_path.parent / "evil.json").exists()
 
 
+def test_a_mistake_of_the_grader_costs_one_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for name, pattern in (("Ada", "02*63bf.json"), ("Ben", "03*7808.json")):
+        student = Student(tmp_path, name)
+        student.runs("cpu", pattern)
+        paths.append(student.pack())
+    real = grades.build_report
+    monkeypatch.setattr(
+        grades, "build_report", lambda known: 1 / 0 if known.runs[0].record.step == "02" else real(known)
+    )
+    first, second = grade(paths)
+    assert first.problem == "this program failed on it (ZeroDivisionError: division by zero)"
+    assert (second.student, second.problem, second.parity_passed) == ("Ben", "", 1)
+
+
 def test_packing_asks_for_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     student = Student(tmp_path, "Ada")
@@ -262,3 +280,14 @@ def test_a_name_of_any_script_is_a_file(tmp_path, monkeypatch):
     path = student.pack()
     assert path == tmp_path / "submission-王小明-b-...zip"
     assert grade([path])[0].student == "王小明 b/.."
+
+
+@pytest.mark.parametrize(("given", "name"), [(['NAME=Conan O\'Brien "B12"'], 'Conan O\'Brien "B12"'), ([], "")])
+def test_make_passes_the_name_on_as_it_is(tmp_path, given, name):
+    """And none that only the environment has: WSL's `NAME` is the computer's."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", f"PYTHON={python}", "submit", *given]
+    done = subprocess.run(make, env=os.environ | {"NAME": "WSL"}, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["-m", "common.setup", "-m", "common.grading.hand_in", "--name", name]

@@ -70,7 +70,7 @@ def mfu_of(row: Row) -> Estimate | Message:
 def attainable_rate(row: Row) -> float | Message:
     """FLOP/s that a device could do of this model's work at most; or what is missing.
 
-    Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless it is told otherwise: only convolutions run
+    Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless that is changed: only convolutions run
     in TF32. So each kind of work counts at the rate of the precision that it really ran in.
     """
     config, world, by_kind = row.record.config, row.record.world, row.record.flops_by_kind

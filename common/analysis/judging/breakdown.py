@@ -109,9 +109,9 @@ def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     measured = row.step
     smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
     of_method = items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
-    # What cannot be told from nothing is no part of the loss that anybody could name.
-    found = (smaller, data_path(row), data_wait(row, ideal), *of_method)
-    known = [item for item in found if item and not item.may_be_nothing]
+    # What cannot be distinguished from nothing is no part of the loss that anybody could name.
+    items = (smaller, data_path(row), data_wait(row, ideal), *of_method)
+    known = [item for item in items if item and not item.may_be_nothing]
     return Breakdown(row, ideal, measured, (*known, residual(row, ideal, measured, known)))
 
 

@@ -32,7 +32,7 @@ class Item:
 
     @property
     def may_be_nothing(self) -> bool:
-        """Whether it cannot be told from 0."""
+        """Whether it cannot be distinguished from 0."""
         return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
 
     @property

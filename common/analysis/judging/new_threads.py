@@ -20,14 +20,14 @@ def kinds_of_step_table(rows: Sequence[Row]) -> Table:
     """DP: whole steps of every kind, and the effects that follow from them."""
     lines = []
     for row in rows:
-        found = row.profile.replicated
-        for kind, seconds in found.kinds.items():
-            notes = (message("effect_of_kinds.unsettled"),) if kind in found.unsettled else ()
+        replicated = row.profile.replicated
+        for kind, seconds in replicated.kinds.items():
+            notes = (message("effect_of_kinds.unsettled"),) if kind in replicated.unsettled else ()
             cell = median_cell(seconds)
             shown = Cell(cell.value, "ms", interval=cell.interval, notes=(*cell.notes, *notes))
             lines.append(_line(row, f"kind_of_step.{kind}", shown))
-        effects = {"threads": found.threads_cost, "replicas": found.replicas_cost, "interaction": found.interaction,
-                   "turns": found.turns}  # fmt: skip
+        effects = {"threads": replicated.threads_cost, "replicas": replicated.replicas_cost,
+                   "interaction": replicated.interaction, "turns": replicated.turns}  # fmt: skip
         lines += [_line(row, f"effect_of_kinds.{id}", median_cell(cost)) for id, cost in effects.items() if cost]
     return Table("kinds_of_step", columns("row:method", "kind_of_step:threads", "time:threads"), lines,
                  hint=message("hint.kinds_of_step"))  # fmt: skip
@@ -40,7 +40,7 @@ def _line(row: Row, what: str, cell: Cell) -> Line:
 def new_thread_section(group: Group) -> list[Section]:
     """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
     DataParallel. Nothing where no row has measured it."""
-    row = next((row for row in group.main_rows if not row.is_parallel and _found(row)), None)
+    row = next((row for row in group.main_rows if not row.is_parallel and _threads_of_forward(row)), None)
     if row is None:
         return []
     table = layers_table(row)
@@ -49,26 +49,26 @@ def new_thread_section(group: Group) -> list[Section]:
     return [Section(title=message("page.new_thread"), contents=contents)]
 
 
-def _found(row: Row) -> ForwardThreads | None:
+def _threads_of_forward(row: Row) -> ForwardThreads | None:
     return row.profile.threads_of_forward if row.profile else None
 
 
 def new_thread_lines(row: Row) -> list[Message]:
     """What was measured of a row of one device, and what follows."""
-    found = _found(row)
-    kinds: dict[str, float] = {kind: found.kinds[kind].value for kind in FORWARD_THREADS}
-    outcome = outcome_of_cost(found.new_cost, kinds["main_thread"])
-    values = {"row": row.name, "cost": found.new_cost, "interval": median_interval(found.new_cost),
-              "samples": found.samples, **kinds}  # fmt: skip
-    lines = [message(f"new_thread.{found.timed}_{outcome}", **values)]
-    if found.timed == "step" and outcome == "cost":
-        lines += [*_of_layers(found), message("new_thread.replicas", cost=found.new_cost)]
+    threads = _threads_of_forward(row)
+    kinds: dict[str, float] = {kind: threads.kinds[kind].value for kind in FORWARD_THREADS}
+    outcome = outcome_of_cost(threads.new_cost, kinds["main_thread"])
+    values = {"row": row.name, "cost": threads.new_cost, "interval": median_interval(threads.new_cost),
+              "samples": threads.samples, **kinds}  # fmt: skip
+    lines = [message(f"new_thread.{threads.timed}_{outcome}", **values)]
+    if threads.timed == "step" and outcome == "cost":
+        lines += [*_of_layers(threads), message("new_thread.replicas", cost=threads.new_cost)]
     return lines
 
 
-def _of_layers(found: ForwardThreads) -> list[Message]:
+def _of_layers(threads: ForwardThreads) -> list[Message]:
     """Which layers pay, and whether they are the ones that differ in shape."""
-    paying, all_of_them = found.paying, found.convolutions
+    paying, all_of_them = threads.paying, threads.convolutions
     convolutions = [layer for layer in all_of_them if layer.pays]
     if not paying:
         return []
@@ -88,9 +88,9 @@ def _of_layers(found: ForwardThreads) -> list[Message]:
 
 def layers_table(row: Row) -> Table:
     """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
-    found = _found(row)
-    paying = found.paying
-    rest = [layer for layer in found.layers if not layer.pays]
+    threads = _threads_of_forward(row)
+    paying = threads.paying
+    rest = [layer for layer in threads.layers if not layer.pays]
     convolutions = [layer for layer in rest if layer.is_convolution]
     others = [layer for layer in rest if not layer.is_convolution]
     lines = [_layer_line(row, Cell(layer.name), [layer]) for layer in paying[:MAX_LAYERS]]

@@ -107,11 +107,11 @@ def thread_cost(row: Row) -> Message:
 
 def _interaction(row: Row) -> Message:
     """Whether threads and replicas cost more together, or less; nothing where neither is certain."""
-    found = row.profile.replicated.interaction
-    if found is None or not (found.is_above_zero or found.is_below_zero):
+    interaction = row.profile.replicated.interaction
+    if interaction is None or not (interaction.is_above_zero or interaction.is_below_zero):
         return message("nothing")
-    more = found if found.is_above_zero else found.negated()
-    id = "interaction.cost" if found.is_above_zero else "interaction.less"
+    more = interaction if interaction.is_above_zero else interaction.negated()
+    id = "interaction.cost" if interaction.is_above_zero else "interaction.less"
     return message(id, interaction=more, interval=median_interval(more))
 
 

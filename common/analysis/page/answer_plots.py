@@ -144,7 +144,7 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
     if not rows:
         return None
     figure = Figure(figsize=CHAT, facecolor=CARD)
-    figure.set_layout_engine("constrained", rect=(0, 0.08, 1, 0.7))
+    figure.set_layout_engine("constrained", rect=(0.015, 0.08, 0.97, 0.66))
     axes = figure.subplots()
     axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=10)
     axes.set_ylim(len(rows) - 0.4, -0.8)
@@ -156,6 +156,6 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
                              runs=min(len(row.runs) for row in rows))  # fmt: skip
     verdict, conditions = words.text(report.headline.verdict), report.headline.conditions or report.headline.outcome
     figure.text(0.025, 0.96, verdict, va="top", fontsize=16, fontweight="bold")
-    figure.text(0.025, 0.84, words.text(conditions), va="top", fontsize=9)
+    figure.text(0.025, 0.85, words.text(conditions), va="top", fontsize=9, wrap=True)
     figure.text(0.025, 0.02, source, fontsize=8)
     return titled(words, "summary", figure, [(verdict, "")], caption="answer")

@@ -1,10 +1,10 @@
-"""Figures of whole campaigns: what a larger batch does, and what each rung of the ladder does."""
+"""Figures of whole campaigns: what a larger batch does, and what each trial of the ladder does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from common.analysis.comparing.ladder_rungs import Ladder
+from common.analysis.comparing.ladder_trials import Ladder
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import bar_chart, draw_bars, draw_line, label_end, line_chart, titled
 from common.analysis.page.drawing import CARD, INK, Plot
@@ -61,11 +61,11 @@ def _over_batches(
 
 
 def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
-    """Throughput of each rung, memory beside it; a rung that was dropped is pale and hatched."""
+    """Throughput of each trial, memory beside it; a trial that was dropped is pale and hatched."""
     if ladder is None:
         return None
-    rungs = [(rung.row, words.text(what(rung)), outcome_of(rung)) for rung in ladder.rungs if rung.row]
-    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *rungs]
+    trials = [(trial.row, words.text(what(trial)), outcome_of(trial)) for trial in ladder.trials if trial.row]
+    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *trials]
     names = [
         name if outcome == "kept" else f"{name}\n{words.translate(f'rung.{outcome}')}" for _, name, outcome in bars
     ]

@@ -79,22 +79,22 @@ def basis_of(group: Group) -> Basis | None:
     if not rows or group.scaling != "weak" or "backward" not in rows[-1].profile.slowest.phases:
         return None
     row = rows[-1]
-    static, found = row.record.static_memory, row.profile.gradients
+    static, ready = row.record.static_memory, row.profile.gradients
     if static is None:
         return None
     low, high = row.step.bounds
     share = row.step.value / row.profile.slowest.step.value
     total = static.gradient_bytes
-    layout = fill_buckets(found.bytes, found.ready_seconds, found.backward_seconds) if found else _evenly(total)
+    layout = fill_buckets(ready.bytes, ready.ready_seconds, ready.backward_seconds) if ready else _evenly(total)
     return Basis(
         row=row,
         step=row.step.value,
         step_error=max(MIN_ERROR, (high - low) / 2 / row.step.value),
         backward=share * row.profile.slowest.phases["backward"].value,
         gradient_bytes=total,
-        parameters=len(found.bytes) if found else 0,
+        parameters=len(ready.bytes) if ready else 0,
         buckets=tuple(layout),
-        has_readiness=found is not None,
+        has_readiness=ready is not None,
         # The newest that were measured on this device model, and on no other beside it.
         probes=next((record.probes for record in reversed(row.probed)
                      if record.probes.device_models == {row.record.world.device_model}), Probes(seconds=0)),

@@ -31,19 +31,19 @@ class Consequences:
     with_half_bytes: float
 
 
-def consequences(found: GroupForecast) -> Consequences | None:
+def consequences(predicted: GroupForecast) -> Consequences | None:
     """None where no exchange could be predicted."""
-    basis, exchange = found.basis, found.exchange
-    counts = [one.devices for one in found.forecasts if one.method == "ddp" and one.devices > 1]
+    basis, exchange = predicted.basis, predicted.exchange
+    counts = [one.devices for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
     if exchange is None or not counts:
         return None
-    devices = max([one.devices for one in found.forecasts if one.method == "ddp" and one.measured] or counts)
+    devices = max([one.devices for one in predicted.forecasts if one.method == "ddp" and one.measured] or counts)
 
     def efficiency(model: AllReduceModel, count: int, work: float = 1.0, size: float = 1.0) -> float:
         return work * basis.step / ddp_step(basis, model, count, work=work, size=size).seconds
 
     def first_below(limit: float) -> int | None:
-        counts = range(2, found.most + 1)  # efficiency falls with them
+        counts = range(2, predicted.most + 1)  # efficiency falls with them
         place = bisect_left(counts, True, key=lambda count: efficiency(exchange, count) < limit)
         return counts[place] if place < len(counts) else None
 

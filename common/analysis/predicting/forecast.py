@@ -107,14 +107,14 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
         return None
     exchange = _exchange(basis, question)
     in_one_machine = basis.row.record.environment.alike_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
-    found = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
+    predicted = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
     for devices in question.counts or _counts(group, basis):
         if exchange:
-            found.forecasts.append(_ddp(group, basis, exchange, devices, question))
+            predicted.forecasts.append(_ddp(group, basis, exchange, devices, question))
         is_here = devices > 1 and not question.link and not question.between and _fits_here(basis, devices)
         if is_here and (step := dp_step(basis, devices)):
-            found.forecasts.append(_dp(group, basis, step, devices))
-    return found if found.forecasts else None
+            predicted.forecasts.append(_dp(group, basis, step, devices))
+    return predicted if predicted.forecasts else None
 
 
 def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
@@ -185,9 +185,9 @@ def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | N
     return fits[-1] if fits else None
 
 
-def forecast_table(found: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
+def forecast_table(groups: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
     """Every prediction of every group, the groups by their numbers on the page (docs/tables.md)."""
-    return table_of(_line(number, one) for number, group in found for one in group.forecasts)
+    return table_of(_line(number, one) for number, group in groups for one in group.forecasts)
 
 
 def _line(number: int, one: Forecast) -> Line:

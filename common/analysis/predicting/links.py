@@ -126,10 +126,10 @@ class MeasuredTable:
             return 0.0
         known = [time for time in self.table.times if time.seconds]
         smallest, largest = known[0].bytes, known[-1].bytes
-        found = all_reduce_seconds(known, round(min(max(size, smallest), largest)))
-        found *= max(1.0, size / largest)
+        seconds = all_reduce_seconds(known, round(min(max(size, smallest), largest)))
+        seconds *= max(1.0, size / largest)
         latency, ranks = min(time.seconds for time in known), self.table.ranks
-        sending = max(0.0, found - latency)
+        sending = max(0.0, seconds - latency)
         return latency * (devices - 1) / (ranks - 1) + sending * ring_share(devices) / ring_share(ranks)
 
     def rests_on(self) -> Message:

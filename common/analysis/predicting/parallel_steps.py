@@ -65,8 +65,8 @@ def ddp_step(
     doubt = share * max(exposed, min(sum(messages), HIDDEN * seconds))
     if host > device:
         doubt += LAUNCHES_DOUBT * own_launches
-    found = _with_range(basis, devices, seconds, doubt, sum(messages), exposed, above=max(0.0, crowded - seconds))
-    return replace(found, is_late_host=host > device)
+    step = _with_range(basis, devices, seconds, doubt, sum(messages), exposed, above=max(0.0, crowded - seconds))
+    return replace(step, is_late_host=host > device)
 
 
 def _host_step(basis: Basis) -> tuple[float, float, float]:

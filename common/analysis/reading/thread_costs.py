@@ -46,9 +46,9 @@ class ReplicatedSteps:
     """Kinds whose times had not settled when the rounds began."""
 
 
-def reduce_replicated(found: ProfileRecord, rank: RankProfile) -> ReplicatedSteps:
+def reduce_replicated(profile: ProfileRecord, rank: RankProfile) -> ReplicatedSteps:
     """Reduce DP's experiment, as far as a record has it."""
-    taken = found.replicated_steps
+    taken = profile.replicated_steps
     older = {kind: getattr(rank, name) for kind, name in OLDER_KINDS.items() if getattr(rank, name)}
     kinds = taken.seconds if taken else older
 
@@ -120,11 +120,11 @@ class ForwardThreads:
         return [layer for layer in self.layers if layer.is_convolution]
 
 
-def reduce_forward_threads(found: ThreadsOfForward | None) -> ForwardThreads | None:
+def reduce_forward_threads(measured: ThreadsOfForward | None) -> ForwardThreads | None:
     """Reduce one device's experiment."""
-    if found is None or not found.passes.orders:
+    if measured is None or not measured.passes.orders:
         return None
-    times = found.passes.seconds
+    times = measured.passes.seconds
 
     def beyond_main(kind: ForwardThread) -> Median:
         pairs = zip(times[kind], times["main_thread"], strict=True)
@@ -138,12 +138,12 @@ def reduce_forward_threads(found: ThreadsOfForward | None) -> ForwardThreads | N
             is_first=not layer.same_as,
             seconds={kind: median(seconds) for kind, seconds in layer.seconds.items()},
         )
-        for layer in found.layers
+        for layer in measured.layers
         if len(layer.seconds) == len(times) and all(layer.seconds.values())
     ]
     return ForwardThreads(
-        timed=found.timed,
-        samples=found.samples,
+        timed=measured.timed,
+        samples=measured.samples,
         kinds={kind: median_of(seconds) for kind, seconds in times.items()},
         new_cost=beyond_main("new_thread"),
         kept_cost=beyond_main("kept_thread"),

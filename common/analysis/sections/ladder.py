@@ -1,10 +1,10 @@
-"""The fastest way to train on one device here: what each switch is worth, and whether the top rung still trains."""
+"""The fastest way to train on one device here: what each switch is worth, and whether the top still trains."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-from common.analysis.comparing.ladder_rungs import Ladder, Rung
+from common.analysis.comparing.ladder_trials import Ladder, Trial
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import ratio_cell
@@ -17,16 +17,16 @@ from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Message
 from common.records import METHODS
 
 LEAST_FALL = 0.9
-"""The loss of the top rung's switches falls by at least so much of what the first rung's falls by, at equal batch."""
+"""With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
 
 
 def ladder_section(ladder: Ladder) -> Section:
-    """All that the ladder shows; the commands of its top rung, on one device and on all."""
+    """All that the ladder shows; the commands of its top configuration, on one device and on all."""
     lines = [
         height(ladder),
         *_trains(ladder),
-        *(message("ladder.failed", what=what(rung), message=rung.failed.record.failure.message)
-          for rung in ladder.rungs if rung.failed),
+        *(message("ladder.failed", what=what(trial), message=trial.failed.record.failure.message)
+          for trial in ladder.trials if trial.failed),
     ]  # fmt: skip
     # Without what takes its steps apart, as anybody would want it.
     command = ladder.top.record.command.replace(" --anatomy-steps 0", "")
@@ -39,7 +39,7 @@ def ladder_section(ladder: Ladder) -> Section:
 
 
 def height(ladder: Ladder) -> Message:
-    """How much faster the top rung is than the first."""
+    """How much faster the top configuration is than the first."""
     if ladder.top is ladder.first:
         return message("ladder.stays", first=rate_of(ladder.first))
     ratio = speedup(ladder.top, ladder.first)
@@ -47,20 +47,20 @@ def height(ladder: Ladder) -> Message:
     return message("ladder.height", first=rate_of(ladder.first), top=rate_of(ladder.top), times=times)
 
 
-def what(rung: Rung) -> Message:
+def what(trial: Trial) -> Message:
     """`precision: tf32 → bf16`."""
-    return changed(rung.fact, rung.values)
+    return changed(trial.fact, trial.values)
 
 
-def outcome_of(rung: Rung) -> str:
+def outcome_of(trial: Trial) -> str:
     """`kept`, or why not: the outcome of its ratio, or `failed`."""
-    if rung.is_kept or rung.quotient is None:
-        return "kept" if rung.is_kept else "failed"
-    return outcome_of_ratio(rung.quotient)
+    if trial.is_kept or trial.quotient is None:
+        return "kept" if trial.is_kept else "failed"
+    return outcome_of_ratio(trial.quotient)
 
 
 def _trains(ladder: Ladder) -> list[Message]:
-    """Whether the loss of the top rung's switches falls as the first rung's does, both at the first batch."""
+    """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
     if ladder.top is ladder.first:
         return []
     row = ladder.at_first_batch
@@ -77,13 +77,13 @@ def _trains(ladder: Ladder) -> list[Message]:
 
 
 def ladder_table(ladder: Ladder) -> Table:
-    """A line for each rung, the first configuration on top."""
+    """A line for each trial, the first configuration on top."""
     peak = "gpu_peak:memory" if ladder.first.on_gpu else "process_peak:memory"
     shown = columns("rung:ladder", "throughput", "times_as_fast:ladder", "effect:ladder", peak)
     lines = [_line(message("ladder.start"), ladder.first, NOTHING, NOTHING)]
-    for rung in ladder.rungs:
-        times = ratio_cell(rung.quotient, "×") if rung.quotient else NOTHING
-        lines.append(_line(what(rung), rung.row, times, Cell(message(f"rung.{outcome_of(rung)}"))))
+    for trial in ladder.trials:
+        times = ratio_cell(trial.quotient, "×") if trial.quotient else NOTHING
+        lines.append(_line(what(trial), trial.row, times, Cell(message(f"rung.{outcome_of(trial)}"))))
     return Table("ladder", shown, lines, hint=message("hint.ladder"))
 
 

@@ -150,11 +150,11 @@ def test_the_headline_can_say_that_any_of_them_won(seconds, pattern):
     assert re.search(pattern, outcome_of([group]))
 
 
-@pytest.mark.parametrize(("scatter", "told"), [(0.002, "not distinguishable"), (0.1, "too uncertain to tell")])
-def test_noise_is_not_a_winner_and_a_wide_interval_is_no_tie(scatter, told):
+@pytest.mark.parametrize(("scatter", "expected"), [(0.002, "not distinguishable"), (0.1, "too uncertain to tell")])
+def test_noise_is_not_a_winner_and_a_wide_interval_is_no_tie(scatter, expected):
     (group,) = groups_of(*in_rounds(*(make_record(name, 2, 0.6, noise=0.0) for name in ("dp", "ddp")), scatter=scatter))
-    assert told in outcome_of([group])
-    assert told in said(group_verdicts(group))[0]
+    assert expected in outcome_of([group])
+    assert expected in said(group_verdicts(group))[0]
 
 
 @pytest.mark.parametrize(

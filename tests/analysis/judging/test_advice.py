@@ -46,7 +46,7 @@ def lab(*times, **profiles):
 
 
 @pytest.mark.parametrize(
-    ("times", "told"),
+    ("times", "expected"),
     [
         ((0.50, 0.80, 0.60), "Use DDP. DDP × 2 is 1.3"),
         ((0.50, 0.60, 0.80), "Use DP. DDP × 2 is 0.75 times as fast as DP × 2, slower"),
@@ -54,9 +54,9 @@ def lab(*times, **profiles):
         ((0.50, 0.55, 0.5425), "Use DDP, as PyTorch advises: the two are equally fast"),
     ],
 )
-def test_any_method_can_win(times, told):
+def test_any_method_can_win(times, expected):
     (line,) = fired("fastest_method", *in_rounds(*lab(*times), scatter=0.0005))
-    assert line.startswith(told)
+    assert line.startswith(expected)
 
 
 def test_what_is_too_uncertain_to_tell_wants_more_measuring():
@@ -75,8 +75,8 @@ def test_one_device_has_nobody_to_exchange_gradients_with():
     """DDP × 1 was told to exchange its gradients at once, or in fewer parts."""
     profile = make_profile("ddp", make_rank("ddp", on=500, off=350, one_bucket=300))
     lab_of_one = [make_record(kind="cuda"), make_record("ddp", 1, kind="cuda", anatomy=profile)]
-    told = [sentence(line) for line in advise(groups_of(*lab_of_one)[0])]
-    assert not [line for line in told if "exchange" in line.lower() or "bucket" in line]
+    sentences = [sentence(line) for line in advise(groups_of(*lab_of_one)[0])]
+    assert not [line for line in sentences if "exchange" in line.lower() or "bucket" in line]
     (group,) = groups_of(*lab_of_one)
     assert not [line for line in said(reasons(group)) if "exchange" in line]
     assert breakdowns(group) == []

@@ -68,9 +68,9 @@ def test_without_a_speed_everything_is_still_to_be_measured():
 )
 def test_what_ones_own_script_becomes(times, id):
     decision, _ = decided(*in_rounds(*lab(*times), scatter=0.0005))
-    told = your_script(decision)
-    assert told.id == f"your_script.{id}"
-    assert (told["batch"], told["whole"]) == (16, 16 if id == "single" else 32)
+    message = your_script(decision)
+    assert message.text == f"your_script.{id}"
+    assert (message["batch"], message["whole"]) == (16, 16 if id == "single" else 32)
 
 
 def test_nobodys_script_changes_by_runs_that_do_not_show_which_is_faster():

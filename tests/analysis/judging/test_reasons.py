@@ -1,4 +1,4 @@
-"""The reasons in words, the wrapper's price, and what the page shows of them."""
+"""The reasons in words, what the wrapper costs, and what the page shows of them."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def test_what_the_scatter_explains_is_no_difference():
 
 def test_too_few_steps_are_said_to_be_too_few():
     few = [make_record(method, 2, anatomy=make_profile(method, steps=5)) for method in ("dp", "ddp")]
-    told = reasons_of(*few)
-    assert told[0].startswith("5 steps timed phase by phase are too few")
-    assert any("no interval: 5 steps, and it needs 6" in text for text in told)
+    sentences = reasons_of(*few)
+    assert sentences[0].startswith("5 steps timed phase by phase are too few")
+    assert any("no interval: 5 steps, and it needs 6" in text for text in sentences)
 
 
 def test_exposed_communication_in_words():
@@ -89,23 +89,25 @@ def test_the_exchange_is_told_from_the_wrappers_own_work():
 
 
 def test_what_a_breakdown_has_is_not_said_again():
-    told = reasons_of(*profiled_lab())
-    assert not [text for text in told if text.startswith(("Moving", "The exchange"))]
-    assert [text for text in told if text.startswith("Overlap")]
+    sentences = reasons_of(*profiled_lab())
+    assert not [text for text in sentences if text.startswith(("Moving", "The exchange"))]
+    assert [text for text in sentences if text.startswith("Overlap")]
 
 
 def test_a_narrow_interval_around_zero_is_no_measurable_cost():
-    told = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", make_rank("ddp", on=350, silent=350))))
-    assert any("The exchange of gradients has no measurable cost in a step of" in text for text in told)
+    sentences = reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", make_rank("ddp", on=350, silent=350))))
+    assert any("The exchange of gradients has no measurable cost in a step of" in text for text in sentences)
 
 
 def test_a_wide_interval_around_zero_is_too_uncertain_to_tell():
     rank = make_rank("ddp", silent=350)
     rank.exchange_on_seconds[:4] = [0.1] * 4
     rank.one_bucket_seconds = list(reversed(rank.exchange_on_seconds))
-    told = " ".join(reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank))))
-    assert "what it adds to a step of DDP × 2 is too uncertain to tell" in told
-    assert "Whether overlap of the exchange with the backward pass saves time for DDP × 2 cannot be determined" in told
+    sentence = " ".join(reasons_of(make_record("ddp", 2, anatomy=make_profile("ddp", rank))))
+    assert "what it adds to a step of DDP × 2 is too uncertain to tell" in sentence
+    assert (
+        "Whether overlap of the exchange with the backward pass saves time for DDP × 2 cannot be determined" in sentence
+    )
 
 
 def test_without_anatomy_there_are_no_reasons():
@@ -157,7 +159,8 @@ def test_page_and_console_say_why_and_recommend(tmp_path, compare):
     ):
         assert text in page
     for text in (
-        "Why: A step trains 2 × 16 images. ",
+        "A step trains 2 × 16 images. ",
+        "Why: DP takes",
         "60.0 ms copying the model",
         "DDP's own work for it included (30.0 ms)",
     ):
@@ -332,8 +335,8 @@ def test_a_host_that_waits_within_gloos_exchange_is_not_late():
 def test_a_step_whose_host_is_late_is_bound_by_launches():
     """Two H100s with 32 and 8 images each: 0.465 ms of messages, where 5.95 and 4.88 ms are lost with the exchange."""
     for part in build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups[:2]:
-        told = said([bound(row) for row in part.group.representatives])
-        assert len(told) == 2
-        assert all("is bound by launches" in text for text in told)
-        assert told[1].endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured.")
+        sentences = said([bound(row) for row in part.group.representatives])
+        assert len(sentences) == 2
+        assert all("is bound by launches" in text for text in sentences)
+        assert sentences[1].endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured.")
         assert not [text for text in said([one.sentence for one in part.advice]) if "--comm-hook" in text]

@@ -61,9 +61,9 @@ def test_the_exchange_and_the_wrapper_are_causes_of_their_own():
 
 
 def test_a_late_host_is_said_of_ddp():
-    told = why_of("h100x2-launch-bound")[0]
-    assert told.startswith("DDP waits for the host to launch its work: its devices are idle for 42 % of")
-    assert told.endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured")
+    sentence = why_of("h100x2-launch-bound")[0]
+    assert sentence.startswith("DDP waits for the host to launch its work: its devices are idle for 42 % of")
+    assert sentence.endswith("; sending the gradients alone needs 0.465 ms, as step 01 measured")
     assert not [part for part in why_of("h100x2-ledger") if "waits for the host" in part]
 
 

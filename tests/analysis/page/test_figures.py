@@ -114,13 +114,13 @@ def bars_of(plot):
 
 @pytest.mark.parametrize("example", ["h200x4", "h200x2-batch256", "h100x2-lab", "cpu"])
 def test_pieces_of_a_step_end_at_the_measured_step(example):
-    found = build_report(read_folder(EXAMPLES / example)).groups[0].breakdowns
-    samples = found[0].row.record.config.global_batch_size
-    plot = draw_breakdowns(found, WORDS)
-    for one, pieces in zip(found, bars_of(plot)[1:], strict=True):
+    parts = build_report(read_folder(EXAMPLES / example)).groups[0].breakdowns
+    samples = parts[0].row.record.config.global_batch_size
+    plot = draw_breakdowns(parts, WORDS)
+    for one, pieces in zip(parts, bars_of(plot)[1:], strict=True):
         measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
-    exceeds = any(item.seconds < 0 for one in found for item in one.items)
+    exceeds = any(item.seconds < 0 for one in parts for item in one.items)
     assert ("in proportion" in plot.caption) is exceeds
 
 

@@ -74,10 +74,10 @@ def test_text_and_figures_read_in_light_and_dark(open_page, lab_page):
     backgrounds, page = set(), open_page(lab_page)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        found = page.evaluate(script)
-        assert found["texts"] > 20
-        assert found["svg"] >= 4.5
-        assert found["html"] >= 4.5
+        seen = page.evaluate(script)
+        assert seen["texts"] > 20
+        assert seen["svg"] >= 4.5
+        assert seen["html"] >= 4.5
         backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(backgrounds) == 2
 

@@ -131,17 +131,17 @@ def page_of(folder):
 
 
 def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
-    found, judged = page_of(write(tmp_path, *typical_lab()))
-    found.skipped.append(Skipped("bad.json", "KeyError: 'x'", is_our_fault=True))
-    page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    folder, judged = page_of(write(tmp_path, *typical_lab()))
+    folder.skipped.append(Skipped("bad.json", "KeyError: 'x'", is_our_fault=True))
+    page = render_page(folder, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
     assert "a mistake in this program</span> KeyError" in page
 
 
 def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
     """With every sentence replaced by its id, no message's English is left on the page outside the templates."""
-    found, judged = page_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
+    folder, judged = page_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
-    page = render_page(found, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    page = render_page(folder, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
     main = page[page.index("<header>") : page.index('id="glossary"')]
     for english in ("Use DDP", "times as fast", "samples per device", "Throughput", "Bars:", "no interval", "spends",
                     "Scaling", "imbalance", "3 runs", "Emulated"):  # fmt: skip

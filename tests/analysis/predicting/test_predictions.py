@@ -27,15 +27,15 @@ IDLE = Together(workers=2, alone_seconds=1.0, together_seconds=1.0)
 def single(kind="cuda", **profile):
     """One device: a step of 322 ms, of which the backward pass takes 200; its gradients are 30 MB, then 10 MB."""
     gradients = Gradients(bytes=[30 * MB, 10 * MB], ready_seconds=[0.05, 0.1], backward_seconds=0.1)
-    found = make_profile("single", gradients=gradients, **profile)
-    return make_record("single", 1, 0.322, noise=0, kind=kind, anatomy=found, static_memory=STATIC)
+    record_profile = make_profile("single", gradients=gradients, **profile)
+    return make_record("single", 1, 0.322, noise=0, kind=kind, anatomy=record_profile, static_memory=STATIC)
 
 
 def ddp_step_over(link: Link, devices=2, together=IDLE):
     probes = make_probes("Example GPU", together=together, memory=[])
     (group,) = groups_of(single(), probes=[probes])
-    (found,) = forecast(group, Question((devices,), link)).forecasts
-    return found.step.seconds - 2 * 2.5e-6  # two small kernels copy the gradients into their buckets
+    (predicted,) = forecast(group, Question((devices,), link)).forecasts
+    return predicted.step.seconds - 2 * 2.5e-6  # two small kernels copy the gradients into their buckets
 
 
 def test_a_ring_sends_what_nccl_tests_says():
@@ -63,9 +63,9 @@ def test_nodes_add_a_ring_of_their_own():
 def test_buckets_are_torchs():
     """resnet50's, in MiB, as torch logs them: a bucket is closed when it has 1 MiB, the others when they have 25."""
     sizes = [4000, 8192000, 30 * 2**20, 24 * 2**20, 2**20, 9 * 2**20]
-    found = fill_buckets(sizes, [0.1, 0.2, 0.3, 0.5, 0.6, 1.0], 2.0)
-    assert [bucket.bytes for bucket in found] == [8196000, 30 * 2**20, 25 * 2**20, 9 * 2**20]
-    assert [bucket.ready for bucket in found] == [0.1, 0.15, 0.3, 0.5]
+    buckets = fill_buckets(sizes, [0.1, 0.2, 0.3, 0.5, 0.6, 1.0], 2.0)
+    assert [bucket.bytes for bucket in buckets] == [8196000, 30 * 2**20, 25 * 2**20, 9 * 2**20]
+    assert [bucket.ready for bucket in buckets] == [0.1, 0.15, 0.3, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_cores_that_train_carry_the_exchange_too():
     """40 MB over a table of 1 GB/s: its 40 ms are added to the backward pass, whatever overlaps."""
     probes = make_probes(together=IDLE, memory=[])
     (group,) = groups_of(single("cpu"), probes=[probes])
-    (found,) = forecast(group, Question((2,))).forecasts
+    (predicted,) = forecast(group, Question((2,))).forecasts
     # The second message begins when both the pass and the work of the exchange are done.
-    assert found.step.seconds == pytest.approx(0.322 + 0.040 + 0.010, rel=1e-3)
+    assert predicted.step.seconds == pytest.approx(0.322 + 0.040 + 0.010, rel=1e-3)
 
 
 def dp_step(first_convolution: float, host: dict[str, float], replica: float) -> float:
@@ -111,9 +111,9 @@ def dp_forecast(first_convolution: float, host: dict[str, float], replica: float
     record = single(replicate_seconds=[replica] * 3, different_convolutions=20).model_copy(update=changes)
     record.anatomy.ranks[0].host_seconds = {name: [seconds] * 9 for name, seconds in host.items()}
     (group,) = groups_of(record, probes=[probes])
-    (found,) = forecast(group, Question((2,))).forecasts
-    assert found.method == "dp"
-    return found
+    (predicted,) = forecast(group, Question((2,))).forecasts
+    assert predicted.method == "dp"
+    return predicted
 
 
 def test_device_0_holds_the_samples_of_all_devices_under_dataparallel():
@@ -149,10 +149,10 @@ def test_a_host_that_is_late_under_ddp_sets_the_pace():
     record = single()
     record.anatomy.ranks[0].host_seconds = {"step": [0.4] * 9}
     (group,) = groups_of(record, probes=[make_probes("Example GPU", together=IDLE, launches=launches, memory=[])])
-    (found,) = forecast(group, Question((2,), Link(1e12))).forecasts
-    assert found.step.seconds == pytest.approx(0.322 + 0.080, rel=1e-3)
-    assert found.step.low < 0.322 + 0.041
-    assert found.step.high == pytest.approx(1.5 * 0.402 + 0.040, abs=0.01)
+    (predicted,) = forecast(group, Question((2,), Link(1e12))).forecasts
+    assert predicted.step.seconds == pytest.approx(0.322 + 0.080, rel=1e-3)
+    assert predicted.step.low < 0.322 + 0.041
+    assert predicted.step.high == pytest.approx(1.5 * 0.402 + 0.040, abs=0.01)
 
 
 def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
@@ -179,8 +179,8 @@ def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
 )
 def test_the_recorded_examples_are_predicted_within_a_few_percent(name, limit):
     folder = read_folder(ROOT / "results" / "examples" / name)
-    found = [forecast(group, Question()) for group in build_groups(configurations(folder))]
-    (ddp,) = [one for of_group in found if of_group for one in of_group.forecasts if one.measured]
+    predicted = [forecast(group, Question()) for group in build_groups(configurations(folder))]
+    (ddp,) = [one for of_group in predicted if of_group for one in of_group.forecasts if one.measured]
     assert (ddp.method, ddp.devices, ddp.is_covered) == ("ddp", 2, True)
     assert abs(ddp.error) < limit
     peaks = [peak.peak_bytes for peak in ddp.measured.memory]
@@ -211,14 +211,14 @@ def test_step_05_predicts_scores_and_writes_them_down(compare, tmp_path):
 
 def advice_on(*records, probes):
     (group,) = groups_of(*records, probes=[probes])
-    return [line.what.id for line in prediction_advice(group, Question(), forecast(group, Question()))]
+    return [line.what.text for line in prediction_advice(group, Question(), forecast(group, Question()))]
 
 
 def test_no_advice_from_a_prediction_that_the_measured_row_contradicts():
-    told, contradicted = (
+    sentence, contradicted = (
         advice_on(single("cpu"), make_record("ddp", 2, seconds), probes=make_probes()) for seconds in (0.372, 0.45)
     )
-    assert told
+    assert sentence
     assert contradicted == []
 
 
@@ -227,7 +227,7 @@ def test_no_advice_where_the_host_is_late():
     (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
     assert any(one.step.is_late_host for one in part.prediction.forecasts)
     assert prediction_advice(part.group, Question(), part.prediction) == []
-    assert "forecast.late_host" in [note.id for note in prediction_notes(part.prediction)]
+    assert "forecast.late_host" in [note.text for note in prediction_notes(part.prediction)]
 
 
 def test_the_error_is_that_of_the_throughput_in_the_table():

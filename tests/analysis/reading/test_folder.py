@@ -29,10 +29,10 @@ def test_runs_and_the_newest_environment(tmp_path):
     old = make_environment_record(run_id="old", started_at="2025-01-01T00:00:00+00:00")
     new = make_environment_record(run_id="new", started_at="2026-01-01T00:00:00+00:00")
     late, early = make_record(started_at="2026-02-01"), make_record(started_at="2026-01-01")
-    found = read_folder(write(tmp_path, old, new, late, early))
-    assert found.environment.run_id == "new"
-    assert [run.record.run_id for run in found.runs] == [early.run_id, late.run_id]
-    assert not found.skipped
+    folder = read_folder(write(tmp_path, old, new, late, early))
+    assert folder.environment.run_id == "new"
+    assert [run.record.run_id for run in folder.runs] == [early.run_id, late.run_id]
+    assert not folder.skipped
 
 
 def test_raw_lists_do_not_pile_up(tmp_path):
@@ -123,9 +123,9 @@ def test_a_copy_is_not_a_repeat(tmp_path):
     record = make_record()
     write(tmp_path, record)
     (tmp_path / "z-copy.json").write_text(record.model_dump_json())
-    found = read_folder(tmp_path)
-    assert len(found.runs) == 1
-    assert "same run_id" in found.skipped[0].reason
+    folder = read_folder(tmp_path)
+    assert len(folder.runs) == 1
+    assert "same run_id" in folder.skipped[0].reason
 
 
 def test_a_record_of_50_mb_is_read_and_a_larger_limit_holds(tmp_path, monkeypatch):
@@ -162,9 +162,9 @@ def test_a_mistake_of_ours_is_not_taken_for_the_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr(folders, "summarise", broken)
     (tmp_path / "foreign.json").write_text("{}")
-    found = read_folder(write(tmp_path, good, bad))
-    assert [run.record.run_id for run in found.runs] == ["good"]
-    by_file = {item.file: item for item in found.skipped}
+    folder = read_folder(write(tmp_path, good, bad))
+    assert [run.record.run_id for run in folder.runs] == ["good"]
+    by_file = {item.file: item for item in folder.skipped}
     assert by_file["bad.json"].is_our_fault
     assert "ValueError: two things of different lengths (test_folder.py, line" in by_file["bad.json"].reason
     assert not by_file["foreign.json"].is_our_fault

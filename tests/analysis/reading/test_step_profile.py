@@ -28,9 +28,9 @@ def test_phases_are_medians_in_the_order_of_a_step():
 def test_the_slowest_rank_has_the_most_work_of_its_own():
     """Rank 0 waits 100 ms for rank 1, which works longer: the longest step alone would not tell."""
     waiting, working = make_rank("ddp", 0, exchange=130), make_rank("ddp", 1, backward=309)
-    found = reduced("ddp", waiting, working)
-    assert found.ranks[0].step.value > found.ranks[1].step.value
-    assert found.slowest.rank == 1
+    profile = reduced("ddp", waiting, working)
+    assert profile.ranks[0].step.value > profile.ranks[1].step.value
+    assert profile.slowest.rank == 1
 
 
 def test_exposed_communication_takes_the_slowest_rank_of_each_step():
@@ -38,34 +38,35 @@ def test_exposed_communication_takes_the_slowest_rank_of_each_step():
     ranks[0].exchange_on_seconds, ranks[1].exchange_on_seconds = [4, 1, 5, 1, 5, 1], [1, 5, 1, 6, 1, 7]
     ranks[0].exchange_off_seconds, ranks[1].exchange_off_seconds = [2, 1, 2, 1, 2, 1], [1, 2, 1, 2, 1, 2]
     ranks[0].one_bucket_seconds = ranks[1].one_bucket_seconds = [9, 9, 9, 9, 9, 9]
-    found = reduced("ddp", *ranks)
+    profile = reduced("ddp", *ranks)
     # on: 4 5 5 6 5 7, off: 2 2 2 2 2 2
-    assert found.exposed.value == 3
-    assert found.exposed.interval == (2, 5)
-    assert found.whole_exchange.value == 7
-    assert found.overlap_gain.value == 4
-    assert found.overlap_gain.interval == (2, 5)
+    assert profile.exposed.value == 3
+    assert profile.exposed.interval == (2, 5)
+    assert profile.whole_exchange.value == 7
+    assert profile.overlap_gain.value == 4
+    assert profile.overlap_gain.interval == (2, 5)
 
 
 def test_a_slow_step_that_hits_both_of_a_pair_cancels():
     drift = [1.0, 2.0, 8.0, 3.0, 1.0, 2.0]
     rank = make_rank("ddp")
     rank.exchange_on_seconds, rank.exchange_off_seconds = [one + 0.5 for one in drift], drift
-    found = reduced("ddp", rank)
-    assert found.exposed.interval == pytest.approx((0.5, 0.5))
+    profile = reduced("ddp", rank)
+    assert profile.exposed.interval == pytest.approx((0.5, 0.5))
 
 
 def test_exposed_communication_of_dp_is_what_one_device_would_not_spend():
     """457 ms − 330 (slowest replica) − 1 (data wait) − 1 (loss) − 20 (optimizer)."""
-    found = reduced("dp")
-    assert found.exposed.value == pytest.approx(0.105)
-    assert found.exposed_share == pytest.approx(0.105 / 0.457)
-    assert [replica.value for replica in found.replicas] == pytest.approx([0.320, 0.330])
+    profile = reduced("dp")
+    assert profile.exposed.value == pytest.approx(0.105)
+    assert profile.exposed_share == pytest.approx(0.105 / 0.457)
+    assert [replica.value for replica in profile.replicas] == pytest.approx([0.320, 0.330])
 
 
 def test_one_device_has_nothing_exposed():
-    found = reduced("single")
-    assert (found.exposed, found.overlap_gain, found.communication, found.exposed_share) == (None, None, None, 0.0)
+    profile = reduced("single")
+    assert profile.exposed is profile.overlap_gain is profile.communication is None
+    assert profile.exposed_share == 0.0
 
 
 def test_torchs_clock_is_the_slowest_ranks():
@@ -84,9 +85,9 @@ def test_a_record_without_steps_has_no_profile():
 def test_lists_of_unequal_length_are_survived():
     rank = RankProfile(rank=0, step_seconds=[1.0] * 7, phases={"forward": [], "exchange": [0.5]},
                        exchange_on_seconds=[2.0] * 7, exchange_off_seconds=[1.0] * 3)  # fmt: skip
-    found = reduced("ddp", rank, make_rank("ddp", 1))
-    assert found.exposed.count == 3
-    assert found.exposed.interval is None
+    profile = reduced("ddp", rank, make_rank("ddp", 1))
+    assert profile.exposed.count == 3
+    assert profile.exposed.interval is None
 
 
 def test_a_run_keeps_no_list_of_its_profile():

@@ -14,28 +14,28 @@ def replicated(**milliseconds):
 
 
 def test_main_effects_add_up_to_the_step_that_keeps_nothing_less_the_one_that_keeps_all():
-    found = replicated(both_new=120, new_threads=100, new_replicas=60, both_kept=50)
-    assert found.threads_cost.value == pytest.approx((60 + 50) / 2 / 1000)
-    assert found.replicas_cost.value == pytest.approx((20 + 10) / 2 / 1000)
-    assert found.threads_cost.value + found.replicas_cost.value == pytest.approx((120 - 50) / 1000)
-    assert found.interaction.value == pytest.approx(10 / 1000)
-    assert found.interaction.is_above_zero
+    costs = replicated(both_new=120, new_threads=100, new_replicas=60, both_kept=50)
+    assert costs.threads_cost.value == pytest.approx((60 + 50) / 2 / 1000)
+    assert costs.replicas_cost.value == pytest.approx((20 + 10) / 2 / 1000)
+    assert costs.threads_cost.value + costs.replicas_cost.value == pytest.approx((120 - 50) / 1000)
+    assert costs.interaction.value == pytest.approx(10 / 1000)
+    assert costs.interaction.is_above_zero
 
 
 def test_causes_that_do_not_act_together_have_no_interaction():
-    found = replicated(both_new=120, new_threads=110, new_replicas=60, both_kept=50)
-    assert (found.threads_cost.value, found.replicas_cost.value) == pytest.approx((0.06, 0.01))
-    assert found.interaction.value == pytest.approx(0, abs=1e-9)
+    costs = replicated(both_new=120, new_threads=110, new_replicas=60, both_kept=50)
+    assert (costs.threads_cost.value, costs.replicas_cost.value) == pytest.approx((0.06, 0.01))
+    assert costs.interaction.value == pytest.approx(0, abs=1e-9)
 
 
 def test_an_older_record_has_one_half_of_the_design():
     rank = make_rank("dp")
     rank.new_threads_seconds, rank.kept_threads_seconds = wobbling(120, 9), wobbling(60, 9)
     rank.one_thread_seconds, rank.kept_replicas_seconds = wobbling(70, 9), wobbling(105, 9)
-    found = reduce_profile(make_record("dp", 2, anatomy=make_profile("dp", rank))).replicated
-    assert (found.threads_cost.value, found.replicas_cost.value) == pytest.approx((0.06, 0.015))
-    assert found.interaction is None
-    assert found.turns.value == pytest.approx(-0.01)
+    costs = reduce_profile(make_record("dp", 2, anatomy=make_profile("dp", rank))).replicated
+    assert (costs.threads_cost.value, costs.replicas_cost.value) == pytest.approx((0.06, 0.015))
+    assert costs.interaction is None
+    assert costs.turns.value == pytest.approx(-0.01)
 
 
 def test_threads_that_are_kept_leave_the_cost_of_replicas():
@@ -49,9 +49,9 @@ def test_threads_that_are_kept_leave_the_cost_of_replicas():
         settled=dict.fromkeys(kinds, True),
     )
     record = make_record("dp", 2, anatomy=make_profile("dp", replicated_steps=fewer))
-    found = reduce_profile(record).replicated
-    assert (found.threads_cost, found.interaction) == (None, None)
-    assert found.replicas_cost.value == pytest.approx(0.01)
+    costs = reduce_profile(record).replicated
+    assert (costs.threads_cost, costs.interaction) == (None, None)
+    assert costs.replicas_cost.value == pytest.approx(0.01)
 
 
 def threads_of_forward(layers=(), new=65.0, timed="step"):
@@ -76,9 +76,9 @@ def test_layers_that_pay_are_those_that_are_slow_in_every_new_thread():
     sometimes.seconds["new_thread"][1] = 0.0001
     layers = [layer("a"), layer("b", new=0.1, same_as="a"), sometimes, layer("d", type="BatchNorm2d", new=0.15)]
     profile = make_profile("single", threads_of_forward=threads_of_forward(layers))
-    found = reduce_profile(make_record(anatomy=profile)).threads_of_forward
-    assert found.new_cost.value == pytest.approx(0.033)
-    assert found.kept_cost.value == pytest.approx(0.0001)
-    assert [one.name for one in found.paying] == ["a"]
-    assert [one.name for one in found.convolutions if one.is_first] == ["a", "c"]
-    assert found.paying[0].extra == pytest.approx(0.0015)
+    costs = reduce_profile(make_record(anatomy=profile)).threads_of_forward
+    assert costs.new_cost.value == pytest.approx(0.033)
+    assert costs.kept_cost.value == pytest.approx(0.0001)
+    assert [one.name for one in costs.paying] == ["a"]
+    assert [one.name for one in costs.convolutions if one.is_first] == ["a", "c"]
+    assert costs.paying[0].extra == pytest.approx(0.0015)

@@ -79,9 +79,9 @@ def test_a_load_is_explained_by_a_run_on_the_same_machine_alone(tmp_path):
 def test_a_copy_with_another_run_id_is_no_second_run(tmp_path):
     record = make_record("ddp", 2)
     copy = record.model_copy(update={"run_id": "z-another", "started_at": "2026-02-01T00:00:00+00:00"})
-    found = read_folder(write(tmp_path, record, copy, make_record("ddp", 2)))
-    assert len(found.runs) == 2
-    (skipped,) = found.skipped
+    folder = read_folder(write(tmp_path, record, copy, make_record("ddp", 2)))
+    assert len(folder.runs) == 2
+    (skipped,) = folder.skipped
     assert skipped.file == "z-another.json"
     assert f"the same step times as {record.run_id}.json" in skipped.reason
 

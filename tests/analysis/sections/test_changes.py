@@ -71,8 +71,8 @@ def test_console_page_and_csv(tmp_path, compare):
     folder = write(tmp_path / "results", *records)
     done = compare(folder)
     assert done.returncode == 0, done.stderr
-    told = "precision: ieee-fp32 → bf16 (One device, resnet18, 64 px, 16 samples per device): 2.0"
-    assert told in " ".join(done.stdout.split())
+    sentence = "precision: ieee-fp32 → bf16 (One device, resnet18, 64 px, 16 samples per device): 2.0"
+    assert sentence in " ".join(done.stdout.split())
     assert "memory −100 MiB" in done.stdout
     page = (tmp_path / "report.html").read_text()
     assert page.index('id="changes"') < page.index("per-device batch: 16 → 32")
@@ -89,5 +89,5 @@ def test_of_many_values_each_is_told_beside_the_first_one():
     records = [changed(batch=batch, seconds=0.5) for batch in (8, 16, 32)]
     pairs = one_changes(configurations(folder_of(*records)))
     assert [pair.values for pair in pairs] == [(8, 16), (8, 32), (16, 32)]
-    told = said(change.what for change in changes(pairs))
-    assert told == ["per-device batch: 8 → 16", "per-device batch: 8 → 32"]
+    sentences = said(change.what for change in changes(pairs))
+    assert sentences == ["per-device batch: 8 → 16", "per-device batch: 8 → 32"]

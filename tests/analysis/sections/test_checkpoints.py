@@ -63,58 +63,58 @@ def commands_of(found):
 )
 def test_the_lesson_of_threads_needs_numbers_that_can_be(checked, threads, processes, begins):
     probes = make_probes(launches=launches(threads, processes))
-    found = checked(make_record(), make_probed(probes=probes))["difference"]
-    assert answers(found).startswith(begins)
+    checkpoint = checked(make_record(), make_probed(probes=probes))["difference"]
+    assert answers(checkpoint).startswith(begins)
     is_implausible = begins.startswith("Implausible")
-    assert said(found.figures)[0].startswith("Step 01's launches are implausible") is is_implausible
+    assert said(checkpoint.figures)[0].startswith("Step 01's launches are implausible") is is_implausible
     (table,) = [table for table in probe_tables(probes) if table.id == "launches"]
     assert bool(table.hint) is is_implausible
 
 
 def test_one_run_proves_little_and_gets_every_command(checked):
-    found = checked(make_record(command="python 02"))
-    assert [one.state for one in found.values()] == ["not_yet", "partly", "not_yet", "not_yet", "not_yet"]
-    assert said([found["alone"].progress]) == ["partly: 1 of 5 proven"]
+    checkpoints = checked(make_record(command="python 02"))
+    assert [one.state for one in checkpoints.values()] == ["not_yet", "partly", "not_yet", "not_yet", "not_yet"]
+    assert said([checkpoints["alone"].progress]) == ["partly: 1 of 5 proven"]
     sizes = "--epochs 2 --samples-per-epoch 640 --image-size 64 --precision ieee-fp32"
-    assert commands_of(found["alone"]) == [
+    assert commands_of(checkpoints["alone"]) == [
         f"python 03_dataparallel_training.py --model resnet18 --batch-size 32 {sizes} --gpus 0,1",
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py --model resnet18 --batch-size 16 {sizes}",
         f"python 03_dataparallel_training.py --model resnet18 --batch-size 16 {sizes} --gpus 0,1",
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py --model resnet18 --batch-size 8 {sizes}",
     ]
-    assert all(quiz.answer for one in found.values() for quiz in one.quizzes)
+    assert all(quiz.answer for one in checkpoints.values() for quiz in one.quizzes)
 
 
 def test_how_the_methods_differ(checked):
     probed = make_probed(probes=make_probes(launches=LAUNCHES))
-    found = checked(*profiled_lab(), probed)["difference"]
-    assert found.state == "done"
-    assert "15.0 µs from each of 2 threads" in said(found.figures)[0]
-    assert said(found.figures)[1:3] == [
+    checkpoint = checked(*profiled_lab(), probed)["difference"]
+    assert checkpoint.state == "done"
+    assert "15.0 µs from each of 2 threads" in said(checkpoint.figures)[0]
+    assert said(checkpoint.figures)[1:3] == [
         "DP × 2 copies 101 MB in a step from one part of the same memory to another: scatter 800 kB, replicate "
         "60.0 MB, gather 64.0 kB, reduce 40.0 MB.",
         "DDP × 2 sends only gradients: each rank gives 40.0 MB a step, in 2 all-reduces.",
     ]
-    assert "each launch takes 3.00 times as long as from one alone; with 2 processes 1.20 times" in answers(found)
+    assert "each launch takes 3.00 times as long as from one alone; with 2 processes 1.20 times" in answers(checkpoint)
 
 
 def test_threads_that_are_not_dearer_are_not_said_to_be(checked):
     quick = LAUNCHES.model_copy(update={"threads_seconds": 5.5e-6})
-    found = checked(*profiled_lab(), make_probed(probes=make_probes(launches=quick)))["difference"]
-    assert answers(found).startswith("Not from threads, here")
+    checkpoint = checked(*profiled_lab(), make_probed(probes=make_probes(launches=quick)))["difference"]
+    assert answers(checkpoint).startswith("Not from threads, here")
 
 
 def test_weak_and_strong_scaling_stand_side_by_side(checked):
     strong = [make_record(method, 2, seconds, per_device_batch=8, noise=0)
               for method, seconds in (("dp", 0.5), ("ddp", 0.4))]  # fmt: skip
-    found = checked(*typical_lab(noise=0), *strong)["alone"]
-    assert found.state == "done"
-    assert [[WORDS.cell(cell) for cell in line.cells] for line in found.table.lines] == [
+    checkpoint = checked(*typical_lab(noise=0), *strong)["alone"]
+    assert checkpoint.state == "done"
+    assert [[WORDS.cell(cell) for cell in line.cells] for line in checkpoint.table.lines] == [
         ["DP × 2", "1.25 ×", "1.00 ×"],
         ["DDP × 2", "1.67 ×", "1.25 ×"],
     ]
-    assert "DP × 2 1.25 times in weak scaling, 1.00 times in strong; DDP × 2 1.67 times in" in answers(found)
-    assert "03 gets 32: it is one process" in answers(found)
+    assert "DP × 2 1.25 times in weak scaling, 1.00 times in strong; DDP × 2 1.67 times in" in answers(checkpoint)
+    assert "03 gets 32: it is one process" in answers(checkpoint)
 
 
 def test_step_03_is_not_asked_for_what_it_has_not():
@@ -152,13 +152,17 @@ def test_a_batch_that_cannot_be_split_is_scaled_up_on_one_device(checked):
 
 
 def test_faults_count_where_a_record_names_them(checked):
-    found = checked(*typical_lab(), lost("interrupted"), lost("hang"), lost("out_of_memory", "dp"))["faults"]
-    assert {proof.id: proof.is_there for proof in found.proofs} == {"stopped": True, "lost_rank": True, "cured": False}
-    assert said(found.figures) == [
+    checkpoint = checked(*typical_lab(), lost("interrupted"), lost("hang"), lost("out_of_memory", "dp"))["faults"]
+    assert {proof.id: proof.is_there for proof in checkpoint.proofs} == {
+        "stopped": True,
+        "lost_rank": True,
+        "cured": False,
+    }
+    assert said(checkpoint.figures) == [
         "Runs whose record names a fault, by its kind: interrupted 1 ×, hang 1 ×, out of memory 1 ×."
     ]
-    assert "Out of memory on rank 1: what happened What to do: what cures it" in answers(found)
-    assert [command.split()[3:7] for command in commands_of(found)] == [
+    assert "Out of memory on rank 1: what happened What to do: what cures it" in answers(checkpoint)
+    assert [command.split()[3:7] for command in commands_of(checkpoint)] == [
         ["04_ddp_training.py", "--model", "resnet18", "--batch-size"]
     ]
 
@@ -182,14 +186,14 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     """Two GPUs: the ideal step takes 0.5 s, the bytes of DP 0.1 ms, and the step 0.8 s."""
     copies = [Copy(source=a, destination=b, bytes=10**9, seconds=1e-3) for a, b in ((0, 1), (1, 0))]
     probes = make_probes("Example GPU", backend="nccl", copies=copies, not_applicable={})
-    found = checked(*in_rounds(*profiled_lab(kind="cuda")), make_probed(probes=probes))["choice"]
-    assert {proof.id: proof.is_there for proof in found.proofs} == {
+    checkpoint = checked(*in_rounds(*profiled_lab(kind="cuda")), make_probed(probes=probes))["choice"]
+    assert {proof.id: proof.is_there for proof in checkpoint.proofs} == {
         "predicted": True, "ddp_error": True, "dp_error": False
     }  # fmt: skip
-    assert re.match(r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(found.figures)[0])
-    (off,) = re.findall(r"off by (−\d+) %", answers(found))
+    assert re.match(r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(checkpoint.figures)[0])
+    (off,) = re.findall(r"off by (−\d+) %", answers(checkpoint))
     assert -40 <= int(off.replace("−", "-")) <= -36
-    assert "Use DDP. DDP × 2 is 1.3" in answers(found)
+    assert "Use DDP. DDP × 2 is 1.3" in answers(checkpoint)
 
 
 def test_what_runs_of_much_noise_say_of_bandwidth_is_nothing_yet(checked):
@@ -203,11 +207,11 @@ def test_a_switch_stays_where_its_interval_says_so(checked):
               for seconds, config in ((0.5, {}), (0.4, {"memory_format": "channels_last"}),
                                       (0.6, {"fused_optimizer": True}))]  # fmt: skip
     once = make_record(step_seconds=0.5, config={"compile": True}, seed=5)
-    found = checked(*rounds, once)["optimising"]
-    assert found.state == "done"
-    assert "Keep memory format: channels_first → channels_last (One device)" in answers(found)
-    assert "Drop fused optimizer: no → yes (One device)" in answers(found)
-    assert "Open: compiled: no → yes (One device)" in answers(found)
+    checkpoint = checked(*rounds, once)["optimising"]
+    assert checkpoint.state == "done"
+    assert "Keep memory format: channels_first → channels_last (One device)" in answers(checkpoint)
+    assert "Drop fused optimizer: no → yes (One device)" in answers(checkpoint)
+    assert "Open: compiled: no → yes (One device)" in answers(checkpoint)
     assert "--channels-last" not in commands_of(checked(*rounds, once)["alone"])[0]
 
 

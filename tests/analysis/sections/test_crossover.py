@@ -39,8 +39,8 @@ def gpu_runs(batch, kind="cuda"):
 def judged(*records):
     folder = folder_of(*records)
     (series,) = batch_series(configurations(folder), folder.runs)
-    found = crossover(series)
-    return found, crossover_section(1, found)
+    crossing = crossover(series)
+    return crossing, crossover_section(1, crossing)
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_from_which_batch_on_and_until_when_launches_bind(gpus):
 
 
 def test_the_crossing_is_predicted_beside_the_measured_one(gpus):
-    found, section = judged(*gpus)
-    assert found.predicted.batch == pytest.approx(80, rel=0.01)
+    result, section = judged(*gpus)
+    assert result.predicted.batch == pytest.approx(80, rel=0.01)
     (line,) = [line for line in said(section.brief) if line.startswith("Predicted")]
     assert "DP × 2's host needs 80.0 ms" in line
     measured = float(re.search(r"Measured, by the values alone: at ([\d.]+), between 64 and 128", line)[1])
@@ -71,8 +71,8 @@ def test_the_crossing_is_predicted_beside_the_measured_one(gpus):
 
 def test_without_several_batches_taken_apart_nothing_is_predicted(gpus):
     bare = [record.model_copy(update={"anatomy": None}) for record in gpus]
-    found, section = judged(*bare)
-    assert found.predicted is None
+    result, section = judged(*bare)
+    assert result.predicted is None
     assert not [line for line in said(section.brief) if "launches" in line or "Predicted" in line]
 
 
@@ -83,7 +83,7 @@ def test_out_of_memory_ends_a_row_and_is_said(gpus):
     (single, _, ddp) = gpu_runs(512)
     _, section = judged(*gpus, single, ddp, lost)
     assert said(section.brief)[-1] == "DP × 2 is out of memory at a batch of 512 per device."
-    assert next(section.tables).lines[-1].cells[2].value.id == "cell.out_of_memory"
+    assert next(section.tables).lines[-1].cells[2].value.text == "cell.out_of_memory"
 
 
 def test_never_where_intervals_do_not_show_it():

@@ -1,4 +1,4 @@
-"""The ladder: rungs read off the records, what is kept, what was dropped and why, and whether the top rung trains."""
+"""The ladder: trials read off the records, what is kept, what was dropped and why, and whether the top trains."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
-from common.analysis.comparing.ladder_rungs import ladder_of
+from common.analysis.comparing.ladder_trials import ladder_of
 from common.analysis.sections.ladder import ladder_section, outcome_of, what
 from common.records import Failure
 
 
 def runs(seconds, times=3, batch=16, losses=(2.0, 1.0), **config):
-    found = []
+    made = []
     for number in range(times):
         command = f"python 02_baseline_single_gpu.py --batch-size {batch} --anatomy-steps 0"
         seconds_now = seconds * (1 + 0.002 * number)
         record = make_record("single", 1, seconds_now, per_device_batch=batch, config=config, command=command)
         for epoch, loss in zip(record.epochs, losses, strict=True):
             epoch.mean_loss = loss
-        found.append(record)
-    return found
+        made.append(record)
+    return made
 
 
 def lost(**config):
@@ -52,16 +52,16 @@ def judged(records):
 
 
 def test_rungs_stand_where_they_pay():
-    found = judged(ladder_records())
-    told = [(said([what(rung)])[0], outcome_of(rung)) for rung in found.rungs]
-    assert told == [
+    result = judged(ladder_records())
+    sentences = [(said([what(trial)])[0], outcome_of(trial)) for trial in result.trials]
+    assert sentences == [
         ("precision: ieee-fp32 → bf16", "kept"),
         ("memory format: channels_first → channels_last", "slower"),
         ("per-device batch: 16 → 32", "kept"),
         ("fused optimizer: no → yes", "no_difference"),
         ("compiled: no → yes", "failed"),
     ]
-    section = ladder_section(found)
+    section = ladder_section(result)
     assert section.commands == ["python 02_baseline_single_gpu.py --batch-size 32"]
     _, beside, _ = section.contents
     *_, everywhere = beside.contents[-1].contents
@@ -81,10 +81,10 @@ def test_the_top_rung_must_train_as_the_first_one_does(losses, begins):
 
 
 def test_a_rung_is_measured_by_the_rounds_that_had_both():
-    """Each rung runs again beside the next one, when the machine may be slower: those runs are no part of its ratio."""
+    """Each trial runs again beside the next one, when the machine may be slower: these runs do not count."""
     first = [runs(0.5 * drift, 1) + runs(0.25 * drift, 1, **BF16) for drift in (1, 1.2, 1.4)]
     then = [runs(0.5, 1, **BF16) + runs(0.4, 1, **BF16, memory_format="channels_last") for _ in range(3)]
-    precision, memory = judged([record for one in [*first, *then] for record in one]).rungs
+    precision, memory = judged([record for one in [*first, *then] for record in one]).trials
     assert (precision.quotient.value, memory.quotient.value) == (pytest.approx(2, 0.02), pytest.approx(1.25, 0.02))
     low, high = precision.quotient.interval
     assert high / low < 1.05  # the drift is in both runs of a round
@@ -93,8 +93,8 @@ def test_a_rung_is_measured_by_the_rounds_that_had_both():
 def test_two_runs_are_too_few_to_keep_a_rung():
     start, few = runs(0.5), runs(0.25, 2, **BF16)
     many = [*runs(0.2, compile=True), *runs(0.1, compile=True, fused_optimizer=True)]
-    found = judged([*start, *few, *many])
-    assert [outcome_of(rung) for rung in found.rungs] == ["too_few_runs", "kept", "kept"]
+    result = judged([*start, *few, *many])
+    assert [outcome_of(trial) for trial in result.trials] == ["too_few_runs", "kept", "kept"]
     assert judged([*start, *few, *many[:2]]) is None
 
 

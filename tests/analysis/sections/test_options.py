@@ -95,26 +95,28 @@ def test_faster_slower_or_nothing_that_shows():
         record.ranks[1].step_seconds = record.ranks[0].step_seconds
         for rank in record.ranks:
             rank.host_epoch_seconds = [pace * seconds for seconds in rank.host_epoch_seconds]
-    found = effects_of(*records)
-    assert WORDS.text(found["--one-bucket"].sentence()).startswith("--one-bucket: 1.20 times as fast (95 % interval 1.")
-    assert WORDS.text(found["--one-bucket"].sentence()).endswith(", memory +12.0 MiB")
-    assert "slower, 0.86 times as fast" in WORDS.text(found["--static-graph"].sentence())
-    assert WORDS.text(found["--static-graph"].sentence()).endswith("memory −3.00 MiB")
-    assert found["--broadcast-buffers"].outcome == "no_difference"
-    assert found["--bucket-cap-mb 1"].outcome == "uncertain"
-    assert "too uncertain to tell (0." in WORDS.text(found["--bucket-cap-mb 1"].sentence())
-    assert found["--one-bucket"].quotient.value == pytest.approx(1.2, rel=0.01)
+    effects = effects_of(*records)
+    assert WORDS.text(effects["--one-bucket"].sentence()).startswith(
+        "--one-bucket: 1.20 times as fast (95 % interval 1."
+    )
+    assert WORDS.text(effects["--one-bucket"].sentence()).endswith(", memory +12.0 MiB")
+    assert "slower, 0.86 times as fast" in WORDS.text(effects["--static-graph"].sentence())
+    assert WORDS.text(effects["--static-graph"].sentence()).endswith("memory −3.00 MiB")
+    assert effects["--broadcast-buffers"].outcome == "no_difference"
+    assert effects["--bucket-cap-mb 1"].outcome == "uncertain"
+    assert "too uncertain to tell (0." in WORDS.text(effects["--bucket-cap-mb 1"].sentence())
+    assert effects["--one-bucket"].quotient.value == pytest.approx(1.2, rel=0.01)
 
 
 def test_rounds_are_paired_so_that_a_drifting_machine_does_not_hide_an_effect():
-    found = effects_of(*sweep())
-    assert len(found) == 8
-    slowest = found["--one-bucket --comm-hook powersgd"]
+    effects = effects_of(*sweep())
+    assert len(effects) == 8
+    slowest = effects["--one-bucket --comm-hook powersgd"]
     assert slowest.quotient.degrees_of_freedom == 2
     assert slowest.outcome == "slower"
     assert slowest.row.throughput.relative_error > 0.1
-    found = effects_of(ddp(0.1), *sweep(), ddp(0.1))
-    again = found["--one-bucket --comm-hook powersgd"].quotient
+    effects = effects_of(ddp(0.1), *sweep(), ddp(0.1))
+    again = effects["--one-bucket --comm-hook powersgd"].quotient
     assert again.interval == pytest.approx(slowest.quotient.interval)
 
 

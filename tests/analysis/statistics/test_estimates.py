@@ -175,11 +175,11 @@ def test_one_method_against_itself_finds_no_winner_beyond_the_nominal_rate():
 def test_two_methods_that_differ_by_a_fifth_are_told_apart():
     rng = np.random.default_rng(3)
     trials = 200
-    found = sum(
+    count = sum(
         bool(distinguishable(ratio(mean_of_runs(_runs(rng, 5)).scaled(1.2), mean_of_runs(_runs(rng, 5)))))
         for _ in range(trials)
     )
-    assert found > 0.95 * trials
+    assert count > 0.95 * trials
 
 
 def test_coverage_of_one_run_is_near_nominal():

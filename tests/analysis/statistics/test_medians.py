@@ -20,18 +20,18 @@ def test_ranks_and_coverage(count, rank, coverage):
 
 
 def test_median_and_interval():
-    found = median_of([9.0, 1.0, 8.0, 2.0, 7.0, 3.0])
-    assert (found.value, found.interval, found.count) == (5.0, (1.0, 9.0), 6)
-    assert found.coverage == pytest.approx(0.96875)
-    assert found.is_above_zero
-    assert not found.is_below_zero
+    middle = median_of([9.0, 1.0, 8.0, 2.0, 7.0, 3.0])
+    assert (middle.value, middle.interval, middle.count) == (5.0, (1.0, 9.0), 6)
+    assert middle.coverage == pytest.approx(0.96875)
+    assert middle.is_above_zero
+    assert not middle.is_below_zero
     assert median_of([-value for value in (1, 2, 3, 4, 5, 6)]).is_below_zero
 
 
 def test_few_values_have_no_interval_and_none_have_no_median():
-    found = median_of([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert (found.value, found.interval) == (3.0, None)
-    assert not found.is_above_zero
+    middle = median_of([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (middle.value, middle.interval) == (3.0, None)
+    assert not middle.is_above_zero
     assert median_of([]) is None
 
 

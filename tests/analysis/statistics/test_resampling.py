@@ -49,6 +49,6 @@ def test_draws_of_other_figures_have_their_intervals():
 
 
 def test_the_negative_is_the_mirror_image():
-    found = resampled_median([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
-    low, high = found.interval
-    assert found.negated().interval == (-high, -low)
+    middle = resampled_median([1.0, 2.0, 3.0, 4.0, 5.0, 7.0])
+    low, high = middle.interval
+    assert middle.negated().interval == (-high, -low)

@@ -55,15 +55,15 @@ def _effects(here: Evidence) -> list[Effect]:
 
 
 def _tried(here: Evidence) -> list[Tried]:
-    rungs = [Tried(what(rung), outcome_of(rung), _rounds(rung.row))
-             for rung in (here.ladder.rungs if here.ladder else [])]  # fmt: skip
+    trials = [Tried(what(trial), outcome_of(trial), _rounds(trial.row))
+             for trial in (here.ladder.trials if here.ladder else [])]  # fmt: skip
     changed = [
         Tried(message("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
               _rounds(change.pair.before, change.pair.after))
         for change in _changes(here)
     ]  # fmt: skip
     options = [Tried(one.row.name.options, one.outcome, _rounds(one.row, one.other)) for one in _effects(here)]
-    return [*rungs, *changed, *options]
+    return [*trials, *changed, *options]
 
 
 def _rounds(*rows: Row | None) -> int:

@@ -1,7 +1,7 @@
 """The ladder: configurations of one device that were tried one after another, each with one switch more.
 
 It is read off the records alone. The first configuration that was run stands; each one after it that differs from it in
-one switch is a rung, and stands in its place where it is faster beyond doubt, by three runs or more: the rule by which
+one switch is a trial, and stands in its place where it is faster beyond doubt, by three runs or more: the rule by which
 `make ladder` goes on.
 """
 
@@ -23,8 +23,8 @@ MIN_SWITCHES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Rung:
-    """One switch that was tried."""
+class Trial:
+    """One switch that was tried: a rung of the ladder, as the page calls it."""
 
     fact: str
     values: tuple
@@ -39,30 +39,30 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """All rungs, from the first configuration up."""
+    """All trials, from the first configuration up."""
 
     first: Row
-    rungs: list[Rung]
+    trials: list[Trial]
     top: Row
     at_first_batch: Row | None
-    """The top rung's switches at the first batch: its loss compares with the first configuration's."""
+    """The top configuration's switches at the first batch: its loss compares with the first configuration's."""
 
     @property
     def rows(self) -> set[Row]:
         """Every row that is part of it."""
-        return {row for row in (self.first, self.at_first_batch, *(rung.row for rung in self.rungs)) if row}
+        return {row for row in (self.first, self.at_first_batch, *(trial.row for trial in self.trials)) if row}
 
 
 def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
-    """The ladder of most rungs; None where there is none. `runs` are all runs, for the switches that failed."""
+    """The ladder of most trials; None where there is none. `runs` are all runs, for the switches that failed."""
     usable = [row for row in rows if not row.is_parallel and row.is_valid]
     broken = [run for run in runs if run.record.status == "failed" and not METHODS[run.record.method].is_parallel]
     alike = grouped(usable, lambda row: _settings(row.record))
     failed = grouped(broken, lambda run: _settings(run.record))
     ladders = [_ladder(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
-    ladders = [ladder for ladder in ladders if any(rung.row and _is_tried(rung.row) for rung in ladder.rungs)
-             and len({rung.fact for rung in ladder.rungs}) >= MIN_SWITCHES]  # fmt: skip
-    return max(ladders, key=lambda ladder: len(ladder.rungs), default=None)
+    ladders = [ladder for ladder in ladders if any(trial.row and _is_tried(trial.row) for trial in ladder.trials)
+             and len({trial.fact for trial in ladder.trials}) >= MIN_SWITCHES]  # fmt: skip
+    return max(ladders, key=lambda ladder: len(ladder.trials), default=None)
 
 
 def _is_tried(row: Row) -> bool:
@@ -81,16 +81,16 @@ def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
     done = {tuple(_switches(row.record).values()) for row in rows}
     tries += [(run.record.started_at, run) for run in failed if tuple(_switches(run.record).values()) not in done]
     first = min(rows, key=lambda row: row.runs[0].record.started_at)
-    standing, rungs = first, list[Rung]()
-    for _, one in sorted(tries, key=lambda pair: pair[0]):  # `first` among them, which is no rung above itself
-        rung = _rung(standing, one)
-        again = rung and rung.failed and any((rung.fact, rung.values) == (other.fact, other.values) for other in rungs)
-        if rung and not again:
-            rungs.append(rung)
-            standing = rung.row if rung.is_kept and rung.row else standing
+    standing, trials = first, list[Trial]()
+    for _, one in sorted(tries, key=lambda pair: pair[0]):  # `first` among them, which is no trial above itself
+        trial = _trial(standing, one)
+        known = [(other.fact, other.values) for other in trials]
+        if trial and not (trial.failed and (trial.fact, trial.values) in known):
+            trials.append(trial)
+            standing = trial.row if trial.is_kept and trial.row else standing
     goal = _switches(standing.record) | {"per_device_batch_size": _switches(first.record)["per_device_batch_size"]}
     at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
-    return Ladder(first, rungs, standing, at_first_batch)
+    return Ladder(first, trials, standing, at_first_batch)
 
 
 def _switches(record: Record) -> dict:
@@ -98,7 +98,7 @@ def _switches(record: Record) -> dict:
     return {name: facts[name] for name in SWITCHES}
 
 
-def _rung(standing: Row, one: Row | Run) -> Rung | None:
+def _trial(standing: Row, one: Row | Run) -> Trial | None:
     """What `one` tries; None where it differs from what stands in more than one switch, or goes back to a smaller
     batch."""
     before, after = _switches(standing.record), _switches(one.record)
@@ -108,7 +108,7 @@ def _rung(standing: Row, one: Row | Run) -> Rung | None:
     (fact,) = changed
     values = (before[fact], after[fact])
     if isinstance(one, Run):
-        return Rung(fact, values, None, None, is_kept=False, failed=one)
+        return Trial(fact, values, None, None, is_kept=False, failed=one)
     quotient = paired_speedup(one, standing)
     is_kept = _is_tried(one) and quotient.value > 1 and bool(distinguishable(quotient))
-    return Rung(fact, values, one, quotient, is_kept)
+    return Trial(fact, values, one, quotient, is_kept)
