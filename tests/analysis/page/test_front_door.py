@@ -55,7 +55,9 @@ def test_brief_says_what_to_do_without_tables(tmp_path, compare):
     done = compare(write(tmp_path / "results", *typical_lab()), "--brief")
     assert done.returncode == 0
     assert done.stdout.startswith("\nReport: ")
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()[-4:-1]] == ["Verdict", "Why", "Next"]
+    assert "\nVerdict: " in done.stdout
+    assert "\nNext: " in done.stdout
+    assert "Speed-up" not in done.stdout
 
 
 def one_line_error(done):
