@@ -7,7 +7,7 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from common.analysis.comparing.facts import (
@@ -40,7 +40,7 @@ class Group:
     key: Facts
     """The facts on which all rows agree by definition."""
     rows: list[Row]
-    representatives: list[Row] = field(default_factory=list)
+    representatives: list[Row]
     """One row of each method: those that the outcome is about."""
 
     @cached_property
@@ -137,23 +137,19 @@ def _key(record: Record, scaling: Scaling) -> Facts:
 
 
 def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
-    """Of rows of its own, since a row's baseline and name are those of its group."""
-    for rows in grouped(pooled, lambda row: tuple(_key(row.record, scaling).values())).values():
-        yield _finish(Group(scaling, _key(rows[0].record, scaling), [replace(row) for row in rows]))
-
-
-def _finish(group: Group) -> Group:
-    """Find the rows that each row is compared with, order and name them, and choose representatives."""
-    # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
-    singles = sorted((row for row in group.rows if not row.is_parallel and row.is_valid), key=_place)
-    for row in group.rows:
-        if row.is_parallel:
-            row.baseline = closest(row.facts, singles, lambda single: single.facts)
-    _link_default_options(group.rows)
-    group.rows.sort(key=_place)
-    _name_rows(group.rows)
-    group.representatives = representative_rows(group.rows)
-    return group
+    """Rows that may be compared, each with the row that it is compared with; ordered and named, and representatives
+    chosen. Of rows of its own, since a row's baseline and name are those of its group."""
+    for alike in grouped(pooled, lambda row: tuple(_key(row.record, scaling).values())).values():
+        rows = [replace(row) for row in alike]
+        # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
+        singles = sorted((row for row in rows if not row.is_parallel and row.is_valid), key=_place)
+        for row in rows:
+            if row.is_parallel:
+                row.baseline = closest(row.facts, singles, lambda single: single.facts)
+        _link_default_options(rows)
+        rows.sort(key=_place)
+        _name_rows(rows)
+        yield Group(scaling, _key(rows[0].record, scaling), rows, representative_rows(rows))
 
 
 def _link_default_options(rows: list[Row]) -> None:

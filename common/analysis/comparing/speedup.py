@@ -25,14 +25,16 @@ class HasRuns(Protocol):
     """The newest last."""
 
 
-def speedup(one: HasRuns, other: HasRuns) -> Estimate:
-    """Throughput of `one` over that of `other`, whether or not either is withheld.
+def speedup(one: HasRuns, other: HasRuns, pairs: Pairs | None = None) -> Estimate:
+    """Throughput of `one` over that of `other`, whether or not either is withheld. `pairs`: runs of both that belong
+    together, where these are known; else those of `paired_runs`.
 
     With fewer than three runs on a side the ratio has no interval: those of single runs know nothing of the difference
     between launches.
     """
-    if pairs := paired_runs(one.runs, other.runs):
-        return _of_pairs(pairs)
+    if pairs := pairs or paired_runs(one.runs, other.runs):
+        seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
+        return paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
     own, theirs = (mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (one, other))
     few = min(len(one.runs), len(other.runs)) < MIN_PAIRS
     return Estimate(theirs.value / own.value) if few else ratio(theirs, own)
@@ -41,20 +43,14 @@ def speedup(one: HasRuns, other: HasRuns) -> Estimate:
 def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
     """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
     of them where there are no such rounds."""
-    if in_turn(row, other):
-        return speedup(row, other)
+    if pairs := paired_runs(row.runs, other.runs):
+        return speedup(row, other, pairs)
     started = [run.record.started_at for run in other.runs]
     run_of_round: dict[int, Run] = {}
     for run in row.runs:  # of several after one run of `other`, the first was of its round
         run_of_round.setdefault(bisect(started, run.record.started_at) - 1, run)
     rounds = {place: run for place, run in run_of_round.items() if place >= 0}
-    pairs = paired_runs(list(rounds.values()), [other.runs[place] for place in rounds])
-    return _of_pairs(pairs) if pairs else speedup(row, other)
-
-
-def _of_pairs(pairs: Pairs) -> Estimate:
-    own, theirs = ([run.seconds_per_sample.value for run in side] for side in zip(*pairs, strict=True))
-    return paired_ratio(theirs, own)
+    return speedup(row, other, paired_runs(list(rounds.values()), [other.runs[place] for place in rounds]))
 
 
 def in_turn(one: HasRuns, other: HasRuns) -> bool:

@@ -82,7 +82,11 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
             if isinstance(record, EnvironmentRecord):
                 environments.append(record)
             else:
-                runs.append(_run(name, record, shared_parts))
+                run = summarise(name, record)
+                if run.seconds_per_sample is None and record.status == "completed":
+                    raise RefusedError("its step times add up to no usable time")
+                _share_parts(run.record, shared_parts)
+                runs.append(run)
             seen |= dict.fromkeys(marks, name)
         except RefusedError as error:
             skipped.append(Skipped(name, str(error)))
@@ -120,17 +124,12 @@ def record_marks(record: Record | EnvironmentRecord) -> list[tuple[str, str]]:
     return marks
 
 
-def _run(name: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
-    """A run's numbers. Equal parts of many records become one object: ten thousand runs of one machine describe it
-    once."""
-    run = summarise(name, record)
-    if run.seconds_per_sample is None and record.status == "completed":
-        raise RefusedError("its step times add up to no usable time")
+def _share_parts(record: Record, shared_parts: dict[str, BaseModel]) -> None:
+    """Equal parts of many records become one object: ten thousand runs of one machine describe it once."""
     for part in ("config", "environment", "world", "static_memory"):
-        value = getattr(run.record, part)
+        value = getattr(record, part)
         if value is not None:
-            setattr(run.record, part, shared_parts.setdefault(value.model_dump_json(), value))
-    return run
+            setattr(record, part, shared_parts.setdefault(value.model_dump_json(), value))
 
 
 def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
