@@ -18,27 +18,31 @@ import common  # noqa: F401 the first to be imported: it names what keeps Python
 import logging
 from pathlib import Path
 
-from common.command_line.parser import Parser, otherwise, positive_int, start
+from common.command_line.parser import Parser, otherwise, positive_float, positive_int, start
 from common.errors import UsageError
 from common.formats import printable
 from common.sentences import LANGUAGES, language_of
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
+MAX_LIMIT = 10
+"""Of --fail-below."""
 BASIS = (
     "it takes a run of 02 whose steps were taken apart, and the all-reduce of step 01 on the same devices or --link "
     "25GB/s,10us"
 )
 
 
-def main() -> None:
+def main() -> int:
     options = parse_arguments()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of the temporary folder that stands in for its own
     # Imported after parsing, so that --help answers at once.
+    from common.analysis.before_after.before_after_section import before_after_section, before_after_table, limit_lines
+    from common.analysis.before_after.side_by_side import compare_folders
     from common.analysis.comparing.comparison_csv import write_tables
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.rendering import exercise_beside, pages, render_exercise, render_page, write_report
-    from common.analysis.page.summary import print_summary, print_verdict
+    from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.links import read_question
     from common.analysis.reading.folder import read_folder
@@ -51,12 +55,16 @@ def main() -> None:
     console, words = open_console(quiet=options.quiet), Wording(spoken)
     with console.status("Reading records …"):
         folder = read_folder(options.results_dir)
-    if not folder.runs:
-        skipped = [f"{one.file}: {one.reason}" for one in folder.skipped]
-        reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
-        raise UsageError(f"no run records in {options.results_dir}{reason}: {ADVICE}")
+        earlier = read_folder(options.against, "--against") if options.against else None
+    for path, read in ((options.results_dir, folder), (options.against, earlier)):
+        if read and not read.runs:
+            skipped = [f"{one.file}: {one.reason}" for one in read.skipped]
+            reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
+            raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
         report, figures = build_report(folder, question), {}
+        found = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
+        report.before_after = before_after_section(found, options.against, options.results_dir) if found else None
         if question.is_asked and not report.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         for language, path in files.items():
@@ -68,13 +76,16 @@ def main() -> None:
             write_report(path, page)
             others = {other: exercise[other].name for other in others}
             write_report(exercise[language], render_exercise(report, figures[language], said, path.name, others))
-    print_summary(console, folder, report, words, with_forecasts=question.is_asked)
+    if not options.brief:
+        print_summary(console, folder, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
     console.out("\n" + words.translate("console.report", files=", ".join(map(str, files.values()))))
     try:
-        tables, foreign = write_tables(options.results_dir, report.csv_tables)
+        tables, foreign = write_tables(
+            options.results_dir, report.csv_tables | {"against.csv": before_after_table(found)}
+        )
     except OSError as error:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
@@ -86,6 +97,13 @@ def main() -> None:
         plots = write_figures(options.results_dir / "plots", figures[spoken])
         console.out(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
     print_verdict(console, report, words)
+    if options.fail_below:
+        below, others = limit_lines(found, options.fail_below)
+        print_lines(console, others, words)
+        for line in below:
+            print(printable(words.text(line)), file=sys.stderr)
+        return int(bool(below))
+    return 0
 
 
 def parse_arguments():
@@ -103,11 +121,26 @@ def parse_arguments():
                                                + otherwise("what step 01 measured"))  # fmt: skip
     add("--inter-node", metavar="RATE,LATENCY", help="link of each node to the others" + otherwise("one node"))
     add("--per-node", type=positive_int, metavar="N", help="devices in a node" + otherwise("1, with --inter-node"))
+    against = parser.add_argument_group("before and after (docs/before_and_after.md)")
+    add = against.add_argument
+    add("--against", type=Path, metavar="DIR", help="earlier records: the same configurations before and after")
+    add("--fail-below", type=positive_float, metavar="RATIO",
+        help="end with exit code 1 where one is shown to be less than RATIO times as fast as before, 0.95")  # fmt: skip
     parser.add_argument("--lang", choices=[*LANGUAGES, "both"],
                         help="language of page and console; both: two pages that link to each other, FILE in English"
                         + otherwise("the locale's"))  # fmt: skip
+    parser.add_argument(
+        "--brief", action="store_true", help="print the verdict, why and what to do next, without tables"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.fail_below and not options.against:
+        parser.error("--fail-below needs --against: the records before")
+    if options.fail_below and options.fail_below > MAX_LIMIT:
+        parser.error(f"--fail-below {options.fail_below:g} is no percentage but a ratio, 0.95")
+    if options.against and options.against.resolve() == options.results_dir.resolve():
+        parser.error("--against is --results-dir itself: give the folder with the records before")
+    return options
 
 
 if __name__ == "__main__":

@@ -155,12 +155,12 @@ class Sentences(string.Formatter):
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
         kind, _, of = column.id.partition(".")
         if not of:
-            return self.translate(f"column.{kind}")
+            return self._said(f"column.{kind}")
         if kind == "quotient":
             over, under = of.split("/")
-            other = self.translate(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
-            return f"{self.translate(f'short.{over}')} / {other}"
-        return self.translate("column.phase_ms" if kind == "phase" else f"column.{kind}", of=of)
+            other = self._said(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+            return f"{self._said(f'short.{over}')} / {other}"
+        return self.fill(self._said("column.phase_ms" if kind == "phase" else f"column.{kind}"), {"of": of})
 
     def label(self, column: Column) -> str:
         """The header in one line."""

@@ -59,7 +59,7 @@ def one_switch_each(e: Example) -> Claims:
 @of("h100-ladder")
 def ladder(e: Example) -> Claims:
     found = e.report.ladder
-    rungs = {(rung.fact, rung.values[-1]): rung for rung in found.rungs}
+    trials = {(trial.fact, trial.values[-1]): trial for trial in found.trials}
     names = {
         ("precision", "bf16"): "`--precision bf16` instead of tf32, 64 images",
         ("memory_format", "channels_last"): "`--channels-last`",
@@ -67,12 +67,12 @@ def ladder(e: Example) -> Claims:
         ("per_device_batch_size", 256): "256 images",
         ("per_device_batch_size", 512): "512 images",
     }
-    assert set(rungs) == set(names)
-    assert all(rung.is_kept for rung in rungs.values())
+    assert set(trials) == set(names)
+    assert all(trial.is_kept for trial in trials.values())
     lines, before = [], found.first
     for key, name in names.items():
-        lines.append(_line(name, before, rungs[key].row, times_both(rungs[key].quotient)))
-        before = rungs[key].row
+        lines.append(_line(name, before, trials[key].row, times_both(trials[key].quotient)))
+        before = trials[key].row
     compiled, prefetched = (e.changed(fact) for fact in ("compile", "prefetch"))
     for name, change in (("`--compile`, 256 images", compiled), ("`--prefetch`, compiled, 256 images", prefetched)):
         lines.append(_line(name, change.pair.before, change.pair.after, times_both(change.effect.quotient)))
@@ -90,7 +90,7 @@ def ladder(e: Example) -> Claims:
         f"With 256 images, compiled, one GPU is {times_both(ratio_of(compiled.pair.after, found.first))} times as "
         "fast as with the plain command.",
     )
-    quotients = [rung.quotient for rung in rungs.values()]
+    quotients = [trial.quotient for trial in trials.values()]
     yield says(
         CHECKPOINTS,
         "On one H100 (`h100-ladder`, three rounds in turn): bf16 instead of tf32 "

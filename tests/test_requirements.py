@@ -13,6 +13,7 @@ from common.sentences import Sentences
 ENGLISH = Sentences("en")
 GIB = 2**30
 TORCH, BACKEND = "torch and torchvision fit", "backend for step 04"
+CODE = "torch has code for these GPUs"
 REACH, DEVICES, MODEL = "torch reaches the GPUs", "two devices, better four", "GPUs of one model"
 MEMORY, FREE = "8 GiB on each GPU", "GPUs free for you"
 SHARED, FILES, PORT = "shared memory of 1 GiB", "1024 open files", "port 29500"
@@ -36,7 +37,7 @@ def machine(gpus: list[Gpu] = (), here: dict | None = None, **changes) -> Enviro
         "torch": "2.11.0+cu130",
         "torchvision": "0.26.0+cu130",
         "cuda": "13.0",
-        "driver": "580.1",
+        "driver": "580.95.05",
         "cpu_model": "CPU",
         "cpu_cores": 8,
         "load_average_1min": 0.1,
@@ -186,3 +187,46 @@ def test_a_broken_driver_is_quoted():
 def test_from_torch_2_12_on_the_port_is_no_matter():
     here = {"torch": "2.12.0", "torchvision": "0.27.0"}
     assert PORT not in outcomes(machine(here=here, rendezvous_port_free=False))
+
+
+OLD_DRIVER = {"driver": "535.183.01"}
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "advice"),
+    [
+        (
+            REACH,
+            machine(here=OLD_DRIVER, driver_gpus=["A100"], driver_capabilities=["8.0"], cuda_error="too old"),
+            "driver 535.183.01 is too old for torch 2.11.0+cu130 (CUDA 13.0): update it to 580.65.06 or newer, or "
+            "install the newest of torch 2.6 to 2.10 (CUDA 12.8), as make lab does in a new .venv",
+        ),
+        (
+            REACH,
+            machine(here={"driver": "470.82.01"}, driver_gpus=["K80"], driver_capabilities=["3.7"], cuda_error="-"),
+            "driver 470.82.01 is too old for every torch of the lab: update it to 580.65.06 or newer",
+        ),
+        (
+            CODE,
+            machine([gpu(0, compute_capability="6.0"), gpu(1, compute_capability="6.0")],
+                    here=OLD_DRIVER | {"driver": "580.65.06"}, torch_architectures=["sm_75", "sm_80"]),
+            "torch 2.11.0+cu130 has no code for sm_60: install the newest of torch 2.6 to 2.7 (CUDA 12.6), as make lab "
+            "does in a new .venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)",
+        ),
+        (
+            CODE,
+            machine([gpu(0, compute_capability="3.7")], torch_architectures=["sm_75"]),
+            "no torch of the lab has code for sm_37: hide these GPUs (CUDA_VISIBLE_DEVICES)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_torch_that_does_not_fit_and_what_would(name, record, advice):
+    [found] = [one for one in check_requirements(record, ENGLISH) if one.name == name]
+    assert (found.outcome, found.advice) == ("failure", advice)
+
+
+def test_code_for_every_gpu_is_enough():
+    fits = machine([gpu(0, compute_capability="8.9")], torch_architectures=["sm_75", "sm_86"])
+    assert outcomes(fits)[CODE] == "ok"
+    amd = machine([gpu(0, compute_capability="9.0")], here={"cuda": None}, torch_architectures=["gfx90a"])
+    assert CODE not in outcomes(amd)

@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
                          "analysis.comparing", "analysis.predicting"},
     "analysis.sections": {"records", "analysis.judging", "content", "analysis.statistics", "analysis.reading",
                          "analysis.comparing", "analysis.predicting"},
+    "analysis.before_after": {"records", "content", "analysis.statistics", "analysis.reading", "analysis.comparing",
+                              "analysis.judging", "analysis.sections"},
     "analysis.page": {"records", "content", "console", "requirements", "analysis.statistics", "analysis.reading",
                       "analysis.comparing", "analysis.predicting", "analysis.judging", "analysis.sections"},
 }  # fmt: skip

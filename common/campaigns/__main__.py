@@ -8,7 +8,7 @@ from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, QUIET, AdaptiveCampaign, Overrides, RoundCampaign
 from common.campaigns.crossover import CROSSOVER
-from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, machine_in
+from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.ladder import LADDER
 from common.campaigns.orders import drawn_seed
 from common.campaigns.runner import rehearsed, run_campaign
@@ -38,7 +38,7 @@ def main() -> int:
 
 def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides) -> list[str]:
     """The commands, in orders as they would be drawn."""
-    here = machine_in(NewFiles(RESULTS, CHECKS, only_later=False))
+    here = newest_check(NewFiles(RESULTS, CHECKS, only_later=False)).environment
     seed = drawn_seed() if overrides.seed is None else overrides.seed
     drawn = f"# The order of each round is drawn at random, here with SEED={seed}."
     lines = [campaign.check, drawn]

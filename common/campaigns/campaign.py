@@ -7,8 +7,9 @@ anew (`orders.py`). The runs of one round are a pair.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 from common.campaigns.history import History
@@ -17,7 +18,7 @@ from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
 from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of
 
-CHECK = "python 01_environment_check.py"
+CHECK = "python 01_environment_check.py --quiet"
 QUICK_CHECK = f"{CHECK} --no-benchmark"
 REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "
@@ -32,6 +33,7 @@ COMM_HOOKS: dict[DeviceKind, tuple[str, ...]] = {
     "cpu": (" --comm-hook fp16", " --comm-hook powersgd --one-bucket"),
 }
 EXCHANGES_BY_HAND = ("", " --exchange per-parameter", " --exchange flat", " --exchange overlapped")
+OWN_EXCHANGE = (" --exchange per-parameter", " --exchange mine")
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,8 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
     return [("ddp", NO_PROFILE + option) for option in ["", *switched, *COMM_HOOKS["cuda" if here.gpus else "cpu"]]]
 
 
-def _each_exchange(here: Environment) -> list[tuple[Method, str]]:
-    return [("ddp", exchange) for exchange in EXCHANGES_BY_HAND]
-
-
-def _own_exchange(here: Environment) -> list[tuple[Method, str]]:
-    return [("ddp", exchange) for exchange in (" --exchange per-parameter", " --exchange mine")]
+def _exchanges(exchanges: Sequence[str], here: Environment) -> list[tuple[Method, str]]:
+    return [("ddp", exchange) for exchange in exchanges]
 
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
@@ -149,7 +147,9 @@ class RoundCampaign:
     check: str = QUICK_CHECK
     """Comes first: how many devices there are is read from the record that it writes."""
     report: str = REPORT
-    """Writes the page: after the first round without a word, and at the end with the whole summary."""
+    """Writes the page: after the first round without a word, and at the end with what it says."""
+    first: str = QUIET
+    """Added to each launch of the first round: a campaign says two lines for each, and a step only what goes wrong."""
     later: str = QUIET
     """Added to each launch of the second round and those after it."""
     repeats: int = 3
@@ -173,7 +173,7 @@ class RoundCampaign:
 
     def rounds(self, here: Environment, overrides: Overrides, seed: int) -> Iterator[list[str]]:
         """Round after round, without end, each in its order."""
-        commands, more = self.commands(here, overrides), ""
+        commands, more = self.commands(here, overrides), self.first
         for order in drawn_orders(len(commands), seed):
             yield [commands[index] + more for index in order]
             more = self.later
@@ -188,7 +188,7 @@ CAMPAIGNS = {
         # where the GPU is quick.
         sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
         check=CHECK,
-        report=f"{REPORT} --lang both",
+        report=f"{REPORT} --lang both --brief",
         later=NO_PROFILE + QUIET,  # once is enough, and on CPU cores it takes longer than the epochs
         tolerance=3,
     ),
@@ -201,20 +201,21 @@ CAMPAIGNS = {
     "exchanges": RoundCampaign(
         "step 04 with torch's DDP, then with each exchange that is built by hand",
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
-        launches=_each_exchange,
+        launches=partial(_exchanges, EXCHANGES_BY_HAND),
         later=NO_PROFILE + QUIET,
     ),
     "my_exchange": RoundCampaign(
         "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
         sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
-        launches=_own_exchange,
+        launches=partial(_exchanges, OWN_EXCHANGE),
         repeats=5,
         later=NO_PROFILE + QUIET,
     ),
     "exercise": RoundCampaign(
         "the published exercise: its commands, with its sizes, on its four devices or as many as there are",
         sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
-        check=CHECK,
+        check=CHECK.removesuffix(QUIET),
+        first="",
         launches=_each_step,
         repeats=1,
         max_devices=4,

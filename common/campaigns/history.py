@@ -35,13 +35,13 @@ class NewFiles:
                 yield kind.model_validate_json(read_regular(path))
 
 
-def machine_in(checks: NewFiles) -> Environment:
-    """What the record of step 01 that was started last says of its machine. Raises `UsageError` where there is none."""
+def newest_check(checks: NewFiles) -> EnvironmentRecord:
+    """The record of step 01 that was started last. Raises `UsageError` where there is none."""
     newest = max(checks.records(EnvironmentRecord), key=lambda record: record.started_at, default=None)
     if newest is None:
         missing = f"no record of step 01 in {RESULTS}/"
         raise UsageError(f"{missing}: run `python 01_environment_check.py`, which says why it cannot leave one")
-    return newest.environment
+    return newest
 
 
 class History:

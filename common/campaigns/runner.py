@@ -104,7 +104,7 @@ class StoppingRule:
         minutes, tolerance = overrides.minutes or campaign.minutes, overrides.tolerance or campaign.tolerance
         self.tolerance = tolerance / 100 if tolerance and not overrides.repeats else None
         self.limit = 60 * minutes if not overrides.repeats and session.total > 1 else None
-        self.none_later = f"none starts later than {in_minutes(60 * minutes)} after the first command (MINUTES)"
+        self.none_later = f"no new round after {in_minutes(60 * minutes)} (MINUTES)"
         if self.tolerance:
             goal = f"until each ratio is known to {_percent(self.tolerance)} (TOLERANCE)"
             session.say(f"\n{session.total} rounds or more, {goal}; {self.none_later}.")

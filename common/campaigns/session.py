@@ -13,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 
 from common.campaigns.campaign import Outcome, Overrides, Planned
-from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, machine_in
+from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.launcher import Launcher, LaunchError, step_number
 from common.campaigns.orders import drawn_seed
 from common.records import Environment, Launch
@@ -91,14 +91,18 @@ class Session:
         self._console.out(text)
 
     def check_machine(self, check: str) -> tuple[Environment, History]:
-        """Run step 01; what its record says of the machine, and what has run there. Raises `UsageError` where it has
-        left none."""
+        """Run step 01, say what it warns of; what its record says about the machine, and what has run there. Raises
+        `UsageError` where it has left none."""
         checks = NewFiles(RESULTS, CHECKS, only_later=True)
-        self.say(f"\n$ {check}")
+        self._console.print("\n[bold]The machine, step 01:[/] what its parts can do")
+        self.say(f"$ {check}")
         self.launcher.run(check)
-        here = machine_in(checks)
-        self._history = History(RESULTS, here)
-        return here, self._history
+        record = newest_check(checks)
+        for one in record.requirements:
+            if one.outcome == "warning":
+                self.say(f"warning: {one.name}: {one.found}; {one.advice}")
+        self._history = History(RESULTS, record.environment)
+        return record.environment, self._history
 
     def launch(self, planned: Planned, survives: Sequence[Outcome] = ()) -> Outcome:
         """Run a command under a heading; how it ended. Raises `LaunchError` where it does not end in a way that the
@@ -106,7 +110,8 @@ class Session:
         command, place = planned.command, planned.place
         heading = planned.heading or (f"Round {place[0]}" if place else "In between")
         progress = planned.progress or f"{in_minutes(self.pace.elapsed)} gone"
-        self._console.print(f"\n[bold]{heading}, step {step_number(command)}:[/] {progress}")
+        gap = "" if place and place[1] > 1 else "\n"
+        self._console.print(f"{gap}[bold]{heading}, step {step_number(command)}:[/] {progress}")
         self.say(f"$ {command}")
         launch = place and Launch(campaign=self.name, id=self.id, seed=self.seed, round=place[0], place=place[1])
         started = monotonic()
@@ -141,5 +146,5 @@ class Session:
 
     def done(self) -> int:
         """Say that it is over. Returns the exit code."""
-        self.say(f"\nDone in {in_minutes(self.pace.elapsed)}: comparison_report.html")
+        self.say(f"\nDone in {in_minutes(self.pace.elapsed)}. The page: comparison_report.html")
         return 0

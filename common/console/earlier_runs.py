@@ -31,9 +31,12 @@ def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> st
         other = _newest(record, folder, method, field)
         if other:
             speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            counts_tokens, each = record.config.unit == "tokens", record.config.units_per_sample
-            rate = words.number("tokens/s" if counts_tokens else "samples/s", theirs * (each if counts_tokens else 1))
-            values = {"step": METHODS[method].step, "throughput": rate, "batch": getattr(record.config, field)}
+            form, each = record.config.rate
+            values = {
+                "step": METHODS[method].step,
+                "throughput": words.number(form, each * theirs),
+                "batch": getattr(record.config, field),
+            }
             return words.text(sentence.with_values(ratio=speed / theirs, **values))
     return None
 

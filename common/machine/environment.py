@@ -68,6 +68,7 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     with open_nvml() as nvml:  # before torch touches a GPU, lest this process be counted among the others
         known = nvml.gpus() if nvml else []
         names = [gpu.name() or "unknown" for gpu in known]
+        capabilities = [capability for gpu in known if (capability := gpu.compute_capability())]
         processes = {gpu.uuid(): gpu.process_bytes() for gpu in known}
     environment = describe()
     return EnvironmentRecord(
@@ -84,6 +85,8 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
         rendezvous_port_free=port_is_free(RENDEZVOUS_PORT),
         backends=_attempt(lambda: [name for name in ("nccl", "gloo") if dist.is_backend_available(name)]) or [],
         driver_gpus=names,
+        driver_capabilities=capabilities,
+        torch_architectures=_attempt(torch.cuda.get_arch_list) or [],
         gpu_processes=[_attempt(lambda: len(processes[gpu.uuid])) for gpu in environment.gpus],  # noqa: B023
         cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         cuda_error=_error_of(torch.cuda.init) if names and torch.version.cuda and not environment.gpus else None,

@@ -43,6 +43,11 @@ class NvmlGpu:
         """The GPU's own, the same under every driver."""
         return self._ask("nvmlDeviceGetUUID")
 
+    def compute_capability(self) -> str | None:
+        """Which code it runs: "7.5"."""
+        numbers = self._ask("nvmlDeviceGetCudaComputeCapability")
+        return None if numbers is None else ".".join(map(str, numbers))
+
     def free_bytes(self) -> int | None:
         """Memory that nobody uses."""
         memory = self._ask("nvmlDeviceGetMemoryInfo")

@@ -200,6 +200,10 @@ class EnvironmentRecord(RecordModel):
     backends: FailFastList[str] = []
     driver_gpus: FailFastList[str] = []
     """Names of all GPUs that the driver knows, whether torch can use them or not."""
+    driver_capabilities: FailFastList[str] = []
+    """Compute capabilities of these GPUs ("7.5"), as far as the driver tells them."""
+    torch_architectures: FailFastList[str] = []
+    """What torch was compiled for (`torch.cuda.get_arch_list()`), such as sm_75; empty where CUDA does not start."""
     gpu_processes: FailFastList[Count | None] = []
     """Processes that computed on each of `environment.gpus` when step 01 looked; itself is not one."""
     cuda_visible_devices: str | None = None

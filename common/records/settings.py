@@ -170,6 +170,11 @@ class RunConfig(RecordModel):
         return self
 
     @property
+    def rate(self) -> tuple[str, int]:
+        """What speeds are given in, `tokens/s` or `samples/s`, and how many of that a sample has."""
+        return ("tokens/s", self.units_per_sample) if self.unit == "tokens" else ("samples/s", 1)
+
+    @property
     def micro_batch_size(self) -> int:
         """Samples that are forwarded and backwarded at once, over all devices."""
         return self.global_batch_size // self.accumulation_steps

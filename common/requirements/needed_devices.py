@@ -4,15 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.problems import judged
+from common.requirements.problems import Problem, judged
 from common.sentences import Sentences
+from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
 
 GPU_MEMORY_BYTES = 8 * 2**30
 FIRMWARE_BYTES = 2**29
 """Driver and firmware keep some: a GPU that is sold with 8 GiB shows a few hundred MiB less."""
+
+
+def _fitting(record: EnvironmentRecord) -> dict[str, Any]:
+    """What would fit this machine, as values of the sentences: `fit`, a range of versions of torch, or None; and the
+    driver that this torch needs."""
+    here = record.environment
+    seen = [gpu.compute_capability for gpu in here.gpus if gpu.compute_capability]
+    fit = torch_for(here.driver, seen or record.driver_capabilities)
+    needed = too_old(here.driver, numbers_of(here.cuda)) if here.cuda else None
+    return {"fit": fit and str(fit), "driver": here.driver, "needed": needed, "cuda": here.cuda, "torch": here.torch}
+
+
+def _driver_too_old(record: EnvironmentRecord) -> list[Problem]:
+    fitting = _fitting(record)
+    hinders = not record.environment.gpus and fitting["needed"] is not None
+    return [
+        (
+            hinders and fitting["fit"] is not None,
+            "failure",
+            message(
+                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
+                "install the newest of {fit}, as make lab does in a new .venv"
+            ),
+        ),
+        (
+            hinders,
+            "failure",
+            message("driver {driver} is too old for every torch of the lab: update it to {needed} or newer"),
+        ),
+    ]
 
 
 def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
@@ -89,13 +121,37 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
                 "warning",
                 message("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores"),
             ),
+            *_driver_too_old(record),
             (
                 not gpus,
                 "failure",
                 message("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
             ),
-            torch=here.torch,
             error=record.cuda_error,
+            **_fitting(record),
+        )
+    if gpus and here.cuda and record.torch_architectures:
+        capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
+        unserved = sorted(set(lacking(record.torch_architectures, capabilities)))
+        fitting = _fitting(record)
+        yield judge(
+            message("torch has code for these GPUs"),
+            listed(sorted({f"sm_{capability.replace('.', '')}" for capability in capabilities})),
+            (
+                bool(unserved) and fitting["fit"] is not None,
+                "failure",
+                message(
+                    "torch {torch} has no code for {unserved}: install the newest of {fit}, as make lab does in a new "
+                    ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)"
+                ),
+            ),
+            (
+                bool(unserved),
+                "failure",
+                message("no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"),
+            ),
+            unserved=listed(unserved),
+            **fitting,
         )
     if models := sorted({gpu.name for gpu in gpus}):
         yield judge(

@@ -34,7 +34,7 @@ def start_python(arguments: Sequence[str]) -> int:
         print(f"error: {error}; what it said stands above", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the next make begins the installation anew", file=sys.stderr)
+        print("stopped; the next make starts the installation again", file=sys.stderr)
         return 130
     os.execv(python, [str(python), *rest])
 

@@ -25,9 +25,8 @@ if not find_spec("torch"):
 there = sorted({(one.metadata["Name"], one.version) for one in distributions() if one.metadata["Name"] and one.version})
 import torch
 torch.ones(2).sum().item()
-architectures = [int(name[3:]) for name in torch.cuda.get_arch_list() if name.startswith("sm_") and name[3:].isdigit()]
 print("\\n" + json.dumps([torch.__version__, torch.version.cuda or torch.version.hip, torch.cuda.is_available(),
-                         architectures, there]))
+                         torch.cuda.get_arch_list(), there]))
 """
 
 
@@ -86,7 +85,7 @@ class Torch(NamedTuple):
     cuda: str | None
     """None in a build for CPUs."""
     reaches_gpus: bool
-    architectures: list[int]
+    architectures: list[str]
     packages: Packages
     """Names and versions of all that is installed."""
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 Version = tuple[int, ...]
 
-SINCE_TURING = (75, 80, 86, 90, 100, 120)
-UNTIL_HOPPER = (50, 60, 70, 75, 80, 86, 90)
+SINCE_TURING = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
+UNTIL_HOPPER = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 
 
 class Build(NamedTuple):
@@ -25,14 +25,13 @@ class Build(NamedTuple):
     first: Version
     last: Version
     cuda: Version
-    architectures: tuple[int, ...]
-    """60 is sm_60, compute capability 6.0."""
+    architectures: tuple[str, ...]
 
 
 BUILDS = (
     Build((2, 6), (2, 6), (12, 4), UNTIL_HOPPER),
     Build((2, 7), (2, 7), (12, 6), UNTIL_HOPPER),
-    Build((2, 8), (2, 10), (12, 8), (70, *SINCE_TURING)),
+    Build((2, 8), (2, 10), (12, 8), ("sm_70", *SINCE_TURING)),
     Build((2, 11), (2, 14), (13, 0), SINCE_TURING),
     Build((2, 15), (2, 15), (13, 2), SINCE_TURING),
 )
@@ -80,11 +79,20 @@ def too_old(driver: str | None, cuda: Version) -> str | None:
     return needed if driver and needed and numbers_of(driver) < numbers_of(needed) else None
 
 
-def lacking(architectures: Iterable[int], capabilities: Iterable[str]) -> list[str]:
-    """The GPUs for which nothing is built, as sm_60: code for sm_86 runs on 8.6 and 8.9, not on 8.0 or 9.0."""
+def lacking(architectures: Iterable[str], capabilities: Iterable[str]) -> list[str]:
+    """The GPUs for which nothing is built, as sm_60; `architectures` are as `torch.cuda.get_arch_list()` has them."""
     built = list(architectures)
-    numbers = [int(capability.replace(".", "")) for capability in capabilities]
-    return [f"sm_{gpu}" for gpu in numbers if not any(gpu // 10 == one // 10 and gpu >= one for one in built)]
+    gpus = [int(capability.replace(".", "")) for capability in capabilities]
+    return [f"sm_{gpu}" for gpu in gpus if not any(_runs_on(architecture, gpu) for architecture in built)]
+
+
+def _runs_on(architecture: str, gpu: int) -> bool:
+    """Machine code, sm_86, runs on 8.6 and 8.9, not on 8.0 or 9.0; compute_86 is compiled for all that came later."""
+    found = re.fullmatch(r"(sm|compute)_(\d+)[af]?", architecture)
+    if not found:
+        return False
+    built = int(found[2])
+    return gpu >= built and (found[1] == "compute" or gpu // 10 == built // 10)
 
 
 def numbers_of(text: str) -> Version:

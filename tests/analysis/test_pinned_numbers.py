@@ -124,7 +124,7 @@ def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(reports):
     marked = {part.check.id for checks in report.groups[0].checks.values() for part in checks
               if part.check.outcome in ("warning", "failed")}  # fmt: skip
     assert not marked & {"data_wait", "warm_up"}
-    assert not [line for line in report.groups[0].advice if "data" in line.what.id or "warm" in line.what.id]
+    assert not [line for line in report.groups[0].advice if "data" in line.what.text or "warm" in line.what.text]
 
 
 def same_estimate(line, column, before):

@@ -46,7 +46,7 @@ def test_the_lab_on_two_cores():
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py {sizes.format(16)}",
     ]
     first, second, third = islice(CAMPAIGNS["lab"].rounds(machine(), Overrides(), 0), 3)
-    assert sorted(first) == sorted(commands)
+    assert sorted(first) == sorted(f"{command} --quiet" for command in commands)
     assert sorted(second) == sorted(third) == sorted(f"{command} --anatomy-steps 0 --quiet" for command in commands)
 
 
@@ -168,7 +168,7 @@ def test_dry_run_prints_the_commands_and_runs_none(fake_lab):
     (seed,) = re.findall("SEED=([0-9]+)", done.stdout)
     first, second = islice(CAMPAIGNS["lab"].rounds(machine(), Overrides(), int(seed)), 2)
     check, drawn, *lines = done.stdout.splitlines()
-    assert (check, drawn[0]) == ("python 01_environment_check.py", "#")
+    assert (check, drawn[0]) == ("python 01_environment_check.py --quiet", "#")
     report = CAMPAIGNS["lab"].report
     assert lines == ["# Round 1", *first, f"{report} --quiet", "# Round 2", *second, report]
     assert fake_lab.log == []

@@ -39,7 +39,8 @@ def test_rounds_in_drawn_orders_and_the_page_after_the_first_and_at_the_end(fake
     assert [set(steps) for steps in rounds] == [METHODS] * 4
     assert all({of[place] for of in rounds[:3]} == METHODS for place in range(3))  # each in every place once
     quiet = [launch for launch in fake_lab.log if "--quiet" in launch["arguments"]]
-    assert [launch["step"] for launch in quiet] == ["05", *steps[5:-1]]
+    assert [launch["step"] for launch in quiet] == steps[:-1]  # the last one says what to do
+    assert "--brief" in fake_lab.log[-1]["arguments"]
     assert "Done in" in done.stdout
     assert done.stderr == ""
 
@@ -127,7 +128,7 @@ def test_no_round_starts_after_the_time_is_up_unless_rounds_are_asked_for(fake_l
     assert done.returncode == 0
     assert len(rounds_of(fake_lab)) == rounds
     assert (f"For the rest: make {name} REPEATS=2 MINUTES=0.0001" in done.stdout) == (not given)
-    assert done.stdout.count("none starts later than") == (0 if given else 2)  # said before and when it happens
+    assert done.stdout.count("no new round after") == (0 if given else 2)  # said before and when it happens
 
 
 def test_two_lines_for_a_launch_and_two_for_a_round(recording_lab):
@@ -223,7 +224,7 @@ def test_the_machine_is_the_one_that_step_01_has_just_seen(fake_lab):
     done = fake_lab.run("lab", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     (dp,) = [launch for launch in fake_lab.log if launch["step"] == "03"]
-    assert dp["arguments"][-4:] == ["--samples-per-epoch", "192", "--gpus", "0,1,2"]
+    assert dp["arguments"][-5:] == ["--samples-per-epoch", "192", "--gpus", "0,1,2", "--quiet"]
 
 
 def test_no_record_of_step_01_ends_it_in_one_line(fake_lab):

@@ -58,3 +58,11 @@ def test_other_work_is_not_compared(tmp_path, changes):
     folder = write_runs(tmp_path, make_record("single", 1, 0.5, **changes))
     (folder / "02_single_resnet18_1x16_20260109T000000Z-ab12.json").write_text("{}")
     assert ratios_to_earlier(make_record("dp", 2, 0.5), folder, ENGLISH) == []
+
+
+def test_a_model_that_counts_tokens_has_its_speed_in_them(tmp_path):
+    tokens = {"config": {"unit": "tokens", "units_per_sample": 128, "image_size": 0}}
+    folder = write_runs(tmp_path, make_record("single", 1, 0.5, noise=0, **tokens))
+    assert ratios_to_earlier(make_record("dp", 2, 0.8, noise=0, **tokens), folder, ENGLISH) == [
+        "1.25 × step 02 (4,096 tokens/s, same 16 per device)"
+    ]

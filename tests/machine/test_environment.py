@@ -26,6 +26,7 @@ def two_gpus(monkeypatch):
         answers = {
             "nvmlDeviceGetName": "Fake",
             "nvmlDeviceGetUUID": f"GPU-{number}",
+            "nvmlDeviceGetCudaComputeCapability": (9, number),
             "nvmlDeviceGetMemoryInfo": memory,
             "nvmlDeviceGetComputeRunningProcesses": processes(pids),
         }
@@ -98,6 +99,7 @@ def test_cudnn_version(monkeypatch, number, version):
 def test_look_around_sees_all_gpus_of_the_driver_and_who_uses_those_of_torch(two_gpus, tmp_path):
     record = look_around("command", tmp_path)
     assert record.driver_gpus == ["Fake"] * 3
+    assert record.driver_capabilities == ["9.0", "9.1", "9.2"]
     assert record.gpu_processes == [1, 0]
     assert record.peer_access == [[True, True], [False, True]]
 

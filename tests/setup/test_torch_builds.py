@@ -66,7 +66,11 @@ def test_a_driver_serves_every_minor_version_of_its_cuda(driver, cuda, needed):
 
 
 def test_code_runs_on_later_minor_numbers_of_its_architecture_alone():
-    assert lacking([75, 86], ["7.5", "8.0", "8.6", "8.9", "9.0", "7.0"]) == ["sm_80", "sm_90", "sm_70"]
+    gpus = ["7.5", "8.0", "8.6", "8.9", "9.0", "7.0"]
+    assert lacking(["sm_75", "sm_86"], gpus) == ["sm_80", "sm_90", "sm_70"]
+    assert lacking(["sm_75", "compute_86"], gpus) == ["sm_80", "sm_70"]
+    assert lacking(["sm_90a"], ["9.0", "10.0"]) == ["sm_100"]
+    assert lacking(["gfx90a"], ["9.0"]) == ["sm_90"]
 
 
 def test_the_table_is_of_the_versions_that_the_lab_is_made_for():

@@ -26,6 +26,7 @@ BEGINNINGS = {
     "comparison.csv": ("group", "scaling", "row", "method"),
     "runs.csv": ("file", "run_id", "method", "status"),
     "one_change.csv": ("fact", "before", "after", "method"),
+    "against.csv": ("row", "method", "devices", "model"),
     "predictions.csv": ("group", "method", "devices", "nodes"),
 }
 """The first columns of every table, by which step 05 knows its own."""

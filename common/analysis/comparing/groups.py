@@ -110,6 +110,11 @@ def build_groups(rows: Sequence[Row]) -> list[Group]:
     return sorted(weak + strong, key=_importance, reverse=True)
 
 
+def withheld_files(groups: Sequence[Group]) -> set[str]:
+    """The files of runs whose speed is withheld in some group, be it for its runs or beside its baseline."""
+    return {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+
+
 def _importance(group: Group) -> tuple:
     """Methods on true devices, then methods at all, then runs of each, then what they were run for. The last part is
     the time at which the last of the representatives was first complete, so that one more run of an old experiment

@@ -109,13 +109,12 @@ class Row:
     @property
     def rate(self) -> Estimate | None:
         """The throughput in what the model counts, tokens or samples; `rate_form` writes it."""
-        config = self.record.config
-        return self.throughput.scaled(config.units_per_sample) if self.throughput else None
+        return self.throughput.scaled(self.record.config.rate[1]) if self.throughput else None
 
     @property
     def rate_form(self) -> str:
         """The format of `rate`."""
-        return "tokens/s" if self.record.config.unit == "tokens" else "samples/s"
+        return self.record.config.rate[0]
 
     @property
     def missing_runs(self) -> int:

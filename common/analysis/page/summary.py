@@ -83,6 +83,11 @@ def print_verdict(console: Console, report: Report, words: Wording) -> None:
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 
+def print_lines(console: Console, lines: Sequence, words: Wording) -> None:
+    """Print messages as a list, all of them."""
+    _Lines(console, words)(lines, most=len(lines))
+
+
 def _paragraph(text: str, console: Console) -> str:
     """The same in lines that end between words, or Chinese characters."""
     return escape(folded(printable(text), console.width))

@@ -58,15 +58,14 @@ class Folder:
         return [record.probes for record in self.probed]
 
 
-def read_folder(folder: Path) -> Folder:
-    """Read every `*.json` in `folder` itself, but for hidden ones. UsageError where there is no such folder."""
+def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
+    """Read every `*.json` in `folder` itself, but for hidden ones. UsageError where there is no such folder; `flag`
+    has named it."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".json" and path.name[0] != ".")
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(
-            f"cannot read --results-dir {folder} ({reason}): give the folder that 02, 03 and 04 wrote"
-        ) from None
+        raise UsageError(f"cannot read {flag} {folder} ({reason}): give the folder that 02, 03 and 04 wrote") from None
     runs: list[Run] = []
     environments: list[EnvironmentRecord] = []
     skipped: list[Skipped] = []

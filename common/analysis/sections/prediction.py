@@ -58,10 +58,11 @@ def _line(one: Forecast) -> Line:
             message("note.naive", error=one.naive_error),
         )
         error = Cell(one.error, "±%.1", notes=notes)
+    form, each = one.basis.row.record.config.rate
     cells = [
         Cell(one.name, notes=(one.rests_on, *extrapolated)),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
-        Cell(one.throughput, "samples/s"),
+        Cell(each * one.throughput, form),
         Cell(one.efficiency, "%.1"),
         memory,
         measured,

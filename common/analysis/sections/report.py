@@ -10,7 +10,7 @@ import pandas as pd
 
 from common.analysis.comparing.comparison_csv import comparison_table
 from common.analysis.comparing.crossover_batch import batch_series
-from common.analysis.comparing.groups import Group, build_groups, configurations
+from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
 from common.analysis.comparing.ladder_trials import Ladder, ladder_of
 from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
@@ -59,6 +59,8 @@ class Report:
     """All pairs of configurations that differ in one fact, in whichever groups they stand."""
     changes: list[Change]
     """Those that no other section shows."""
+    before_after: Section | None = None
+    """Another folder's records beside these; it stands first."""
 
     @cached_property
     def answer(self) -> Answer | None:
@@ -144,6 +146,7 @@ class Report:
         unfinished = self._unfinished
         left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
         sections = [
+            self.before_after,
             *map(group_section, self.shown),
             *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
@@ -162,7 +165,7 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     """Compare and check everything in a folder; `question` says what to predict."""
     configured = configurations(folder)
     groups = build_groups(configured)
-    withheld = {run.file for group in groups for row in group.rows if not row.is_valid for run in row.runs}
+    withheld = withheld_files(groups)
     rows = [row for row in configured if row.runs[-1].file not in withheld]
     crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)

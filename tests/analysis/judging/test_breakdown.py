@@ -122,11 +122,11 @@ def test_without_an_interval_nobody_says_that_nothing_is_lost():
     (group,) = groups_of(*lab_with_kinds())
     dp = next(one for one in breakdowns(group) if one.row.method == "dp")
     assert dp.row.speed_up.interval is None
-    assert sentence_of(dp).id == "breakdown.lost"
+    assert sentence_of(dp).text == "breakdown.lost"
 
 
 @pytest.mark.parametrize(("scatter", "id"), [(0.002, "nothing_lost"), (0.1, "uncertain")])
 def test_that_nothing_is_lost_is_said_by_a_narrow_interval_alone(scatter, id):
     alike = make_record(noise=0.0), make_record("ddp", 2, noise=0.0, anatomy=make_profile("ddp"))
     (one,) = breakdowns(groups_of(*in_rounds(*alike, scatter=scatter))[0])
-    assert sentence_of(one).id == f"breakdown.{id}"
+    assert sentence_of(one).text == f"breakdown.{id}"

@@ -69,7 +69,7 @@ def test_without_a_speed_everything_is_still_to_be_measured():
 def test_what_ones_own_script_becomes(times, id):
     decision, _ = decided(*in_rounds(*lab(*times), scatter=0.0005))
     message = your_script(decision)
-    assert message.id == f"your_script.{id}"
+    assert message.text == f"your_script.{id}"
     assert (message["batch"], message["whole"]) == (16, 16 if id == "single" else 32)
 
 

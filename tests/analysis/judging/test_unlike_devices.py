@@ -50,7 +50,7 @@ def test_they_are_a_group_of_their_own_without_a_baseline_of_one_device(groups):
     for row in unlike.rows:
         assert row.efficiency is None
         assert "not of one model" in WORDS.text(efficiency(row).reason)
-        assert mfu_of(row).id == "missing.unlike_devices"
+        assert mfu_of(row).text == "missing.unlike_devices"
         checks = {check.id: check for check in check_run(row.runs[-1])}
         assert checks["devices"].outcome == "warning"
         named = WORDS.text(checks["devices"].reason)

@@ -51,6 +51,15 @@ def test_quiet_says_nothing_and_writes_the_page(tmp_path, compare):
     assert (tmp_path / "report.html").exists()
 
 
+def test_brief_says_what_to_do_without_tables(tmp_path, compare):
+    done = compare(write(tmp_path / "results", *typical_lab()), "--brief")
+    assert done.returncode == 0
+    assert done.stdout.startswith("\nReport: ")
+    assert "\nVerdict: " in done.stdout
+    assert "\nNext: " in done.stdout
+    assert "Speed-up" not in done.stdout
+
+
 def one_line_error(done):
     """The line, where the process ended as bad input should end."""
     assert done.returncode == 2

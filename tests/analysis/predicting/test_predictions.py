@@ -211,7 +211,7 @@ def test_step_05_predicts_scores_and_writes_them_down(compare, tmp_path):
 
 def advice_on(*records, probes):
     (group,) = groups_of(*records, probes=[probes])
-    return [line.what.id for line in prediction_advice(group, Question(), forecast(group, Question()))]
+    return [line.what.text for line in prediction_advice(group, Question(), forecast(group, Question()))]
 
 
 def test_no_advice_from_a_prediction_that_the_measured_row_contradicts():
@@ -227,7 +227,7 @@ def test_no_advice_where_the_host_is_late():
     (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
     assert any(one.step.is_late_host for one in part.prediction.forecasts)
     assert prediction_advice(part.group, Question(), part.prediction) == []
-    assert "forecast.late_host" in [note.id for note in prediction_notes(part.prediction)]
+    assert "forecast.late_host" in [note.text for note in prediction_notes(part.prediction)]
 
 
 def test_the_error_is_that_of_the_throughput_in_the_table():

@@ -68,7 +68,7 @@ def test_the_newest_counts_but_what_was_caused_more_than_what_was_left_out(found
     folder = found(new, old, left_out, other)
     assert folder.faults == [other, new]  # in the lab's order
     left_out = faults_section(folder.faults).contents[-1]
-    assert [part.id for part in left_out.parts] == ["faults.left_out"]
+    assert [part.text for part in left_out.parts] == ["faults.left_out"]
 
 
 def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
@@ -86,7 +86,7 @@ def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
 def test_outcomes(changes, id):
     (table,) = faults_section([fault(**changes)]).tables
     (line,) = table.lines
-    assert line.cells[-1].value.id == f"faults.{id}"
+    assert line.cells[-1].value.text == f"faults.{id}"
 
 
 def test_a_solved_fault_proves_the_third_checkpoint(found):
@@ -95,7 +95,7 @@ def test_a_solved_fault_proves_the_third_checkpoint(found):
     ]
     proofs = {proof.id: proof.is_there for proof in solved.proofs}
     assert (proofs["lost_rank"], proofs["cured"], proofs["stopped"]) == (True, True, False)
-    assert [line.id for line in solved.figures] == ["faults.solved"]
+    assert [line.text for line in solved.figures] == ["faults.solved"]
 
 
 def test_an_unsolved_fault_proves_nothing(found):

@@ -1,0 +1,1 @@
+"""Two folders of records, before and after: the same configurations side by side, never pooled."""

@@ -1,0 +1,143 @@
+"""Before and after on page and console, as a table of their own, and what a limit says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from common.analysis.before_after.side_by_side import BeforeAfter, Match
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, group_facts
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.tables import Line as TableLine
+from common.analysis.comparing.tables import table_of, with_ends
+from common.analysis.sections.changes import changed
+from common.analysis.sections.comparison import runs_note, speed_cell
+from common.analysis.sections.differences import unusual_parts
+from common.analysis.statistics.planning import LEAST
+from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
+
+MAX_LINES, MAX_NAMED = 60, 6
+
+
+def before_after_section(found: BeforeAfter, before: Path, after: Path) -> Section:
+    """What differs, a table with a line for each configuration, and what stands on one side alone."""
+    names = {"before": str(before), "after": str(after)}
+    shown = columns("configuration:before-after", "before:throughput", "after:throughput",
+                    "times_as_fast:before-after", "effect:before-after", "memory_difference:memory")  # fmt: skip
+    lines = [Line(_cells(match), match.after.method) for match in found.matches[:MAX_LINES]]
+    table = Table("before_after", shown, lines, hint=message("hint.before_after"),
+                  left_out=len(found.matches) - len(lines))  # fmt: skip
+    differences, others = _differences(found), _others(found)
+    contents = [lead(message("before_after.lead", **names)), Lines(differences), sheet(table)]
+    brief = [*differences, *(_in_brief(match) for match in found.matches), *others]
+    return Section("before-after", message("page.before_after"), [*contents, *([Lines(others)] if others else [])],
+                   style="group", brief=brief)  # fmt: skip
+
+
+def where_and_what(row: Row) -> Message:
+    """`DDP × 2, resnet18, 64 px, 16 samples per device`, without the device, which may differ."""
+    key = group_facts(row.record)
+    parts = unusual_parts({name: key[name] for name in GROUP_KEY if name != "model_source"})
+    parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
+    return message("change.where", row=row.name, model=key["model"], parts=parts)
+
+
+def _cells(match: Match) -> list[Cell]:
+    where = where_and_what(match.after)
+    ratio_cell, outcome, memory = match.effect.cells
+    is_open = match.judged_by(1.0) == "undecided"
+    outcome = Cell(outcome.value, notes=(_needed(match),) if is_open else ())
+    return [
+        Cell(match.after.name, notes=(message("note.plain", text=where), runs_note(match.after))),
+        speed_cell(match.before),
+        speed_cell(match.after),
+        ratio_cell,
+        outcome,
+        memory,
+    ]
+
+
+def _in_brief(match: Match) -> Message:
+    what = where_and_what(match.after)
+    if match.has_runs:
+        return match.effect.sentence(what)
+    runs = {"before": len(match.before.runs), "after": len(match.after.runs), "least": LEAST}
+    return message("before_after.few_runs", what=what, ratio=match.quotient, **runs)
+
+
+def _needed(match: Match) -> Message:
+    if not match.has_runs:
+        return message("before_after.least_runs", runs=match.needed)
+    return message("before_after.runs_needed" if match.needed else "before_after.too_many_runs", runs=match.needed)
+
+
+def _differences(found: BeforeAfter) -> list[Message]:
+    """`torch: 2.11.0 → 2.13.0`, each with the configurations that it holds for, unless it holds for all."""
+    lines = []
+    for (fact, *values), matches in found.differences.items():
+        line = changed(fact, tuple(values))
+        if len(matches) < len(found.matches):
+            line = message("before_after.of_some", difference=line, rows=[match.after.name for match in matches])
+        lines.append(line)
+    return lines or [message("before_after.no_difference")]
+
+
+def _others(found: BeforeAfter) -> list[Message]:
+    """What is not compared: a line at most for each reason."""
+    by_reason = {"only_before": found.only_before, "only_after": found.only_after, "withheld": found.withheld}
+    lines = []
+    for reason, rows in by_reason.items():
+        names = message("before_after.rows", rows=[where_and_what(row) for row in rows[:MAX_NAMED]])
+        more = len(rows) - MAX_NAMED
+        names = message("before_after.more", shown=names, count=more) if more > 0 else names
+        lines += [message(f"before_after.{reason}", rows=names)] if rows else []
+    return [*lines, *([message("before_after.repeated", count=found.repeated)] if found.repeated else [])]
+
+
+def limit_lines(found: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
+    """What fell below `limit` times its throughput before; and what more runs would decide, or that nothing did."""
+    by_judgement: dict[str, list[Match]] = {}
+    for match in found.matches:
+        by_judgement.setdefault(match.judged_by(limit), []).append(match)
+    below = [_of_limit("below", match, limit) for match in by_judgement.get("below", [])]
+    others = [_of_limit(_undecided(match), match, limit) for match in by_judgement.get("undecided", [])]
+    passed = len(by_judgement.get("not_below", []))
+    return below, [*others, *([message("limit.passed", count=passed, limit=limit)] if passed else [])]
+
+
+def _undecided(match: Match) -> str:
+    if not match.has_runs:
+        return "undecided_least"
+    return "undecided" if match.needed else "undecided_most"
+
+
+def _of_limit(id: str, match: Match, limit: float) -> Message:
+    return message(
+        f"limit.{id}", what=where_and_what(match.after), ratio=match.quotient, runs=match.needed, limit=limit
+    )
+
+
+def before_after_table(found: BeforeAfter | None) -> pd.DataFrame:
+    """A line for each configuration; `docs/tables.md` explains the columns."""
+    return table_of(map(_line, found.matches if found else []))
+
+
+def _line(match: Match) -> TableLine:
+    before, after = match.before, match.after
+    facts, differences = group_facts(after.record), match.differences
+    line = {
+        "row": str(after.name), "method": after.method, "devices": after.devices,
+        **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")},
+        **with_ends("times_as_fast", match.quotient),
+        "runs_needed": match.needed,
+        "differences": "; ".join(f"{name}: {one} -> {other}" for name, (one, other) in differences.items()),
+    }  # fmt: skip
+    for when, row in (("before", before), ("after", after)):
+        line |= {
+            f"runs_{when}": len(row.runs),
+            **with_ends(f"throughput_{when}_samples_per_second", row.throughput),
+            f"peak_memory_{when}_bytes": max((peak.peak_bytes for peak in row.memory), default=None),
+            f"files_{when}": " ".join(run.file for run in row.runs),
+        }
+    return line
