@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -94,6 +95,6 @@ def unpack(archive: Path, folder: Path) -> tuple[Manifest, list[str]]:
         raise BrokenSubmissionError(f"no {MANIFEST}: not made by make submit") from None
     except ValidationError:
         raise BrokenSubmissionError(f"{MANIFEST} is not one that make submit writes") from None
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-        raise BrokenSubmissionError(f"cannot be unpacked ({error})") from None
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError, zlib.error) as error:
+        raise BrokenSubmissionError(f"cannot be unpacked ({error or type(error).__name__})") from None
     return manifest, changed
