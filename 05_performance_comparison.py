@@ -81,7 +81,7 @@ def main() -> int:
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    console.out("\n" + words.translate("console.report", files=", ".join(map(str, files.values()))))
+    console.out("\n" + words.translate("console.report", files=words.listed(files.values())))
     try:
         tables, foreign = write_tables(
             options.results_dir, report.csv_tables | {"against.csv": before_after_table(found)}
@@ -90,9 +90,9 @@ def main() -> int:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
     else:
-        console.out(words.translate("console.tables", files=", ".join(map(str, tables))))
+        console.out(words.translate("console.tables", files=words.listed(tables)))
         if foreign:
-            print(printable(words.translate("console.foreign", files=", ".join(map(str, foreign)))), file=sys.stderr)
+            print(printable(words.translate("console.foreign", files=words.listed(foreign))), file=sys.stderr)
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures[spoken])
         console.out(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))

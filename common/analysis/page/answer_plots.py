@@ -15,6 +15,7 @@ from common.analysis.page.charts import (
     draw_line,
     draw_mark,
     flagged,
+    flagged_in_line,
     line_chart,
     titled,
 )
@@ -47,7 +48,7 @@ def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
     unit = words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
     figure, axes = bar_chart(_labels(rows, words), unit, 1.3 * len(rows) + 0.6)
     has_ideal = _draw_speed_ups(axes, rows, words)
-    shown = [(words.text(row.name), FORMATS["×"](_speed_up(row).value)) for row in rows]
+    shown = [(words.text(row.name), words.number("×", _speed_up(row).value)) for row in rows]
     return titled(words, "answer", figure, shown, caption="answer" if has_ideal else "answer_turns")
 
 
@@ -79,9 +80,8 @@ def _labels(rows: list[Row], words: Wording) -> list[str]:
     for row in rows:
         speed, form = _speed_up(row), FORMATS["×"]
         ends = [f"({form.interval(*speed.interval).number})"] if row.speed_up and speed.interval else []
-        labels.append(
-            "\n".join([flagged(words, row, name=words.text(name_here(row))), " ".join([form(speed.value), *ends])])
-        )
+        measured = " ".join([words.number("×", speed.value), *ends])
+        labels.append("\n".join([flagged(words, row, name=words.text(name_here(row))), measured]))
     return labels
 
 
@@ -112,12 +112,12 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
         look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
         if len({row.devices for row in own}) < len(own):  # variants of one count form no line
             look["linestyle"] = "none"
-        draw_line(axes, points, method, flagged(words, own[-1], words.translate("list.comma"), label), **look)
+        draw_line(axes, points, method, flagged_in_line(words, own[-1], label), **look)
     axes.set_xticks(counts)
     axes.set_ylim(bottom=0)
     axes.legend()
-    shown = [(words.text(row.name), FORMATS["×"](row.speed_up.value)) for row in rows]
-    shown += [(words.translate("figure.predicted_of", method=words.text(one.name)), FORMATS["×"](one.speed_up))
+    shown = [(words.text(row.name), words.number("×", row.speed_up.value)) for row in rows]
+    shown += [(words.translate("figure.predicted_of", method=words.text(one.name)), words.number("×", one.speed_up))
               for band in bands.values() for one in band]  # fmt: skip
     return titled(words, "scaling", figure, shown, caption="scaling_predicted" if bands else "scaling")
 

@@ -122,10 +122,19 @@ def hatched(colour: str, is_hatched: bool) -> dict:
     return {"facecolor": colour, "hatch": "////" if is_hatched else None, "edgecolor": CARD, "linewidth": 0.6}
 
 
-def flagged(words: Wording, row: Row, separator: str = "\n", name: str | None = None) -> str:
+def flagged(words: Wording, row: Row, name: str | None = None) -> str:
     """A name that says what the row's devices really were, since a figure may travel without its page."""
-    flags = [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
-    return separator.join([name or words.text(row.name), *flags])
+    return "\n".join([name or words.text(row.name), *_flags(words, row)])
+
+
+def flagged_in_line(words: Wording, row: Row, name: str) -> str:
+    """The same for a legend, which has one line for each."""
+    flags = _flags(words, row)
+    return words.translate("figure.flagged", name=name, flags=words.listed(flags)) if flags else name
+
+
+def _flags(words: Wording, row: Row) -> list[str]:
+    return [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
 
 
 def titled(

@@ -112,7 +112,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     axes.axvline(1, color=INK, linewidth=1)
     axes.plot([ratio.value for ratio in ratios], range(len(ratios)), "o", color=METHODS["ddp"].colour, markersize=5)
     draw_intervals(axes, ratios, METHODS["ddp"].colour)
-    values = [FORMATS["×"](ratio.value) for ratio in ratios]
+    values = [words.number("×", ratio.value) for ratio in ratios]
     return titled(words, "options", figure, zip(names, values, strict=True))
 
 
