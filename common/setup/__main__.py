@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
-from common.setup.installation import EnvironmentKeptError, InstallationError, alone, install, make, replaced
+from common.setup.installation import EnvironmentKeptError, InstallationError, install, make, one_at_a_time, replaced
 from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
 PROJECT = Path("pyproject.toml")
@@ -51,7 +51,7 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
     since = PROJECT.stat().st_mtime
     if OWN.is_ready(extras, since):
         return OWN
-    with alone():
+    with one_at_a_time():
         gpus = gpus_here()
         for environment in (OWN, *(one for one in _active() if not _is_own(one))):
             if environment.is_ready(extras, since):  # of OWN: after another's installation

@@ -33,7 +33,7 @@ class EnvironmentKeptError(InstallationError):
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def one_at_a_time() -> Iterator[None]:
     """While it lasts, nobody else installs for this folder; where files cannot be locked, nobody is waited for."""
     with ExitStack() as held:
         with suppress(OSError):

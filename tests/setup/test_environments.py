@@ -288,7 +288,7 @@ def test_one_that_is_active_or_not_the_labs_is_not_deleted(place, monkeypatch, c
     said = capfd.readouterr()
     assert said.out.count(".venv is not used: its torch is 2.5.1") == 1
     assert said.err == (
-        "error: .venv does not serve the lab, and stays as it is, for it is active or not of the lab's making: "
+        "error: .venv does not serve the lab, and stays, for it is active or not of the lab's making: "
         f"{todo}, and the next make makes a new one\n"
     )
     assert not asked_of_uv()
