@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common.command_line.parser import Parser, otherwise, positive_float, positive_int, start
 from common.errors import UsageError
-from common.formats import printable
+from common.formats import plural, printable
 from common.sentences import LANGUAGES, language_of
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
@@ -59,7 +59,7 @@ def main() -> int:
     for path, read in ((options.results_dir, folder), (options.against, earlier)):
         if read and not read.runs:
             skipped = [f"{one.file}: {one.reason}" for one in read.skipped]
-            reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
+            reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
             raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
         report, figures = build_report(folder, question), {}

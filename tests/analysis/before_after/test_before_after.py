@@ -143,13 +143,16 @@ def test_console_page_csv_and_exit_code(tmp_path, compare):
         (["--against", "nowhere"], "cannot read --against nowhere"),
         (["--against", "after"], "is --results-dir itself"),
         (["--against", "before", "--fail-below", "95"], "no percentage"),
-        (["--against", "empty"], "no run records in empty"),
+        (["--against", "empty"], "no run records in empty: run"),
+        (["--against", "broken"], "no run records in broken (1 file skipped; x.json: "),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, run_comparison, flags, words):
     write(tmp_path / "after", make_record())
     write(tmp_path / "before", make_record())
     write(tmp_path / "empty")
+    write(tmp_path / "broken")
+    (tmp_path / "broken" / "x.json").touch()
     done = run_comparison("--results-dir", "after", *flags)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr
