@@ -125,7 +125,7 @@ def parse_arguments():
     add = against.add_argument
     add("--against", type=Path, metavar="DIR", help="earlier records: the same configurations before and after")
     add("--fail-below", type=positive_float, metavar="RATIO",
-        help="end with exit code 1 where one is shown to be less than RATIO times as fast as before, 0.95")  # fmt: skip
+        help="end with exit code 1 where one is shown below RATIO times its old speed, 0.95, or missing")  # fmt: skip
     parser.add_argument("--lang", choices=[*LANGUAGES, "both"],
                         help="language of page and console; both: two pages that link to each other, FILE in English"
                         + otherwise("the locale's"))  # fmt: skip
