@@ -20,7 +20,7 @@ from pathlib import Path
 
 from common.command_line.parser import Parser, otherwise, positive_float, positive_int, start
 from common.errors import UsageError
-from common.formats import printable
+from common.formats import plural, printable
 from common.sentences import LANGUAGES, language_of
 
 ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04_ddp_training.py (or `make lab`)"
@@ -59,7 +59,7 @@ def main() -> int:
     for path, read in ((options.results_dir, folder), (options.against, earlier)):
         if read and not read.runs:
             skipped = [f"{one.file}: {one.reason}" for one in read.skipped]
-            reason = f" ({len(skipped)} files skipped; {skipped[0]})" if skipped else ""
+            reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
             raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
     with console.status("Comparing, drawing figures, writing the report …"):
         report, figures = build_report(folder, question), {}
@@ -125,7 +125,7 @@ def parse_arguments():
     add = against.add_argument
     add("--against", type=Path, metavar="DIR", help="earlier records: the same configurations before and after")
     add("--fail-below", type=positive_float, metavar="RATIO",
-        help="end with exit code 1 where one is shown to be less than RATIO times as fast as before, 0.95")  # fmt: skip
+        help="end with exit code 1 where one is shown below RATIO times its old speed, 0.95, or missing")  # fmt: skip
     parser.add_argument("--lang", choices=[*LANGUAGES, "both"],
                         help="language of page and console; both: two pages that link to each other, FILE in English"
                         + otherwise("the locale's"))  # fmt: skip

@@ -21,9 +21,9 @@
 # make faults NAMES="rank_killed disk_full" causes these two.
 #
 # They run in .venv, else in an active environment whose torch works, else in a new .venv: common/setup/__main__.py.
-# PYTHON (3.11 or later) is what makes that .venv.
+# PYTHON (3.11 or later) is what makes that .venv. A .venv whose Python does not start is passed over.
 
-PYTHON ?= $(firstword $(wildcard .venv/bin/python) python3)
+PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
 LAB := $(PYTHON) -m common.setup
 
 QUEUED = $(if $(QUEUE),--queue '$(QUEUE)')

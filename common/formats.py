@@ -33,6 +33,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == NO_BREAK_SPACE else "�" for letter in text)
 
 
+def plural(count: int, one: str) -> str:
+    """`1 run`, `2 runs`: for English that is not translated."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"
+
+
 def without_controls(text: str) -> str:
     """Lines of text as they are, but for characters that steer a terminal."""
     return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", "�", text)

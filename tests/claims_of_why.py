@@ -1,5 +1,6 @@
 """What docs/why.md says of threads, replicas, hosts and batches, and what other documents take from the same claims."""
 
+import re
 from statistics import median
 
 from example_figures import (
@@ -325,3 +326,27 @@ def kept_threads(e: Example) -> Claims:
         figures = f"{rate(new.throughput)} | {rate(kept.throughput)} | {faster}, {runs} runs each |"
         yield says(WHY, f"| {model}, {size} | {figures}")
     yield says(WHY, f"One device alone trains {rate(e.one.throughput)} of {e.one.record.config.per_device_batch_size}.")
+
+
+@of("h200-any-model")
+def the_labs_loop(e: Example) -> Claims:
+    printed = (EXAMPLES / "h200-any-model" / "harness_overhead.txt").read_text()
+    yield says(
+        MEASUREMENT,
+        "Other models, later, on another H200, ten pairs each "
+        "(`results/examples/h200-any-model/harness_overhead.txt`):",
+    )
+    part = r"([\d.]+) \(([\d.]+) to ([\d.]+)\)"
+    unet = "--model examples/unet.py --batch-size 64 --samples-per-epoch"
+    for setting in (
+        "--model hf:gpt2 --sequence-length 512 --batch-size 16 --samples-per-epoch 480 --optimizer adamw",
+        "--model timm:convnext_tiny --batch-size 64 --samples-per-epoch 3200",
+        "--model examples/unet.py --batch-size 256 --samples-per-epoch 25600 --prefetch",
+        f"{unet} 6400 --batch-size 256",
+        f"{unet} 12800",
+    ):
+        of_it = rf"^{re.escape(setting)}, 10 pairs\n  bare ([\d,]+) samples/s; the lab's loop {part} of it: "
+        found = re.search(of_it + rf"measuring {part}, loader {part}$", printed, re.MULTILINE)
+        bare, *parts = found.groups()
+        cells = [f"{value} ({low}–{high})" for value, low, high in (parts[:3], parts[3:6], parts[6:])]
+        yield says(MEASUREMENT, f"| {bare}/s | {' | '.join(cells)} |")

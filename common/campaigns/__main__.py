@@ -16,6 +16,7 @@ from common.campaigns.session import Session
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
+from common.records import RunConfig, settings_of
 
 ALL: dict[str, RoundCampaign | AdaptiveCampaign] = CAMPAIGNS | {"crossover": CROSSOVER, "ladder": LADDER}
 MAX_ROUNDS, MAX_DEVICES = 1000, 256
@@ -56,11 +57,12 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides)
 
 def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
-    purposes = "\n".join(f"  {name:10}{campaign.purpose}" for name, campaign in ALL.items())
+    width = max(map(len, ALL)) + 1
+    purposes = "\n".join(f"  {name:{width}}{campaign.purpose}" for name, campaign in ALL.items())
     parser = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{purposes}")
     add, of_campaign = parser.add_argument, otherwise("the campaign's, for this kind of device")
     add("campaign", choices=ALL, help="what to run")
-    add("--model", metavar="NAME", help="any torchvision classification model" + of_campaign)
+    add("--model", metavar="NAME", help=settings_of(RunConfig)["model"].help + of_campaign)
     add("--batch", type=positive_int, metavar="SAMPLES", help="samples per device" + of_campaign)
     add("--epochs", type=positive_int, metavar="N", help="measured epochs" + of_campaign)
     add("--samples", type=positive_int, metavar="SAMPLES", help="samples in an epoch" + of_campaign)

@@ -10,7 +10,7 @@ from rich.table import Table
 from common.command_line.parser import Parser, start
 from common.console.screen import open_console
 from common.errors import UsageError
-from common.formats import printable
+from common.formats import plural, printable
 from common.grading.grades import Grade, grade, submissions_in
 
 
@@ -31,7 +31,7 @@ def grade_class() -> None:
     for one in grades:
         for what in [one.problem] if one.problem else one.edited:
             print(printable(f"{one.student}: {what}"))
-    print(f"{len(grades)} submissions: {path}")
+    print(f"{plural(len(grades), 'submission')}: {path}")
 
 
 def _no_formula(value: object) -> object:

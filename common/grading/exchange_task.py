@@ -15,6 +15,7 @@ from pathlib import Path
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
+from common.formats import plural
 
 MINE, SLOW = "mine", "per-parameter"
 FOR_PARITY, FOR_SPEED = 6, 4
@@ -37,17 +38,24 @@ class _Runs:
 
 
 def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
-    """By the runs of one student, and the file that they wrote."""
+    """By the runs of one student, oldest first, and the file that they wrote.
+
+    No record says which file it ran, so that the newest run stands for the one handed in: it must have passed parity,
+    and speed is that of the runs since parity last failed.
+    """
     if not is_filled_in(source):
         return TaskMark(0, "not filled in")
-    mine = [run for run in runs if _exchange(run) == MINE and run.record.parity]
+    mine = [run for run in runs if _exchange(run) == MINE and _says_something(run)]
     if not mine:
-        return TaskMark(0, "never run (make my_exchange)")
-    wrong = sum(run.record.failed_parity for run in mine)
-    if wrong == len(mine):
-        return TaskMark(0, "wrong gradients (parity failed)")
-    right = [run for run in mine if not run.record.failed_parity and run.is_comparable]
-    note = f", {wrong} earlier runs with wrong gradients" if wrong else ""
+        return TaskMark(0, "never run with a parity check (make my_exchange)")
+    wrong = [number for number, run in enumerate(mine) if not _is_right(run)]
+    if wrong and wrong[-1] == len(mine) - 1:
+        why = (
+            "wrong gradients (parity failed" if mine[-1].record.failed_parity else "unknown gradients (no parity check"
+        )
+        return TaskMark(0, why + (")" if len(wrong) == len(mine) else " in the newest run)"))
+    right = [run for run in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
+    note = f"; {plural(len(wrong), 'earlier run')} did not pass" if wrong else ""
     by_settings: dict[str, tuple[list[Run], list[Run]]] = defaultdict(lambda: ([], []))
     for run in [*right, *(run for run in runs if _exchange(run) == SLOW and run.is_comparable)]:
         by_settings[_settings(run)][_exchange(run) == SLOW].append(run)
@@ -59,6 +67,16 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     found = outcome_of_ratio(ratio)
     points = FOR_PARITY + (FOR_SPEED if found == "faster" else 0)
     return TaskMark(points, f"right gradients; {found.replace('_', ' ')}{note}", ratio)
+
+
+def _says_something(run: Run) -> bool:
+    """Whether it tells right from wrong: one device has nothing to compare, and who interrupts a run proves nothing."""
+    parity = run.record.parity
+    return parity.outcome != "not applicable" if parity else run.record.status == "failed"
+
+
+def _is_right(run: Run) -> bool:
+    return run.record.parity is not None and run.record.parity.outcome == "passed"
 
 
 def _exchange(run: Run) -> str | None:

@@ -153,7 +153,7 @@ def _enter_runs(found: Grade, known: Folder) -> None:
 def submissions_in(folder: Path) -> list[Path]:
     """The zips of a folder, by name. Raises `UsageError` where there is none."""
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".zip")
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
     except OSError as error:
         raise UsageError(f"cannot read {folder} ({error.strerror}): {GIVE}") from None
     if not found:

@@ -2,7 +2,8 @@
 
 It is the first of these: `.venv`; an active environment (VIRTUAL_ENV, CONDA_PREFIX) whose torch works, in which
 missing packages are installed and nothing is up- or downgraded; a new `.venv`, with the newest torch that the driver
-and the GPUs of this machine can run, and the versions of requirements.lock.
+and the GPUs of this machine can run, and the versions of requirements.lock. A `.venv` is replaced only if the lab made
+it, its torch does not work and it is not active.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
-from common.setup.installation import InstallationError, install, make
+from common.setup.installation import EnvironmentKeptError, InstallationError, install, make, one_at_a_time, replaced
 from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
 PROJECT = Path("pyproject.toml")
@@ -26,10 +27,16 @@ def start_python(arguments: Sequence[str]) -> int:
     """Arguments are Python's, after `--extra NAME` for each extra of pyproject.toml that is needed, too."""
     extras, rest = [], list(arguments)
     while rest[:1] == ["--extra"]:
-        extras.append(rest[1])
+        extras += rest[1:2] or [""]
         del rest[:2]
+    if unknown := [extra for extra in extras if extra not in _extras()]:
+        print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(_extras())}", file=sys.stderr)
+        return 2
     try:
         python = prepared(extras).python
+    except EnvironmentKeptError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except InstallationError as error:
         print(f"error: {error}; what it said stands above", file=sys.stderr)
         return 1
@@ -42,19 +49,27 @@ def start_python(arguments: Sequence[str]) -> int:
 def prepared(extras: Sequence[str]) -> PythonEnvironment:
     """An environment with all that the lab needs. Raises InstallationError."""
     since = PROJECT.stat().st_mtime
-    active = [
-        PythonEnvironment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)
-    ]
     if OWN.is_ready(extras, since):
         return OWN
-    gpus = gpus_here()
-    for environment in (OWN, *active):
-        if environment.is_ready(extras, since):
-            return environment
-        if environment.python.exists() and _completed(environment, extras, gpus):
-            return environment
-    _make_new(extras, gpus)
+    with one_at_a_time():
+        gpus = gpus_here()
+        for environment in (OWN, *(one for one in _active() if not _is_own(one))):
+            if environment.is_ready(extras, since):  # of OWN: after another's installation
+                return environment
+            if environment.python.exists() and _completed(environment, extras, gpus):
+                return environment
+        _make_new(extras, gpus)
     return OWN
+
+
+def _active() -> list[PythonEnvironment]:
+    return [
+        PythonEnvironment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)
+    ]
+
+
+def _is_own(environment: PythonEnvironment) -> bool:
+    return environment.folder.resolve() == OWN.folder.resolve()
 
 
 def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
@@ -70,6 +85,12 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
     try:
         install(environment, requirements(extras), torch.packages)
     except InstallationError as error:
+        if environment is OWN:
+            raise EnvironmentKeptError(
+                f"{OWN.folder} stays as it is, its torch works; what the lab lacks there could not be installed "
+                f"({error}, what it said stands above): try again when that is cured, or remove {OWN.folder} "
+                "for a new one"
+            ) from error
         print(f"{environment.folder} is not used: the lab does not go with what is there ({error}).", flush=True)
         return False
     environment.mark_ready(extras)
@@ -77,6 +98,13 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
 
 
 def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
+    if os.path.lexists(OWN.folder):
+        todo = ["deactivate it"] * any(map(_is_own, _active())) + [f"rm -r {OWN.folder}"] * (not OWN.is_the_labs)
+        if todo:
+            raise EnvironmentKeptError(
+                f"{OWN.folder} does not serve the lab, and stays, for it is active or not of the lab's making: "
+                f"{' and '.join(todo)}, and the next make makes a new one"
+            )
     fit = torch_for(*gpus)
     driver, models = gpus.driver, ", ".join(sorted({f"sm_{one.replace('.', '')}" for one in gpus.capabilities}))
     if fit and gpus.capabilities:
@@ -87,15 +115,20 @@ def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
         oldest = OLDEST_DRIVERS[12]
         what = f"the newest torch, for CPU cores: none runs on driver {driver} and {models}, CUDA 12 asks for {oldest}"
     print(f"Environment: a new {OWN.folder} with {what}. That is {SIZE}.", flush=True)
-    make(OWN)
-    install(OWN, [fit.requirement if fit else "torch", *requirements(extras)], [])
-    OWN.mark_ready(extras)
+    with replaced(OWN):
+        make(OWN)
+        install(OWN, [fit.requirement if fit else "torch", *requirements(extras)], [])
+        OWN.mark_ready(extras)
 
 
 def requirements(extras: Sequence[str]) -> list[str]:
     """What pyproject.toml lists."""
     project = tomllib.loads(PROJECT.read_text())["project"]
     return [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+
+
+def _extras() -> list[str]:
+    return list(tomllib.loads(PROJECT.read_text())["project"].get("optional-dependencies", {}))
 
 
 if __name__ == "__main__":

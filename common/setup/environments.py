@@ -14,6 +14,8 @@ from common.setup.torch_builds import BUILDS, dotted, lacking, numbers_of
 
 STAMP = ".dp-vs-ddp-lab"
 """A file in an environment that has what the lab needs: a line for each extra that was installed, too."""
+MADE = ".dp-vs-ddp-lab-made"
+"""A file in an environment that the lab made, and may replace: a stamp has every one that it has used, too."""
 LOOK = """
 import json, sys
 from importlib.metadata import distributions
@@ -76,6 +78,15 @@ class PythonEnvironment:
         """All is installed, with these extras. Where nobody may write, the next call looks again."""
         with suppress(OSError):
             (self.folder / STAMP).write_text("".join(f"{extra}\n" for extra in sorted(self.extras | set(extras))))
+
+    @property
+    def is_the_labs(self) -> bool:
+        """Whether the lab made it."""
+        return (self.folder / MADE).exists()
+
+    def mark_made(self) -> None:
+        """The lab made it, with or without packages yet."""
+        (self.folder / MADE).touch()
 
 
 class Torch(NamedTuple):

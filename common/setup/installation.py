@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
@@ -11,12 +12,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from common.setup.environments import Packages, PythonEnvironment
 
 LOCK = Path("requirements.lock")
+TURN = Path(".venv.lock")
+"""Who installs holds it."""
 EVERY_SECONDS = 20
 MB = 10**6
 
@@ -25,14 +28,70 @@ class InstallationError(Exception):
     """No installer could do it. The message is one line."""
 
 
+class EnvironmentKeptError(InstallationError):
+    """An environment stays as it is, and the lab does not run in it. The message says what to do."""
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """While it lasts, nobody else installs for this folder; where files cannot be locked, nobody is waited for."""
+    with ExitStack() as held:
+        with suppress(OSError):
+            file = held.enter_context(TURN.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another installation ({TURN.absolute()})", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def replaced(environment: PythonEnvironment) -> Iterator[None]:
+    """What the lab made there before lies beside it meanwhile: it comes back after a failure, else it is deleted.
+
+    Raises EnvironmentKeptError where it cannot be moved."""
+    folder = environment.folder
+    old = PythonEnvironment(folder.with_name(f"{folder.name}.old"))
+    moved = os.path.lexists(folder)
+    if moved:
+        if os.path.lexists(old.folder) and not old.is_the_labs:
+            raise EnvironmentKeptError(f"{folder} is to be kept as {old.folder} meanwhile: move away what lies there")
+        try:
+            _delete(old.folder)
+            folder.rename(old.folder)
+        except OSError as error:
+            raise EnvironmentKeptError(f"{folder} cannot be moved ({error}): remove it yourself") from error
+    try:
+        yield
+    except BaseException:
+        if moved:
+            _delete(folder)
+            old.folder.rename(folder)
+        raise
+    if old.is_the_labs:  # also one that a killed installation left
+        _delete(old.folder)
+
+
+def _delete(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def make(environment: PythonEnvironment) -> None:
-    """A new environment, in place of what may lie there. Raises InstallationError."""
+    """A new environment, where nothing is. Raises InstallationError."""
     python = getattr(
         sys, "_base_executable", sys.executable
     )  # as venv takes it: the Python that runs this may lie in the folder
-    shutil.rmtree(environment.folder, ignore_errors=True)
-    _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(environment.folder)],
-                 [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
+    try:
+        _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(environment.folder)],
+                     [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
+        environment.mark_made()
+    except BaseException:  # a part of one, without the mark, would be taken for someone else's
+        _delete(environment.folder)
+        raise
 
 
 def install(environment: PythonEnvironment, requirements: list[str], there: Packages) -> None:

@@ -257,3 +257,9 @@ def test_the_runner_does_not_import_torch(fake_lab):
     modules = output.splitlines()[-1].split()
     assert "common.campaigns.runner" in modules
     assert not {"torch", "numpy", "pandas"} & set(modules)
+
+
+def test_help_names_each_campaign_and_what_a_model_may_be(fake_lab):
+    text = fake_lab.run("--help").stdout
+    assert re.search(r"\n  my_exchange +step 04 with the exchange of ", text)
+    assert "a torchvision classifier, timm:NAME, hf:TYPE, or my_model.py:build" in " ".join(text.split())

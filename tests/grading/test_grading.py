@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from common.analysis.reading.folder import read_folder
 from common.errors import UsageError
 from common.grading import grades
+from common.grading.exchange_task import mark_exchange
 from common.grading.grades import Grade, grade
 from common.grading.submission import pack
 
@@ -198,6 +200,53 @@ def test_parity_and_speed_mark_the_exchange(graded, name, points, reason):
     assert (mark.points, mark.reason) == (points, reason)
 
 
+CRASHED = {"parity": None, "status": "failed"}
+CRASHED |= {"failure": {"kind": "exception", "rank": 0, "message": "no such name", "advice": "Mend it."}}
+ONE_DEVICE = {"parity": {"outcome": "not applicable", "max_relative_error": None}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "points", "reason"),
+    [
+        ([], [{"parity": WRONG}] * 5, 0, "wrong gradients (parity failed in the newest run)"),
+        ([], [CRASHED], 0, "unknown gradients (no parity check in the newest run)"),
+        ([], [CRASHED | {"status": "interrupted"}, ONE_DEVICE], 10, "right gradients; faster"),
+        ([{"parity": WRONG}], [], 10, "right gradients; faster; 1 earlier run did not pass"),
+        ([CRASHED, {"parity": WRONG}], [], 10, "right gradients; faster; 2 earlier runs did not pass"),
+    ],
+)
+def test_the_newest_run_stands_for_the_exchange_that_was_handed_in(tmp_path, before, after, points, reason):
+    student = Student(tmp_path, "Ada")
+    student.exchange.write_text(FILLED_IN.format("Ada"))
+
+    def mine(changes: dict) -> None:
+        (path,) = student.runs("h200x2-exchanges", "04*29e4.json", 0.7, exchange="mine")
+        parity = changes.get("parity", {})
+        changed_in(path, lambda one: one.update(changes, parity=None if parity is None else one["parity"] | parity))
+
+    for changes in before:
+        mine(changes)
+    for _ in range(3):
+        student.runs("h200x2-exchanges", "04*29e4.json")
+        mine({})
+    for changes in after:
+        mine(changes)
+    known = read_folder(student.folder / "results")
+    assert known.skipped == []
+    found = mark_exchange(known.runs, student.exchange)
+    assert (found.points, found.reason) == (points, reason)
+
+
+def test_one_device_proves_no_gradient(tmp_path):
+    student = Student(tmp_path, "Ada")
+    student.exchange.write_text(FILLED_IN.format("Ada"))
+    student.runs("h200x2-exchanges", "04*29e4.json", 0.7, exchange="mine", parity=ONE_DEVICE["parity"])
+    known = read_folder(student.folder / "results")
+    assert known.skipped == []
+    found = mark_exchange(known.runs, student.exchange)
+    assert (found.points, found.reason) == (0, "never run with a parity check (make my_exchange)")
+
+
 def test_a_faster_exchange_has_an_interval(graded):
     low, high = graded["Emil"].exchange.ratio.interval
     assert 1 < low < 1 / 0.7 < high * 1.01
@@ -209,13 +258,23 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     student.runs("cpu", "02*63bf.json")
     student.pack()
     (tmp_path / "broken.zip").write_bytes(b"PK")
+    (tmp_path / "folder.zip").mkdir()
+    os.mkfifo(tmp_path / "fifo.zip")
     command = [sys.executable, "-m", "common.grading", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    assert "\n2 submissions: " in done.stdout
     assert "broken: cannot be unpacked (File is not a zip file)" in done.stdout
     first, second = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8-sig"))
     assert (first["student"], first["problem"][:18]) == ("broken", "cannot be unpacked")
     assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
+
+
+def test_one_submission_is_one(tmp_path):
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    command = [sys.executable, "-m", "common.grading", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"1 submission: {tmp_path}/grades.csv"
 
 
 @pytest.mark.parametrize("folder", ["no_such_folder", "."])

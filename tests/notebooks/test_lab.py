@@ -1,5 +1,8 @@
 """The notebook: committed without outputs, and executed as a reader would, with real launches of smaller sizes."""
 
+import importlib.metadata
+import shutil
+import subprocess
 from importlib.metadata import version
 
 import pytest
@@ -48,3 +51,53 @@ def test_it_runs(tmp_path, monkeypatch):
     assert "&lt;!doctype html&gt;" in page
     assert "scaling_efficiency" in table
     assert len(list((tmp_path / "results").glob("0[234]_*.json"))) == 3
+
+
+@pytest.fixture
+def set_up(tmp_path, monkeypatch):
+    """Executes the first cell where versions are as given (None: missing); returns what pip is told to keep."""
+    for name in ("pyproject.toml", "05_performance_comparison.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def execute(**versions):
+        def version_of(name):
+            found = versions.get(name, version(name))
+            if found is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return found
+
+        commands = []
+        monkeypatch.setattr(importlib.metadata, "version", version_of)
+        monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+        exec(code_cells()[1][0].source, {})
+        return commands, (tmp_path / "kept_versions.txt").read_text()
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"torch": None}, "torch is missing"), ({"torchvision": None}, "torchvision is missing"),
+        ({"torch": "2.5.1+cu121"}, "torch is 2.5.1+cu121"),
+    ],
+)  # fmt: skip
+def test_a_torch_that_is_missing_or_too_old_is_said_in_one_line(set_up, versions, found):
+    with pytest.raises(SystemExit) as ended:
+        set_up(**versions)
+    assert found in str(ended.value)
+    assert "\n" not in str(ended.value)
+
+
+@pytest.mark.parametrize("numpy", [None, "1.20.0"])
+def test_numpy_that_is_missing_or_too_old_is_installed(set_up, capsys, numpy):
+    (command,), kept = set_up(numpy=numpy)
+    assert [part for part in command if part.startswith("numpy")] == ["numpy>=1.26"]
+    assert kept == f"torch=={version('torch')}\n"
+    assert "installed: numpy>=1.26" in capsys.readouterr().out
+
+
+def test_a_newer_torch_stays(set_up):
+    _, kept = set_up(torch="99.0", pandas=None)
+    assert "torch==99.0\n" in kept

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -15,8 +18,8 @@ import pytest
 from conftest import ROOT
 
 from common.setup.__main__ import prepared, start_python
-from common.setup.environments import STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
-from common.setup.installation import InstallationError
+from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
+from common.setup.installation import TURN, EnvironmentKeptError, InstallationError
 
 TORCH = """
 from types import SimpleNamespace
@@ -202,13 +205,165 @@ def test_the_labs_own_environment_comes_first_and_keeps_its_torch(place, monkeyp
     assert not (active.folder / STAMP).exists()
 
 
-def test_a_half_made_one_is_made_anew(place, capfd):
+def half_made() -> Path:
+    """What is left of an installation that was stopped, by the lab."""
     venv.create(".venv", symlinks=True)
-    Path(".venv/left").touch()
+    Path(".venv", MADE).touch()
+    left = Path(".venv/left")
+    left.touch()
+    return left
+
+
+def test_a_half_made_one_is_made_anew(place, capfd):
+    left = half_made()
     program("uv", UV)
     assert prepared([]).folder == Path(".venv")
     assert ".venv is not used: it has no torch." in capfd.readouterr().out
-    assert not Path(".venv/left").exists()
+    assert not left.exists()
+    assert Path(".venv", MADE).exists()
+    assert not Path(".venv.old").exists()
+
+
+def test_one_that_cannot_be_made_anew_comes_back(place, monkeypatch):
+    left = half_made()
+    program("uv", UV)
+    monkeypatch.setenv("UV_FAILS", "1")
+    with pytest.raises(InstallationError, match="ended with exit code"):
+        prepared([])
+    assert left.exists()
+    assert not Path(".venv.old").exists()
+
+
+def test_one_that_a_killed_installation_moved_aside_is_deleted_in_the_end(place):
+    half_made()
+    Path(".venv").rename(".venv.old")
+    half_made()
+    program("uv", UV)
+    prepared([])
+    assert not Path(".venv.old").exists()
+
+
+def test_a_folder_of_that_name_which_the_lab_did_not_make_is_not_deleted(place):
+    left = half_made()
+    Path(".venv.old").mkdir()
+    with pytest.raises(EnvironmentKeptError, match=r"move away what lies there$"):
+        prepared([])
+    assert left.exists()
+    assert Path(".venv.old").exists()
+
+
+def test_its_own_whose_torch_works_is_kept_where_it_cannot_be_completed(place, monkeypatch, capfd):
+    """Without a network, say."""
+    own = environment(Path(".venv"))
+    own.mark_made()
+    before = contents(own)
+    Path("wheels/missing-1.0-py3-none-any.whl").unlink()
+    assert start_python(["-c", "print(1)"]) == 2
+    assert contents(own) == before
+    [line] = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")][-1:]
+    assert line.startswith("error: .venv stays as it is, its torch works; what the lab lacks there could not be")
+    assert line.endswith("try again when that is cured, or remove .venv for a new one")
+
+
+@pytest.mark.parametrize(
+    ("active", "made", "todo"),
+    [
+        (True, False, "deactivate it and rm -r .venv"),
+        (True, True, "deactivate it"),
+        (False, False, "rm -r .venv"),
+    ],
+)
+def test_one_that_is_active_or_not_the_labs_is_not_deleted(place, monkeypatch, capfd, active, made, todo):
+    program("uv", UV)
+    own = environment(place / ".venv", version="2.5.1")
+    own.mark_ready([])  # it has been used, and its torch was changed after that
+    os.utime(own.folder / STAMP, (0, 0))
+    if made:
+        own.mark_made()
+    if active:
+        monkeypatch.setenv("VIRTUAL_ENV", str(own.folder))
+    before = contents(own)
+    assert start_python(["-c", "print(1)"]) == 2
+    assert contents(own) == before
+    said = capfd.readouterr()
+    assert said.out.count(".venv is not used: its torch is 2.5.1") == 1
+    assert said.err == (
+        "error: .venv does not serve the lab, and stays, for it is active or not of the lab's making: "
+        f"{todo}, and the next make makes a new one\n"
+    )
+    assert not asked_of_uv()
+
+
+def test_a_link_to_nowhere_is_not_the_labs(place, capfd):
+    Path(".venv").symlink_to("gone")
+    assert start_python(["-c", "print(1)"]) == 2
+    assert "rm -r .venv, and" in capfd.readouterr().err
+    assert Path(".venv").is_symlink()
+
+
+def test_who_comes_second_waits_and_finds_all_done(place, capfd):
+    program("uv", UV)
+    got = []
+    with TURN.open("a") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        second = threading.Thread(target=lambda: got.append(prepared([])))
+        second.start()
+        said = ""
+        until = time.monotonic() + 60
+        while "\n" not in said and time.monotonic() < until:
+            said += capfd.readouterr().out
+            time.sleep(0.02)
+        assert said == f"waiting for another installation ({place / TURN})\n"
+        assert not asked_of_uv()
+        own = environment(Path(".venv"))
+        own.mark_ready([])
+    second.join(60)
+    assert [one.folder for one in got] == [Path(".venv")]
+    assert not asked_of_uv()
+
+
+def test_two_at_once_install_once(place):
+    program("uv", UV + "import time; time.sleep(0.5)\n")
+    command = [sys.executable, "-S", "-m", "common.setup", "-c", "print('it runs')"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=120)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert all(one.endswith("it runs\n") for one in said)
+    assert len(asked_of_uv()) == 2  # one venv, one installation
+
+
+def test_where_no_file_can_be_written_nobody_waits(place, monkeypatch):
+    TURN.mkdir()
+    program("uv", UV)
+    assert prepared([]).folder == Path(".venv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--extra"], ""), (["--extra", "tset", "-c", "print(1)"], "tset"), (["--extra", "-c"], "-c")],
+)
+def test_an_extra_that_is_not_known_is_refused_first(place, capfd, arguments, named):
+    program("uv", UV)
+    assert start_python(arguments) == 2
+    assert capfd.readouterr() == ("", f"error: --extra {named}: give one of pyproject.toml's: test\n")
+    assert not asked_of_uv()
+    assert not Path(".venv").exists()
+
+
+@pytest.mark.parametrize("target", ["/gone/python", "/bin/false", "/bin/true", None])
+def test_make_passes_over_a_python_that_does_not_start(place, monkeypatch, target):
+    """A link whose Python was updated away, or one that ends at once."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(place / "bin"), os.defpath]))
+    monkeypatch.delenv("PYTHON", raising=False)
+    if target:
+        Path(".venv/bin").mkdir(parents=True)
+        Path(".venv/bin/python").symlink_to(target)
+    command = ["make", "-n", "-f", str(ROOT / "Makefile"), "lab"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    starts = target == "/bin/true"
+    assert done.stdout.split()[0] == (".venv/bin/python" if starts else "python3")
+    assert done.stderr == ""
 
 
 def test_the_lock_says_which_version_of_what_is_missing(place, monkeypatch, capfd):

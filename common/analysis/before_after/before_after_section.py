@@ -80,7 +80,7 @@ def _differences(found: BeforeAfter) -> list[Message]:
         if len(matches) < len(found.matches):
             line = message("before_after.of_some", difference=line, rows=[match.after.name for match in matches])
         lines.append(line)
-    return lines or [message("before_after.no_difference")]
+    return lines or [message("before_after.no_difference")] * bool(found.matches)
 
 
 def _others(found: BeforeAfter) -> list[Message]:
@@ -96,11 +96,14 @@ def _others(found: BeforeAfter) -> list[Message]:
 
 
 def limit_lines(found: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
-    """What fell below `limit` times its throughput before; and what more runs would decide, or that nothing did."""
+    """What fell below `limit` times its throughput before, or cannot be compared any more; and what more runs would
+    decide, or that nothing did."""
     by_judgement: dict[str, list[Match]] = {}
     for match in found.matches:
         by_judgement.setdefault(match.judged_by(limit), []).append(match)
     below = [_of_limit("below", match, limit) for match in by_judgement.get("below", [])]
+    below += [message("limit.missing", what=where_and_what(row)) for row in found.missing]
+    below += [message("limit.withheld", what=where_and_what(row)) for row in found.withheld_after]
     others = [_of_limit(_undecided(match), match, limit) for match in by_judgement.get("undecided", [])]
     passed = len(by_judgement.get("not_below", []))
     return below, [*others, *([message("limit.passed", count=passed, limit=limit)] if passed else [])]

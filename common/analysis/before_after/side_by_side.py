@@ -49,16 +49,21 @@ class Match:
         return not self.before.missing_runs and not self.after.missing_runs
 
     @cached_property
-    def needed(self) -> int | None:
-        """Runs on each side that would show a difference that matters; None for more than a hundred."""
-        if not self.has_runs:
-            return LEAST
+    def _scattered(self) -> list[Estimate]:
+        """What the ratio's error is of: the mean of each side, or the ratio over pairs, alone."""
         sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
-        return runs_needed(sides if self.quotient == ratio(*sides) else [self.quotient])
+        return sides if self.quotient == ratio(*sides) else [self.quotient]
+
+    @cached_property
+    def needed(self) -> int | None:
+        """Runs on each side, or pairs, that would show a difference that matters; None for more than a hundred."""
+        return runs_needed(self._scattered) if self.has_runs else LEAST
 
     @property
     def runs(self) -> int:
-        """On the side that has fewer."""
+        """Pairs, where the ratio is over pairs; else runs on the side that has fewer."""
+        if self.has_runs and len(self._scattered) == 1:
+            return round(self.quotient.degrees_of_freedom) + 1
         return min(len(self.before.runs), len(self.after.runs))
 
     def judged_by(self, limit: float) -> Judgement:
@@ -75,6 +80,10 @@ class BeforeAfter:
     only_after: list[Row]
     withheld: list[Row]
     """Rows whose speed a self-check withholds, of either side: they are not compared."""
+    withheld_after: list[Row]
+    """Those of them that are the configuration of a row before whose speed stands."""
+    missing: list[Row]
+    """Rows before whose configuration has no row after, not even one whose speed is withheld."""
     repeated: int
     """Runs of the folder after that stand in the one before, too: they belong to that side alone."""
 
@@ -92,20 +101,26 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     """Match what the folders hold. UsageError where they have no configuration in common; `names`: of both."""
     known = {run.record.run_id for run in before.runs}
     new = [run for run in after.runs if run.record.run_id not in known]
+    if not new:
+        raise UsageError(f"all {len(after.runs)} runs of {names[1]} are in {names[0]}, too: nothing is left to compare")
     earlier, earlier_withheld = _rows(before)
     later, later_withheld = _rows(replace(after, runs=new))
-    pairs = matched(earlier, later)
-    if not pairs:
+    pairs, doubtful = matched(earlier, later), matched(earlier, later_withheld)
+    if not pairs and not doubtful:
         raise UsageError(
             f"no configuration was measured in both {names[0]} and {names[1]}{nearest(earlier, later)}: "
             "run the same steps with the same flags for both"
         )
     taken = {row for pair in pairs for row in pair}
+    only_before = [row for row in earlier if row not in taken]
+    seen = {row for row, _ in doubtful}
     return BeforeAfter(
         [Match(*pair) for pair in pairs],
-        [row for row in earlier if row not in taken],
+        only_before,
         [row for row in later if row not in taken],
         earlier_withheld + later_withheld,
+        [row for _, row in doubtful],
+        [row for row in only_before if row not in seen],
         len(after.runs) - len(new),
     )
 

@@ -15,6 +15,7 @@ from common.records import (
     Method,
     Record,
     machine_of,
+    settings_of,
     unusual_settings,
 )
 
@@ -46,7 +47,12 @@ def next_step(
     sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
     if rounds:
-        return NextStep(message(f"next.{decision.choice}"), f"make lab {sizes} REPEATS={rounds}")
+        command = f"make lab {sizes} REPEATS={rounds}"
+        if not _is_of_make_lab(record):
+            commands = [training_command(record, method, checks, devices if METHODS[method].is_parallel else 1)
+                        for method in PUBLISHED if method in {row.method for row in rows}]  # fmt: skip
+            command = f"for round in $(seq {rounds}); do {'; '.join(commands)}; done"
+        return NextStep(message(f"next.{decision.choice}"), command)
     if "crossover" not in done and decision.choice != "alone":  # where devices took turns more of them never pay
         return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
@@ -61,6 +67,25 @@ def your_script(decision: Decision) -> Message | None:
     kind = "single" if not row.is_parallel else "replicas" if METHODS[row.method].has_replicas else "processes"
     return message(f"your_script.{kind}", devices=row.devices, method=row.method,
                    batch=config.per_device_batch_size, whole=config.global_batch_size)  # fmt: skip
+
+
+def _is_of_make_lab(record: Record) -> bool:
+    """Whether `make lab` with the record's model and batch would measure its configuration, into its folder."""
+    size = settings_of(type(record.config))["image_size"]
+    usual = size.on_gpus if record.world.device_kind == "cuda" else size.on_cores
+    is_usual = not unusual_settings(record.config) and record.config.image_size in (usual, 0)
+    return is_usual and not _results_folder(record)
+
+
+def _results_folder(record: Record) -> list[str]:
+    """`--results-dir` as the record's own command had it, so that the next record comes to lie beside it."""
+    given = shlex.split(record.command)
+    for number, word in enumerate(given):
+        if word == "--results-dir":
+            return given[number : number + 2]
+        if word.startswith("--results-dir="):
+            return [word]
+    return []
 
 
 def own_address(record: Record, checks: Sequence[EnvironmentRecord]) -> str:
@@ -109,6 +134,7 @@ def training_command(
         sizes["--device"] = "cpu"
     words = [str(part) for pair in sizes.items() for part in pair]
     words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
+    words += _results_folder(record)
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only
     return METHODS[method].command(shlex.join(words), devices, gpus, own_address(record, checks))

@@ -125,4 +125,5 @@ def _forecast(best: Row, predicted: GroupForecast | None) -> Message:
     if most is None or most.measured or most.devices <= best.devices or not is_trusted(predicted):
         return message("nothing")
     devices = message("place.gpus" if best.on_gpu else "place.cores", count=most.devices)
-    return message("pass_on.forecast", devices=devices, ratio=most.speed_up)
+    low, high = most.speed_up_range
+    return message("pass_on.forecast", devices=devices, low=low, high=high)

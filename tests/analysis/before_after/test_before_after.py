@@ -14,9 +14,10 @@ from common.analysis.before_after.side_by_side import BeforeAfter, compare_folde
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import summarise
 from common.errors import UsageError
-from common.records import DdpOptions, Parity
+from common.records import DdpOptions, Launch, Parity
 
 NAMES = (Path("old"), Path("new"))
+WRONG = Parity(outcome="failed", max_relative_error=1.0, tolerance=1e-4, samples=8, shards=2, seconds=0.1)
 
 
 def folder(*records) -> Folder:
@@ -75,8 +76,7 @@ def test_a_run_that_stands_in_both_counts_before_alone():
 
 
 def test_a_wrong_gradient_is_not_compared_and_named():
-    wrong = Parity(outcome="failed", max_relative_error=1.0, tolerance=1e-4, samples=8, shards=2, seconds=0.1)
-    found = compared([ddp(), make_record()], [ddp(parity=wrong), make_record()])
+    found = compared([ddp(), make_record()], [ddp(parity=WRONG), make_record()])
     assert [row.method for row in found.withheld] == ["ddp"]
     (line,) = [line for line in said(before_after_section(found, *NAMES).brief) if "self-check" in line]
     assert "DDP × 2" in line
@@ -101,6 +101,23 @@ def test_runs_in_turn_are_pairs():
     assert match.needed is None
 
 
+def test_where_paired_the_pairs_are_what_counts():
+    """Ten runs on each side, of which four rounds ran both: what is needed is pairs, and four are too few."""
+    sides = []
+    for seconds, paces in ((0.5, (1.0, 1.02, 0.99, 1.01)), (0.51, (1.02, 1.0, 1.0, 0.99))):
+        runs = [ddp(seconds * paces[number % 4]) for number in range(10)]
+        places = [number + 1 + 10 * (number >= 4 and seconds == 0.51) for number in range(10)]
+        sides.append([in_round(run, place) for run, place in zip(runs, places, strict=True)])
+    (match,) = compared(*sides).matches
+    assert (match.quotient.degrees_of_freedom, match.runs) == (3, 4)
+    assert 4 < match.needed <= 10
+    assert match.judged_by(1.0) == "undecided"
+
+
+def in_round(record, place):
+    return record.model_copy(update={"launch": Launch(campaign="lab", id="one", seed=0, round=place, place=1)})
+
+
 def test_too_few_runs_say_how_many_are_needed_and_are_not_decided():
     found = compared([ddp(), ddp()], [ddp(1.2), ddp(1.2)])
     below, others = limit_lines(found, 0.95)
@@ -110,6 +127,42 @@ def test_too_few_runs_say_how_many_are_needed_and_are_not_decided():
     below, others = limit_lines(noisy, 0.95)
     assert below == []
     assert f"with {noisy.matches[0].needed} runs on each side" in said(others)[0]
+
+
+def test_missing_or_withheld_after_fails_the_limit():
+    before, after = in_rounds(*typical_lab()), in_rounds(make_record())
+    found = compared(
+        before, [*after, ddp(parity=WRONG), make_record("ddp", 2, parity=WRONG, config={"model": "vgg11"})]
+    )
+    below, _ = limit_lines(found, 0.95)
+    missing, withheld = said(below)
+    assert missing.startswith("missing after: DP × 2, resnet18")
+    assert withheld == (
+        "withheld after: a self-check does not let the speed of DDP × 2 (not valid), resnet18, 64 px, "
+        "ieee-fp32, 16 samples per device stand"
+    )
+    assert limit_lines(compared(before, in_rounds(*typical_lab())), 0.8)[0] == []
+
+
+def test_one_wrong_run_beside_right_ones_fails_the_limit():
+    found = compared(in_rounds(ddp()), [*in_rounds(ddp()), ddp(parity=WRONG)])
+    (line,) = said(limit_lines(found, 0.8)[0])
+    assert line.startswith("withheld after")
+
+
+def test_no_speed_left_after_is_compared_all_the_same(tmp_path, compare):
+    before = write(tmp_path / "before", ddp())
+    after = write(tmp_path / "after", ddp(parity=WRONG))
+    done = compare(after, "--against", before, "--fail-below", 0.8)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "withheld after: " in done.stderr
+    assert "Nothing that records name differs" not in done.stdout
+
+
+def test_all_runs_of_after_are_in_before_too():
+    old = in_rounds(ddp())
+    with pytest.raises(UsageError, match=r"^all 2 runs of new are in old, too"):
+        compared(old, old[1:])
 
 
 def test_console_page_csv_and_exit_code(tmp_path, compare):
@@ -131,6 +184,10 @@ def test_console_page_csv_and_exit_code(tmp_path, compare):
     assert lines.loc["ddp x2", "differences"] == "torch: 2.6.0 -> 2.13.0"
     quiet = compare(after, "--against", before, "--fail-below", 0.95, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (1, "", done.stderr)
+    missing = compare(after, "--against", before, "--fail-below", 0.8)
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "missing after: One device, resnet18" in missing.stderr
+    write(after, *in_rounds(make_record(seed=1)))
     assert compare(after, "--against", before, "--fail-below", 0.8).returncode == 0
     assert compare(after).returncode == 0
     assert not (after / "against.csv").exists()
@@ -143,13 +200,16 @@ def test_console_page_csv_and_exit_code(tmp_path, compare):
         (["--against", "nowhere"], "cannot read --against nowhere"),
         (["--against", "after"], "is --results-dir itself"),
         (["--against", "before", "--fail-below", "95"], "no percentage"),
-        (["--against", "empty"], "no run records in empty"),
+        (["--against", "empty"], "no run records in empty: run"),
+        (["--against", "broken"], "no run records in broken (1 file skipped; x.json: "),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, run_comparison, flags, words):
     write(tmp_path / "after", make_record())
     write(tmp_path / "before", make_record())
     write(tmp_path / "empty")
+    write(tmp_path / "broken")
+    (tmp_path / "broken" / "x.json").touch()
     done = run_comparison("--results-dir", "after", *flags)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr
