@@ -355,7 +355,8 @@ def test_an_extra_that_is_not_known_is_refused_first(place, capfd, arguments, na
 def test_make_passes_over_a_python_that_does_not_start(place, monkeypatch, target):
     """A link whose Python was updated away, or one that ends at once."""
     monkeypatch.setenv("PATH", os.pathsep.join([str(place / "bin"), os.defpath]))
-    monkeypatch.delenv("PYTHON", raising=False)
+    for name in ("PYTHON", "MAKEFLAGS", "MAKELEVEL"):  # `make test` has the last two
+        monkeypatch.delenv(name, raising=False)
     if target:
         Path(".venv/bin").mkdir(parents=True)
         Path(".venv/bin/python").symlink_to(target)
