@@ -6,12 +6,11 @@ import os
 import re
 import string
 import tomllib
-from ast import literal_eval
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
-from pathlib import Path
 from typing import Any, Literal, get_args
 
+from common.catalogue import TEMPLATES, catalogue
 from common.content import Cell, Column, Message
 from common.formats import CORE_OF, FORMATS, FormattedNumber, number
 from common.messages import message
@@ -21,13 +20,10 @@ Language = Literal["en", "zh-TW"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 TRADITIONAL = ("zh_tw", "zh_hk", "zh_mo", "zh_hant")
 """How the names of locales begin whose readers write Traditional Chinese."""
-TEMPLATES = Path(__file__).parents[1] / "templates"
 CHINESE, LATIN = re.compile("[\u3400-\u9fff]"), re.compile("[A-Za-z0-9%×]")
 FULL_WIDTH = "，。：；、！？（）「」"
 """Chinese punctuation: it brings its own room, so that no space stands beside it."""
 MAX_LISTED = 4
-PO_PART = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr|msgstr\[0\]) ((?:"(?:[^"\\\n]|\\.)*"\n?)+)', re.MULTILINE)
-"""A part of an entry of a .po file: what it is, and its text in quotes, on one line or several."""
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
@@ -55,22 +51,6 @@ def _flat(prefix: str, parts: dict) -> Iterable[tuple[str, str]]:
             yield from _flat(f"{prefix}{name}.", part)
         else:
             yield prefix + name, part
-
-
-@cache
-def catalogue(language: str) -> dict[tuple[str, str], str]:
-    """The translations of a language by context and English text; none for English.
-
-    Read as they are, without a compiled file beside them: every part of an entry is a quoted text of C, as in Python.
-    """
-    path = TEMPLATES / f"{language}.po"
-    found = {}
-    for entry in path.read_text(encoding="utf-8").split("\n\n") if path.exists() else ():
-        parts = {name: literal_eval(f"({text})") for name, text in PO_PART.findall(entry)}
-        for english in (parts.get("msgid"), parts.get("msgid_plural")):
-            if english and not entry.startswith("#, fuzzy"):
-                found[parts.get("msgctxt", ""), english] = parts.get("msgstr") or parts["msgstr[0]"]
-    return found
 
 
 SPOKEN_UNITS = (message("samples/s"), message("tokens/s"))

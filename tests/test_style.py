@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from conftest import ROOT
 
-from common.sentences import LANGUAGES, catalogue, sentences
+from common.catalogue import catalogue
+from common.sentences import LANGUAGES, sentences
 
 DOCUMENTS = [
     path for path in [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")] if not path.stem.startswith("style")

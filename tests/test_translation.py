@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from common.catalogue import TEMPLATES, catalogue
 from common.messages import Message, message, message_in
-from common.sentences import TEMPLATES, Sentences, catalogue
+from common.sentences import Sentences
 
 pofile = pytest.importorskip("babel.messages.pofile")
 KEYWORDS = ("message", "message_in:1c,2", "translate", "counted:2,3")

@@ -7,9 +7,8 @@ anew (`orders.py`). The runs of one round are a pair.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal, NamedTuple
 
 from common.campaigns.history import History
@@ -98,10 +97,6 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
         and (declared.since is None or has_option(here.torch, declared.since))
     ]
     return [("ddp", NO_PROFILE + option) for option in ["", *switched, *COMM_HOOKS["cuda" if here.gpus else "cpu"]]]
-
-
-def _exchanges(exchanges: Sequence[str], here: Environment) -> list[tuple[Method, str]]:
-    return [("ddp", exchange) for exchange in exchanges]
 
 
 Outcome = Literal["completed", "out_of_memory", "failed"]
@@ -201,13 +196,13 @@ CAMPAIGNS = {
     "exchanges": RoundCampaign(
         "step 04 with torch's DDP, then with each exchange that is built by hand",
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
-        launches=partial(_exchanges, EXCHANGES_BY_HAND),
+        launches=lambda here: [("ddp", exchange) for exchange in EXCHANGES_BY_HAND],
         later=NO_PROFILE + QUIET,
     ),
     "my_exchange": RoundCampaign(
         "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
         sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
-        launches=partial(_exchanges, OWN_EXCHANGE),
+        launches=lambda here: [("ddp", exchange) for exchange in OWN_EXCHANGE],
         repeats=5,
         later=NO_PROFILE + QUIET,
     ),

@@ -15,6 +15,7 @@ from common.analysis.sections.options import Effect, effect_of
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, ratio
 from common.analysis.statistics.planning import LEAST, Judgement, judge, runs_needed
 from common.errors import UsageError
+from common.formats import plural
 
 Difference = tuple[str, Fact, Fact]
 
@@ -102,7 +103,8 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     known = {run.record.run_id for run in before.runs}
     new = [run for run in after.runs if run.record.run_id not in known]
     if not new:
-        raise UsageError(f"all {len(after.runs)} runs of {names[1]} are in {names[0]}, too: nothing is left to compare")
+        runs = plural(len(after.runs), "run")
+        raise UsageError(f"{names[0]} holds all that {names[1]} has ({runs}): nothing is left to compare")
     earlier, earlier_withheld = _rows(before)
     later, later_withheld = _rows(replace(after, runs=new))
     pairs, doubtful = matched(earlier, later), matched(earlier, later_withheld)

@@ -161,7 +161,7 @@ def test_no_speed_left_after_is_compared_all_the_same(tmp_path, compare):
 
 def test_all_runs_of_after_are_in_before_too():
     old = in_rounds(ddp())
-    with pytest.raises(UsageError, match=r"^all 2 runs of new are in old, too"):
+    with pytest.raises(UsageError, match=r"^old holds all that new has \(2 runs\): "):
         compared(old, old[1:])
 
 
