@@ -21,8 +21,7 @@ def train(options: TrainingOptions) -> None:
     from common.training.data import create_dataset, create_loader
     from common.training.loader import EpochSampler
     from common.training.models import create_model, create_workload
-    from common.training.optimizer import create_optimizer
-    from common.training.training import Training
+    from common.training.training import Training, create_optimizer
 
     devices = one_device(options.device)
     with recording(options, devices) as run:

@@ -25,8 +25,7 @@ def train(options: TrainingOptions) -> None:
     from common.training.data_parallel import own_data_parallel
     from common.training.loader import EpochSampler
     from common.training.models import create_model, create_workload
-    from common.training.optimizer import create_optimizer
-    from common.training.training import Training
+    from common.training.training import Training, create_optimizer
 
     devices = listed_devices(options.device, options.gpus)
     with recording(options, devices) as run:

@@ -29,8 +29,7 @@ def train(options: TrainingOptions) -> None:
     from common.training.data import create_dataset, create_loader
     from common.training.distributed import ddp_kwargs, register_comm_hook, rendezvous
     from common.training.models import create_model, create_workload
-    from common.training.optimizer import create_optimizer
-    from common.training.training import Training
+    from common.training.training import Training, create_optimizer
 
     local_rank = int(os.environ["LOCAL_RANK"])  # torchrun tells each process which one of this machine it is
     devices = rank_device(options.device, local_rank)

@@ -38,7 +38,7 @@ def main() -> int:
     # Imported after parsing, so that --help answers at once.
     from common.analysis.before_after.before_after_section import before_after_section, before_after_table, limit_lines
     from common.analysis.before_after.side_by_side import compare_folders
-    from common.analysis.comparing.comparison_csv import write_tables
+    from common.analysis.comparing.csv_files import write_tables
     from common.analysis.page.drawing import HAS_CHINESE_FONT
     from common.analysis.page.figures import draw_figures, write_figures
     from common.analysis.page.rendering import exercise_beside, pages, render_exercise, render_page, write_report

@@ -58,8 +58,7 @@ from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import ddp_kwargs, process_group
 from common.training.epoch import TimedEpoch
 from common.training.models import create_model, create_workload
-from common.training.optimizer import create_optimizer
-from common.training.training import Training
+from common.training.training import Training, create_optimizer
 
 train_step = import_module("02_baseline_single_gpu").train_step
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from typing import Any, Literal, get_args
 
-from common.catalogue import TEMPLATES, catalogue
 from common.content import Cell, Column, Message
 from common.formats import CORE_OF, FORMATS, FormattedNumber, number
-from common.messages import message
+from common.messages import TEMPLATES, catalogue, message
 from common.records.methods import METHODS
 
 Language = Literal["en", "zh-TW"]

@@ -27,8 +27,7 @@ from common.training.batch import Nested, tensors_of
 from common.training.data import create_dataset, create_loader
 from common.training.distributed import rendezvous
 from common.training.models import create_model, create_workload
-from common.training.optimizer import create_optimizer
-from common.training.training import Training
+from common.training.training import Training, create_optimizer
 
 BUCKET_BYTES = 25 * 2**20
 """As in torch, whose first bucket is smaller."""

@@ -19,7 +19,7 @@ STEPS = ["02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_tra
 
 def lesson(script: str) -> list[str]:
     """The lines of `train` after its imports: what the step teaches."""
-    _, _, body = (ROOT / script).read_text().partition("import Training\n\n")
+    _, _, body = (ROOT / script).read_text().partition("import Training, create_optimizer\n\n")
     return body.partition("\n\n\nif __name__")[0].splitlines()
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from conftest import ROOT
 
-from common.catalogue import catalogue
+from common.messages import catalogue
 from common.sentences import LANGUAGES, sentences
 
 DOCUMENTS = [

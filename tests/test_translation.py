@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from common.catalogue import TEMPLATES, catalogue
-from common.messages import Message, message, message_in
+from common.messages import TEMPLATES, Message, catalogue, message, message_in
 from common.sentences import Sentences
 
 pofile = pytest.importorskip("babel.messages.pofile")

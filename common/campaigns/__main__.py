@@ -8,11 +8,10 @@ from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, QUIET, AdaptiveCampaign, Overrides, RoundCampaign
 from common.campaigns.crossover import CROSSOVER
-from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.ladder import LADDER
-from common.campaigns.orders import drawn_seed
+from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.runner import rehearsed, run_campaign
-from common.campaigns.session import Session
+from common.campaigns.session import Session, drawn_seed
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError

@@ -11,8 +11,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
+from common.campaigns.progress import History
 from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
 from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of

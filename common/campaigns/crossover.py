@@ -16,8 +16,8 @@ from common.campaigns.campaign import (
     Planned,
     Sizes,
 )
-from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
+from common.campaigns.progress import History
 from common.command_line.commands import default_count
 from common.errors import UsageError
 from common.records import METHODS, DeviceKind, Environment, Method

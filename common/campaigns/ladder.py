@@ -7,9 +7,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Overrides, Plan, Planned, Sizes
-from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
-from common.campaigns.ratios import MIN_ROUNDS
+from common.campaigns.progress import MIN_ROUNDS, History
 from common.errors import UsageError
 from common.records import DeviceKind, Environment, seconds_per_sample
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 
 from common.campaigns.campaign import NO_PROFILE, QUIET, Overrides, RoundCampaign, Sizes
-from common.campaigns.history import RUNS, NewFiles
+from common.campaigns.progress import RUNS, NewFiles
 from common.campaigns.session import Session
 from common.records import Environment, Record, epoch_seconds, throughput
 

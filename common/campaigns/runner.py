@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from common.campaigns.campaign import QUIET, AdaptiveCampaign, Outcome, Plan, Planned, RoundCampaign
-from common.campaigns.history import RESULTS, RUNS, NewFiles
 from common.campaigns.launcher import LaunchError
 from common.campaigns.pilot import with_epochs_that_fit
-from common.campaigns.ratios import MIN_ROUNDS, RoundRatios
+from common.campaigns.progress import MIN_ROUNDS, RESULTS, RUNS, NewFiles, RoundRatios
 from common.campaigns.session import Session, in_minutes
 from common.records import Environment, Record
 

@@ -13,9 +13,9 @@ from time import monotonic
 from rich.console import Console
 
 from common.campaigns.campaign import Outcome, Overrides, Planned
-from common.campaigns.history import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.launcher import Launcher, LaunchError, step_number
 from common.campaigns.orders import drawn_seed
+from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.records import Environment, Launch
 
 REPORT_SECONDS = 15.0

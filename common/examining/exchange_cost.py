@@ -17,8 +17,7 @@ from common.machine.devices import LocalDevices
 from common.records import RankProfile
 from common.training.batch import Batch
 from common.training.distributed import ddp_kwargs
-from common.training.optimizer import create_optimizer
-from common.training.training import Training
+from common.training.training import Training, create_optimizer
 
 LEAD_STEPS = 2
 """One right after the other, of each kind that is warm, to see how far the host is then ahead."""

@@ -16,7 +16,7 @@ from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
 from common.records import FORWARD_THREADS, ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
 from common.training.batch import Batch, map_tensors
-from common.training.kept_threads import DeviceThreads
+from common.training.data_parallel import DeviceThreads
 from common.training.training import Training
 
 LAYER_ROUNDS = 3

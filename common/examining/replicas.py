@@ -12,8 +12,13 @@ from common.examining.rounds import MIN_WARM_UP, Rounds, timed_step
 from common.machine.devices import LocalDevices
 from common.records import REPLICATED_KINDS, ProfileRecord
 from common.training.batch import Batch
-from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads, Shard
-from common.training.kept_threads import DeviceThreads, KeptThreadsDataParallel
+from common.training.data_parallel import (
+    DeviceThreads,
+    EmulatedDataParallel,
+    EmulatedKeptThreads,
+    KeptThreadsDataParallel,
+    Shard,
+)
 from common.training.training import Training
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.faults import preparations
+from common.faults import acts
 from common.faults.acts import ACTS, Act
 from common.records import FAULTS_TABLE, FaultName, FaultNeed
 
@@ -56,7 +56,7 @@ def all_faults() -> dict[str, Fault]:
     parts = {"core": str(min(getattr(os, "sched_getaffinity", lambda pid: [0])(0)))}
     for name, text in tables.pop("parts").items():
         parts[name] = text.format_map(parts)
-    by_name: dict[str, Mapping[str, Any]] = {"prepare": vars(preparations), "act": ACTS, "cured_act": ACTS}
+    by_name: dict[str, Mapping[str, Any]] = {"prepare": vars(acts), "act": ACTS, "cured_act": ACTS}
     faults = {}
     for id, fields in tables.items():
         for commands in (fields, fields.get("on_gpus", {})):

@@ -15,4 +15,3 @@ from common.records.record import *
 from common.records.setting_declaration import *
 from common.records.settings import *
 from common.records.step_phases import *
-from common.records.values import *

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from common.records.setting_declaration import setting, settings_of
-from common.records.values import RecordModel
+from common.records.setting_declaration import RecordModel, setting, settings_of
 
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]

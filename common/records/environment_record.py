@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.records.host import Environment, Requirement
-from common.records.values import (
+from common.records.setting_declaration import (
     SCHEMA_VERSION,
     Backend,
     Bytes,

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from common.records.values import SCHEMA_VERSION, Count, RecordModel, Seconds, Texts
+from common.records.setting_declaration import SCHEMA_VERSION, Count, RecordModel, Seconds, Texts
 
 FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Literal
 
-from common.records.values import (
+from common.records.setting_declaration import (
     Backend,
     Bytes,
     Count,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from common.records.values import (
+from common.records.setting_declaration import (
     Amount,
     Bytes,
     Checksum,

@@ -11,9 +11,9 @@ from pydantic import model_validator
 from common.records.host import Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
+from common.records.setting_declaration import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
 from common.records.settings import RunConfig
 from common.records.step_phases import ProfileRecord
-from common.records.values import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
 
 
 class Record(RecordModel):

@@ -13,8 +13,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from common.records.ddp_options import DdpOptions
-from common.records.setting_declaration import setting
-from common.records.values import Count, FiniteFloat, PositiveCount, Precision, RecordModel, Whole
+from common.records.setting_declaration import Count, FiniteFloat, PositiveCount, Precision, RecordModel, Whole, setting
 
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 _work, _measurement = (partial(setting, group=name) for name in ("work", "measurement"))

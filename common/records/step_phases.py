@@ -6,7 +6,16 @@ from typing import Literal, get_args
 
 from pydantic import model_validator
 
-from common.records.values import Bytes, Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
+from common.records.setting_declaration import (
+    Bytes,
+    Count,
+    FailFastList,
+    PositiveCount,
+    RecordModel,
+    Seconds,
+    Texts,
+    Times,
+)
 
 PhaseName = Literal[
     "data wait",

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from common.records import EnvironmentRecord, Requirement
 from common.requirements.needed_devices import needs_of_devices
-from common.requirements.needed_host import needs_of_host
-from common.requirements.needed_software import needs_of_software
+from common.requirements.needed_host import needs_of_host, needs_of_software
 from common.sentences import Sentences
 
 

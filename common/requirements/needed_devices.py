@@ -8,7 +8,7 @@ from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.problems import Problem, judged
+from common.requirements.needed_host import Problem, judged
 from common.sentences import Sentences
 from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
 from common.command_line.streams import tell
-from common.console.closing_table import show_summary
+from common.console.closing import show_summary
 from common.errors import UsageError
 from common.hangs.hang_watch import AFTER_A_HANG, say_last
 from common.hangs.rank_processes import waiting_line
@@ -24,8 +24,14 @@ from common.records.disk import check_writable, record_path, write_record
 from common.running import retry
 from common.running.checkpoints import holding
 from common.running.extra_steps import ProfileError
-from common.running.failures import explain, grows_with_the_batch, killed_rank
-from common.running.interruptions import ignore_signals, interrupt_on_signals, reason_of
+from common.running.failures import (
+    explain,
+    grows_with_the_batch,
+    ignore_signals,
+    interrupt_on_signals,
+    killed_rank,
+    reason_of,
+)
 from common.running.measured_run import MeasuredRun
 from common.training import distributed
 from common.training.known_errors import is_host_limit, is_timeout

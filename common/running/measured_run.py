@@ -34,19 +34,16 @@ from common.records.disk import keep_unfinished
 from common.running import retry
 from common.running.checkpoints import Checkpoints
 from common.running.extra_steps import take_apart, trace
-from common.running.failures import unfinished
-from common.running.interruptions import interrupt_if_unheard
+from common.running.failures import interrupt_if_unheard, unfinished
 from common.running.recorder import Recorder
 from common.running.resumption import Start, find_start, restore
 from common.running.tensorboard import ScalarLog
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
 from common.training.data import bytes_of_sample, validation_loader
-from common.training.epoch import EpochResult, TimedEpoch
+from common.training.epoch import EpochResult, TimedEpoch, validate
 from common.training.loader import ContinuousLoader
-from common.training.optimizer import described_optimizer
-from common.training.training import Training
-from common.training.validation import validate
+from common.training.training import Training, described_optimizer
 from common.training.workloads.own_data import find_data
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from analysis.views import WORDS, label
-from common.analysis.comparing.comparison_csv import write_tables
+from common.analysis.comparing.csv_files import write_tables
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report

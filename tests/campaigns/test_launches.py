@@ -13,8 +13,8 @@ import pytest
 from campaigns.conftest import ROOT, SCRIPTS
 from common.campaigns.__main__ import ALL
 from common.campaigns.campaign import CAMPAIGNS, Overrides
-from common.campaigns.history import History
 from common.campaigns.orders import drawn_orders
+from common.campaigns.progress import History
 from common.campaigns.runner import rehearsed
 from common.command_line import host_checks
 from common.command_line.options import training_parser

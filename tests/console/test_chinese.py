@@ -13,9 +13,9 @@ from conftest import SMALL, environment, records_in, run_script
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from common.catalogue import catalogue
 from common.console.machine_tables import conclusion, gpu_table, machine_table, probe_table, requirement_table
 from common.console.plan import show_plan
+from common.messages import catalogue
 from common.records import EnvironmentRecord, Record, Resumed, throughput
 from common.requirements import check_requirements
 from common.sentences import LANGUAGES, Sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from analysis.factories import make_parity, make_record
 
-from common.console.earlier_runs import ratios_to_earlier
+from common.console.closing import ratios_to_earlier
 from common.sentences import Sentences
 
 ENGLISH = Sentences("en")

@@ -16,7 +16,7 @@ def slow(of_class, name, seconds={SECONDS}):
     setattr(of_class, name, lambda *arguments: (time.sleep(seconds), quick(*arguments))[1])
 from common.training.data import SyntheticImageNet
 from common.training.data_parallel import EmulatedDataParallel
-from common.training.kept_threads import DeviceThreads
+from common.training.data_parallel import DeviceThreads
 """
 CAUSES = {
     "new_replicas": 'slow(EmulatedDataParallel, "replicate")',

@@ -11,9 +11,9 @@ import threading
 import time
 import venv
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
-import pip
 import pytest
 from conftest import ROOT
 
@@ -21,6 +21,8 @@ from common.setup.__main__ import prepared, start_python
 from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
 from common.setup.installation import TURN, EnvironmentKeptError, InstallationError
 
+PIP = find_spec("pip").submodule_search_locations[0]
+"""Not imported: in a process that has imported pip, setuptools cannot take the place of distutils any more."""
 TORCH = """
 from types import SimpleNamespace
 __version__ = "{version}"
@@ -97,7 +99,7 @@ def environment(
     """One with pip, a torch of its own and the old version of a package."""
     venv.create(folder, symlinks=True)
     [site] = folder.glob("lib/python*/site-packages")
-    (site / "pip").symlink_to(Path(pip.__file__).parent)
+    (site / "pip").symlink_to(PIP)
     torch = TORCH.format(version=version, cuda=cuda, architectures=built)
     for path, content in (package("torch", version, torch) | package("present", "1.0")).items():
         (site / path).parent.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from trainers import make_loader
 
 from common.training import image_folder
 from common.training.data import validation_loader
-from common.training.validation import validate
+from common.training.epoch import validate
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "dog": (190, 190, 60)}

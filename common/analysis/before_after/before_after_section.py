@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
+from common.analysis.comparing.csv_files import Line as TableLine
+from common.analysis.comparing.csv_files import table_of, with_ends
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, group_facts
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.tables import Line as TableLine
-from common.analysis.comparing.tables import table_of, with_ends
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.sections.differences import unusual_parts

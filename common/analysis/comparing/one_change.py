@@ -12,10 +12,10 @@ from typing import get_args
 
 import pandas as pd
 
+from common.analysis.comparing.csv_files import Line, table_of, with_ends
 from common.analysis.comparing.facts import GROUP_KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn, paired_speedup
-from common.analysis.comparing.tables import Line, table_of, with_ends
 from common.records import DdpOptions, Precision, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.analysis.page.answer_plots import draw_answer, draw_scaling, draw_summary
-from common.analysis.page.campaign_plots import draw_batches, draw_ladder
-from common.analysis.page.comparison_plots import draw_loss, draw_memory, draw_options, draw_throughput
+from common.analysis.page.comparison_plots import (
+    draw_batches,
+    draw_ladder,
+    draw_loss,
+    draw_memory,
+    draw_options,
+    draw_throughput,
+)
 from common.analysis.page.drawing import Plot
 from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, draw_steps
 from common.analysis.page.wording import Wording

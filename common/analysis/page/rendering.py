@@ -11,8 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from common.analysis.page.drawing import Plot
-from common.analysis.page.typesetting import typeset
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, typeset
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.report import Report
 from common.errors import UsageError

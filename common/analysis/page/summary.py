@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
-from common.analysis.page.typesetting import folded
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, folded
 from common.analysis.reading.folder import Folder
+from common.analysis.sections.changes import by_standard, without_default
 from common.analysis.sections.comparison import group_table
 from common.analysis.sections.group import GroupResults
-from common.analysis.sections.options import by_standard, without_default
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
 from common.console.grids import MAX_ROWS, grid, safe

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from common.analysis.comparing.csv_files import Line, table_of
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.comparing.tables import Line, table_of
 from common.analysis.predicting.basis import Basis, basis_of
 from common.analysis.predicting.links import (
     MAX_DEVICES,

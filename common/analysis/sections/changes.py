@@ -1,4 +1,4 @@
-"""One change, one ratio: what any single switch does, wherever the two configurations stand on the page."""
+"""What one change does: an option of DDP, or any other switch, wherever the two configurations are on the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,126 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, group_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import paired_speedup
+from common.analysis.judging.cells import ratio_cell
+from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.sections.differences import unusual_parts
-from common.analysis.sections.options import Effect, effect_of
-from common.content import Cell, Line, Message, Section, Table, columns, message
+from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
+from common.content import (
+    NOTHING,
+    WITHHELD,
+    Cell,
+    Figure,
+    Inline,
+    Line,
+    Message,
+    Section,
+    Table,
+    columns,
+    hint,
+    message,
+    not_available,
+    sheet,
+)
+
+MAX_OPTIONS = 48
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One row compared with another that differs from it in little: DDP's options, or any one fact."""
+
+    row: Row
+    other: Row
+    quotient: Estimate | None
+    """Its throughput over that of the other row; None where its speed is withheld."""
+    bytes_more: int | None
+    """Its peak on the device that holds most, less the other row's."""
+    outcome: str
+    """That of the ratio; `withheld` where there is none."""
+
+    def sentence(self, what: Message | str = "") -> Message:
+        """`--one-bucket: slower, 0.93 times as fast (95 % interval 0.90–0.96), memory +12.0 MiB`; `what` names what
+        sets the row apart, unless its options do."""
+        doubts = [check.id for check in failed_checks(pooled_checks(self.row))]
+        missing = {"here": self.row.missing_runs, "there": self.other.missing_runs}
+        more = message("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else message("nothing")
+        return message(
+            "effect.line",
+            options=what or self.row.name.options,
+            outcome=message(f"effect.{self.outcome}", ratio=self.quotient, **missing),
+            memory=more,
+            doubts=message("effect.doubts", checks=doubts) if doubts else message("nothing"),
+        )
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Ratio, outcome and memory."""
+        return [
+            ratio_cell(self.quotient, "×") if self.quotient else WITHHELD,
+            Cell(message(f"outcome.{self.outcome}")),
+            not_available() if self.bytes_more is None else Cell(self.bytes_more, "±GiB"),
+        ]
+
+
+def effects(group: Group) -> list[Effect]:
+    """One for each row that has a default row to be compared with, in the order of the rows."""
+    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
+
+
+def effect_of(row: Row, other: Row) -> Effect:
+    """What sets `row` apart from `other`, in speed and in memory."""
+    peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, other)]
+    more = None if None in peaks else peaks[0] - peaks[1]
+    quotient = paired_speedup(row, other) if row.is_valid else None
+    return Effect(row, other, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
+
+
+def by_standard(tried: list[Effect]) -> dict[Row, list[Effect]]:
+    """The effects under the row that they are compared with."""
+    of_standard: dict[Row, list[Effect]] = {}
+    for effect in tried:
+        of_standard.setdefault(effect.other, []).append(effect)
+    return of_standard
+
+
+def without_default(group: Group) -> list[Message]:
+    """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
+    alike: dict[tuple, list[Row]] = {}
+    for row in group.main_rows:
+        if row.options and row.is_valid:
+            alike.setdefault(tuple(row.options_free_key.values()), []).append(row)
+    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
+
+
+def options_section(group: Group, tried: list[Effect], number: int) -> Section:
+    """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
+    contents: list = []
+    if tried:
+        table, figure = options_table(tried, f"group-{number}-checks"), f"group{number}_options"
+        contents.append(Section(style="options", contents=[sheet(table), Figure(figure, is_titled=False)]))
+    link = Inline(message("line.head", text=message("column.options")), "ddp-options")
+    contents += [hint(link, line) for line in without_default(group)]
+    return Section(contents=contents)
+
+
+def options_table(tried: list[Effect], checks: str = "") -> Table:
+    """The default rows, each followed by the rows that are compared with it."""
+    shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
+                    "memory_difference:memory")  # fmt: skip
+    lines = []
+    for standard, of_standard in by_standard(tried[:MAX_OPTIONS]).items():
+        head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
+        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
+        for effect in of_standard:
+            head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
+            lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
+    return Table("options", shown, lines, hint=message("hint.options"), checks=checks)
+
 
 MAX_LINES = 60
 

@@ -16,9 +16,9 @@ from common.analysis.judging.row_checks import PooledCheck, checks_section, fail
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
+from common.analysis.sections.changes import Effect, effects, options_section
 from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.differences import group_short, group_title, images_of, scaling_meaning, unequal_terms
-from common.analysis.sections.options import Effect, effects, options_section
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table
 from common.content import (

@@ -9,7 +9,7 @@ import pytest
 from analysis.factories import make_devices, make_record
 from analysis.sections.test_comparison import table_of
 from analysis.views import groups_of, rows_of
-from common.analysis.comparing.comparison_csv import comparison_table
+from common.analysis.comparing.csv_files import comparison_table
 from common.records import epoch_seconds
 
 

@@ -11,8 +11,7 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import folder_of, rows_of
-from common.analysis.comparing.comparison_csv import BEGINNINGS, write_tables
-from common.analysis.comparing.tables import runs_table
+from common.analysis.comparing.csv_files import BEGINNINGS, runs_table, write_tables
 from common.records import Failure
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()

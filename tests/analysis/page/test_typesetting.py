@@ -10,8 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.cells import cell_len
 
-from common.analysis.page.typesetting import folded, typeset
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, folded, typeset
 from common.content import message
 from common.sentences import FULL_WIDTH, sentences
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.analysis.sections.checkpoints.alone import alone
-from common.analysis.sections.checkpoints.choice import choice
-from common.analysis.sections.checkpoints.difference import difference
-from common.analysis.sections.checkpoints.optimising import optimising
+from common.analysis.sections.checkpoints.checkpoints_1_to_3 import alone, difference, recognised
+from common.analysis.sections.checkpoints.checkpoints_4_and_5 import choice, optimising
 from common.analysis.sections.checkpoints.proofs import Checkpoint, Evidence
-from common.analysis.sections.checkpoints.recognised import recognised
 from common.content import Section, lead, message
 
 
