@@ -16,13 +16,13 @@ from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
-OF_PYTHONS_OWN_THREAD = re.compile(r'Traceback \(most recent call last\):\n  File "[^"]*/resource_sharer.py".*', re.DOTALL)
+OF_PYTHON = re.compile(r'Traceback \(most recent call last\):\n  File "[^"]*/resource_sharer.py".*', re.DOTALL)
 """Python's thread that hands files to workers may meet the same limit, at the end, and prints what happened to it."""
 
 
 def assert_named(done, tmp_path: Path, *said: str) -> None:
     assert done.returncode == 1, done.stderr
-    assert "Traceback" not in OF_PYTHONS_OWN_THREAD.sub("", done.stderr)
+    assert "Traceback" not in OF_PYTHON.sub("", done.stderr)
     (record,) = records_in(tmp_path / "results")
     for words in said:
         assert words in record["failure"]["advice"]
