@@ -41,7 +41,8 @@ OF_OTHERS = {
     "sbatch": {"--account", "--cpus-per-task", "--exclusive", "--gpus", "--gpus-per-node", "--nodes", "--partition",
                "--signal", "--time"},
     "torchrun": {"--local-addr", "--master-port", "--max-restarts", "--nnodes", "--node-rank", "--nproc_per_node",
-                 "--rdzv-backend", "--rdzv-conf", "--rdzv-endpoint", "--rdzv-id", "--standalone", "--virtual-local-rank"},
+                 "--rdzv-backend", "--rdzv-conf", "--rdzv-endpoint", "--rdzv-id", "--standalone",
+                 "--virtual-local-rank"},
     "unix": {"--as", "--help", "--version"},
 }  # fmt: skip
 """Flags in documents that no parser of the lab has, by whose they are."""
