@@ -61,6 +61,8 @@ def main() -> int:
             skipped = [f"{one.file}: {one.reason}" for one in read.skipped]
             reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
             raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
+    exercise = {language: exercise_beside(path) for language, path in files.items()}
+    written = [*files.values(), *exercise.values()]
     with console.status("Comparing, drawing figures, writing the report …"):
         report, figures = build_report(folder, question), {}
         found = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
@@ -71,7 +73,6 @@ def main() -> int:
             said, others = Wording(language), {other: files[other].name for other in files if other != language}
             with_png = options.generate_plots and language == spoken
             figures[language] = draw_figures(report, said, with_png)
-            exercise = {name: exercise_beside(file) for name, file in files.items()}
             page = render_page(folder, report, figures[language], said, others, exercise[language].name)
             write_report(path, page)
             others = {other: exercise[other].name for other in others}
@@ -81,7 +82,6 @@ def main() -> int:
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    console.out("\n" + words.translate("console.report", files=words.listed(files.values())))
     try:
         tables, foreign = write_tables(
             options.results_dir, report.csv_tables | {"against.csv": before_after_table(found)}
@@ -90,12 +90,13 @@ def main() -> int:
         # Records may lie where nobody can write: the report is what was asked for.
         print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
     else:
-        console.out(words.translate("console.tables", files=words.listed(tables)))
+        written += tables
         if foreign:
             print(printable(words.translate("console.foreign", files=words.listed(foreign))), file=sys.stderr)
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures[spoken])
-        console.out(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
+        written.append(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
+    console.out("\n" + words.translate("console.written", files=words.listed(written)))
     print_verdict(console, report, words)
     if options.fail_below:
         below, others = limit_lines(found, options.fail_below)

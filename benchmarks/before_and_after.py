@@ -1,6 +1,6 @@
 """How often does `05 --against` find a slow-down where there is none, and one of 5 % with the runs that it asks for?
 
-Pure numbers: launches that differ by chance, with the functions that step 05 judges by. Launches differ by a normal
+Pure numbers: launches that differ by chance, with the functions of step 05. Launches differ by a normal
 deviation of --noise in logarithms; on one side by three times as much; one in twenty is slowed by 15 %; or "recorded":
 by what launches of one configuration differ by in results/examples, each over the square root of 1 − 1/launches, drawn
 anew.
@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.comparing.groups import configurations
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable, mean_of_runs, paired_ratio, ratio
-from common.analysis.statistics.planning import LEAST, MOST, judge, runs_needed
+from common.analysis.statistics.planning import LEAST, MOST, limit_outcome, runs_needed
 
 EXAMPLES = Path(__file__).parents[1] / "results" / "examples"
 FIXED = (3, 4, 5, 7, 10)
@@ -56,8 +56,8 @@ class Trial:
     runs: int
     needed: int | None
 
-    def judgement(self, limit: float) -> str:
-        return judge(self.quotient, limit, self.runs, self.needed)
+    def outcome_at(self, limit: float) -> str:
+        return limit_outcome(self.quotient, limit, self.runs, self.needed)
 
 
 def main() -> int:
@@ -143,7 +143,7 @@ def until_enough(rng: np.random.Generator, launches: Launches, speed: float) -> 
     runs = LEAST
     while True:
         trial = compared(*(side[:runs] for side in every))
-        if runs == MOST or judge(trial.quotient, 1.0, runs, trial.needed) != "undecided":
+        if runs == MOST or limit_outcome(trial.quotient, 1.0, runs, trial.needed) != "undecided":
             return trial
         runs = min(MOST, max(runs + 1, trial.needed or MOST))
 
@@ -170,8 +170,8 @@ def trials_of(rng: np.random.Generator, plan: Plan, launches: Launches, speed: f
     return [plan(rng, launches, speed) for _ in range(count)]
 
 
-def share(trials: Sequence[Trial], judgement: str, limit: float = 1.0) -> float:
-    return float(np.mean([trial.judgement(limit) == judgement for trial in trials]))
+def share(trials: Sequence[Trial], outcome: str, limit: float = 1.0) -> float:
+    return float(np.mean([trial.outcome_at(limit) == outcome for trial in trials]))
 
 
 def of_equals(trials: Sequence[Trial]) -> list[float]:

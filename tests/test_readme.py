@@ -99,7 +99,7 @@ def listing(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("language", "report", "verdict", "readme"),
-    [("en", "\nReport: ", "Verdict: ", "README.md"), ("zh-TW", "\n報告：", "結論：", "README.zh-TW.md")],
+    [("en", "\nWritten: ", "Verdict: ", "README.md"), ("zh-TW", "\n已寫入：", "結論：", "README.zh-TW.md")],
 )
 def test_the_listings_show_what_step_05_says_of_the_example(
     tmp_path, run_comparison, language, report, verdict, readme

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 import subprocess
 import sys
@@ -86,3 +87,22 @@ def test_one_and_several():
         "2 steps",
     ]
     assert Sentences("zh-TW").counted(2, "{count} step", "{count} steps") == "2 步"
+
+
+def tables_and_where() -> list[tuple[str, str]]:
+    """Each table of step 05's sentences, `check` for all of `[check.…]`, and the comment above the first of them."""
+    text = (TEMPLATES / "sentences.en.toml").read_text()
+    found = re.findall(r"((?:^# .*\n)*)^\[([a-z_]+)[\].]", text, re.MULTILINE)
+    return list({table: where for where, table in reversed(found)}.items())
+
+
+@pytest.mark.parametrize(("table", "where"), tables_and_where())
+def test_a_comment_says_where_the_sentences_of_a_table_are_used(table, where):
+    """One search leads from a sentence of the page to its line of code: `"check.` in the module that is named."""
+    if f"`of {table}`" in where:
+        assert re.search(rf":of {table}[}} ]", (TEMPLATES / "sentences.en.toml").read_text())
+        return
+    files = re.findall(r"[^\s#,]+", where)
+    assert files, f"[{table}]: no module is named"
+    for file in files:
+        assert re.search(rf"[\"']{table}\.", (ROOT / file).read_text()), f"[{table}]: {file} does not use it"

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.needed_host import Problem, judged
+from common.requirements.needed_host import Problem, checked
 from common.sentences import Sentences
 from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
 
@@ -49,13 +49,13 @@ def _driver_too_old(record: EnvironmentRecord) -> list[Problem]:
 
 def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     """Verdicts on GPUs, or on the CPU cores that stand in for them."""
-    translate, judge, listed = words.translate, partial(judged, words), words.listed
+    translate, check, listed = words.translate, partial(checked, words), words.listed
     here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
     number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores
-    yield judge(
+    yield check(
         message("two devices, better four"),
         words.counted(number, "1 GPU", "{count} GPUs")
         if gpus
@@ -78,7 +78,7 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
     )
     if kinds and not gpus:
         found = listed(translate("{count} × {model}", count=kind.cores, model=kind.name) for kind in kinds)
-        yield judge(
+        yield check(
             message("CPU cores of one kind"),
             found,
             (
@@ -93,7 +93,7 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
             kind=kinds[0].name,
         )
     if known or gpus:
-        yield judge(
+        yield check(
             message("torch reaches the GPUs"),
             translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
             if known
@@ -134,7 +134,7 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
         unserved = sorted(set(lacking(record.torch_architectures, capabilities)))
         fitting = _fitting(record)
-        yield judge(
+        yield check(
             message("torch has code for these GPUs"),
             listed(sorted({f"sm_{capability.replace('.', '')}" for capability in capabilities})),
             (
@@ -154,7 +154,7 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
             **fitting,
         )
     if models := sorted({gpu.name for gpu in gpus}):
-        yield judge(
+        yield check(
             message("GPUs of one model"),
             listed(models),
             (
@@ -165,14 +165,14 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         )
     if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
         small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
-        yield judge(
+        yield check(
             message("8 GiB on each GPU"),
             translate("{bytes:GiB} or more", bytes=min(totals)),
             (small, "warning", message("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device")),
         )
     if free := [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]:
         busy = sum(processes or 0 for processes in record.gpu_processes)
-        yield judge(
+        yield check(
             message("GPUs free for you"),
             translate(
                 "{bytes:GiB} or more free, {programs}",

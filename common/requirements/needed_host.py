@@ -17,7 +17,7 @@ Problem = tuple[bool, Literal["note", "warning", "failure"], Message]
 """Does it hold here; what it means; what to do."""
 
 
-def judged(words: Sentences, name: Message, found: str, /, *problems: Problem, **values: Any) -> Requirement:
+def checked(words: Sentences, name: Message, found: str, /, *problems: Problem, **values: Any) -> Requirement:
     """The first problem that holds decides; without one, all is well. `values` belong to the name and the remedies."""
     said = {"name": words.text(name.with_values(**values)), "found": found}
     for holds, outcome, remedy in problems:
@@ -41,13 +41,13 @@ LOOSE_SINCE = (2, 14), (0, 29)
 
 def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     """Verdicts on torch, torchvision and the backend of step 04."""
-    translate, judge, listed = words.translate, partial(judged, words), words.listed
+    translate, check, listed = words.translate, partial(checked, words), words.listed
     torch, vision = record.environment.torch, record.environment.torchvision
     made_for = (0, version_of(torch)[1] + TORCHVISION_OFFSET)
     loose = version_of(torch) >= LOOSE_SINCE[0] and version_of(vision) >= LOOSE_SINCE[1]
     builds = [(version or "").partition("+")[2] for version in (torch, vision)]  # of "2.13.0+cu130": "cu130"
     install = translate("install the versions of pyproject.toml: pip install -e .")
-    yield judge(
+    yield check(
         message("torch and torchvision fit"),
         translate("{torch}, {torchvision}", torch=torch, torchvision=vision or translate("no torchvision")),
         (vision is None, "failure", message("install the versions of pyproject.toml: pip install -e .")),
@@ -73,7 +73,7 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
         torchvision=builds[1],
     )
     backends, gpus = record.backends, len(record.environment.gpus)
-    yield judge(
+    yield check(
         message("backend for step 04"),
         listed(backends) or translate("none"),
         (not backends, "failure", message("this torch cannot run distributed; {install}")),
@@ -94,9 +94,9 @@ DISK_BYTES = 100 * 2**20
 
 def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     """Verdicts on everything but software and devices."""
-    translate, judge, listed = words.translate, partial(judged, words), words.listed
+    translate, check, listed = words.translate, partial(checked, words), words.listed
     if (shared := record.shared_memory_bytes) is not None:
-        yield judge(
+        yield check(
             message("shared memory of 1 GiB"),
             gib(shared),
             (
@@ -106,7 +106,7 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
             ),
         )
     if (files := record.open_files_limit) is not None:
-        yield judge(
+        yield check(
             message("{count} open files"),
             str(files),
             (files < OPEN_FILES, "warning", message("raise it: ulimit -n {count}")),
@@ -114,7 +114,7 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         )
     if record.loopback_up is not None:
         known = translate("by its name") if record.own_name_found else translate("not by its name")
-        yield judge(
+        yield check(
             message("this host finds itself"),
             known if record.loopback_up else translate("no: 127.0.0.1 does not answer"),
             (not record.loopback_up, "failure", message("torchrun's processes meet there: ip link set lo up")),
@@ -130,7 +130,7 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         )
     if version_of(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
-        yield judge(
+        yield check(
             message("port 29500"),
             translate("free") if free else translate("taken"),
             (
@@ -147,7 +147,7 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         found = translate(
             "load {load:.1f}, {cores}", load=load, cores=words.counted(cores, "{count} core", "{count} cores")
         )
-        yield judge(
+        yield check(
             message("no other programs running"),
             found,
             (
@@ -159,14 +159,14 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
     if (variables := record.slowing_variables) is not None:
         names = listed(setting.partition("=")[0] for setting in variables)
         found = listed(variables) or translate("none")
-        yield judge(
+        yield check(
             message("no variable that slows"),
             found,
             (bool(names), "warning", message("they help to find faults, and slow every step: unset {names}")),
             names=names,
         )
     if (room := record.disk_free_bytes) is not None:
-        yield judge(
+        yield check(
             message("room for the results"),
             translate("{bytes:GiB} free", bytes=room),
             (room < DISK_BYTES, "warning", message("records are not large, but they need space: make room")),

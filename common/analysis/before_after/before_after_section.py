@@ -14,7 +14,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.sections.differences import unusual_parts
-from common.analysis.statistics.planning import LEAST
+from common.analysis.statistics.planning import LEAST, MOST
 from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
 
 MAX_LINES, MAX_NAMED = 60, 6
@@ -46,7 +46,7 @@ def where_and_what(row: Row) -> Message:
 def _cells(match: Match) -> list[Cell]:
     where = where_and_what(match.after)
     ratio_cell, outcome, memory = match.effect.cells
-    is_open = match.judged_by(1.0) == "undecided"
+    is_open = match.outcome_at(1.0) == "undecided"
     outcome = Cell(outcome.value, notes=(_needed(match),) if is_open else ())
     return [
         Cell(match.after.name, notes=(message("note.plain", text=where), runs_note(match.after))),
@@ -68,8 +68,14 @@ def _in_brief(match: Match) -> Message:
 
 def _needed(match: Match) -> Message:
     if not match.has_runs:
-        return message("before_after.least_runs", runs=match.needed)
-    return message("before_after.runs_needed" if match.needed else "before_after.too_many_runs", runs=match.needed)
+        return message("before_after.least_runs", runs=LEAST)
+    return message("before_after.runs_needed" if match.needed else "before_after.too_many_runs", needed=_in_all(match))
+
+
+def _in_all(match: Match) -> Message:
+    """Rounds, or runs on each side, that would show a difference that matters."""
+    unit = "rounds" if match.pairs else "runs_on_each_side"
+    return message(f"before_after.{unit}", count=match.needed or MOST)
 
 
 def _differences(found: BeforeAfter) -> list[Message]:
@@ -98,14 +104,14 @@ def _others(found: BeforeAfter) -> list[Message]:
 def limit_lines(found: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
     """What fell below `limit` times its throughput before, or cannot be compared any more; and what more runs would
     decide, or that nothing did."""
-    by_judgement: dict[str, list[Match]] = {}
+    by_outcome: dict[str, list[Match]] = {}
     for match in found.matches:
-        by_judgement.setdefault(match.judged_by(limit), []).append(match)
-    below = [_of_limit("below", match, limit) for match in by_judgement.get("below", [])]
+        by_outcome.setdefault(match.outcome_at(limit), []).append(match)
+    below = [_of_limit("below", match, limit) for match in by_outcome.get("below", [])]
     below += [message("limit.missing", what=where_and_what(row)) for row in found.missing]
     below += [message("limit.withheld", what=where_and_what(row)) for row in found.withheld_after]
-    others = [_of_limit(_undecided(match), match, limit) for match in by_judgement.get("undecided", [])]
-    passed = len(by_judgement.get("not_below", []))
+    others = [_of_limit(_undecided(match), match, limit) for match in by_outcome.get("undecided", [])]
+    passed = len(by_outcome.get("not_below", []))
     return below, [*others, *([message("limit.passed", count=passed, limit=limit)] if passed else [])]
 
 
@@ -116,9 +122,8 @@ def _undecided(match: Match) -> str:
 
 
 def _of_limit(id: str, match: Match, limit: float) -> Message:
-    return message(
-        f"limit.{id}", what=where_and_what(match.after), ratio=match.quotient, runs=match.needed, limit=limit
-    )
+    return message(f"limit.{id}", what=where_and_what(match.after), ratio=match.quotient, limit=limit,
+                   needed=_in_all(match) if match.has_runs else LEAST)  # fmt: skip
 
 
 def before_after_table(found: BeforeAfter | None) -> pd.DataFrame:

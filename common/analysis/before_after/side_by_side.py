@@ -11,10 +11,11 @@ from pathlib import Path
 from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, configuration, grouped
 from common.analysis.comparing.groups import build_groups, configurations, withheld_files
 from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Effect, effect_of
-from common.analysis.statistics.estimates import Estimate, mean_of_runs, ratio
-from common.analysis.statistics.planning import LEAST, Judgement, judge, runs_needed
+from common.analysis.statistics.estimates import Estimate, mean_of_runs
+from common.analysis.statistics.planning import LEAST, LimitOutcome, limit_outcome, runs_needed
 from common.errors import UsageError
 from common.formats import plural
 
@@ -115,26 +116,23 @@ class Match:
         return not self.before.missing_runs and not self.after.missing_runs
 
     @cached_property
-    def _scattered(self) -> list[Estimate]:
-        """What the ratio's error is of: the mean of each side, or the ratio over pairs, alone."""
-        sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
-        return sides if self.quotient == ratio(*sides) else [self.quotient]
+    def pairs(self) -> Pairs:
+        """Runs of the rounds that ran both in turn; empty where the ratio is not over pairs."""
+        return common_rounds(self.after, self.before)
 
     @cached_property
     def needed(self) -> int | None:
-        """Runs on each side, or pairs, that would show a difference that matters; None for more than a hundred."""
-        return runs_needed(self._scattered) if self.has_runs else LEAST
+        """Pairs, or without pairs runs on each side, that would show a difference that matters, those that were made
+        included; None for more than a hundred."""
+        if not self.has_runs:
+            return LEAST
+        sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
+        return runs_needed([self.quotient] if self.pairs else sides)
 
-    @property
-    def runs(self) -> int:
-        """Pairs, where the ratio is over pairs; else runs on the side that has fewer."""
-        if self.has_runs and len(self._scattered) == 1:
-            return round(self.quotient.degrees_of_freedom) + 1
-        return min(len(self.before.runs), len(self.after.runs))
-
-    def judged_by(self, limit: float) -> Judgement:
+    def outcome_at(self, limit: float) -> LimitOutcome:
         """Whether it fell below `limit` times its throughput before; undecided where more runs would decide."""
-        return judge(self.quotient, limit, self.runs, self.needed)
+        runs = len(self.pairs) or min(len(self.before.runs), len(self.after.runs))
+        return limit_outcome(self.quotient, limit, runs, self.needed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,16 +41,22 @@ def speedup(one: HasRuns, other: HasRuns, pairs: Pairs | None = None) -> Estimat
 
 
 def paired_speedup(row: HasRuns, other: HasRuns) -> Estimate:
-    """The same, where either may have run more often: the runs of the very rounds that both took part in count, and all
-    of them where there are no such rounds."""
+    """The same, where either may have run more often: the runs of `common_rounds` count, and all of them where there
+    are no such rounds."""
+    return speedup(row, other, common_rounds(row, other))
+
+
+def common_rounds(row: HasRuns, other: HasRuns) -> Pairs:
+    """The runs of the rounds that both took part in, where either may have run more often; nothing where there are
+    fewer than three such rounds."""
     if pairs := paired_runs(row.runs, other.runs):
-        return speedup(row, other, pairs)
+        return pairs
     started = [run.record.started_at for run in other.runs]
     run_of_round: dict[int, Run] = {}
     for run in row.runs:  # of several after one run of `other`, the first was of its round
         run_of_round.setdefault(bisect(started, run.record.started_at) - 1, run)
     rounds = {place: run for place, run in run_of_round.items() if place >= 0}
-    return speedup(row, other, paired_runs(list(rounds.values()), [other.runs[place] for place in rounds]))
+    return paired_runs(list(rounds.values()), [other.runs[place] for place in rounds])
 
 
 def in_turn(one: HasRuns, other: HasRuns) -> bool:

@@ -180,8 +180,9 @@ def least_energy(here: Situation) -> Iterator[Advice]:
     least = min(drawn, key=lambda method: drawn[method].value, default=None)
     share = ratio(drawn[least], most) if most and most.value else None
     if share and share.interval and share.interval[1] < 1 - ENERGY_GAIN:
+        low, high = share.interval
         yield _advice("least_energy", row=here.rows[least].name, joules=drawn[least].value, fastest=here.fastest.name,
-                      fastest_joules=most.value, share=share)  # fmt: skip
+                      fastest_joules=most.value, less=1 - share.value, less_interval=(1 - high, 1 - low))  # fmt: skip
 
 
 RULES: dict[str, Callable[[Situation], Iterator[Advice]]] = {

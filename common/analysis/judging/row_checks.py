@@ -10,8 +10,7 @@ from statistics import median
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn
-from common.analysis.judging.machine_checks import machine_checks
-from common.analysis.judging.run_checks import Affected, Check, answer, training_checks
+from common.analysis.judging.run_checks import Affected, Check, doubt, machine_checks, training_checks, warning_if
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
 from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
@@ -64,14 +63,14 @@ def repeats(row: Row) -> Check:
     """Do the runs of a row agree? Below three nobody can say which one is an outlier."""
     runs = row.runs
     if len(runs) == 1:
-        return answer("repeats", "not measured", "one_run")
+        return Check("repeats", "not measured")
     if row.outliers:
-        return answer("repeats", "warning", "outliers", files=[run.file for run in row.outliers[:5]])
+        return doubt("repeats", "warning", "outliers", files=[run.file for run in row.outliers[:5]])
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
         if distinguishable(quotient) and abs(quotient.value - 1) > MIN_DIFFERENCE:
-            return answer("repeats", "warning", "two_differ", share=abs(quotient.value - 1))
-    return answer("repeats", "passed", "agree", runs=len(runs))
+            return doubt("repeats", "warning", "two_differ", share=abs(quotient.value - 1))
+    return Check("repeats", "passed")
 
 
 def conditions(row: Row) -> Check:
@@ -79,7 +78,7 @@ def conditions(row: Row) -> Check:
     for each round draws its order, and is part of the interval; this finds what stayed with one of them: the median
     over pairs of runs, those of a round where they ran in turn."""
     if row.baseline is None:
-        return answer("conditions", "not applicable", "no_baseline")
+        return Check("conditions", "not applicable")
     pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
     is_known, unlike = False, []
     for what, of_run, differ in CONDITIONS:
@@ -87,9 +86,9 @@ def conditions(row: Row) -> Check:
         known = [pair for pair in figures if None not in pair]
         is_known = is_known or bool(known)
         unlike += _unlike(what, known, differ)
-    if unlike:
-        return answer("conditions", "warning", "unlike", parts=unlike, other=row.baseline.name)
-    return answer("conditions", "passed" if is_known else "not measured", "alike" if is_known else "unknown")
+    if not is_known:
+        return Check("conditions", "not measured")
+    return warning_if(bool(unlike), "conditions", "unlike", parts=unlike, other=row.baseline.name)
 
 
 def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Message]:
@@ -123,14 +122,12 @@ CONDITIONS: Sequence[tuple[str, Callable[[Run], float | None], Callable[[float, 
 def efficiency(row: Row) -> Check:
     """Is the scaling efficiency possible?"""
     if impossible := row.impossible_efficiency:
-        return answer("efficiency", "failed", "impossible", efficiency=impossible.value, devices=row.devices)
+        return doubt("efficiency", "failed", "impossible", efficiency=impossible.value, devices=row.devices)
     if row.efficiency is None:
-        alone = "no_baseline" if row.speed_up is None else "devices_not_its_own"
-        unlike = row.record.world.has_unlike_devices
-        return answer("efficiency", "not applicable", "unlike_devices" if unlike else alone)
-    values = {"efficiency": row.efficiency.value, "limit": SUPERLINEAR, "devices": row.devices}
+        return Check("efficiency", "not applicable")
     too_good = row.efficiency.value > SUPERLINEAR and distinguishable(row.efficiency) is not False
-    return answer("efficiency", "warning" if too_good else "passed", "too_good" if too_good else "possible", **values)
+    return warning_if(too_good, "efficiency", "too_good", efficiency=row.efficiency.value, limit=SUPERLINEAR,
+                      devices=row.devices)  # fmt: skip
 
 
 def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
@@ -149,17 +146,25 @@ def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Secti
     clean = [row.name for row, pooled in checks.items() if not any(part.check.has_failed for part in pooled)]
     if clean:
         parts.append(Lines([message("page.no_doubts", rows=clean)], "checked"))
-    lines = [line for row, pooled in checks.items() for line in _passed(row, pooled)]
-    return Section(f"{place}-checks", message("page.checks"), [*parts, fold(message("page.all_checks"), Lines(lines))])
+    every = fold(message("page.all_checks"), Lines(_without_doubt(checks)))
+    return Section(f"{place}-checks", message("page.checks"), [*parts, every])
 
 
-def _passed(row: Row, pooled: list[PooledCheck]) -> list[Message]:
-    """The names of what passed, and of what nobody measured."""
+def _without_doubt(checks: Mapping[Row, list[PooledCheck]]) -> list[Message]:
+    """The names of what passed, and of what nobody measured, each once with the rows for which that holds."""
     lines = []
     for outcome in ("passed", "not measured"):
-        names = [message(f"check_name.{part.check.id}") for part in pooled if part.check.outcome == outcome]
-        if names:
-            lines.append(message("page.checks_with", row=row.name, outcome=outcome, checks=names))
+        rows_of: dict[str, list[Row]] = {}
+        for row, pooled in checks.items():
+            for part in pooled:
+                if part.check.outcome == outcome:
+                    rows_of.setdefault(part.check.id, []).append(row)
+        ids_of: dict[tuple[Row, ...], list[str]] = {}
+        for id, rows in rows_of.items():
+            ids_of.setdefault(tuple(rows), []).append(id)
+        for alike, ids in ids_of.items():
+            names = [message(f"check_name.{id}") for id in ids]
+            lines.append(message("page.checks_with", rows=[row.name for row in alike], outcome=outcome, checks=names))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What must hold before a number is believed: what a self-check is, and those of how a run trained.
+"""What must hold before a number is believed: what a self-check is, and those of one run, of its training and machine.
 
 Each check is a small function that answers one question. What the table calls a warning does not make a number wrong;
 it says what else the number may have measured.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from common.analysis.reading.runs import CLOCK_TOLERANCE, IMPOSSIBLE_CLOCK, Run
+from common.analysis.reading.runs import CLOCK_TOLERANCE, CORE_WAIT_LIMIT, IMPOSSIBLE_CLOCK, Run
 from common.content import Mark, Message, message
-from common.records import METHODS
+from common.records import METHODS, DeviceUse
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
@@ -20,8 +20,6 @@ STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
 """A step that takes so much longer than the typical one, and so many times as long, is no step of training alone."""
 MAX_DISTURBANCE = 0.03
 """By how much steps may differ from the measured ones when they are taken apart."""
-IMAGENET_IMAGES = 1_281_167
-"""Of ILSVRC 2012's training set."""
 
 Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
 Affected = Literal["speed", "profile"]
@@ -33,11 +31,10 @@ class Check:
 
     id: str
     outcome: Outcome
-    reason: Message
+    reason: Message | None = None
+    """What is wrong; None where nothing is."""
     affects: Affected = "speed"
     """The number that a failure is about, so that the page can put the warning beside it."""
-    share: float | None = None
-    """How much of that number it is about."""
 
     @property
     def has_failed(self) -> bool:
@@ -47,162 +44,177 @@ class Check:
     @property
     def mark(self) -> Mark:
         """What stands there."""
-        if self.id in ("warm_up", "steps"):
-            text = message(f"mark.{self.id}", **self.reason.values)
-        else:
-            text = message("mark.plain" if self.share is None else "mark.share", check=self.id, share=self.share)
-        return Mark(text, self.outcome, self.reason)
+        return Mark(message(f"check_name.{self.id}"), self.outcome, self.reason)
 
 
-def answer(id: str, outcome: Outcome, reason: str, **values: Any) -> Check:
-    """A check whose reason is the sentence `check.<id>.<reason>`."""
-    return Check(id, outcome, Message(f"check.{id}.{reason}", values), share=values.get("share"))
+def doubt(id: str, outcome: Literal["failed", "warning"], reason: str, **values: Any) -> Check:
+    """A check that failed or warns; its reason is the sentence `check.<id>.<reason>`."""
+    return Check(id, outcome, Message(f"check.{id}.{reason}", values))
+
+
+def warning_if(is_wrong: bool, id: str, reason: str, **values: Any) -> Check:
+    """A check that warns, or passed."""
+    return doubt(id, "warning", reason, **values) if is_wrong else Check(id, "passed")
 
 
 def training_checks(run: Run) -> list[Check]:
     """What a run's own record says of its training; the run has finished an epoch."""
     of_images = [_images] if run.record.config.unit == "images" else []
-    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, _epoch_start,
-                 *of_images, _start)  # fmt: skip
+    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, *of_images)
     return [question(run) for question in questions]
 
 
 def _parity(run: Run) -> Check:
     parity = run.record.parity
     if parity is None and METHODS[run.record.method].is_parallel:
-        return answer("parity", "not measured", "missing")
-    if parity is not None and parity.outcome == "not applicable" and parity.shards > 1:
-        return answer("parity", "not applicable", "not_comparable", note=parity.note)
+        return Check("parity", "not measured")
     if parity is None or parity.outcome == "not applicable":
-        return answer("parity", "not applicable", "one_device")
-    options = run.record.config.ddp
-    hook = options.comm_hook if options else "none"
-    values = {
-        "error": parity.max_relative_error,
-        "tolerance": parity.tolerance or 0.0,
-        "parameter": parity.worst_parameter,
-        "note": message("quoted.text", text=parity.note) if hook == "none" else message(f"parity_note.{hook}"),
-    }
-    if parity.outcome == "failed":
-        reason = "not_finite" if parity.max_relative_error is None else "failed"
-        return answer("parity", "failed", reason, **values)
-    return answer("parity", "passed", "passed_with_note" if parity.note else "passed", **values)
+        return Check("parity", "not applicable")
+    if parity.outcome == "passed":
+        return Check("parity", "passed")
+    reason = "not_finite" if parity.max_relative_error is None else "failed"
+    return doubt("parity", "failed", reason, error=parity.max_relative_error, tolerance=parity.tolerance or 0.0,
+                 parameter=parity.worst_parameter)  # fmt: skip
 
 
 def _samples(run: Run) -> Check:
     wrong = run.times.unexpected_samples
     if wrong is None:
-        counts = list(dict.fromkeys(epoch.samples for epoch in run.record.epochs))
-        return answer("samples", "passed", "passed", counts=counts)
+        return Check("samples", "passed")
     if wrong.seen != wrong.expected:
-        return answer("samples", "failed", "count", epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
-    return answer("samples", "failed", "checksum", epoch=wrong.epoch)
+        return doubt("samples", "failed", "count", epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
+    return doubt("samples", "failed", "checksum", epoch=wrong.epoch)
 
 
 def _clock(run: Run) -> Check:
     """The host's clock compared with the devices', epoch by epoch."""
     share = run.times.clock_difference_share
     if run.failed_check == "clock":
-        return answer("clock", "failed", "impossible", share=share, limit=IMPOSSIBLE_CLOCK)
-    exact = share <= CLOCK_TOLERANCE
-    return answer("clock", "passed" if exact else "warning", "differs", share=share, limit=CLOCK_TOLERANCE)
+        return doubt("clock", "failed", "impossible", share=share, limit=IMPOSSIBLE_CLOCK)
+    return warning_if(share > CLOCK_TOLERANCE, "clock", "differs", share=share, limit=CLOCK_TOLERANCE)
 
 
 def _warm_up(run: Run) -> Check:
     """Are the first tenth of the steps slower than a batch of as many later steps would be by chance (99 %)?"""
     first = run.times.first_steps
     if first is None:
-        return answer("warm_up", "not measured", "too_few", steps=run.times.steps, least=MIN_STEPS)
-    slow = first.slower_share > max(WARM_UP_LIMIT, first.chance_share)
-    values = {"steps": first.steps, "share": first.slower_share}
-    return answer("warm_up", "warning" if slow else "passed", "slower" if slow else "passed", **values)
+        return Check("warm_up", "not measured")
+    is_slower = first.slower_share > max(WARM_UP_LIMIT, first.chance_share)
+    return warning_if(is_slower, "warm_up", "slower", steps=first.steps, share=first.slower_share)
 
 
 def _steps(run: Run) -> Check:
-    few = run.times.steps < MIN_STEPS
-    return answer("steps", "warning" if few else "passed", "too_few" if few else "passed", steps=run.times.steps)
+    return warning_if(run.times.steps < MIN_STEPS, "steps", "too_few", steps=run.times.steps)
 
 
 def _standstill(run: Run) -> Check:
     """Did the machine, or the whole run, stand still in the middle of a measured step?"""
     longest, typical = run.times.longest_step, run.times.typical_step.value
     stood = longest > max(typical + STANDSTILL_SECONDS, STANDSTILL_TIMES * typical)
-    values = {"longest": longest, "times": longest / max(typical, 1e-12)}
-    return answer("standstill", "warning" if stood else "passed", "stood" if stood else "passed", **values)
+    return warning_if(stood, "standstill", "stood", longest=longest, times=longest / max(typical, 1e-12))
 
 
 def _data_wait(run: Run) -> Check:
     share = run.times.data_wait_share
-    long = share > DATA_WAIT_LIMIT
-    values = {"share": share, "limit": DATA_WAIT_LIMIT}
-    return answer("data_wait", "warning" if long else "passed", "long" if long else "short", **values)
+    return warning_if(share > DATA_WAIT_LIMIT, "data_wait", "long", share=share, limit=DATA_WAIT_LIMIT)
 
 
 def _loss(run: Run) -> Check:
     epochs = run.record.epochs
     losses = [epoch.mean_loss for epoch in epochs]
     if None in losses:
-        return answer("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
-    if len(losses) > 1 and losses[-1] >= losses[0]:
-        return answer("loss", "warning", "did_not_fall", first=losses[0], last=losses[-1])
-    apart = _normalises_apart(run)
-    return answer("loss", "passed", "fell_apart" if apart else "fell", first=losses[0], last=losses[-1])
-
-
-def _normalises_apart(run: Run) -> bool:
-    """Whether each device normalised its own samples by themselves: BatchNorm's running statistics are buffers, and
-    models of tokens have none."""
-    record, options = run.record, run.record.config.ddp
-    has_buffers = record.static_memory is not None and record.static_memory.buffer_bytes > 0
-    may_have = has_buffers and record.config.unit != "tokens"
-    return record.world.devices > 1 and may_have and not (options and options.sync_bn)
+        return doubt("loss", "failed", "not_finite", epoch=epochs[losses.index(None)].epoch)
+    did_not_fall = len(losses) > 1 and losses[-1] >= losses[0]
+    return warning_if(did_not_fall, "loss", "did_not_fall", first=losses[0], last=losses[-1])
 
 
 def _profile(run: Run) -> Check:
-    """Do the steps that were taken apart take as long as the measured ones? If not, their picture is another step's."""
+    """Do the steps that were timed phase by phase take as long as the measured ones? If not, their picture is another
+    step's."""
     if run.profile is None:
-        return answer("profile", "not measured", "missing")
+        return Check("profile", "not measured", affects="profile")
     step, measured = run.profile.slowest.step, run.times.typical_step.value
-    values = {"step": step.value, "measured": measured, "share": step.value / measured - 1, "limit": MAX_DISTURBANCE}
     low, high = step.bounds
-    differs = low > (1 + MAX_DISTURBANCE) * measured or high < (1 - MAX_DISTURBANCE) * measured
-    longer = "longer" if step.value > measured else "shorter"
-    check = answer("profile", "warning" if differs else "passed", longer if differs else "alike", **values)
+    if low <= (1 + MAX_DISTURBANCE) * measured and high >= (1 - MAX_DISTURBANCE) * measured:
+        return Check("profile", "passed", affects="profile")
+    reason = "longer" if step.value > measured else "shorter"
+    check = doubt("profile", "warning", reason, step=step.value, measured=measured, share=step.value / measured - 1)
     return replace(check, affects="profile")
-
-
-def _epoch_start(run: Run) -> Check:
-    """What a plain loader, which starts anew with each epoch, costs. Worth knowing, and in none of the speeds."""
-    seconds, excess = run.times.loader_start_seconds, run.times.first_step_excess_seconds
-    if seconds is None and excess is None:
-        return answer("epoch_start", "not measured", "missing")
-    if seconds is None:
-        return answer("epoch_start", "not measured", "left_out", seconds=excess, steps=run.times.steps_left_out)
-    epoch = sum(run.epoch_seconds) / len(run.epoch_seconds)
-    if run.record.config.unit != "images":
-        return answer("epoch_start", "passed", "takes_of_epoch", seconds=seconds, share=seconds / epoch)
-    imagenet = IMAGENET_IMAGES * run.seconds_per_sample.value
-    return answer("epoch_start", "passed", "takes", seconds=seconds, images=IMAGENET_IMAGES,
-                  share=seconds / epoch, of_imagenet=seconds / imagenet)  # fmt: skip
 
 
 def _images(run: Run) -> Check:
     """Files of `--data-dir` that could not be read."""
     if run.record.config.data_dir is None:
-        return answer("images", "not applicable", "synthetic")
+        return Check("images", "not applicable")
     names = run.record.unreadable_files
-    if not names:
-        return answer("images", "passed", "all")
     reason = "unreadable" if len(names) > 1 else "one_unreadable"
-    return answer("images", "warning", reason, count=len(names), files=names)
+    return warning_if(bool(names), "images", reason, count=len(names), files=names)
 
 
-def _start(run: Run) -> Check:
-    """Nothing of this can be wrong; it says what else belongs to this run."""
-    resumed, restarts = run.record.resumed, run.record.world.restarts
-    parts = [message("start.restarted", times=restarts)] if restarts else []
-    if resumed:
-        parts.append(message("start.resumed", file=resumed.file, epoch=resumed.epoch, steps=resumed.steps_done))
-        if resumed.skipped:
-            parts.append(message("start.unreadable", files=resumed.skipped))
-    return answer("start", "passed", "parts" if parts else "plain", parts=parts)
+def machine_checks(run: Run) -> list[Check]:
+    """Were the devices real and free, and did they keep their clocks?"""
+    return [question(run) for question in (_devices, _throttling, _other_processes, _load)]
+
+
+def _devices(run: Run) -> Check:
+    """Whether the devices were real ones, each for itself and enough of them."""
+    world, host = run.record.world, run.record.environment
+    parts = [message(f"devices.{flag}", devices=world.devices, cores=host.cpu_cores) for flag in world.flags]
+    kinds = [kind for kind in host.core_kinds if any(model.endswith(f"({kind.name})") for model in world.models)]
+    physical = sum(kind.physical_cores or kind.cores for kind in kinds) or host.physical_cores
+    if world.device_kind == "cpu" and not world.oversubscribed and physical and world.devices > physical:
+        parts.append(message("devices.siblings", devices=world.devices, cores=physical))
+    if world.has_unlike_devices:
+        parts.append(message("devices.unlike", models=world.models))
+    return warning_if(bool(parts), "devices", "parts", parts=parts)
+
+
+def _throttling(run: Run) -> Check:
+    """Whether power or heat held a GPU back, at times or in some runs: what holds in all of them parts none."""
+    if run.record.world.device_kind == "cpu":
+        return Check("throttling", "not applicable")
+    if not any(device.health for device in run.record.devices):
+        return Check("throttling", "not measured")
+    return warning_if(bool(run.slowed_gpus), "throttling", "parts", parts=list(map(_slowed, run.slowed_gpus)))
+
+
+def _slowed(device: DeviceUse) -> Message:
+    health, reasons = device.health, device.health.throttle_reasons
+    return message("slowed.with_reasons" if reasons else "slowed.without_reason", device=device.index,
+                   low=health.sm_clock_mhz_min, high=health.sm_clock_mhz_max,
+                   celsius=health.temperature_celsius_max, reasons=reasons)  # fmt: skip
+
+
+def _other_processes(run: Run) -> Check:
+    """Whether other programs used the GPUs of the run."""
+    if run.record.world.device_kind == "cpu":
+        return Check("other_processes", "not applicable")
+    count = run.other_processes
+    if count is None:
+        return Check("other_processes", "not measured")
+    return warning_if(count > 0, "other_processes", "some", count=count)
+
+
+def _load(run: Run) -> Check:
+    """Was the host free, and was it whole: did other programs or other virtual machines have its cores?"""
+    check, stolen = _other_programs(run), run.steal_share or 0.0
+    if stolen <= CORE_WAIT_LIMIT:
+        return check
+    parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
+    return doubt("load", "warning", "parts", parts=parts + [check.reason] * check.has_failed)
+
+
+def _other_programs(run: Run) -> Check:
+    """By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run."""
+    host, share = run.record.environment, run.core_wait_share
+    if not run.met_other_programs:
+        is_known = share is not None or host.load_average_1min is not None
+        return Check("load", "passed" if is_known else "not measured")
+    if share is None:
+        reason = "busy_after_own_run" if run.devices_before else "busy"
+        return doubt("load", "warning", reason, average=host.load_average_1min, cores=host.cpu_cores,
+                     own=run.devices_before)  # fmt: skip
+    if run.times and run.times.throttled_periods:
+        return doubt("load", "warning", "throttled", share=share, periods=run.times.throttled_periods,
+                     quota=host.cpu_quota or 0.0)  # fmt: skip
+    return doubt("load", "warning", "waited", share=share, limit=CORE_WAIT_LIMIT)

@@ -102,7 +102,20 @@ def draw_loss(group: Group, words: Wording) -> Plot | None:
     axes.locator_params(axis="x", integer=True)
     if len(rows) <= 8:
         axes.legend()
-    return titled(words, "loss", figure, [])
+    return titled(words, "loss", figure, [], caption="loss_of_parts" if _normalise_other_parts(rows) else "")
+
+
+def _normalise_other_parts(rows: list[Row]) -> bool:
+    """Whether DP and DDP train the same global batch here, but BatchNorm sees other parts of it: DP deals it out in
+    blocks, DDP's rank r has every n-th sample. A model with buffers is taken to have BatchNorm; those of tokens have
+    none."""
+    batches: dict[Method, set[int]] = {"dp": set(), "ddp": set()}
+    for row in rows:
+        config, memory = row.record.config, row.record.static_memory
+        has_batch_norm = memory is not None and memory.buffer_bytes > 0 and config.unit != "tokens"
+        if row.devices > 1 and has_batch_norm and not (config.ddp and config.ddp.sync_bn):
+            batches.setdefault(row.method, set()).add(config.global_batch_size)
+    return bool(batches["dp"] & batches["ddp"])
 
 
 def draw_options(effects: list[Effect], words: Wording) -> Plot | None:

@@ -43,12 +43,6 @@ class RawTimes:
     steps: int
     steps_left_out: int
     """First steps of epochs, in older records."""
-    loader_start_seconds: float | None
-    """What a loader that starts anew costs an epoch, on the rank that it took longest; None where it was not measured
-    outside the clock."""
-    first_step_excess_seconds: float | None
-    """The same in older records, whose epochs contained it: the median first step of an epoch less a median other
-    one."""
     typical_step: Median
     """Seconds."""
     longest_step: float
@@ -79,10 +73,8 @@ def reduce_times(record: Record, measured: MeasuredSteps) -> RawTimes:
     waits = np.asarray([rank.data_wait_seconds for rank in record.ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in record.ranks])[:, steady]
     wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]
-    starts, waited, stolen = [], [], []
+    waited, stolen = [], []
     for rank in record.ranks:
-        if rank.loader_start_seconds is not None:
-            starts.append(rank.loader_start_seconds)
         if rank.core_wait_seconds:
             waited.append(_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds)))
         if rank.steal_seconds:
@@ -90,8 +82,6 @@ def reduce_times(record: Record, measured: MeasuredSteps) -> RawTimes:
     return RawTimes(
         steps=len(steps),
         steps_left_out=len(left_out),
-        loader_start_seconds=max(starts, default=None),
-        first_step_excess_seconds=float(np.median(left_out) - np.median(steps)) if len(left_out) else None,
         typical_step=median_of(steps.tolist()),
         longest_step=float(steps.max()),
         data_wait_share=max(wait_shares),

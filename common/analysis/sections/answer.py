@@ -84,7 +84,7 @@ def _unsure(rows: list[Row]) -> list[Message]:
 def _stays_ahead(quotient: Estimate, doubts: list[Check]) -> bool:
     if quotient.interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
         return False
-    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.share for doubt in doubts)
+    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
     return quotient.interval[0] * (1 - marked) > 1
 
 

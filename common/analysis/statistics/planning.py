@@ -20,12 +20,13 @@ from common.analysis.statistics.estimates import NARROW, Estimate, student_quant
 
 POWER, SURE = 0.9, 0.8
 LEAST, MOST = 3, 100
-Judgement = Literal["below", "not_below", "undecided"]
+LimitOutcome = Literal["below", "not_below", "undecided"]
 
 
-def judge(quotient: Estimate, limit: float, runs: int, needed: int | None) -> Judgement:
-    """Whether a ratio lies below a limit: where its whole interval does. Not below: where no part of it does, or where
-    `runs` on each side would have shown what matters, since they are as many as `runs_needed` asks for."""
+def limit_outcome(quotient: Estimate, limit: float, runs: int, needed: int | None) -> LimitOutcome:
+    """Whether a ratio is below a limit: its whole interval is. Not below: no part of the interval is, or there are as
+    many `runs` on each side (or pairs) as `runs_needed` asks for, and they would have shown a difference that matters.
+    """
     interval = quotient.interval
     if interval and interval[1] < limit:
         return "below"

@@ -108,10 +108,12 @@ def test_where_paired_the_pairs_are_what_counts():
         runs = [ddp(seconds * paces[number % 4]) for number in range(10)]
         places = [number + 1 + 10 * (number >= 4 and seconds == 0.51) for number in range(10)]
         sides.append([in_round(run, place) for run, place in zip(runs, places, strict=True)])
-    (match,) = compared(*sides).matches
-    assert (match.quotient.degrees_of_freedom, match.runs) == (3, 4)
+    found = compared(*sides)
+    (match,) = found.matches
+    assert (match.quotient.degrees_of_freedom, len(match.pairs)) == (3, 4)
     assert 4 < match.needed <= 10
-    assert match.judged_by(1.0) == "undecided"
+    assert match.outcome_at(1.0) == "undecided"
+    assert said(limit_lines(found, 1.0)[1])[0].endswith(f"takes {match.needed} rounds in all")
 
 
 def in_round(record, place):
@@ -126,7 +128,7 @@ def test_too_few_runs_say_how_many_are_needed_and_are_not_decided():
     noisy = compared(in_rounds(ddp(), scatter=0.05), in_rounds(ddp(0.62), scatter=0.05))
     below, others = limit_lines(noisy, 0.95)
     assert below == []
-    assert f"with {noisy.matches[0].needed} runs on each side" in said(others)[0]
+    assert f"takes {noisy.matches[0].needed} runs on each side in all" in said(others)[0]
 
 
 def test_missing_or_withheld_after_fails_the_limit():

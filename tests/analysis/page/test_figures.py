@@ -10,14 +10,16 @@ from matplotlib.backends.backend_agg import RendererAgg
 
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
-from analysis.views import WORDS
+from analysis.views import WORDS, groups_of
 from common.analysis.page import drawing
 from common.analysis.page.answer_plots import draw_scaling
+from common.analysis.page.comparison_plots import draw_loss
 from common.analysis.page.figures import draw_figures, write_figures
 from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
+from common.records import DdpOptions
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -132,3 +134,12 @@ def test_scaling_shows_ideal_measured_and_predicted():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "DDP, predicted", "DP, predicted", "ideal", "DP", "DDP"]  # fmt: skip
     assert "DDP × 8, predicted 7.87 ×" in plot.alt
+
+
+@pytest.mark.parametrize("has_buffers", [True, False])
+@pytest.mark.parametrize("sync_bn", [False, True])
+def test_where_dp_and_ddp_normalise_other_parts_of_a_batch_the_caption_says_so(has_buffers, sync_bn):
+    ddp = make_record("ddp", 2, epochs=3, config={"ddp": DdpOptions(sync_bn=sync_bn)})
+    ddp.static_memory.buffer_bytes *= has_buffers
+    (group,) = groups_of(make_record("dp", 2, epochs=3), ddp)
+    assert ("BatchNorm" in draw_loss(group, WORDS).caption) is (has_buffers and not sync_bn)

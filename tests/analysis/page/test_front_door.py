@@ -54,7 +54,7 @@ def test_quiet_says_nothing_and_writes_the_page(tmp_path, compare):
 def test_brief_says_what_to_do_without_tables(tmp_path, compare):
     done = compare(write(tmp_path / "results", *typical_lab()), "--brief")
     assert done.returncode == 0
-    assert done.stdout.startswith("\nReport: ")
+    assert done.stdout.startswith(f"\nWritten: {tmp_path}/report.html, {tmp_path}/checkpoints.html, ")
     assert "\nVerdict: " in done.stdout
     assert "\nNext: " in done.stdout
     assert "Speed-up" not in done.stdout

@@ -8,14 +8,13 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.comparing.test_groups import outcome_of
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.sections.test_comparison import table_of
-from analysis.views import WORDS, check_of, groups_of, label, outcome, reason, rows_of, said
+from analysis.views import WORDS, groups_of, label, outcome, reason, rows_of, said
 from common.analysis.judging.reasons import wrapper_commands
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.machine import machines
 from common.analysis.sections.row_tables import accuracy_table
-from common.records import DdpOptions, Resumed, Validation
+from common.records import Resumed, Validation
 
 RESUMED = Resumed(file="checkpoint-0001-000010.pt", epoch=1, steps_done=10)
 
@@ -48,7 +47,6 @@ def split(last_step, samples_per_epoch=312, epochs=2):
 def test_the_last_step_may_hold_the_micro_batches_that_are_left():
     """312 samples are 19 steps of 16, and 2 micro-batches of 4."""
     assert outcome(split(8), "samples") == "passed"
-    assert "add up to the epoch's 312" in reason(split(8), "samples")
 
 
 @pytest.mark.parametrize("last_step", [4, 7, 12, 16])
@@ -73,7 +71,6 @@ def test_a_resumed_run_counts_by_its_whole_epochs():
     (row,) = rows_of(record).values()
     assert row.epoch_samples == 320
     assert row.epoch_time.value == pytest.approx(row.seconds_per_sample.value * 320)
-    assert "160 / 320" in reason(record, "samples")
 
 
 def test_energy_per_epoch_is_that_of_a_whole_epoch():
@@ -82,17 +79,9 @@ def test_energy_per_epoch_is_that_of_a_whole_epoch():
     assert row.energy.joules_per_epoch == pytest.approx(2000)
 
 
-def test_restarts_and_resumes_are_told_and_are_no_failure():
+def test_restarts_and_resumes_are_told():
     record = make_record("ddp", 2, resumed=RESUMED, world={"restarts": 1})
-    assert outcome(record, "start") == "passed"
-    assert reason(record, "start") == (
-        "torchrun's restarts before it: 1; goes on from checkpoint-0001-000010.pt (epoch 1, after 10 of its steps): "
-        "what lies before is in another record"
-    )
-    assert reason(make_record(), "start") == "from the first step on, without a restart"
     assert table_of(record)["DDP × 2"]["method"].notes == ["1 run", "resumed", "restarted"]
-    torn = RESUMED.model_copy(update={"skipped": ["checkpoint-0002-000000.pt"]})
-    assert "could not be read: checkpoint-0002-000000.pt" in reason(make_record(resumed=torn), "start")
 
 
 def test_images_that_could_not_be_read_are_counted_and_named():
@@ -102,19 +91,6 @@ def test_images_that_could_not_be_read_are_counted_and_named():
     assert reason(record, "images").endswith("0.jpg, 1.jpg, 2.jpg, 3.jpg and 2 more")
     assert outcome(make_record(), "images") == "not applicable"
     assert outcome(make_record(config={"data_dir": "/data"}), "images") == "passed"
-
-
-def test_a_compressed_exchange_is_noted_beside_parity():
-    record = make_record("ddp", 2, config={"ddp": DdpOptions(comm_hook="fp16")})
-    record.parity.note = "gradients are rounded to fp16 for the exchange: not exact"
-    assert reason(record, "parity").endswith(
-        "tolerance 1e-04; gradients are rounded to fp16 for the exchange: not exact"
-    )
-    chinese, found = Wording("zh-TW"), check_of(record, "parity").reason
-    assert chinese.text(found).endswith("；交換時梯度捨入為 fp16：並非完全精確")  # by the option's id
-    record.config.ddp.comm_hook = "none"
-    found = check_of(record, "parity").reason
-    assert chinese.text(found).endswith(f"；「{record.parity.note}」")  # a quotation, where there is no id
 
 
 def test_a_loss_that_is_not_finite_is_named_by_its_epoch():

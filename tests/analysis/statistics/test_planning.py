@@ -1,4 +1,4 @@
-"""Runs that a comparison needs: what is judged, and how often the plan holds."""
+"""Runs that a comparison needs: what a limit finds, and how often the plan holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, paired_ratio, ratio
-from common.analysis.statistics.planning import LEAST, MOST, judge, runs_needed
+from common.analysis.statistics.planning import LEAST, MOST, limit_outcome, runs_needed
 
 NOISE = 0.015
 
@@ -21,7 +21,7 @@ def launches(rng, runs: int, speed: float = 1.0, noise: float = NOISE) -> np.nda
 
 
 @pytest.mark.parametrize(
-    ("interval_error", "limit", "runs", "needed", "judgement"),
+    ("interval_error", "limit", "runs", "needed", "outcome"),
     [
         (0.01, 0.95, 3, 9, "below"),
         (0.01, 0.80, 3, 9, "not_below"),  # the whole interval is above
@@ -32,8 +32,8 @@ def launches(rng, runs: int, speed: float = 1.0, noise: float = NOISE) -> np.nda
         (None, 0.95, 3, 3, "undecided"),
     ],
 )
-def test_what_a_limit_says(interval_error, limit, runs, needed, judgement):
-    assert judge(Estimate(0.90, interval_error, 4), limit, runs, needed) == judgement
+def test_what_a_limit_says(interval_error, limit, runs, needed, outcome):
+    assert limit_outcome(Estimate(0.90, interval_error, 4), limit, runs, needed) == outcome
 
 
 def test_more_scatter_takes_more_runs_and_pairs_take_fewer():
@@ -56,7 +56,7 @@ def test_equals_are_rarely_told_apart():
     """benchmarks/before_and_after.py has more of it."""
     rng, trials = np.random.default_rng(1), 1500
     quotients = [ratio(*(mean(launches(rng, 4)) for _ in range(2))) for _ in range(trials)]
-    assert np.mean([judge(one, 1.0, 4, None) == "below" for one in quotients]) <= 0.04
+    assert np.mean([limit_outcome(one, 1.0, 4, None) == "below" for one in quotients]) <= 0.04
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
@@ -70,5 +70,5 @@ def test_a_planted_slow_down_is_found_with_the_runs_that_are_said_to_be_needed(i
             sides = [mean(before), mean(after)]
             quotient = paired_ratio(before, after) if in_turn else ratio(*sides)
             runs = needed = runs_needed([quotient] if in_turn else sides) or MOST
-        found.append(judge(quotient, 1.0, len(before), needed) == "below")
+        found.append(limit_outcome(quotient, 1.0, len(before), needed) == "below")
     assert np.mean(found) >= 0.85
