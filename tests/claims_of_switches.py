@@ -141,8 +141,8 @@ def last_rungs(e: Example) -> Claims:
     yield says(
         PRACTICE,
         f"The top, {rate(top.throughput)} samples/s, is {times(ratio_of(top, first))} times the plain command's "
-        f"{rate(first.throughput)} there (one run). Its switches, at the first batch, train as the first rung does: after "
-        f"epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
+        f"{rate(first.throughput)} there (one run). Its switches, at the first batch, train as the first rung does: "
+        f"after epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
     )
     ends = [[_losses_of(run)[-1] for run in row.runs] for row in (searched.pair.before, searched.pair.after)]
     assert (len(ends[0]), len(set(ends[0]))) == (8, 1)

@@ -95,7 +95,7 @@ def another_host(e: Example, before: Example) -> Claims:
         f"two threads, {us(launches.processes_seconds)} from each of two processes. One GPU and DDP are hardly faster "
         f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
         f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
-        f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
+        f"{times_both(before.dp.speed_up)}. The host decides its speed. For a step of 128 images (ideal: "
         f"{ms(breakdown.ideal)} ms):",
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
