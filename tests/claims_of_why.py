@@ -350,3 +350,22 @@ def the_labs_loop(e: Example) -> Claims:
         bare, *parts = found.groups()
         cells = [f"{value} ({low}–{high})" for value, low, high in (parts[:3], parts[3:6], parts[6:])]
         yield says(MEASUREMENT, f"| {bare}/s | {' | '.join(cells)} |")
+
+
+@of("h200-any-model")
+def a_loader_beside_steps(e: Example) -> Claims:
+    printed = (EXAMPLES / "h200-any-model" / "loader_beside_steps.txt").read_text()
+    small, large = re.findall(r"--batch-size (?:64|256) .*?(?=\n--model|\Z)", printed, re.DOTALL)
+
+    def speed(of: str, kind: str) -> list[str]:
+        return re.search(rf"  {kind}: .* speed ([\d.]+) \(([\d.]+) to ([\d.]+)\) of alone", of).groups()
+
+    value, low, high = speed(small, "pinned")
+    without = speed(small, "not pinned")
+    yield says(MEASUREMENT, f"slows these steps to {value} ({low}–{high}) of their speed, "
+               f"without pinning to {without[0]} ({without[1]}–{without[2]}).")  # fmt: skip
+    value, low, high = speed(small, "other process")
+    yield says(MEASUREMENT, f"in a process of its own leaves them {value} ({low}–{high})")
+    value, low, high = speed(large, "pinned")
+    yield says(MEASUREMENT, f"a thread costs nothing ({value}, {low}–{high})")
+    yield says(MEASUREMENT, f"changed nothing, {speed(small, 'pinned, switching often')[0]})")
