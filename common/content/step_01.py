@@ -74,21 +74,10 @@ def machine_facts(environment: Environment) -> Facts:
 
 
 def step_01_facts(record: EnvironmentRecord) -> Facts:
-    """What only step 01 looks at."""
+    """What only step 01 looks at, and is no requirement: whether GPUs reach each other's memory."""
     peers = [able for line, row in enumerate(record.peer_access) for column, able in enumerate(row) if line != column]
-    facts: Facts = []
-    if record.backends:
-        facts.append((message("backends"), message("{names:short}", names=record.backends)))
-    if (shared := record.shared_memory_bytes) is not None:
-        facts.append((message("shared memory (/dev/shm)"), message("{bytes:GiB}", bytes=shared)))
-    if (limit := record.open_files_limit) is not None:
-        facts.append((message("open files"), message("{limit:count} at most", limit=limit)))
-    if (free := record.rendezvous_port_free) is not None:
-        facts.append((message("port 29500"), message("free") if free else message("taken")))
-    if peers:
-        able = message("{able} of {pairs} pairs of GPUs", able=sum(peers), pairs=len(peers))
-        facts.append((message("peer access"), able))
-    return facts
+    able = message("{able} of {pairs} pairs of GPUs", able=sum(peers), pairs=len(peers))
+    return [(message("peer access"), able)] if peers else []
 
 
 def probe_tables(probes: Probes) -> list[Table]:

@@ -12,7 +12,7 @@ from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns, sentence_of
 from common.analysis.judging.new_threads import new_thread_section
 from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
-from common.analysis.judging.row_checks import PooledCheck, checks_section, failed_checks, pooled_checks
+from common.analysis.judging.row_checks import PooledCheck, checks_section, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
@@ -160,10 +160,7 @@ def _why(results: GroupResults, figures: str) -> Section:
     if not any(row.profile for row in group.main_rows):
         parts = [hint(message("page.no_profile")), *(Paragraph([note]) for note in notes)]
         return Section(title=title, contents=parts)
-    disturbed = [message("reason.disturbed", row=row.name, reason=check.reason)
-                 for row in dict.fromkeys((*group.rows[:MAX_ROWS], *group.main_rows[:MAX_ROWS]))
-                 for check in failed_checks(pooled_checks(row), "profile")]  # fmt: skip
-    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *disturbed, *notes]
+    lines = [*map(sentence_of, results.breakdowns), *reasons(group), *notes]
     steps, contents = Figure(f"{figures}_steps", is_titled=False), []
     if results.breakdowns:
         contents = [Figure(f"{figures}_breakdown", is_titled=False), fold(message("page.phases"), steps)]
