@@ -178,6 +178,21 @@ def test_a_records_verdicts_are_said_in_the_readers_language_but_for_those_of_an
     assert [verdict for verdict, _ in rest] == check_requirements(record, Sentences("zh-TW"))[1:]
 
 
+def test_words_and_digits_of_older_records_are_those_of_today():
+    record = machine(disk_free_bytes=137_406_000_000)
+    record.requirements = today = check_requirements(record, ENGLISH)
+    quiet, plain, room = today[-3:]
+    assert (quiet.name, room.found) == ("no other programs running", "128 GiB free")
+    older = [
+        quiet.model_copy(update={"name": "a quiet machine"}),
+        plain,
+        room.model_copy(update={"found": "127.97 GiB free"}),
+    ]
+    record.requirements = [*today[:-3], *older]
+    assert [said for said, _ in as_recorded(record, ENGLISH)] == today
+    assert all(is_translated for _, is_translated in as_recorded(record, Sentences("zh-TW")))
+
+
 def test_a_broken_driver_is_quoted():
     record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
     [verdict] = [requirement for requirement in check_requirements(record, ENGLISH) if requirement.name == REACH]
