@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probes": {"records", "content", "command_line", "machine", "measuring"},
     "content": {"records"},
     "console": {"records", "command_line", "content"},
-    "campaigns": {"records", "command_line", "analysis.statistics"},
+    "campaigns": {"records", "command_line", "requirements", "analysis.statistics"},
     "faults": {"records", "command_line", "analysis.page"},
     "grading": {"records", "command_line", "console", "analysis.statistics", "analysis.reading",
                 "analysis.comparing", "analysis.sections"},

@@ -10,6 +10,7 @@ from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Ove
 from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import MIN_ROUNDS, History
 from common.errors import UsageError
+from common.messages import message
 from common.records import DeviceKind, Environment, seconds_per_sample
 
 Orders = Iterator[tuple[int, list[int]]]
@@ -111,7 +112,7 @@ def _is_faster(history: History, best: Configuration, tried: Configuration) -> b
 
 
 LADDER = AdaptiveCampaign(
-    "step 02 with one switch after another, each kept only if its interval says that it pays",
+    message("step 02 with one switch after another, each kept only if its interval says that it pays"),
     plan=up_the_ladder,
     survives=("out_of_memory", "failed"),
     budget={"cuda": 1200, "cpu": 600},  # a rung takes three rounds of two launches

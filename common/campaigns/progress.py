@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from common.errors import UsageError
+from common.messages import Message, message
 from common.records import METHODS, Environment, EnvironmentRecord, Record, machine_of, seconds_per_sample
 from common.records.files import read_regular
 
@@ -137,13 +138,17 @@ class RoundRatios:
         error = now.relative_error * (rounds / (rounds + 1)) ** 0.5
         return half_interval(replace(now, relative_error=error, degrees_of_freedom=rounds))
 
-    def in_words(self, one_device: str) -> str:
+    def in_words(self, one_device: Message) -> Message:
         """All of it in one line."""
         if not self.rounds:
-            return "nothing yet, for a record is missing"
+            return message("nothing yet, because a record is missing")
         dp, ddp, both = (_in_words(self.ratio(name)) for name in RATIOS)
-        line = f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
-        return line if self.rounds >= MIN_ROUNDS else f"{line}; intervals from {MIN_ROUNDS} rounds on"
+        line = message(
+            "DP {dp}, DDP {ddp} {one_device}; DDP {both} DP", dp=dp, ddp=ddp, one_device=one_device, both=both
+        )
+        if self.rounds >= MIN_ROUNDS:
+            return line
+        return message("{line}; intervals from {least} rounds on", line=line, least=MIN_ROUNDS)
 
 
 def half_interval(ratio: Estimate) -> float:
@@ -153,6 +158,8 @@ def half_interval(ratio: Estimate) -> float:
     return interval[1] / ratio.value - 1
 
 
-def _in_words(ratio: Estimate) -> str:
-    ends = ratio.interval
-    return f"{ratio.value:.2f} ×" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends else "")
+def _in_words(ratio: Estimate) -> Message:
+    if ratio.interval is None:
+        return message("{value:.2f} ×", value=ratio.value)
+    low, high = ratio.interval
+    return message("{value:.2f} × ({low:.2f}–{high:.2f})", value=ratio.value, low=low, high=high)
