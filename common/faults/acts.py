@@ -20,7 +20,7 @@ from random import Random
 from threading import Event
 from time import monotonic, sleep
 
-from common.command_line.job_control import state_and_parent
+from common.command_line.terminal import state_and_parent
 
 PER_CLASS = 16
 

@@ -17,8 +17,8 @@ import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.machine.fp32 import CONVOLUTION
 from common.machine.ranks import of_torchrun
+from common.machine.torch_versions import CONVOLUTION
 from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 give_cores_back()

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
 from common.hangs.hang_watch import AFTER_A_HANG, say_last

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.console import screen
 from common.console.plan import show_plan
 from common.examining import parity

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from common.command_line.model_names import ModelName, model_name
 from common.errors import UsageError
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Nested
 from common.workload import Workload
