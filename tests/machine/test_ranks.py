@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
-from common.machine.meeting import agree_on_devices
+from common.machine.ranks import agree_on_devices
 from common.measuring import memory
 
 seen = local()
