@@ -67,7 +67,7 @@ def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtu
     assert [devices.device.index for devices in places] == [0, 0]
     for number, devices in enumerate(places):
         seen.gpus = [A]
-        (use,) = memory.device_uses(devices, "host")
+        (use,) = memory.device_uses(devices)
         assert use.index == number
 
 
