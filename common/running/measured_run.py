@@ -57,7 +57,7 @@ class MeasuredRun:
             devices.world,
             precision=default_precision(devices.kind),
             loader_workers=default_workers(devices.kind),
-            found=find_data(options),
+            data=find_data(options),
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
