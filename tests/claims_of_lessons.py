@@ -132,7 +132,7 @@ def minutes(e: Example, gpus: Example) -> Claims:
     (low, high), (low_of_cores, high_of_cores) = ((min(own), max(own)) for own in spans)
     yield says(
         CHECKPOINTS,
-        f"on two CPU cores its records lie {minutes} min {seconds} s apart (`cpu`). One launch of 02, 03 or 04 with "
+        f"on two CPU cores its records are {minutes} min {seconds} s apart (`cpu`). One launch of 02, 03 or 04 with "
         f"these sizes takes {low} to {high} s on the H100s and {low_of_cores} to {high_of_cores} s on the two cores, "
         "from the record's first moment to its last.",
     )

@@ -134,15 +134,15 @@ def last_rungs(e: Example) -> Claims:
              for row in (searched.pair.before, searched.pair.after)]  # fmt: skip
     yield says(
         PRACTICE,
-        "of the runs that count, one without a switch and one with `--cudnn-benchmark` began at load averages of "
+        "Of the runs that count, one without a switch and one with `--cudnn-benchmark` began at load averages of "
         f"{loads[0]} and {loads[1]}.",
     )
     losses = [f"{start:.2f}, then {end:.3f}" for start, end in map(_losses, (beside, first))]
     yield says(
         PRACTICE,
         f"The top, {rate(top.throughput)} samples/s, is {times(ratio_of(top, first))} times the plain command's "
-        f"{rate(first.throughput)} there (one run). Its switches but for the batch train as the first rung does: after "
-        f"epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
+        f"{rate(first.throughput)} there (one run). Its switches, at the first batch, train as the first rung does: "
+        f"after epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
     )
     ends = [[_losses_of(run)[-1] for run in row.runs] for row in (searched.pair.before, searched.pair.after)]
     assert (len(ends[0]), len(set(ends[0]))) == (8, 1)

@@ -12,6 +12,7 @@ from common.campaigns.ladder import LADDER
 from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.runner import rehearsed, run_campaign
 from common.campaigns.session import Session, drawn_seed
+from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
@@ -29,6 +30,8 @@ def main() -> int:
     campaign, overrides = ALL[name], Overrides(**args)
     if overrides.tolerance and not (isinstance(campaign, RoundCampaign) and campaign.tolerance):
         raise UsageError(f"TOLERANCE is for make lab: make {name} does not look at intervals to end")
+    if overrides.model:
+        check_model_name(overrides.model)
     if not dry:
         with taking_turns(f"make {name}", queue, partial(print, flush=True)):
             return run_campaign(Session(name, campaign.purpose, overrides), campaign)

@@ -240,6 +240,7 @@ def test_no_record_of_step_01_ends_it_in_one_line(fake_lab):
 @pytest.mark.parametrize("arguments", [
     ["lab", "--batch", "0"], ["lob"], ["lab", "--dry-run"], ["lab", "--repeats", str(10**12)],
     ["lab", "--repeats", "1001"], ["lab", "--tolerance", "0"], ["lab", "--tolerance", "x"], ["lab", "--minutes", "-1"],
+    ["lab", "--model", "resnet81"], ["lab", "--model", "resnet81", "--dry-run"], ["ladder", "--model", "no_file.py"],
     ["lab", "--minutes", "nan"], ["lab", "--seed", "-1"], ["lab", "--seed", "1.5"], ["sweep", "--tolerance", "3"],
 ])  # fmt: skip
 def test_bad_input_is_one_line(fake_lab, arguments):

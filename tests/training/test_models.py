@@ -4,7 +4,9 @@ import pytest
 import torch
 from factories import make_classifier, make_config, make_model, make_place
 
+from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
+from common.machine.vision import import_torchvision
 from common.training import flops, precision
 from common.training.batch import tensors_of
 from common.training.workloads.images import MEAN, STD
@@ -109,3 +111,8 @@ def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):
 
     monkeypatch.setattr(flops, "FlopCounterMode", broken)
     assert make_model(make_config(), CPU).flops_by_kind is None
+
+
+def test_names_that_are_read_from_the_source_are_those_of_the_zoo():
+    zoo = import_torchvision().models
+    assert torchvision_names() == sorted(zoo.list_models(module=zoo))
