@@ -21,5 +21,5 @@ def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requi
     record of another version of the lab may have verdicts that are not drawn today."""
     drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
     said = {english.model_dump_json(): translated for english, translated in drawn}
-    found = ((one, said.get(one.model_dump_json())) for one in record.requirements)
-    return [(translated or recorded, translated is not None) for recorded, translated in found]
+    verdicts = ((one, said.get(one.model_dump_json())) for one in record.requirements)
+    return [(translated or recorded, translated is not None) for recorded, translated in verdicts]
