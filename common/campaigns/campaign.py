@@ -103,7 +103,7 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
 Outcome = Literal["completed", "out_of_memory", "failed"]
 
 
-class Planned(NamedTuple):
+class PlannedLaunch(NamedTuple):
     """A launch that is to come."""
 
     command: str
@@ -114,7 +114,7 @@ class Planned(NamedTuple):
     """The time that is gone, and left; None: what is gone."""
 
 
-Plan = Generator[Planned, Outcome, None]
+Plan = Generator[PlannedLaunch, Outcome, None]
 """The launches of a campaign, one after another. It hears how each ended before it says the next one."""
 
 

@@ -13,7 +13,7 @@ from common.campaigns.campaign import (
     AdaptiveCampaign,
     Overrides,
     Plan,
-    Planned,
+    PlannedLaunch,
     Sizes,
 )
 from common.campaigns.orders import drawn_orders
@@ -48,7 +48,9 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
     for number in range(1, (overrides.repeats or 3) + 1):
         places = count(1)
         if number == 2:
-            yield Planned(REPORT + QUIET)  # in between, at one place only: it must not always precede the same launch
+            yield PlannedLaunch(
+                REPORT + QUIET
+            )  # in between, at one place only: it must not always precede the same launch
         for batch in batches:
             for index in next(orders[batch]):
                 method = PUBLISHED[index]
@@ -57,7 +59,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
                     too_large[method] = min(batch, too_large.get(method, batch))
                 if batch >= too_large.get(method, batch + 1) or len(history.completed(command)) >= number:
                     continue
-                planned = Planned(command + (QUIET if number > 1 else ""), (number, next(places)))
+                planned = PlannedLaunch(command + (QUIET if number > 1 else ""), (number, next(places)))
                 if (yield planned) == "out_of_memory":
                     too_large[method] = batch
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Overrides, Plan, Planned, Sizes
+from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Overrides, Plan, PlannedLaunch, Sizes
 from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import MIN_ROUNDS, History
 from common.errors import UsageError
@@ -71,12 +71,12 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
         batch_pays = batch_pays and (pays or switch != DOUBLED)
     at_first_batch = replace(best, sizes=first.sizes)
     if best.sizes.batch > first.sizes.batch and not history.completed(at_first_batch.command):
-        yield Planned(at_first_batch.command, (next(orders)[0], 1))
+        yield PlannedLaunch(at_first_batch.command, (next(orders)[0], 1))
 
 
 def _compare(
     best: Configuration, tried: Configuration, rounds: int, orders: Orders, history: History
-) -> Generator[Planned, Outcome, bool]:
+) -> Generator[PlannedLaunch, Outcome, bool]:
     """Run both in rounds; whether `tried` is the faster, beyond doubt. What was run before counts."""
     if history.newest_failure(tried.command) in ("out_of_memory", "exception"):
         return False
@@ -86,7 +86,7 @@ def _compare(
         number, order = next(orders)
         for place, index in enumerate(order, 1):
             command = (best, tried)[index].command
-            if (yield Planned(command, (number, place))) == "completed":
+            if (yield PlannedLaunch(command, (number, place))) == "completed":
                 continue
             if command == tried.command:
                 return False

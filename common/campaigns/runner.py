@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.campaigns.campaign import QUIET, AdaptiveCampaign, Outcome, Plan, Planned, RoundCampaign
+from common.campaigns.campaign import QUIET, AdaptiveCampaign, Outcome, Plan, PlannedLaunch, RoundCampaign
 from common.campaigns.launcher import LaunchError
 from common.campaigns.pilot import with_epochs_that_fit
 from common.campaigns.progress import MIN_ROUNDS, RESULTS, RUNS, NewFiles, RoundRatios
@@ -33,7 +33,7 @@ def run_campaign(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -
                 break
             planned = next_launch(plan, session.launch(planned, campaign.survives))
         end, page = message("At the end"), message("the page, and what it says")
-        session.launch(Planned(campaign.report, heading=end, progress=page))
+        session.launch(PlannedLaunch(campaign.report, heading=end, progress=page))
     except LaunchError as end:
         return session.ended(end)
     return session.done()
@@ -49,7 +49,7 @@ def _limit(session: Session, budget: float) -> float | None:
     return limit
 
 
-def next_launch(plan: Plan, outcome: Outcome | None = None) -> Planned | None:
+def next_launch(plan: Plan, outcome: Outcome | None = None) -> PlannedLaunch | None:
     """The next launch, after one that ended so; None at the end."""
     try:
         return next(plan) if outcome is None else plan.send(outcome)
@@ -76,7 +76,7 @@ def _rounds_as_needed(session: Session, campaign: RoundCampaign, here: Environme
         heading = (more if until.tolerance else few).with_values(number=number, total=session.total)
         for place, command in enumerate(commands, 1):
             later = [*commands[place - 1 :], *commands * (session.total - number), campaign.report]
-            yield Planned(command, (number, place), heading, session.pace.progress(later))
+            yield PlannedLaunch(command, (number, place), heading, session.pace.progress(later))
         session.finished = number
         if until.ratios:
             records = files.records(Record)
@@ -95,7 +95,7 @@ def _rounds_as_needed(session: Session, campaign: RoundCampaign, here: Environme
             session.pace.allow(seconds)
         if number == 1:
             text = message("the first page, to open and to reload at the end: comparison_report.html")
-            yield Planned(campaign.report + QUIET, None, message("After the first round"), text)
+            yield PlannedLaunch(campaign.report + QUIET, None, message("After the first round"), text)
 
 
 class StoppingRule:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.campaign import Outcome, Overrides, Planned
+from common.campaigns.campaign import Outcome, Overrides, PlannedLaunch
 from common.campaigns.launcher import Launcher, LaunchError, step_number
 from common.campaigns.orders import drawn_seed
 from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
@@ -110,7 +110,7 @@ class Session:
         self._history = History(RESULTS, record.environment)
         return record.environment, self._history
 
-    def launch(self, planned: Planned, survives: Sequence[Outcome] = ()) -> Outcome:
+    def launch(self, planned: PlannedLaunch, survives: Sequence[Outcome] = ()) -> Outcome:
         """Run a command under a heading; how it ended. Raises `LaunchError` where it does not end in a way that the
         campaign survives."""
         command, place = planned.command, planned.place

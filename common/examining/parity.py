@@ -88,10 +88,10 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
             tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
         for _ in range(PASSES):
             gradient = parallel_gradient(training, batch, parts, devices)
-            found = largest_error(gradient, reference)
-            if found[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                found = largest_error(gradient, reference, noise_of(reference, module, batch, shards, devices.device))
-            errors.append(found)
+            largest = largest_error(gradient, reference)
+            if largest[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
+                largest = largest_error(gradient, reference, noise_of(reference, module, batch, shards, devices.device))
+            errors.append(largest)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
     return Parity(
@@ -122,7 +122,9 @@ def noise_of(
 ) -> set[str]:
     """The parameters whose gradient in fp32 is rounding for the most part, by what fp64 says of it."""
     in_fp64 = reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
-    return {name for name, found in reference.items() if (found - in_fp64[name]).norm() > MOSTLY * found.norm()}
+    return {
+        name for name, gradient in reference.items() if (gradient - in_fp64[name]).norm() > MOSTLY * gradient.norm()
+    }
 
 
 def rounding_error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,6 @@ def static_memory(module: nn.Module, optimizer: torch.optim.Optimizer) -> Static
 
 def device_uses(
     devices: LocalDevices,
-    host: str,
     memories: Sequence[DeviceMemory] | None = None,
     sampler: GpuSampler | None = None,
     joules: Mapping[int, float] | None = None,
@@ -94,7 +94,7 @@ def device_uses(
     joules, idle_watts = joules or {}, idle_watts or {}
     return [
         DeviceUse(
-            host=host,
+            host=socket.gethostname(),
             rank=devices.rank,
             index=devices.numbers[position],
             name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,

@@ -28,8 +28,8 @@ def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requi
     record of another version of the lab may have verdicts that are not drawn today."""
     drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
     said = {_as_today(english): translated for english, translated in drawn}
-    found = ((one, said.get(_as_today(one))) for one in record.requirements)
-    return [(translated or recorded, translated is not None) for recorded, translated in found]
+    verdicts = ((one, said.get(_as_today(one))) for one in record.requirements)
+    return [(translated or recorded, translated is not None) for recorded, translated in verdicts]
 
 
 def _as_today(verdict: Requirement) -> str:
