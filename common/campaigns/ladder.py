@@ -57,8 +57,8 @@ class Configuration:
 
 def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
     """The best so far, and what is tried, in rounds of two; then, where the batch has grown, the switches that were
-    kept at the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start
-    fails."""
+    kept at the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the
+    start fails."""
     kind: DeviceKind = "cuda" if here.gpus else "cpu"
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
