@@ -25,6 +25,7 @@ from common.records.setting_declaration import (
 
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
+OF_IMAGES = ("torchvision", "timm", "file")
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 _work, _measurement, _of_ddp = (partial(setting, group=name) for name in ("work", "measurement", "ddp"))
 
@@ -87,11 +88,12 @@ class RunConfig(RecordModel):
     """As many were asked for."""
     data: str | None = _work(
         None, "a data set of your own, map-style: my_model.py:dataset", otherwise="made on the fly",
-        metavar="FILE:NAME", exempt="`data_source` says which it is",
+        metavar="FILE:NAME", exempt="`data_source` says which it is", models=("hf", "file"),
     )  # fmt: skip
     data_dir: str | None = _work(
         None, "folder with one folder of images per class, or with such a train/ and val/",
         otherwise="synthetic images", metavar="DIR", exempt="`data_source` says which images they are",
+        models=OF_IMAGES,
     )  # fmt: skip
     samples_per_epoch: PositiveCount = _work(
         help="size of the data set", otherwise="all of --data-dir", on_gpus=51_200, on_cores=512, metavar="SAMPLES",
@@ -99,18 +101,21 @@ class RunConfig(RecordModel):
     )  # fmt: skip
     """An epoch leaves out the last samples that do not fill a global batch."""
     image_size: Count = _work(
-        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work"
-    )
+        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work",
+        models=OF_IMAGES,
+    )  # fmt: skip
     """In pixels; 0 where a model takes no images."""
     sample: str = _work(
         "", "an input of your own model: '3x64x64 float32', '128 int64 1000'", otherwise="images", metavar="SHAPE",
-        effect="work",
+        effect="work", models=("file",),
     )  # fmt: skip
-    sequence_length: Count = _work(0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work")
+    sequence_length: Count = _work(
+        0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work", models=("hf",)
+    )
     """In tokens; 0 where a model takes none."""
     num_classes: Count = _work(
         help="outputs of the last layer", otherwise="1000, or as many as --data-dir, or your model, has",
-        metavar="CLASSES", usual=1000, effect="work",
+        metavar="CLASSES", usual=1000, effect="work", models=OF_IMAGES,
     )  # fmt: skip
     optimizer: Literal["sgd", "adamw", "own"] = _work(
         "sgd", "own: what your file builds", otherwise="sgd, or own", effect="work"
