@@ -20,6 +20,7 @@ from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import History
 from common.command_line.commands import default_count
 from common.errors import UsageError
+from common.messages import message
 from common.records import METHODS, DeviceKind, Environment, Method
 
 MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
@@ -76,7 +77,7 @@ def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrid
 
 
 CROSSOVER = AdaptiveCampaign(
-    "one device, DataParallel and DistributedDataParallel over batches, as far as memory and time reach",
+    message("one device, DataParallel and DistributedDataParallel over batches, as far as memory and time reach"),
     plan=over_batches,
     survives=("out_of_memory",),
     budget={"cuda": 360, "cpu": 300},
