@@ -95,7 +95,7 @@ def another_host(e: Example, before: Example) -> Claims:
         f"two threads, {us(launches.processes_seconds)} from each of two processes. One GPU and DDP are hardly faster "
         f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
         f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
-        f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
+        f"{times_both(before.dp.speed_up)}. The host decides its speed. For a step of 128 images (ideal: "
         f"{ms(breakdown.ideal)} ms):",
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
@@ -350,3 +350,22 @@ def the_labs_loop(e: Example) -> Claims:
         bare, *parts = found.groups()
         cells = [f"{value} ({low}–{high})" for value, low, high in (parts[:3], parts[3:6], parts[6:])]
         yield says(MEASUREMENT, f"| {bare}/s | {' | '.join(cells)} |")
+
+
+@of("h200-any-model")
+def a_loader_beside_steps(e: Example) -> Claims:
+    printed = (EXAMPLES / "h200-any-model" / "loader_beside_steps.txt").read_text()
+    small, large = re.findall(r"--batch-size (?:64|256) .*?(?=\n--model|\Z)", printed, re.DOTALL)
+
+    def speed(of: str, kind: str) -> list[str]:
+        return re.search(rf"  {kind}: .* speed ([\d.]+) \(([\d.]+) to ([\d.]+)\) of alone", of).groups()
+
+    value, low, high = speed(small, "pinned")
+    without = speed(small, "not pinned")
+    yield says(MEASUREMENT, f"slows these steps to {value} ({low}–{high}) of their speed, "
+               f"without pinning to {without[0]} ({without[1]}–{without[2]}).")  # fmt: skip
+    value, low, high = speed(small, "other process")
+    yield says(MEASUREMENT, f"in a process of its own leaves them {value} ({low}–{high})")
+    value, low, high = speed(large, "pinned")
+    yield says(MEASUREMENT, f"a thread costs nothing ({value}, {low}–{high})")
+    yield says(MEASUREMENT, f"changed nothing, {speed(small, 'pinned, switching often')[0]})")

@@ -10,7 +10,7 @@ from conftest import ROOT
 TRANSLATED = [
     f"docs/{name}"
     for name in (
-        *("checkpoints", "exercise", "lesson", "setup", "troubleshooting", "your_script"),
+        *("README", "checkpoints", "exercise", "lesson", "setup", "troubleshooting", "your_script"),
         *("teaching/handout", "teaching/plan", "teaching/solutions"),
     )
 ]
@@ -82,6 +82,15 @@ def test_every_path_in_the_documents_exists():
             r"`((?:common|tests|docs|benchmarks|templates|results/examples)/[\w./-]*)`", document.read_text()
         ):
             assert (ROOT / path).exists(), f"{document.name}: {path}"
+
+
+@pytest.mark.parametrize("tail", [".md", ".zh-TW.md"])
+def test_the_index_names_every_document_in_the_readers_language(tail):
+    linked = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / "docs" / f"README{tail}").read_text()))
+    names = {path.relative_to(ROOT / "docs").as_posix().removesuffix(".md").removesuffix(".zh-TW")
+             for path in (ROOT / "docs").rglob("*.md")} - {"README"}  # fmt: skip
+    in_language = {name: name + (tail if (ROOT / "docs" / f"{name}{tail}").exists() else ".md") for name in names}
+    assert set(in_language.values()) <= linked
 
 
 def listing(text: str) -> str:

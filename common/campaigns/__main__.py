@@ -12,6 +12,7 @@ from common.campaigns.ladder import LADDER
 from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
 from common.campaigns.runner import rehearsed, run_campaign
 from common.campaigns.session import Session, drawn_seed
+from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
@@ -29,6 +30,8 @@ def main() -> int:
     campaign, overrides = ALL[name], Overrides(**args)
     if overrides.tolerance and not (isinstance(campaign, RoundCampaign) and campaign.tolerance):
         raise UsageError(f"TOLERANCE is for make lab: make {name} does not look at intervals to end")
+    if overrides.model:
+        check_model_name(overrides.model)
     if not dry:
         with taking_turns(f"make {name}", queue, partial(print, flush=True)):
             return run_campaign(Session(name, campaign.purpose, overrides), campaign)
@@ -57,7 +60,7 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides)
 def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
     width = max(map(len, ALL)) + 1
-    purposes = "\n".join(f"  {name:{width}}{campaign.purpose}" for name, campaign in ALL.items())
+    purposes = "\n".join(f"  {name:{width}}{campaign.purpose.text}" for name, campaign in ALL.items())
     parser = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{purposes}")
     add, of_campaign = parser.add_argument, otherwise("the campaign's, for this kind of device")
     add("campaign", choices=ALL, help="what to run")

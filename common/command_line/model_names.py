@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,17 +17,6 @@ from common.records import RunConfig, settings_of
 LIBRARIES = {"timm": "timm", "hf": "transformers"}
 """Their packages, by the beginning of the name."""
 IN_A_FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<function>\w+))?")
-
-
-OF_SOME_MODELS: dict[str, tuple[str, ...]] = {
-    "sample": ("file",),
-    "sequence_length": ("hf",),
-    "image_size": ("torchvision", "timm", "file"),
-    "num_classes": ("torchvision", "timm", "file"),
-    "data_dir": ("torchvision", "timm", "file"),
-    "data": ("hf", "file"),
-}
-"""Settings that only models of these libraries have."""
 
 
 class ModelName(NamedTuple):
@@ -86,6 +77,37 @@ def source_of(model: str) -> str:
         ) from None
 
 
+def check_model_name(model: str) -> None:
+    """What can be found without torch, before anything is started. Raises `UsageError` for a classifier that
+    torchvision lacks, and for a library or a file that is not there."""
+    source_of(model)
+    names = torchvision_names()
+    if model_name(model).library == "torchvision" and names and model not in names:
+        raise no_such_classifier(model, names)
+
+
+def torchvision_names() -> list[str]:
+    """Torchvision's image classifiers, from its source, for its import takes seconds; nothing where it is missing."""
+    found = find_spec("torchvision")
+    files = Path(found.origin).with_name("models").glob("*.py") if found and found.origin else ()
+    registered = re.compile(r"^@register_model\(\).*?^def (\w+)", re.MULTILINE | re.DOTALL)
+    return sorted(name for file in files for name in registered.findall(file.read_text(encoding="utf-8")))
+
+
+def no_such_classifier(name: str, names: Sequence[str]) -> UsageError:
+    """What to say where torchvision has these models, and none of this name."""
+    close = ", ".join(close_names(name, names, "resnet18", "resnet50", "vit_b_16"))
+    return UsageError(
+        f"no torchvision classification model is called {name!r}; close: {close}; other models: timm:NAME, "
+        "hf:TYPE, my_model.py:build (docs/models.md)"
+    )
+
+
+def close_names(name: str, names: Sequence[str], *otherwise: str) -> list[str]:
+    """Up to four of the names, which resemble this one; `otherwise` where none does."""
+    return difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5) or list(otherwise)
+
+
 def sha256(path: Path) -> str:
     """The hash of a file, `sha256:` and 64 digits."""
     try:
@@ -98,9 +120,8 @@ def check_settings_of_model(settings: Mapping[str, Any]) -> None:
     """Raises `UsageError` for a setting on the command line that this kind of model does not have."""
     given = {name for name, value in settings.items() if value is not None}
     library = model_name(settings["model"]).library
-    for name, libraries in OF_SOME_MODELS.items():
-        if name in given and library not in libraries:
-            flag = settings_of(RunConfig)[name].flag
-            raise UsageError(f"--{flag} does not go with --model {settings['model']}: leave it out")
+    for name, declared in settings_of(RunConfig).items():
+        if name in given and declared.models and library not in declared.models:
+            raise UsageError(f"--{declared.flag} does not go with --model {settings['model']}: leave it out")
     if {"data", "data_dir"} <= given:
         raise UsageError("--data and --data-dir are two data sets: leave one of them out")

@@ -15,13 +15,13 @@ if "--compile" in sys.argv:
 
 def tried(lab):
     """What each launch of step 02 had beyond the start, in order."""
-    found = []
+    commands = []
     for launch in lab.log:
         words = launch["arguments"]
         if launch["step"] == "02":
             batch = words[words.index("--batch-size") + 1]
-            found.append(" ".join([batch, *words[words.index("--anatomy-steps") + 2 :]]))
-    return found
+            commands.append(" ".join([batch, *words[words.index("--anatomy-steps") + 2 :]]))
+    return commands
 
 
 def in_rounds(lab):
@@ -73,7 +73,8 @@ def test_records_that_are_lost_end_it_in_one_line(recording_lab):
 
 def test_a_model_name_is_taken_as_it_is(recording_lab):
     recording_lab.plant("if step in ('02', '03', '04'): sys.exit(7)")
-    name = "{x.__class__} [bold]"
+    name = "{x.__class__} [bold].py"
+    (recording_lab.folder / name).touch()
     for campaign in ("ladder", "crossover", "lab"):
         done = recording_lab.run(campaign, "--model", name)
         assert "Traceback" not in done.stderr

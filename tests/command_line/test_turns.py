@@ -15,8 +15,8 @@ from common.command_line import turns
 
 # Arguments: folder of the tickets, file to write to, name, seconds of its turn, user (0: as it was started).
 PROGRAM = """
-import os, sys, time
-from functools import partial
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by all that a shell starts in the background
 sys.path.insert(0, {root!r})
 from common.command_line import turns
 turns.POLL_SECONDS = 0.02

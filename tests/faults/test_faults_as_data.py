@@ -1,6 +1,7 @@
 """The faults as data: all there, in both languages, each with a cure that is another command."""
 
 import re
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,7 +11,7 @@ from common.faults.fault import all_faults
 from common.records import FaultNeed
 from common.sentences import sentences
 
-FAULTS = all_faults()
+FAULTS, LESSONS = all_faults(), Path(__file__).parents[2] / "lessons"
 
 
 @pytest.mark.parametrize("language", ["en", "zh-TW"])
@@ -27,6 +28,14 @@ def test_no_cure_is_the_fault_itself():
         re.compile(one.named)
         assert (one.start, one.act) != (one.cured, one.cured_act)
         assert not re.search(one.named, one.start), "the command itself would name it"
+
+
+def test_every_wrong_program_is_there_and_caused_and_says_how_it_is_started():
+    commands = [one.start for one in FAULTS.values()]
+    started = re.findall(r"-m lessons\.faults\.(\w+)", " ".join(commands))
+    assert sorted(started) == sorted(path.stem for path in (LESSONS / "faults").glob("*.py"))
+    for name in started:
+        assert f"-m lessons.faults.{name} [--right]" in (LESSONS / "faults" / f"{name}.py").read_text()
 
 
 def test_on_gpus_others_are_run(monkeypatch):

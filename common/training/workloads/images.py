@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.command_line.model_names import ModelName, model_name
+from common.command_line.model_names import ModelName, close_names, model_name, no_such_classifier
 from common.errors import UsageError
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Nested
 from common.workload import Workload
@@ -59,7 +58,8 @@ def timm_workload(config: RunConfig) -> Workload:
 
     name, names = model_name(config.model).name, timm.list_models()
     if name not in names:
-        raise UsageError(f"timm has no model called {name!r}; close: {', '.join(_close(name, names, 'convnext_tiny'))}")
+        close = ", ".join(close_names(name, names, "convnext_tiny"))
+        raise UsageError(f"timm has no model called {name!r}; close: {close}")
     described = timm.get_pretrained_cfg(name)
     # Those of a fixed size are told another one; the rest takes any, and knows no such argument.
     size: dict[str, Any] = {"img_size": config.image_size} if described and described.fixed_input_size else {}
@@ -114,16 +114,8 @@ def _builder(name: str):
     zoo = import_torchvision().models
     names = zoo.list_models(module=zoo)
     if name not in names:
-        close = ", ".join(_close(name, names, "resnet18", "resnet50", "vit_b_16"))
-        raise UsageError(
-            f"no torchvision classification model is called {name!r}; close: {close}; other models: timm:NAME, "
-            "hf:TYPE, my_model.py:build (docs/models.md)"
-        )
+        raise no_such_classifier(name, names)
     return zoo.get_model_builder(name)
-
-
-def _close(name: str, names: list[str], *otherwise: str) -> list[str]:
-    return difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5) or list(otherwise)
 
 
 def _arguments(config: RunConfig) -> dict:

@@ -1,6 +1,6 @@
 """Rank 0 validates after every epoch, with the model under DDP, which copies BatchNorm's buffers to all ranks first.
 
-torchrun --standalone --nproc_per_node=2 -m faults.validation_on_rank_0 [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.validation_on_rank_0 [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """The order of the samples in each epoch, as a DistributedSampler gives it.
 
-torchrun --standalone --nproc_per_node=2 -m faults.set_epoch_forgotten [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.set_epoch_forgotten [--right]
 """
 
 import sys

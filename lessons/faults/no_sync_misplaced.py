@@ -1,6 +1,6 @@
 """Four micro-batches a step; after some steps, are the weights of the two ranks still equal?
 
-torchrun --standalone --nproc_per_node=2 -m faults.no_sync_misplaced [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.no_sync_misplaced [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Two ranks with the batch of one each: the global batch is twice as large, and an epoch has half as many steps.
 
-torchrun --standalone --nproc_per_node=2 -m faults.rate_not_scaled [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.rate_not_scaled [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Four micro-batches a step: how often are gradients exchanged, and what does a step take?
 
-torchrun --standalone --nproc_per_node=2 -m faults.no_sync_left_out [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.no_sync_left_out [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Every rank has its own loss, and the mean of all is printed: on rank 0, so only rank 0 asks for it.
 
-torchrun --standalone --nproc_per_node=2 -m faults.skipped_collective [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.skipped_collective [--right]
 """
 
 import sys

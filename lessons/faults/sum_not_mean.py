@@ -1,6 +1,6 @@
 """Gradients exchanged by hand, and the losses that follow, beside one device with the whole batch.
 
-torchrun --standalone --nproc_per_node=2 -m faults.sum_not_mean [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.sum_not_mean [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """A loader that replaces a broken sample by another one, and looks for it for ever.
 
-torchrun --standalone --nproc_per_node=2 -m faults.endless_loader [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.endless_loader [--right]
 """
 
 import sys

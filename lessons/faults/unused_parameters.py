@@ -1,6 +1,6 @@
 """A model with two heads, of which the loss uses one.
 
-torchrun --standalone --nproc_per_node=2 -m faults.unused_parameters [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.unused_parameters [--right]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """21 samples for two ranks: one gets 11 and the other 10, in batches of two 6 and 5.
 
-torchrun --standalone --nproc_per_node=2 -m faults.uneven_batches [--right]
+torchrun --standalone --nproc_per_node=2 -m lessons.faults.uneven_batches [--right]
 """
 
 import sys

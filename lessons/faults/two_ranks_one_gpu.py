@@ -1,6 +1,6 @@
 """Two ranks that take the same GPU, over NCCL.
 
-CUDA_VISIBLE_DEVICES=0 torchrun --standalone --nproc_per_node=2 -m faults.two_ranks_one_gpu [--right]
+CUDA_VISIBLE_DEVICES=0 torchrun --standalone --nproc_per_node=2 -m lessons.faults.two_ranks_one_gpu [--right]
 """
 
 import sys
