@@ -25,9 +25,7 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
     """Nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
     if not is_trusted(predicted):
         return []
-    host = group.rows[0].record.environment
-    there = len(host.gpus) if group.on_gpu else host.cpu_cores
-    has_several = any(row.devices > 1 for row in group.rows) or there > 1
+    has_several = any(row.devices > 1 for row in group.rows) or group.rows[0].record.devices_there > 1
     return _advice(predicted) if has_several or question.link or question.between else []
 
 
