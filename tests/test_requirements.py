@@ -74,8 +74,8 @@ def test_a_good_gpu_server_meets_everything():
 
 
 def test_a_host_without_gpus_is_not_blamed_for_them():
-    found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
-    assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM), "ok")
+    verdicts = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
+    assert verdicts == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM), "ok")
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ OLD_DRIVER = {"driver": "535.183.01"}
     ],
 )  # fmt: skip
 def test_a_torch_that_does_not_fit_and_what_would(name, record, advice):
-    [found] = [one for one in check_requirements(record, ENGLISH) if one.name == name]
-    assert (found.outcome, found.advice) == ("failure", advice)
+    [verdict] = [one for one in check_requirements(record, ENGLISH) if one.name == name]
+    assert (verdict.outcome, verdict.advice) == ("failure", advice)
 
 
 def test_code_for_every_gpu_is_enough():

@@ -1,4 +1,7 @@
-"""`make ladder`: from the published command upwards, one switch a rung; a rung stays where its interval says so."""
+"""`make ladder`: from the published command upwards, a trial for each switch, which stays if its interval says so.
+
+The page calls a trial a rung.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from common.messages import message
 from common.records import DeviceKind, Environment, seconds_per_sample
 
 Orders = Iterator[tuple[int, list[int]]]
-"""Numbers of rounds, counted through all rungs, and the order of each."""
+"""Numbers of rounds, counted through all trials, and the order of each."""
 HOPELESS = 0.5
 """Below this share of the speed so far, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
 START: dict[DeviceKind, Sizes] = {
@@ -53,9 +56,9 @@ class Configuration:
 
 
 def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
-    """The best so far, and what is tried, in rounds of two; then, where the batch has grown, the top rung's switches at
-    the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start
-    fails."""
+    """The best so far, and what is tried, in rounds of two; then, where the batch has grown, the switches that were
+    kept at the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the
+    start fails."""
     kind: DeviceKind = "cuda" if here.gpus else "cpu"
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
@@ -115,5 +118,5 @@ LADDER = AdaptiveCampaign(
     message("step 02 with one switch after another, each kept only if its interval says that it pays"),
     plan=up_the_ladder,
     survives=("out_of_memory", "failed"),
-    budget={"cuda": 1200, "cpu": 600},  # a rung takes three rounds of two launches
+    budget={"cuda": 1200, "cpu": 600},  # a trial takes three rounds of two launches
 )

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from common.errors import UsageError
 from common.messages import Message, message
 from common.records import METHODS, Environment, EnvironmentRecord, Record, machine_of, seconds_per_sample
-from common.records.files import read_regular
+from common.records.files import AnyModel, record_in
 
 RESULTS = Path("results")
 RUNS, CHECKS = "0[234]_*.json", "01_*.json"
-AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 class NewFiles:
@@ -34,8 +30,8 @@ class NewFiles:
         """Those that are whole records of this kind, of what has come since this was last asked."""
         for path in sorted(set(self._folder.glob(self._pattern)) - self._seen):
             self._seen.add(path)
-            with suppress(OSError, ValueError):
-                yield kind.model_validate_json(read_regular(path))
+            if record := record_in(path, kind):
+                yield record
 
 
 def newest_check(checks: NewFiles) -> EnvironmentRecord:

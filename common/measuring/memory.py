@@ -87,7 +87,7 @@ def device_uses(
     joules: Mapping[int, float] | None = None,
     idle_watts: Mapping[int, float] | None = None,
 ) -> list[DeviceUse]:
-    """One entry for each of the place's devices, in order; what was not measured (yet) stays empty.
+    """One entry for each of this process's devices, in order; what was not measured (yet) stays empty.
 
     `joules` (of the measured epochs) and `idle_watts` are by CUDA index.
     """

@@ -112,7 +112,7 @@ def render_page(
 def _without_unused_terms(page: str) -> str:
     """The page without the glossary's entries that nothing on it leads to."""
     entry = re.compile(r'\s*<dt id="([^"]*)">.*?</dd>', re.DOTALL)
-    return entry.sub(lambda found: found[0] if f'href="#{found[1]}"' in page else "", page)
+    return entry.sub(lambda match: match[0] if f'href="#{match[1]}"' in page else "", page)
 
 
 def render_exercise(
