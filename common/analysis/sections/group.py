@@ -190,7 +190,7 @@ def _details(results: GroupResults) -> list[Section]:
     settings = {**group.key, **group.shared_facts}
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
     pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
-             for name, value in settings.items() if name not in absent]  # fmt: skip
+             for name, value in settings.items() if name not in absent and value != "unknown"]  # fmt: skip
     return [*parts, fold(message("page.configuration"), Pairs(pairs)),
             fold(message("page.commands"), *_commands(group))]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
 from common.analysis.predicting.consequences import consequences
@@ -58,7 +59,7 @@ def _line(one: Forecast) -> Line:
         error = Cell(one.error, "±%.1", notes=notes)
     form, each = one.basis.row.record.config.rate
     cells = [
-        Cell(one.name, notes=(one.rests_on, *extrapolated)),
+        Cell(one.name, notes=extrapolated),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
         Cell(each * one.throughput, form),
         Cell(one.efficiency, "%.1"),
@@ -70,9 +71,11 @@ def _line(one: Forecast) -> Line:
 
 
 def prediction_notes(predicted: GroupForecast) -> list[Message]:
-    """What a prediction lacks here, and which assumption takes its place."""
+    """What each row is predicted from; what that lacks here, and which assumption takes its place."""
     basis, methods = predicted.basis, {one.method for one in predicted.forecasts}
-    notes = []
+    same = grouped(predicted.forecasts, lambda one: (one.method, str(one.rests_on)))
+    notes = [message("forecast.basis", rows=[one.name for one in of_basis], basis=of_basis[0].rests_on)
+             for of_basis in same.values()]  # fmt: skip
     if not basis.has_readiness:
         notes.append(message("forecast.no_readiness"))
     if basis.probes is None or basis.probes.together is None:

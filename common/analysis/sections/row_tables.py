@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from common.analysis.comparing.groups import Group
+from common.analysis.comparing.memory_and_energy import PeakMemory
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
@@ -115,30 +118,38 @@ def _moves(rows: list[Row]) -> Table:
 
 def _energy(rows: list[Row]) -> Table:
     lines = []
+    hosts = {host for row in rows for host, _ in row.device_energy}
+    name = "name.host_device" if len(hosts) > 1 else "name.device_alone"
     for row in rows:
         for (host, index), part in row.device_energy.items():
             idle = Cell(part.idle_share, "%") if part.idle_share is not None else not_available()
             figures = [Cell(part.joules_per_epoch, "J"), Cell(part.per_thousand.value, "J"), idle]
-            lines.append(_line(row, Cell(message("name.host_device", host=host, device=index)), *figures))
+            lines.append(_line(row, Cell(message(name, host=host, number=index)), *figures))
     shown = columns("row:method", "device:devices", "energy_per_epoch:energy", "energy_per_thousand:energy",
                     "idle_share:energy")  # fmt: skip
     return Table("energy", shown, lines)
 
 
 def memory_table(group: Group) -> Table | None:
-    """Every device or process; None where no peak is known."""
+    """Every device or process, neighbours with equal sizes in one line; None where no peak is known."""
     place = "memory_device:devices" if group.on_gpu else "memory_process:devices"
     measured = ["peak_in_tensors:memory", "peak_reserved:memory"] if group.on_gpu else []
     process = "process_nvml:memory" if group.on_gpu else "peak_resident:memory"
     lines = []
     for row in group.rows[:MAX_LINES]:
-        for peak in row.memory:
-            sizes = [peak.peak_bytes, peak.reserved_bytes] if group.on_gpu else []
-            cells = [not_available() if size is None else Cell(size, "GiB")
-                     for size in (*sizes, peak.process_bytes, peak.static_bytes)]  # fmt: skip
-            lines.append(_line(row, Cell(message(f"name.{peak.kind}_alone", number=peak.number)), *cells))
+        for sizes, alike in groupby(row.memory, key=lambda peak: _sizes(peak, group.on_gpu)):
+            cells = [not_available() if size is None else Cell(size, "GiB") for size in sizes]
+            peaks = list(alike)
+            first, last = peaks[0], peaks[-1]
+            id = f"name.{first.kind}_alone" if first is last else f"name.{first.kind}s"
+            lines.append(_line(row, Cell(message(id, number=first.number, last=last.number)), *cells))
     shown = columns("row:method", place, *measured, process, "static_part:memory")
     return Table("memory", shown, lines) if lines else None
+
+
+def _sizes(peak: PeakMemory, on_gpu: bool) -> list[int | None]:
+    of_tensors = [peak.peak_bytes, peak.reserved_bytes] if on_gpu else []
+    return [*of_tensors, peak.process_bytes, peak.static_bytes]
 
 
 def accuracy_table(group: Group) -> Table | None:
