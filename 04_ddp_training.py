@@ -35,7 +35,7 @@ def train(options: TrainingOptions) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    # NCCL; gloo on CPU cores, and where ranks share a GPU.
+    # The ranks meet at torchrun's address, over NCCL; over gloo on CPU cores, and where they share a GPU.
     dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
     with recording(options, devices) as run:
         config = run.config

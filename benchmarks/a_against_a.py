@@ -76,9 +76,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             kept = args.results_dir / str(number) if args.results_dir else Path(folder)
             quotient = trial(server, args.step, args.device, max(least, args.repeats), kept, seed + number)
-        found, (low, high) = distinguishable(quotient), quotient.interval
-        winners += bool(found)
-        said = "a WINNER" if found else "no winner"
+        differs, (low, high) = distinguishable(quotient), quotient.interval
+        winners += bool(differs)
+        said = "a WINNER" if differs else "no winner"
         print(f"{number}: A / B {quotient.value:.3f} (95 % interval {low:.3f} to {high:.3f}): {said}", flush=True)
     print(f"step {args.step}: {winners} of {args.trials} trials named a winner")
     return int(winners > binom.ppf(0.99, args.trials, 0.05))

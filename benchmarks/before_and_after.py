@@ -91,13 +91,13 @@ def main() -> int:
 
 def recorded_deviations() -> np.ndarray:
     """Logarithms of how launches of one configuration differ from their mean, of three launches or more."""
-    found: list[float] = []
+    deviations: list[float] = []
     for folder in sorted(path for path in EXAMPLES.iterdir() if path.is_dir()):
         for row in configurations(read_folder(folder)):
             seconds = np.log([run.seconds_per_sample.value for run in row.runs])
             if row.is_valid and len(seconds) >= LEAST:
-                found += list((seconds - seconds.mean()) / np.sqrt(1 - 1 / len(seconds)))
-    return np.array(found)
+                deviations += list((seconds - seconds.mean()) / np.sqrt(1 - 1 / len(seconds)))
+    return np.array(deviations)
 
 
 def kinds_of_noise(noise: float, recorded: np.ndarray) -> dict[str, Launches]:
@@ -184,14 +184,14 @@ def of_slower(trials: Sequence[Trial]) -> list[float]:
 
 
 def table_of_shares(
-    title: str, headers: Iterable[str], found: Mapping[str, Sequence[Sequence[Trial]]],
+    title: str, headers: Iterable[str], shares: Mapping[str, Sequence[Sequence[Trial]]],
     figures: Callable[[Sequence[Trial]], list[float]],
 ) -> Table:  # fmt: skip
     """A line for each plan."""
     table = Table(title=title)
     for header in ("runs a side", *headers):
         table.add_column(header)
-    for name, of_plan in found.items():
+    for name, of_plan in shares.items():
         cells = [" / ".join(f"{100 * figure:.1f}" for figure in figures(trials)) for trials in of_plan]
         if not name.isdigit():
             runs = [np.mean([trial.runs for trial in trials]) for trials in of_plan]

@@ -46,9 +46,9 @@ def main() -> int:
     worst = 0.0
     for name, hits in CASES.items():
         for rounds in ROUNDS:
-            found = [winners(rng, hits, rounds, gain) for gain in (1.0, 1.05, 1.2)]
-            worst = max(worst, found[0][0])
-            table.add_row(name, str(rounds), *(f"{100 * plain:.1f} / {100 * wide:.1f}" for plain, wide in found))
+            shares = [winners(rng, hits, rounds, gain) for gain in (1.0, 1.05, 1.2)]
+            worst = max(worst, shares[0][0])
+            table.add_row(name, str(rounds), *(f"{100 * plain:.1f} / {100 * wide:.1f}" for plain, wide in shares))
     Console(width=110).print(table)
     return int(worst > 0.06)
 

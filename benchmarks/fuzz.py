@@ -53,13 +53,13 @@ def main() -> int:
     parser.add_argument("--lines", type=int, default=3000, help="command lines (default: 3000)")
     parser.add_argument("--seed", type=int, default=0, help="of the first; each next has one more (default: 0)")
     args = parser.parse_args()
-    found: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
     for what, count in ((senseless_line, args.lines), (damaged_record, args.records)):
         for seed in range(args.seed, args.seed + count):
-            found[attempt(f"{what.__name__} {seed}", what, random.Random(seed))] += 1
-        for outcome, times in sorted(found.items()):
+            outcomes[attempt(f"{what.__name__} {seed}", what, random.Random(seed))] += 1
+        for outcome, times in sorted(outcomes.items()):
             print(f"{times:6} {outcome}", flush=True)
-    return int(bool(found["FAILED"]))
+    return int(bool(outcomes["FAILED"]))
 
 
 def attempt(name: str, what, choose: random.Random) -> str:

@@ -46,10 +46,11 @@ from common.machine.devices import (
     default_precision,
     default_workers,
     listed_devices,
+    of_torchrun,
     one_device,
     rank_device,
 )
-from common.machine.ranks import barrier, of_torchrun
+from common.machine.ranks import barrier
 from common.measuring.clocks import StepClock
 from common.measuring.gpu_readings import GpuSampler
 from common.training.batch import Batch

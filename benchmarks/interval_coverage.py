@@ -152,16 +152,16 @@ def winners_table(rng: np.random.Generator, campaigns: int, noise: float) -> Tab
     return table
 
 
-def share(found: np.ndarray) -> str:
+def share(hits: np.ndarray) -> str:
     """In percent."""
-    return f"{100 * found.mean():.1f}"
+    return f"{100 * hits.mean():.1f}"
 
 
 def with_rule(seconds: np.ndarray, tolerance: float, most: int) -> str:
     """Share of campaigns that tell 02 and 04 apart when they end, and after how many rounds that is on average."""
     needed, possible = rounds_needed(seconds, tolerance, most), range(LAB.repeats, most + 1)
-    found = np.select([needed == rounds for rounds in possible], [told_apart(seconds, rounds) for rounds in possible])
-    return f"{share(found)} ({needed.mean():.1f})"
+    hits = np.select([needed == rounds for rounds in possible], [told_apart(seconds, rounds) for rounds in possible])
+    return f"{share(hits)} ({needed.mean():.1f})"
 
 
 def drawn_places(rng: np.random.Generator, campaigns: int, rounds: int) -> np.ndarray:

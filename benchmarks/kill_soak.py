@@ -55,20 +55,20 @@ def main() -> int:
     args = parser.parse_args()
     choose = random.Random(args.seed)
     lasts: dict[str, float] = {}
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for number in range(args.launches):
         step = list(STEPS)[number % len(STEPS)]
         if step not in lasts:
             lasts[step] = launch(step, None, choose)[0]
         _, problems, epochs = launch(step, choose.uniform(0, lasts[step] + 1), choose)
-        found[f"{step}, {epochs} epochs in the record"] += 1
-        found["launches with something lost or left"] += bool(problems)
+        counts[f"{step}, {epochs} epochs in the record"] += 1
+        counts["launches with something lost or left"] += bool(problems)
         for problem in problems:
             print(f"launch {number}, step {step}: {problem}", flush=True)
         if number % 10 == 9:
-            print(f"{number + 1} of {args.launches}: {dict(sorted(found.items()))}", flush=True)
-    print(f"{args.launches} launches: {dict(sorted(found.items()))}")
-    return int(bool(found["launches with something lost or left"]))
+            print(f"{number + 1} of {args.launches}: {dict(sorted(counts.items()))}", flush=True)
+    print(f"{args.launches} launches: {dict(sorted(counts.items()))}")
+    return int(bool(counts["launches with something lost or left"]))
 
 
 def launch(step: str, after: float | None, choose: random.Random) -> tuple[float, list[str], int]:

@@ -60,12 +60,12 @@ def soak(server: subprocess.Popen, job: list[str], launches: int, seconds: int) 
             output.touch()
             where = {"cwd": folder, "stdout": str(output), "stderr": str(output)}
             print(json.dumps(order | where), file=server.stdin, flush=True)
-            found = " and ".join(map(end_name, json.loads(server.stdout.readline())))
-            ends[found] += 1
+            end = " and ".join(map(end_name, json.loads(server.stdout.readline())))
+            ends[end] += 1
             if number % 20 == 0:
                 print(f"{number} of {launches} launches: {dict(ends)}", flush=True)
-            if found != "0 and 0":
-                print(f"launch {number}: {found}\n{output.read_text()[-1500:]}", flush=True)
+            if end != "0 and 0":
+                print(f"launch {number}: {end}\n{output.read_text()[-1500:]}", flush=True)
     return ends
 
 

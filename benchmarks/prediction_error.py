@@ -96,13 +96,13 @@ def scores(case: str, records: list, question: Question) -> list[dict]:
     probed = [record for record in records if isinstance(record, EnvironmentRecord)]
     forecasts = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=probed)))]
     return [
-        line(f"{case}, {_batch(found)} each", one.method, one.devices, one.step, one.measured_step, found.basis.step)
-        for found in forecasts if found for one in found.forecasts if one.measured_step
+        line(f"{case}, {_batch(made)} each", one.method, one.devices, one.step, one.measured_step, made.basis.step)
+        for made in forecasts if made for one in made.forecasts if one.measured_step
     ]  # fmt: skip
 
 
-def _batch(found: GroupForecast) -> int:
-    return found.basis.row.record.config.per_device_batch_size
+def _batch(forecast: GroupForecast) -> int:
+    return forecast.basis.row.record.config.per_device_batch_size
 
 
 def line(case: str, method: str, devices: int, step: PredictedStep, measured: float, one_device: float) -> dict:
@@ -184,9 +184,9 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     latency = min(time.seconds for time in probed.times if time.seconds) / (2 * (probed.ranks - 1))
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
-    (found,) = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=known[:1])))]
-    step, mean = found.forecasts[0].step, fmean(measured_steps(measured).seconds)
-    return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, found.basis.step)
+    (of_group,) = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=known[:1])))]
+    step, mean = of_group.forecasts[0].step, fmean(measured_steps(measured).seconds)
+    return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, of_group.basis.step)
 
 
 def script(*arguments: object) -> None:

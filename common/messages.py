@@ -55,10 +55,10 @@ def catalogue(language: str) -> dict[tuple[str, str], str]:
     Read as they are, without a compiled file beside them: every part of an entry is a quoted text of C, as in Python.
     """
     path = TEMPLATES / f"{language}.po"
-    found = {}
+    translations = {}
     for entry in path.read_text(encoding="utf-8").split("\n\n") if path.exists() else ():
         parts = {name: literal_eval(f"({text})") for name, text in PO_PART.findall(entry)}
         for english in (parts.get("msgid"), parts.get("msgid_plural")):
             if english and not entry.startswith("#, fuzzy"):
-                found[parts.get("msgctxt", ""), english] = parts.get("msgstr") or parts["msgstr[0]"]
-    return found
+                translations[parts.get("msgctxt", ""), english] = parts.get("msgstr") or parts["msgstr[0]"]
+    return translations

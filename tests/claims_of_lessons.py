@@ -42,8 +42,8 @@ def one_gpu(e: Example) -> Claims:
 
 @of("h100x2-ledger")
 def breakdown_elsewhere(e: Example) -> Claims:
-    found, moved = e.dp.profile, e.dp.profile.bytes_moved
-    threads, replicas = ms(found.replicated.threads_cost), ms(found.replicated.replicas_cost)
+    profile, moved = e.dp.profile, e.dp.profile.bytes_moved
+    threads, replicas = ms(profile.replicated.threads_cost), ms(profile.replicated.replicas_cost)
     whole_step, ideal = ms(e.dp.step), e.breakdown("dp").ideal.value
     yield says(
         CHECKPOINTS,
@@ -86,7 +86,7 @@ def breakdown_elsewhere(e: Example) -> Claims:
     yield says(
         VERIFIED,
         f"Steps timed phase by phase took as long there as measured ones (`h100x2-ledger`, medians): "
-        f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(found.slowest.step)} and "
+        f"{ms(e.ddp.profile.slowest.step)} and {ms(e.ddp.typical_step)} ms under DDP, {ms(profile.slowest.step)} and "
         f"{ms(e.dp.typical_step)} under DP, {ms(e.one.profile.slowest.step)} and {ms(e.one.typical_step)} on one GPU.",
     )
     yield says(
@@ -132,7 +132,7 @@ def minutes(e: Example, gpus: Example) -> Claims:
     (low, high), (low_of_cores, high_of_cores) = ((min(own), max(own)) for own in spans)
     yield says(
         CHECKPOINTS,
-        f"on two CPU cores its records lie {minutes} min {seconds} s apart (`cpu`). One launch of 02, 03 or 04 with "
+        f"on two CPU cores its records are {minutes} min {seconds} s apart (`cpu`). One launch of 02, 03 or 04 with "
         f"these sizes takes {low} to {high} s on the H100s and {low_of_cores} to {high_of_cores} s on the two cores, "
         "from the record's first moment to its last.",
     )

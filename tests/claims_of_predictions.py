@@ -49,7 +49,7 @@ def predictions(*folders: Example) -> Claims:
     yield says(
         PREDICTION,
         f"DP: mean error {_mean(dp)}, worst {_worst(dp)}; naive {_mean(dp, NAIVE)}: the formula has skill. DDP on GPUs "
-        f"that are busy: mean {_mean(gpus)}, worst {_worst(gpus)}; naive {_mean(gpus, NAIVE)}, so that it adds one per "
+        f"that are busy: mean {_mean(gpus)}, worst {_worst(gpus)}; naive {_mean(gpus, NAIVE)}, so it adds one per "
         f"cent. On CPU cores, one case, {_mean(cores)}; naive {_mean(cores, NAIVE)}. DDP where the host is late: mean "
         f"{_mean(late)}, worst {_worst(late)}; naive {_mean(late, NAIVE)}: better than nothing, and too far off to "
         "choose by. All but one are within their range.",
@@ -117,8 +117,8 @@ def late_hosts(e: Example, h200: Example, probed: Example, _: Example) -> Claims
         f"On H200s one device needs {ms(of_one)} ms to launch a step, DDP's steps take {ddp[0]} and {ddp[1]}; a job on "
         f"two more GPUs ran there. On a host with nothing else it is the same: steps of {own[0]} and {own[1]} ms, of "
         f"DDP {own_ddp[0]} and {own_ddp[1]}. Several processes launch more slowly at once (step 01: {launches[0]} µs "
-        f"instead of {launches[1]}, and {launches[2]} instead of {launches[3]}), but as a correction that is refuted "
-        "by `h100x2-lab`, and a host's pace changes by itself: one and the same step of one device took "
+        f"instead of {launches[1]}, and {launches[2]} instead of {launches[3]}), but a correction for that would be "
+        "wrong for `h100x2-lab`. And a host's pace changes by itself: the same step of one device took "
         f"{ms(row.step)} ms in the measured epochs and {ms(row.profile.slowest.step)} when timed phase by phase.",
     )
 

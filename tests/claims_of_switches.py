@@ -58,8 +58,8 @@ def one_switch_each(e: Example) -> Claims:
 
 @of("h100-ladder")
 def ladder(e: Example) -> Claims:
-    found = e.report.ladder
-    trials = {(trial.fact, trial.values[-1]): trial for trial in found.trials}
+    measured = e.report.ladder
+    trials = {(trial.fact, trial.values[-1]): trial for trial in measured.trials}
     names = {
         ("precision", "bf16"): "`--precision bf16` instead of tf32, 64 images",
         ("memory_format", "channels_last"): "`--channels-last`",
@@ -69,7 +69,7 @@ def ladder(e: Example) -> Claims:
     }
     assert set(trials) == set(names)
     assert all(trial.is_kept for trial in trials.values())
-    lines, before = [], found.first
+    lines, before = [], measured.first
     for key, name in names.items():
         lines.append(_line(name, before, trials[key].row, times_both(trials[key].quotient)))
         before = trials[key].row
@@ -78,7 +78,7 @@ def ladder(e: Example) -> Claims:
         lines.append(_line(name, change.pair.before, change.pair.after, times_both(change.effect.quotient)))
     yield says(
         PRACTICE,
-        f"(torch 2.11, resnet50, epochs of {found.first.record.config.samples_per_epoch:,} images, three rounds a "
+        f"(torch 2.11, resnet50, epochs of {measured.first.record.config.samples_per_epoch:,} images, three rounds a "
         "rung; `results/examples/h100-ladder`):",
     )
     head = (
@@ -87,7 +87,7 @@ def ladder(e: Example) -> Claims:
     yield says(PRACTICE, head + " ".join(lines))
     yield says(
         PRACTICE,
-        f"With 256 images, compiled, one GPU is {times_both(ratio_of(compiled.pair.after, found.first))} times as "
+        f"With 256 images, compiled, one GPU is {times_both(ratio_of(compiled.pair.after, measured.first))} times as "
         "fast as with the plain command.",
     )
     quotients = [trial.quotient for trial in trials.values()]
@@ -134,15 +134,15 @@ def last_rungs(e: Example) -> Claims:
              for row in (searched.pair.before, searched.pair.after)]  # fmt: skip
     yield says(
         PRACTICE,
-        "of the runs that count, one without a switch and one with `--cudnn-benchmark` began at load averages of "
+        "Of the runs that count, one without a switch and one with `--cudnn-benchmark` began at load averages of "
         f"{loads[0]} and {loads[1]}.",
     )
     losses = [f"{start:.2f}, then {end:.3f}" for start, end in map(_losses, (beside, first))]
     yield says(
         PRACTICE,
         f"The top, {rate(top.throughput)} samples/s, is {times(ratio_of(top, first))} times the plain command's "
-        f"{rate(first.throughput)} there (one run). Its switches but for the batch train as the first rung does: after "
-        f"epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
+        f"{rate(first.throughput)} there (one run). Its switches, at the first batch, train as the first rung does: "
+        f"after epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
     )
     ends = [[_losses_of(run)[-1] for run in row.runs] for row in (searched.pair.before, searched.pair.after)]
     assert (len(ends[0]), len(set(ends[0]))) == (8, 1)
@@ -164,10 +164,10 @@ def _losses_of(run) -> list[float]:
 
 @of("h200x2-sweep")
 def sweep(e: Example) -> Claims:
-    found = {effect.row.options: effect for part in e.report.groups for effect in part.effects}
-    ratio = {options: times(effect.quotient) for options, effect in found.items()}
-    more = {whole(found[f"--comm-hook {hook}"].bytes_more / 2**20) for hook in ("fp16", "bf16")}
-    assert not any(effect.quotient.interval for effect in found.values())
+    effects = {effect.row.options: effect for part in e.report.groups for effect in part.effects}
+    ratio = {options: times(effect.quotient) for options, effect in effects.items()}
+    more = {whole(effects[f"--comm-hook {hook}"].bytes_more / 2**20) for hook in ("fp16", "bf16")}
+    assert not any(effect.quotient.interval for effect in effects.values())
     yield says(
         PRACTICE,
         "(`make sweep`: resnet50, tf32, 64 per GPU, 200 steps, one or two runs each, `results/examples/h200x2-sweep`), "

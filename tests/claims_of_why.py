@@ -56,14 +56,6 @@ def threads_and_replicas(e: Example) -> Claims:
         WHY, f"| kept replicas | {replicas} ms | making new replicas costs {_cost(found.replicated.replicas_cost)} |"
     )
     yield says(
-        WHY,
-        f"the host launches a convolution in {us(launches.convolution_seconds)} µs from a thread that has launched it "
-        f"before, and in {ms(launches.first_convolution_seconds)} ms from a thread that has just started. The lock "
-        f"shows there, too, and is smaller: {us(launches.alone_seconds)} µs for a launch from one thread, "
-        f"{us(launches.threads_seconds)} µs from each of two threads at once, {us(launches.processes_seconds)} µs from "
-        "each of two processes.",
-    )
-    yield says(
         WHY, f"that changes little ({new} against {ms(found.slowest.step)} ms when timed phase by phase, `h100x2-lab`)."
     )
     yield says(
@@ -83,19 +75,34 @@ def _cost(found) -> str:
     return f"{ms(found)} ms ({ms_ends(found)})"
 
 
+@of("h100x2-lab", "h100x2-ledger", "h200x4")
+def launches_of_three_hosts(*hosts: Example) -> Claims:
+    launches = [host.launches for host in hosts]
+    rows = {
+        "a convolution, from a thread that has launched it before": [one.convolution_seconds for one in launches],
+        "a convolution, from a thread that has just started": [one.first_convolution_seconds for one in launches],
+        "a launch, from one thread": [one.alone_seconds for one in launches],
+        "a launch, from each of N threads at once": [one.threads_seconds for one in launches],
+        "a launch, from each of N processes at once": [one.processes_seconds for one in launches],
+    }
+    lines = [f"| {name} | {' | '.join(map(us, seconds))} |" for name, seconds in rows.items()]
+    yield says(
+        WHY,
+        "| µs of the host | two H100s (`h100x2-lab`) | another host (`h100x2-ledger`) | four H200s (`h200x4`) | "
+        "|---|---:|---:|---:| " + " ".join(lines),
+    )
+
+
 @of("h100x2-ledger", "h100x2-lab")
 def another_host(e: Example, before: Example) -> Claims:
-    launches, kinds, breakdown = e.launches, e.dp.profile.replicated.kinds, e.breakdown("dp")
+    kinds, breakdown = e.dp.profile.replicated.kinds, e.breakdown("dp")
     yield says(
         WHY,
         "`make lab` a day later, with epochs twice as long, on two H100s whose host launches faster "
-        f"(`results/examples/h100x2-ledger`): step 01 measured {us(launches.convolution_seconds)} µs for a known "
-        f"convolution and {ms(launches.first_convolution_seconds)} ms for a new thread's first one, "
-        f"{us(launches.alone_seconds)} µs for a launch from one thread, {us(launches.threads_seconds)} from each of "
-        f"two threads, {us(launches.processes_seconds)} from each of two processes. One GPU and DDP are hardly faster "
+        "(`results/examples/h100x2-ledger`). One GPU and DDP are hardly faster "
         f"({rate(e.one.throughput)} and {rate(e.ddp.throughput)} samples/s; there: {rate(before.one.throughput)} and "
         f"{rate(before.ddp.throughput)}). DataParallel is: {times_both(e.dp.speed_up)} × one GPU instead of "
-        f"{times_both(before.dp.speed_up)}. It is the host that makes its speed. For a step of 128 images (ideal: "
+        f"{times_both(before.dp.speed_up)}. The host decides its speed. For a step of 128 images (ideal: "
         f"{ms(breakdown.ideal)} ms):",
     )
     assert e.one.record.config.samples_per_epoch == 2 * before.one.record.config.samples_per_epoch
@@ -155,7 +162,7 @@ def batches_of_h200s(e: Example) -> Claims:
 
 @of("h200x4")
 def four_gpus(e: Example) -> Claims:
-    found, launches = e.dp.profile, e.launches
+    found = e.dp.profile
     quicker = found.replicated.turns.negated()
     steps = e.steps_of_dp.kept_threads_seconds
     yield says(WHY, f"Of resnet50's 53 convolutions {e.one.profile.different_convolutions} differ in")
@@ -168,12 +175,6 @@ def four_gpus(e: Example) -> Claims:
         f"are quicker there than one thread that takes turns, by {ms_both(quicker)}: the first six steps in kept "
         f"threads took {ms(median(steps[:6]))} ms, the other "
         f"{'fourteen' if len(steps) == 20 else len(steps) - 6} {ms(median(steps[6:]))},",
-    )
-    yield says(
-        WHY,
-        f"Step 01 shows the lock without a model: {us(launches.alone_seconds)} µs a launch from one thread, "
-        f"{us(launches.threads_seconds)} µs from each of four threads at once, {us(launches.processes_seconds)} from "
-        "each of four processes.",
     )
 
 
@@ -350,3 +351,22 @@ def the_labs_loop(e: Example) -> Claims:
         bare, *parts = found.groups()
         cells = [f"{value} ({low}–{high})" for value, low, high in (parts[:3], parts[3:6], parts[6:])]
         yield says(MEASUREMENT, f"| {bare}/s | {' | '.join(cells)} |")
+
+
+@of("h200-any-model")
+def a_loader_beside_steps(e: Example) -> Claims:
+    printed = (EXAMPLES / "h200-any-model" / "loader_beside_steps.txt").read_text()
+    small, large = re.findall(r"--batch-size (?:64|256) .*?(?=\n--model|\Z)", printed, re.DOTALL)
+
+    def speed(of: str, kind: str) -> list[str]:
+        return re.search(rf"  {kind}: .* speed ([\d.]+) \(([\d.]+) to ([\d.]+)\) of alone", of).groups()
+
+    value, low, high = speed(small, "pinned")
+    without = speed(small, "not pinned")
+    yield says(MEASUREMENT, f"slows these steps to {value} ({low}–{high}) of their speed, "
+               f"without pinning to {without[0]} ({without[1]}–{without[2]}).")  # fmt: skip
+    value, low, high = speed(small, "other process")
+    yield says(MEASUREMENT, f"in a process of its own leaves them {value} ({low}–{high})")
+    value, low, high = speed(large, "pinned")
+    yield says(MEASUREMENT, f"a thread costs nothing ({value}, {low}–{high})")
+    yield says(MEASUREMENT, f"changed nothing, {speed(small, 'pinned, switching often')[0]})")

@@ -96,16 +96,16 @@ example = cache(Example)
 ratio_of: Callable[[Row, Row], Estimate] = speedup
 
 
-def _value(form: str, found) -> str:
-    return FORMATS[form](getattr(found, "value", getattr(found, "seconds", found))).number
+def _value(form: str, estimate) -> str:
+    return FORMATS[form](getattr(estimate, "value", getattr(estimate, "seconds", estimate))).number
 
 
-def _ends(form: str, found) -> str:
-    return FORMATS[form].interval(*found.interval).number
+def _ends(form: str, estimate) -> str:
+    return FORMATS[form].interval(*estimate.interval).number
 
 
-def _both(form: str, found) -> str:
-    return f"{_value(form, found)} ({_ends(form, found)})"
+def _both(form: str, estimate) -> str:
+    return f"{_value(form, estimate)} ({_ends(form, estimate)})"
 
 
 times, times_ends, times_both = (partial(write, "ratio") for write in (_value, _ends, _both))

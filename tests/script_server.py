@@ -39,7 +39,13 @@ from typing import TextIO
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = {
-    "training": ["rich.progress", "torch.distributed", "torch.profiler", "common.sentences", "common.machine.vision"],
+    "training": [
+        "rich.progress",
+        "torch.distributed",
+        "torch.profiler",
+        "common.sentences",
+        "common.machine.torch_versions",
+    ],
     # No torchvision: it imports what a rank of step 04 imports once the ranks have met, and that order may matter.
     "torch": ["rich.progress", "torch.distributed"],
     "analysis": ["common.campaigns.__main__"],
@@ -55,7 +61,7 @@ def preload(kind: str) -> set[str]:
     for name in PRELOADED[kind]:
         importlib.import_module(name)
     if kind == "training":
-        sys.modules["common.machine.vision"].import_torchvision()
+        sys.modules["common.machine.torch_versions"].import_torchvision()
         register_few_layers()
         sys.modules["common.sentences"].sentences("en")
     before = set(sys.modules)

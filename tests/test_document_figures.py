@@ -33,7 +33,7 @@ BY_HAND = {
         "`make lab` took 3 min 33 s on two H100s (`h100x2-ledger`), the first page was there after 1 min 41 s (now it "
         "goes on until its ratios are known to ± 3 %,": "a clock on the wall",
         "`make ladder` (20 minutes on GPUs, 10 on cores) and `make crossover` (6)": "docs/campaigns.md",
-        "One whose whole interval lies above 1.": "no figure of a record",
+        "One whose whole interval is above 1.": "no figure of a record",
         "Where an interval contains 1,": "no figure of a record",
     },
     "docs/exercise.md": {"DP's 71 % efficiency": "the exercise's own"},

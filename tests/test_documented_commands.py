@@ -52,7 +52,7 @@ PLACEHOLDERS = {"--my-switch"}
 def own_flags() -> set[str]:
     """Of 02, 03 and 04 by their parsers, of all else by the source."""
     declared = {flag for method in METHODS.values() for flag in training_parser(method)._option_string_actions}
-    sources = [path for folder in ("benchmarks", "common", "faults") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("benchmarks", "common", "lessons") for path in (ROOT / folder).rglob("*.py")]
     written = {flag for path in [*sources, *ROOT.glob("0*.py")]
                for flag in re.findall(rf'"({FLAG.pattern})"', path.read_text())}  # fmt: skip
     return declared | written | {flag.replace("--", "--no-", 1) for flag in written}

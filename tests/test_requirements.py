@@ -74,8 +74,8 @@ def test_a_good_gpu_server_meets_everything():
 
 
 def test_a_host_without_gpus_is_not_blamed_for_them():
-    found = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
-    assert found == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM), "ok")
+    verdicts = outcomes(machine(here={"cuda": None, "driver": None, "torch": "2.11.0", "torchvision": "0.26.0"}))
+    assert verdicts == dict.fromkeys((TORCH, BACKEND, DEVICES, SHARED, FILES, OWN, PORT, QUIET, PLAIN, ROOM), "ok")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,21 @@ def test_a_records_verdicts_are_said_in_the_readers_language_but_for_those_of_an
     assert [verdict for verdict, _ in rest] == check_requirements(record, Sentences("zh-TW"))[1:]
 
 
+def test_words_and_digits_of_older_records_are_those_of_today():
+    record = machine(disk_free_bytes=137_406_000_000)
+    record.requirements = today = check_requirements(record, ENGLISH)
+    quiet, plain, room = today[-3:]
+    assert (quiet.name, room.found) == ("no other programs running", "128 GiB free")
+    older = [
+        quiet.model_copy(update={"name": "a quiet machine"}),
+        plain,
+        room.model_copy(update={"found": "127.97 GiB free"}),
+    ]
+    record.requirements = [*today[:-3], *older]
+    assert [said for said, _ in as_recorded(record, ENGLISH)] == today
+    assert all(is_translated for _, is_translated in as_recorded(record, Sentences("zh-TW")))
+
+
 def test_a_broken_driver_is_quoted():
     record = machine(driver_gpus=["Fake"], cuda_error="driver too old")
     [verdict] = [requirement for requirement in check_requirements(record, ENGLISH) if requirement.name == REACH]
@@ -221,8 +236,8 @@ OLD_DRIVER = {"driver": "535.183.01"}
     ],
 )  # fmt: skip
 def test_a_torch_that_does_not_fit_and_what_would(name, record, advice):
-    [found] = [one for one in check_requirements(record, ENGLISH) if one.name == name]
-    assert (found.outcome, found.advice) == ("failure", advice)
+    [verdict] = [one for one in check_requirements(record, ENGLISH) if one.name == name]
+    assert (verdict.outcome, verdict.advice) == ("failure", advice)
 
 
 def test_code_for_every_gpu_is_enough():

@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probes": {"records", "content", "command_line", "machine", "measuring"},
     "content": {"records"},
     "console": {"records", "command_line", "content"},
-    "campaigns": {"records", "command_line", "analysis.statistics"},
+    "campaigns": {"records", "command_line", "requirements", "analysis.statistics"},
     "faults": {"records", "command_line", "analysis.page"},
     "grading": {"records", "command_line", "console", "analysis.statistics", "analysis.reading",
                 "analysis.comparing", "analysis.sections"},
@@ -71,11 +71,11 @@ WITHOUT_TORCH = (
 
 def modules() -> dict[str, Path]:
     """Every module of common/ by its dotted name without `common.`; a package by its folder's name."""
-    found = {}
+    paths = {}
     for path in sorted((ROOT / "common").rglob("*.py")):
         parts = path.relative_to(ROOT / "common").with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 MODULES = modules()
@@ -83,14 +83,14 @@ MODULES = modules()
 
 def imports(module: str) -> set[str]:
     """Modules that one imports, anywhere in its source: its own without `common.`, others by their first name."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: a relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {_resolved(name) for name in found}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {_resolved(name) for name in names}
 
 
 def _resolved(name: str) -> str:
@@ -142,13 +142,13 @@ def test_no_circle_between_modules():
 
 def reached(module: str) -> set[str]:
     """All that a module imports, directly or through others."""
-    found, open_ = set(), [module]
+    known, open_ = set(), [module]
     while open_:
         for other in graph().get(open_.pop(), ()):
-            if other not in found:
-                found.add(other)
+            if other not in known:
+                known.add(other)
                 open_.append(other)
-    return found
+    return known
 
 
 @pytest.mark.parametrize("without", WITHOUT_TORCH)

@@ -15,20 +15,20 @@ from common.messages import TEMPLATES, Message, catalogue, message, message_in
 from common.sentences import Sentences
 
 pofile = pytest.importorskip("babel.messages.pofile")
-KEYWORDS = ("message", "message_in:1c,2", "translate", "counted:2,3")
+KEYWORDS = ("message", "message_in:1c,2", "translate", "counted:2,3", "notes:2", "warns:2", "fails:2")
 """As in the Makefile: what is given a text to say."""
 CHINESE = TEMPLATES / "zh-TW.po"
 
 
 def said_by_the_code(folder: Path) -> dict[tuple[str, str], list[str]]:
     """Where each text stands, by its context and its English."""
-    found = folder / "messages.pot"
+    catalogue = folder / "messages.pot"
     keywords = [word for keyword in KEYWORDS for word in ("-k", keyword)]
     command = [sys.executable, "-m", "babel.messages.frontend", "-q", "extract", "-F", "pyproject.toml"]
-    done = subprocess.run([*command, *keywords, "-o", str(found), "."], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, *keywords, "-o", str(catalogue), "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "a text that is no literal"
-    return {key: [file for file, _ in one.locations] for key, one in entries(found).items()}
+    return {key: [file for file, _ in one.locations] for key, one in entries(catalogue).items()}
 
 
 def entries(file: Path) -> dict:

@@ -60,7 +60,7 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides)
 def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
     width = max(map(len, ALL)) + 1
-    purposes = "\n".join(f"  {name:{width}}{campaign.purpose}" for name, campaign in ALL.items())
+    purposes = "\n".join(f"  {name:{width}}{campaign.purpose.text}" for name, campaign in ALL.items())
     parser = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{purposes}")
     add, of_campaign = parser.add_argument, otherwise("the campaign's, for this kind of device")
     add("campaign", choices=ALL, help="what to run")

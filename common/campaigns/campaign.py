@@ -15,6 +15,7 @@ from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import History
 from common.command_line.commands import default_count
 from common.command_line.host_checks import startable
+from common.messages import Message, message
 from common.records import METHODS, DdpOptions, DeviceKind, Environment, Method, has_option, settings_of
 
 CHECK = "python 01_environment_check.py --quiet"
@@ -102,18 +103,18 @@ def _each_option(here: Environment) -> list[tuple[Method, str]]:
 Outcome = Literal["completed", "out_of_memory", "failed"]
 
 
-class Planned(NamedTuple):
+class PlannedLaunch(NamedTuple):
     """A launch that is to come."""
 
     command: str
     place: tuple[int, int] | None = None
     """Its round, and where it stands there; the page stands in none."""
-    heading: str = ""
-    progress: str = ""
-    """The time that is gone, and left; empty: what is gone."""
+    heading: Message | None = None
+    progress: Message | None = None
+    """The time that is gone, and left; None: what is gone."""
 
 
-Plan = Generator[Planned, Outcome, None]
+Plan = Generator[PlannedLaunch, Outcome, None]
 """The launches of a campaign, one after another. It hears how each ended before it says the next one."""
 
 
@@ -121,7 +122,7 @@ Plan = Generator[Planned, Outcome, None]
 class AdaptiveCampaign:
     """Launches in rounds, each chosen by how those before it ended: a batch that did not fit, a switch that paid."""
 
-    purpose: str
+    purpose: Message
     plan: Callable[[Environment, Overrides, int, History], Plan]
     """On a machine, with the command line's overrides and the seed of the orders, after what was run before."""
     budget: dict[DeviceKind, float]
@@ -135,7 +136,7 @@ class AdaptiveCampaign:
 class RoundCampaign:
     """The same launches in every round."""
 
-    purpose: str
+    purpose: Message
     sizes: dict[DeviceKind, Sizes]
     launches: Callable[[Environment], list[tuple[Method, str]]] = _each_method
     """Of a round on a machine, in the order of the lesson: a method, and the flags that go with the sizes."""
@@ -178,7 +179,7 @@ LAB_GPU, LAB_CORES = Sizes("resnet50", batch=64, epochs=2), Sizes("resnet18", ba
 # Sizes differ between campaigns, so that step 05 does not pool a launch of one with a launch of another.
 CAMPAIGNS = {
     "lab": RoundCampaign(
-        "one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes",
+        message("one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes"),
         # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
         # where the GPU is quick.
         sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
@@ -188,26 +189,26 @@ CAMPAIGNS = {
         tolerance=3,
     ),
     "sweep": RoundCampaign(
-        "step 04 with the default options of DDP, then with each other one",
+        message("step 04 with the default options of DDP, then with each other one"),
         sizes={"cuda": replace(LAB_GPU, steps=100), "cpu": replace(LAB_CORES, steps=5)},
         launches=_each_option,
         minutes=15,
     ),
     "exchanges": RoundCampaign(
-        "step 04 with torch's DDP, then with each exchange that is built by hand",
+        message("step 04 with torch's DDP, then with each exchange that is built by hand"),
         sizes={"cuda": replace(LAB_GPU, steps=60), "cpu": replace(LAB_CORES, steps=6)},
         launches=lambda here: [("ddp", exchange) for exchange in EXCHANGES_BY_HAND],
         later=NO_PROFILE + QUIET,
     ),
     "my_exchange": RoundCampaign(
-        "step 04 with the exchange of lessons/build_your_own_ddp.py, and with an all-reduce for each parameter",
+        message("step 04 with the exchange of lessons/build_your_own_ddp.py, and with one all-reduce per parameter"),
         sizes={"cuda": replace(LAB_GPU, steps=50), "cpu": replace(LAB_CORES, steps=7)},
         launches=lambda here: [("ddp", exchange) for exchange in OWN_EXCHANGE],
         repeats=5,
         later=NO_PROFILE + QUIET,
     ),
     "exercise": RoundCampaign(
-        "the published exercise: its commands, with its sizes, on its four devices or as many as there are",
+        message("the published exercise: its commands, with its sizes, on its four devices or as many as there are"),
         sizes={"cuda": replace(LAB_GPU, epochs=5), "cpu": replace(LAB_GPU, epochs=5)},
         check=CHECK.removesuffix(QUIET),
         first="",

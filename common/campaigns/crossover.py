@@ -13,13 +13,14 @@ from common.campaigns.campaign import (
     AdaptiveCampaign,
     Overrides,
     Plan,
-    Planned,
+    PlannedLaunch,
     Sizes,
 )
 from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import History
 from common.command_line.commands import default_count
 from common.errors import UsageError
+from common.messages import message
 from common.records import METHODS, DeviceKind, Environment, Method
 
 MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
@@ -47,7 +48,9 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
     for number in range(1, (overrides.repeats or 3) + 1):
         places = count(1)
         if number == 2:
-            yield Planned(REPORT + QUIET)  # in between, at one place only: it must not always precede the same launch
+            yield PlannedLaunch(
+                REPORT + QUIET
+            )  # in between, at one place only: it must not always precede the same launch
         for batch in batches:
             for index in next(orders[batch]):
                 method = PUBLISHED[index]
@@ -56,7 +59,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
                     too_large[method] = min(batch, too_large.get(method, batch))
                 if batch >= too_large.get(method, batch + 1) or len(history.completed(command)) >= number:
                     continue
-                planned = Planned(command + (QUIET if number > 1 else ""), (number, next(places)))
+                planned = PlannedLaunch(command + (QUIET if number > 1 else ""), (number, next(places)))
                 if (yield planned) == "out_of_memory":
                     too_large[method] = batch
 
@@ -74,7 +77,7 @@ def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrid
 
 
 CROSSOVER = AdaptiveCampaign(
-    "one device, DataParallel and DistributedDataParallel over batches, as far as memory and time reach",
+    message("one device, DataParallel and DistributedDataParallel over batches, as far as memory and time reach"),
     plan=over_batches,
     survives=("out_of_memory",),
     budget={"cuda": 360, "cpu": 300},

@@ -1,4 +1,7 @@
-"""`make ladder`: from the published command upwards, one switch a rung; a rung stays where its interval says so."""
+"""`make ladder`: from the published command upwards, a trial for each switch, which stays if its interval says so.
+
+The page calls a trial a rung.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
-from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Overrides, Plan, Planned, Sizes
+from common.campaigns.campaign import NO_PROFILE, AdaptiveCampaign, Outcome, Overrides, Plan, PlannedLaunch, Sizes
 from common.campaigns.orders import drawn_orders
 from common.campaigns.progress import MIN_ROUNDS, History
 from common.errors import UsageError
+from common.messages import message
 from common.records import DeviceKind, Environment, seconds_per_sample
 
 Orders = Iterator[tuple[int, list[int]]]
-"""Numbers of rounds, counted through all rungs, and the order of each."""
+"""Numbers of rounds, counted through all trials, and the order of each."""
 HOPELESS = 0.5
 """Below this share of the speed so far, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
 START: dict[DeviceKind, Sizes] = {
@@ -52,9 +56,9 @@ class Configuration:
 
 
 def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
-    """The best so far, and what is tried, in rounds of two; then, where the batch has grown, the top rung's switches at
-    the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start
-    fails."""
+    """The best so far, and what is tried, in rounds of two; then, where the batch has grown, the switches that were
+    kept at the first batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the
+    start fails."""
     kind: DeviceKind = "cuda" if here.gpus else "cpu"
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
@@ -70,12 +74,12 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
         batch_pays = batch_pays and (pays or switch != DOUBLED)
     at_first_batch = replace(best, sizes=first.sizes)
     if best.sizes.batch > first.sizes.batch and not history.completed(at_first_batch.command):
-        yield Planned(at_first_batch.command, (next(orders)[0], 1))
+        yield PlannedLaunch(at_first_batch.command, (next(orders)[0], 1))
 
 
 def _compare(
     best: Configuration, tried: Configuration, rounds: int, orders: Orders, history: History
-) -> Generator[Planned, Outcome, bool]:
+) -> Generator[PlannedLaunch, Outcome, bool]:
     """Run both in rounds; whether `tried` is the faster, beyond doubt. What was run before counts."""
     if history.newest_failure(tried.command) in ("out_of_memory", "exception"):
         return False
@@ -85,7 +89,7 @@ def _compare(
         number, order = next(orders)
         for place, index in enumerate(order, 1):
             command = (best, tried)[index].command
-            if (yield Planned(command, (number, place))) == "completed":
+            if (yield PlannedLaunch(command, (number, place))) == "completed":
                 continue
             if command == tried.command:
                 return False
@@ -111,8 +115,8 @@ def _is_faster(history: History, best: Configuration, tried: Configuration) -> b
 
 
 LADDER = AdaptiveCampaign(
-    "step 02 with one switch after another, each kept only if its interval says that it pays",
+    message("step 02 with one switch after another, each kept only if its interval says that it pays"),
     plan=up_the_ladder,
     survives=("out_of_memory", "failed"),
-    budget={"cuda": 1200, "cpu": 600},  # a rung takes three rounds of two launches
+    budget={"cuda": 1200, "cpu": 600},  # a trial takes three rounds of two launches
 )

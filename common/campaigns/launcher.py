@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from common.command_line.commands import LAUNCH_VARIABLE
 from common.command_line.host_checks import startable
-from common.command_line.job_control import ending_with_parent, stop_with_me
+from common.command_line.terminal import ending_with_parent, stop_with_me
 from common.records import Launch
 
 STARTERS = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}

@@ -16,6 +16,7 @@ from time import monotonic
 from common.campaigns.campaign import NO_PROFILE, QUIET, Overrides, RoundCampaign, Sizes
 from common.campaigns.progress import RUNS, NewFiles
 from common.campaigns.session import Session
+from common.messages import message
 from common.records import Environment, Record, epoch_seconds, throughput
 
 STEPS = 20
@@ -42,7 +43,8 @@ def with_epochs_that_fit(session: Session, campaign: RoundCampaign, here: Enviro
     with TemporaryDirectory() as folder:
         few = replace(sizes, epochs=1, samples=STEPS * sizes.batch)
         command = few.command("single", flags=f"{NO_PROFILE}{QUIET} --results-dir {shlex.quote(folder)}")
-        session.say(f"\nA pilot, to choose how long an epoch is (SAMPLES):\n$ {command}")
+        session.say(message("A pilot, to choose how long an epoch is (SAMPLES):"), gap="\n")
+        session.say(f"$ {command}")
         started = monotonic()
         session.launcher.run(command)
         seconds = monotonic() - started
@@ -52,7 +54,8 @@ def with_epochs_that_fit(session: Session, campaign: RoundCampaign, here: Enviro
         return overrides
     besides = seconds - sum(epoch_seconds(records[0]))
     samples = epoch_samples(rate, besides, sizes, devices, 60 * (overrides.minutes or campaign.minutes))
-    session.say(f"{rate:,.0f} samples/s, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
+    said = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
+    session.say(said.with_values(rate=rate, besides=besides, samples=samples))
     return replace(overrides, samples=samples)
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, TypeVar
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from common.errors import UsageError
+from common.messages import Message, message
 from common.records import METHODS, Environment, EnvironmentRecord, Record, machine_of, seconds_per_sample
-from common.records.files import read_regular
+from common.records.files import AnyModel, record_in
 
 RESULTS = Path("results")
 RUNS, CHECKS = "0[234]_*.json", "01_*.json"
-AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 class NewFiles:
@@ -33,8 +30,8 @@ class NewFiles:
         """Those that are whole records of this kind, of what has come since this was last asked."""
         for path in sorted(set(self._folder.glob(self._pattern)) - self._seen):
             self._seen.add(path)
-            with suppress(OSError, ValueError):
-                yield kind.model_validate_json(read_regular(path))
+            if record := record_in(path, kind):
+                yield record
 
 
 def newest_check(checks: NewFiles) -> EnvironmentRecord:
@@ -137,13 +134,17 @@ class RoundRatios:
         error = now.relative_error * (rounds / (rounds + 1)) ** 0.5
         return half_interval(replace(now, relative_error=error, degrees_of_freedom=rounds))
 
-    def in_words(self, one_device: str) -> str:
+    def in_words(self, one_device: Message) -> Message:
         """All of it in one line."""
         if not self.rounds:
-            return "nothing yet, for a record is missing"
+            return message("nothing yet, because a record is missing")
         dp, ddp, both = (_in_words(self.ratio(name)) for name in RATIOS)
-        line = f"DP {dp}, DDP {ddp} {one_device}; DDP {both} DP"
-        return line if self.rounds >= MIN_ROUNDS else f"{line}; intervals from {MIN_ROUNDS} rounds on"
+        line = message(
+            "DP {dp}, DDP {ddp} {one_device}; DDP {both} DP", dp=dp, ddp=ddp, one_device=one_device, both=both
+        )
+        if self.rounds >= MIN_ROUNDS:
+            return line
+        return message("{line}; intervals from {least} rounds on", line=line, least=MIN_ROUNDS)
 
 
 def half_interval(ratio: Estimate) -> float:
@@ -153,6 +154,8 @@ def half_interval(ratio: Estimate) -> float:
     return interval[1] / ratio.value - 1
 
 
-def _in_words(ratio: Estimate) -> str:
-    ends = ratio.interval
-    return f"{ratio.value:.2f} ×" + (f" ({ends[0]:.2f}–{ends[1]:.2f})" if ends else "")
+def _in_words(ratio: Estimate) -> Message:
+    if ratio.interval is None:
+        return message("{value:.2f} ×", value=ratio.value)
+    low, high = ratio.interval
+    return message("{value:.2f} × ({low:.2f}–{high:.2f})", value=ratio.value, low=low, high=high)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from common.campaigns.campaign import QUIET, AdaptiveCampaign, Outcome, Plan, Planned, RoundCampaign
+from common.campaigns.campaign import QUIET, AdaptiveCampaign, Outcome, Plan, PlannedLaunch, RoundCampaign
 from common.campaigns.launcher import LaunchError
 from common.campaigns.pilot import with_epochs_that_fit
 from common.campaigns.progress import MIN_ROUNDS, RESULTS, RUNS, NewFiles, RoundRatios
 from common.campaigns.session import Session, in_minutes
+from common.messages import Message, message
 from common.records import Environment, Record
 
 
@@ -27,10 +28,12 @@ def run_campaign(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -
         while planned:
             ends = session.pace.elapsed + session.pace.at_most(planned.command)
             if limit is not None and planned.place and ends > limit:
-                session.say(f"\n{in_minutes(limit)} are as good as over. To go on: {session.again()}")
+                over = message("{time} are as good as over. To go on: {again}")
+                session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
                 break
             planned = next_launch(plan, session.launch(planned, campaign.survives))
-        session.launch(Planned(campaign.report, heading="At the end", progress="the page, and what it says"))
+        end, page = message("At the end"), message("the page, and what it says")
+        session.launch(PlannedLaunch(campaign.report, heading=end, progress=page))
     except LaunchError as end:
         return session.ended(end)
     return session.done()
@@ -41,11 +44,12 @@ def _limit(session: Session, budget: float) -> float | None:
     if session.overrides.repeats:
         return None
     limit = 60 * session.overrides.minutes if session.overrides.minutes else budget
-    session.say(f"\nNothing starts that would end later than {in_minutes(limit)} from the start (MINUTES).")
+    none = message("Nothing starts that would end later than {time} from the start (MINUTES).")
+    session.say(none.with_values(time=in_minutes(limit)), gap="\n")
     return limit
 
 
-def next_launch(plan: Plan, outcome: Outcome | None = None) -> Planned | None:
+def next_launch(plan: Plan, outcome: Outcome | None = None) -> PlannedLaunch | None:
     """The next launch, after one that ended so; None at the end."""
     try:
         return next(plan) if outcome is None else plan.send(outcome)
@@ -68,16 +72,18 @@ def _rounds_as_needed(session: Session, campaign: RoundCampaign, here: Environme
     session.overrides = with_epochs_that_fit(session, campaign, here)
     files = NewFiles(RESULTS, RUNS, only_later=True)
     for number, commands in enumerate(campaign.rounds(here, session.overrides, session.seed), 1):
-        heading = f"Round {number} of {session.total}" + (" or more" if until.tolerance else "")
+        few, more = message("Round {number} of {total}"), message("Round {number} of {total} or more")
+        heading = (more if until.tolerance else few).with_values(number=number, total=session.total)
         for place, command in enumerate(commands, 1):
             later = [*commands[place - 1 :], *commands * (session.total - number), campaign.report]
-            yield Planned(command, (number, place), heading, session.pace.progress(later))
+            yield PlannedLaunch(command, (number, place), heading, session.pace.progress(later))
         session.finished = number
         if until.ratios:
             records = files.records(Record)
             until.ratios.add(record for record in records if record.launch and record.launch.id == session.id)
-            one_device = "one GPU" if here.gpus else "one core"
-            session.say(f"\nAfter {_rounds(number)}: {until.ratios.in_words(one_device)}.")
+            one_device = message("one GPU") if here.gpus else message("one core")
+            ratios = until.ratios.in_words(one_device)
+            session.say(message("After {rounds}: {ratios}.", rounds=_rounds(session, number), ratios=ratios), gap="\n")
         seconds = session.pace.of(commands) or 0
         is_another_to_come, why = until.another(seconds)
         if why:
@@ -88,8 +94,8 @@ def _rounds_as_needed(session: Session, campaign: RoundCampaign, here: Environme
             session.total += 1
             session.pace.allow(seconds)
         if number == 1:
-            text = "the first page, to open and to reload at the end: comparison_report.html"
-            yield Planned(campaign.report + QUIET, None, "After the first round", text)
+            text = message("the first page, to open and to reload at the end: comparison_report.html")
+            yield PlannedLaunch(campaign.report + QUIET, None, message("After the first round"), text)
 
 
 class StoppingRule:
@@ -103,44 +109,55 @@ class StoppingRule:
         minutes, tolerance = overrides.minutes or campaign.minutes, overrides.tolerance or campaign.tolerance
         self.tolerance = tolerance / 100 if tolerance and not overrides.repeats else None
         self.limit = 60 * minutes if not overrides.repeats and session.total > 1 else None
-        self.none_later = f"no new round after {in_minutes(60 * minutes)} (MINUTES)"
-        if self.tolerance:
-            goal = f"until each ratio is known to {_percent(self.tolerance)} (TOLERANCE)"
-            session.say(f"\n{session.total} rounds or more, {goal}; {self.none_later}.")
-        elif self.limit:
-            session.say(f"\n{session.total} rounds; {self.none_later}. REPEATS={session.total} runs them all.")
+        self.none_later = message("no new round after {time} (MINUTES)", time=in_minutes(60 * minutes))
+        known = {"total": session.total, "none_later": self.none_later, "tolerance": _percent(self.tolerance or 0)}
+        goal = message(
+            "{total} rounds or more, until each ratio is known to {tolerance} (TOLERANCE); {none_later}.", **known
+        )
+        all_of_them = message("{total} rounds; {none_later}. REPEATS={total} runs them all.", **known)
+        if self.tolerance or self.limit:
+            session.say(goal if self.tolerance else all_of_them, gap="\n")
 
-    def another(self, seconds: float) -> tuple[bool, str]:
+    def another(self, seconds: float) -> tuple[bool, str | Message]:
         """Whether there is another round, which takes about so many seconds, and why, where that is worth a line."""
         session, ratios, tolerance, limit = self.session, self.ratios, self.tolerance, self.limit
-        finished, total, takes = session.finished, session.total, f"about {in_minutes(seconds)}"
+        finished, total = session.finished, session.total
+        next_one = {"number": finished + 1, "total": total, "time": in_minutes(seconds), "effect": self._would_leave()}
         if finished < total:
             if limit is not None and session.pace.elapsed > limit:
-                return False, f"{finished} of {total} rounds: {self.none_later}. For the rest: {session.again()}"
-            return True, f"Next: round {finished + 1} of {total}, {takes}{self._would_leave()}." if ratios else ""
+                stop = message("{finished} of {total} rounds: {none_later}. For the rest: {again}")
+                values = {"finished": finished, "total": total, "none_later": self.none_later}
+                return False, stop.with_values(again=session.again(), **values)
+            return True, message("Next: round {number} of {total}, about {time}{effect}.", **next_one) if ratios else ""
         if tolerance is None or ratios is None or limit is None:
             return False, ""
         if ratios.rounds < MIN_ROUNDS:
-            lost = _rounds(finished - ratios.rounds)
-            return False, f"Records of {lost} are missing: more rounds may not help, and none is added."
+            lost = _rounds(session, finished - ratios.rounds)
+            return False, message(
+                "Records of {lost} are missing: more rounds may not help, and none is added.", lost=lost
+            )
         name, half = ratios.widest()
+        known = {"name": name, "half": _percent(half), "tolerance": _percent(tolerance)}
         if half <= tolerance:
-            return False, f"Each ratio is known to {_percent(tolerance)} (TOLERANCE): enough."
-        lacking = f"{name} is known to {_percent(half)} and not yet to {_percent(tolerance)} (TOLERANCE)"
+            return False, message("Each ratio is known to {tolerance} (TOLERANCE): enough.", **known)
+        lacking = message("{name} is known to {half} and not yet to {tolerance} (TOLERANCE)", **known)
         if session.pace.elapsed + seconds + (session.pace.of([self.campaign.report]) or 0) > limit:
-            return False, f"{lacking}, but another round, {takes}, would end after {in_minutes(limit)} (MINUTES)."
-        return True, f"{lacking}: round {finished + 1} is added, {takes}{self._would_leave()}."
+            late = message("{lacking}, but another round, about {time}, would end after {limit} (MINUTES).")
+            return False, late.with_values(lacking=lacking, limit=in_minutes(limit), **next_one)
+        return True, message("{lacking}: round {number} is added, about {time}{effect}.", lacking=lacking, **next_one)
 
-    def _would_leave(self) -> str:
+    def _would_leave(self) -> str | Message:
         if self.ratios is None or self.ratios.rounds < MIN_ROUNDS:
             return ""
         (name, half), after = self.ratios.widest(), self.ratios.after_another()
-        return f"; the widest interval, {name} {_percent(half)}, would become about {_percent(after)}"
+        would = message("; the widest interval, {name} {half}, would become about {after}")
+        return would.with_values(name=name, half=_percent(half), after=_percent(after))
 
 
-def _percent(share: float) -> str:
-    return f"± {100 * share:.{1 if share < 0.1 else 0}f} %".replace(".0 %", " %")
+def _percent(share: float) -> Message:
+    percent = f"{100 * share:.{1 if share < 0.1 else 0}f}".removesuffix(".0")
+    return message("± {percent} %", percent=percent)
 
 
-def _rounds(number: int) -> str:
-    return f"{number} round" + ("s" if number > 1 else "")
+def _rounds(session: Session, number: int) -> str:
+    return session.words.counted(number, "{count} round", "{count} rounds")

@@ -12,11 +12,14 @@ from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.campaign import Outcome, Overrides, Planned
+from common.campaigns.campaign import Outcome, Overrides, PlannedLaunch
 from common.campaigns.launcher import Launcher, LaunchError, step_number
 from common.campaigns.orders import drawn_seed
 from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
+from common.messages import Message, message
 from common.records import Environment, Launch
+from common.requirements import as_recorded
+from common.sentences import Sentences, language_of
 
 REPORT_SECONDS = 15.0
 """What step 05 takes, until it has been seen."""
@@ -52,13 +55,13 @@ class Pace:
         longest = {step: max(seconds) for step, seconds in self._seconds.items()}
         return MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
 
-    def progress(self, commands: Iterable[str]) -> str:
+    def progress(self, commands: Iterable[str]) -> Message:
         """The time that is gone and, where it is known, the time until all of these have run. That never grows."""
-        left = self.of(commands)
+        left, gone = self.of(commands), in_minutes(self.elapsed)
         if left is None:
-            return f"{in_minutes(self.elapsed)} gone"
+            return message("{time} gone", time=gone)
         self._least_left = min(left, self._least_left)
-        return f"{in_minutes(self.elapsed)} gone, about {in_minutes(self._least_left)} left"
+        return message("{time} gone, about {left} left", time=gone, left=in_minutes(self._least_left))
 
     def allow(self, seconds: float) -> None:
         """Let the time left grow once by so much: a round has been added, and that was said."""
@@ -74,7 +77,7 @@ def in_minutes(seconds: float) -> str:
 class Session:
     """What is launched in the current folder by one start of a campaign."""
 
-    def __init__(self, name: str, purpose: str, overrides: Overrides) -> None:
+    def __init__(self, name: str, purpose: Message, overrides: Overrides) -> None:
         self.name, self.overrides = name, overrides
         self.seed = drawn_seed() if overrides.seed is None else overrides.seed
         self.id = secrets.token_hex(8)
@@ -82,36 +85,41 @@ class Session:
         self.finished, self.total = 0, 0
         """Rounds: how many have run, how many there are to be; 0 where nobody knows that beforehand."""
         self._history: History | None = None
+        self.words = Sentences(language_of())
         self._console = Console(highlight=False, soft_wrap=True)
-        self._console.print(f"[bold]{name}:[/] {purpose}")
-        self.say(f"The order of each round is drawn at random: SEED={self.seed} draws the same ones again.")
+        self._console.print(f"[bold]{name}:[/] {self.words.text(purpose)}")
+        again = message("The order of each round is drawn at random: SEED={seed} draws the same ones again.")
+        self.say(again.with_values(seed=self.seed))
 
-    def say(self, text: str) -> None:
-        """One line as it is: a model's name may look like markup."""
-        self._console.out(text)
+    def say(self, line: str | Message, gap: str = "") -> None:
+        """One line as it is: a model's name may look like markup. `gap`: "\\n" for an empty line before it."""
+        self._console.out(gap + self.words.text(line))
 
     def check_machine(self, check: str) -> tuple[Environment, History]:
         """Run step 01, say what it warns of; what its record says about the machine, and what has run there. Raises
         `UsageError` where it has left none."""
         checks = NewFiles(RESULTS, CHECKS, only_later=True)
-        self._console.print("\n[bold]The machine, step 01:[/] what its parts can do")
+        self.say(message("The machine, step 01: what its parts can do"), gap="\n")
         self.say(f"$ {check}")
         self.launcher.run(check)
         record = newest_check(checks)
-        for one in record.requirements:
+        for one, _ in as_recorded(record, self.words):
             if one.outcome == "warning":
-                self.say(f"warning: {one.name}: {one.found}; {one.advice}")
+                warning = message("warning: {name}: {found}; {advice}")
+                self.say(warning.with_values(name=one.name, found=one.found, advice=one.advice))
         self._history = History(RESULTS, record.environment)
         return record.environment, self._history
 
-    def launch(self, planned: Planned, survives: Sequence[Outcome] = ()) -> Outcome:
+    def launch(self, planned: PlannedLaunch, survives: Sequence[Outcome] = ()) -> Outcome:
         """Run a command under a heading; how it ended. Raises `LaunchError` where it does not end in a way that the
         campaign survives."""
         command, place = planned.command, planned.place
-        heading = planned.heading or (f"Round {place[0]}" if place else "In between")
-        progress = planned.progress or f"{in_minutes(self.pace.elapsed)} gone"
+        words, number = self.words, place[0] if place else 0
+        heading = planned.heading or (message("Round {number}", number=number) if place else message("In between"))
+        progress = planned.progress or message("{time} gone", time=in_minutes(self.pace.elapsed))
         gap = "" if place and place[1] > 1 else "\n"
-        self._console.print(f"{gap}[bold]{heading}, step {step_number(command)}:[/] {progress}")
+        head = words.translate("{heading}, step {step}:", heading=heading, step=step_number(command))
+        self._console.print(f"{gap}[bold]{head}[/]{words.gap}{words.text(progress)}")
         self.say(f"$ {command}")
         launch = place and Launch(campaign=self.name, id=self.id, seed=self.seed, round=place[0], place=place[1])
         started = monotonic()
@@ -123,7 +131,8 @@ class Session:
             if self.launcher.is_stopped or outcome not in survives or not place:
                 raise
             is_full = outcome == "out_of_memory"
-            self.say("\nOut of memory: recorded, and the campaign goes on." if is_full else f"\n{error}")
+            full = message("Out of memory: recorded, and the campaign goes on.")
+            self.say(full if is_full else str(error), gap="\n")
             return outcome
         finally:
             self.pace.add(command, monotonic() - started)
@@ -139,12 +148,15 @@ class Session:
 
     def ended(self, end: LaunchError) -> int:
         """Say why the campaign ends before its time, and how to go on. Returns its exit code."""
-        kept = f"the records of all that ran are in {RESULTS}/"
-        rounds = f"{self.finished} of {self.total} rounds are finished; " if self.total else ""
-        print(f"\n{end}\n{rounds}{kept}. To go on: {self.again()}", file=sys.stderr)
+        kept = message("the records of all that ran are in {folder}/. To go on: {again}")
+        finished = message("{finished} of {total} rounds are finished; ", finished=self.finished, total=self.total)
+        rounds = self.words.text(finished) if self.total else ""
+        said = self.words.text(kept.with_values(folder=RESULTS, again=self.again()))
+        print(f"\n{end}\n{rounds}{said}", file=sys.stderr)
         return end.code
 
     def done(self) -> int:
         """Say that it is over. Returns the exit code."""
-        self.say(f"\nDone in {in_minutes(self.pace.elapsed)}. The page: comparison_report.html")
+        took = in_minutes(self.pace.elapsed)
+        self.say(message("Done in {time}. The page: comparison_report.html", time=took), gap="\n")
         return 0

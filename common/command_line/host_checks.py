@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.errors import UsageError
 from common.messages import Message, message
 from common.sentences import Sentences

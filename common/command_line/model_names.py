@@ -19,17 +19,6 @@ LIBRARIES = {"timm": "timm", "hf": "transformers"}
 IN_A_FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<function>\w+))?")
 
 
-OF_SOME_MODELS: dict[str, tuple[str, ...]] = {
-    "sample": ("file",),
-    "sequence_length": ("hf",),
-    "image_size": ("torchvision", "timm", "file"),
-    "num_classes": ("torchvision", "timm", "file"),
-    "data_dir": ("torchvision", "timm", "file"),
-    "data": ("hf", "file"),
-}
-"""Settings that only models of these libraries have."""
-
-
 class ModelName(NamedTuple):
     """A name, and where it is to be looked up."""
 
@@ -131,9 +120,8 @@ def check_settings_of_model(settings: Mapping[str, Any]) -> None:
     """Raises `UsageError` for a setting on the command line that this kind of model does not have."""
     given = {name for name, value in settings.items() if value is not None}
     library = model_name(settings["model"]).library
-    for name, libraries in OF_SOME_MODELS.items():
-        if name in given and library not in libraries:
-            flag = settings_of(RunConfig)[name].flag
-            raise UsageError(f"--{flag} does not go with --model {settings['model']}: leave it out")
+    for name, declared in settings_of(RunConfig).items():
+        if name in given and declared.models and library not in declared.models:
+            raise UsageError(f"--{declared.flag} does not go with --model {settings['model']}: leave it out")
     if {"data", "data_dir"} <= given:
         raise UsageError("--data and --data-dir are two data sets: leave one of them out")

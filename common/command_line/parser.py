@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from common.command_line.job_control import ask_for_parents_end
-from common.command_line.streams import forgive_output, tell
+from common.command_line.terminal import ask_for_parents_end, forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
 

@@ -31,7 +31,7 @@ DEFAULTS: dict[DeviceKind, dict[str, Any]] = {
 """What a run uses where the command line is silent, so that each step ends within minutes."""
 
 
-class DataFound(NamedTuple):
+class OwnData(NamedTuple):
     """What there is to train on, where it is not made on the fly."""
 
     source: str
@@ -45,7 +45,7 @@ def resolve(
     world: World,
     precision: Precision,
     loader_workers: int,
-    found: DataFound | None = None,
+    data: OwnData | None = None,
     accumulation_steps: int | None = None,
 ) -> RunConfig:
     """Fill in what the command line left open, for these devices and this data.
@@ -58,7 +58,7 @@ def resolve(
     model = options.settings["model"]
     library, own = model_name(model).library, DEFAULTS[world.device_kind]
     known = {
-        "num_classes": _classes(library, found),
+        "num_classes": _classes(library, data),
         "precision": AMP[world.device_kind] if options.amp else precision,
         "learning_rate": (0.001 if options.settings.get("optimizer") == "adamw" else 0.1) * global_batch / 256,
         "loader_workers": loader_workers,
@@ -66,21 +66,21 @@ def resolve(
         "image_size": 0 if library == "hf" else own["image_size"],
         "sequence_length": own["sequence_length"] if library == "hf" else 0,
         "optimizer": "own" if library == "file" else "sgd",
-        **({"samples_per_epoch": found.samples} if found else {}),
+        **({"samples_per_epoch": data.samples} if data else {}),
         **{name: value for name, value in options.settings.items() if value is not None},
         **({"accumulation_steps": accumulation_steps} if accumulation_steps else {}),
     }
     _check_batch(options.batch_size, world, known["accumulation_steps"])
-    _check_samples(known["samples_per_epoch"], global_batch, found)
-    if found and known["num_classes"] < found.classes:  # a model in a file has as many as it was built with
-        raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {found.classes} classes; leave it out")
+    _check_samples(known["samples_per_epoch"], global_batch, data)
+    if data and known["num_classes"] < data.classes:  # a model in a file has as many as it was built with
+        raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {data.classes} classes; leave it out")
     config = RunConfig(
         **{name: value for name, value in known.items() if name in RunConfig.model_fields}
         | {
             "global_batch_size": global_batch,
             "per_device_batch_size": ceil(global_batch / world.devices),
             "loader_workers": known["loader_workers"] * world.devices,
-            "data_source": found.source if found else "synthetic",
+            "data_source": data.source if data else "synthetic",
             "model_source": source_of(model),
             "ddp": options.ddp,
         }
@@ -90,10 +90,10 @@ def resolve(
     return config
 
 
-def _classes(library: str, found: DataFound | None) -> int:
+def _classes(library: str, data: OwnData | None) -> int:
     """Outputs of the last layer where nobody has said how many; 0: a model in a file, or of no classes, decides."""
-    if found and found.classes:
-        return found.classes
+    if data and data.classes:
+        return data.classes
     return 1000 if library in ("torchvision", "timm") else 0  # as ImageNet
 
 
@@ -134,11 +134,11 @@ def _reaches(batch: int, devices: int) -> bool:
     return ceil(batch / ceil(batch / devices)) == devices
 
 
-def _check_samples(samples: int, global_batch: int, found: DataFound | None) -> None:
-    if found and samples > found.samples:
-        raise UsageError(f"--samples-per-epoch {samples}: the data have {found.samples} samples; leave it out for all")
+def _check_samples(samples: int, global_batch: int, data: OwnData | None) -> None:
+    if data and samples > data.samples:
+        raise UsageError(f"--samples-per-epoch {samples}: the data have {data.samples} samples; leave it out for all")
     if samples < global_batch:
-        more = "lower --batch-size" if found else "raise --samples-per-epoch or lower --batch-size"
+        more = "lower --batch-size" if data else "raise --samples-per-epoch or lower --batch-size"
         raise UsageError(f"{samples} samples an epoch do not fill one global batch of {global_batch}: {more}")
 
 

@@ -22,7 +22,7 @@ from common.records import (
     settings_of,
     throughput,
 )
-from common.records.files import read_regular
+from common.records.files import record_in
 from common.sentences import Sentences
 
 SUMMARY_ROWS = {
@@ -113,16 +113,9 @@ def _newest(record: Record, folder: Path, method: Method, field: str) -> Record 
     start = f"{METHODS[method].step}_{method}_{record.config.model}_"
     files = [path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ".json"]
     for path in sorted(files, key=lambda path: path.name.rpartition("_")[2], reverse=True)[:MAX_READ]:
-        if (other := _read(path)) and _does_the_same(record, other, field):
+        if (other := record_in(path, Record)) and _does_the_same(record, other, field):
             return other
     return None
-
-
-def _read(path: Path) -> Record | None:
-    try:
-        return Record.model_validate_json(read_regular(path))
-    except (ValueError, OSError):
-        return None  # step 05 says what is wrong with it
 
 
 def _does_the_same(one: Record, other: Record, field: str) -> bool:

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from common.console.grids import pairs_grid
 from common.messages import message, message_in
-from common.records import METHODS, Resumed, RunConfig, World, unusual_settings
+from common.records import METHODS, Record, Resumed, RunConfig, TrainingMethod, World, unusual_settings
 from common.sentences import Sentences
 
 FLAGS = {
@@ -40,18 +40,11 @@ def flags(world: World, words: Sentences) -> list[str]:
     return [words.text(FLAGS[name].with_values(devices=world.devices)) for name in names]
 
 
-def show_plan(
-    console: Console,
-    words: Sentences,
-    method: str,
-    config: RunConfig,
-    world: World,
-    resumed: Resumed | None,
-    optimizer: str = "",
-) -> None:
-    """What the run is about to do; `optimizer` describes one that the model brings along."""
+def show_plan(console: Console, words: Sentences, record: Record) -> None:
+    """What the run is about to do, as it was entered into its record."""
+    method, config, world = METHODS[record.method], record.config, record.world
     rows = {
-        "model": _model(config, optimizer, words),
+        "model": _model(config, record.optimizer, words),
         "devices": _devices(method, world, words),
         "batch": _batch(config, words),
         "samples": _samples(config, words),
@@ -69,14 +62,14 @@ def show_plan(
                 "for each of N devices"
             )
         ]
-        if METHODS[method].launcher == "torchrun" and world.processes == 1
+        if method.launcher == "torchrun" and world.processes == 1
         else []
     )
-    notes = [*flags(world, words), *alone, *_past(world, resumed, words)]
+    notes = [*flags(world, words), *alone, *_past(world, record.resumed, words)]
     table = pairs_grid()
     for name, text in [*rows.items(), *(("note", note) for note in notes)]:
         table.add_row(f"  [dim]{words.text(ROWS[name])}", f"{'[yellow]' if name == 'note' else ''}{escape(text)}")
-    title = METHODS[method].title if METHODS[method].is_parallel else words.translate("Training on one device")
+    title = method.title if method.is_parallel else words.translate("Training on one device")
     console.print(f"\n[bold]{title}")
     console.print(table)
     console.print()
@@ -109,7 +102,7 @@ def practice(config: RunConfig) -> list[str]:
     ]
 
 
-def _devices(method: str, world: World, words: Sentences) -> str:
+def _devices(method: TrainingMethod, world: World, words: Sentences) -> str:
     text = words.device(world.device_model)
     if world.devices > 1:
         unlike_gpus = world.has_unlike_devices and world.device_kind == "cuda"
@@ -118,7 +111,7 @@ def _devices(method: str, world: World, words: Sentences) -> str:
             text = words.translate("{what} ({model})", what=gpus, model=text)
         else:
             text = words.translate("{count} × {model}", count=world.devices, model=text)
-    if METHODS[method].launcher == "python":
+    if method.launcher == "python":
         return text
     return words.translate(
         "{devices} in {processes} over {backend}",

@@ -86,10 +86,10 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
     )
 
 
-def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
+def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
     """What a new thread costs one device, and which layers pay: medians."""
-    main, new, kept = (1000 * median(found.passes.seconds[kind]) for kind in FORWARD_THREADS)
-    what = TIMED[found.timed].with_values(samples=found.samples)
+    main, new, kept = (1000 * median(threads.passes.seconds[kind]) for kind in FORWARD_THREADS)
+    what = TIMED[threads.timed].with_values(samples=threads.samples)
     lines = [
         words.translate(
             "forward pass in a new thread: {new:.1f} ms a {what}, in the main thread {main:.1f}, in a kept one "
@@ -100,8 +100,8 @@ def new_thread_lines_of(found: ThreadsOfForward, words: Sentences) -> list[str]:
             kept=kept,
         )
     ]
-    convolutions = [layer for layer in found.layers if layer.is_convolution]
-    paying = [layer for layer in found.layers if pays_for_new_threads(layer)]
+    convolutions = [layer for layer in threads.layers if layer.is_convolution]
+    paying = [layer for layer in threads.layers if pays_for_new_threads(layer)]
     if paying:
         counts = {
             "paying": sum(layer.is_convolution for layer in paying),

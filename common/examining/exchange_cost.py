@@ -48,12 +48,12 @@ def exchange_steps(model: nn.Module, rounds: int) -> int:
 
 
 def measure_exchange_cost(
-    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, found: RankProfile
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, mine: RankProfile
 ) -> None:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.
 
     The order of a round is the same on all ranks, which start each step together; on GPUs with the host as far ahead as
-    it is when steps of that kind follow one another. The seconds are left in `found`, and those of torch's own clock of
+    it is when steps of that kind follow one another. The seconds are left in `mine`, and those of torch's own clock of
     the exchange. An exchange that was built by hand is only on or off.
     """
     model, leads, communication = training.model, dict[str, float](), list[tuple[float, float]]()
@@ -78,12 +78,12 @@ def measure_exchange_cost(
 
     taken = rounds.take({name: partial(step, name) for name in kinds}, warmed=measure_lead)
     for name, seconds in taken.seconds.items():
-        setattr(found, f"{name}_seconds", seconds)
+        setattr(mine, f"{name}_seconds", seconds)
     if devices.kind == "cuda":
-        found.lead_seconds = leads
+        mine.lead_seconds = leads
     of_rounds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
-    found.communication_seconds = [seconds for seconds, _ in of_rounds]
-    found.overlap_seconds = [seconds for _, seconds in of_rounds]
+    mine.communication_seconds = [seconds for seconds, _ in of_rounds]
+    mine.overlap_seconds = [seconds for _, seconds in of_rounds]
 
 
 def without_all_reduce(training: Training, devices: LocalDevices) -> Training:

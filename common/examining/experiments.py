@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import islice, repeat
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining import data_path
-from common.examining.data_path import measure_data_path
 from common.examining.exchange_cost import exchange_steps, measure_exchange_cost
-from common.examining.forward_threads import forward_steps, measure_forward_threads
 from common.examining.instruments import instruments, readiness
 from common.examining.one_device import measure_for_prediction
-from common.examining.phases import PhaseClock
-from common.examining.replicas import measure_threads_and_replicas, replicated_steps
+from common.examining.phases import PhaseClock, bytes_moved
 from common.examining.rounds import MAX_SECONDS, Rounds, TooSlowError
+from common.examining.thread_costs import (
+    forward_steps,
+    measure_forward_threads,
+    measure_threads_and_replicas,
+    replicated_steps,
+)
 from common.examining.traces import PROFILED_STEPS, busy_seconds
-from common.examining.traffic import bytes_moved
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
+from common.measuring.clocks import mark, seconds_between
 from common.records import ProfileRecord, RankProfile
 from common.training.batch import Batch
 from common.training.models import has_exchange
 from common.training.training import Training
+
+RUNS, STEPS_OF_RUN = 6, 4
+"""Of the data path: so many runs of so many steps with the loader, and as many without: the fewest that
+have an interval."""
 
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool, step_seconds: float | None = None) -> int:
@@ -38,7 +45,7 @@ def step_count(model: nn.Module, steps: int, on_gpu: bool, step_seconds: float |
         of_kinds = forward_steps(steps) if on_gpu else 0
     if step_seconds:
         of_kinds = min(of_kinds, round(MAX_SECONDS / step_seconds))
-    for_gpu = steps + PROFILED_STEPS + 2 * data_path.ROUNDS * data_path.STEPS
+    for_gpu = steps + PROFILED_STEPS + 2 * RUNS * STEPS_OF_RUN
     return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
 
@@ -100,7 +107,7 @@ def _experiments(
 ) -> dict[str, Callable[[RankProfile], object]]:
     """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
     model, rounds = training.model, Rounds(steps, training.config.seed, progress, partial(add_note, profile))
-    found: dict[str, Callable[[RankProfile], object]] = {}
+    experiments: dict[str, Callable[[RankProfile], object]] = {}
 
     def busy(mine: RankProfile) -> None:
         try:
@@ -109,25 +116,25 @@ def _experiments(
             add_note(profile, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
     if devices.kind == "cuda":
-        found["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
-        found["the data path"] = partial(measure_data_path, training, devices)
-        found["what the device is busy with"] = busy
+        experiments["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
+        experiments["the data path"] = partial(_data_path, training, devices)
+        experiments["what the device is busy with"] = busy
     if has_exchange(model):
         profile.bucket_bytes = _bucket_bytes(model)
-        found["what the exchange costs"] = partial(measure_exchange_cost, training, devices, batches, rounds)
+        experiments["what the exchange costs"] = partial(measure_exchange_cost, training, devices, batches, rounds)
     elif isinstance(model, nn.DataParallel):
-        found["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
+        experiments["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
             training, devices, batches, rounds, profile
         )
     elif not training.config.compile:
-        found["what a new thread costs"] = lambda mine: measure_forward_threads(
+        experiments["what a new thread costs"] = lambda mine: measure_forward_threads(
             training, devices, batches, rounds, profile
         )
-        found["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
-    return found
+        experiments["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
+    return experiments
 
 
-def _launching(training: Training, devices: LocalDevices, steps: int, found: RankProfile) -> None:
+def _launching(training: Training, devices: LocalDevices, steps: int, mine: RankProfile) -> None:
     """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
 
     Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.
@@ -140,8 +147,28 @@ def _launching(training: Training, devices: LocalDevices, steps: int, found: Ran
             devices.synchronize()
             with clock.step():
                 training.step(batches, clock.phase)
-    found.host_seconds = clock.host_seconds()
-    found.from_idle_seconds = clock.read(devices.rank).step_seconds
+    mine.host_seconds = clock.host_seconds()
+    mine.from_idle_seconds = clock.read(devices.rank).step_seconds
+
+
+def _data_path(training: Training, devices: LocalDevices, mine: RankProfile) -> None:
+    """What fetching, pinning and copying batches beside the training costs a step on a GPU.
+
+    Runs of steps with the loader, and of steps with one batch that is on the device, in turn. The difference is not
+    only waiting: the loader's threads take the interpreter from the one that launches, and its copies take bandwidth.
+    """
+    upcoming = training.endless_steps()
+    resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
+    for _ in range(RUNS):
+        for seconds, source in ((mine.loaded_seconds, upcoming), (mine.resident_seconds, repeat(resident))):
+            devices.synchronize()
+            barrier()
+            before = mark(devices.device)
+            for batches in islice(source, STEPS_OF_RUN):
+                training.step(batches)
+            after = mark(devices.device)
+            devices.synchronize()
+            seconds.append(round(seconds_between(before, after) / STEPS_OF_RUN, 7))
 
 
 def _bucket_bytes(model: nn.Module) -> list[int]:

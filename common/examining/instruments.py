@@ -46,6 +46,17 @@ def readiness(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
+def overridden(module: nn.Module, **methods: Callable) -> Iterator[None]:
+    """While open, `module` has these methods in place of its class's."""
+    module.__dict__.update(methods)
+    try:
+        yield
+    finally:
+        for name in methods:
+            del module.__dict__[name]
+
+
+@contextmanager
 def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_too: bool) -> Iterator[None]:
     """The stages are methods of the model: for the time being, timed ones stand in front of them."""
     numbers: dict[int, int] = {}
@@ -86,12 +97,10 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
         stages |= {"replica_backward": replica_backward, "reduce": clock.timed("reduce", model.reduce)}
     else:
         comm.reduce_add_coalesced = clock.timed("reduce", reduce_add)  # what torch calls to sum the gradients
-    model.__dict__.update(stages)
     try:
-        yield
+        with overridden(model, **stages):
+            yield
     finally:
-        for name in stages:
-            del model.__dict__[name]
         comm.reduce_add_coalesced = reduce_add
         for hook in hooks:
             hook.remove()

@@ -48,7 +48,7 @@ def _gradients(training: Training, devices: LocalDevices) -> Gradients:
         handle.remove()
     devices.synchronize()
     order = list(marks[-1][1])
-    after = [[seconds_between(began, found[number]) for number in order] for began, found, _ in marks[1:]]
+    after = [[seconds_between(began, completed[number]) for number in order] for began, completed, _ in marks[1:]]
     return Gradients(
         bytes=[trained[number].nbytes for number in order],
         ready_seconds=[round(max(0.0, median(times)), 7) for times in zip(*after, strict=True)],

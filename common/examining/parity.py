@@ -84,14 +84,15 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
         # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
         reference = reference_gradient(copy.deepcopy(module), batch, shards, devices.device)
         if options.sync_bn:
-            rounding = rounding_error(module, batch, parts, devices.device, reference)
+            rounding, _ = largest_error(reference, gradient_in_fp64(module, batch, parts, devices.device))
             tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
         for _ in range(PASSES):
             gradient = parallel_gradient(training, batch, parts, devices)
-            found = largest_error(gradient, reference)
-            if found[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                found = largest_error(gradient, reference, noise_of(reference, module, batch, shards, devices.device))
-            errors.append(found)
+            largest = largest_error(gradient, reference)
+            if largest[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
+                in_fp64 = gradient_in_fp64(module, batch, shards, devices.device)
+                largest = largest_error(gradient, reference, noise_of(reference, in_fp64))
+            errors.append(largest)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
     return Parity(
@@ -117,20 +118,14 @@ def reference_gradient(module: TrainedModel, batch: Batch, shards: int, device: 
     return _take_gradients(module)
 
 
-def noise_of(
-    reference: dict[str, Tensor], module: TrainedModel, batch: Batch, shards: int, device: torch.device
-) -> set[str]:
+def gradient_in_fp64(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
+    """`reference_gradient` in fp64, beside which that of fp32 shows how far it is rounding."""
+    return reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
+
+
+def noise_of(reference: dict[str, Tensor], in_fp64: dict[str, Tensor]) -> set[str]:
     """The parameters whose gradient in fp32 is rounding for the most part, by what fp64 says of it."""
-    in_fp64 = reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
-    return {name for name, found in reference.items() if (found - in_fp64[name]).norm() > MOSTLY * found.norm()}
-
-
-def rounding_error(
-    module: TrainedModel, batch: Batch, shards: int, device: torch.device, reference: dict[str, Tensor]
-) -> float:
-    """How far `reference`, a gradient in fp32, is from the same in fp64: `largest_error`."""
-    in_fp64 = reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
-    return largest_error(reference, in_fp64)[0]
+    return {name for name, own in reference.items() if (own - in_fp64[name]).norm() > MOSTLY * own.norm()}
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:

@@ -99,9 +99,9 @@ def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[Phas
             phase = "exchange"
         work[step].setdefault(phase, []).append((event["ts"], event["ts"] + event["dur"]))
     names = {name for of_step in work for name in of_step}
-    found = {name: [_length(of_step.get(name, ())) for of_step in work] for name in sorted(names)}
+    seconds = {name: [_length(of_step.get(name, ())) for of_step in work] for name in sorted(names)}
     whole = [_length([i for name, own in of_step.items() if name != "exchange" for i in own]) for of_step in work]
-    return found | {"step": whole}
+    return seconds | {"step": whole}
 
 
 def _length(intervals: Sequence[Interval]) -> float:

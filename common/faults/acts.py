@@ -20,7 +20,7 @@ from random import Random
 from threading import Event
 from time import monotonic, sleep
 
-from common.command_line.job_control import state_and_parent
+from common.command_line.terminal import state_and_parent
 
 PER_CLASS = 16
 
@@ -94,14 +94,14 @@ class Processes:
 
     def all(self) -> dict[int, dict[bytes, bytes]]:
         """Their environments, by process id. Nothing where there is no /proc."""
-        found = {}
+        environments = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
                 if self._mark in variables and state_and_parent(int(folder.name))[0] not in ("", "Z"):
                     pairs = (one.partition(b"=") for one in variables)
-                    found[int(folder.name)] = {name: value for name, _, value in pairs}
-        return found
+                    environments[int(folder.name)] = {name: value for name, _, value in pairs}
+        return environments
 
     def rank(self, number: int) -> int:
         """The process that torchrun has started as this rank. Raises ProcessLookupError."""
@@ -135,8 +135,8 @@ class Processes:
 
     def _at_the_second_look(self) -> dict[int, dict[bytes, bytes]]:
         """All of them; a process that is just becoming another program has no environment for a moment."""
-        if found := self.all():
-            return found
+        if processes := self.all():
+            return processes
         sleep(0.05)
         return self.all()
 

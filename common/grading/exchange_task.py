@@ -64,9 +64,9 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
         return TaskMark(FOR_PARITY, f"right gradients; no speed: no run beside it with --exchange {SLOW}{note}")
     own, slow = max(pairs, key=lambda pair: min(map(len, pair)))
     ratio = speedup(_Runs(own), _Runs(slow))
-    found = outcome_of_ratio(ratio)
-    points = FOR_PARITY + (FOR_SPEED if found == "faster" else 0)
-    return TaskMark(points, f"right gradients; {found.replace('_', ' ')}{note}", ratio)
+    outcome = outcome_of_ratio(ratio)
+    points = FOR_PARITY + (FOR_SPEED if outcome == "faster" else 0)
+    return TaskMark(points, f"right gradients; {outcome.replace('_', ' ')}{note}", ratio)
 
 
 def _says_something(run: Run) -> bool:

@@ -131,23 +131,23 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
     manifest, changed = unpack(archive, folder)
     results = folder / "results"
     results.mkdir(exist_ok=True)
-    found = Grade(manifest.name, str(archive), edited=changed, made_at=manifest.made_at)
+    row = Grade(manifest.name, str(archive), edited=changed, made_at=manifest.made_at)
     known = read_folder(results)
-    found.edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
+    row.edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
     marks: list[object] = []
     for file, record in _records(results):
-        found.edited += [f"{file}: {doubt}" for doubt in doubts(record, file)]
+        row.edited += [f"{file}: {doubt}" for doubt in doubts(record, file)]
         marks.append(tuple(record_marks(record)[-1]))
-    _enter_runs(found, known)
+    _enter_runs(row, known)
     if known.runs:
         states = build_report(known).checkpoints
-        found.checkpoints = [(sum(p.is_there for p in state.proofs), len(state.proofs)) for state in states]
-    found.exchange = mark_exchange(known.runs, folder / EXCHANGE)
+        row.checkpoints = [(sum(p.is_there for p in state.proofs), len(state.proofs)) for state in states]
+    row.exchange = mark_exchange(known.runs, folder / EXCHANGE)
     if is_filled_in(folder / EXCHANGE):
         marks.append(sha256((folder / EXCHANGE).read_bytes()).hexdigest())
     answers = folder / ANSWERS
-    found.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None
-    return found, marks
+    row.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None
+    return row, marks
 
 
 def _records(results: Path) -> Iterator[tuple[str, Record]]:
@@ -160,30 +160,30 @@ def _records(results: Path) -> Iterator[tuple[str, Record]]:
             yield path.name, record
 
 
-def _enter_runs(found: Grade, known: Folder) -> None:
+def _enter_runs(row: Grade, known: Folder) -> None:
     machines: dict[str, dict[str, None]] = defaultdict(dict)
     runs = Counter[str]()
     for run in known.runs:
         record, world = run.record, run.record.world
         parity = record.parity.outcome if record.parity else ""
-        found.parity_passed += parity == "passed"
-        found.parity_failed += parity == "failed"
-        found.not_completed += record.status != "completed"
+        row.parity_passed += parity == "passed"
+        row.parity_failed += parity == "failed"
+        row.not_completed += record.status != "completed"
         machines[machine_of(record.environment)][world.device_model] = None
         if record.status == "completed":
             exchange = record.config.ddp.exchange if record.config.ddp else "ddp"
             by = "" if exchange == "ddp" else f" {exchange}"
             runs[f"{record.step} {record.method} × {world.devices}{by}"] += 1
-    found.machines, found.runs = {one: list(devices) for one, devices in machines.items()}, dict(sorted(runs.items()))
+    row.machines, row.runs = {one: list(devices) for one, devices in machines.items()}, dict(sorted(runs.items()))
 
 
 def submissions_in(folder: Path) -> list[Path]:
     """The zips of a folder and of the folders in it, by name. Raises `UsageError` where there is none."""
     try:
         next(folder.iterdir(), None)
-        found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file())
+        archives = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file())
     except OSError as error:
         raise UsageError(f"cannot read {folder} ({error.strerror}): {GIVE}") from None
-    if not found:
+    if not archives:
         raise UsageError(f"no zip in {folder}: {GIVE}")
-    return found
+    return archives

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from common.command_line.job_control import state_and_parent
+from common.command_line.terminal import state_and_parent
 
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")

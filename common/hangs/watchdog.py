@@ -46,7 +46,7 @@ class CollectiveWatchdog:
 
     def stop(self) -> None:
         """From here on nothing is called. Does not return to another thread while one of the two is at work: the main
-        one, which may wake when the missing_ranks rank ends, would give another reason."""
+        one, which may wake when the missing rank ends, would give another reason."""
         with self._speaks:
             self._stopped.set()
 

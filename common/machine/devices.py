@@ -17,8 +17,7 @@ import torch
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.machine.fp32 import CONVOLUTION
-from common.machine.ranks import of_torchrun
+from common.machine.torch_versions import CONVOLUTION
 from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 give_cores_back()
@@ -104,6 +103,19 @@ def rank_device(requested: str, local_rank: int) -> LocalDevices:
         rank=rank,
         ranks_here=local_ranks,
     )
+
+
+def of_torchrun(name: str, least: int, below: int = 2**31, default: str | None = None) -> int:
+    """A number that torchrun has left in the environment. Raises `UsageError` where somebody else has."""
+    text = os.environ.get(name, default)
+    if text is None:
+        raise UsageError(
+            "this step runs as one process per device and is started by torchrun: "
+            "torchrun --standalone --nproc_per_node=2 04_ddp_training.py"
+        )
+    if not (text.isascii() and text.isdigit() and least <= int(text) < below):
+        raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
+    return int(text)
 
 
 def capacity_bytes(kind: DeviceKind, index: int) -> int:

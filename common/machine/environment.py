@@ -27,7 +27,7 @@ from common.command_line.host_checks import loopback_is_up, name_is_found, slowi
 from common.machine.capacity import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
 from common.machine.identity import machine_identity
 from common.machine.nvml import Nvml, open_nvml
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import import_torchvision
 from common.records import CoreKind, Environment, EnvironmentRecord, Gpu
 
 T = TypeVar("T")

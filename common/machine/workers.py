@@ -12,7 +12,7 @@ import threading
 from multiprocessing import connection, forkserver, queues
 from pathlib import Path
 
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.errors import UsageError
 from common.machine.capacity import give_cores_back  # it reads the cores of this process, before torch can take any
 

@@ -21,7 +21,7 @@ STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
 class CoreLosses(NamedTuple):
     """Between two moments, on this rank; None where the system does not count it."""
 
-    wait_seconds: float | None
+    core_wait_seconds: float | None
     """This thread could have run, but others had the cores."""
     throttled_periods: int | None
     """Periods in which the quota of the control group had stopped this program; None without a quota, too."""
@@ -32,7 +32,7 @@ class CoreLosses(NamedTuple):
 
     def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[Message]:
         """What of it is worth telling about an epoch of such length."""
-        share = (self.wait_seconds or 0.0) / max(epoch_seconds, 1e-9)
+        share = (self.core_wait_seconds or 0.0) / max(epoch_seconds, 1e-9)
         if self.throttled_periods and share > WORTH_TELLING:
             yield message(
                 "waited for a core {share:.0%} of the epoch: the control group allows {quota:.2g} cores' worth of "

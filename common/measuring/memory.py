@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,20 +82,19 @@ def static_memory(module: nn.Module, optimizer: torch.optim.Optimizer) -> Static
 
 def device_uses(
     devices: LocalDevices,
-    host: str,
     memories: Sequence[DeviceMemory] | None = None,
     sampler: GpuSampler | None = None,
     joules: Mapping[int, float] | None = None,
     idle_watts: Mapping[int, float] | None = None,
 ) -> list[DeviceUse]:
-    """One entry for each of the place's devices, in order; what was not measured (yet) stays empty.
+    """One entry for each of this process's devices, in order; what was not measured (yet) stays empty.
 
     `joules` (of the measured epochs) and `idle_watts` are by CUDA index.
     """
     joules, idle_watts = joules or {}, idle_watts or {}
     return [
         DeviceUse(
-            host=host,
+            host=socket.gethostname(),
             rank=devices.rank,
             index=devices.numbers[position],
             name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,

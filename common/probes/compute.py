@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from common.machine.devices import LocalDevices, has_tf32, listed_devices, one_device
-from common.machine.fp32 import MATMUL
+from common.machine.torch_versions import MATMUL
 from common.measuring.clocks import StepClock
 from common.records import Copy, MatmulRate, MemoryRate, Precision
 

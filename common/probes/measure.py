@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 
 from common.content.step_01 import NEEDLESS
-from common.probes import all_reduce, compute, launch_times, together
+from common.probes import all_reduce, compute, together
 from common.probes.processes import run_in_processes
 from common.records import ProbeName, Probes
 
@@ -27,7 +27,7 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "memory": partial(_alone, compute.memory_rates),
         "copies": partial(_alone, compute.copies),
         "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
-        "launches": partial(launch_times.measure_launches, LIMIT_SECONDS),
+        "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
     needless: set[ProbeName] = set() if gpus else {"copies"}

@@ -5,7 +5,6 @@ its unit in its name. Raw times are stored; the numbers derived from them (throu
 one function each, so that the table a script prints and the page of step 05 cannot disagree.
 """
 
-from common.records.ddp_options import *
 from common.records.environment_record import *
 from common.records.fault_record import *
 from common.records.host import *

@@ -25,7 +25,7 @@ from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
 from common.records.fault_record import FaultRecord
-from common.records.files import read_regular, write_whole
+from common.records.files import record_in, write_whole
 from common.records.record import Record
 
 AnyRecord = Record | EnvironmentRecord | FaultRecord
@@ -156,11 +156,8 @@ def _of_another_rank(path: Path, record: AnyRecord) -> Record | None:
 
 def _run_at(path: Path) -> Record | None:
     """The record of a run that is whole and stands under its own name; whatever else is there counts as none."""
-    try:
-        record = Record.model_validate_json(read_regular(path))
-    except (OSError, ValueError):
-        return None
-    return record if record.run_id == path.stem else None
+    record = record_in(path, Record)
+    return record if record and record.run_id == path.stem else None
 
 
 def _is_unfinished(record: Record) -> bool:

@@ -7,7 +7,11 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+from pydantic import BaseModel
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 
 def read_regular(path: Path) -> bytes:
@@ -15,6 +19,14 @@ def read_regular(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "not a file")
     return path.read_bytes()
+
+
+def record_in(path: Path, kind: type[AnyModel]) -> AnyModel | None:
+    """The record of this kind in a file; None where it cannot be read, or is none."""
+    try:
+        return kind.model_validate_json(read_regular(path))
+    except (OSError, ValueError):
+        return None
 
 
 def write_bytes(path: Path, content: bytes) -> None:

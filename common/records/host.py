@@ -150,7 +150,7 @@ class World(RecordModel):
     threads_per_device: PositiveCount = 1
     """CPU threads that torch may use within one operation, per process (GPU) or device (CPU)."""
     emulated: bool = False
-    """DataParallel on CPU cores: torch has none, so common/data_parallel.py ran the same algorithm."""
+    """DataParallel on CPU cores: torch has none, so common/training/data_parallel.py ran the same algorithm."""
     shared: bool = False
     """Several replicas or ranks on one GPU."""
     oversubscribed: bool = False

@@ -66,6 +66,11 @@ class Record(RecordModel):
         return [slice(end - epoch.steps, end) for end, epoch in zip(ends, self.epochs, strict=True)]
 
     @property
+    def devices_there(self) -> int:
+        """Devices of the run's kind on its machine: GPUs, or CPU cores."""
+        return len(self.environment.gpus) if self.world.device_kind == "cuda" else self.environment.cpu_cores
+
+    @property
     def failed_parity(self) -> bool:
         """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
         return self.parity is not None and self.parity.outcome == "failed"

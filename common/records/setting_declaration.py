@@ -95,6 +95,8 @@ class Setting:
     """Its name in the tables, where it is not the field's."""
     usual: object = PydanticUndefined
     """What a title leaves out: the field's default, if it has one."""
+    models: tuple[str, ...] = ()
+    """Libraries whose models have it (`command_line/model_names.py`); all, if none is named."""
     not_with_replicas: str = ""
     """Why methods of one process with several replicas refuse it."""
     needs_gpus: str = ""

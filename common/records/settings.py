@@ -12,22 +12,69 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from common.records.ddp_options import DdpOptions
-from common.records.setting_declaration import Count, FiniteFloat, PositiveCount, Precision, RecordModel, Whole, setting
+from common.records.setting_declaration import (
+    Count,
+    FiniteFloat,
+    PositiveCount,
+    Precision,
+    RecordModel,
+    Whole,
+    setting,
+    settings_of,
+)
 
+CommHook = Literal["none", "fp16", "bf16", "powersgd"]
+Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
+OF_IMAGES = ("torchvision", "timm", "file")
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
-_work, _measurement = (partial(setting, group=name) for name in ("work", "measurement"))
+_work, _measurement, _of_ddp = (partial(setting, group=name) for name in ("work", "measurement", "ddp"))
+
+
+def has_option(torch: str, since: tuple[int, int]) -> bool:
+    """Whether torch of this version, `2.14.1+cu130`, has what came with `since`."""
+    return tuple(map(int, torch.split(".")[:2])) >= since
+
+
+class DdpOptions(RecordModel):
+    """Arguments of `DistributedDataParallel`, under torch's own names, and what goes with it."""
+
+    exchange: Exchange = _of_ddp("ddp", "ddp: torch's class; others: built by hand, without torch's options (lessons/)")
+    find_unused_parameters: bool = _of_ddp(
+        False, "look for parameters without gradient each step", either="graph", has_no=True
+    )
+    gradient_as_bucket_view: bool = _of_ddp(True, "gradients live in the all-reduce buckets", has_no=True)
+    bucket_cap_mb: float | None = _of_ddp(
+        None, "size", otherwise="torch's: 25, the first one 1", gt=0, metavar="MIB", either="buckets"
+    )
+    """MiB of gradients in one all-reduce. To ask for torch's 25 is not the same: the first one then has 25, too."""
+    one_bucket: bool = _of_ddp(False, "exchange all gradients at once, at the end", either="buckets")
+    """When the last gradient is ready: nothing overlaps with the backward pass."""
+    static_graph: bool = _of_ddp(False, "every step uses the same parameters", either="graph")
+    batched_grad_copy: bool = _of_ddp(False, "gradients go to their buckets in batches (torch 2.12)", since=(2, 12))
+    lazy_bucket_allocation: bool = _of_ddp(False, "buckets get memory when first needed (torch 2.15)", since=(2, 15))
+    broadcast_buffers: bool = _of_ddp(False, "copy rank 0's buffers to all ranks each forward", has_no=True)
+    sync_bn: bool = _of_ddp(
+        False, "BatchNorm over the global batch (GPUs only)",
+        needs_gpus="torch's SyncBatchNorm has no CPU implementation",
+    )  # fmt: skip
+    comm_hook: CommHook = _of_ddp("none", "compression of the exchanged gradients")
+    timeout_seconds: float = _of_ddp(
+        600.0, "longest that a collective may take", gt=0, flag="timeout", metavar="SECONDS",
+        exempt="changes nothing that is measured",
+    )  # fmt: skip
+
+
+NEWER_OPTIONS = {name: declared.since for name, declared in settings_of(DdpOptions).items() if declared.since}
+"""Options of DDP that are younger than the oldest torch that the lab runs with, and their versions."""
 
 
 class RunConfig(RecordModel):
     """All of what a run was asked to do, defaults filled in."""
 
     model: str = _work(
-        help="a torchvision classifier, timm:NAME, hf:TYPE, or my_model.py:build (docs/models.md)",
-        typed="resnet50",
-        metavar="NAME",
-        effect="work",
-    )
+        help="a torchvision classifier, timm:NAME, hf:TYPE, or my_model.py:build (docs/models.md)", typed="resnet50",
+        metavar="NAME", effect="work",
+    )  # fmt: skip
     model_source: str = setting("")
     """What decides besides its name which model this is: a library's version, or a file's `sha256:…`; else nothing."""
     unit: Literal["images", "tokens", "samples"] = setting("images", exempt="follows from the model")
@@ -40,85 +87,63 @@ class RunConfig(RecordModel):
     epochs: PositiveCount = _work(help="measured epochs", typed=5, metavar="N", compared="row", effect="length")
     """As many were asked for."""
     data: str | None = _work(
-        None,
-        "a data set of your own, map-style: my_model.py:dataset",
-        otherwise="made on the fly",
-        metavar="FILE:NAME",
-        exempt="`data_source` says which it is",
-    )
+        None, "a data set of your own, map-style: my_model.py:dataset", otherwise="made on the fly",
+        metavar="FILE:NAME", exempt="`data_source` says which it is", models=("hf", "file"),
+    )  # fmt: skip
     data_dir: str | None = _work(
-        None,
-        "folder with one folder of images per class, or with such a train/ and val/",
-        otherwise="synthetic images",
-        metavar="DIR",
-        exempt="`data_source` says which images they are",
-    )
+        None, "folder with one folder of images per class, or with such a train/ and val/",
+        otherwise="synthetic images", metavar="DIR", exempt="`data_source` says which images they are",
+        models=OF_IMAGES,
+    )  # fmt: skip
     samples_per_epoch: PositiveCount = _work(
-        help="size of the data set",
-        otherwise="all of --data-dir",
-        on_gpus=51_200,
-        on_cores=512,
-        metavar="SAMPLES",
-        compared="row",
-        effect="length",
-    )
+        help="size of the data set", otherwise="all of --data-dir", on_gpus=51_200, on_cores=512, metavar="SAMPLES",
+        compared="row", effect="length",
+    )  # fmt: skip
     """An epoch leaves out the last samples that do not fill a global batch."""
     image_size: Count = _work(
-        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work"
-    )
+        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work",
+        models=OF_IMAGES,
+    )  # fmt: skip
     """In pixels; 0 where a model takes no images."""
     sample: str = _work(
         "", "an input of your own model: '3x64x64 float32', '128 int64 1000'", otherwise="images", metavar="SHAPE",
-        effect="work",
+        effect="work", models=("file",),
     )  # fmt: skip
-    sequence_length: Count = _work(0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work")
+    sequence_length: Count = _work(
+        0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work", models=("hf",)
+    )
     """In tokens; 0 where a model takes none."""
     num_classes: Count = _work(
-        help="outputs of the last layer",
-        otherwise="1000, or as many as --data-dir, or your model, has",
-        metavar="CLASSES",
-        usual=1000,
-        effect="work",
-    )
+        help="outputs of the last layer", otherwise="1000, or as many as --data-dir, or your model, has",
+        metavar="CLASSES", usual=1000, effect="work", models=OF_IMAGES,
+    )  # fmt: skip
     optimizer: Literal["sgd", "adamw", "own"] = _work(
         "sgd", "own: what your file builds", otherwise="sgd, or own", effect="work"
     )
     learning_rate: FiniteFloat = _work(
-        help="learning rate",
-        otherwise="0.1 (adamw: 0.001) × global batch / 256",
-        flag="lr",
-        metavar="RATE",
-        compared="row",
-        effect="work",
-        fact="learning_rate_per_256_samples",
-    )
+        help="learning rate", otherwise="0.1 (adamw: 0.001) × global batch / 256", flag="lr", metavar="RATE",
+        compared="row", effect="work", fact="learning_rate_per_256_samples",
+    )  # fmt: skip
     momentum: FiniteFloat = _work(
         help="momentum of SGD, beta 1 of AdamW", typed=0.9, metavar="M", compared="row", effect="work"
     )
     weight_decay: FiniteFloat = _work(help="weight decay", typed=1e-4, metavar="W", compared="row", effect="work")
     seed: Whole = _work(
-        help="seed of weights, data, order and augmentation",
-        typed=0,
-        metavar="S",
+        help="seed of weights, data, order and augmentation", typed=0, metavar="S",
         exempt="the same work with other numbers",
-    )
+    )  # fmt: skip
     precision: Precision = setting(
         help="of convolutions", otherwise="what PyTorch does by itself here", either="precision", in_ladder=True
     )
     """What the convolutions ran in."""
     memory_format: Literal["channels_first", "channels_last"] = setting(
-        "channels_first",
-        "keep images and weights as height, width, channels",
-        flag="channels-last",
-        sets="channels_last",
-        in_ladder=True,
-    )
+        "channels_first", "keep images and weights as height, width, channels", flag="channels-last",
+        sets="channels_last", in_ladder=True,
+    )  # fmt: skip
     compile: bool = setting(
-        False,
-        "torch.compile the model (not in step 03)",
-        not_with_replicas="makes new replicas every step (pytorch#94636)",
-        in_ladder=True,
-    )
+        False, "torch.compile the model (not in step 03)",
+        not_with_replicas="makes new replicas every step (pytorch#94636)", in_ladder=True,
+    )  # fmt: skip
     compile_mode: CompileMode = setting("default", "what --compile tries; reduce-overhead: CUDA graphs", in_ladder=True)
     fused_optimizer: bool = setting(False, "update all weights in one kernel", in_ladder=True)
     """In place of a few kernels for each group of them."""
@@ -127,35 +152,23 @@ class RunConfig(RecordModel):
     )
     """It times them on each convolution that it meets, and takes the fastest."""
     prefetch: bool = setting(
-        False,
-        "copy a batch while the step before it runs (GPUs, 02 and 04)",
+        False, "copy a batch while the step before it runs (GPUs, 02 and 04)",
         needs_gpus="to CPU cores nothing is copied",
-        not_with_replicas="cuts a batch up itself and sends each device its part",
-        in_ladder=True,
-    )
+        not_with_replicas="cuts a batch up itself and sends each device its part", in_ladder=True,
+    )  # fmt: skip
     """On a stream of its own."""
     accumulation_steps: PositiveCount = setting(1, "split a batch in N, one after another", metavar="N")
     """Micro-batches of an optimizer step."""
     deterministic: bool = setting(False, "the same numbers in every run; slower on GPUs")
     loader_workers: Count = _measurement(
-        help="loader processes per device",
-        otherwise="≤ 4 on GPUs, 0 on CPU",
-        flag="workers",
-        metavar="N",
-        compared="row",
-        fact="loader_workers_per_device",
-    )
+        help="loader processes per device", otherwise="≤ 4 on GPUs, 0 on CPU", flag="workers", metavar="N",
+        compared="row", fact="loader_workers_per_device",
+    )  # fmt: skip
     """Worker processes over all devices."""
     warmup_steps: Count = _measurement(
-        help="steps before epoch 1, not counted",
-        on_gpus=10,
-        on_cores=2,
-        flag="uncounted-steps",
-        formerly="warmup-steps",
-        metavar="N",
-        compared="row",
-        effect="length",
-    )
+        help="steps before epoch 1, not counted", on_gpus=10, on_cores=2, flag="uncounted-steps",
+        formerly="warmup-steps", metavar="N", compared="row", effect="length",
+    )  # fmt: skip
     """Optimizer steps before epoch 1."""
     data_source: str = setting("synthetic")
     """`synthetic`, or which image tree and how large."""

@@ -5,6 +5,9 @@ A failure means that the lab cannot run. A warning means that it runs, with less
 
 from __future__ import annotations
 
+import re
+
+from common.formats import number
 from common.records import EnvironmentRecord, Requirement
 from common.requirements.needed_devices import needs_of_devices
 from common.requirements.needed_host import needs_of_host, needs_of_software
@@ -16,10 +19,22 @@ def check_requirements(record: EnvironmentRecord, words: Sentences) -> list[Requ
     return [*needs_of_software(record, words), *needs_of_devices(record, words), *needs_of_host(record, words)]
 
 
+SAID_BEFORE = {"a quiet machine": "no other programs running", "compete for the cores": "use the cores"}
+"""Words of older records, and today's."""
+
+
 def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requirement, bool]]:
     """The verdicts that a record holds, in English, said in the language of `words`; and whether that succeeded: a
     record of another version of the lab may have verdicts that are not drawn today."""
     drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
-    said = {english.model_dump_json(): translated for english, translated in drawn}
-    found = ((one, said.get(one.model_dump_json())) for one in record.requirements)
-    return [(translated or recorded, translated is not None) for recorded, translated in found]
+    said = {_as_today(english): translated for english, translated in drawn}
+    verdicts = ((one, said.get(_as_today(one))) for one in record.requirements)
+    return [(translated or recorded, translated is not None) for recorded, translated in verdicts]
+
+
+def _as_today(verdict: Requirement) -> str:
+    """Its text, in today's words, with numbers as exact as they are written today."""
+    text = verdict.model_dump_json()
+    for before, now in SAID_BEFORE.items():
+        text = text.replace(before, now)
+    return re.sub(r"\d+\.\d+", lambda found: number(float(found[0])), text)

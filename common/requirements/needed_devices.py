@@ -8,7 +8,7 @@ from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.needed_host import Problem, judged
+from common.requirements.needed_host import Problem, fails, judged, notes, warns
 from common.sentences import Sentences
 from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
 
@@ -31,19 +31,12 @@ def _driver_too_old(record: EnvironmentRecord) -> list[Problem]:
     fitting = _fitting(record)
     hinders = not record.environment.gpus and fitting["needed"] is not None
     return [
-        (
+        fails(
             hinders and fitting["fit"] is not None,
-            "failure",
-            message(
-                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
-                "install the newest of {fit}, as make lab does in a new .venv"
-            ),
+            "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
+            "install the newest of {fit}, as make lab does in a new .venv",
         ),
-        (
-            hinders,
-            "failure",
-            message("driver {driver} is too old for every torch of the lab: update it to {needed} or newer"),
-        ),
+        fails(hinders, "driver {driver} is too old for every torch of the lab: update it to {needed} or newer"),
     ]
 
 
@@ -60,18 +53,11 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         words.counted(number, "1 GPU", "{count} GPUs")
         if gpus
         else words.counted(number, "1 CPU core", "{count} CPU cores"),
-        (
-            number < 2,
-            "warning",
-            message("03 and 04 then run two devices on one: that shows how they work, not what they gain"),
-        ),
-        (
+        warns(number < 2, "03 and 04 then run two devices on one: that shows how they work, not what they gain"),
+        notes(
             not gpus and cores is not None and cores < threads,
-            "note",
-            message(
-                "{threads} hardware threads on {cores} physical cores: two devices on one core share its arithmetic; "
-                "at most {cores} devices show scaling"
-            ),
+            "{threads} hardware threads on {cores} physical cores: two devices on one core share its arithmetic; "
+            "at most {cores} devices show scaling",
         ),
         threads=threads,
         cores=cores,
@@ -81,13 +67,10 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         yield judge(
             message("CPU cores of one kind"),
             found,
-            (
+            notes(
                 len(kinds) > 1,
-                "note",
-                message(
-                    "devices are {kind}s as long as there are enough ({cores}); with more, the slowest sets the pace "
-                    "of all"
-                ),
+                "devices are {kind}s as long as there are enough ({cores}); with more, the slowest sets the pace "
+                "of all",
             ),
             cores=here.alike_cores,
             kind=kinds[0].name,
@@ -98,35 +81,23 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
             translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
             if known
             else translate("{here}; the driver does not answer", here=len(gpus)),
-            (
+            notes(
                 not known and here.cuda is None and bool(gpus),
-                "note",
-                message(
-                    "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be "
-                    "missing"
-                ),
+                "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be missing",
             ),
-            (
-                not known,
-                "warning",
-                message("clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"),
+            warns(
+                not known, "clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"
             ),
-            (
+            warns(
                 not gpus and here.cuda is None,
-                "warning",
-                message("torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores"),
+                "torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores",
             ),
-            (
+            warns(
                 not gpus and record.cuda_visible_devices in ("", "-1"),
-                "warning",
-                message("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores"),
+                "CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores",
             ),
             *_driver_too_old(record),
-            (
-                not gpus,
-                "failure",
-                message("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
-            ),
+            fails(not gpus, "CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
             error=record.cuda_error,
             **_fitting(record),
         )
@@ -137,18 +108,13 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         yield judge(
             message("torch has code for these GPUs"),
             listed(sorted({f"sm_{capability.replace('.', '')}" for capability in capabilities})),
-            (
+            fails(
                 bool(unserved) and fitting["fit"] is not None,
-                "failure",
-                message(
-                    "torch {torch} has no code for {unserved}: install the newest of {fit}, as make lab does in a new "
-                    ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)"
-                ),
+                "torch {torch} has no code for {unserved}: install the newest of {fit}, as make lab does in a new "
+                ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)",
             ),
-            (
-                bool(unserved),
-                "failure",
-                message("no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"),
+            fails(
+                bool(unserved), "no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"
             ),
             unserved=listed(unserved),
             **fitting,
@@ -157,18 +123,14 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         yield judge(
             message("GPUs of one model"),
             listed(models),
-            (
-                len(models) > 1,
-                "warning",
-                message("the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
-            ),
+            warns(len(models) > 1, "the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
         )
     if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
         small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
         yield judge(
             message("8 GiB on each GPU"),
             translate("{bytes:GiB} or more", bytes=min(totals)),
-            (small, "warning", message("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device")),
+            warns(small, "resnet50 with a batch of 64 may not fit; try --batch-size 16 per device"),
         )
     if free := [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]:
         busy = sum(processes or 0 for processes in record.gpu_processes)
@@ -179,14 +141,9 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
                 bytes=min(free),
                 programs=words.counted(busy, "{count} other program", "{count} other programs"),
             ),
-            (
-                busy > 0,
-                "warning",
-                message("other programs take part of the speed measured here: nvidia-smi lists them"),
-            ),
-            (
+            warns(busy > 0, "other programs take part of the speed measured here: nvidia-smi lists them"),
+            warns(
                 min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES,
-                "warning",
-                message("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device"),
+                "resnet50 with a batch of 64 may not fit; try --batch-size 16 per device",
             ),
         )

@@ -17,6 +17,21 @@ Problem = tuple[bool, Literal["note", "warning", "failure"], Message]
 """Does it hold here; what it means; what to do."""
 
 
+def notes(holds: bool, remedy: str) -> Problem:
+    """Worth knowing, and nothing is harmed."""
+    return holds, "note", message(remedy)
+
+
+def warns(holds: bool, remedy: str) -> Problem:
+    """The lab runs, with less to see or with numbers that say less."""
+    return holds, "warning", message(remedy)
+
+
+def fails(holds: bool, remedy: str) -> Problem:
+    """The lab cannot run."""
+    return holds, "failure", message(remedy)
+
+
 def judged(words: Sentences, name: Message, found: str, /, *problems: Problem, **values: Any) -> Requirement:
     """The first problem that holds decides; without one, all is well. `values` belong to the name and the remedies."""
     said = {"name": words.text(name.with_values(**values)), "found": found}
@@ -50,22 +65,15 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     yield judge(
         message("torch and torchvision fit"),
         translate("{torch}, {torchvision}", torch=torch, torchvision=vision or translate("no torchvision")),
-        (vision is None, "failure", message("install the versions of pyproject.toml: pip install -e .")),
-        (record.torchvision_error is not None, "failure", message("importing torchvision fails ({error}); {install}")),
-        (version_of(torch) < TORCH_VERSIONS[0], "failure", message("this torch is too old; {install}")),
-        (version_of(torch) > TORCH_VERSIONS[1], "warning", message("newer than the lab; if a step fails, {install}")),
-        (
-            version_of(vision) != made_for and not loose,
-            "warning",
-            message("made for different versions; if a model fails, {install}"),
-        ),
-        (
+        fails(vision is None, "install the versions of pyproject.toml: pip install -e ."),
+        fails(record.torchvision_error is not None, "importing torchvision fails ({error}); {install}"),
+        fails(version_of(torch) < TORCH_VERSIONS[0], "this torch is too old; {install}"),
+        warns(version_of(torch) > TORCH_VERSIONS[1], "newer than the lab; if a step fails, {install}"),
+        warns(version_of(vision) != made_for and not loose, "made for different versions; if a model fails, {install}"),
+        notes(
             all(builds) and builds[0] != builds[1],
-            "note",
-            message(
-                "built for different devices ({torch} and {torchvision}): torchvision's own operators, such as nms for "
-                "object detection, do not load. The lab uses its classification models alone, and they work"
-            ),
+            "built for different devices ({torch} and {torchvision}): torchvision's own operators, such as nms for "
+            "object detection, do not load. The lab uses its classification models alone, and they work",
         ),
         install=install,
         error=record.torchvision_error,
@@ -76,13 +84,9 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     yield judge(
         message("backend for step 04"),
         listed(backends) or translate("none"),
-        (not backends, "failure", message("this torch cannot run distributed; {install}")),
-        (
-            gpus > 0 and "nccl" not in backends,
-            "warning",
-            message("without nccl the GPUs exchange gradients slowly, over gloo"),
-        ),
-        (gpus == 0 and "gloo" not in backends, "failure", message("CPU cores need gloo; {install}")),
+        fails(not backends, "this torch cannot run distributed; {install}"),
+        warns(gpus > 0 and "nccl" not in backends, "without nccl the GPUs exchange gradients slowly, over gloo"),
+        fails(gpus == 0 and "gloo" not in backends, "CPU cores need gloo; {install}"),
         install=install,
     )
 
@@ -99,17 +103,16 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("shared memory of 1 GiB"),
             gib(shared),
-            (
+            warns(
                 shared < SHARED_MEMORY_BYTES,
-                "warning",
-                message("loaders with workers need it: docker run --shm-size=8g, or --workers 0 in each step"),
+                "loaders with workers need it: docker run --shm-size=8g, or --workers 0 in each step",
             ),
         )
     if (files := record.open_files_limit) is not None:
         yield judge(
             message("{count} open files"),
             str(files),
-            (files < OPEN_FILES, "warning", message("raise it: ulimit -n {count}")),
+            warns(files < OPEN_FILES, "raise it: ulimit -n {count}"),
             count=OPEN_FILES,
         )
     if record.loopback_up is not None:
@@ -117,14 +120,11 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("this host finds itself"),
             known if record.loopback_up else translate("no: 127.0.0.1 does not answer"),
-            (not record.loopback_up, "failure", message("torchrun's processes meet there: ip link set lo up")),
-            (
+            fails(not record.loopback_up, "torchrun's processes meet there: ip link set lo up"),
+            warns(
                 not record.own_name_found,
-                "warning",
-                message(
-                    "torchrun would wait for minutes: give it --local-addr=127.0.0.1, as the lab's own commands do "
-                    "here, or add the line `127.0.1.1 {name}` to /etc/hosts"
-                ),
+                "torchrun would wait for minutes: give it --local-addr=127.0.0.1, as the lab's own commands do "
+                "here, or add the line `127.0.1.1 {name}` to /etc/hosts",
             ),
             name=record.environment.hostname,
         )
@@ -133,13 +133,9 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("port 29500"),
             translate("free") if free else translate("taken"),
-            (
+            warns(
                 not free,
-                "warning",
-                message(
-                    "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free "
-                    "one"
-                ),
+                "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one",
             ),
         )
     if (load := record.environment.load_average_1min) is not None:
@@ -150,10 +146,8 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("no other programs running"),
             found,
-            (
-                load > max(1.0, cores / 2),
-                "warning",
-                message("other programs use the cores: close them, or measure when they are done"),
+            warns(
+                load > max(1.0, cores / 2), "other programs use the cores: close them, or measure when they are done"
             ),
         )
     if (variables := record.slowing_variables) is not None:
@@ -162,12 +156,12 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield judge(
             message("no variable that slows"),
             found,
-            (bool(names), "warning", message("they help to find faults, and slow every step: unset {names}")),
+            warns(bool(names), "they help to find faults, and slow every step: unset {names}"),
             names=names,
         )
     if (room := record.disk_free_bytes) is not None:
         yield judge(
             message("room for the results"),
             translate("{bytes:GiB} free", bytes=room),
-            (room < DISK_BYTES, "warning", message("records are not large, but they need space: make room")),
+            warns(room < DISK_BYTES, "records are not large, but they need space: make room"),
         )

@@ -101,11 +101,11 @@ def _random_state(devices: LocalDevices) -> list[torch.Tensor]:
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the one that most was trained for first. Raises `UsageError`."""
     try:
-        found = {name: NAME.fullmatch(name) for name in os.listdir(folder)}
+        matches = {name: NAME.fullmatch(name) for name in os.listdir(folder)}
     except OSError as error:
         raise UsageError(f"cannot read --checkpoint-dir {folder} ({error.strerror}): name another folder") from None
     # By number: as text, 9999 would come after 10000.
-    places = {name: tuple(map(int, match.groups())) for name, match in found.items() if match}
+    places = {name: tuple(map(int, match.groups())) for name, match in matches.items() if match}
     return [folder / name for name in sorted(places, key=places.__getitem__, reverse=True)]
 
 

@@ -35,6 +35,7 @@ def take_apart(
 
     `step_seconds` of a measured step tell how long it takes. Raises `ProfileError` among several ranks.
     """
+    record = recorder.record
     count = experiments.step_count(training.model, steps, devices.kind == "cuda", step_seconds)
     progress.line(screen.profile_line(count, step_seconds, words))
     progress.phase(words.translate("where a step goes"), count)
@@ -42,19 +43,19 @@ def take_apart(
     measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
     try:
         for known in experiments.profile_steps(training, devices, steps, progress.advance):
-            recorder.profile = known
+            record.anatomy = known
     except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
         who = f"rank {devices.rank}: " if measured else ""
-        further = " further" if recorder.profile else ""
-        recorder.profile = profile = recorder.profile or ProfileRecord(steps=steps)
+        further = " further" if record.anatomy else ""
+        record.anatomy = profile = record.anatomy or ProfileRecord(steps=steps)
         experiments.add_note(profile, f"not measured{further}: {who}{str(error) or type(error).__name__}")
         if measured:
             raise ProfileError(measured.model_copy(update={"anatomy": profile})) from error
-    if recorder.profile and (found := recorder.profile.threads_of_forward):
-        for line in screen.new_thread_lines_of(found, words):
+    if record.anatomy and (threads := record.anatomy.threads_of_forward):
+        for line in screen.new_thread_lines_of(threads, words):
             progress.line(line)
-    if recorder.profile and recorder.profile.note:
-        progress.line(screen.warning(words.translate("where a step goes: {note}", note=recorder.profile.note)))
+    if record.anatomy and record.anatomy.note:
+        progress.line(screen.warning(words.translate("where a step goes: {note}", note=record.anatomy.note)))
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:

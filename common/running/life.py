@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from common.command_line.commands import next_command
 from common.command_line.options import TrainingOptions
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
 from common.hangs.hang_watch import AFTER_A_HANG, say_last
@@ -59,7 +59,7 @@ def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Meas
     check_writable(options.results_dir)
     interrupt_on_signals()
     try:
-        with holding(options.checkpoint_dir, run.recorder.run_id, devices):
+        with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
             yield run
         record = run.recorder.record_of_all_ranks()
         ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
@@ -102,14 +102,14 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
     ignore_signals()
     run.close()
-    failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.epochs))
+    failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
     if failure.kind == "communication" and is_timeout(failure.message):
         hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if hang:
             failure = failure.model_copy(update={"kind": "hang", "message": hang[0], "rank": hang[1]})
             failure.advice = AFTER_A_HANG
     elif failure.kind == "communication":
-        run.hangs.give_way(record_path(run.options.results_dir, run.recorder.run_id))
+        run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     lost = None if failure.kind == "hang" else run.hangs.killed()
     if lost is not None:  # the connection broke, or torchrun ended this rank: for that reason
         failure = killed_rank(lost, failure.traceback)

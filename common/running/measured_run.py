@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.console import screen
 from common.console.plan import show_plan
 from common.examining import parity
@@ -57,20 +57,21 @@ class MeasuredRun:
             devices.world,
             precision=default_precision(devices.kind),
             loader_workers=default_workers(devices.kind),
-            found=find_data(options),
+            data=find_data(options),
             accumulation_steps=retry.carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
-        self.recorder.devices = memory.device_uses(devices, self.recorder.host)
-        self.hangs = HangWatch(self.recorder.run_id, devices, self.recorder.pids)
+        record, pids = self.recorder.record, self.recorder.pids
+        record.devices = memory.device_uses(devices)
+        self.hangs = HangWatch(record.run_id, devices, pids)
         self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(devices.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
-        self._scalars = ScalarLog(options.tensorboard, self.recorder.run_id, devices.rank)
+        self._scalars = ScalarLog(options.tensorboard, record.run_id, devices.rank)
         self._gpus = devices.indices if devices.kind == "cuda" else ()
         self._idle_watts = idle_watts(self._gpus)
-        self._sampler = GpuSampler(self._gpus, self.recorder.pids)
+        self._sampler = GpuSampler(self._gpus, pids)
         self._clock = StepClock(devices)
         self._start = Start()
         self._step_seconds: float | None = None
@@ -82,17 +83,16 @@ class MeasuredRun:
         Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
         """
-        self._training, here = training, self.local_devices
-        self._start, resumed = find_start(self.options, self.config, here)
+        self._training, here, record = training, self.local_devices, self.recorder.record
+        self._start, record.resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
-        self.recorder.optimizer = described_optimizer(training.optimizer)
-        show_plan(
-            self.console, self.words, self.options.method, self.config, here.world, resumed, self.recorder.optimizer
-        )
-        self.recorder.resumed, self.recorder.flops_by_kind = resumed, training.module.flops_by_kind
-        self.recorder.bytes_per_sample = bytes_of_sample(training.loader.dataset)
-        self.recorder.parity = parity.check_parity(training, here)
-        self.progress.line(screen.parity_line(self.recorder.parity, self.words))
+        record.optimizer = described_optimizer(training.optimizer)
+        show_plan(self.console, self.words, record)
+        record.flops_by_kind = flops = training.module.flops_by_kind
+        record.flops_per_sample = sum(flops.values()) if flops else None
+        record.bytes_per_sample = bytes_of_sample(training.loader.dataset)
+        record.parity = parity.check_parity(training, here)
+        self.progress.line(screen.parity_line(record.parity, self.words))
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
             training.model.compile(mode=self.config.compile_mode)
@@ -114,7 +114,7 @@ class MeasuredRun:
 
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
-        training, here = self._training, self.local_devices
+        training, here, record = self._training, self.local_devices, self.recorder.record
         if here.kind == "cpu" or self.config.compile_mode == "default":
             memory.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
@@ -124,9 +124,9 @@ class MeasuredRun:
         for number in range(self._start.epoch, self.config.epochs + 1):
             yield from self._train(number)
         self._sampler.stop()
-        peaks, host = memory.read_peaks(here, self._sampler), self.recorder.host
-        self.recorder.devices = memory.device_uses(here, host, peaks, self._sampler, self._joules, self._idle_watts)
-        self.recorder.static_memory = memory.static_memory(training.module, training.optimizer)
+        peaks = memory.read_peaks(here, self._sampler)
+        record.devices = memory.device_uses(here, peaks, self._sampler, self._joules, self._idle_watts)
+        record.static_memory = memory.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
@@ -151,12 +151,12 @@ class MeasuredRun:
         if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
             take_apart(training, here, steps, self.recorder, self.progress, self.words, self._step_seconds)
         if self.options.trace:
-            text = trace(training, here, self.options.results_dir, self.recorder.run_id, self.words)
+            text = trace(training, here, self.options.results_dir, self.recorder.record.run_id, self.words)
             self.progress.line(escape(printable(text)))
 
     def _train(self, number: int) -> Iterator[int]:
         """Let the script train epoch `number`, or what a checkpoint has left of it; then enter what came out."""
-        training, config = self._training, self.config
+        training, config, epochs = self._training, self.config, self.recorder.record.epochs
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         left = training.steps_per_epoch - done
@@ -171,14 +171,14 @@ class MeasuredRun:
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            found, unreadable = validate(training.model, training.module, self._validation, self.local_devices.device)
-            self.recorder.validated(found)
-            self.progress.line(screen.validation_line(found, self.words))
+            of_model = (training.model, training.module)
+            epochs[-1].validation, unreadable = validate(*of_model, self._validation, self.local_devices.device)
+            self.progress.line(screen.validation_line(epochs[-1].validation, self.words))
             self._tell_unreadable(unreadable)
         peaks = memory.read_peaks(self.local_devices, self._sampler)
-        self._scalars.epoch(self.recorder.epochs[-1], result, config, peaks)
+        self._scalars.epoch(epochs[-1], result, config, peaks)
         if self.local_devices.rank == 0:
-            record = self.recorder.record_of_this_rank(unfinished(len(self.recorder.epochs)))
+            record = self.recorder.record_of_this_rank(unfinished(len(epochs)))
             keep_unfinished(self.options.results_dir, record)
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class MeasuredRun:
         self.progress.line(screen.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
         if epoch.mean_loss is None:
             self._warn(screen.LOSS_IS_LOST)
-        quota, oversubscribed = self.recorder.environment.cpu_quota, self.local_devices.world.oversubscribed
+        quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
         for warning in self._core_losses.warnings(result.times.host, quota, oversubscribed):
             self._warn(warning)
         self._tell_unreadable(result.unreadable)

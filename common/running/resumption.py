@@ -108,13 +108,13 @@ def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[S
     newest_first = checkpoint_files(folder) if folder else []
     if options.resume != "auto":
         path = Path(options.resume) if options.resume else None
-        found = _checked_file(path, config) if path else (Start(), None)
+        start = _checked_file(path, config) if path else (Start(), None)
         if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
             raise UsageError(
                 f"--checkpoint-dir {folder} holds checkpoints of another run: "
                 "add --resume auto to go on from the newest of them, or name another folder"
             )
-        return found
+        return start
     skipped: list[str] = []
     for path in newest_first:
         try:

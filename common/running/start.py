@@ -29,7 +29,7 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
 
 def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOptions) -> None:
     """Call `train`, or with `--exchange` that of the lesson, so that torchrun reports the rank that fails first."""
-    from common.machine.ranks import of_torchrun
+    from common.machine.devices import of_torchrun
 
     of_torchrun("LOCAL_RANK", 0)
     from torch.distributed.elastic.multiprocessing.errors import record

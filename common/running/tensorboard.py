@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.errors import UsageError
 from common.records import DeviceMemory, Epoch, RunConfig
 from common.training.epoch import EpochResult

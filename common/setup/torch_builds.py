@@ -88,11 +88,11 @@ def lacking(architectures: Iterable[str], capabilities: Iterable[str]) -> list[s
 
 def _runs_on(architecture: str, gpu: int) -> bool:
     """Machine code, sm_86, runs on 8.6 and 8.9, not on 8.0 or 9.0; compute_86 is compiled for all that came later."""
-    found = re.fullmatch(r"(sm|compute)_(\d+)[af]?", architecture)
-    if not found:
+    match = re.fullmatch(r"(sm|compute)_(\d+)[af]?", architecture)
+    if not match:
         return False
-    built = int(found[2])
-    return gpu >= built and (found[1] == "compute" or gpu // 10 == built // 10)
+    built = int(match[2])
+    return gpu >= built and (match[1] == "compute" or gpu // 10 == built // 10)
 
 
 def numbers_of(text: str) -> Version:

@@ -59,9 +59,9 @@ def map_tensors(function: Callable[[Tensor], Any], value: Nested) -> Nested:
 
 def tensors_of(value: Nested) -> list[Tensor]:
     """All tensors of a structure, in its order."""
-    found: list[Tensor] = []
-    map_tensors(found.append, value)
-    return found
+    tensors: list[Tensor] = []
+    map_tensors(tensors.append, value)
+    return tensors
 
 
 def filled(structure: Nested, tensors: Iterable[Tensor]) -> Nested:

@@ -163,8 +163,8 @@ class _Gather(torch.autograd.Function):
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         outputs = [tensors_of(shard.output) for shard in shards]
         parts = zip(*map(_cut, gradients, zip(*outputs, strict=True)), strict=True)
-        found = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
-        return None, None, None, *owner.reduce(found)
+        of_replicas = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
+        return None, None, None, *owner.reduce(of_replicas)
 
 
 def _concatenated(shards: list[Shard]) -> list[Tensor]:

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from common.command_line.host_checks import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
-from common.machine.meeting import agree_on_devices
+from common.machine.ranks import agree_on_devices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions, has_option
 
 SILENT_BACKENDS = ("nccl",)

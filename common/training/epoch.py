@@ -120,11 +120,11 @@ def validate(
     if not samples:
         return None, unreadable
     mean_loss = loss / samples
-    found = Validation(
+    validation = Validation(
         samples=int(samples),
         top1=first / samples,
         top5=five / samples,
         mean_loss=mean_loss if isfinite(mean_loss) else None,
         seconds=perf_counter() - started,
     )
-    return found, unreadable
+    return validation, unreadable

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
-from common.command_line.resolve import DataFound
+from common.command_line.resolve import OwnData
 from common.errors import UsageError
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Batch, Sample
 
@@ -105,11 +105,11 @@ def _refuse_loops(folder: Path) -> None:
                 raise UsageError(f"--data-dir: {link} is a link to a folder that it lies in; remove it")
 
 
-def find(folder: Path) -> DataFound:
+def find(folder: Path) -> OwnData:
     """What `--data-dir` holds, in numbers."""
     training = image_tree(folder).training
     samples, classes = len(training.samples), len(training.classes)
-    return DataFound(f"{folder.resolve().name}: {samples} images, {classes} classes", samples, classes)
+    return OwnData(f"{folder.resolve().name}: {samples} images, {classes} classes", samples, classes)
 
 
 class TrainingImages(Dataset):
@@ -136,7 +136,7 @@ class TrainingImages(Dataset):
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch. In place of an image that cannot be decoded stands the next one that can, so that all ranks'
         batches keep their size. Raises RuntimeError where a hundred in a row cannot."""
-        found: list[tuple] = []
+        decoded: list[tuple] = []
         unreadable: list[str] = []
         for epoch, index in samples:
             for offset in range(MAX_UNREADABLE_IN_A_ROW):
@@ -148,8 +148,8 @@ class TrainingImages(Dataset):
                 raise RuntimeError(f"{MAX_UNREADABLE_IN_A_ROW} images in a row cannot be decoded, the last one {path}")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(hash((self.seed, epoch, index)) % 2**63)
-                found.append((self.transform(image), label, index))
-        return _batch(found, unreadable)
+                decoded.append((self.transform(image), label, index))
+        return _batch(decoded, unreadable)
 
 
 class ValidationImages(Dataset):
@@ -166,14 +166,14 @@ class ValidationImages(Dataset):
 
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch, without the images that cannot be decoded."""
-        found: list[tuple] = []
+        decoded: list[tuple] = []
         unreadable: list[str] = []
         for _, index in samples:
             path, label = self.samples[index]
             image = _decoded(path, unreadable)
             if image is not None:
-                found.append((self.transform(image), label, index))
-        return _batch(found, unreadable)
+                decoded.append((self.transform(image), label, index))
+        return _batch(decoded, unreadable)
 
 
 def validation_images(config: RunConfig) -> ValidationImages | None:
@@ -198,11 +198,11 @@ def _decoded(path: str, unreadable: list[str]):
         return None
 
 
-def _batch(found: list[tuple], unreadable: list[str]) -> Batch:
-    if not found:
+def _batch(decoded: list[tuple], unreadable: list[str]) -> Batch:
+    if not decoded:
         nothing = torch.empty(0, dtype=torch.int64)
         return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), nothing, nothing, tuple(unreadable))
-    pictures, labels, indices = zip(*found, strict=True)
+    pictures, labels, indices = zip(*decoded, strict=True)
     return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(indices), tuple(unreadable))
 
 

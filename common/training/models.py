@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.command_line.model_names import model_name
-from common.command_line.streams import tell
+from common.command_line.terminal import tell
 from common.machine.devices import LocalDevices
 from common.records import FlopKind, RunConfig
 from common.training.batch import Nested, map_tensors, tensors_of

@@ -13,8 +13,7 @@ from torch import nn
 
 from common.errors import UsageError
 from common.machine.devices import has_tf32
-from common.machine.fp32 import CONVOLUTION, MATMUL
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import CONVOLUTION, MATMUL, import_torchvision
 from common.records import Precision
 
 

@@ -36,8 +36,8 @@ def rows_of(*records: Record, probes: Sequence[Probes] = ()) -> dict[str, Row]:
 
 
 def without_marks(page: str) -> str:
-    """A page without the marks that keep words in one piece."""
-    return re.sub('<span class="word">([^<]*)</span>', r"\1", page)
+    """A page without the marks and the spaces that keep words in one piece."""
+    return re.sub('<span class="word">([^<]*)</span>', r"\1", page).replace("\u00a0", " ")
 
 
 def label(row: Row) -> str:

@@ -15,13 +15,13 @@ if "--compile" in sys.argv:
 
 def tried(lab):
     """What each launch of step 02 had beyond the start, in order."""
-    found = []
+    commands = []
     for launch in lab.log:
         words = launch["arguments"]
         if launch["step"] == "02":
             batch = words[words.index("--batch-size") + 1]
-            found.append(" ".join([batch, *words[words.index("--anatomy-steps") + 2 :]]))
-    return found
+            commands.append(" ".join([batch, *words[words.index("--anatomy-steps") + 2 :]]))
+    return commands
 
 
 def in_rounds(lab):

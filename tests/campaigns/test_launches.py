@@ -25,8 +25,8 @@ GPU = {"index": 0, "name": "GPU"}
 
 def machine(gpus: int = 0, cores: int = 2, **changes) -> Environment:
     (example,) = (ROOT / "results/examples/h100x2").glob("01_*.json")
-    found = json.loads(example.read_text())["environment"]
-    return Environment.model_validate(found | {"gpus": [GPU] * gpus, "cpu_cores": cores} | changes)
+    example_host = json.loads(example.read_text())["environment"]
+    return Environment.model_validate(example_host | {"gpus": [GPU] * gpus, "cpu_cores": cores} | changes)
 
 
 def parsed(command: str):

@@ -88,7 +88,8 @@ def test_the_plan_with_everything_in_it(language):
     config = record.config.model_copy(update={"epochs": 1, "warmup_steps": 1, "accumulation_steps": 2})
     resumed = Resumed(file="cp.pt", epoch=3, steps_done=7, skipped=["half.pt"])
     console = Console(file=io.StringIO(), width=80)
-    show_plan(console, Sentences(language), "ddp", config, world, resumed)
+    planned = record.model_copy(update={"config": config, "world": world, "resumed": resumed})
+    show_plan(console, Sentences(language), planned)
     text = console.file.getvalue()
     lines = [line for line in text.splitlines() if line.strip()]
     assert all(cell_len(line) <= 80 for line in lines)

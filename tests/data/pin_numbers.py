@@ -41,7 +41,7 @@ def _example(folder: Path) -> list[dict]:
 
 
 def _row(part: GroupResults, row: Row) -> dict:
-    found, energy, mfu = row.profile, row.energy, mfu_of(row)
+    profile, energy, mfu = row.profile, row.energy, mfu_of(row)
     pinned = {
         "group": WORDS.text(part.title),
         "label": label(row),
@@ -54,9 +54,9 @@ def _row(part: GroupResults, row: Row) -> dict:
         "joules_per_thousand_samples": energy.per_thousand.value if energy else None,
         "mfu": _ends(mfu) if isinstance(mfu, Estimate) else None,
         "data_wait_share": row.data_wait_share,
-        "step": _ends(found.slowest.step if found else None),
-        "phases": {name: _ends(phase) for name, phase in found.slowest.phases.items()} if found else None,
-        **{cost: _ends(getattr(found, cost) if found else None)
+        "step": _ends(profile.slowest.step if profile else None),
+        "phases": {name: _ends(phase) for name, phase in profile.slowest.phases.items()} if profile else None,
+        **{cost: _ends(getattr(profile, cost) if profile else None)
            for cost in ("exposed", "overlap_gain", "whole_exchange")},
     }  # fmt: skip
     if row is part.group.rows[0]:
@@ -67,9 +67,9 @@ def _row(part: GroupResults, row: Row) -> dict:
     return pinned
 
 
-def _ends(found) -> list | None:
+def _ends(estimate) -> list | None:
     """The value, and both ends of its interval."""
-    return [found.value, *(found.interval or (None, None))] if found else None
+    return [estimate.value, *(estimate.interval or (None, None))] if estimate else None
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
     assert process.returncode == 0, process.stderr
     for record in folder_of_one.glob("*.json"):
         (folder / record.name).write_bytes(record.read_bytes())
-    found = read_folder(folder)
-    (one,) = breakdowns(build_groups(configurations(found))[0])
+    records = read_folder(folder)
+    (one,) = breakdowns(build_groups(configurations(records))[0])
     items = {item.id: item.seconds for item in one.items}
     # The costs themselves: a breakdown leaves out those that chance may explain. Its residual is not looked at, for it
     # holds what other programs took of the measured epochs.

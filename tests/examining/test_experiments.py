@@ -37,8 +37,8 @@ def typical(rank, phase):
 
 
 def test_each_method_has_its_phases(profiles):
-    found = {step: [set(rank["phases"]) for rank in profile["ranks"]] for step, profile in profiles.items()}
-    assert found == {"02": [PHASES], "03": [DP_PHASES], "04": [PHASES | {"exchange"}] * 2}
+    phases = {step: [set(rank["phases"]) for rank in profile["ranks"]] for step, profile in profiles.items()}
+    assert phases == {"02": [PHASES], "03": [DP_PHASES], "04": [PHASES | {"exchange"}] * 2}
 
 
 def test_phases_add_up_to_the_step(profiles):
@@ -99,9 +99,9 @@ def test_work_belongs_to_the_phase_that_launched_it_and_is_counted_once():
         event("kernel", "ncclDevKernel_AllReduce", 75, 500, correlation=5, device=0),
         event("kernel", "conv_backward", 70, 99, correlation=6, device=1),
     ]
-    found = busy_by_phase(events, 0)
+    seconds = busy_by_phase(events, 0)
     microseconds = {"replicate": [4], "forward": [30], "backward": [10], "exchange": [500], "step": [44]}
-    assert found == {name: [pytest.approx(v / 1e6) for v in values] for name, values in microseconds.items()}
+    assert seconds == {name: [pytest.approx(v / 1e6) for v in values] for name, values in microseconds.items()}
 
 
 def test_zero_steps_turn_it_off(tmp_path):

@@ -31,9 +31,9 @@ def check(model, devices=2, samples=SAMPLES, **config):
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
     classifier = make_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
-    found = check(EmulatedDataParallel(classifier, range(3)), devices=3)
-    assert (found.outcome, found.shards, found.samples) == ("passed", 3, 12)
-    assert found.max_relative_error < 1e-5
+    parity = check(EmulatedDataParallel(classifier, range(3)), devices=3)
+    assert (parity.outcome, parity.shards, parity.samples) == ("passed", 3, 12)
+    assert parity.max_relative_error < 1e-5
     after = [*classifier.parameters(), *classifier.buffers()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert all(parameter.grad is None for parameter in classifier.parameters())
@@ -79,17 +79,17 @@ class CopiesStaleParameters(EmulatedDataParallel):
 @pytest.mark.parametrize("devices", [2, 8])
 def test_a_fault_in_dataparallel_is_caught(fault, devices):
     classifier = small_classifier()
-    found = check(fault(classifier, range(devices)), devices)
-    assert found.outcome == "failed"
-    assert found.max_relative_error > 10 * found.tolerance
-    assert found.worst_parameter in found.note
+    parity = check(fault(classifier, range(devices)), devices)
+    assert parity.outcome == "failed"
+    assert parity.max_relative_error > 10 * parity.tolerance
+    assert parity.worst_parameter in parity.note
 
 
 def test_faults_in_ddp_are_caught_whichever_rank_has_them():
     process = run_worker("parity_faults.py", ranks=2)
     assert process.returncode == 0, process.stderr
     outcomes = json.loads(process.stdout.splitlines()[-1])
-    assert {fault: found["outcome"] for fault, found in outcomes.items()} == {
+    assert {fault: parity["outcome"] for fault, parity in outcomes.items()} == {
         "none": "passed",
         "shard seen twice": "failed",
         "skips the exchange": "failed",
@@ -111,8 +111,8 @@ def test_dropout_and_half_precision_do_not_disturb_it():
 def test_it_runs_across_the_zoo(name, size):
     config = make_config(model=name, image_size=size, per_device_batch_size=4)
     classifier = make_model(config, make_place())
-    found = check(EmulatedDataParallel(classifier, range(2)), samples=SyntheticImageNet(4, size, 10, seed=0))
-    assert found.outcome == "passed", found
+    parity = check(EmulatedDataParallel(classifier, range(2)), samples=SyntheticImageNet(4, size, 10, seed=0))
+    assert parity.outcome == "passed", parity
 
 
 def test_a_gradient_that_is_not_finite_fails():
@@ -147,8 +147,8 @@ def test_what_fp64_calls_noise_may_differ_but_not_by_much(off_by, outcome):
     classifier = make_classifier(nn.Sequential(*layers, nn.Linear(4, 10)), make_config())
     model = ComputesBiasesOtherwise(classifier, range(2))
     model.off_by = off_by
-    found = check(model)
-    assert (found.outcome, found.worst_parameter) == (outcome, "backbone.0.bias")
+    parity = check(model)
+    assert (parity.outcome, parity.worst_parameter) == (outcome, "backbone.0.bias")
 
 
 def test_error_is_relative_to_the_reference():
@@ -162,12 +162,13 @@ def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
     """Its tolerance is as large as rounding makes it, and no larger."""
     classifier = make_model(make_config(), make_place())
     unsynchronised = EmulatedDataParallel(classifier, range(2))
-    found = check(unsynchronised, ddp=DdpOptions(sync_bn=True))
-    assert found.outcome == "failed"
-    assert found.tolerance < 0.05 < found.max_relative_error
+    checked = check(unsynchronised, ddp=DdpOptions(sync_bn=True))
+    assert checked.outcome == "failed"
+    assert checked.tolerance < 0.05 < checked.max_relative_error
     batch = SAMPLES.__getitems__([(0, index) for index in range(4)])
     reference = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"))
-    error = parity.rounding_error(classifier, batch, 1, torch.device("cpu"), reference)
+    in_fp64 = parity.gradient_in_fp64(classifier, batch, 1, torch.device("cpu"))
+    error, _ = parity.largest_error(reference, in_fp64)
     assert 1e-8 < error < 1e-2
 
 
@@ -180,8 +181,8 @@ class DrawsInForward(nn.Module):
 
     def forward(self, features):
         words = features.unsqueeze(1).expand(-1, 6, -1)
-        found, _ = self.attention(words, words, words, need_weights=False)
-        return nn.functional.dropout(found.mean(1), 0.5) + torch.rand(4)
+        attended, _ = self.attention(words, words, words, need_weights=False)
+        return nn.functional.dropout(attended.mean(1), 0.5) + torch.rand(4)
 
 
 @pytest.mark.parametrize(("repeated", "outcome"), [(True, "passed"), (False, "failed")])
@@ -201,9 +202,9 @@ def test_random_numbers_of_a_whole_batch_are_others_and_nothing_is_compared():
     assert check(EmulatedDataParallel(classifier, range(2)), ddp=DdpOptions(sync_bn=True)).outcome == "passed"
     classifier.backbone.insert(4, DrawsInForward())
     before = torch.get_rng_state()
-    found = check(EmulatedDataParallel(classifier, range(2)), ddp=DdpOptions(sync_bn=True))
-    assert (found.outcome, found.shards) == ("not applicable", 2)
-    assert "--sync-bn" in found.note
+    parity = check(EmulatedDataParallel(classifier, range(2)), ddp=DdpOptions(sync_bn=True))
+    assert (parity.outcome, parity.shards) == ("not applicable", 2)
+    assert "--sync-bn" in parity.note
     assert torch.equal(torch.get_rng_state(), before)
-    assert "--sync-bn" in parity_line(found, Sentences("en"))
-    assert reason(make_record("ddp", 2, parity=found), "parity") == f"not compared: {found.note}"
+    assert "--sync-bn" in parity_line(parity, Sentences("en"))
+    assert reason(make_record("ddp", 2, parity=parity), "parity") == f"not compared: {parity.note}"

@@ -6,8 +6,8 @@ from itertools import chain, repeat
 import pytest
 from torch import nn
 
-from common.examining.replicas import replicated_kinds
 from common.examining.rounds import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
+from common.examining.thread_costs import replicated_kinds
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
 
@@ -32,31 +32,31 @@ def test_kinds_are_warmed_up_and_taken_in_rounds_of_random_order():
     never = iter(2.0**-number for number in range(100))
     kinds = {"a": lambda: 1.0, "b": lambda: next(slow_to_settle), "c": lambda: next(never)}
     steps = Counter()
-    found = Rounds(12, 7, lambda: steps.update(["step"])).take(kinds)
-    assert {kind: len(times) for kind, times in found.warm_up_seconds.items()} == {"a": 3, "b": 6, "c": MAX_WARM_UP}
-    assert found.settled == {"a": True, "b": True, "c": False}
-    assert found.seconds["b"] == [1.0] * 12
-    assert all(sorted(order) == ["a", "b", "c"] for order in found.orders)
-    assert len({tuple(order) for order in found.orders}) > 2
-    assert {order[0] for order in found.orders} == {"a", "b", "c"}
+    taken = Rounds(12, 7, lambda: steps.update(["step"])).take(kinds)
+    assert {kind: len(times) for kind, times in taken.warm_up_seconds.items()} == {"a": 3, "b": 6, "c": MAX_WARM_UP}
+    assert taken.settled == {"a": True, "b": True, "c": False}
+    assert taken.seconds["b"] == [1.0] * 12
+    assert all(sorted(order) == ["a", "b", "c"] for order in taken.orders)
+    assert len({tuple(order) for order in taken.orders}) > 2
+    assert {order[0] for order in taken.orders} == {"a", "b", "c"}
     assert steps["step"] == 3 + 6 + MAX_WARM_UP + 3 * 12
     again = Rounds(12, 7).take(dict.fromkeys(kinds, lambda: 1.0))
-    assert again.orders == found.orders
+    assert again.orders == taken.orders
 
 
 def test_a_round_without_one_of_the_kinds_is_no_record():
-    found = Rounds(6, 0).take({"a": lambda: 1.0, "b": lambda: 1.0}).model_dump()
+    taken = Rounds(6, 0).take({"a": lambda: 1.0, "b": lambda: 1.0}).model_dump()
     with pytest.raises(ValueError, match="a round that does not have one step of each of a, b"):
-        StepsInRounds.model_validate(found | {"orders": [*found["orders"][:5], ["a"]]})
+        StepsInRounds.model_validate(taken | {"orders": [*taken["orders"][:5], ["a"]]})
     with pytest.raises(ValueError, match="not one for each of 6 rounds"):
-        StepsInRounds.model_validate(found | {"seconds": {"a": [1.0] * 6, "b": [1.0] * 5}})
+        StepsInRounds.model_validate(taken | {"seconds": {"a": [1.0] * 6, "b": [1.0] * 5}})
 
 
 def test_slow_steps_get_the_rounds_that_fit_and_say_so():
     notes = []
     warmed = []
-    found = Rounds(20, 0, note=notes.append, max_seconds=60).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
-    assert len(found.orders) == len(found.seconds["a"]) == 10
+    taken = Rounds(20, 0, note=notes.append, max_seconds=60).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
+    assert len(taken.orders) == len(taken.seconds["a"]) == 10
     assert notes == ["10 rounds of 20, as many as fit into 60 s"]
     assert warmed == ["a", "b"]
 

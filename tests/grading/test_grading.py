@@ -237,8 +237,8 @@ def test_the_newest_run_stands_for_the_exchange_that_was_handed_in(tmp_path, bef
         mine(changes)
     known = read_folder(student.folder / "results")
     assert known.skipped == []
-    found = mark_exchange(known.runs, student.exchange)
-    assert (found.points, found.reason) == (points, reason)
+    mark = mark_exchange(known.runs, student.exchange)
+    assert (mark.points, mark.reason) == (points, reason)
 
 
 def test_one_device_proves_no_gradient(tmp_path):
@@ -247,8 +247,8 @@ def test_one_device_proves_no_gradient(tmp_path):
     student.runs("h200x2-exchanges", "04*29e4.json", 0.7, exchange="mine", parity=ONE_DEVICE["parity"])
     known = read_folder(student.folder / "results")
     assert known.skipped == []
-    found = mark_exchange(known.runs, student.exchange)
-    assert (found.points, found.reason) == (0, "never run with a parity check (make my_exchange)")
+    mark = mark_exchange(known.runs, student.exchange)
+    assert (mark.points, mark.reason) == (0, "never run with a parity check (make my_exchange)")
 
 
 def test_a_faster_exchange_has_an_interval(graded):

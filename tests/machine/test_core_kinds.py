@@ -75,12 +75,12 @@ def test_of_cores_that_are_alike_none_is_taken(machine):
 
 def test_devices_are_cores_of_the_fastest_kind_where_there_are_enough(machine):
     here = machine(INTEL)
-    found = devices.one_device("cpu")
-    assert found.world.device_model == "1 core of Example CPU (P-core)"
-    found = devices.listed_devices("cpu", None)
-    assert (found.world.devices, found.world.device_model) == (8, "1 core of Example CPU (P-core)")
+    chosen = devices.one_device("cpu")
+    assert chosen.world.device_model == "1 core of Example CPU (P-core)"
+    chosen = devices.listed_devices("cpu", None)
+    assert (chosen.world.devices, chosen.world.device_model) == (8, "1 core of Example CPU (P-core)")
     assert here == [set(range(8))] * 2
-    assert not found.world.has_unlike_devices
+    assert not chosen.world.has_unlike_devices
     give_cores_back()  # as loader workers do
     assert here[-1] == set(range(12))
 
@@ -112,7 +112,7 @@ def test_a_process_that_may_use_slow_cores_alone_says_so(machine):
 def test_the_record_holds_the_kinds_and_all_cores_though_a_run_keeps_to_some(machine):
     machine(INTEL)
     devices.one_device("cpu")
-    found = describe()
-    assert (found.cpu_cores, found.physical_cores, found.alike_cores) == (12, 8, 8)
-    kinds = [(kind.name, kind.cores, kind.physical_cores) for kind in found.core_kinds]
+    here = describe()
+    assert (here.cpu_cores, here.physical_cores, here.alike_cores) == (12, 8, 8)
+    kinds = [(kind.name, kind.cores, kind.physical_cores) for kind in here.core_kinds]
     assert kinds == [("P-core", 8, 4), ("E-core", 4, 4)]

@@ -43,32 +43,32 @@ def two_gpus(monkeypatch):
 
 
 def test_describe_names_the_software_and_the_processor():
-    found = describe()
-    assert found.torch == torch.__version__
-    assert found.python == ".".join(map(str, sys.version_info[:3]))
-    assert found.cpu_cores == len(os.sched_getaffinity(0))
-    assert found.ram_bytes > 2**28
-    assert found.torchvision.startswith("0.")
+    here = describe()
+    assert here.torch == torch.__version__
+    assert here.python == ".".join(map(str, sys.version_info[:3]))
+    assert here.cpu_cores == len(os.sched_getaffinity(0))
+    assert here.ram_bytes > 2**28
+    assert here.torchvision.startswith("0.")
 
 
 def test_gpus_carry_torchs_numbers_and_the_drivers_readings(two_gpus):
-    found = describe()
-    assert [(gpu.index, gpu.uuid, gpu.memory_free_bytes) for gpu in found.gpus] == [
+    here = describe()
+    assert [(gpu.index, gpu.uuid, gpu.memory_free_bytes) for gpu in here.gpus] == [
         (0, "GPU-2", 102),
         (1, "GPU-1", 101),
     ]
-    assert [gpu.compute_capability for gpu in found.gpus] == ["9.0", "9.0"]
-    assert [gpu.memory_total_bytes for gpu in found.gpus] == [23 * 2**30] * 2
-    assert [gpu.nvlink_links for gpu in found.gpus] == [None, None]
-    assert found.driver == "570.86.10"
+    assert [gpu.compute_capability for gpu in here.gpus] == ["9.0", "9.0"]
+    assert [gpu.memory_total_bytes for gpu in here.gpus] == [23 * 2**30] * 2
+    assert [gpu.nvlink_links for gpu in here.gpus] == [None, None]
+    assert here.driver == "570.86.10"
 
 
 def test_gpus_without_nvml_keep_what_torch_knows(two_gpus, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    found = describe()
-    assert [gpu.name for gpu in found.gpus] == ["Fake", "Fake"]
-    assert found.driver is None
-    assert {gpu.memory_free_bytes for gpu in found.gpus} == {None}
+    here = describe()
+    assert [gpu.name for gpu in here.gpus] == ["Fake", "Fake"]
+    assert here.driver is None
+    assert {gpu.memory_free_bytes for gpu in here.gpus} == {None}
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,9 @@ def test_where_a_core_has_no_line_or_no_such_count_nothing_is_known(stat, cores)
     ],
 )
 def test_what_is_told_of_an_epoch_of_one_second(losses, oversubscribed, said):
-    found = list(losses.warnings(1.0, quota=2.5, oversubscribed=oversubscribed))
-    assert len(found) == len(said)
-    assert all(part in one.text for one, part in zip(found, said, strict=True))
+    warnings = list(losses.warnings(1.0, quota=2.5, oversubscribed=oversubscribed))
+    assert len(warnings) == len(said)
+    assert all(part in one.text for one, part in zip(warnings, said, strict=True))
 
 
 def test_the_real_counters_grow_while_this_process_works():

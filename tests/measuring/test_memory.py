@@ -35,7 +35,7 @@ def test_static_memory_counts_what_stays():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     module(torch.randn(4, 8)).sum().backward()
     optimizer.step()
-    found = memory.static_memory(module, optimizer)
-    assert found.parameters == 16
-    assert found.parameter_bytes == found.gradient_bytes == found.optimizer_state_bytes == 64
-    assert found.buffer_bytes == 8 * 4 * 2 + 8  # two running statistics and a counter
+    held = memory.static_memory(module, optimizer)
+    assert held.parameters == 16
+    assert held.parameter_bytes == held.gradient_bytes == held.optimizer_state_bytes == 64
+    assert held.buffer_bytes == 8 * 4 * 2 + 8  # two running statistics and a counter

@@ -15,7 +15,7 @@ from rich.console import Console
 from workers import exchange_faults, shared_work
 
 from common.console import machine_tables as tables
-from common.probes import compute, launch_times, measure, together
+from common.probes import compute, measure, together
 from common.probes.all_reduce import measure_all_reduce
 from common.probes.processes import ProbeError, run_in_processes
 from common.records import (
@@ -272,7 +272,7 @@ def test_gpus_are_measured(tmp_path):
 
 
 def test_launches_are_timed_in_threads_and_in_processes():
-    measured = launch_times.measure_launches(100)
+    measured = together.measure_launches(100)
     assert measured.workers >= 2
     assert 0 < measured.alone_seconds < 0.01
     assert measured.processes_seconds < 0.1
@@ -298,9 +298,9 @@ def test_the_lock_shows_where_a_launch_holds_it(monkeypatch):
         time.sleep(0.001)  # or nobody else would get it
 
     monkeypatch.setattr(torch.Tensor, "add_", slow)
-    monkeypatch.setattr(launch_times, "LAUNCHES", 10)
-    monkeypatch.setattr(launch_times, "CHUNKS", 3)
-    assert launch_times._in_threads(4) > 1.5 * launch_times._launch_seconds(0)
+    monkeypatch.setattr(together, "LAUNCHES", 10)
+    monkeypatch.setattr(together, "CHUNKS", 3)
+    assert together._in_threads(4) > 1.5 * together._launch_seconds(0)
 
 
 def test_five_sizes_of_an_exchange_stand_for_all_and_a_wrong_sum_is_never_left_out():

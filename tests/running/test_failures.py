@@ -132,8 +132,8 @@ train_step = failing
     assert record["failure"]["message"] == "planted"
     assert "planted" in record["failure"]["traceback"]
     assert len(record["epochs"]) == 1
-    found = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line for line in found if str(tmp_path) in line and not line.startswith("Z")] == []
+    lines = subprocess.run(["ps", "-eo", "stat,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in lines if str(tmp_path) in line and not line.startswith("Z")] == []
 
 
 @pytest.mark.parametrize("script", [SINGLE, DP, DDP])

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import venv
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,8 +21,8 @@ from common.setup.__main__ import prepared, start_python
 from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
 from common.setup.installation import TURN, EnvironmentKeptError, InstallationError
 
-PIP = find_spec("pip").submodule_search_locations[0]
-"""Not imported: in a process that has imported pip, setuptools cannot take the place of distutils any more."""
+PIP = Path(sysconfig.get_path("purelib"), "pip")
+"""Not imported, nor looked for: after that setuptools could not take the place of distutils any more."""
 TORCH = """
 from types import SimpleNamespace
 __version__ = "{version}"

@@ -26,12 +26,12 @@ def test_same_seed_and_index_give_the_same_sample():
 
 
 def test_a_batch_is_its_samples():
-    found = dataset()
-    batch = found.__getitems__([(1, 3), (1, 999), (1, 3)])
+    images = dataset()
+    batch = images.__getitems__([(1, 3), (1, 999), (1, 3)])
     assert batch.inputs.shape == (3, 3, 16, 16)
     assert batch.inputs.dtype == torch.uint8
     for position, index in enumerate([3, 999, 3]):
-        alone = found.__getitems__([(1, index)])
+        alone = images.__getitems__([(1, index)])
         assert torch.equal(batch.inputs[position], alone.inputs[0])
         assert batch.targets[position] == alone.targets[0]
     assert batch.indices.tolist() == [3, 999, 3]

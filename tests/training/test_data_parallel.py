@@ -44,8 +44,8 @@ def samples(count=12):
 def test_gradient_is_that_of_one_device(replicas):
     classifier, batch = small_classifier(), samples()
     expected = gradients(classifier, classifier, *batch)
-    found = gradients(EmulatedDataParallel(classifier, range(replicas)), classifier, *batch)
-    for one, other in zip(found, expected, strict=True):
+    parallel = gradients(EmulatedDataParallel(classifier, range(replicas)), classifier, *batch)
+    for one, other in zip(parallel, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
@@ -86,9 +86,9 @@ def test_threads_are_new_in_every_forward_pass_or_each_devices_own(kind, kept):
     for _ in range(3):
         expected = gradients(classifier, classifier, *samples())
         probe.seen.clear()
-        found = gradients(model, classifier, *samples())
+        parallel = gradients(model, classifier, *samples())
         names |= {name for name, *_ in probe.seen}
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(parallel, expected, rtol=1e-4, atol=1e-6)
     assert (len(names) == 2) is kept
 
 
@@ -118,8 +118,8 @@ def test_buffers_are_updated_by_replica_0_alone():
     expected = copy.deepcopy(classifier)
     expected(images[:6])  # the first replica's share
     EmulatedDataParallel(classifier, range(2))(images)
-    for found, wanted in zip(classifier.buffers(), expected.buffers(), strict=True):
-        torch.testing.assert_close(found, wanted)
+    for updated, wanted in zip(classifier.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(updated, wanted)
 
 
 def test_an_error_in_a_replica_reaches_the_caller():
@@ -132,6 +132,6 @@ def test_an_error_in_a_replica_reaches_the_caller():
 
 
 def test_the_snippet_of_kept_threads_is_the_labs_own_code():
-    source = (ROOT / "common" / "training" / "kept_threads.py").read_text()
-    classes = source[source.index("class DeviceThreads") :].rstrip()
+    source = (ROOT / "common" / "training" / "data_parallel.py").read_text()
+    classes = source[source.index("class DeviceThreads") : source.index("Threads = Literal")].rstrip()
     assert f"\n\n\n{classes}\n```" in (ROOT / "docs" / "why.md").read_text()

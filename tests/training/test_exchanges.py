@@ -18,12 +18,12 @@ def test_each_gives_torchs_weights_with_its_own_all_reduces():
     """One batch, and two micro-batches of which the first is not exchanged."""
     process = run_worker("exchange_calls.py", ranks=2)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout.splitlines()[-1])
-    assert list(found) == list(BY_HAND)
-    for name, exchange in found.items():
+    exchanges = json.loads(process.stdout.splitlines()[-1])
+    assert list(exchanges) == list(BY_HAND)
+    for name, exchange in exchanges.items():
         assert max(exchange["differences"]) < 1e-6, name
-    parameters = found["flat"]["parameters"]
-    one_batch, two = zip(*(found[name]["began"] for name in BY_HAND), strict=True)
+    parameters = exchanges["flat"]["parameters"]
+    one_batch, two = zip(*(exchanges[name]["began"] for name in BY_HAND), strict=True)
     assert one_batch[:2] == ([parameters] * parameters, [parameters])
     first, *_, last = one_batch[2]
     assert first < last == parameters

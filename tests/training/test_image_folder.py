@@ -90,10 +90,10 @@ def test_every_usual_format_is_decoded_and_only_what_is_broken_is_not(tmp_path, 
 
 
 def test_labels_of_validation_are_those_of_training(tree):
-    found = image_folder.image_tree(tree)
-    numbers = found.training.class_to_idx
+    images = image_folder.image_tree(tree)
+    numbers = images.training.class_to_idx
     assert all(
-        f"/{name}/" in path for path, label in found.validation.samples for name in numbers if numbers[name] == label
+        f"/{name}/" in path for path, label in images.validation.samples for name in numbers if numbers[name] == label
     )
 
 
@@ -142,9 +142,9 @@ def test_validation_counts_every_image_once(tree, processes):
         world = devices.world.model_copy(update={"processes": processes})
         devices = SimpleNamespace(world=world, rank=rank, kind="cpu")
         model = SaysCat()
-        found, unreadable = validate(model, model, validation_loader(config, devices), torch.device("cpu"))
-        right += round(found.top1 * found.samples)
-        samples += found.samples
+        validation, unreadable = validate(model, model, validation_loader(config, devices), torch.device("cpu"))
+        right += round(validation.top1 * validation.samples)
+        samples += validation.samples
         assert model.training
         broken += unreadable
     assert (right, samples) == (5, 17)
@@ -192,8 +192,8 @@ def test_what_programs_leave_in_a_folder_is_neither_a_class_nor_an_image(tmp_pat
             (where / litter / name).write_bytes((folder / "ant" / "0.jpg").read_bytes())
         for name in ("._0.jpg", "Thumbs.db", ".DS_Store"):
             (where / name).write_bytes(b"no image")
-    found = image_folder.find(folder)
-    assert (found.samples, found.classes) == (8, 4)
+    images = image_folder.find(folder)
+    assert (images.samples, images.classes) == (8, 4)
     tree = image_folder.image_tree(folder).training
     assert tree.classes == sorted(COLOURS)
     assert {path.removeprefix(str(folder)) for path, _ in tree.samples} == {

@@ -6,7 +6,7 @@ from factories import make_classifier, make_config, make_model, make_place
 
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
-from common.machine.vision import import_torchvision
+from common.machine.torch_versions import import_torchvision
 from common.training import flops, precision
 from common.training.batch import tensors_of
 from common.training.workloads.images import MEAN, STD
@@ -97,12 +97,12 @@ def test_every_rank_and_replica_has_a_random_stream_of_its_own():
 
 def test_operations_are_counted_by_kind():
     """alexnet, 3 × 64 × 64: its convolutions and its three linear layers by hand, 2 × multiply-adds, three passes."""
-    found = make_model(make_config(model="alexnet", image_size=64, num_classes=10), CPU).flops_by_kind
+    flops = make_model(make_config(model="alexnet", image_size=64, num_classes=10), CPU).flops_by_kind
     # (outputs a channel, channels out, channels in × kernel) of each layer; the input needs no gradient.
     maps = [(15 * 15, 64, 3 * 121), (7 * 7, 192, 64 * 25), (3 * 3, 384, 192 * 9), (9, 256, 384 * 9), (9, 256, 256 * 9)]
     first, *others = (2 * size * out * into for size, out, into in maps)
-    assert found["convolution"] == 2 * first + 3 * sum(others)
-    assert found["matmul"] == 3 * 2 * (256 * 36 * 4096 + 4096 * 4096 + 4096 * 10)
+    assert flops["convolution"] == 2 * first + 3 * sum(others)
+    assert flops["matmul"] == 3 * 2 * (256 * 36 * 4096 + 4096 * 4096 + 4096 * 10)
 
 
 def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):

@@ -30,17 +30,17 @@ def test_micro_batches_give_the_gradient_of_one_batch(count, parts):
     whole, split = (make_training(config, devices, wrap) for _ in range(2))
     before = nn.utils.parameters_to_vector(whole.module.parameters()).detach().clone()
     expected = weights_after(whole, micro_batches(whole.loader, 1))
-    found = weights_after(split, micro_batches(split.loader, parts))
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    accumulated = weights_after(split, micro_batches(split.loader, parts))
+    torch.testing.assert_close(accumulated, expected, rtol=1e-4, atol=1e-6)
     assert (expected - before).abs().max() > 1e-3
 
 
 def test_under_ddp_too_and_the_exchange_happens_once_a_step():
     process = run_worker("accumulated_steps.py", ranks=2)
     assert process.returncode == 0, process.stderr
-    found = json.loads(process.stdout.splitlines()[-1])
-    assert found["difference"] < 1e-6
-    assert found["all-reduces"] == [1, 1]
+    measured = json.loads(process.stdout.splitlines()[-1])
+    assert measured["difference"] < 1e-6
+    assert measured["all-reduces"] == [1, 1]
 
 
 def test_a_last_partial_group_is_flushed_and_counted(tmp_path):

@@ -20,7 +20,7 @@ all_reduce = dist.all_reduce
 
 
 def main() -> None:
-    devices, found = rank_device("cpu", int(os.environ["LOCAL_RANK"])), {}
+    devices, calls = rank_device("cpu", int(os.environ["LOCAL_RANK"])), {}
     config = make_config(global_batch_size=16, per_device_batch_size=8)
     hand_built_ddp.BUCKET_BYTES = 200  # in one of torch's size the small model would fit
     with process_group(devices, 60):
@@ -35,9 +35,9 @@ def main() -> None:
                 dist.all_reduce = noting(own.model, began[-1])
                 differences.append((weights_after(own, batches) - expected).abs().max().item())
                 dist.all_reduce = all_reduce
-            found[name] = {"began": began, "differences": differences, "parameters": len(own.model.trained)}
+            calls[name] = {"began": began, "differences": differences, "parameters": len(own.model.trained)}
     if devices.rank == 0:
-        print(json.dumps(found))
+        print(json.dumps(calls))
 
 
 def noting(model: hand_built_ddp.HandBuiltDDP, began: list[int]):

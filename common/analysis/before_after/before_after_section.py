@@ -20,17 +20,17 @@ from common.content import Cell, Line, Lines, Message, Section, Table, columns, 
 MAX_LINES, MAX_NAMED = 60, 6
 
 
-def before_after_section(found: BeforeAfter, before: Path, after: Path) -> Section:
+def before_after_section(both: BeforeAfter, before: Path, after: Path) -> Section:
     """What differs, a table with a line for each configuration, and what stands on one side alone."""
     names = {"before": str(before), "after": str(after)}
     shown = columns("configuration:before-after", "before:throughput", "after:throughput",
                     "times_as_fast:before-after", "effect:before-after", "memory_difference:memory")  # fmt: skip
-    lines = [Line(_cells(match), match.after.method) for match in found.matches[:MAX_LINES]]
+    lines = [Line(_cells(match), match.after.method) for match in both.matches[:MAX_LINES]]
     table = Table("before_after", shown, lines, hint=message("hint.before_after"),
-                  left_out=len(found.matches) - len(lines))  # fmt: skip
-    differences, others = _differences(found), _others(found)
+                  left_out=len(both.matches) - len(lines))  # fmt: skip
+    differences, others = _differences(both), _others(both)
     contents = [lead(message("before_after.lead", **names)), Lines(differences), sheet(table)]
-    brief = [*differences, *(_in_brief(match) for match in found.matches), *others]
+    brief = [*differences, *(_in_brief(match) for match in both.matches), *others]
     return Section("before-after", message("page.before_after"), [*contents, *([Lines(others)] if others else [])],
                    style="group", brief=brief)  # fmt: skip
 
@@ -72,38 +72,38 @@ def _needed(match: Match) -> Message:
     return message("before_after.runs_needed" if match.needed else "before_after.too_many_runs", runs=match.needed)
 
 
-def _differences(found: BeforeAfter) -> list[Message]:
+def _differences(both: BeforeAfter) -> list[Message]:
     """`torch: 2.11.0 → 2.13.0`, each with the configurations that it holds for, unless it holds for all."""
     lines = []
-    for (fact, *values), matches in found.differences.items():
+    for (fact, *values), matches in both.differences.items():
         line = changed(fact, tuple(values))
-        if len(matches) < len(found.matches):
+        if len(matches) < len(both.matches):
             line = message("before_after.of_some", difference=line, rows=[match.after.name for match in matches])
         lines.append(line)
-    return lines or [message("before_after.no_difference")] * bool(found.matches)
+    return lines or [message("before_after.no_difference")] * bool(both.matches)
 
 
-def _others(found: BeforeAfter) -> list[Message]:
+def _others(both: BeforeAfter) -> list[Message]:
     """What is not compared: a line at most for each reason."""
-    by_reason = {"only_before": found.only_before, "only_after": found.only_after, "withheld": found.withheld}
+    by_reason = {"only_before": both.only_before, "only_after": both.only_after, "withheld": both.withheld}
     lines = []
     for reason, rows in by_reason.items():
         names = message("before_after.rows", rows=[where_and_what(row) for row in rows[:MAX_NAMED]])
         more = len(rows) - MAX_NAMED
         names = message("before_after.more", shown=names, count=more) if more > 0 else names
         lines += [message(f"before_after.{reason}", rows=names)] if rows else []
-    return [*lines, *([message("before_after.repeated", count=found.repeated)] if found.repeated else [])]
+    return [*lines, *([message("before_after.repeated", count=both.repeated)] if both.repeated else [])]
 
 
-def limit_lines(found: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
+def limit_lines(both: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
     """What fell below `limit` times its throughput before, or cannot be compared any more; and what more runs would
     decide, or that nothing did."""
     by_judgement: dict[str, list[Match]] = {}
-    for match in found.matches:
+    for match in both.matches:
         by_judgement.setdefault(match.judged_by(limit), []).append(match)
     below = [_of_limit("below", match, limit) for match in by_judgement.get("below", [])]
-    below += [message("limit.missing", what=where_and_what(row)) for row in found.missing]
-    below += [message("limit.withheld", what=where_and_what(row)) for row in found.withheld_after]
+    below += [message("limit.missing", what=where_and_what(row)) for row in both.missing]
+    below += [message("limit.withheld", what=where_and_what(row)) for row in both.withheld_after]
     others = [_of_limit(_undecided(match), match, limit) for match in by_judgement.get("undecided", [])]
     passed = len(by_judgement.get("not_below", []))
     return below, [*others, *([message("limit.passed", count=passed, limit=limit)] if passed else [])]
@@ -121,9 +121,9 @@ def _of_limit(id: str, match: Match, limit: float) -> Message:
     )
 
 
-def before_after_table(found: BeforeAfter | None) -> pd.DataFrame:
+def before_after_table(both: BeforeAfter | None) -> pd.DataFrame:
     """A line for each configuration; `docs/tables.md` explains the columns."""
-    return table_of(map(_line, found.matches if found else []))
+    return table_of(map(_line, both.matches if both else []))
 
 
 def _line(match: Match) -> TableLine:

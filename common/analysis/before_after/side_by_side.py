@@ -65,11 +65,11 @@ def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
     these differ."""
     first, second = configuration(before.record), configuration(after.record)
     hosts = [row.record.environment.hostname for row in (before, after)]
-    found = {name: (first[name], second[name]) for name in MAY_DIFFER
+    differing = {name: (first[name], second[name]) for name in MAY_DIFFER
              if first[name] != second[name] and None not in (first[name], second[name])}  # fmt: skip
-    if "machine" in found and hosts[0] != hosts[1]:
-        found["machine"] = (hosts[0], hosts[1])
-    return found
+    if "machine" in differing and hosts[0] != hosts[1]:
+        differing["machine"] = (hosts[0], hosts[1])
+    return differing
 
 
 def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
@@ -156,11 +156,11 @@ class BeforeAfter:
     @property
     def differences(self) -> dict[Difference, list[Match]]:
         """What differs between both sides of a configuration, and in which ones it does."""
-        found: dict[Difference, list[Match]] = {}
+        by_difference: dict[Difference, list[Match]] = {}
         for match in self.matches:
             for name, values in match.differences.items():
-                found.setdefault((name, *values), []).append(match)
-        return found
+                by_difference.setdefault((name, *values), []).append(match)
+        return by_difference
 
 
 def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> BeforeAfter:

@@ -17,7 +17,7 @@ from common.analysis.judging.bounds import is_bound_by_exchange
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import compare, decide
-from common.analysis.statistics.estimates import ratio
+from common.analysis.statistics.estimates import Estimate, ratio
 from common.content import Message, message
 from common.records import Method
 
@@ -56,6 +56,12 @@ class Situation:
     def fastest(self) -> Row:
         """By value alone; whether it shows is for the rules to say."""
         return max(self.rows.values(), key=lambda row: row.throughput.value)
+
+    @cached_property
+    def utilisation(self) -> Estimate | None:
+        """MFU of one device, or of the fastest where there is no such run; None where it is not known."""
+        share = mfu_of(self.rows.get("single") or self.fastest)
+        return None if isinstance(share, Message) else share
 
     def of_several(self, method: Method) -> Row | None:
         """A method's row where it had several devices: on one nothing is exchanged."""
@@ -159,18 +165,22 @@ def device_0_is_full(here: Situation) -> Iterator[Advice]:
 def idle_arithmetic(here: Situation) -> Iterator[Advice]:
     """A device that is far from its own rate gains more from care than from company."""
     row = here.rows.get("single") or here.fastest
-    share = mfu_of(row)
-    if not isinstance(share, Message) and share.value < MFU_LIMIT:
+    share = here.utilisation
+    if share and share.value < MFU_LIMIT:
         yield _advice("idle_arithmetic", how=message("how.use_better"), row=row.name, mfu=share)
 
 
 def faster_precision(here: Situation) -> Iterator[Advice]:
-    """bf16 multiplies much faster than what the run used."""
+    """bf16 multiplies much faster than what the run used, and products are enough of a step: below `MFU_LIMIT` the
+    device waits for something that bf16 does not mend."""
+    share = here.utilisation
+    if not share or share.value < MFU_LIMIT:
+        return
     world, precision = here.fastest.record.world, here.fastest.record.config.precision
     probed = here.fastest.probed
     own, half = (matmul_rate(probed, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
-        yield _advice("faster_precision", gain=half / own, precision=precision)
+        yield _advice("faster_precision", gain=half / own, precision=precision, share=share)
 
 
 def least_energy(here: Situation) -> Iterator[Advice]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.verdicts import Decision, recommended
+from common.analysis.judging.verdicts import Decision, has_one_device, recommended
 from common.content import Message, message
 from common.records import (
     METHODS,
@@ -21,6 +22,7 @@ from common.records import (
 
 PUBLISHED: tuple[Method, ...] = ("single", "dp", "ddp")
 ENOUGH_ROUNDS, MORE_ROUNDS = 3, 10
+OWN_MODEL = "MODEL=my_model.py:build"
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,35 @@ class NextStep:
 
 
 def next_step(
-    decision: Decision, rows: Sequence[Row], checks: Sequence[EnvironmentRecord], done: Sequence[str]
+    decision: Decision,
+    rows: Sequence[Row],
+    checks: Sequence[EnvironmentRecord],
+    done: Sequence[str],
+    unfinished: Sequence[Record] = (),
 ) -> NextStep:
     """What to run now that this is decided; `rows`: all of the group, those included that shared a device or whose
-    speed is withheld. `done` names the campaigns that the folder holds."""
+    speed is withheld. `done` names the campaigns that the folder holds; `unfinished`: runs that did not complete and
+    say why, the newest last."""
     if decision.fastest is None:
-        return NextStep(message("next.nothing"), "make lab")
+        return _again(unfinished[-1]) if unfinished else NextStep(message("next.nothing"), "make lab")
     record = decision.fastest.record
-    config, devices = record.config, max(2, *(row.devices for row in rows))
-    for method in PUBLISHED:
-        if method not in {row.method for row in rows}:
-            command = training_command(record, method, checks, devices if METHODS[method].is_parallel else 1)
-            return NextStep(message("next.missing", method=method), command)
+    config, own = record.config, [row for row in rows if row.true_devices]
     sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
+    if has_one_device(record):
+        if "ladder" not in done:
+            return NextStep(message("next.ladder"), f"make ladder {sizes}")
+        return NextStep(message("next.own_model"), f"make ladder {OWN_MODEL}")
+    devices = max(2, *(row.devices for row in own)) if own else 2
+    measured = {row.method for row in own if row.devices > 1 or not row.is_parallel}
+    for method in PUBLISHED:
+        if method not in measured:
+            failed = [run for run in unfinished if run.method == method and run.config.model == config.model]
+            if failed:
+                return _again(failed[-1])
+            is_parallel = METHODS[method].is_parallel
+            command = training_command(record, method, checks, devices if is_parallel else 1)
+            id = "next.missing" if is_parallel else "next.missing_one"
+            return NextStep(message(id, method=method, devices=devices), command)
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
     if rounds:
         command = f"make lab {sizes} REPEATS={rounds}"
@@ -53,9 +71,17 @@ def next_step(
                         for method in PUBLISHED if method in {row.method for row in rows}]  # fmt: skip
             command = f"for round in $(seq {rounds}); do {'; '.join(commands)}; done"
         return NextStep(message(f"next.{decision.choice}"), command)
-    if "crossover" not in done and decision.choice != "alone":  # where devices took turns more of them never pay
+    if not re.search(r"\.py|:", config.model):  # one of torchvision's, which few came for
+        return NextStep(message("next.own_model"), f"make lab {OWN_MODEL}")
+    if "crossover" not in done:
         return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
+
+
+def _again(record: Record) -> NextStep:
+    """What to do about a run that did not complete, and its command."""
+    why = message("next.failed", method=record.method, kind=record.failure.kind, advice=record.failure.advice)
+    return NextStep(why, record.command)
 
 
 def your_script(decision: Decision) -> Message | None:

@@ -22,6 +22,7 @@ WORTH_A_CHOICE = 1.02
 Choice = Literal[
     "nothing",  # no speed to report
     "alone",  # one method only was measured
+    "one_device",  # its machine has no second device, so that parallel methods cannot be compared
     "no_wrapper",  # all ran on one device
     "more_rounds",  # too few runs for an interval
     "measure_longer",  # the interval is too wide to tell
@@ -138,10 +139,17 @@ def decide(rows: Sequence[Row]) -> Decision:
     fastest, second, *_ = [*sorted(rows, key=lambda row: row.throughput.value, reverse=True), None, None]
     if fastest is None:
         return Decision("nothing")
+    if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):
+        return Decision("one_device", fastest)
     if second is None:
         return Decision("alone", fastest)
     lead = speedup(fastest, second)
     return Decision(_choice(rows, fastest, second, lead), fastest, second, lead)
+
+
+def has_one_device(record: Record) -> bool:
+    """Whether its machine has no second device, and there was no other machine."""
+    return record.devices_there == record.world.nodes == 1
 
 
 def _choice(rows: Sequence[Row], fastest: Row, second: Row, lead: Estimate) -> Choice:

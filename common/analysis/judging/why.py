@@ -29,11 +29,9 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     slowed = _slowed(breakdowns)
-    outcome = outcome_of_ratio(speedup(dp, ddp)) if dp and ddp else None
+    outcome = outcome_of_ratio(speedup(dp, ddp)) if dp and ddp and dp.true_devices else None
     parts = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
-    if dp and _verdict(of_row.get(dp)) == "host":
-        is_slower = dp.speed_up.value < 1 and distinguishable(dp.speed_up)
-        parts.append(message("why.host", slower=message("why.slower") if is_slower else NOTHING))
+    parts += _main_reason(dp, of_row.get(dp)) if dp else _little_waiting(ddp) if ddp else _on_one_device(rows)
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
@@ -50,6 +48,58 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if any(_exceeded(breakdown) for breakdown in breakdowns):
         parts.append(message("why.apart"))
     return [part for part in parts if part]
+
+
+def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
+    """GPUs: new threads, where nothing costs DP's step more; else new threads and replicas, where these are most of it.
+    On CPU cores one clock counts both launches and work."""
+    if not dp.on_gpu or (breakdown and not breakdown.says_something):
+        return []
+    if breakdown and breakdown.exceeds_loss:
+        idle = dp.profile.idle_share
+        return [message("why.works_ahead", idle=idle)] if idle is not None and idle <= MAX_IDLE else []
+    items = breakdown.items if breakdown else _causes(dp, None, None)
+    largest = max(items, key=lambda item: item.seconds, default=None)
+    is_slower = bool(breakdown and distinguishable(dp.speed_up) and dp.speed_up.value < 1)
+    if largest and largest.id == "new_threads":
+        is_enough = is_slower and largest.seconds > breakdown.measured.value - dp.devices * breakdown.ideal.value
+        plans, slower = (message(id if holds else "nothing") for id, holds in
+                         (("why.plan", repeats_planning(dp)), ("why.slower", is_enough)))  # fmt: skip
+        return [message("why.new_threads", plans=plans, slower=slower, cost=largest.seconds, step=dp.step.value)]
+    if _verdict(breakdown) != "host":
+        return []
+    return [message("why.host", slower=message("why.slower") if is_slower else NOTHING)]
+
+
+def _little_waiting(ddp: Row) -> list[Message]:
+    """DDP without DP beside it: what gradients cost, where that is little."""
+    exposed, step = ddp.profile.exposed, ddp.step.value
+    if not is_cost(exposed) or exposed.value > WORTH_SAYING * step:
+        return []
+    return [message("why.little_waiting", cost=exposed.value, step=step)]
+
+
+def _on_one_device(rows: list[Row]) -> list[Message]:
+    """A machine of one device: that it has nobody to share with; before that, what DP's new threads would cost."""
+    one, *others = rows
+    if one.record.devices_there != 1:
+        return []
+    threads = one.profile.threads_of_forward if one.profile and not others else None
+    parts = [message("why.one_device")]
+    if threads and threads.timed == "step" and is_cost(threads.new_cost):
+        plans = message("why.plan" if repeats_planning(one) else "nothing")
+        parts.insert(0, message("why.in_a_new_thread", plans=plans, cost=threads.new_cost))
+    return parts
+
+
+def repeats_planning(row: Row) -> bool:
+    """Whether convolutions are planned again in a new thread: this model's, by the run on one device; where that has no
+    such experiment, step 01's."""
+    one = row.baseline or row
+    threads = one.profile.threads_of_forward if one.profile else None
+    if threads and threads.timed == "step":
+        return any(layer.is_convolution for layer in threads.paying)
+    return convolutions_planned_anew(row) is not None
 
 
 def _slowed(breakdowns: list[Breakdown]) -> Item | None:
@@ -122,7 +172,7 @@ def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[It
 
 
 def _worded(row: Row, causes: list[Item]) -> list[Message]:
-    plans = message("why.plans") if convolutions_planned_anew(row) else NOTHING
+    plans = message("why.plans") if repeats_planning(row) else NOTHING
     return [message(f"why.cause.{cause.id}", cost=cause.seconds, plans=plans) for cause in causes]
 
 

@@ -113,7 +113,7 @@ class Plot:
         """The SVG for within the page: colours and font are the style sheet's."""
         svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", self.svg, count=1)
         says = escape(f"{self.title}. {self.alt}".strip(), quote=True)
-        svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', lambda found: f'{found[1]} role="img" aria-label="{says}"', svg,
+        svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', lambda match: f'{match[1]} role="img" aria-label="{says}"', svg,
                      count=1)  # fmt: skip
         svg = svg.replace("'DejaVu Sans'", "var(--font)")
         of_methods = {method.colour: method.name for method in METHODS.values()}

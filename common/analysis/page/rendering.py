@@ -49,12 +49,6 @@ def _prose(text: str) -> Markup:
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _unbroken(text: str) -> str:
-    """No line ends between a number and its unit, nor within `DP × 2` or an interval."""
-    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", text)
-    return re.sub(r"(?<=P) (?=× \d)|(?<=P ×) (?=\d)|(?<=\d) (?=[×%]|[mµ]?s\b|[KMG]iB)", "\u00a0", text)
-
-
 def _is_page(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
@@ -81,7 +75,6 @@ def engine_of(words: Wording) -> Environment:
         "kind": lambda part: type(part).__name__,
         "requirements": lambda record: as_recorded(record, words),
         "prose": _prose,
-        "unbroken": _unbroken,
         "svg": lambda drawn: Markup(drawn.on_page),
     }
     engine.globals |= {"translate": words.translate, "methods": METHODS.values()}
@@ -119,7 +112,7 @@ def render_page(
 def _without_unused_terms(page: str) -> str:
     """The page without the glossary's entries that nothing on it leads to."""
     entry = re.compile(r'\s*<dt id="([^"]*)">.*?</dd>', re.DOTALL)
-    return entry.sub(lambda found: found[0] if f'href="#{found[1]}"' in page else "", page)
+    return entry.sub(lambda match: match[0] if f'href="#{match[1]}"' in page else "", page)
 
 
 def render_exercise(

@@ -1,8 +1,7 @@
-"""What follows from a prediction: the link that DDP needs, how far it goes, what a larger batch or fewer bytes buy."""
+"""What follows from a prediction: the link that DDP needs, what a larger batch or fewer bytes buy."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from math import sqrt
 
@@ -16,16 +15,13 @@ SLOWEST, FASTEST = 1e4, 1e13
 
 @dataclass(frozen=True)
 class Consequences:
-    """Numbers for three sentences."""
+    """Numbers for two sentences."""
 
     devices: int
-    """The first and the last are about so many."""
+    """Both are about so many."""
     half_gain_bytes_per_second: float | None
     """Over a slower link, without latency, DDP loses more than half of what it gains over one device; None where it is
     predicted to gain nothing over any."""
-    below_90: int | None
-    """The fewest devices on which efficiency is below 90 %; None if it is not on as many as the link may carry."""
-    below_50: int | None
     efficiency: float
     with_double_batch: float
     with_half_bytes: float
@@ -42,16 +38,9 @@ def consequences(predicted: GroupForecast) -> Consequences | None:
     def efficiency(model: AllReduceModel, count: int, work: float = 1.0, size: float = 1.0) -> float:
         return work * basis.step / ddp_step(basis, model, count, work=work, size=size).seconds
 
-    def first_below(limit: float) -> int | None:
-        counts = range(2, predicted.most + 1)  # efficiency falls with them
-        place = bisect_left(counts, True, key=lambda count: efficiency(exchange, count) < limit)
-        return counts[place] if place < len(counts) else None
-
     return Consequences(
         devices=devices,
         half_gain_bytes_per_second=_slowest_link(lambda link: devices * efficiency(Ring(link), devices) - 1),
-        below_90=first_below(0.9),
-        below_50=first_below(0.5),
         efficiency=efficiency(exchange, devices),
         with_double_batch=efficiency(exchange, devices, work=2.0),
         with_half_bytes=efficiency(exchange, devices, size=0.5),

@@ -19,6 +19,7 @@ from common.analysis.judging.verdicts import (
     counted_as,
     decide,
     device_here,
+    has_one_device,
     method_name,
     missing_runs_of,
     rate_of,
@@ -55,28 +56,33 @@ def headline(groups: list[Group]) -> Headline:
     rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
     if not rivals:
         return Headline(verdict(Decision("nothing")), message("headline.no_valid_run"), [])
-    parallel = _in_order(rivals)
-    if takers and not parallel:
-        alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
-                 for row in rivals if not row.is_parallel]  # fmt: skip
-        outcome = message("headline.turns", model=groups[0].key["model"], turns=_turns(takers))
-        return Headline(message("headline_verdict.turns"), outcome, alone)
+    parallel, decision = _in_order(rivals), decide(rivals)
+    alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
+             for row in rivals if not row.is_parallel]  # fmt: skip
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
     details = [_turns(takers)] if takers else []
+    if decision.choice == "one_device":
+        return Headline(verdict(decision), _conditions(groups[0], rivals), alone + details)
+    if takers and not parallel:
+        outcome = message("headline.turns", model=groups[0].key["model"], turns=_turns(takers))
+        return Headline(message("headline_verdict.turns"), outcome, alone)
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
     details += _in_tokens(rivals)
     outcome = _outcome(groups[0], rivals, parallel)
     details += _strong(groups)
     conditions = _conditions(groups[0], rivals) if parallel else None
-    return Headline(verdict(decide(rivals)), outcome, details, conditions, _between_methods(rivals))
+    return Headline(verdict(decision), outcome, details, conditions, _between_methods(rivals))
 
 
 def _conditions(group: Group, rivals: list[Row]) -> Message:
     """`Training resnet50 on 2 × H100: 64 images per GPU, tf32.`"""
     where = place(max(rivals, key=lambda row: row.devices))
-    settings = [_batch(group), *unusual_parts(group.key)]
-    return message("headline.conditions", place=where, model=group.key["model"], settings=settings)
+    settings = [_batch(group), *(part for part in unusual_parts(group.key) if part.text != "title.model_source")]
+    two = message("place.gpus" if group.on_gpu else "place.cores", count=2)
+    to_compare = message("headline.to_compare", two=two) if has_one_device(rivals[0].record) else message("nothing")
+    return message("headline.conditions", place=where, model=group.key["model"], settings=settings,
+                   to_compare=to_compare)  # fmt: skip
 
 
 def verdict(decision: Decision) -> Message:
@@ -84,9 +90,9 @@ def verdict(decision: Decision) -> Message:
     best, second = recommended(decision), decision.second
     if best is None or decision.fastest is None:
         return message("headline_verdict.nothing")
-    values = {"method": short_or_one(best), "first": short_or_one(decision.fastest)}
+    values = {"method": short_or_one(best), "first": short_or_one(decision.fastest), "one": device_here(best)}
     if second is None:
-        return Message("headline_verdict.alone", values)
+        return Message(f"headline_verdict.{decision.choice}", values)
     values["second"] = short_or_one(second)
     if decision.choice == "use_method":
         ratio, other = (best.speed_up, device_here(best)) if best.speed_up else (decision.lead, values["second"])

@@ -25,9 +25,7 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
     """Nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
     if not is_trusted(predicted):
         return []
-    host = group.rows[0].record.environment
-    there = len(host.gpus) if group.on_gpu else host.cpu_cores
-    has_several = any(row.devices > 1 for row in group.rows) or there > 1
+    has_several = any(row.devices > 1 for row in group.rows) or group.rows[0].record.devices_there > 1
     return _advice(predicted) if has_several or question.link or question.between else []
 
 
@@ -89,24 +87,21 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
 
 
 def _advice(predicted: GroupForecast) -> list[Advice]:
-    """Three sentences: the link that DDP needs, how many devices it carries, what helps it."""
+    """Three sentences: the link that DDP needs, what the most devices would keep, what helps it."""
     follows = consequences(predicted)
     if follows is None:
         return []
     most = predicted.most
     values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
-    reach = {limit: message("reach.all" if count is None else "reach.count", count=(count or 0) - 1, most=most)
-             for limit, count in (("ninety", follows.below_90), ("fifty", follows.below_50))}  # fmt: skip
+    farthest = max((one for one in predicted.forecasts if one.method == "ddp"), key=lambda one: one.devices)
+    low, high = (min(1.0, speed_up / farthest.devices) for speed_up in farthest.speed_up_range)
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
     last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
-    reaches = "reach_none" if follows.below_50 == 2 else "reach_not_two" if follows.below_90 == 2 else "reach"
-    if follows.below_90 is None:
-        reaches = "reach_far"  # so is 50 %
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
     because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
-    of_reach = Advice(message(f"advice.{reaches}", **values, **reach), message(because, **values))
+    of_reach = Advice(message("advice.reach", row=farthest.name, low=low, high=high), message(because, **values))
     has_a_link = most > follows.devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),

@@ -75,7 +75,9 @@ class Report:
     def next_step(self) -> NextStep:
         """What to run now."""
         rows = self.groups[0].group.rows if self.groups else []
-        return next_step(self.decision, rows, self.folder.probed, ["crossover"] if self.crossovers else [])
+        done = [name for name, found in (("crossover", self.crossovers), ("ladder", self.ladder)) if found]
+        failed = [run.record for run in self._unfinished if run.record.failure]
+        return next_step(self.decision, rows, self.folder.probed, done, failed)
 
     @cached_property
     def your_script(self) -> Message | None:

@@ -90,16 +90,16 @@ def _model(transformers: Any, model: str, made: Any) -> Any:
 
 def _values(model: str, text: str) -> dict[str, Any]:
     """`n_layer=4,n_embd=256` as names and values."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise UsageError(f"--model {model}: give values by name, hf:gpt2?n_layer=4,n_embd=256, not {part!r}")
         try:
-            found[name] = ast.literal_eval(value)
+            values[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def _tried(model: str, make: Callable[[], Any]) -> Any:

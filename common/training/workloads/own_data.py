@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from common.command_line.model_names import name_in_file
 from common.command_line.options import TrainingOptions
-from common.command_line.resolve import DataFound
+from common.command_line.resolve import OwnData
 from common.errors import UsageError
 from common.records import RunConfig
 from common.training import image_folder
@@ -21,7 +21,7 @@ from common.training.workloads.samples import MadeSamples, OwnSamples, inputs_an
 from common.training.workloads.user_file import UserCodeError, errors_of, load_function, place_of, source_of_code
 
 
-def find_data(options: TrainingOptions) -> DataFound | None:
+def find_data(options: TrainingOptions) -> OwnData | None:
     """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
     if options.data_dir:
         return image_folder.find(options.data_dir)
@@ -29,7 +29,7 @@ def find_data(options: TrainingOptions) -> DataFound | None:
         return None
     path = name_in_file(options.data, "dataset", "--data").path
     samples = len(_own_dataset(options.data))
-    return DataFound(f"{options.data} {source_of_code(path)}", samples, 0)
+    return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
 
 
 def own_samples(data: str, samples: int) -> OwnSamples:

@@ -63,9 +63,9 @@ def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> 
         raise UserCodeError(f"{place_of(model.loss_of_outputs, path)}: the loss is {what}: return a scalar, its mean")
     with errors_of(path):
         loss.backward()
-    found = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    gradient = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
-    return found
+    return gradient
 
 
 def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunConfig, path: Path) -> None:
@@ -85,12 +85,12 @@ def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunCo
 
 def _changed_buffers(model: nn.Module, before: dict[str, Tensor]) -> list[tuple[str, nn.Module]]:
     """Buffers that forward has changed, with their owners; a BatchNorm's are meant to be."""
-    found = []
+    changed = []
     for name, buffer in model.named_buffers():
         owner = model.get_submodule(name.rpartition(".")[0])
         if not isinstance(owner, nn.modules.batchnorm._NormBase) and not torch.equal(buffer, before[name]):
-            found.append((name.removeprefix("backbone."), owner))
-    return found
+            changed.append((name.removeprefix("backbone."), owner))
+    return changed
 
 
 def _warnings(changed: list[tuple[str, nn.Module]], path: Path) -> list[str]:

@@ -123,11 +123,11 @@ def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") 
     if isinstance(error, _MovesItselfError):
         advice = MOVES_ITSELF
     line = f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}"
-    found = UserCodeError(line)
-    found.trace = tuple(
+    problem = UserCodeError(line)
+    problem.trace = tuple(
         f"  {_short(one.filename, path)}:{one.lineno} in {one.name}: {one.line}" for one in frames[-MAX_FRAMES:]
     )
-    return found
+    return problem
 
 
 def frames_of_user(error: BaseException, path: Path) -> list[traceback.FrameSummary]:

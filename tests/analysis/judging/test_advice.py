@@ -215,11 +215,20 @@ def test_idle_arithmetic():
 
 
 def test_faster_precision():
-    (line,) = fired("faster_precision", *lab(), probes=[make_probes(bf16=240e9)])
+    busy = [make_record(flops_per_sample=10**9), make_record("ddp", 2, flops_per_sample=10**9)]
+    (line,) = fired("faster_precision", *busy, probes=[make_probes(bf16=240e9)])
     assert "--precision bf16" in line
-    assert "2.40 times the rate of ieee-fp32" in line
-    assert fired("faster_precision", *lab(), probes=[make_probes(bf16=140e9)]) == []
-    assert fired("faster_precision", *lab(), probes=[make_probes("Another CPU", bf16=240e9)]) == []
+    assert "2.40 times the rate of ieee-fp32; at the rate of ieee-fp32 they fill 32 % of a step" in line
+    assert fired("faster_precision", *busy, probes=[make_probes(bf16=140e9)]) == []
+    assert fired("faster_precision", *busy, probes=[make_probes("Another CPU", bf16=240e9)]) == []
+
+
+def test_no_other_precision_where_a_device_does_little_arithmetic():
+    """Below `MFU_LIMIT` it waits for something else: that comes first. Without a count of FLOPs nobody knows."""
+    idle = [make_record(flops_per_sample=10**8), make_record("ddp", 2, flops_per_sample=10**8)]
+    assert fired("idle_arithmetic", *idle, probes=[make_probes(bf16=240e9)])
+    assert fired("faster_precision", *idle, probes=[make_probes(bf16=240e9)]) == []
+    assert fired("faster_precision", *lab(), probes=[make_probes(bf16=240e9)]) == []
 
 
 def test_least_energy():

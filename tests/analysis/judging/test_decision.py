@@ -3,9 +3,10 @@
 import pytest
 
 from analysis.factories import in_rounds, make_record, typical_lab
-from analysis.views import groups_of
+from analysis.views import groups_of, said
 from common.analysis.judging.proposals import next_step, your_script
 from common.analysis.judging.verdicts import decide, recommended
+from common.records import Failure
 
 
 def lab(single, dp, ddp):
@@ -40,7 +41,13 @@ def test_what_to_use(times, scatter, choice, method):
         (lab(0.5, 0.8, 0.6), "more_rounds", "make lab MODEL=resnet18 BATCH=16 REPEATS=3"),
         (lab(0.5, 0.8, 0.6)[:1], "alone", "python 03_dataparallel_training.py "),
         (in_rounds(*lab(0.5, 0.8, 0.6)[1:]), "use_method", "python 02_baseline_single_gpu.py "),
-        (in_rounds(*typical_lab()), "use_method", "make crossover MODEL=resnet18"),
+        (in_rounds(*typical_lab()), "use_method", "make lab MODEL=my_model.py:build"),
+        (
+            in_rounds(*typical_lab(config={"model": "mine.py:build"})),
+            "use_method",
+            "make crossover MODEL=mine.py:build",
+        ),
+        ([make_record(environment={"cpu_cores": 1})], "one_device", "make ladder MODEL=resnet18 BATCH=16"),
     ],
 )
 def test_the_next_command_is_for_what_is_still_open(records, choice, command):
@@ -49,12 +56,38 @@ def test_the_next_command_is_for_what_is_still_open(records, choice, command):
     assert next_step(decision, rows, [], []).command.startswith(command)
 
 
-def test_what_took_turns_on_one_device_is_not_to_be_measured_again():
-    turns = [make_record(method, 2, 0.6, world={"oversubscribed": True}) for method in ("dp", "ddp")]
-    group = groups_of(*in_rounds(make_record("single", 1, 0.5), *turns))[0]
+@pytest.mark.parametrize(
+    ("cores", "choice", "command"),
+    [(1, "one_device", "make ladder "), (4, "alone", "python 03_dataparallel_training.py ")],
+)
+def test_what_took_turns_is_measured_on_devices_of_its_own_where_there_are_some(cores, choice, command):
+    turns = [make_record(method, 8, 0.6, world={"oversubscribed": True}) for method in ("dp", "ddp")]
+    records = [make_record("single", 1, 0.5), *turns]
+    for record in records:
+        record.environment.cpu_cores = cores
+    group = groups_of(*in_rounds(*records))[0]
     decision = decide(group.representatives)
-    assert (decision.choice, {row.method for row in group.rows}) == ("alone", {"single", "dp", "ddp"})
-    assert next_step(decision, group.rows, [], []).command.startswith("make ladder ")
+    assert (decision.choice, {row.method for row in group.rows}) == (choice, {"single", "dp", "ddp"})
+    assert next_step(decision, group.rows, [], []).command.startswith(command)
+    of_turns = groups_of(*turns)[0]  # without one device's run beside them
+    assert (decide(of_turns.representatives).choice == "one_device") is (cores == 1)
+
+
+def test_where_one_device_has_its_ladder_ones_own_model_is_next():
+    decision, rows = decided(make_record(environment={"cpu_cores": 1}))
+    assert next_step(decision, rows, [], ["ladder"]).command == "make ladder MODEL=my_model.py:build"
+
+
+def test_a_method_that_failed_is_run_again_once_its_cause_is_gone():
+    failure = Failure(kind="out_of_memory", rank=0, message="out of memory", advice="lower --batch-size.")
+    failed = make_record("dp", 2, status="failed", failure=failure)
+    decision, rows = decided(*in_rounds(*lab(0.5, 0.8, 0.6)[::2]))
+    step = next_step(decision, rows, [], [], [failed])
+    assert said([step.why]) == ["DP did not complete (out of memory). lower --batch-size. Then run it again:"]
+    assert step.command == failed.command
+    assert next_step(decide([]), [], [], [], [failed]).command == failed.command
+    other = make_record("dp", 2, status="failed", failure=failure, config={"model": "vgg11"})
+    assert next_step(decision, rows, [], [], [other]).command.startswith("python 03_dataparallel_training.py --model")
 
 
 def test_without_a_speed_everything_is_still_to_be_measured():

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from analysis.factories import in_rounds, make_record
-from analysis.profile_factories import make_profile, make_rank
+from analysis.profile_factories import make_profile, make_rank, replicated_steps
 from analysis.views import groups_of, said
 from common.analysis.judging.breakdown import breakdowns
+from common.analysis.judging.why import repeats_planning
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.report import build_report
@@ -68,15 +69,62 @@ def test_a_late_host_is_said_of_ddp():
 
 
 @pytest.mark.parametrize(
-    ("example", "slower"),
-    [("h100x2-lab", ", and that takes longer than the other GPUs save"), ("h100x2-ledger", "")],
+    ("example", "cost", "slower"),
+    [
+        ("h100x2-lab", "61.7 ms of its 123 ms a step", ", and that takes longer than the other GPUs save"),
+        ("h100x2-ledger", "32.8 ms of its 79.7 ms a step", ""),
+        ("h200x4", "44.0 ms of its 125 ms a step", ""),
+        ("h200-new-threads", "54.2 ms of its 90.5 ms a step", ""),
+    ],
 )
-def test_the_main_reason_stands_first(example, slower):
-    """Of the second one nobody knows whether DP is slower than one GPU."""
+def test_the_main_reason_stands_first(example, cost, slower):
+    """Of the second one nobody knows whether DP is slower than one GPU; in the last two replicas shared one."""
     assert why_of(example)[0] == (
-        f"DP trains from one process, which makes new threads and new copies of the model in every step{slower}. "
-        "DDP keeps one process and one model for each GPU"
+        "DP starts new threads in every step, and in each of them cuDNN must plan the convolutions again; "
+        f"they cost {cost}{slower}. DDP keeps its threads"
     )
+
+
+def on_gpus(single, dp, threads, replicas, **options):
+    """Runs of one GPU and of DP on two, whose new threads and new replicas cost so many milliseconds of a step."""
+    kinds = replicated_steps(400 + threads + replicas, 400 + threads, 400 + replicas, 400)
+    profile = make_profile("dp", replicated_steps=kinds)
+    records = [make_record("single", 1, single, kind="cuda"), make_record("dp", 2, dp, kind="cuda", anatomy=profile)]
+    return groups_of(*in_rounds(*records), **options)[0]
+
+
+@pytest.mark.parametrize(
+    ("threads", "replicas", "is_named"), [(200, 20, True), (20, 200, False), (60, 20, False)]
+)  # of 300 ms that a step loses
+def test_new_threads_are_named_where_nothing_costs_more(threads, replicas, is_named):
+    first = said(answer_of(on_gpus(0.4, 0.7, threads, replicas)).why)[0]
+    assert first.startswith("DP starts new threads in every step; they cost 200 ms") is is_named
+
+
+def test_cudnns_planning_is_named_for_models_whose_convolutions_pay():
+    """One GPU's own experiment goes before step 01's, which knows no model: of vit_b_16 no convolution pays."""
+    results = build_report(read_folder(EXAMPLES / "h200-new-threads")).groups
+    rows = {part.group.key["model"]: row for part in results for row in part.group.rows if row.method == "dp"}
+    assert {model: repeats_planning(row) for model, row in rows.items()} == {"resnet50": True, "vit_b_16": False}
+
+
+def test_ddp_without_dp_beside_it_says_how_little_it_waits():
+    ddp = make_record("ddp", 2, 0.6, anatomy=make_profile("ddp", make_rank("ddp", on=405, silent=400, off=395)))
+    records = in_rounds(make_record("single", 1, 0.5), ddp)
+    assert said(answer_of(groups_of(*records)[0]).why)[0].endswith(
+        "waiting for gradients adds only 5.00 ms to a step of 604 ms"
+    )
+
+
+def test_one_device_has_nobody_to_share_with():
+    alone = make_record(kind="cuda", environment={"gpus": [{"index": 0, "name": "Example GPU"}]})
+    (why,) = said(answer_of(groups_of(alone)[0]).why)
+    assert why == "DP and DDP share each batch among devices, and here is only one"
+
+
+def test_work_that_the_host_does_ahead_is_no_loss():
+    first = "The host prepares DP's next step while the GPUs still work, so DP loses little: they are idle for 1 % of"
+    assert why_of("h200x2-batch256")[0].startswith(first)
 
 
 def test_what_a_step_is():
@@ -99,7 +147,7 @@ def test_under_strong_scaling_the_ideal_is_one_devices_time_divided():
     halves.anatomy = make_profile("ddp")
     (group,) = groups_of(one, halves)
     why = said(answer_of(group).why)
-    assert why[0].startswith("A step trains 32 images in all. Ideally it takes the time of one CPU core / 2: 200 ms")
+    assert why[1].startswith("A step trains 32 images in all. Ideally it takes the time of one CPU core / 2: 200 ms")
 
 
 def test_cores_that_slow_each_other_are_a_reason_of_their_own():

@@ -15,7 +15,7 @@ def test_the_answer_stands_on_the_first_screen(open_page, h100_page, width, scre
     page = open_page(h100_page, width)
     answer = page.locator(".answer")
     assert answer.bounding_box()["y"] + answer.bounding_box()["height"] <= screens * (900 if width > 1000 else 844)
-    for text in ("0.62", "1.96", "Why:", "82.7", "Strong scaling", "Next:", "make crossover", "To pass on:"):
+    for text in ("0.62", "1.96", "Why:", "82.7", "Strong scaling", "Next:", "MODEL=my_model.py:build", "To pass on:"):
         assert text in answer.inner_text(), text
     assert answer.locator("svg").count() == 2
 

@@ -122,6 +122,27 @@ def test_marks_leave_attributes_styles_and_figures_alone():
     )
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "38.4 ms",
+        "315 J",
+        "81.2 樣本/秒",
+        "1.9 倍",
+        "18 條",
+        "DP × 2",
+        "DDP × N",
+        "步驟 05",
+        "rank 0",
+        "單一 GPU 的 1.9 倍",
+        "3 runs",
+    ],
+)
+def test_no_line_ends_within(whole):
+    tied = whole.replace(" ", "\u00a0")
+    assert typeset(f"<p>it is {whole} here</p>") == f"<p>it is {tied} here</p>"
+
+
 BROKEN = """() => {
     document.querySelectorAll('details').forEach(part => part.open = true);
     const found = [], seen = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);

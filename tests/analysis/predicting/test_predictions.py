@@ -222,6 +222,16 @@ def test_no_advice_from_a_prediction_that_the_measured_row_contradicts():
     assert contradicted == []
 
 
+def test_what_is_expected_of_more_devices_is_a_range_as_wide_as_the_predictions():
+    """h100x2-lab: runs of one GPU differ by much, and so may eight. No efficiency above 100 % is expected."""
+    (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-lab")).groups
+    (expected,) = [line.what for line in part.advice if line.what.text == "advice.reach"]
+    farthest = max((one for one in part.prediction.forecasts if one.method == "ddp"), key=lambda one: one.devices)
+    assert (farthest.devices, expected["high"]) == (8, 1.0)
+    assert expected["low"] == pytest.approx(farthest.speed_up_range[0] / 8)
+    assert 0.7 < expected["low"] < 0.8
+
+
 def test_no_advice_where_the_host_is_late():
     """There the formula has missed most by far."""
     (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups

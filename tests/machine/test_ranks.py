@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
-from common.machine.meeting import agree_on_devices
+from common.machine.ranks import agree_on_devices
 from common.measuring import memory
 
 seen = local()
@@ -67,7 +67,7 @@ def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtu
     assert [devices.device.index for devices in places] == [0, 0]
     for number, devices in enumerate(places):
         seen.gpus = [A]
-        (use,) = memory.device_uses(devices, "host")
+        (use,) = memory.device_uses(devices)
         assert use.index == number
 
 

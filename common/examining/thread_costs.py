@@ -1,22 +1,32 @@
-"""One device: what a forward pass costs in a thread that has just started, as each replica of DataParallel has one."""
+"""What it costs that forward passes run in threads, and that DataParallel makes replicas in every step.
+
+First on one device, where a thread can do what each replica's does; then with DataParallel itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from time import perf_counter
 
 import torch
 from torch import nn
 
+from common.examining.instruments import overridden
 from common.examining.one_device import shape_of_convolution
 from common.examining.rounds import MIN_WARM_UP, Rounds, orders_of_rounds, timed_step
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import mark, seconds_between
-from common.records import FORWARD_THREADS, ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
+from common.records import FORWARD_THREADS, REPLICATED_KINDS, ForwardThread, LayerTimes, ProfileRecord, ThreadsOfForward
 from common.training.batch import Batch, map_tensors
-from common.training.data_parallel import DeviceThreads
+from common.training.data_parallel import (
+    DeviceThreads,
+    EmulatedDataParallel,
+    EmulatedKeptThreads,
+    KeptThreadsDataParallel,
+    Shard,
+)
 from common.training.training import Training
 
 LAYER_ROUNDS = 3
@@ -71,12 +81,10 @@ def _timed_forward(training: Training, devices: LocalDevices, inputs: object) ->
     return round(seconds_between(before, after), 7)
 
 
-@contextmanager
-def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None) -> Iterator[None]:
+def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None) -> AbstractContextManager:
     """While open, the model goes forward in a thread of `threads()`; without it, in that of its caller."""
     if threads is None:
-        yield
-        return
+        return nullcontext()
     model, device = training.model, training.device
     forward = model.forward
 
@@ -91,11 +99,7 @@ def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None)
         (outputs,) = threads().map(run, [device])
         return outputs
 
-    model.forward = in_thread
-    try:
-        yield
-    finally:
-        del model.forward
+    return overridden(model, forward=in_thread)
 
 
 @contextmanager
@@ -126,3 +130,68 @@ def _watched(model: nn.Module, layers: dict[str, LayerTimes], kind: ForwardThrea
         yield
     for name, seconds in taken.items():
         layers[name].seconds.setdefault(kind, []).append(round(seconds, 7))
+
+
+def replicated_kinds(model: nn.DataParallel) -> list[str]:
+    """The kinds of steps that can be taken of this model: one that keeps its threads has none with new ones."""
+    keeps = isinstance(model, KeptThreadsDataParallel | EmulatedKeptThreads)
+    return [name for name in REPLICATED_KINDS if not (keeps and name.startswith("new_threads"))]
+
+
+def replicated_steps(model: nn.DataParallel, rounds: int) -> int:
+    """So many steps, or a few more, are taken of all kinds."""
+    return len(replicated_kinds(model)) * (MIN_WARM_UP + rounds)
+
+
+def measure_threads_and_replicas(
+    training: Training, devices: LocalDevices, batches: Sequence[Batch], rounds: Rounds, profile: ProfileRecord
+) -> None:
+    """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
+
+    Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
+    are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device. The seconds are left in
+    `profile`.
+    """
+    model = training.model
+    threads = DeviceThreads(len(model.device_ids))
+
+    def of_kind(name: str) -> Callable[[], float]:
+        def step() -> float:
+            with ExitStack() as varied:
+                if name.startswith("one_thread"):
+                    varied.enter_context(_applied(model, map))
+                elif name.startswith("kept_threads"):
+                    varied.enter_context(_applied(model, threads.map))
+                if name.endswith("kept_replicas"):
+                    varied.enter_context(_kept_replicas(model))
+                return timed_step(training, devices, batches)
+
+        return step
+
+    kinds = {name: of_kind(name) for name in replicated_kinds(model)}
+    profile.replicated_steps = rounds.take(kinds)
+
+
+def _applied(model: nn.DataParallel, apply: Callable) -> AbstractContextManager:
+    """While open, the replicas of `model` go forward by `apply(function, replicas, inputs, kwargs)` instead of in new
+    threads, as torch's `parallel_apply` does it."""
+
+    def parallel_apply(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
+        with_gradient = torch.is_grad_enabled()  # known to this thread alone
+
+        def forward(number: int) -> object:
+            on_gpu = torch.cuda.is_initialized()
+            here = torch.cuda.device(model.device_ids[number]) if on_gpu else nullcontext()
+            with torch.set_grad_enabled(with_gradient), here:
+                output = replicas[number](*inputs[number], **kwargs[number])
+            return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
+
+        return list(apply(forward, range(len(replicas))))
+
+    return overridden(model, parallel_apply=parallel_apply)
+
+
+def _kept_replicas(model: nn.DataParallel) -> AbstractContextManager:
+    """While open, `model` runs replicas that were made before: outside of the step's time, with its present weights."""
+    replicas = model.replicate(model.module, model.device_ids)
+    return overridden(model, replicate=lambda module, device_ids: replicas[: len(device_ids)])
