@@ -9,71 +9,16 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
 from common.analysis.reading.folder import Folder, RefusedError, read_folder, read_record, record_marks
 from common.analysis.sections.report import build_report
 from common.errors import UsageError
+from common.grading.doubts import doubts
 from common.grading.exchange_task import TaskMark, is_filled_in, mark_exchange
 from common.grading.submission import ANSWERS, EXCHANGE, BrokenSubmissionError, unpack
 from common.records import Record, machine_of
-
-CLOCKS_DIFFER, CLOCKS_DIFFER_SECONDS = 0.03, 0.02
-"""By more than both, the steps of an epoch and the host's clock disagree: in 550 epochs' times of the examples they
-differ by 0.06 % at most, and on a host with three jobs for each core by 1.2 %, 6 ms."""
-DIGITS = 7
-"""Decimals of a step time, to which the lab rounds."""
-A_SECOND = 1.5
-"""Dates of a record are whole seconds."""
-
-
-def doubts(record: Record, file: str) -> list[str]:
-    """Of a record in a file of this name: what does not add up, in words."""
-    return list(dict.fromkeys((*_of_times(record), *_of_dates(record), *_of_samples(record), *_of_name(record, file))))
-
-
-def _of_times(record: Record) -> Iterator[str]:
-    for rank in record.ranks:
-        for epoch, part, host in zip(record.epochs, record.epoch_slices, rank.host_epoch_seconds, strict=True):
-            steps = sum(rank.step_seconds[part])
-            if abs(steps - host) > max(CLOCKS_DIFFER * host, CLOCKS_DIFFER_SECONDS):
-                yield (
-                    f"epoch {epoch.epoch}, rank {rank.rank}: the steps add up to {steps:.2f} s, the clock says "
-                    f"{host:.2f} s"
-                )
-        if any(round(seconds, DIGITS) != seconds for seconds in rank.step_seconds):
-            yield f"rank {rank.rank}: step times with more than {DIGITS} decimals, which the lab does not write"
-
-
-def _of_dates(record: Record) -> Iterator[str]:
-    try:
-        started, finished = map(datetime.fromisoformat, (record.started_at, record.finished_at))
-        lasted = (finished - started).total_seconds()
-        stamp = record.run_id.rpartition("_")[2].partition("-")[0]
-        named = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=started.tzinfo)
-        measured = max((sum(rank.host_epoch_seconds) for rank in record.ranks), default=0.0)
-        if measured > lasted + A_SECOND:
-            yield f"epochs of {measured:.1f} s in a run of {lasted:.0f} s"
-        if abs((named - started).total_seconds()) > A_SECOND:
-            yield f"called {stamp}, but started at {record.started_at}"
-    except (TypeError, ValueError):
-        yield "dates that the lab does not write"
-
-
-def _of_samples(record: Record) -> Iterator[str]:
-    for number, epoch in enumerate(record.epochs):
-        seen = sum(rank.samples[number] for rank in record.ranks)
-        checksum = sum(int(rank.checksums[number], 16) for rank in record.ranks) % 2**64
-        if record.status == "completed" and (seen, f"{checksum:016x}") != (epoch.samples, epoch.expected_checksum):
-            yield f"epoch {epoch.epoch}: {seen} samples of {epoch.samples}, or others than these"
-
-
-def _of_name(record: Record, file: str) -> Iterator[str]:
-    if file != f"{record.run_id}.json":
-        yield f"its name in the record is {record.run_id}"
-
 
 GIVE = "give the folder with the zips that make submit has written"
 BLANK = "____"
@@ -88,7 +33,12 @@ class Grade:
     file: str
     problem: str = ""
     """Why it could not be graded; the rest is then empty."""
-    machines: list[str] = field(default_factory=list)
+    made_at: str = ""
+    """When it was packed: UTC, ISO 8601."""
+    newer: str = ""
+    """The file of the newest submission of the same name, where this is an older one."""
+    machines: dict[str, list[str]] = field(default_factory=dict)
+    """Device models by the machine's identity."""
     runs: dict[str, int] = field(default_factory=dict)
     """Completed ones, by method and devices: `DDP × 2`."""
     not_completed: int = 0
@@ -96,12 +46,17 @@ class Grade:
     parity_failed: int = 0
     checkpoints: list[tuple[int, int]] = field(default_factory=list)
     """Of each of the five: how much of it is proven, of how much."""
-    blanks_left: int = 0
+    blanks_left: int | None = None
+    """None: no answers were handed in."""
     exchange: TaskMark = field(default_factory=lambda: TaskMark(0, ""))
     same_as: dict[str, int] = field(default_factory=dict)
     """Other students who hand in the same run, and how many; the same exchange counts as one more."""
     edited: list[str] = field(default_factory=list)
     """What does not add up, each with its file."""
+
+    def machine(self, identity: str) -> str:
+        """One of its machines, in words."""
+        return f"{', '.join(self.machines[identity])} ({identity})"
 
     def line(self) -> dict[str, object]:
         """It as columns of a table."""
@@ -111,7 +66,8 @@ class Grade:
             "student": self.student,
             "file": self.file,
             "problem": self.problem,
-            "machine": "; ".join(self.machines),
+            "newer": self.newer,
+            "machine": "; ".join(map(self.machine, self.machines)),
             "runs": ", ".join(f"{name} ({count})" for name, count in self.runs.items()),
             "not_completed": self.not_completed,
             "parity_passed": self.parity_passed,
@@ -137,16 +93,28 @@ def grade(archives: Sequence[Path]) -> list[Grade]:
             try:
                 one, marks = _grade(archive, Path(folder))
             except BrokenSubmissionError as error:
-                one, marks = Grade(archive.stem, archive.name, problem=str(error)), []
+                one, marks = Grade(archive.stem, str(archive), problem=str(error)), []
             except Exception as error:  # a mistake of ours costs this row, never the table
                 reason = f"this program failed on it ({type(error).__name__}: {error})"
-                one, marks = Grade(archive.stem, archive.name, problem=reason), []
+                one, marks = Grade(archive.stem, str(archive), problem=reason), []
         grades.append(one)
         for mark in dict.fromkeys(marks):
             owners[mark].append(number)
+    _enter_newer(grades)
     for one, shared in zip(grades, _shared(len(grades), owners.values()), strict=True):
-        one.same_as = {grades[other].student: count for other, count in shared.items()}
+        others = ((grades[other], count) for other, count in shared.items())
+        one.same_as = {other.student: count for other, count in others if other.student != one.student}
     return grades
+
+
+def _enter_newer(grades: Sequence[Grade]) -> None:
+    by_name: dict[str, list[Grade]] = defaultdict(list)
+    for one in grades:
+        by_name[one.student].append(one)
+    for several in by_name.values():
+        newest = max(several, key=lambda one: one.made_at)
+        for one in several:
+            one.newer = newest.file if one is not newest else ""
 
 
 def _shared(count: int, owners: Iterable[Sequence[int]]) -> list[Counter[int]]:
@@ -163,7 +131,8 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
     manifest, changed = unpack(archive, folder)
     results = folder / "results"
     results.mkdir(exist_ok=True)
-    row, known = Grade(manifest.name, archive.name, edited=changed), read_folder(results)
+    row = Grade(manifest.name, str(archive), edited=changed, made_at=manifest.made_at)
+    known = read_folder(results)
     row.edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
     marks: list[object] = []
     for file, record in _records(results):
@@ -177,7 +146,7 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
     if is_filled_in(folder / EXCHANGE):
         marks.append(sha256((folder / EXCHANGE).read_bytes()).hexdigest())
     answers = folder / ANSWERS
-    row.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else 0
+    row.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None
     return row, marks
 
 
@@ -192,7 +161,7 @@ def _records(results: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _enter_runs(row: Grade, known: Folder) -> None:
-    machines: dict[str, None] = {}
+    machines: dict[str, dict[str, None]] = defaultdict(dict)
     runs = Counter[str]()
     for run in known.runs:
         record, world = run.record, run.record.world
@@ -200,18 +169,19 @@ def _enter_runs(row: Grade, known: Folder) -> None:
         row.parity_passed += parity == "passed"
         row.parity_failed += parity == "failed"
         row.not_completed += record.status != "completed"
-        machines[f"{world.device_model} ({machine_of(record.environment)})"] = None
+        machines[machine_of(record.environment)][world.device_model] = None
         if record.status == "completed":
             exchange = record.config.ddp.exchange if record.config.ddp else "ddp"
             by = "" if exchange == "ddp" else f" {exchange}"
             runs[f"{record.step} {record.method} × {world.devices}{by}"] += 1
-    row.machines, row.runs = list(machines), dict(sorted(runs.items()))
+    row.machines, row.runs = {one: list(devices) for one, devices in machines.items()}, dict(sorted(runs.items()))
 
 
 def submissions_in(folder: Path) -> list[Path]:
-    """The zips of a folder, by name. Raises `UsageError` where there is none."""
+    """The zips of a folder and of the folders in it, by name. Raises `UsageError` where there is none."""
     try:
-        archives = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".zip" and path.is_file())
+        next(folder.iterdir(), None)
+        archives = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file())
     except OSError as error:
         raise UsageError(f"cannot read {folder} ({error.strerror}): {GIVE}") from None
     if not archives:

@@ -19,7 +19,7 @@ MEMBER = re.compile(rf"results/(faults/)?[^/\\]+\.json|{re.escape(ANSWERS)}|{re.
 """What is read of a zip; whatever else lies in it is passed over."""
 MAX_BYTES = 512 * 2**20
 """Of all that is unpacked: a small zip may hold a file that fills the disk."""
-MAX_NAME = 80
+MAX_FILES, MAX_MANIFEST_BYTES, MAX_NAME = 10_000, 2**24, 80
 
 
 class Manifest(BaseModel):
@@ -40,7 +40,7 @@ class BrokenSubmissionError(Exception):
 def pack(name: str, results: Path, answers: Path, exchange: Path) -> Path:
     """Write `submission-<name>.zip` in the current folder; its path. Raises `UsageError` where something is missing."""
     name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME or not name.isprintable():
+    if not _is_name(name):
         raise UsageError(f'whose is it? NAME="Ada Lovelace", at most {MAX_NAME} letters')
     if not answers.is_file():
         raise UsageError(f"no answers in {answers}: fill in a copy of docs/teaching/handout.md; ANSWERS=file names it")
@@ -56,11 +56,18 @@ def pack(name: str, results: Path, answers: Path, exchange: Path) -> Path:
                 content = path.read_bytes()
                 hashes[member] = sha256(content).hexdigest()
                 archive.writestr(member, content)
-            made_at = datetime.now(UTC).isoformat(timespec="seconds")
-            archive.writestr(MANIFEST, Manifest(name=name, made_at=made_at, files=hashes).model_dump_json(indent=1))
+            archive.writestr(MANIFEST, Manifest(name=name, made_at=_now(), files=hashes).model_dump_json(indent=1))
     except OSError as error:
         raise UsageError(f"cannot write {target} ({error.strerror})") from None
     return target
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text.strip()) <= len(text) <= MAX_NAME and text.isprintable()
 
 
 def _records(results: Path) -> Iterator[Path]:
@@ -78,9 +85,13 @@ def unpack(archive: Path, folder: Path) -> tuple[Manifest, list[str]]:
             members = {info.filename: info for info in content.infolist() if MEMBER.fullmatch(info.filename)}
             if sum(info.file_size for info in members.values()) > MAX_BYTES:
                 raise BrokenSubmissionError(f"more than {MAX_BYTES // 2**20} MiB when unpacked")
-            if content.getinfo(MANIFEST).file_size > MAX_BYTES:
+            if len(members) > MAX_FILES:
+                raise BrokenSubmissionError(f"more than {MAX_FILES:,} records")
+            if content.getinfo(MANIFEST).file_size > MAX_MANIFEST_BYTES:
                 raise BrokenSubmissionError("a manifest without end")
             manifest = Manifest.model_validate_json(content.read(MANIFEST))
+            if not _is_name(manifest.name):
+                raise BrokenSubmissionError("its name is not one that make submit takes")
             changed = [f"{name} is missing" for name in sorted(manifest.files.keys() - members.keys())]
             for name, info in members.items():
                 data = content.read(info)

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
-from common.setup.installation import EnvironmentKeptError, InstallationError, install, make, one_at_a_time, replaced
+from common.setup.installation import (
+    EnvironmentKeptError,
+    InstallationError,
+    install,
+    make,
+    not_there,
+    one_at_a_time,
+    replaced,
+)
 from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
 PROJECT = Path("pyproject.toml")
@@ -80,10 +88,13 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
     if unusable or not isinstance(torch, Torch):
         print(f"{environment.folder} is not used: {unusable}.", flush=True)
         return False
-    print(f"Environment: {environment.folder}, with its torch {torch.version}. What the lab lacks there is installed; "
-          "nothing is up- or downgraded.", flush=True)  # fmt: skip
+    missing = not_there(requirements(extras), torch.packages)
+    todo = f"Missing, and installed now: {', '.join(missing)}" if missing else "All that the lab needs is there"
+    print(f"Environment: {environment.folder}, with its torch {torch.version}. {todo}; nothing is up- or downgraded.",
+          flush=True)  # fmt: skip
     try:
-        install(environment, requirements(extras), torch.packages)
+        if missing:
+            install(environment, missing, torch.packages)
     except InstallationError as error:
         if environment is OWN:
             raise EnvironmentKeptError(

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from common.setup.environments import Packages, PythonEnvironment
+from common.setup.torch_builds import Version, numbers_of
 
 LOCK = Path("requirements.lock")
 TURN = Path(".venv.lock")
@@ -108,6 +109,22 @@ def install(environment: PythonEnvironment, requirements: list[str], there: Pack
     except InstallationError as error:
         print(f"With the versions of {LOCK} it does not work ({error}); once more without them.", flush=True)
         _install(environment, requirements, kept)
+
+
+def not_there(requirements: list[str], there: Packages) -> list[str]:
+    """The requirements, such as `pandas>=2.2,<3`, that no package there meets, or whose bounds only pip understands."""
+    versions = {_normal(name): numbers_of(version) for name, version in there}
+    return [one for one in requirements if not _is_met(one, versions)]
+
+
+def _is_met(requirement: str, versions: dict[str, Version]) -> bool:
+    name = re.split("[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+    version = versions.get(_normal(name))
+    bounds = [part.strip() for part in requirement.removeprefix(name).split(",") if part.strip()]
+    return version is not None and all(
+        version >= numbers_of(bound) if bound.startswith(">=") else bound[0] == "<" and version < numbers_of(bound)
+        for bound in bounds
+    )
 
 
 def _install(environment: PythonEnvironment, requirements: list[str], constraints: list[str]) -> None:

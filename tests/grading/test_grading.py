@@ -15,9 +15,10 @@ from conftest import ROOT
 
 from common.analysis.reading.folder import read_folder
 from common.errors import UsageError
-from common.grading import grades
+from common.grading import grades, submission
+from common.grading.__main__ import doubts_and_machines
 from common.grading.exchange_task import mark_exchange
-from common.grading.grades import Grade, grade
+from common.grading.grades import Grade, grade, submissions_in
 from common.grading.submission import pack
 
 EXAMPLES = ROOT / "results" / "examples"
@@ -181,9 +182,12 @@ def test_checkpoints_are_those_of_the_page(graded):
     assert graded["Chris"].checkpoints[0] == (1, 3)  # and no run of 03
 
 
-def test_machines_are_told_apart(graded):
-    assert graded["Ada"].machines[0].startswith("1 core of AMD EPYC (")
-    assert graded["Ben"].machines[0].startswith("NVIDIA H100")
+def test_machines_are_told_apart_and_equal_ones_are_linked(graded):
+    (cores,), (gpus,) = graded["Ada"].machines, graded["Ben"].machines
+    assert graded["Ada"].machines[cores] == ["1 core of AMD EPYC"]
+    assert graded["Ben"].line()["machine"] == f"NVIDIA H100 80GB HBM3 ({gpus})"
+    assert cores != gpus
+    assert [*graded["Chris"].machines] == [cores]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +274,35 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
 
 
+def test_the_older_of_two_submissions_is_named_and_is_not_a_copy(tmp_path, monkeypatch):
+    """As a learning platform unpacks them, a folder for each."""
+    student = Student(tmp_path / "students", "Ada")
+    student.runs("cpu", "02*63bf.json")
+    dates = iter(["2026-12-02T10:00:00+00:00", "2026-12-01T10:00:00+00:00"])
+    monkeypatch.setattr(submission, "_now", lambda: next(dates))
+    for folder in ("Ada_1", "Ada_2"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        student.pack()
+    newest, older = grade(submissions_in(tmp_path))
+    assert (newest.newer, older.newer) == ("", str(tmp_path / "Ada_1" / "submission-Ada.zip"))
+    assert (newest.same_as, older.same_as) == ({}, {})
+
+
+def test_a_student_of_many_doubts_leaves_room_for_the_others():
+    one = Grade("Ada", "x.zip", edited=[f"doubt {number}" for number in range(1200)])
+    *first, last = doubts_and_machines([one])
+    assert first == [f"Ada: doubt {number}" for number in range(5)]
+    assert last == "Ada: 1,195 more, all of them in the column edited of the CSV"
+
+
+def test_answers_that_are_missing_are_not_answers_without_blanks(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", '{"name": "Ada", "made_at": "", "files": {}}')
+    assert grade([path])[0].blanks_left is None
+
+
 def test_one_submission_is_one(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK")
     command = [sys.executable, "-m", "common.grading", str(tmp_path)]
@@ -290,6 +323,7 @@ def test_a_folder_without_submissions_is_one_line(tmp_path, folder):
     [
         ({}, "no manifest.json"),
         ({"manifest.json": "{}"}, "is not one that make submit writes"),
+        ({"manifest.json": '{"name": "X\\n", "made_at": "", "files": {}}'}, "its name is not one that make submit"),
         ({"manifest.json": '{"name": "X", "made_at": "", "files": {}}', "../evil.json": "{}"}, ""),
     ],
 )

@@ -4,6 +4,7 @@ import importlib.metadata
 import shutil
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -55,12 +56,13 @@ def test_it_runs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def set_up(tmp_path, monkeypatch):
-    """Executes the first cell where versions are as given (None: missing); returns what pip is told to keep."""
+    """Executes the first cell where versions are as given (None: missing); returns what it starts, which ends with
+    `code`, and what pip is told to keep."""
     for name in ("pyproject.toml", "05_performance_comparison.py"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    def execute(**versions):
+    def execute(code=0, **versions):
         def version_of(name):
             found = versions.get(name, version(name))
             if found is None:
@@ -68,8 +70,13 @@ def set_up(tmp_path, monkeypatch):
             return found
 
         commands = []
+
+        def run(command):
+            commands.append(command)
+            return subprocess.CompletedProcess(command, code)
+
         monkeypatch.setattr(importlib.metadata, "version", version_of)
-        monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+        monkeypatch.setattr(subprocess, "run", run)
         exec(code_cells()[1][0].source, {})
         return commands, (tmp_path / "kept_versions.txt").read_text()
 
@@ -88,6 +95,39 @@ def test_a_torch_that_is_missing_or_too_old_is_said_in_one_line(set_up, versions
         set_up(**versions)
     assert found in str(ended.value)
     assert "\n" not in str(ended.value)
+
+
+def test_an_installation_that_fails_is_said_in_one_line(set_up):
+    with pytest.raises(SystemExit, match=r"^pip cannot install pandas>=2.2 \(on Kaggle: is Internet on\?\)$"):
+        set_up(code=1, pandas=None)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", r"^the lab is not in .+: give its ADDRESS in the first line of this cell$"),
+        ("no_such_folder", r"^git cannot clone no_such_folder \(on Kaggle: is Internet on"),
+    ],
+)
+def test_a_notebook_without_the_lab_says_so_in_one_line(tmp_path, monkeypatch, address, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=said):
+        exec(code_cells()[1][0].source.replace('ADDRESS = ""', f"ADDRESS = {address!r}"), {})
+
+
+def test_a_notebook_without_the_lab_clones_it(tmp_path, monkeypatch):
+    """As on Colab, in an empty folder."""
+    lab = tmp_path / "address"
+    lab.mkdir()
+    for name in ("pyproject.toml", "05_performance_comparison.py"):
+        shutil.copy(ROOT / name, lab)
+    git = ["git", "-C", str(lab), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    exec(code_cells()[1][0].source.replace('ADDRESS = ""', f"ADDRESS = {str(lab)!r}"), {})
+    assert Path.cwd() == tmp_path / "empty" / "lab"
 
 
 @pytest.mark.parametrize("numpy", [None, "1.20.0"])

@@ -19,7 +19,7 @@ from conftest import ROOT
 
 from common.setup.__main__ import prepared, start_python
 from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
-from common.setup.installation import TURN, EnvironmentKeptError, InstallationError
+from common.setup.installation import TURN, EnvironmentKeptError, InstallationError, not_there
 
 PIP = Path(sysconfig.get_path("purelib"), "pip")
 """Not imported, nor looked for: after that setuptools could not take the place of distutils any more."""
@@ -128,12 +128,40 @@ def test_an_active_environment_keeps_all_that_it_has(place, monkeypatch, capfd):
     assert {path: after[path] for path in before} == before  # newer ones lie in the index
     assert {path.split("/")[0] for path in set(after) - set(before)} == {"missing", "missing-1.0.dist-info"}
     said = capfd.readouterr().out
-    assert f"Environment: {active.folder}, with its torch 2.6.0+own" in said
+    assert (
+        f"Environment: {active.folder}, with its torch 2.6.0+own. Missing, and installed now: missing; nothing is up-"
+        in said
+    )
     assert not Path(".venv").exists()
     assert prepared([]).folder == active.folder
     assert capfd.readouterr().out == ""  # nothing to do the second time
     assert prepared(["test"]).folder == active.folder
     assert "extra" in {path.split("/")[0] for path in contents(active)}
+
+
+def test_where_nothing_is_missing_no_installer_is_asked(place, monkeypatch, capfd):
+    """An environment that uv has made has no pip."""
+    active = environment(place / "mine")
+    [site] = active.folder.glob("lib/python*/site-packages")
+    (site / "pip").unlink()
+    info = site / "Missing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Missing\nVersion: 1.0\n")
+    monkeypatch.setenv("VIRTUAL_ENV", str(active.folder))
+    assert prepared([]).folder == active.folder
+    said = f"Environment: {active.folder}, with its torch 2.6.0+own. All that the lab needs is there; nothing is up-"
+    assert capfd.readouterr().out == f"{said} or downgraded.\n"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "is_met"),
+    [
+        ("Pre.Sent>=1.10", True), ("pre-sent", True), ("pre-sent>=1.9, <2", True), ("pre-sent>=1.11", False),
+        ("pre-sent<1.10", False), ("pre-sent==1.10", False), ("pre", False),
+    ],
+)  # fmt: skip
+def test_what_is_met(requirement, is_met):
+    assert not_there([requirement], [("Pre_sent", "1.10.0+own")]) == ([] if is_met else [requirement])
 
 
 def test_an_environment_that_would_have_to_change_is_left_alone(place, monkeypatch, capfd):
