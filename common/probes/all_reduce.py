@@ -87,7 +87,10 @@ def _rank_times(
         if _largest(now - started + 2 * (now - last), device) > budget:
             break
         last = now
-    dist.destroy_process_group()
+    if backend == "nccl":
+        dist.destroy_process_group()
+    # A group of gloo goes with its process: before torch 2.8 ending it waits for threads with the interpreter's lock in
+    # its hands, for good if one of them wants the lock to drop its last tensor (pytorch#154976). Two of five hung.
     return times
 
 
