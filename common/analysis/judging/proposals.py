@@ -38,13 +38,13 @@ def next_step(
     rows: Sequence[Row],
     checks: Sequence[EnvironmentRecord],
     done: Sequence[str],
-    unfinished: Sequence[Record] = (),
 ) -> NextStep:
     """What to run now that this is decided; `rows`: all of the group, those included that shared a device or whose
-    speed is withheld. `done` names the campaigns that the folder holds; `unfinished`: runs that did not complete and
-    say why, the newest last."""
+    speed is withheld. `done` names the campaigns that the folder holds."""
+    if decision.failed and decision.choice != "one_device":
+        return _again(decision.failed)
     if decision.fastest is None:
-        return _again(unfinished[-1]) if unfinished else NextStep(message("next.nothing"), "make lab")
+        return NextStep(message("next.nothing"), "make lab")
     record = decision.fastest.record
     config, own = record.config, [row for row in rows if row.true_devices]
     sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
@@ -56,9 +56,6 @@ def next_step(
     measured = {row.method for row in own if row.devices > 1 or not row.is_parallel}
     for method in PUBLISHED:
         if method not in measured:
-            failed = [run for run in unfinished if run.method == method and run.config.model == config.model]
-            if failed:
-                return _again(failed[-1])
             is_parallel = METHODS[method].is_parallel
             command = training_command(record, method, checks, devices if is_parallel else 1)
             id = "next.missing" if is_parallel else "next.missing_one"
@@ -79,9 +76,10 @@ def next_step(
 
 
 def _again(record: Record) -> NextStep:
-    """What to do about a run that did not complete, and its command."""
-    why = message("next.failed", method=record.method, kind=record.failure.kind, advice=record.failure.advice)
-    return NextStep(why, record.command)
+    """What to do about a run that failed, and its command."""
+    reason = record.failure.message.partition("\n")[0].rstrip(". ")
+    return NextStep(message("next.failed", method=record.method, reason=reason, advice=record.failure.advice),
+                    record.command)  # fmt: skip
 
 
 def your_script(decision: Decision) -> Message | None:

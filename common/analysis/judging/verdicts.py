@@ -24,6 +24,7 @@ Choice = Literal[
     "alone",  # one method only was measured
     "one_device",  # its machine has no second device, so that parallel methods cannot be compared
     "no_wrapper",  # all ran on one device
+    "failed",  # not decided yet, and runs of a method failed
     "more_rounds",  # too few runs for an interval
     "measure_longer",  # the interval is too wide to tell
     "tie",  # parallel methods of the same speed, both faster than one device
@@ -132,19 +133,24 @@ class Decision:
     second: Row | None = None
     lead: Estimate | None = None
     """Throughput of the fastest over that of the second."""
+    failed: Record | None = None
+    """The newest run of a method that has no row, because its runs failed."""
 
 
-def decide(rows: Sequence[Row]) -> Decision:
-    """Decide between one row of each method, as far as their intervals carry."""
+def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
+    """Decide between one row of each method, as far as their intervals carry; `failed`: runs that did, newest last."""
     fastest, second, *_ = [*sorted(rows, key=lambda row: row.throughput.value, reverse=True), None, None]
+    models, methods = {row.record.config.model for row in rows}, {row.method for row in rows}
+    lost = [run for run in failed if run.method not in methods and (not rows or run.config.model in models)]
+    newest = lost[-1] if lost else None
     if fastest is None:
-        return Decision("nothing")
+        return Decision("failed" if newest else "nothing", failed=newest)
     if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):
-        return Decision("one_device", fastest)
-    if second is None:
-        return Decision("alone", fastest)
-    lead = speedup(fastest, second)
-    return Decision(_choice(rows, fastest, second, lead), fastest, second, lead)
+        return Decision("one_device", fastest, failed=newest)
+    lead = speedup(fastest, second) if second else None
+    choice = _choice(rows, fastest, second, lead) if second else "alone"
+    is_open = choice in ("alone", "more_rounds", "measure_longer")
+    return Decision("failed" if newest and is_open else choice, fastest, second, lead, newest)
 
 
 def has_one_device(record: Record) -> bool:

@@ -29,7 +29,8 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     slowed = _slowed(breakdowns)
-    outcome = outcome_of_ratio(speedup(dp, ddp)) if dp and ddp and dp.true_devices else None
+    timed = {row.method: row for row in rows if row.devices > 1 and row.true_devices}
+    outcome = outcome_of_ratio(speedup(timed["dp"], timed["ddp"])) if {"dp", "ddp"} <= timed.keys() else None
     parts = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
     parts += _main_reason(dp, of_row.get(dp)) if dp else _little_waiting(ddp) if ddp else _on_one_device(rows)
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":

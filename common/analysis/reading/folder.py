@@ -57,6 +57,11 @@ class Folder:
         """What step 01 measured, newest last."""
         return [record.probes for record in self.probed]
 
+    @property
+    def failed(self) -> list[Record]:
+        """Runs that say why they failed, newest last."""
+        return [run.record for run in self.runs if run.record.failure]
+
 
 def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
     """Read every `*.json` in `folder` itself, but for hidden ones. UsageError where there is no such folder; `flag`

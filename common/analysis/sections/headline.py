@@ -30,7 +30,7 @@ from common.analysis.sections.differences import unusual_parts
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content import Message, message
 from common.formats import CORE_OF
-from common.records import JOINED, method_order
+from common.records import JOINED, Record, method_order
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,13 @@ class Headline:
     """How methods compare with each other."""
 
 
-def headline(groups: list[Group]) -> Headline:
-    """The outcome of the best measured group."""
-    if not groups:
-        return Headline(verdict(Decision("nothing")), message("headline.no_run"), [])
-    rivals, takers = groups[0].representatives, oversubscribed_rows(groups[0].rows)
+def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
+    """The outcome of the best measured group; `failed`: runs that did, the newest last."""
+    rivals = groups[0].representatives if groups else []
+    decision = decide(rivals, failed)
     if not rivals:
-        return Headline(verdict(Decision("nothing")), message("headline.no_valid_run"), [])
-    parallel, decision = _in_order(rivals), decide(rivals)
+        return Headline(verdict(decision), message(f"headline.{'no_valid_run' if groups else 'no_run'}"), [])
+    parallel, takers = _in_order(rivals), oversubscribed_rows(groups[0].rows)
     alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
              for row in rivals if not row.is_parallel]  # fmt: skip
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
@@ -88,6 +87,8 @@ def _conditions(group: Group, rivals: list[Row]) -> Message:
 def verdict(decision: Decision) -> Message:
     """What to use, in at most eight words."""
     best, second = recommended(decision), decision.second
+    if decision.choice == "failed":
+        return message("headline_verdict.failed", method=decision.failed.method)
     if best is None or decision.fastest is None:
         return message("headline_verdict.nothing")
     values = {"method": short_or_one(best), "first": short_or_one(decision.fastest), "one": device_here(best)}

@@ -69,15 +69,14 @@ class Report:
     @cached_property
     def decision(self) -> Decision:
         """Which method to use, of the best measured group."""
-        return decide(self.groups[0].group.representatives if self.groups else [])
+        return decide(self.groups[0].group.representatives if self.groups else [], self.folder.failed)
 
     @cached_property
     def next_step(self) -> NextStep:
         """What to run now."""
         rows = self.groups[0].group.rows if self.groups else []
         done = [name for name, found in (("crossover", self.crossovers), ("ladder", self.ladder)) if found]
-        failed = [run.record for run in self._unfinished if run.record.failure]
-        return next_step(self.decision, rows, self.folder.probed, done, failed)
+        return next_step(self.decision, rows, self.folder.probed, done)
 
     @cached_property
     def your_script(self) -> Message | None:
@@ -178,7 +177,7 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
         for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
     ]
     changed = changes(pairs, in_series, in_ladder)
-    return Report(folder, results, headline(groups), crossovers, ladder, pairs, changed)
+    return Report(folder, results, headline(groups, folder.failed), crossovers, ladder, pairs, changed)
 
 
 def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:

@@ -6,6 +6,7 @@ from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.views import groups_of, said
 from common.analysis.judging.proposals import next_step, your_script
 from common.analysis.judging.verdicts import decide, recommended
+from common.analysis.sections.headline import verdict
 from common.records import Failure
 
 
@@ -81,13 +82,26 @@ def test_where_one_device_has_its_ladder_ones_own_model_is_next():
 def test_a_method_that_failed_is_run_again_once_its_cause_is_gone():
     failure = Failure(kind="out_of_memory", rank=0, message="out of memory", advice="lower --batch-size.")
     failed = make_record("dp", 2, status="failed", failure=failure)
-    decision, rows = decided(*in_rounds(*lab(0.5, 0.8, 0.6)[::2]))
-    step = next_step(decision, rows, [], [], [failed])
-    assert said([step.why]) == ["DP did not complete (out of memory). lower --batch-size. Then run it again:"]
+    rows = [row for group in groups_of(*in_rounds(*lab(0.5, 0.8, 0.6)[::2])) for row in group.representatives]
+    decision = decide(rows, [failed])
+    step = next_step(decision, rows, [], [])
+    assert said([step.why]) == ["DP failed: out of memory. lower --batch-size. Then run it again:"]
     assert step.command == failed.command
-    assert next_step(decide([]), [], [], [], [failed]).command == failed.command
+    assert next_step(decide([], [failed]), [], [], []).command == failed.command
     other = make_record("dp", 2, status="failed", failure=failure, config={"model": "vgg11"})
-    assert next_step(decision, rows, [], [], [other]).command.startswith("python 03_dataparallel_training.py --model")
+    command = next_step(decide(rows, [other]), rows, [], []).command
+    assert command.startswith("python 03_dataparallel_training.py --model")
+
+
+def test_a_method_that_failed_is_the_verdict_until_the_others_decide():
+    failure = Failure(kind="exception", rank=0, message="a cache.\nof mine", advice="See the traceback.")
+    failed = make_record("dp", 2, status="failed", failure=failure)
+    for records, choice in ((lab(0.5, 0.8, 0.6)[::2], "failed"), (lab(0.5, 0.8, 0.6), "more_rounds")):
+        [group] = groups_of(*records)
+        assert decide(group.representatives, [failed]).choice == choice
+    rows = groups_of(*in_rounds(*lab(0.5, 0.8, 0.6)[::2]))[0].representatives
+    assert decide(rows, [failed]).choice == "use_method"
+    assert said([verdict(decide([], [failed]))]) == ["DP failed: no comparison yet"]
 
 
 def test_without_a_speed_everything_is_still_to_be_measured():
