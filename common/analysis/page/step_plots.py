@@ -94,8 +94,8 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
-    caption = "breakdown_shares" if min(shares) < 1 else "breakdown"
-    return titled(words, "breakdown", figure, shown, caption=caption, samples=samples)
+    notes = ["breakdown_shares"] if min(shares) < 1 else []
+    return titled(words, "breakdown", figure, shown, *notes, samples=samples)
 
 
 def _number(milliseconds: float) -> str:
@@ -150,8 +150,8 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
     axes.legend()
     shown = [(FORMATS["B"](time.bytes), FORMATS["B/s"](time.bus_bandwidth_bytes_per_second))
              for time in (times[0], times[-1])]  # fmt: skip
-    caption = "all_reduce_of_two" if curve.ranks == 2 else "all_reduce"
-    return titled(words, "all_reduce", figure, shown, caption=caption, ranks=curve.ranks, backend=curve.backend)
+    notes = ["all_reduce_of_two"] if curve.ranks == 2 else []
+    return titled(words, "all_reduce", figure, shown, *notes, ranks=curve.ranks, backend=curve.backend)
 
 
 def _whole_decades(axis, values: list[float]) -> None:
