@@ -148,7 +148,7 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):
         return Decision("one_device", fastest, failed=newest)
     lead = speedup(fastest, second) if second else None
-    choice = _choice(rows, fastest, second, lead) if second else "alone"
+    choice: Choice = _choice(rows, fastest, second, lead) if second else "alone"
     is_open = choice in ("alone", "more_rounds", "measure_longer")
     return Decision("failed" if newest and is_open else choice, fastest, second, lead, newest)
 

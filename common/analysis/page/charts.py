@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
@@ -16,6 +16,8 @@ from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method
 
 _Name = TypeVar("_Name", bound=str)
+Points = Mapping[int, Estimate] | Mapping[float, Estimate]
+"""Estimates by their places on the other axis."""
 
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
@@ -67,14 +69,15 @@ def draw_bars(
     draw_intervals(axes, dict(enumerate(estimates)), INK)
 
 
-def draw_intervals(axes: Axes, points: Mapping[float, Estimate], colour: str, along: Literal["x", "y"] = "x") -> None:
-    """An error bar `along` an axis for each estimate that has an interval; `points`: by place on the other axis."""
+def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", "y"] = "x") -> None:
+    """An error bar `along` an axis for each estimate that has an interval."""
     known = {place: estimate for place, estimate in points.items() if estimate.interval}
     if known:
         reach = zip(*((one.value - one.bounds[0], one.bounds[1] - one.value) for one in known.values()), strict=True)
-        data = {along: [one.value for one in known.values()], f"{along}err": list(reach)}
-        axes.errorbar(**data, **{"y" if along == "x" else "x": list(known)}, fmt="none", ecolor=colour, capsize=4,
-                      elinewidth=1.4)  # fmt: skip
+        other = "y" if along == "x" else "x"
+        data: dict[str, Any] = {
+            along: [one.value for one in known.values()], f"{along}err": list(reach), other: list(known)}  # fmt: skip
+        axes.errorbar(**data, fmt="none", ecolor=colour, capsize=4, elinewidth=1.4)
 
 
 def draw_stack(
@@ -89,11 +92,11 @@ def draw_stack(
     return ends
 
 
-def draw_line(axes: Axes, points: Mapping[float, Estimate], method: Method, label: str, **look) -> None:
+def draw_line(axes: Axes, points: Points, method: Method, label: str, **look) -> None:
     """A method's points with their intervals. The line is broken where a point's value is not a number."""
     colour, values = METHODS[method].colour, [point.value for point in points.values()]
-    usual = {"color": colour, "marker": METHODS[method].marker, "markersize": 5, "linewidth": 1.6, "label": label}
-    axes.plot(list(points), values, **(usual | look))
+    axes.plot(list(points), values, color=colour, marker=METHODS[method].marker, markersize=5, linewidth=1.6,
+              label=label, **look)  # fmt: skip
     draw_intervals(axes, points, colour, along="y")
 
 

@@ -43,7 +43,7 @@ ITEM_COLOURS = {
 """In the order of a bar."""
 OF_ONE_DEVICE = ("ideal", "smaller_batch", "slowed")
 MIN_LABELLED = 0.09
-"""A segment below this share of the longest bar has no room for its number; the table has it."""
+"""A segment below this share of the longest bar has no room for its number; that stands beside the bar's end."""
 LEAST_SEEN = 0.01
 """Share of the longest step below which a phase is narrower than its own edge."""
 
@@ -75,26 +75,31 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     def look(id: str) -> dict:
         edge = {"edgecolor": MUTED} if id == "residual" else {}
         return {
-            "label": words.translate(f"breakdown_item.{id}"),
+            "label": words.translate("figure.training" if id == "ideal" else f"breakdown_item.{id}"),
             **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE),
             **edge,
         }
 
     draw_stack(axes, parts, look, thickness=0.5)
+    thin: dict[int, list[str]] = {}
     for height, total in enumerate(totals):
         label_end(axes, total, height, _number(total), weight="bold")
         if height:
             draw_mark(axes, total, height)
             left = 0.0
             for id, lengths in parts.items():
+                text = _number(known[id][height])
                 if lengths[height] > MIN_LABELLED * longest:
-                    place = (left + lengths[height] / 2, height - 0.3)
-                    axes.text(*place, _number(known[id][height]), ha="center", va="bottom", color=INK)
+                    axes.text(left + lengths[height] / 2, height - 0.3, text, ha="center", va="bottom", color=INK)
+                elif lengths[height]:
+                    thin.setdefault(height, []).append(f"+{text}")
                 left += lengths[height]
+    for height, texts in thin.items():
+        label_end(axes, totals[height], height + 0.3, " ".join(texts))
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
-    notes = ["breakdown_shares"] if min(shares) < 1 else []
+    notes = [*(["breakdown_thin"] if thin else []), *(["breakdown_shares"] if min(shares) < 1 else [])]
     return titled(words, "breakdown", figure, shown, *notes, samples=samples)
 
 

@@ -126,8 +126,16 @@ def test_pieces_of_a_step_end_at_the_measured_step(example):
     for one, pieces in zip(parts, bars_of(plot)[1:], strict=True):
         measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
+    assert ("thin pieces" in plot.caption) is any(text.get_text()[:1] == "+" for text in plot.figure.axes[0].texts)
     exceeds = any(item.seconds < 0 for one in parts for item in one.items)
     assert ("in proportion" in plot.caption) is exceeds
+
+
+def test_pieces_too_thin_for_their_numbers_have_them_beside_the_bar():
+    plot = draw_breakdowns(build_report(read_folder(EXAMPLES / "h100x2-lab")).groups[0].breakdowns, WORDS)
+    texts = [text.get_text() for text in plot.figure.axes[0].texts]
+    assert [text for text in texts if text.startswith("+")] == ["+1.03 +7.18", "+1.33 +0.755"]
+    assert {"38.4", "61.7", "14.8"} <= set(texts)
 
 
 def test_scaling_shows_ideal_measured_and_predicted():
