@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
+from math import nan
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.page.charts import (
     bar_chart,
     colour_of,
@@ -16,18 +18,20 @@ from common.analysis.page.charts import (
     draw_mark,
     flagged,
     flagged_in_line,
+    has_intervals,
     line_chart,
     titled,
 )
-from common.analysis.page.drawing import CARD, MUTED, Plot
+from common.analysis.page.drawing import CARD, INK, MUTED, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.sections.answer import Answer, name_here
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import Report
 from common.analysis.statistics.estimates import Estimate
+from common.content import message
 from common.formats import FORMATS
-from common.records import METHODS, Method, method_order
+from common.records import METHODS, Method, Record, method_order
 
 MAX_POINTS = 60
 CHAT = (6.0, 3.15)
@@ -40,23 +44,23 @@ def compared(answer: Answer | None) -> list[Row]:
     return rows if any(row.speed_up for row in rows) else []
 
 
-def draw_answer(answer: Answer | None, words: Wording) -> Plot | None:
+def draw_answer(report: Report, words: Wording) -> Plot | None:
     """A bar for each row's speed-up; a dashed mark where as many devices would ideally be."""
-    rows = compared(answer)
+    rows = compared(report.answer)
     if not rows:
         return None
     unit = words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
-    figure, axes = bar_chart(_labels(rows, words), unit, 1.3 * len(rows) + 0.6)
-    has_ideal = _draw_speed_ups(axes, rows, words)
-    shown = [(words.text(row.name), words.number("×", _speed_up(row).value)) for row in rows]
-    return titled(words, "answer", figure, shown, caption="answer" if has_ideal else "answer_turns")
+    labels = _labels(rows, report.decision.failed, words)
+    figure, axes = bar_chart(labels, unit, 1.3 * len(labels) + 0.6)
+    notes = _draw_speed_ups(axes, rows, words)
+    return titled(words, "answer", figure, map(str.splitlines, labels), *notes)
 
 
-def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> bool:
-    """Bars with intervals and single runs, from the left edge to the ideal; returns whether there is one."""
+def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
+    """Bars with intervals and single runs, from the left edge to the ideal; returns what the caption says of that."""
     one = next(row for row in rows if row.speed_up).baseline
     speeds = [_speed_up(row) for row in rows]
-    marks = [(row.devices, height) for height, row in enumerate(rows) if row.speed_up and row.true_devices]
+    marks = [(row.devices, height) for height, row in enumerate(rows) if row.true_devices and row.devices > 1]
     axes.set_xlim(0, 1.06 * max([*(devices for devices, _ in marks), *(speed.bounds[1] for speed in speeds)]))
     axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
     draw_bars(axes, speeds, map(colour_of, rows), [
@@ -67,21 +71,25 @@ def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> bool:
         draw_mark(axes, devices, height, "--")
     if marks:
         axes.text(marks[0][0], marks[0][1] - 0.48, words.translate("figure.ideal"), ha="center", va="bottom")
-    return bool(marks)
+    return ["ideal"] if marks else [] if all(row.true_devices for row in rows) else ["turns"]
 
 
 def _speed_up(row: Row) -> Estimate:
     return row.speed_up or Estimate(1.0)
 
 
-def _labels(rows: list[Row], words: Wording) -> list[str]:
-    """Names with what is measured: there no interval, dot or dashed mark crosses the numbers."""
+def _labels(rows: list[Row], failed: Record | None, words: Wording) -> list[str]:
+    """Names with what is measured: there no interval, dot or dashed mark crosses the numbers. Last: a method that
+    failed, which has no bar."""
     labels = []
     for row in rows:
-        speed, form = _speed_up(row), FORMATS["×"]
-        ends = [f"({form.interval(*speed.interval).number})"] if row.speed_up and speed.interval else []
-        measured = " ".join([words.number("×", speed.value), *ends])
+        speed = _speed_up(row)
+        ends = [f"({FORMATS['times'].interval(*speed.interval).number})"] if speed.interval else []
+        measured = " ".join([words.number("times", speed.value), *ends])
         labels.append("\n".join([flagged(words, row, name=words.text(name_here(row))), measured]))
+    if failed:
+        name = RowName(failed.method, failed.world.devices, failed.world.nodes)
+        labels.append(words.translate("figure.failed", row=name))
     return labels
 
 
@@ -102,24 +110,27 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
         label = words.translate("figure.predicted_of", method=METHODS[method].short)
         axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
     counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
-    axes.plot([1, counts[-1]], [1, counts[-1]], linestyle="--", color=MUTED, label=words.translate("figure.ideal"))
+    axes.plot([1, counts[-1]], [1, counts[-1]], "--", color=INK, linewidth=1.2, label=words.translate("figure.ideal"))
     lines = _by_method(rows)
     for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.translate(f"short.{method}")
         label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
         apart = 1 + 0.02 * (position - (len(lines) - 1) / 2)  # keeps the intervals of two methods from each other
+        gaps = [one for one, other in pairwise([1, *(row.devices for row in own)]) if other > 2 * one]
         points = {1.0: Estimate(1.0)} | {row.devices * apart: row.speed_up for row in own}
-        look = {"linestyle": "-", "markerfacecolor": "none" if nodes > 1 else None}
-        if len({row.devices for row in own}) < len(own):  # variants of one count form no line
-            look["linestyle"] = "none"
-        draw_line(axes, points, method, flagged_in_line(words, own[-1], label), **look)
+        points |= {1.5 * devices: Estimate(nan) for devices in gaps}  # no line over counts that were not measured
+        has_variants = len({row.devices for row in own}) < len(own)  # of one count: they form no line
+        look = {"linestyle": "none" if has_variants or len(gaps) == len(own) else "-",
+                "markerfacecolor": "none" if nodes > 1 else None}  # fmt: skip
+        draw_line(axes, dict(sorted(points.items())), method, flagged_in_line(words, own[-1], label), **look)
     axes.set_xticks(counts)
     axes.set_ylim(bottom=0)
     axes.legend()
     shown = [(words.text(row.name), words.number("×", row.speed_up.value)) for row in rows]
+    notes = ["predicted", "ideal"] if bands else ["ideal"]
     shown += [(words.translate("figure.predicted_of", method=words.text(one.name)), words.number("×", one.speed_up))
               for band in bands.values() for one in band]  # fmt: skip
-    return titled(words, "scaling", figure, shown, caption="scaling_predicted" if bands else "scaling")
+    return titled(words, "scaling", figure, shown, *notes)
 
 
 def _bands(predicted: GroupForecast | None) -> dict[Method, list[Forecast]]:
@@ -146,16 +157,18 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
     figure = Figure(figsize=CHAT, facecolor=CARD)
     figure.set_layout_engine("constrained", rect=(0.015, 0.08, 0.97, 0.66))
     axes = figure.subplots()
-    axes.set_yticks(range(len(rows)), _labels(rows, words), fontsize=10)
-    axes.set_ylim(len(rows) - 0.4, -0.8)
-    _draw_speed_ups(axes, rows, words)
+    labels = _labels(rows, report.decision.failed, words)
+    axes.set_yticks(range(len(labels)), labels, fontsize=10)
+    axes.set_ylim(len(labels) - 0.4, -0.8)
+    notes = _draw_speed_ups(axes, rows, words)
     axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
     axes.set_xlabel(words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core"))
     source = words.translate("figure.source", device=report.groups[0].group.key["device_model"],
                              date=max(row.record.finished_at for row in rows)[:10],
                              runs=min(len(row.runs) for row in rows))  # fmt: skip
+    source = words.paragraph([source, *([message("caption.intervals")] if has_intervals(figure) else [])])
     verdict, conditions = words.text(report.headline.verdict), report.headline.conditions or report.headline.outcome
     figure.text(0.025, 0.96, verdict, va="top", fontsize=16, fontweight="bold")
     figure.text(0.025, 0.85, words.text(conditions), va="top", fontsize=9, wrap=True)
     figure.text(0.025, 0.02, source, fontsize=8)
-    return titled(words, "summary", figure, [(verdict, "")], caption="answer")
+    return titled(words, "summary", figure, [[verdict]], *notes)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from common.analysis.comparing.rows import Row
@@ -15,6 +16,8 @@ from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method
 
 _Name = TypeVar("_Name", bound=str)
+Points = Mapping[int, Estimate] | Mapping[float, Estimate]
+"""Estimates by their places on the other axis."""
 
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
@@ -63,15 +66,18 @@ def draw_bars(
     if dots:
         axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
                   markeredgewidth=0.9)  # fmt: skip
-    draw_intervals(axes, estimates, INK)
+    draw_intervals(axes, dict(enumerate(estimates)), INK)
 
 
-def draw_intervals(axes: Axes, estimates: Sequence[Estimate], colour: str) -> None:
-    """The interval of each bar that has one."""
-    known = {height: estimate for height, estimate in enumerate(estimates) if estimate.interval}
+def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", "y"] = "x") -> None:
+    """An error bar `along` an axis for each estimate that has an interval."""
+    known = {place: estimate for place, estimate in points.items() if estimate.interval}
     if known:
-        axes.errorbar([one.value for one in known.values()], list(known), xerr=_reach(known.values()), fmt="none",
-                      ecolor=colour, capsize=4, elinewidth=1.4)  # fmt: skip
+        reach = zip(*((one.value - one.bounds[0], one.bounds[1] - one.value) for one in known.values()), strict=True)
+        other = "y" if along == "x" else "x"
+        data: dict[str, Any] = {
+            along: [one.value for one in known.values()], f"{along}err": list(reach), other: list(known)}  # fmt: skip
+        axes.errorbar(**data, fmt="none", ecolor=colour, capsize=4, elinewidth=1.4)
 
 
 def draw_stack(
@@ -86,14 +92,12 @@ def draw_stack(
     return ends
 
 
-def draw_line(
-    axes: Axes, points: Mapping[int, Estimate] | Mapping[float, Estimate], method: Method, label: str, **look
-) -> None:
-    """A method's points with their intervals."""
-    values = [point.value for point in points.values()]
-    usual = {"markersize": 5, "capsize": 4, "linewidth": 1.6}
-    look = usual | {"color": METHODS[method].colour, "marker": METHODS[method].marker, "label": label} | look
-    axes.errorbar(list(points), values, yerr=_reach(points.values()), **look)
+def draw_line(axes: Axes, points: Points, method: Method, label: str, **look) -> None:
+    """A method's points with their intervals. The line is broken where a point's value is not a number."""
+    colour, values = METHODS[method].colour, [point.value for point in points.values()]
+    axes.plot(list(points), values, color=colour, marker=METHODS[method].marker, markersize=5, linewidth=1.6,
+              label=label, **look)  # fmt: skip
+    draw_intervals(axes, points, colour, along="y")
 
 
 def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
@@ -104,12 +108,6 @@ def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
 def label_end(axes: Axes, end: float, height: float, text: str, **look) -> None:
     """A text beside the end of a bar."""
     axes.annotate(text, (end, height), (4, 0), textcoords="offset points", va="center", color=INK, **look)
-
-
-def _reach(estimates: Iterable[Estimate]) -> list[tuple[float, ...]]:
-    """How far each interval reaches below its estimate, and how far above it."""
-    pairs = ((one.value - one.bounds[0], one.bounds[1] - one.value) for one in estimates)
-    return list(zip(*pairs, strict=True))
 
 
 def colour_of(row: Row) -> dict:
@@ -138,13 +136,16 @@ def _flags(words: Wording, row: Row) -> list[str]:
 
 
 def titled(
-    words: Wording, name: str, figure: Figure, shown: Iterable[tuple[str, str]], kind: str = "", caption: str = "",
-    **values,
-) -> Plot:  # fmt: skip
-    """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `kind`: where
-    title or caption depend on the device."""
-    title, below = (
-        words.translate(f"figure_title.{name}{kind}"),
-        words.translate(f"caption.{caption or name}{kind}", **values),
-    )
-    return Plot(name, title, below, figure, alt="; ".join(" ".join(pair) for pair in shown))
+    words: Wording, name: str, figure: Figure, shown: Iterable[Iterable[str]], *notes: str, kind: str = "", **values
+) -> Plot:
+    """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `notes`: what
+    else the caption says; `kind`: where title and caption depend on the device."""
+    ids = [name + kind, *notes, *(["intervals"] if has_intervals(figure) else [])]
+    caption = words.paragraph(words.translate(f"caption.{id}", **values) for id in ids)
+    alt = "; ".join(" ".join(texts) for texts in shown)
+    return Plot(name, words.translate(f"figure_title.{name}{kind}"), caption, figure, alt)
+
+
+def has_intervals(figure: Figure) -> bool:
+    """Whether an error bar is drawn."""
+    return any(isinstance(drawn, ErrorbarContainer) for axes in figure.axes for drawn in axes.containers)

@@ -84,7 +84,7 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=2)
     sizes = [FORMATS["GiB"](peak.peak_bytes) for _, peak in bars]
-    return titled(words, "memory", figure, zip(names, sizes, strict=True), kind)
+    return titled(words, "memory", figure, zip(names, sizes, strict=True), kind=kind)
 
 
 def draw_loss(group: Group, words: Wording) -> Plot | None:
@@ -102,7 +102,7 @@ def draw_loss(group: Group, words: Wording) -> Plot | None:
     axes.locator_params(axis="x", integer=True)
     if len(rows) <= 8:
         axes.legend()
-    return titled(words, "loss", figure, [], caption="loss_of_parts" if _normalise_other_parts(rows) else "")
+    return titled(words, "loss", figure, [], *(["loss_of_parts"] if _normalise_other_parts(rows) else []))
 
 
 def _normalise_other_parts(rows: list[Row]) -> bool:
@@ -130,7 +130,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     figure, axes = bar_chart(lines, words.translate("figure.times_defaults"), len(names))
     axes.axvline(1, color=INK, linewidth=1)
     axes.plot([ratio.value for ratio in ratios], range(len(ratios)), "o", color=METHODS["ddp"].colour, markersize=5)
-    draw_intervals(axes, ratios, METHODS["ddp"].colour)
+    draw_intervals(axes, dict(enumerate(ratios)), METHODS["ddp"].colour)
     values = [words.number("×", ratio.value) for ratio in ratios]
     return titled(words, "options", figure, zip(names, values, strict=True))
 

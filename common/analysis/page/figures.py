@@ -30,7 +30,7 @@ OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(sv
 
 def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
-    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(report.answer, words)]}
+    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(report, words)]}
     for part in report.groups:
         if part.is_in_full:
             plots.setdefault(f"group{part.number}", []).extend([

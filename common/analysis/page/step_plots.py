@@ -43,7 +43,7 @@ ITEM_COLOURS = {
 """In the order of a bar."""
 OF_ONE_DEVICE = ("ideal", "smaller_batch", "slowed")
 MIN_LABELLED = 0.09
-"""A segment below this share of the longest bar has no room for its number; the table has it."""
+"""A segment below this share of the longest bar has no room for its number; that stands beside the bar's end."""
 LEAST_SEEN = 0.01
 """Share of the longest step below which a phase is narrower than its own edge."""
 
@@ -75,27 +75,32 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     def look(id: str) -> dict:
         edge = {"edgecolor": MUTED} if id == "residual" else {}
         return {
-            "label": words.translate(f"breakdown_item.{id}"),
+            "label": words.translate("figure.training" if id == "ideal" else f"breakdown_item.{id}"),
             **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE),
             **edge,
         }
 
     draw_stack(axes, parts, look, thickness=0.5)
+    thin: dict[int, list[str]] = {}
     for height, total in enumerate(totals):
         label_end(axes, total, height, _number(total), weight="bold")
         if height:
             draw_mark(axes, total, height)
             left = 0.0
             for id, lengths in parts.items():
+                text = _number(known[id][height])
                 if lengths[height] > MIN_LABELLED * longest:
-                    place = (left + lengths[height] / 2, height - 0.3)
-                    axes.text(*place, _number(known[id][height]), ha="center", va="bottom", color=INK)
+                    axes.text(left + lengths[height] / 2, height - 0.3, text, ha="center", va="bottom", color=INK)
+                elif lengths[height]:
+                    thin.setdefault(height, []).append(f"+{text}")
                 left += lengths[height]
+    for height, texts in thin.items():
+        label_end(axes, totals[height], height + 0.3, " ".join(texts))
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)
     figure.legend(loc="outside lower center", ncols=2, handlelength=1.4, columnspacing=1.2)
     shown = zip(names, (FORMATS["ms"](total / 1000) for total in totals), strict=True)
-    caption = "breakdown_shares" if min(shares) < 1 else "breakdown"
-    return titled(words, "breakdown", figure, shown, caption=caption, samples=samples)
+    notes = [*(["breakdown_thin"] if thin else []), *(["breakdown_shares"] if min(shares) < 1 else [])]
+    return titled(words, "breakdown", figure, shown, *notes, samples=samples)
 
 
 def _number(milliseconds: float) -> str:
@@ -150,8 +155,8 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
     axes.legend()
     shown = [(FORMATS["B"](time.bytes), FORMATS["B/s"](time.bus_bandwidth_bytes_per_second))
              for time in (times[0], times[-1])]  # fmt: skip
-    caption = "all_reduce_of_two" if curve.ranks == 2 else "all_reduce"
-    return titled(words, "all_reduce", figure, shown, caption=caption, ranks=curve.ranks, backend=curve.backend)
+    notes = ["all_reduce_of_two"] if curve.ranks == 2 else []
+    return titled(words, "all_reduce", figure, shown, *notes, ranks=curve.ranks, backend=curve.backend)
 
 
 def _whole_decades(axis, values: list[float]) -> None:

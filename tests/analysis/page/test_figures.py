@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -10,16 +12,18 @@ from matplotlib.backends.backend_agg import RendererAgg
 
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
-from analysis.views import WORDS, groups_of
+from analysis.views import WORDS, folder_of, groups_of
 from common.analysis.page import drawing
-from common.analysis.page.answer_plots import draw_scaling
+from common.analysis.page.answer_plots import draw_answer, draw_scaling
 from common.analysis.page.comparison_plots import draw_loss
 from common.analysis.page.figures import draw_figures, write_figures
 from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
+from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import build_report
-from common.records import DdpOptions
+from common.records import DdpOptions, Failure
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -122,8 +126,16 @@ def test_pieces_of_a_step_end_at_the_measured_step(example):
     for one, pieces in zip(parts, bars_of(plot)[1:], strict=True):
         measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
+    assert ("thin pieces" in plot.caption) is any(text.get_text()[:1] == "+" for text in plot.figure.axes[0].texts)
     exceeds = any(item.seconds < 0 for one in parts for item in one.items)
     assert ("in proportion" in plot.caption) is exceeds
+
+
+def test_pieces_too_thin_for_their_numbers_have_them_beside_the_bar():
+    plot = draw_breakdowns(build_report(read_folder(EXAMPLES / "h100x2-lab")).groups[0].breakdowns, WORDS)
+    texts = [text.get_text() for text in plot.figure.axes[0].texts]
+    assert [text for text in texts if text.startswith("+")] == ["+1.03 +7.18", "+1.33 +0.755"]
+    assert {"38.4", "61.7", "14.8"} <= set(texts)
 
 
 def test_scaling_shows_ideal_measured_and_predicted():
@@ -134,6 +146,52 @@ def test_scaling_shows_ideal_measured_and_predicted():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "DDP, predicted", "DP, predicted", "ideal", "DP", "DDP"]  # fmt: skip
     assert "DDP × 8, predicted 7.87 ×" in plot.alt
+
+
+def scaling_of(*counts):
+    """DDP's line in the figure of these counts of devices beside one: its segments' ends, in devices."""
+    records = [make_record(kind="cuda"), *(make_record("ddp", count, kind="cuda") for count in counts)]
+    (group,) = groups_of(*records)
+    axes = draw_scaling(GroupResults(1, group, False, Question()), WORDS).figure.axes[0]
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "DDP"]
+    points = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    joined = [] if line.get_linestyle() == "None" else list(pairwise(points))
+    return [(round(one[0]), round(other[0])) for one, other in joined if not isnan(one[1] + other[1])]
+
+
+@pytest.mark.parametrize(
+    ("counts", "joined"),
+    [((2,), [(1, 2)]), ((4,), []), ((2, 4, 8), [(1, 2), (2, 4), (4, 8)]), ((2, 8), [(1, 2)]), ((4, 8), [(4, 8)])],
+)
+def test_no_line_runs_over_counts_that_were_not_measured(counts, joined):
+    assert scaling_of(*counts) == joined
+
+
+def answer_labels(*records):
+    """The labels of the first figure, and its caption."""
+    report = build_report(folder_of(*records))
+    plot = draw_answer(report, WORDS)
+    return [text.get_text() for text in plot.figure.axes[0].get_yticklabels()], plot.caption
+
+
+def test_a_method_that_failed_has_a_label_and_no_bar():
+    failed = make_record("dp", 2, status="failed", failure=Failure(kind="exception", message="no", advice="", rank=0))
+    labels, _ = answer_labels(make_record(), make_record("ddp", 2), failed)
+    assert [label.splitlines()[0] for label in labels] == ["One CPU core", "DDP × 2", "DP × 2: failed"]
+
+
+def test_a_caption_says_only_what_is_drawn():
+    rounds = [record for _ in range(3) for record in (make_record(), make_record("ddp", 2, 0.6))]
+    assert answer_labels(*rounds)[1] == "Bars: speed. Dots: single runs. Dashed: the ideal. Error bars: 95 % intervals."
+    assert answer_labels(*rounds[:2])[1] == "Bars: speed. Dots: single runs. Dashed: the ideal."
+    shared = make_record("ddp", 2, 0.6, world={"shared": True})
+    assert answer_labels(make_record(), shared)[1] == (
+        "Bars: speed. Dots: single runs. There is no ideal: the devices took turns.")  # fmt: skip
+    one_device = (make_record(step_seconds=0.5, noise=0), make_record("ddp", 1, 0.50005, noise=0))
+    assert answer_labels(*one_device) == (
+        ["One CPU core\n1.00 ×", "DDP × 1\n1.00 ×"],
+        "Bars: speed. Dots: single runs.",
+    )
 
 
 @pytest.mark.parametrize("has_buffers", [True, False])
