@@ -38,8 +38,7 @@ def reasons(group: Group) -> list[Message]:
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
     others = [row for row in several if row in alone and not row.profile.replicated.threads_cost]
     sentences += [exposed_cost(row) for row in others if row.profile.exposed]
-    sentences += [wrapper_work(row) for row in others if row.profile.wrapper_cost]
-    return sentences + [overlap(row) for row in several if row.profile.overlap_gain]
+    return sentences + [wrapper_work(row) for row in others if row.profile.wrapper_cost]
 
 
 def largest_difference(one: Row, other: Row) -> Message:
@@ -156,14 +155,6 @@ def wrapper_work(row: Row) -> Message:
     cost = row.profile.wrapper_cost
     outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
     return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
-
-
-def overlap(row: Row) -> Message:
-    """What it is worth that the exchange runs beside the backward pass."""
-    gain = row.profile.overlap_gain
-    id = "saves" if gain.is_above_zero else "costs" if gain.is_below_zero else "undetermined"
-    shown = gain.negated() if gain.is_below_zero else gain
-    return message(f"overlap.{id}", row=row.name, seconds=shown.value, interval=median_interval(shown))
 
 
 def wrapper_costs(group: Group) -> list[Message]:

@@ -90,7 +90,7 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
 
 
 def _advice(predicted: GroupForecast) -> list[Advice]:
-    """Three sentences: the link that DDP needs, what the most devices would keep, what helps it."""
+    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`."""
     follows = consequences(predicted)
     if follows is None:
         return []
@@ -100,14 +100,14 @@ def _advice(predicted: GroupForecast) -> list[Advice]:
     low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
-    last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"
     link = {"bytes_per_second": follows.half_gain_bytes_per_second}
     of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
     because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
     of_reach = Advice(message("advice.reach", row=farthest.name, low=low, high=high), message(because, **values))
+    of_help = Advice(message("advice.batch_or_bytes", **values, **shares), message("because.batch_or_bytes", **values))
     has_a_link = most > follows.devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
         *([of_reach] if has_a_link else []),
-        Advice(message(f"advice.{last}", **values, **shares), message(f"because.{last}", **values, **shares)),
+        *([of_help] if gain > WORTH_SAYING else []),
     ]
