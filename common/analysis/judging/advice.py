@@ -180,7 +180,8 @@ def faster_precision(here: Situation) -> Iterator[Advice]:
     probed = here.fastest.probed
     own, half = (matmul_rate(probed, world.device_model, name) for name in (precision, "bf16"))
     if own and half and half / own > PRECISION_GAIN:
-        yield _advice("faster_precision", gain=half / own, precision=precision, share=share)
+        yield _advice("faster_precision", gain=half / own, precision=precision, share=share,
+                      saved=share.value * (1 - own / half))  # fmt: skip
 
 
 def least_energy(here: Situation) -> Iterator[Advice]:

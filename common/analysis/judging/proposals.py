@@ -49,9 +49,10 @@ def next_step(
     config, own = record.config, [row for row in rows if row.true_devices]
     sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
     if has_one_device(record):
-        if "ladder" not in done:
-            return NextStep(message("next.ladder"), f"make ladder {sizes}")
-        return NextStep(message("next.own_model"), f"make ladder {OWN_MODEL}")
+        is_new = "ladder" not in done
+        two = message("place.gpus" if decision.fastest.on_gpu else "place.cores", count=2)
+        why = message("next.on_one_device", two=two, here=message("next.ladder" if is_new else "next.own_model"))
+        return NextStep(why, f"make ladder {sizes if is_new else OWN_MODEL}")
     devices = max(2, *(row.devices for row in own)) if own else 2
     measured = {row.method for row in own if row.devices > 1 or not row.is_parallel}
     for method in PUBLISHED:
@@ -67,7 +68,9 @@ def next_step(
             commands = [training_command(record, method, checks, devices if METHODS[method].is_parallel else 1)
                         for method in PUBLISHED if method in {row.method for row in rows}]  # fmt: skip
             command = f"for round in $(seq {rounds}); do {'; '.join(commands)}; done"
-        return NextStep(message(f"next.{decision.choice}"), command)
+        is_between_methods = decision.fastest.is_parallel and decision.second.is_parallel
+        until_then = message("next.until_then" if is_between_methods else "nothing")
+        return NextStep(message(f"next.{decision.choice}", until_then=until_then), command)
     if not re.search(r"\.py|:", config.model):  # one of torchvision's, which few came for
         return NextStep(message("next.own_model"), f"make lab {OWN_MODEL}")
     if "crossover" not in done:
@@ -78,14 +81,14 @@ def next_step(
 def _again(record: Record) -> NextStep:
     """What to do about a run that failed, and its command."""
     reason = record.failure.message.partition("\n")[0].rstrip(". ")
-    return NextStep(message("next.failed", method=record.method, reason=reason, advice=record.failure.advice),
-                    record.command)  # fmt: skip
+    advice = Message(re.sub("[{}]", r"\g<0>\g<0>", record.failure.advice))  # in the reader's language where it is known
+    return NextStep(message("next.failed", method=record.method, reason=reason, advice=advice), record.command)
 
 
 def your_script(decision: Decision) -> Message | None:
     """What the reader's own script becomes under the recommended method; None where nothing is recommended yet."""
     row = recommended(decision)
-    if row is None or decision.choice not in ("tie", "either", "use_single", "use_method"):
+    if row is None or not decision.is_settled:
         return None
     config = row.record.config
     kind = "single" if not row.is_parallel else "replicas" if METHODS[row.method].has_replicas else "processes"

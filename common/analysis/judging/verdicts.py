@@ -136,6 +136,11 @@ class Decision:
     failed: Record | None = None
     """The newest run of a method that has no row, because its runs failed."""
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it says which method to use."""
+        return self.choice in ("tie", "either", "use_single", "use_method")
+
 
 def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     """Decide between one row of each method, as far as their intervals carry; `failed`: runs that did, newest last."""
@@ -148,9 +153,10 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):
         return Decision("one_device", fastest, failed=newest)
     lead = speedup(fastest, second) if second else None
-    choice: Choice = _choice(rows, fastest, second, lead) if second else "alone"
-    is_open = choice in ("alone", "more_rounds", "measure_longer")
-    return Decision("failed" if newest and is_open else choice, fastest, second, lead, newest)
+    choice: Choice = _choice(rows, fastest, second, lead) if second and lead else "alone"
+    if newest and choice in ("alone", "more_rounds", "measure_longer"):
+        choice = "failed"
+    return Decision(choice, fastest, second, lead, newest)
 
 
 def has_one_device(record: Record) -> bool:

@@ -30,8 +30,9 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
     slowed = _slowed(breakdowns)
     timed = {row.method: row for row in rows if row.devices > 1 and row.true_devices}
-    outcome = outcome_of_ratio(speedup(timed["dp"], timed["ddp"])) if {"dp", "ddp"} <= timed.keys() else None
-    parts = [message(f"why.{outcome}")] if outcome in ("no_difference", "uncertain") else []
+    ratio = speedup(timed["ddp"], timed["dp"]) if {"dp", "ddp"} <= timed.keys() else None
+    outcome = outcome_of_ratio(ratio) if ratio else None
+    parts = [message(f"why.{outcome}", ratio=ratio)] if outcome in ("no_difference", "uncertain") else []
     parts += _main_reason(dp, of_row.get(dp)) if dp else _little_waiting(ddp) if ddp else _on_one_device(rows)
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
@@ -66,7 +67,12 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
         is_enough = is_slower and largest.seconds > breakdown.measured.value - dp.devices * breakdown.ideal.value
         plans, slower = (message(id if holds else "nothing") for id, holds in
                          (("why.plan", repeats_planning(dp)), ("why.slower", is_enough)))  # fmt: skip
-        return [message("why.new_threads", plans=plans, slower=slower, cost=largest.seconds, step=dp.step.value)]
+        of, also = message("why.of_step", step=dp.step.value), NOTHING
+        if breakdown and largest.seconds < breakdown.lost:
+            of = message("why.of_lost", step=dp.step.value, lost=breakdown.lost)
+            copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
+            also = message("why.also", cost=copies) if copies >= WORTH_SAYING * breakdown.lost else NOTHING
+        return [message("why.new_threads", plans=plans, slower=slower, also=also, cost=largest.seconds, of=of)]
     if _verdict(breakdown) != "host":
         return []
     return [message("why.host", slower=message("why.slower") if is_slower else NOTHING)]

@@ -60,8 +60,9 @@ class Forecast:
 
     @property
     def speed_up_range(self) -> tuple[float, float]:
-        """Where the measured speed-up is expected."""
-        return self.speed_up * self.step.seconds / self.step.high, self.speed_up * self.step.seconds / self.step.low
+        """Where the measured speed-up is expected; not above the ideal."""
+        low, high = (min(1.0, self.basis.step / seconds) for seconds in (self.step.high, self.step.low))
+        return low * self.devices, high * self.devices
 
     @property
     def name(self) -> RowName:

@@ -17,7 +17,7 @@ from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
 from common.analysis.reading.raw_times import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
-from common.analysis.sections.headline import place
+from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
 from common.analysis.statistics.estimates import Estimate
 from common.content import Mark, Message, message
@@ -97,7 +97,7 @@ def _name_within(row: Row) -> RowName | Message | None:
     return row.name if row.is_parallel else device_here(row)
 
 
-def to_pass_on(decision: Decision, answer: Answer, predicted: GroupForecast | None) -> list[Message]:
+def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:
     """The decision in two sentences, to be copied: with its numbers, its conditions, and what was only predicted.
     Nothing where nothing is decided."""
     best = recommended(decision)
@@ -106,7 +106,7 @@ def to_pass_on(decision: Decision, answer: Answer, predicted: GroupForecast | No
     if decision.choice not in ("use_method", "tie", "use_single") or has_no_interval:
         return []
     where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
-             "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
+             "batch": batch_of(group), "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
     of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=where["one"])
                  for row in others if row.speed_up.interval]  # fmt: skip
     because = message("pass_on.because_host") if answer.is_host_bound else message("nothing")

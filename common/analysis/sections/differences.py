@@ -65,10 +65,6 @@ def banners(groups: Sequence[Group]) -> list[Message]:
         names = list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags))
         if names:
             lines.append(message(f"banner.{flag}", rows=names))
-    runs = {run.file: run for row in rows for run in row.runs}
-    older = [run for run in runs.values() if run.times and run.times.steps_left_out]
-    if older:
-        lines.append(message("banner.loader_anew", runs=len(older), of=len(runs)))
     return lines
 
 

@@ -126,8 +126,8 @@ def group_section(results: GroupResults) -> Section:
         contents.append(hint(message("page.few_runs"), Inline(message("page.interval"), "interval")))
     if results.verdicts:
         pairs = Lines(results.verdicts[:MAX_VERDICTS], "verdicts")
-        # The page's first lines have told those of the first group.
-        contents.append(fold(message("page.every_pair"), pairs) if results.number == 1 else pairs)
+        # The page's first lines and its recommendations have told those of the first group.
+        contents += [pairs] if results.number > 1 else []
     if results.differences:
         contents.append(Section(title=message("page.differs"), contents=[Lines(results.differences)], style="note"))
     if results.is_in_full:
@@ -191,7 +191,10 @@ def _details(results: GroupResults) -> list[Section]:
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
     pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
              for name, value in settings.items() if name not in absent and value != "unknown"]  # fmt: skip
-    return [*parts, fold(message("page.configuration"), Pairs(pairs)),
+    runs = [run for row in group.rows for run in row.runs]
+    older = sum(bool(run.times and run.times.steps_left_out) for run in runs)
+    of_loader = [hint(message("page.loader_anew", runs=older, of=len(runs)))] if older else []
+    return [*parts, fold(message("page.configuration"), *of_loader, Pairs(pairs)),
             fold(message("page.commands"), *_commands(group))]  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from common.analysis.judging.verdicts import (
     counted_as,
     decide,
     device_here,
-    has_one_device,
     method_name,
     missing_runs_of,
     rate_of,
@@ -70,34 +69,35 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
     details += _in_tokens(rivals)
     outcome = _outcome(groups[0], rivals, parallel)
     details += _strong(groups)
-    conditions = _conditions(groups[0], rivals) if parallel else None
-    return Headline(verdict(decision), outcome, details, conditions, _between_methods(rivals))
+    pairs = _between_methods(rivals)
+    conditions = _conditions(groups[0], rivals, pairs) if parallel else None
+    return Headline(verdict(decision), outcome, details, conditions, pairs)
 
 
-def _conditions(group: Group, rivals: list[Row]) -> Message:
-    """`Training resnet50 on 2 × H100: 64 images per GPU, tf32.`"""
+def _conditions(group: Group, rivals: list[Row], pairs: Sequence[Message] = ()) -> Message:
+    """`Training resnet50 on 2 × H100: 64 images per GPU, tf32. DDP is 3.0 × as fast as DP.`"""
     where = place(max(rivals, key=lambda row: row.devices))
-    settings = [_batch(group), *(part for part in unusual_parts(group.key) if part.text != "title.model_source")]
-    two = message("place.gpus" if group.on_gpu else "place.cores", count=2)
-    to_compare = message("headline.to_compare", two=two) if has_one_device(rivals[0].record) else message("nothing")
+    settings = [batch_of(group), *(part for part in unusual_parts(group.key) if part.text != "title.model_source")]
+    versus = [message("headline.versus", one=pair["one"].method, other=pair["other"].method, ratio=pair["ratio"])
+              for pair in pairs[:1] if pair.text in ("verdict.faster", "verdict.slower")]  # fmt: skip
     return message("headline.conditions", place=where, model=group.key["model"], settings=settings,
-                   to_compare=to_compare)  # fmt: skip
+                   versus=versus[0] if versus else message("nothing"))  # fmt: skip
 
 
 def verdict(decision: Decision) -> Message:
     """What to use, in at most eight words."""
-    best, second = recommended(decision), decision.second
+    best, pair = recommended(decision), [row for row in (decision.fastest, decision.second) if row]
     if decision.choice == "failed":
         return message("headline_verdict.failed", method=decision.failed.method)
-    if best is None or decision.fastest is None:
+    if best is None:
         return message("headline_verdict.nothing")
-    values = {"method": short_or_one(best), "first": short_or_one(decision.fastest), "one": device_here(best)}
-    if second is None:
-        return Message(f"headline_verdict.{decision.choice}", values)
-    values["second"] = short_or_one(second)
+    if decision.choice in ("measure_longer", "tie", "either"):  # their order names no winner
+        pair.sort(key=lambda row: method_order(row.method), reverse=True)
+    values = {"method": short_or_one(best), "one": device_here(best)}
+    values |= dict(zip(("first", "second"), map(short_or_one, pair), strict=False))
     if decision.choice == "use_method":
         ratio, other = (best.speed_up, device_here(best)) if best.speed_up else (decision.lead, values["second"])
-        return Message("headline_verdict.use_method", values | {"ratio": ratio, "other": other})
+        return Message("headline_verdict.use_method", {**values, "ratio": ratio, "other": other})
     return Message(f"headline_verdict.{decision.choice}", values)
 
 
@@ -141,7 +141,7 @@ def _ratios(parallel: list[Row]) -> list[Message]:
 def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
     at = {"place": place(max(rivals, key=lambda row: row.devices)), "model": group.key["model"]}
     if parallel:
-        return message("headline.speed_ups", batch=_batch(group), parts=_ratios(parallel), **at)
+        return message("headline.speed_ups", batch=batch_of(group), parts=_ratios(parallel), **at)
     first, *others = sorted(rivals, key=lambda row: row.throughput.value, reverse=True)
     if not others:
         return message("headline.alone", method=method_name(first), throughput=rate_of(first), **at)
@@ -160,7 +160,7 @@ def _against_one(row: Row, is_first: bool) -> Message:
     return Message("headline.first_ratio" if is_first else "headline.next_ratio", values)
 
 
-def _batch(group: Group) -> Message:
+def batch_of(group: Group) -> Message:
     """`64 images per GPU`, `16 sequences of 512 tokens per GPU`."""
     what = counted_as(group.rows[0].record)
     if group.scaling == "strong":

@@ -97,7 +97,7 @@ def _advice(predicted: GroupForecast) -> list[Advice]:
     most = predicted.most
     values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
     farthest = max((one for one in predicted.forecasts if one.method == "ddp"), key=lambda one: one.devices)
-    low, high = (min(1.0, speed_up / farthest.devices) for speed_up in farthest.speed_up_range)
+    low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
     last = "batch_or_bytes" if gain > WORTH_SAYING else "neither"

@@ -86,7 +86,9 @@ class Report:
     @cached_property
     def to_pass_on(self) -> list[Message]:
         """The decision in two sentences; empty where nothing is decided."""
-        return to_pass_on(self.decision, self.answer, self.groups[0].prediction) if self.answer else []
+        if not self.answer:
+            return []
+        return to_pass_on(self.decision, self.answer, self.groups[0].group, self.groups[0].prediction)
 
     @property
     def shown(self) -> list[GroupResults]:
@@ -130,7 +132,9 @@ class Report:
     @property
     def banners(self) -> list[Message]:
         """What a reader must know before the numbers."""
-        missing = [unfinished_banner(runs)] if (runs := self._unfinished) else []
+        told = {self.decision.failed.method} if self.decision.choice == "failed" else set()
+        runs = [run for run in self._unfinished if run.record.method not in told]
+        missing = [unfinished_banner(runs)] if runs else []
         return missing + banners([results.group for results in self.groups])
 
     @cached_property

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from analysis.factories import make_parity, make_record
-from analysis.views import groups_of, outcome, reason, said
+from analysis.views import outcome, reason
 from common.analysis.judging.row_checks import check_run
 from common.analysis.reading.runs import summarise
-from common.analysis.sections.differences import banners
 from common.records import GpuHealth
 
 
@@ -97,12 +96,6 @@ def test_in_older_records_an_epochs_first_step_is_left_out():
         record.ranks[0].step_seconds[first] += 0.4
         record.ranks[0].data_wait_seconds[first] += 0.4
     assert outcome(record, "data_wait") == "warning"
-
-
-def test_older_records_are_named_once():
-    older = make_record(loader_runs_on=False)
-    assert said(banners(groups_of(make_record(), older)))[-1].startswith("Older records (1 of 2 runs): their loader")
-    assert not [text for text in said(banners(groups_of(make_record()))) if "loader" in text]
 
 
 @pytest.mark.parametrize(("longer", "said"), [(60.0, "warning"), (4.0, "passed")])

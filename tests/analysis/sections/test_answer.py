@@ -22,8 +22,8 @@ def passed_on(folder: Path) -> list[str]:
 def test_a_decision_is_passed_on_with_its_interval_its_conditions_and_what_was_only_predicted():
     first, second = passed_on(EXAMPLES / "h200x4")
     assert first == (
-        "Use DDP: on 4 × H200 it trains resnet50 3.9 times as fast as one GPU (95 % interval 3.86–3.92, 3 runs); "
-        "8 GPUs are predicted to give 7.7 to 8.0 times, which was not measured."
+        "Use DDP: on 4 × H200 it trains resnet50, 64 images per GPU, 3.9 times as fast as one GPU "
+        "(95 % interval 3.86–3.92, 3 runs); 8 GPUs are predicted to give 7.7 to 8.0 times, which was not measured."
     )
     assert second.startswith("DP is 1.04 times as fast as one GPU (1.002–1.07), held back by the new threads")
 
