@@ -44,10 +44,17 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+def oklab(colour: str, vision: str = "normal") -> np.ndarray:
+    return TO_LAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISION[vision]) @ linear(colour), 0, 1))
+
+
 def distance(one: str, other: str, vision: str) -> float:
-    lab = [TO_LAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISION[vision]) @ linear(colour), 0, 1))
-           for colour in (one, other)]  # fmt: skip
-    return 100 * float(np.linalg.norm(lab[0] - lab[1]))
+    return 100 * float(np.linalg.norm(oklab(one, vision) - oklab(other, vision)))
+
+
+def hue(colour: str) -> float:
+    """Degrees around OKLab's axis of greys."""
+    return float(np.degrees(np.arctan2(*oklab(colour)[:0:-1])))
 
 
 def palette(scheme: str) -> dict[str, str]:
@@ -118,3 +125,12 @@ def test_no_phase_and_no_cost_looks_like_a_method(scheme):
     close = [(name, method) for name in others for method in ("dp", "ddp")
              if distance(colours[name], colours[method], "normal") < APART]  # fmt: skip
     assert close == []
+
+
+def test_light_and_dark_have_the_same_hues():
+    """What is red in one scheme is red in the other: texts and classes speak of the same picture."""
+    light, dark = map(palette, SCHEMES)
+    turned = {name: abs((hue(light[name]) - hue(dark[name]) + 180) % 360 - 180) for name in light
+              if name.startswith(("phase-", "cost-"))}  # fmt: skip
+    assert len(turned) == len(PHASES) + len(COST_COLOURS)
+    assert max(turned.values()) < 20, turned

@@ -89,7 +89,7 @@ def test_figures_take_their_colours_from_the_style_sheet(open_page, lab_page):
         "[...new Set([...document.querySelectorAll('figure svg path')].map(path => getComputedStyle(path).fill))]"
     )
     assert "rgb(86, 176, 236)" in fills  # DDP's blue for dark pages
-    assert "rgb(68, 141, 213)" in fills  # the backward pass
+    assert "rgb(64, 112, 207)" in fills  # the backward pass
 
 
 def test_every_phase_has_a_colour_in_light_and_dark():
