@@ -146,8 +146,9 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     """Decide between one row of each method, as far as their intervals carry; `failed`: runs that did, newest last."""
     fastest, second, *_ = [*sorted(rows, key=lambda row: row.throughput.value, reverse=True), None, None]
     models, methods = {row.record.config.model for row in rows}, {row.method for row in rows}
-    lost = [run for run in failed if run.method not in methods and (not rows or run.config.model in models)]
-    newest = lost[-1] if lost else None
+    of_these = (run for run in reversed(failed) if not METHODS[run.method].variant_of)
+    newest = next((run for run in of_these
+                   if run.method not in methods and (not rows or run.config.model in models)), None)  # fmt: skip
     if fastest is None:
         return Decision("failed" if newest else "nothing", failed=newest)
     if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):

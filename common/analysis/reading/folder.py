@@ -59,8 +59,8 @@ class Folder:
 
     @property
     def failed(self) -> list[Record]:
-        """Runs that say why they failed, newest last."""
-        return [run.record for run in self.runs if run.record.failure]
+        """Runs that failed, newest last; without those that were interrupted, or may still go on."""
+        return [run.record for run in self.runs if run.record.status == "failed" and run.record.failure]
 
 
 def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:

@@ -67,28 +67,27 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
     details += _in_tokens(rivals)
-    outcome = _outcome(groups[0], rivals, parallel)
     details += _strong(groups)
     pairs = _between_methods(rivals)
     conditions = _conditions(groups[0], rivals, pairs) if parallel else None
-    return Headline(verdict(decision), outcome, details, conditions, pairs)
+    return Headline(verdict(decision), _outcome(groups[0], rivals, parallel), details, conditions, pairs)
 
 
 def _conditions(group: Group, rivals: list[Row], pairs: Sequence[Message] = ()) -> Message:
     """`Training resnet50 on 2 × H100: 64 images per GPU, tf32. DDP is 3.0 × as fast as DP.`"""
     where = place(max(rivals, key=lambda row: row.devices))
     settings = [batch_of(group), *(part for part in unusual_parts(group.key) if part.text != "title.model_source")]
-    versus = [message("headline.versus", one=pair["one"].method, other=pair["other"].method, ratio=pair["ratio"])
-              for pair in pairs[:1] if pair.text in ("verdict.faster", "verdict.slower")]  # fmt: skip
-    return message("headline.conditions", place=where, model=group.key["model"], settings=settings,
-                   versus=versus[0] if versus else message("nothing"))  # fmt: skip
+    versus = message("nothing")
+    if pairs and distinguishable(ratio := pairs[0]["ratio"]):
+        versus = message("headline.versus", one=pairs[0]["one"].method, other=pairs[0]["other"].method, ratio=ratio)
+    return message("headline.conditions", place=where, model=group.key["model"], settings=settings, versus=versus)
 
 
 def verdict(decision: Decision) -> Message:
     """What to use, in at most eight words."""
-    best, pair = recommended(decision), [row for row in (decision.fastest, decision.second) if row]
     if decision.choice == "failed":
         return message("headline_verdict.failed", method=decision.failed.method)
+    best, pair = recommended(decision), [row for row in (decision.fastest, decision.second) if row]
     if best is None:
         return message("headline_verdict.nothing")
     if decision.choice in ("measure_longer", "tie", "either"):  # their order names no winner

@@ -299,5 +299,5 @@ def test_every_flag_that_is_advised_exists(run_help):
         "--shm-size",
         "--cpus",
     }  # torchrun's, docker's
-    of_others |= {"--link", "--inter-node"}  # step 05's
+    of_others |= {"--link", "--inter-node", "--generate-plots"}  # step 05's
     assert advised - known - of_others == set()

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.factories import in_rounds, make_record, typical_lab
-from analysis.views import groups_of, said
+from analysis.views import folder_of, groups_of, said
 from common.analysis.judging.proposals import next_step, your_script
 from common.analysis.judging.verdicts import decide, recommended
 from common.analysis.sections.headline import verdict
@@ -102,6 +102,14 @@ def test_a_method_that_failed_is_the_verdict_until_the_others_decide():
     rows = groups_of(*in_rounds(*lab(0.5, 0.8, 0.6)[::2]))[0].representatives
     assert decide(rows, [failed]).choice == "use_method"
     assert said([verdict(decide([], [failed]))]) == ["DP failed: no comparison yet"]
+    variant = failed.model_copy(update={"method": "dp_kept_threads"})
+    assert decide(groups_of(*lab(0.5, 0.8, 0.6))[0].representatives, [variant]).failed is None
+
+
+def test_a_run_that_was_interrupted_or_goes_on_has_not_failed():
+    failure = Failure(kind="interrupted", rank=0, message="stopped", advice="Start it again.")
+    stopped, failed = (make_record("dp", 2, status=status, failure=failure) for status in ("interrupted", "failed"))
+    assert [run.status for run in folder_of(stopped, failed).failed] == ["failed"]
 
 
 def test_without_a_speed_everything_is_still_to_be_measured():

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.factories import MIB, in_rounds, make_record, typical_lab
-from analysis.views import WORDS, groups_of, rows_of, said
+from analysis.views import WORDS, folder_of, groups_of, rows_of, said
 from common.analysis.sections.comparison import group_table
 from common.analysis.sections.differences import unequal_terms
+from common.analysis.sections.report import build_report
 
 
 @dataclass
@@ -92,3 +93,9 @@ def test_very_many_values_are_counted_instead_of_listed():
     (text,) = said(unequal_terms(groups[0]))
     assert text.endswith("and 195 more values")
     assert len(text) < 200
+
+
+def test_older_records_are_named_beside_their_configuration():
+    older = make_record(loader_runs_on=False)
+    for records, is_named in (((make_record(), older), True), ((make_record(),), False)):
+        assert ("page.loader_anew" in repr(build_report(folder_of(*records)).sections)) is is_named
