@@ -108,7 +108,8 @@ class Report:
     @cached_property
     def checkpoints(self) -> list[Checkpoint]:
         """The exercise's five."""
-        return five_checkpoints(Evidence(self.folder, self.groups, self.crossovers, self.ladder, self.changes))
+        found = self.crossovers, self.ladder, self.changes
+        return five_checkpoints(Evidence(self.folder, self.groups, *found, self.decision, self.next_step))
 
     @property
     def csv_tables(self) -> dict[str, pd.DataFrame]:

@@ -14,7 +14,7 @@ from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
 from common.content.step_01 import probe_tables
-from common.records import Copy, DeviceMemory, Failure, LaunchTimes
+from common.records import Copy, DeviceMemory, Failure, Launch, LaunchTimes
 
 LAUNCHES = LaunchTimes(workers=2, alone_seconds=5e-6, threads_seconds=15e-6, processes_seconds=6e-6,
                        convolution_seconds=1e-5, first_convolution_seconds=2e-3)  # fmt: skip
@@ -69,6 +69,7 @@ def test_the_lesson_of_threads_needs_numbers_that_can_be(checked, threads, proce
     assert said(checkpoint.figures)[0].startswith("Step 01's launches are implausible") is is_implausible
     (table,) = [table for table in probe_tables(probes) if table.id == "launches"]
     assert bool(table.hint) is is_implausible
+    assert checkpoint.proofs[0].is_there is not is_implausible
 
 
 def test_one_run_proves_little_and_gets_every_command(checked):
@@ -115,6 +116,31 @@ def test_weak_and_strong_scaling_stand_side_by_side(checked):
     ]
     assert "DP × 2 1.25 times in weak scaling, 1.00 times in strong; DDP × 2 1.67 times in" in answers(checkpoint)
     assert "03 gets 32: it is one process" in answers(checkpoint)
+
+
+def test_what_a_campaign_ran_by_itself_proves_nothing_that_a_student_was_to_run(checked):
+    """`make lab`, in three rounds that decide; then the same records as a person's own."""
+    probed = make_probed(probes=make_probes(launches=LAUNCHES))
+    lab = in_rounds(*profiled_lab())
+    own = checked(*lab, probed)
+    for number, record in enumerate(lab):
+        record.launch = Launch(campaign="lab", id="a", seed=1, round=number // 3 + 1, place=number % 3 + 1)
+    checkpoints = checked(*lab, probed)
+    assert [own[id].state for id in ("difference", "alone", "choice")] == ["done", "partly", "partly"]
+    assert [checkpoints[id].state for id in ("difference", "alone", "choice")] == ["done", "not_yet", "partly"]
+    assert [proof.id for proof in checkpoints["choice"].proofs if proof.is_there] == ["chosen"]
+
+
+def test_nothing_is_chosen_before_the_interval_says_so(checked):
+    choice = checked(*profiled_lab(), make_probed())["choice"]
+    chosen = next(proof for proof in choice.proofs if proof.id == "chosen")
+    assert not chosen.is_there
+    assert any("REPEATS=3" in command or "seq 3" in command for command in chosen.commands)
+
+
+def test_a_run_of_a_campaign_that_was_stopped_is_no_recognised_fault(checked):
+    launch = Launch(campaign="lab", id="a", seed=1, round=1, place=1)
+    assert checked(lost("interrupted", launch=launch), make_record("ddp", 2))["faults"].state == "not_yet"
 
 
 def test_step_03_is_not_asked_for_what_it_has_not():
@@ -188,7 +214,7 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     probes = make_probes("Example GPU", backend="nccl", copies=copies, not_applicable={})
     checkpoint = checked(*in_rounds(*profiled_lab(kind="cuda")), make_probed(probes=probes))["choice"]
     assert {proof.id: proof.is_there for proof in checkpoint.proofs} == {
-        "predicted": True, "ddp_error": True, "dp_error": False
+        "ddp_error": True, "dp_error": False, "chosen": True
     }  # fmt: skip
     assert re.match(r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(checkpoint.figures)[0])
     (off,) = re.findall(r"off by (−\d+) %", answers(checkpoint))

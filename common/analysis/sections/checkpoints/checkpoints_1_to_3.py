@@ -23,10 +23,11 @@ def difference(here: Evidence) -> Checkpoint:
     probes = here.probes("launches")
     dp, ddp = (here.row(method, lambda row: row.profile) for method in ("dp", "ddp"))
     proofs = [
-        Proof("launches", bool(probes), [PROBE]),
+        Proof("launches", bool(probes and probes.launches.is_plausible), [PROBE],
+              message("proof_hint.launches") if probes else None),
         Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
         Proof("ddp_taken_apart", bool(ddp), [here.command("ddp")]),
-    ]
+    ]  # fmt: skip
     figures = [_launches(probes.launches)] if probes else []
     figures += [_moved(row) for row in (dp, ddp) if row]
     figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
@@ -69,17 +70,21 @@ def _moved(row: Row) -> Message:
 
 
 def alone(here: Evidence) -> Checkpoint:
-    """Proven by a completed run of each script, and by both kinds of scaling."""
-    done = {record.method for record in here.records if record.status == "completed"
-            and (record.world.devices > 1 or not METHODS[record.method].is_parallel)}  # fmt: skip
-    scaled = _scaled(here)
+    """Proven by completed runs of each script that a person started, and by such runs in both kinds of scaling."""
+    done, scaled = here.methods_by_hand, _scaled(here)
+    is_scaled = {group.scaling for group in here.groups if any(_is_by_hand(row) for row in group.main_rows)}
     proofs = [
         *(Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")),
-        Proof("weak", bool(scaled["weak"]), [here.command("dp"), here.command("ddp")]),
-        Proof("strong", bool(scaled["strong"]), _for_strong(here)),
+        Proof("weak", "weak" in is_scaled, [here.command("dp"), here.command("ddp")]),
+        Proof("strong", "strong" in is_scaled, _for_strong(here)),
     ]
     quizzes = [_batches(here), Quiz(message("quiz.scaling"), _scaling(scaled))]
     return Checkpoint("alone", proofs, _given(here), quizzes, _table(scaled))
+
+
+def _is_by_hand(row: Row) -> bool:
+    """Whether a person started runs of it on several devices, and there is one device to compare them with."""
+    return row.devices > 1 and row.speed_up is not None and any(run.record.launch is None for run in row.runs)
 
 
 def _given(here: Evidence) -> list[Message]:
@@ -151,10 +156,8 @@ LOST_RANK: Sequence[FailureKind] = ("communication", "hang")
 OF_A_RANK: set[FaultName] = {"rank_killed", "rank_stopped", "endless_loader"}
 OF_MEMORY: set[FaultName] = {"out_of_memory", "dp_out_of_memory"}
 """Faults of `make faults` that prove the same once they are named and cured."""
-WAITING = " --timeout 20"
-"""Seconds that ranks wait for one that stands still."""
-STOPPING = "pkill -u $(id -u) -STOP -nf 04_ddp_training"
-"""In a second terminal."""
+STOPPED = "{training} --timeout 20 & sleep 60; pkill -STOP -n -P $!; wait"
+"""Stops one rank of this torchrun and of no other, a minute after its start; the others wait 20 seconds for it."""
 LONG = 100
 """Epochs: long enough to be stopped by hand."""
 
@@ -166,9 +169,9 @@ def recognised(here: Evidence) -> Checkpoint:
     proofs = [
         Proof("stopped", bool(named["interrupted"]), [long], message("proof_hint.stopped")),
         Proof("lost_rank", any(named[kind] for kind in LOST_RANK) or bool(solved & OF_A_RANK),
-              [long + WAITING, STOPPING], message("proof_hint.lost_rank")),
+              [STOPPED.format(training=long)], message("proof_hint.lost_rank")),
         *_too_large(here, bool(named["out_of_memory"] or solved & OF_MEMORY)),
-        Proof("cured", bool(solved) or any(_is_cured(record, here.records) for record in here.records),
+        Proof("cured", bool(solved) or any(_is_cured(record, here.by_hand) for record in here.by_hand),
               [here.command("ddp")]),
     ]  # fmt: skip
     kinds = [
@@ -194,8 +197,8 @@ def _read(failure: Failure) -> list[Message]:
 
 
 def faults_named(here: Evidence) -> Counter[FailureKind]:
-    """How often records of runs name each kind of failure."""
-    return Counter(record.failure.kind for record in here.records if record.failure)
+    """How often records name each kind of failure, of runs that a person started."""
+    return Counter(record.failure.kind for record in here.by_hand if record.failure)
 
 
 def _too_large(here: Evidence, is_there: bool) -> list[Proof]:

@@ -17,19 +17,22 @@ NEAR = 0.05
 
 
 def choice(here: Evidence) -> Checkpoint:
-    """Proven by predictions, and by runs of what was predicted."""
+    """Proven by predictions beside runs that a person started, and by a ratio that decides."""
     crossings = [crossover for crossover in here.crossovers if crossover.predicted]
     predictions = [results.prediction for results in here.results if results.prediction]
     made = [one for prediction in predictions for one in prediction.forecasts if one.devices > 1]
     known = [one for one in made if one.error is not None]
     first, commands = _before_predicting(here), {"dp": here.command("dp"), "ddp": here.command("ddp")}
-    proofs = [Proof("predicted", bool(made or crossings), first)]
+    proofs = []
     for method in ("ddp", "dp"):
         is_known = any(one.method == method for one in known) or (
             method == "dp" and any(crossing.measured for crossing in crossings)
         )
         is_made = any(one.method == method for one in made)
-        proofs.append(Proof(f"{method}_error", is_known, [*([] if is_made else first), commands[method]]))
+        is_there = is_known and method in here.methods_by_hand
+        proofs.append(Proof(f"{method}_error", is_there, [*([] if is_made else first), commands[method]]))
+    more = [] if here.decision.choice == "one_device" else [here.next_step.command]
+    proofs.append(Proof("chosen", here.decision.is_settled, more))
     figures = [
         message(
             "own.predicted",

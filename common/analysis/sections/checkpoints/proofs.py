@@ -9,7 +9,8 @@ from typing import Literal
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.ladder_trials import Ladder
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.proposals import training_command
+from common.analysis.judging.proposals import NextStep, training_command
+from common.analysis.judging.verdicts import Decision
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Change
 from common.analysis.sections.crossover import Crossover
@@ -117,6 +118,8 @@ class Evidence:
     crossovers: Sequence[Crossover]
     ladder: Ladder | None
     changes: Sequence[Change]
+    decision: Decision
+    next_step: NextStep
 
     @property
     def groups(self) -> list[Group]:
@@ -127,6 +130,17 @@ class Evidence:
     def records(self) -> list[Record]:
         """Every run's, the newest last."""
         return [run.record for run in self.folder.runs]
+
+    @property
+    def by_hand(self) -> list[Record]:
+        """Those that a person started, and no campaign."""
+        return [record for record in self.records if record.launch is None]
+
+    @property
+    def methods_by_hand(self) -> set[Method]:
+        """The methods whose runs a person started and saw through, parallel ones on several devices."""
+        return {record.method for record in self.by_hand if record.status == "completed"
+                and (record.world.devices > 1 or not METHODS[record.method].is_parallel)}  # fmt: skip
 
     @property
     def model(self) -> Record:
