@@ -99,7 +99,7 @@ class Session:
         """Run step 01, say what it warns of; what its record says about the machine, and what has run there. Raises
         `UsageError` where it has left none."""
         checks = NewFiles(RESULTS, CHECKS, only_later=True)
-        self.say(message("The machine, step 01: what its parts can do"), gap="\n")
+        self.say(message("The machine, step 01: what its parts can do (under a minute)"), gap="\n")
         self.say(f"$ {check}")
         self.launcher.run(check)
         record = newest_check(checks)

@@ -30,9 +30,7 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
     text = str(error).strip() or type(error).__name__
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
-        advice = (
-            f"The {epochs_done} epochs that were finished are in the record; start the command again for a full run."
-        )
+        advice = f"Epochs in the record: {epochs_done}. Start the command again for a full run."
     elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_allocation_failure(text):
         kind = "out_of_memory"
         advice = _for_less_memory(config, devices) if grows_with_the_batch(error) else _for_a_smaller_model(config)
@@ -58,7 +56,7 @@ def unfinished(epochs_done: int) -> Failure:
         kind="unfinished",
         rank=0,
         message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
-        advice=f"The record has the {epochs_done} epochs until then; start the command again for a full run.",
+        advice=f"Epochs in the record: {epochs_done}. Start the command again for a full run.",
     )
 
 
