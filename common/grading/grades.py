@@ -16,7 +16,7 @@ from pathlib import Path
 from common.analysis.reading.folder import Folder, read_folder, read_record, record_marks
 from common.analysis.sections.report import build_report
 from common.errors import UsageError
-from common.grading.exchange_task import TaskMark, is_filled_in, mark_exchange
+from common.grading.exchange_task import TaskMark, exchange_of, is_filled_in, mark_exchange
 from common.grading.hand_in import ANSWERS, EXCHANGE, BrokenSubmissionError, unpack
 from common.records import Record, machine_of
 
@@ -152,8 +152,7 @@ def _enter_runs(row: Grade, known: Folder) -> None:
         row.not_completed += record.status != "completed"
         machines[machine_of(record.environment)][world.device_model] = None
         if record.status == "completed":
-            exchange = record.config.ddp.exchange if record.config.ddp else "ddp"
-            by = "" if exchange == "ddp" else f" {exchange}"
+            by = f" {exchange_of(run)}" if exchange_of(run) != "ddp" else ""
             runs[f"{record.step} {record.method} × {world.devices}{by}"] += 1
     row.machines, row.runs = {one: list(devices) for one, devices in machines.items()}, dict(sorted(runs.items()))
 
@@ -170,22 +169,24 @@ def submissions_in(folder: Path) -> list[Path]:
     return archives
 
 
-def doubts(record: Record, file: str) -> list[str]:
+def doubts(record: Record, file: str) -> Iterator[str]:
     """Of a record in a file of this name: what does not add up, in words."""
-    return list(dict.fromkeys((*_of_times(record), *_of_dates(record), *_of_samples(record), *_of_name(record, file))))
-
-
-def _of_times(record: Record) -> Iterator[str]:
     for rank in record.ranks:
         for epoch, part, host in zip(record.epochs, record.epoch_slices, rank.host_epoch_seconds, strict=True):
             steps = sum(rank.step_seconds[part])
             if abs(steps - host) > max(CLOCKS_DIFFER * host, CLOCKS_DIFFER_SECONDS):
-                yield (
-                    f"epoch {epoch.epoch}, rank {rank.rank}: the steps add up to {steps:.2f} s, the clock says "
-                    f"{host:.2f} s"
-                )
+                where = f"epoch {epoch.epoch}, rank {rank.rank}"
+                yield f"{where}: the steps add up to {steps:.2f} s, the clock says {host:.2f} s"
         if any(round(seconds, DIGITS) != seconds for seconds in rank.step_seconds):
             yield f"rank {rank.rank}: step times with more than {DIGITS} decimals, which the lab does not write"
+    yield from _of_dates(record)
+    for number, epoch in enumerate(record.epochs):
+        seen = sum(rank.samples[number] for rank in record.ranks)
+        checksum = sum(int(rank.checksums[number], 16) for rank in record.ranks) % 2**64
+        if record.status == "completed" and (seen, f"{checksum:016x}") != (epoch.samples, epoch.expected_checksum):
+            yield f"epoch {epoch.epoch}: {seen} samples of {epoch.samples}, or others than these"
+    if file != f"{record.run_id}.json":
+        yield f"its name in the record is {record.run_id}"
 
 
 def _of_dates(record: Record) -> Iterator[str]:
@@ -201,16 +202,3 @@ def _of_dates(record: Record) -> Iterator[str]:
             yield f"called {stamp}, but started at {record.started_at}"
     except (TypeError, ValueError):
         yield "dates that the lab does not write"
-
-
-def _of_samples(record: Record) -> Iterator[str]:
-    for number, epoch in enumerate(record.epochs):
-        seen = sum(rank.samples[number] for rank in record.ranks)
-        checksum = sum(int(rank.checksums[number], 16) for rank in record.ranks) % 2**64
-        if record.status == "completed" and (seen, f"{checksum:016x}") != (epoch.samples, epoch.expected_checksum):
-            yield f"epoch {epoch.epoch}: {seen} samples of {epoch.samples}, or others than these"
-
-
-def _of_name(record: Record, file: str) -> Iterator[str]:
-    if file != f"{record.run_id}.json":
-        yield f"its name in the record is {record.run_id}"
