@@ -97,8 +97,8 @@ def is_filled_in(source: Path) -> bool:
     except (OSError, ValueError, SyntaxError):  # too many brackets, or no Python
         return False
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return any(not isinstance(node, ast.Expr | ast.Pass) or _is_call(node) for one in functions for node in one.body)
+    return any(not _says_nothing(node) for one in functions for node in one.body)
 
 
-def _is_call(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+def _says_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
