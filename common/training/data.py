@@ -19,7 +19,7 @@ from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, Sample, tensors_of
 from common.training.loader import ContinuousLoader
-from common.training.workloads.own_data import made_samples, own_samples
+from common.training.samples import made_samples, own_samples
 from common.workload import Workload
 
 SHARED_MEMORY = "/dev/shm"

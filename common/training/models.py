@@ -1,33 +1,36 @@
-"""The model of a workload as every device runs it."""
+"""The model of a workload as every device runs it, and how many floating-point operations it needs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from common.command_line.model_names import model_name
 from common.command_line.terminal import tell
 from common.machine.devices import LocalDevices
 from common.records import FlopKind, RunConfig
 from common.training.batch import Nested, map_tensors, tensors_of
-from common.training.data import first_batch
-from common.training.flops import count_flops, count_flops_by_running
-from common.training.precision import same_random_numbers, set_precision
-from common.training.workloads.by_file import path_of_model, workload_of_file
-from common.training.workloads.hugging_face import transformers_workload
-from common.training.workloads.images import (
+from common.training.by_file import try_first_step, workload_of_file
+from common.training.by_library import (
     MEMORY_FORMATS,
     cannot_train,
     image_shapes,
     timm_workload,
     torchvision_workload,
+    transformers_workload,
 )
-from common.training.workloads.trial import try_first_step
+from common.training.data import first_batch
+from common.training.precision import same_random_numbers, set_precision
+from common.training.user_file import path_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
@@ -162,3 +165,58 @@ def unwrap(model: nn.Module) -> TrainedModel:
 def has_exchange(model: nn.Module) -> bool:
     """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
     return hasattr(model, "no_sync")
+
+
+def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+    """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
+
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone: `inputs` is a
+    batch on the meta device. None where torch cannot count this model's operations. Raises what the model itself raises
+    for inputs that it cannot take.
+    """
+    try:
+        with FlopCounterMode(display=False) as counter:
+            outputs = _forward_of_shapes(model, inputs)
+            sum(output.sum() for output in tensors_of(outputs) if output.requires_grad).backward()
+    except Exception:
+        _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
+        return None
+    return _by_kind(counter, inputs)
+
+
+def count_flops_by_running(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+    """The same of a real batch, where it lies: for models that look at the numbers in their tensors."""
+    dtype, model.autocast_dtype = model.autocast_dtype, None
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            sum(output.sum() for output in tensors_of(model(inputs)) if output.requires_grad).backward()
+    except Exception:
+        return None
+    finally:
+        model.autocast_dtype = dtype
+        model.zero_grad(set_to_none=True)
+    return _by_kind(counter, inputs)
+
+
+def _by_kind(counter: FlopCounterMode, inputs: Nested) -> dict[FlopKind, int]:
+    flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
+    for operation, flops in counter.get_flop_counts()["Global"].items():
+        kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"
+        flops_by_kind[kind] += flops // len(tensors_of(inputs)[0])
+    return flops_by_kind
+
+
+def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:
+    """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
+    state = {
+        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+    }
+    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
+    # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
+    batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
+    try:
+        return functional_call(model, state, (inputs,))
+    finally:
+        torch.batch_norm = batch_norm
+        model.autocast_dtype = dtype

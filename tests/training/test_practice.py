@@ -115,7 +115,7 @@ def test_a_compiled_model_trains(tmp_path):
     code = """
 import torch
 from torch import nn
-from common.training.workloads import images
+from common.training import by_library
 def few_layers(weights, num_classes):
     wide = nn.Sequential(nn.Linear(3 * 16, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU())
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), wide, nn.Linear(512, num_classes))

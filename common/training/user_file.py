@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.command_line.model_names import NameInFile, sha256
+from common.command_line.model_names import NameInFile, name_in_file, sha256
 from common.errors import UsageError
+from common.records import RunConfig
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 THE_LABS = ("common", "lessons", "tests", "benchmarks")
 MAX_FRAMES = 4
 
@@ -53,6 +54,11 @@ ADVICE = {
 
 class UserCodeError(UsageError):
     """An error in the user's file: its place, what it says, what to do, and their own frames of the traceback."""
+
+
+def path_of_model(config: RunConfig) -> Path | None:
+    """The file of `--model`; None where a library has it."""
+    return name_in_file(config.model, "build", "--model").path if config.model_source.startswith("sha256") else None
 
 
 def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
