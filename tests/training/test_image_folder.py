@@ -21,7 +21,7 @@ COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "do
 COLOUR_NETWORK = """
 from torch import nn
 from common.training import by_library
-images._builder = lambda name: lambda weights, num_classes: nn.Sequential(
+by_library._builder = lambda name: lambda weights, num_classes: nn.Sequential(
     nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
     nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, num_classes),
 )
