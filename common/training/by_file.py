@@ -5,6 +5,7 @@ The step comes before anything is wrapped: what is wrong with the model is said 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,6 @@ def _classes(model: nn.Module, inputs: Tensor) -> int:
         model.train(was_training)
 
 
-SAMPLES = 4
 MAX_DIFFERENCE = 0.1
 """Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
 
@@ -122,16 +122,24 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
                 buffer.copy_(buffers[name])
     first, again = gradients
     _refuse_unused(model, first, config, path)
-    difference, size = (sum(g.double().square().sum() for g in part) for part in (
-        [first[name] - again.get(name, 0) for name in first], first.values()))  # fmt: skip
-    if difference > MAX_DIFFERENCE**2 * size and not changed:
+    difference = _norm(first[name] - again.get(name, 0) for name in first)
+    if difference > MAX_DIFFERENCE * _norm(first.values()) and not changed:
         raise UserCodeError(
             f"{place_of(model.backbone, path)}: the same samples and random seed gave two different gradients: the "
             "model draws from a generator of its own, or keeps a state from step to step; draw with torch.rand or "
             "nn.Dropout"
         )
-    parallel = config.ddp is not None or config.per_device_batch_size < config.global_batch_size
-    return _warnings(changed, path) if parallel else []
+    if config.ddp is None and config.per_device_batch_size == config.global_batch_size:
+        return []  # one device
+    return [
+        f"{place_of(owner, path)}: forward changes the buffer {name}: DataParallel keeps the change of device 0 alone, "
+        "DDP one for each rank (--broadcast-buffers: that of rank 0)"
+        for name, owner in changed
+    ]
+
+
+def _norm(gradients: Iterable[Tensor]) -> float:
+    return sum(gradient.double().square().sum().item() for gradient in gradients) ** 0.5
 
 
 def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> dict[str, Tensor]:
@@ -146,7 +154,7 @@ def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> 
         loss = model.loss(outputs, targets)
     if not isinstance(loss, Tensor) or loss.shape:
         what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
-        raise UserCodeError(f"{place_of(model.loss_of_outputs, path)}: the loss is {what}: return a scalar, its mean")
+        raise UserCodeError(f"{place_of(model.loss, path)}: the loss is {what}: return a scalar, its mean")
     with errors_of(path):
         loss.backward()
     gradient = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -177,14 +185,6 @@ def _changed_buffers(model: nn.Module, before: dict[str, Tensor]) -> list[tuple[
         if not isinstance(owner, nn.modules.batchnorm._NormBase) and not torch.equal(buffer, before[name]):
             changed.append((name.removeprefix("backbone."), owner))
     return changed
-
-
-def _warnings(changed: list[tuple[str, nn.Module]], path: Path) -> list[str]:
-    return [
-        f"{place_of(owner, path)}: forward changes the buffer {name}: DataParallel keeps the change of device 0 alone, "
-        "DDP one for each rank (--broadcast-buffers: that of rank 0)"
-        for name, owner in changed
-    ]
 
 
 def described(value: Nested) -> str:

@@ -112,13 +112,12 @@ def cannot_train(config: RunConfig, error: Exception) -> UsageError:
 
 def _published_size(model: ModelName) -> int:
     """Pixels of the images that the published weights of this model were made for."""
-    library, name = model
-    if library == "timm":
+    if model.library == "timm":
         import timm
 
-        described = timm.get_pretrained_cfg(name)
+        described = timm.get_pretrained_cfg(model.name)
         return described.input_size[-1] if described else 224
-    return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
+    return import_torchvision().models.get_model_weights(model.name).DEFAULT.transforms.keywords["crop_size"]
 
 
 def _builder(name: str):
@@ -140,8 +139,13 @@ def _arguments(config: RunConfig) -> dict:
     return arguments
 
 
-LANGUAGE_MODELS = ("MASKED_LM", "CAUSAL_LM", "SEQ_TO_SEQ_CAUSAL_LM")
-"""Kinds of heads, the first that a type has: one that reads both ways is trained to fill in words."""
+LANGUAGE_MODELS = {
+    "MASKED_LM": "AutoModelForMaskedLM",
+    "CAUSAL_LM": "AutoModelForCausalLM",
+    "SEQ_TO_SEQ_CAUSAL_LM": "AutoModelForSeq2SeqLM",
+}
+"""Kinds of heads and what makes them; the first that a type has: one that reads both ways is trained to fill in
+words."""
 
 
 def transformers_workload(config: RunConfig) -> Workload:
@@ -196,11 +200,9 @@ def _configuration(transformers: Any, model: str, kind: str, changes: dict[str, 
 
 def _model(transformers: Any, model: str, made: Any) -> Any:
     mappings = transformers.models.auto.modeling_auto
-    for kind in LANGUAGE_MODELS:
+    for kind, auto_class in LANGUAGE_MODELS.items():
         if type(made) in getattr(mappings, f"MODEL_FOR_{kind}_MAPPING"):
-            classes = {"MASKED_LM": "AutoModelForMaskedLM", "CAUSAL_LM": "AutoModelForCausalLM",
-                       "SEQ_TO_SEQ_CAUSAL_LM": "AutoModelForSeq2SeqLM"}  # fmt: skip
-            return _tried(model, lambda: getattr(transformers, classes[kind]).from_config(made))  # noqa: B023
+            return _tried(model, partial(getattr(transformers, auto_class).from_config, made))
     raise UsageError(
         f"--model {model}: {made.model_type} is no language model; build it in a file of your own (docs/models.md)"
     )

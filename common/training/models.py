@@ -53,7 +53,8 @@ class TrainedModel(nn.Module):
     def __init__(self, workload: Workload, config: RunConfig) -> None:
         super().__init__()
         self.backbone, self.prepare = workload.model, workload.prepare
-        self.loss_of_outputs, self.own_optimizer = workload.loss or own_loss, workload.optimizer
+        self.loss, self.own_optimizer = workload.loss or own_loss, workload.optimizer
+        """`loss` of outputs and targets is a scalar, the mean over the batch."""
         self.autocast_dtype = AUTOCAST.get(config.precision)
         self.memory_format = MEMORY_FORMATS[config.memory_format]
         self.repeats_random_numbers = False
@@ -67,11 +68,7 @@ class TrainedModel(nn.Module):
         randomness = same_random_numbers(device) if self.repeats_random_numbers else nullcontext()
         with randomness, torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
             outputs = call(self.backbone, self.prepare(inputs) if self.prepare else inputs)
-        return map_tensors(_in_32_bits, outputs)
-
-    def loss(self, outputs: Nested, targets: Nested) -> Tensor:
-        """Mean over the batch: a scalar. DataParallel gathers a loss of `forward` as one number for each replica."""
-        return self.loss_of_outputs(outputs, targets)
+        return map_tensors(lambda tensor: tensor.float() if tensor.dtype in AUTOCAST.values() else tensor, outputs)
 
 
 def call(model: nn.Module, inputs: Nested) -> Nested:
@@ -93,10 +90,6 @@ def own_loss(outputs: Nested, targets: Nested) -> Tensor:
             raise ValueError("samples have no targets, and the outputs are no loss: give the workload a loss")
         return outputs.mean()
     return functional.cross_entropy(outputs, targets)
-
-
-def _in_32_bits(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def create_workload(config: RunConfig) -> Workload:
@@ -175,30 +168,29 @@ def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
     for inputs that it cannot take.
     """
     try:
-        with FlopCounterMode(display=False) as counter:
-            outputs = _forward_of_shapes(model, inputs)
-            sum(output.sum() for output in tensors_of(outputs) if output.requires_grad).backward()
+        return _counted(_forward_of_shapes, model, inputs)
     except Exception:
         _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
         return None
-    return _by_kind(counter, inputs)
 
 
 def count_flops_by_running(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
     """The same of a real batch, where it lies: for models that look at the numbers in their tensors."""
     dtype, model.autocast_dtype = model.autocast_dtype, None
     try:
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            sum(output.sum() for output in tensors_of(model(inputs)) if output.requires_grad).backward()
+        with sdpa_kernel(SDPBackend.MATH):
+            return _counted(lambda model, inputs: model(inputs), model, inputs)
     except Exception:
         return None
     finally:
         model.autocast_dtype = dtype
         model.zero_grad(set_to_none=True)
-    return _by_kind(counter, inputs)
 
 
-def _by_kind(counter: FlopCounterMode, inputs: Nested) -> dict[FlopKind, int]:
+def _counted(forward: Callable[[nn.Module, Nested], Nested], model: nn.Module, inputs: Nested) -> dict[FlopKind, int]:
+    with FlopCounterMode(display=False) as counter:
+        outputs = tensors_of(forward(model, inputs))
+        sum(output.sum() for output in outputs if output.requires_grad).backward()
     flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
         kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"

@@ -75,7 +75,9 @@ first(training.TimedEpoch, 'log', turned)
 
 
 def test_a_closed_terminal_leaves_a_record(tmp_path):
-    process = run(tmp_path, "from common.training import training; first(training.TimedEpoch, 'log', send(signal.SIGHUP))")
+    process = run(
+        tmp_path, "from common.training import training; first(training.TimedEpoch, 'log', send(signal.SIGHUP))"
+    )
     assert process.returncode == 130
     (record,) = records_in(tmp_path / "results")
     assert record["status"] == "interrupted"
