@@ -74,7 +74,7 @@ class StepClock:
 
     def step_done(self) -> None:
         """The optimizer has stepped (on a GPU: the step's last kernel is in the queue)."""
-        after = self._mark()
+        after = mark(self._local_devices.device)
         self._steps.append((self._before, after))
         self._before = after
         self._last = perf_counter()
@@ -99,16 +99,14 @@ class StepClock:
 
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""
-        before = self._mark()
+        device = self._local_devices.device
+        before = mark(device)
         if self._local_devices.kind == "cpu" or not self._lag_seconds:
             return before
-        gpu_sleep(self._local_devices.device, self._lag_seconds)
-        after = self._mark()
+        gpu_sleep(device, self._lag_seconds)
+        after = mark(device)
         self._held_up.append((before, after))
         return after
-
-    def _mark(self) -> Mark:
-        return mark(self._local_devices.device)
 
 
 def mark(device: torch.device) -> Mark:

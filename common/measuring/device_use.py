@@ -1,8 +1,8 @@
 """What was seen of each device of a run: memory, health, energy; and what a replica holds whatever the batch.
 
-A slow run has its reasons outside the program, too: a GPU at its power cap, a hot one, somebody else's job on it. These
-readings stand in the record beside the times that they explain. GPUs are named by their CUDA indices, as torch counts
-them; one that NVML does not know, or that has no such reading, is left out.
+A slow run has its reasons outside the program, too: a GPU at its power cap, a hot one, somebody else's job on it. GPUs
+are named by their CUDA indices, as torch counts them; one that NVML does not know, or that has no such reading, is left
+out.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import socket
 import statistics
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -30,39 +31,24 @@ def idle_watts(indices: Iterable[int]) -> dict[int, float]:
     return _read(indices, NvmlGpu.power_watts)
 
 
-class EnergyMeter:
-    """Energy that whole GPUs draw from the making of the meter until it is read, by NVML's own counter."""
-
-    def __init__(self, indices: Iterable[int]) -> None:
-        self._before = _read(indices, NvmlGpu.energy_joules)
-
-    def joules(self) -> dict[int, float]:
-        """Since the meter was made."""
-        after = _read(self._before, NvmlGpu.energy_joules)
-        return {index: joules - self._before[index] for index, joules in after.items()}
+def energy_joules(indices: Iterable[int]) -> dict[int, float]:
+    """What NVML's own counter has of these whole GPUs up to this moment."""
+    return _read(indices, NvmlGpu.energy_joules)
 
 
-@dataclass
-class _Readings:
-    """What the sampler has seen of one GPU; None where a reading had no answer."""
+def joules_since(before: Mapping[int, float]) -> dict[int, float]:
+    """What they drew since `energy_joules` was asked."""
+    return {index: joules - before[index] for index, joules in energy_joules(before).items()}
 
-    clocks: list[int | None] = field(default_factory=list)
-    temperatures: list[int | None] = field(default_factory=list)
-    reasons: set[str] = field(default_factory=set)
-    process_bytes: list[int | None] = field(default_factory=list)
-    other_processes: list[int] = field(default_factory=list)
 
-    def health(self) -> GpuHealth:
-        clocks = [clock for clock in self.clocks if clock is not None]
-        return GpuHealth(
-            samples=len(self.clocks),
-            sm_clock_mhz_min=min(clocks, default=None),
-            sm_clock_mhz_median=round(statistics.median(clocks)) if clocks else None,
-            sm_clock_mhz_max=max(clocks, default=None),
-            temperature_celsius_max=_peak(self.temperatures),
-            throttle_reasons=[name for name in THROTTLE_REASONS.values() if name in self.reasons],
-            other_processes=_peak(self.other_processes),
-        )
+class _Readings(NamedTuple):
+    """What NVML says of one GPU at one moment; None where a reading has no answer."""
+
+    clock: int | None
+    temperature: int | None
+    reasons: Collection[str]
+    process_bytes: int | None
+    other_processes: int | None
 
 
 class GpuSampler:
@@ -75,17 +61,15 @@ class GpuSampler:
 
     def __init__(self, indices: Iterable[int], run_pids: Iterable[int] = (), interval_seconds: float = 1.0) -> None:
         """`run_pids`: the run's other processes, if they share a GPU."""
-        self._indices = set(indices)
-        self._pid = os.getpid()
-        self._run_pids = {self._pid, *run_pids}
+        self._run_pids = {os.getpid(), *run_pids}
         self._interval = interval_seconds
-        self._readings: dict[int, _Readings] = {}
+        self._samples: dict[int, list[_Readings]] = {index: [] for index in indices}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="gpu-sampler", daemon=True)
 
     def start(self) -> None:
         """Begin; the first sample is taken at once, so that even the shortest run has one."""
-        if self._indices:
+        if self._samples:
             self._thread.start()
 
     def stop(self) -> None:
@@ -96,32 +80,41 @@ class GpuSampler:
 
     def health(self, index: int) -> GpuHealth | None:
         """What was seen of this GPU; None where NVML does not know it."""
-        readings = self._readings.get(index)
-        return readings.health() if readings and readings.clocks else None
+        samples = self._samples.get(index)
+        if not samples:
+            return None
+        clocks = [one.clock for one in samples if one.clock is not None]
+        reasons = {reason for one in samples for reason in one.reasons}
+        return GpuHealth(
+            samples=len(samples),
+            sm_clock_mhz_min=min(clocks, default=None),
+            sm_clock_mhz_median=round(statistics.median(clocks)) if clocks else None,
+            sm_clock_mhz_max=max(clocks, default=None),
+            temperature_celsius_max=_peak(one.temperature for one in samples),
+            throttle_reasons=[name for name in THROTTLE_REASONS.values() if name in reasons],
+            other_processes=_peak(one.other_processes for one in samples),
+        )
 
     def peak_process_bytes(self, index: int) -> int | None:
         """Most that this process was seen to hold on the GPU: tensors, cache, CUDA context and libraries."""
-        readings = self._readings.get(index)
-        return _peak(readings.process_bytes) if readings else None
+        return _peak(one.process_bytes for one in self._samples.get(index, ()))
 
     def _watch(self) -> None:
         with open_nvml() as nvml:
-            gpus = _gpus(nvml, self._indices)
+            gpus = _gpus(nvml, self._samples)
             while gpus:
                 for index, gpu in gpus.items():
-                    self._sample(gpu, self._readings.setdefault(index, _Readings()))
+                    self._samples[index].append(self._read(gpu))
                 if self._stopped.wait(self._interval):
                     return
 
-    def _sample(self, gpu: NvmlGpu, seen: _Readings) -> None:
-        seen.clocks.append(gpu.sm_clock_mhz())
-        seen.temperatures.append(gpu.temperature_celsius())
-        seen.reasons.update(gpu.throttle_reasons() or ())
+    def _read(self, gpu: NvmlGpu) -> _Readings:
         processes = gpu.process_bytes() or {}
         # In a container the driver may list the host's process ids. Then nobody can tell which of them is this one.
-        if self._pid in processes:
-            seen.process_bytes.append(processes[self._pid])
-            seen.other_processes.append(len(processes.keys() - self._run_pids))
+        own = os.getpid()
+        others = len(processes.keys() - self._run_pids) if own in processes else None
+        reasons = gpu.throttle_reasons() or ()
+        return _Readings(gpu.sm_clock_mhz(), gpu.temperature_celsius(), reasons, processes.get(own), others)
 
 
 def _peak(values: Iterable[int | None]) -> int | None:
@@ -151,10 +144,8 @@ def reset_peaks(devices: LocalDevices) -> None:
         for index in set(devices.indices):
             torch.cuda.reset_peak_memory_stats(index)
         return
-    try:
+    with suppress(OSError):  # the peak then covers the whole process from its start: larger, never smaller
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return  # the peak then covers the whole process from its start: larger, never smaller
 
 
 def read_peaks(devices: LocalDevices, sampler: GpuSampler) -> list[DeviceMemory]:

@@ -26,10 +26,11 @@ from common.machine.devices import LocalDevices, default_precision, default_work
 from common.machine.ranks import barrier
 from common.measuring.clocks import CoreWait, StepClock
 from common.measuring.device_use import (
-    EnergyMeter,
     GpuSampler,
     device_uses,
+    energy_joules,
     idle_watts,
+    joules_since,
     read_peaks,
     reset_peaks,
     static_memory,
@@ -140,10 +141,10 @@ class MeasuredRun:
         A step lasts from the end of the one before until the next one is asked for.
         """
         barrier()  # the ranks' clocks start together
-        energy, core_wait = EnergyMeter(self._gpus), CoreWait()
+        joules, core_wait = energy_joules(self._gpus), CoreWait()
         yield from self._epoch.steps(loader, self.config.accumulation_steps)
         self._core_losses = core_wait.losses()
-        self._joules.update(energy.joules())
+        self._joules.update(joules_since(joules))
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""

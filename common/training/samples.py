@@ -23,21 +23,16 @@ from common.training.user_file import UserCodeError, errors_of, load_function, p
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
 
 
-class MadeSamples(Dataset):
-    """Samples of a workload, the same for the same (seed, index) everywhere.
+class PooledSamples(Dataset):
+    """So many samples out of a small pool that is made once: sample i is that of index i modulo the pool's size.
 
-    All come from a small pool that is made once: sample i is that of index i modulo the pool's size. So loading
-    measures the loader, and not what makes samples.
+    So loading measures the loader, and not what makes samples.
     """
 
-    POOL_SAMPLES, POOL_BYTES = 256, 2**28
-
-    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
-        self.samples = samples
-        first = inputs_and_targets(make(seed, 0))
-        size = sum(tensor.nbytes for tensor in tensors_of(first))
-        self.pool_size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // max(1, size)))
-        self.pool = stacked([first, *(inputs_and_targets(make(seed, index)) for index in range(1, self.pool_size))])
+    def __init__(self, pool: tuple[Nested, Nested], samples: int) -> None:
+        """`pool`: inputs and targets."""
+        self.pool, self.samples = pool, samples
+        self.pool_size = len(tensors_of(pool)[0])
 
     def __len__(self) -> int:
         return self.samples
@@ -47,6 +42,19 @@ class MadeSamples(Dataset):
         wanted = torch.tensor([index for _, index in samples])
         inputs, targets = map_tensors(lambda tensor: tensor[wanted % self.pool_size], self.pool)
         return Batch(inputs, targets, wanted)
+
+
+class MadeSamples(PooledSamples):
+    """Samples of a workload, the same for the same (seed, index) everywhere."""
+
+    POOL_SAMPLES, POOL_BYTES = 256, 2**28
+
+    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
+        first = inputs_and_targets(make(seed, 0))
+        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors_of(first)))
+        size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // bytes_of_one))
+        others = (inputs_and_targets(make(seed, index)) for index in range(1, size))
+        super().__init__(stacked([first, *others]), samples)
 
 
 class OwnSamples(Dataset):
