@@ -15,28 +15,24 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import AFTER_A_HANG, say_last
-from common.hangs.rank_processes import waiting_line
+from common.hangs.hang_watch import AFTER_A_HANG, say_last, waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
-from common.running import retry
 from common.running.checkpoints import holding
 from common.running.extra_steps import ProfileError
 from common.running.failures import (
     explain,
     grows_with_the_batch,
-    ignore_signals,
-    interrupt_on_signals,
+    is_host_limit,
+    is_timeout,
     killed_rank,
-    reason_of,
 )
 from common.running.measured_run import MeasuredRun
+from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
-from common.training.known_errors import is_host_limit, is_timeout
-from common.training.workloads.by_file import path_of_model
-from common.training.workloads.user_file import frames_of_user, user_error
+from common.training.user_file import frames_of_user, path_of_model, user_error
 
 
 @contextmanager
@@ -118,7 +114,7 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
-        retry.try_next(run.config, run.local_devices.world)
+        try_next(run.config, run.local_devices.world)
     if is_host_limit(failure.advice):
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     path = path_of_model(run.config)

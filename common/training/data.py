@@ -17,9 +17,9 @@ from common.machine.devices import LocalDevices
 from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
-from common.training.batch import Batch, Sample, tensors_of
+from common.training.batch import Batch, tensors_of
 from common.training.loader import ContinuousLoader
-from common.training.workloads.own_data import made_samples, own_samples
+from common.training.samples import PooledSamples, made_samples, own_samples
 from common.workload import Workload
 
 SHARED_MEMORY = "/dev/shm"
@@ -28,38 +28,27 @@ PREFETCHED = 2
 """Batches that each worker keeps ready, torch's default."""
 
 
-class SyntheticImageNet(Dataset):
+class SyntheticImageNet(PooledSamples):
     """Images that cost a copy and labels that can be learned, the same for the same (seed, index) everywhere.
 
-    All images come from a small pool that is made once: sample i is image i modulo the pool's size. Each class of the
-    pool is a coarse colour pattern, each image of it that pattern under noise. So loading measures the loader, not a
-    random generator, and the loss falls within a few steps (an error in the training shows as a loss that does not).
+    Each class of the pool is a coarse colour pattern, each image of it that pattern under noise: the loss falls within
+    a few steps (an error in the training shows as a loss that does not).
     """
 
     POOL_IMAGES = 256
     POOL_CLASSES = 64
 
     def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
-        self.samples = samples
         random = torch.Generator().manual_seed(seed)
         classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
         patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
         patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
         which = torch.arange(self.POOL_IMAGES) % len(classes)
-        self.labels = classes[which]
-        self.images = torch.empty(self.POOL_IMAGES, 3, image_size, image_size, dtype=torch.uint8)
-        for image, pattern in zip(self.images, patterns[which], strict=True):
+        images = torch.empty(self.POOL_IMAGES, 3, image_size, image_size, dtype=torch.uint8)
+        for image, pattern in zip(images, patterns[which], strict=True):
             noise = torch.randn(pattern.shape, generator=random)
             image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def __getitems__(self, samples: list[Sample]) -> Batch:
-        """A whole batch at once: one copy instead of one per sample and another to stack them."""
-        wanted = torch.tensor([index for _, index in samples])
-        pool = wanted % self.POOL_IMAGES
-        return Batch(self.images[pool], self.labels[pool], wanted)
+        super().__init__((images, classes[which]), samples)
 
 
 def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
