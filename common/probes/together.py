@@ -112,13 +112,15 @@ def measure_together(workers: int, limit_seconds: float, work: Work | None = Non
     results = run_in_processes(probe, workers, limit_seconds)
     return Together(
         workers=workers,
-        alone_seconds=results[0]["alone"],
-        together_seconds=max(of_worker["together"] for of_worker in results),
+        alone_seconds=results[0][0],
+        together_seconds=max(together for _, together in results),
     )
 
 
-def _training_probe(everybody: Barrier, make: Work, rank: int) -> dict[str, float]:
-    """Process 0 works by itself first and last, while the others wait; in between all work at once."""
+def _training_probe(everybody: Barrier, make: Work, rank: int) -> tuple[float, float]:
+    """Process 0 works by itself first and last, while the others wait; in between all work at once.
+
+    Seconds of a pass, alone and together."""
     work = make(probed_device(rank))
     everybody.wait()
     before = _seconds(work) if rank == 0 else []
@@ -126,7 +128,7 @@ def _training_probe(everybody: Barrier, make: Work, rank: int) -> dict[str, floa
     together = _seconds(work)
     everybody.wait()
     after = _seconds(work) if rank == 0 else []
-    return {"alone": median(before + after or together), "together": median(together)}
+    return median(before + after or together), median(together)
 
 
 def small_layers(devices: LocalDevices) -> Callable[[], object]:

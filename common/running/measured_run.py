@@ -115,7 +115,7 @@ class MeasuredRun:
         if here.kind == "cpu" or self.config.compile_mode == "default":
             device_use.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
-        self._checkpoints = Checkpoints(self.options, here)
+        self._checkpoints = Checkpoints(self.options, here, record.run_id)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         self._sampler.start()
         for number in range(self._start.epoch, self.config.epochs + 1):
@@ -168,8 +168,8 @@ class MeasuredRun:
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            of_model = (training.model, training.module)
-            epochs[-1].validation, unreadable = validate(*of_model, self._validation, self.local_devices.device)
+            of_epoch = validate(training.model, self._validation, self.local_devices.device)
+            epochs[-1].validation, unreadable = of_epoch
             self.progress.line(screen.validation_line(epochs[-1].validation, self.words))
             self._tell_unreadable(unreadable)
         peaks = device_use.read_peaks(self.local_devices, self._sampler)
