@@ -33,6 +33,11 @@ from common.records import LaunchTimes, Together
 LAUNCHES, CHUNKS = 1000, 7
 """In a row, and how often; the median chunk counts, the first one warms up."""
 NEW_THREADS = 9
+PASSES, SETTLING = 15, 3
+SAMPLES = {"cpu": (8, 56), "cuda": (64, 56)}
+"""Images and their height and width."""
+Work = Callable[[LocalDevices], Callable[[], object]]
+"""Makes, on a device, a pass that can be called."""
 
 
 def measure_launches(limit_seconds: float) -> LaunchTimes:
@@ -96,14 +101,6 @@ def _convolution_seconds() -> tuple[float, float]:
 
     known = median([launch() for _ in range(1 + NEW_THREADS)][1:])
     return known, median(launch_in_new_thread() for _ in range(NEW_THREADS))
-
-
-PASSES, SETTLING = 15, 3
-SAMPLES = {"cpu": (8, 56), "cuda": (64, 56)}
-"""Images and their height and width."""
-
-Work = Callable[[LocalDevices], Callable[[], object]]
-"""Makes, on a device, a pass that can be called."""
 
 
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:

@@ -22,6 +22,9 @@ from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
 from common.training.models import has_exchange, unwrap
 
+Phase = Callable[[PhaseName], object]
+"""Called as each part of a step begins, for callers that time it."""
+
 
 def create_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     """SGD with momentum, AdamW, or the workload's own, over the parameters of `model`, bare or wrapped."""
@@ -49,10 +52,6 @@ def _short(value: object) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_short, value))})"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-Phase = Callable[[PhaseName], object]
-"""Called as each part of a step begins, for callers that time it."""
 
 
 @dataclass
