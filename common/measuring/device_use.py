@@ -26,19 +26,18 @@ from common.machine.nvml import THROTTLE_REASONS, Nvml, NvmlGpu, open_nvml
 from common.records import DeviceMemory, DeviceUse, GpuHealth, StaticMemory
 
 
-def idle_watts(indices: Iterable[int]) -> dict[int, float]:
-    """Power of these GPUs at this moment: of idle ones, if it is asked for before anything runs."""
-    return _read(indices, NvmlGpu.power_watts)
-
-
-def energy_joules(indices: Iterable[int]) -> dict[int, float]:
-    """What NVML's own counter has of these whole GPUs up to this moment."""
-    return _read(indices, NvmlGpu.energy_joules)
+def read_gpus(indices: Iterable[int], reading: Callable[[NvmlGpu], float | None]) -> dict[int, float]:
+    """A reading of each of these GPUs at this moment, of those that have it; without NVML, of none."""
+    if not indices:
+        return {}
+    with open_nvml() as nvml:
+        values = {index: reading(gpu) for index, gpu in _gpus(nvml, indices).items()}
+    return {index: value for index, value in values.items() if value is not None}
 
 
 def joules_since(before: Mapping[int, float]) -> dict[int, float]:
-    """What they drew since `energy_joules` was asked."""
-    return {index: joules - before[index] for index, joules in energy_joules(before).items()}
+    """What GPUs have drawn since their `NvmlGpu.energy_joules` were read."""
+    return {index: joules - before[index] for index, joules in read_gpus(before, NvmlGpu.energy_joules).items()}
 
 
 class _Readings(NamedTuple):
@@ -119,14 +118,6 @@ class GpuSampler:
 
 def _peak(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
-
-
-def _read(indices: Iterable[int], reading: Callable[[NvmlGpu], float | None]) -> dict[int, float]:
-    if not indices:
-        return {}
-    with open_nvml() as nvml:
-        values = {index: reading(gpu) for index, gpu in _gpus(nvml, indices).items()}
-    return {index: value for index, value in values.items() if value is not None}
 
 
 def _gpus(nvml: Nvml | None, indices: Iterable[int]) -> dict[int, NvmlGpu]:

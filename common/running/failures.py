@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from common.formats import gib
+from common.formats import gib, printable
 from common.machine.devices import LocalDevices
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
@@ -16,6 +21,41 @@ from common.running.start import next_steps
 
 BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
+
+LOADER_DIED = message(
+    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a "
+    "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
+    "--workers, or --workers 0."
+)
+PROCESS_LIMIT = message(
+    "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
+    "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
+)
+LIMITS = {
+    "Too many open files": message(
+        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
+        "Raise it, ulimit -n 4096, or lower --workers."
+    ),
+    "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
+    "can't start new thread": PROCESS_LIMIT,
+    "pthread_create": PROCESS_LIMIT,
+}
+"""Words of an error that is none of the training's, but a limit that the host sets."""
+KNOWN = LIMITS | {
+    "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
+    "more than 1 value per channel": message(
+        "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
+        "for each device and micro-batch; with images, --image-size helps, too."
+    ),
+    "DataLoader worker (pid": LOADER_DIED,
+    "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
+    "Expected to have finished reduction": message(
+        "Some parameters had no part in the loss, and DDP waits for them: find_unused_parameters=True "
+        "(--find-unused-parameters), or let all of them take part."
+    ),
+    "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
+}
+UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
 
 
 def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epochs_done: int) -> Failure:
@@ -107,40 +147,27 @@ def killed_rank(rank: int, traceback: str | None = None) -> Failure:
     )
 
 
-LOADER_DIED = message(
-    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a "
-    "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
-    "--workers, or --workers 0."
-)
-PROCESS_LIMIT = message(
-    "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
-    "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
-)
-LIMITS = {
-    "Too many open files": message(
-        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
-        "Raise it, ulimit -n 4096, or lower --workers."
-    ),
-    "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
-    "can't start new thread": PROCESS_LIMIT,
-    "pthread_create": PROCESS_LIMIT,
-}
-"""Words of an error that is none of the training's, but a limit that the host sets."""
-KNOWN = LIMITS | {
-    "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
-    "more than 1 value per channel": message(
-        "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
-        "for each device and micro-batch; with images, --image-size helps, too."
-    ),
-    "DataLoader worker (pid": LOADER_DIED,
-    "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
-    "Expected to have finished reduction": message(
-        "Some parameters had no part in the loss, and DDP waits for them: find_unused_parameters=True "
-        "(--find-unused-parameters), or let all of them take part."
-    ),
-    "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
-}
-UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
+def say_last(text: str, folder: Path | None) -> None:
+    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
+
+    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
+    any more, and it is removed.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
+        text = ""
+    code = (
+        "import shutil, sys, time\n"
+        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
+        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
+        "    except OSError: return False\n"
+        "until = time.monotonic() + 45\n"
+        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
+        "print(sys.argv[1], end='', file=sys.stderr)\n"
+        "if sys.argv[2]: shutil.rmtree(sys.argv[2], ignore_errors=True)"
+    )
+    with suppress(OSError):
+        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder or "")]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def advice_for(text: str) -> str:

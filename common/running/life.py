@@ -15,7 +15,7 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import AFTER_A_HANG, say_last, waiting_line
+from common.hangs.hang_watch import AFTER_A_HANG, waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
 from common.records import Failure
@@ -28,6 +28,7 @@ from common.running.failures import (
     is_host_limit,
     is_timeout,
     killed_rank,
+    say_last,
 )
 from common.running.measured_run import MeasuredRun
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
@@ -43,39 +44,35 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
     with distributed.clean_shutdown(devices):
-        yield from _recording(options, devices)
-
-
-def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[MeasuredRun]:
-    run = MeasuredRun(options, devices)
-    if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
-        run.watch = CollectiveWatchdog(
-            options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
-        )
-    check_writable(options.results_dir)
-    interrupt_on_signals()
-    try:
-        with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
-            yield run
-        record = run.recorder.record_of_all_ranks()
-        ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
-    except UsageError:
+        run = MeasuredRun(options, devices)
+        if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
+            run.watch = CollectiveWatchdog(
+                options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
+            )
+        check_writable(options.results_dir)
+        interrupt_on_signals()
+        try:
+            with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
+                yield run
+            record = run.recorder.record_of_all_ranks()
+            ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
+        except UsageError:
+            run.hangs.close()
+            raise
+        except ProfileError as error:
+            _without_profile(run, error)
+        except BaseException as error:
+            _failed(run, error)
+            raise
+        finally:
+            run.close()
         run.hangs.close()
-        raise
-    except ProfileError as error:
-        _without_profile(run, error)
-    except BaseException as error:
-        _failed(run, error)
-        raise
-    finally:
-        run.close()
-    run.hangs.close()
-    if devices.rank == 0:
-        path = write_record(options.results_dir, record)
-        if path:
-            show_summary(run.console, record, path, next_command(record), run.words)
-        else:
-            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
+        if devices.rank == 0:
+            path = write_record(options.results_dir, record)
+            if path:
+                show_summary(run.console, record, path, next_command(record), run.words)
+            else:
+                tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
 def _without_profile(run: MeasuredRun, error: ProfileError) -> NoReturn:

@@ -159,7 +159,7 @@ class ScalarLog:
             self._write(self._writer, epoch, result, config, peaks)
         except (OSError, RuntimeError, ValueError) as error:  # a full disk: the run is worth more than its log
             tell(f"TensorBoard's log is not written any more ({getattr(error, 'strerror', None) or error})")
-            self._give_up()
+            self.close()
 
     def _write(
         self, writer: Any, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]
@@ -183,14 +183,11 @@ class ScalarLog:
         writer.flush()
 
     def close(self) -> None:
-        """Write what is left."""
-        if self._writer is not None:
-            self._give_up()
-
-    def _give_up(self) -> None:
+        """Write what is left, as far as that can be done."""
         writer, self._writer = self._writer, None
-        with suppress(OSError, RuntimeError, ValueError):
-            writer.close()
+        if writer is not None:
+            with suppress(OSError, RuntimeError, ValueError):
+                writer.close()
 
 
 def _without_the_logs(hook: Callable) -> Callable:

@@ -2,7 +2,8 @@
 
 And how they begin anew: with --auto-accumulate, a run that goes out of memory starts again, in a fresh process, with
 smaller micro-batches. 02 and 03 replace their process by a new one. Of 04's ranks torchrun starts new ones
-(`--max-restarts`), which learn from torchrun's own store what the last attempt found out.
+(`--max-restarts`), which learn from torchrun's own store what the last attempt found out. And what they do on Ctrl-C,
+SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
 from common.command_line.options import TrainingOptions, training_parser
 from common.command_line.parser import start, under_torchrun
@@ -21,6 +22,19 @@ from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
 from common.machine.workers import prepare_workers
 from common.records import METHODS, Method, RunConfig, World
+
+VARIABLE = "LAB_ACCUMULATION_STEPS"
+REASONS = {
+    signal.SIGTERM: "ended by SIGTERM: a person, or a batch system at its time limit, has ended this process",
+    signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
+}
+UNDER_TORCHRUN = (
+    "ended by SIGTERM: torchrun passes it on when a person or a batch system has ended the job, and sends it to all "
+    "ranks when one of them has died"
+)
+SIGNALS = (signal.SIGINT, *REASONS)
+_heard: list[int] = []
+"""Signals that came."""
 
 
 def start_training(train: Callable[[TrainingOptions], None], method: Method, description: str) -> NoReturn:
@@ -53,12 +67,6 @@ def _train_ranks(train: Callable[[TrainingOptions], None], options: TrainingOpti
 
         train = hand_built_ddp.train
     record(meeting_errors_in_one_line()(train))(options)
-
-
-if TYPE_CHECKING:
-    from torch.distributed import TCPStore
-
-VARIABLE = "LAB_ACCUMULATION_STEPS"
 
 
 def carried_over(options: TrainingOptions) -> int | None:
@@ -102,25 +110,10 @@ def next_steps(config: RunConfig, world: World) -> int | None:
     return next_accumulation(batch, config.accumulation_steps, devices)
 
 
-def _torchrun_store() -> TCPStore:
+def _torchrun_store() -> Any:
     from torch.distributed import TCPStore
 
     return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, wait_for_workers=False)
-
-
-REASONS = {
-    signal.SIGTERM: "ended by SIGTERM: a person, or a batch system at its time limit, has ended this process",
-    signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
-}
-UNDER_TORCHRUN = (
-    "ended by SIGTERM: torchrun passes it on when a person or a batch system has ended the job, and sends it to all "
-    "ranks when one of them has died"
-)
-SIGNALS = (signal.SIGINT, *REASONS)
-
-
-_heard: list[int] = []
-"""Signals that came."""
 
 
 def interrupt_on_signals() -> None:

@@ -7,9 +7,9 @@ class, with values changed by name; others lie in a local folder.
 from __future__ import annotations
 
 import ast
-import difflib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.command_line.model_names import ModelName, close_names, model_name, no_such_classifier
+from common.command_line.model_names import close_names, model_name, no_such_classifier
 from common.errors import UsageError
 from common.machine.torch_versions import import_torchvision
 from common.records import RunConfig
@@ -33,6 +33,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # auxiliary classifier). Inception v3: 0.4, as in PyTorch's fine-tuning tutorial.
 AUXILIARY_WEIGHTS = {"googlenet": (1.0, 0.3, 0.3), "inception_v3": (1.0, 0.4)}
 MEMORY_FORMATS = {"channels_first": torch.contiguous_format, "channels_last": torch.channels_last}
+LANGUAGE_MODELS = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
+"""Kinds of heads, the first that a type has: one that reads both ways is trained to fill in words."""
 
 
 class NormalisedImages(nn.Module):
@@ -55,12 +57,7 @@ def torchvision_workload(config: RunConfig) -> Workload:
 
     Raises `UsageError` for a name that is not in the zoo, and for images or classes that the model cannot take.
     """
-    builder = _builder(config.model)
-    try:
-        model = builder(**_arguments(config))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise cannot_train(config, error) from None
-    return image_workload(model, config)
+    return _built(config, _builder(config.model), **_arguments(config))
 
 
 def timm_workload(config: RunConfig) -> Workload:
@@ -74,11 +71,14 @@ def timm_workload(config: RunConfig) -> Workload:
     described = timm.get_pretrained_cfg(name)
     # Those of a fixed size are told another one; the rest takes any, and knows no such argument.
     size: dict[str, Any] = {"img_size": config.image_size} if described and described.fixed_input_size else {}
+    return _built(config, timm.create_model, model_name=name, pretrained=False, num_classes=config.num_classes, **size)
+
+
+def _built(config: RunConfig, build: Callable[..., nn.Module], **arguments: Any) -> Workload:
     try:
-        model = timm.create_model(name, pretrained=False, num_classes=config.num_classes, **size)
+        return image_workload(build(**arguments), config)
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise cannot_train(config, error) from None
-    return image_workload(model, config)
 
 
 def image_workload(model: nn.Module, config: RunConfig) -> Workload:
@@ -93,31 +93,25 @@ def image_workload(model: nn.Module, config: RunConfig) -> Workload:
     return Workload(model=model, loss=loss, unit="images", prepare=NormalisedImages(config))
 
 
-def image_shapes(config: RunConfig) -> Tensor:
-    """The images of the smallest micro-batch of a device: their shape alone."""
-    shape = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
-    return torch.empty(shape, dtype=torch.uint8, device="meta")
-
-
 def cannot_train(config: RunConfig, error: Exception) -> UsageError:
     """What to say where a model of the zoo fails for images of this size, or so many classes."""
     reason = str(error).strip().split("\n")[0] or "shapes do not fit"
-    is_memory = "allocate" in reason
-    advice = "lower --num-classes" if is_memory else f"try --image-size {_published_size(model_name(config.model))}"
+    advice = "lower --num-classes" if "allocate" in reason else f"try --image-size {_published_size(config.model)}"
     return UsageError(
         f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
         f"and {config.num_classes} classes at a time ({reason}); {advice}"
     )
 
 
-def _published_size(model: ModelName) -> int:
+def _published_size(model: str) -> int:
     """Pixels of the images that the published weights of this model were made for."""
-    if model.library == "timm":
+    library, name = model_name(model)
+    if library == "timm":
         import timm
 
-        described = timm.get_pretrained_cfg(model.name)
+        described = timm.get_pretrained_cfg(name)
         return described.input_size[-1] if described else 224
-    return import_torchvision().models.get_model_weights(model.name).DEFAULT.transforms.keywords["crop_size"]
+    return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
 
 
 def _builder(name: str):
@@ -139,15 +133,6 @@ def _arguments(config: RunConfig) -> dict:
     return arguments
 
 
-LANGUAGE_MODELS = {
-    "MASKED_LM": "AutoModelForMaskedLM",
-    "CAUSAL_LM": "AutoModelForCausalLM",
-    "SEQ_TO_SEQ_CAUSAL_LM": "AutoModelForSeq2SeqLM",
-}
-"""Kinds of heads and what makes them; the first that a type has: one that reads both ways is trained to fill in
-words."""
-
-
 def transformers_workload(config: RunConfig) -> Workload:
     """A language model that computes its own loss, on sequences of `--sequence-length` tokens.
 
@@ -163,9 +148,8 @@ def transformers_workload(config: RunConfig) -> Workload:
     limit = getattr(made, "max_position_embeddings", None)
     if limit and config.sequence_length > limit:
         raise UsageError(f"--sequence-length {config.sequence_length}: {config.model} takes at most {limit} tokens")
-    model = _model(transformers, config.model, made)
     return Workload(
-        model=model,
+        model=_model(transformers, config.model, made),
         sample=partial(_sample, made.vocab_size, config.sequence_length),
         unit="tokens",
         units_per_sample=config.sequence_length,
@@ -199,10 +183,9 @@ def _configuration(transformers: Any, model: str, kind: str, changes: dict[str, 
 
 
 def _model(transformers: Any, model: str, made: Any) -> Any:
-    mappings = transformers.models.auto.modeling_auto
-    for kind, auto_class in LANGUAGE_MODELS.items():
-        if type(made) in getattr(mappings, f"MODEL_FOR_{kind}_MAPPING"):
-            return _tried(model, partial(getattr(transformers, auto_class).from_config, made))
+    for auto_class in (getattr(transformers, name) for name in LANGUAGE_MODELS):
+        if type(made) in auto_class._model_mapping:
+            return _tried(model, partial(auto_class.from_config, made))
     raise UsageError(
         f"--model {model}: {made.model_type} is no language model; build it in a file of your own (docs/models.md)"
     )
@@ -215,10 +198,9 @@ def _values(model: str, text: str) -> dict[str, Any]:
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise UsageError(f"--model {model}: give values by name, hf:gpt2?n_layer=4,n_embd=256, not {part!r}")
-        try:
-            values[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            values[name] = value
+        with suppress(ValueError, SyntaxError):  # else it is a word
+            value = ast.literal_eval(value)
+        values[name] = value
     return values
 
 
@@ -235,5 +217,4 @@ def _tried(model: str, make: Callable[[], Any]) -> Any:
 def _close(name: str, names: list[str]) -> str:
     """Names like this one; those that it begins with first: `bert` for `bert-base-uncased`."""
     beginnings = sorted((one for one in names if name.lower().startswith(one)), key=len, reverse=True)
-    others = difflib.get_close_matches(name.lower(), names, n=4, cutoff=0.5)
-    return ", ".join(list(dict.fromkeys([*beginnings, *others]))[:4]) or ", ".join(names[:3])
+    return ", ".join(list(dict.fromkeys([*beginnings, *close_names(name, names)]))[:4] or names[:3])

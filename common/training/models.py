@@ -23,7 +23,6 @@ from common.training.by_file import try_first_step, workload_of_file
 from common.training.by_library import (
     MEMORY_FORMATS,
     cannot_train,
-    image_shapes,
     timm_workload,
     torchvision_workload,
     transformers_workload,
@@ -120,9 +119,10 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
     model = TrainedModel(workload, config).train()
     path = path_of_model(config)
     few = first_batch(workload, config) if path or workload.sample else None
+    images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
+    inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
-        inputs = map_tensors(lambda tensor: tensor.to("meta"), few.inputs) if few else image_shapes(config)
-        model.flops_by_kind = count_flops(model, inputs)
+        model.flops_by_kind = count_flops(model, map_tensors(lambda tensor: tensor.to("meta"), inputs))
     except Exception as error:
         if few is None:
             raise cannot_train(config, error) from None

@@ -60,8 +60,9 @@ class MadeSamples(PooledSamples):
 class OwnSamples(Dataset):
     """Samples of a map-style data set, as batches."""
 
-    def __init__(self, dataset: Dataset, samples: int) -> None:
-        self.dataset, self.samples = dataset, samples
+    def __init__(self, data: str, samples: int) -> None:
+        """`data`: as `--data` names it."""
+        self.dataset, self.samples = _own_dataset(data), samples
 
     def __len__(self) -> int:
         return self.samples
@@ -144,11 +145,6 @@ def find_data(options: TrainingOptions) -> OwnData | None:
     path = name_in_file(options.data, "dataset", "--data").path
     samples = len(_own_dataset(options.data))
     return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
-
-
-def own_samples(data: str, samples: int) -> OwnSamples:
-    """The data set that `--data` names, as batches."""
-    return OwnSamples(_own_dataset(data), samples)
 
 
 @cache

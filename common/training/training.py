@@ -18,9 +18,12 @@ from torch.utils.data import DataLoader
 from common.machine.ranks import barrier
 from common.measuring.clocks import EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
-from common.training.batch import Batch, Nested
+from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
-from common.training.models import TrainedModel, has_exchange, unwrap
+from common.training.models import has_exchange, unwrap
+
+Phase = Callable[[PhaseName], object]
+"""Called as each part of a step begins, for callers that time it."""
 
 
 def create_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
@@ -51,10 +54,6 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-Phase = Callable[[PhaseName], object]
-"""Called as each part of a step begins, for callers that time it."""
-
-
 @dataclass
 class Training:
     """A script's step, and what it trains: the model (bare or wrapped), its optimizer and the loader that feeds it."""
@@ -67,6 +66,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.module = unwrap(self.model)
+        self.loss = self.module.loss
         self.device = next(self.module.parameters()).device
         # fp16 gradients underflow unless the loss is scaled up; in every other precision the scaler does nothing.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.config.precision == "fp16")
@@ -74,10 +74,6 @@ class Training:
     def step(self, micro_batches: Sequence[Batch], phase: Phase = lambda name: None) -> list[Tensor]:
         """One optimizer step, as the script takes it; returns each micro-batch's mean loss, on the device."""
         return self.train_step(self, micro_batches, phase)
-
-    def loss(self, outputs: Nested, targets: Nested) -> Tensor:
-        """Mean over a micro-batch: a scalar."""
-        return self.module.loss(outputs, targets)
 
     def no_sync(self) -> AbstractContextManager:
         """DDP's `no_sync()`: inside, gradients add up and are not exchanged. Elsewhere there is nothing to put off."""
@@ -160,9 +156,7 @@ class TimedEpoch:
         )
 
 
-def validate(
-    model: nn.Module, classifier: TrainedModel, loader: DataLoader, device: torch.device
-) -> tuple[Validation | None, list[str]]:
+def validate(model: nn.Module, loader: DataLoader, device: torch.device) -> tuple[Validation | None, list[str]]:
     """Every rank classifies its share and the counts are summed; None where no image can be decoded.
 
     Also returns the files of this rank that could not be.
@@ -171,7 +165,7 @@ def validate(
     differ in size, so that there, as on one device, the bare classifier is asked.
     """
     started = perf_counter()
-    classify = model if isinstance(model, nn.DataParallel) else classifier
+    classify = model if isinstance(model, nn.DataParallel) else unwrap(model)
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # samples, right at first, within five, loss
     unreadable: list[str] = []
     model.eval()

@@ -142,7 +142,7 @@ def test_validation_counts_every_image_once(tree, processes):
         world = devices.world.model_copy(update={"processes": processes})
         devices = SimpleNamespace(world=world, rank=rank, kind="cpu")
         model = SaysCat()
-        validation, unreadable = validate(model, model, validation_loader(config, devices), torch.device("cpu"))
+        validation, unreadable = validate(model, validation_loader(config, devices), torch.device("cpu"))
         right += round(validation.top1 * validation.samples)
         samples += validation.samples
         assert model.training
