@@ -15,7 +15,7 @@ from common.analysis.sections.comparison import group_table
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
-from common.console.grids import MAX_ROWS, grid, safe
+from common.console.screen import MAX_ROWS, FittingTable, safe
 from common.content import message
 from common.formats import printable
 
@@ -34,7 +34,7 @@ def print_summary(
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
-            console.print(grid(table, words, title=words.text(table.heading)))
+            console.print(FittingTable(table, words, title=words.text(table.heading)))
             _Lines(console, words)(prediction_notes(part.prediction), "dim")
     more = len(report.shown) - MAX_GROUPS
     if more > 0:
@@ -96,7 +96,7 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say_lines = _Lines(console, words)
     console.print()
     without = ["devices"]  # the name says how many
-    console.print(grid(group_table(part.group), words, without, words.text(part.title)))
+    console.print(FittingTable(group_table(part.group), words, without, words.text(part.title)))
     say_lines(part.verdicts)
     say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
     say_lines(_doubts(part), "yellow")
