@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from common.analysis.reading.folder import Folder
 from common.content import Figure, Pairs, Requirements, Section, fold, hint, lead, message, sheet
-from common.content.step_01 import (
+from common.records import Environment, EnvironmentRecord, machine_of
+from common.step_01 import (
     Facts,
     machine_facts,
     not_measured,
     probe_tables,
     step_01_facts,
 )
-from common.records import Environment, EnvironmentRecord, machine_of
 
 MAX_MACHINES = 8
 
