@@ -8,7 +8,7 @@ import pandas as pd
 
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
 from common.analysis.comparing.csv_files import Line as TableLine
-from common.analysis.comparing.csv_files import table_of, with_ends
+from common.analysis.comparing.csv_files import of_side, table_of, with_ends
 from common.analysis.comparing.facts import GROUP_KEY, group_facts
 from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
@@ -130,18 +130,14 @@ def before_after_table(both: BeforeAfter | None) -> pd.DataFrame:
 def _line(match: Match) -> TableLine:
     before, after = match.before, match.after
     facts, differences = group_facts(after.record), match.differences
-    line = {
+    return {
         "row": str(after.name), "method": after.method, "devices": after.devices,
         **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")},
         **with_ends("times_as_fast", match.quotient),
         "runs_needed": match.needed,
         "differences": "; ".join(f"{name}: {one} -> {other}" for name, (one, other) in differences.items()),
+        "runs_before": len(before.runs),
+        **of_side("before", before),
+        "runs_after": len(after.runs),
+        **of_side("after", after),
     }  # fmt: skip
-    for when, row in (("before", before), ("after", after)):
-        line |= {
-            f"runs_{when}": len(row.runs),
-            **with_ends(f"throughput_{when}_samples_per_second", row.throughput),
-            f"peak_memory_{when}_bytes": max((peak.peak_bytes for peak in row.memory), default=None),
-            f"files_{when}": " ".join(run.file for run in row.runs),
-        }
-    return line

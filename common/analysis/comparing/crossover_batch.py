@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, group_facts, grouped, other_facts
+from common.analysis.comparing.facts import GROUP_KEY, Facts, every_fact, group_facts, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
@@ -70,7 +70,7 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
 
 
 def _settings(run: Run) -> tuple:
-    facts = {**group_facts(run.record), **other_facts(run.record)}
+    facts = every_fact(run.record)
     return tuple(facts.get(name) for name in (*GROUP_KEY, *SAME))
 
 

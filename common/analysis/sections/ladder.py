@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from common.analysis.comparing.ladder_trials import Ladder, Trial
+from common.analysis.comparing.one_change import Ladder, Trial
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.cells import ratio_cell

@@ -11,8 +11,7 @@ import pandas as pd
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.csv_files import comparison_table, runs_table
 from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
-from common.analysis.comparing.ladder_trials import Ladder, ladder_of
-from common.analysis.comparing.one_change import OneChange, one_change_table, one_changes
+from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, one_change_table, one_changes
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
