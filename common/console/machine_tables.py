@@ -10,10 +10,10 @@ from rich.text import Text
 
 from common.console.screen import FittingTable, facts, plain_table, under_title
 from common.content import Line, Table, message
-from common.content.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 from common.formats import gib
 from common.records import EnvironmentRecord, Probes, Requirement
 from common.sentences import Sentences
+from common.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 
 VERDICTS = {
     "ok": (message("ok"), "green"),
