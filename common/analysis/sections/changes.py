@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, group_facts
-from common.analysis.comparing.groups import Group
+from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
@@ -98,7 +98,7 @@ def without_default(group: Group) -> list[Message]:
     alike: dict[tuple, list[Row]] = {}
     for row in group.main_rows:
         if row.options and row.is_valid:
-            alike.setdefault(tuple(row.options_free_key.values()), []).append(row)
+            alike.setdefault(configuration_but(row, [OPTIONS]), []).append(row)
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from common.analysis.comparing.device_use import PeakMemory
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.memory_and_energy import PeakMemory
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
