@@ -14,7 +14,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import runs_note, speed_cell
 from common.analysis.sections.differences import unusual_parts
-from common.analysis.statistics.planning import LEAST, MOST
+from common.analysis.statistics.estimates import LEAST, MOST
 from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
 
 MAX_LINES, MAX_NAMED = 60, 6

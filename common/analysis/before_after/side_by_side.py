@@ -14,8 +14,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Effect, effect_of
-from common.analysis.statistics.estimates import Estimate, mean_of_runs
-from common.analysis.statistics.planning import LEAST, LimitOutcome, limit_outcome, runs_needed
+from common.analysis.statistics.estimates import LEAST, Estimate, LimitOutcome, limit_outcome, mean_of_runs, runs_needed
 from common.errors import UsageError
 from common.formats import plural
 
