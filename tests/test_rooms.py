@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measuring": {"records", "command_line", "machine"},
     "training": {"records", "command_line", "machine", "measuring"},
     "examining": {"records", "command_line", "machine", "measuring", "training"},
-    "hangs": {"records", "command_line", "machine", "training"},
+    "hangs": {"records", "command_line", "machine"},
     "running": {"records", "command_line", "machine", "measuring", "training", "examining", "hangs", "console"},
     "probes": {"records", "content", "command_line", "machine", "measuring"},
     "content": {"records"},

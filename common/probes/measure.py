@@ -10,7 +10,7 @@ import torch
 
 from common.content.step_01 import NEEDLESS
 from common.probes import all_reduce, compute, together
-from common.probes.processes import run_in_processes
+from common.probes.compute import run_in_processes
 from common.records import ProbeName, Probes
 
 LIMIT_SECONDS = 60.0
