@@ -9,11 +9,10 @@ import pandas as pd
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
 from common.analysis.comparing.csv_files import Line as TableLine
 from common.analysis.comparing.csv_files import of_side, table_of, with_ends
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, group_facts, grouped
+from common.analysis.comparing.facts import GROUP_KEY, group_facts, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
-from common.analysis.sections.comparison import runs_note, speed_cell
-from common.analysis.sections.differences import unusual_parts
+from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import LEAST, MOST
 from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
 
@@ -37,10 +36,7 @@ def before_after_section(both: BeforeAfter, before: Path, after: Path) -> Sectio
 
 def where_and_what(row: Row) -> Message:
     """`DDP × 2, resnet18, 64 px, 16 samples per device`, without the device, which may differ."""
-    key = group_facts(row.record)
-    parts = unusual_parts({name: key[name] for name in GROUP_KEY if name != "model_source"})
-    parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
-    return message("change.where", row=row.name, model=key["model"], parts=parts)
+    return row_and_settings(row, "model_source")
 
 
 def _cells(match: Match) -> list[Cell]:

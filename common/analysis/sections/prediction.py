@@ -48,24 +48,17 @@ def prediction_table(predicted: GroupForecast) -> Table:
 
 def _line(one: Forecast) -> Line:
     extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
-    memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
-    measured = Cell(one.measured_step, "ms") if one.measured_step else NOTHING
-    error = NOTHING
-    if one.error is not None:
-        notes = (
-            message("note.in_range" if one.is_covered else "note.out_of_range"),
-            message("note.naive", error=one.naive_error),
-        )
-        error = Cell(one.error, "±%.1", notes=notes)
+    in_range = message("note.in_range" if one.is_covered else "note.out_of_range")
+    notes = (in_range, message("note.naive", error=one.naive_error))
     form, each = one.basis.row.record.config.rate
     cells = [
         Cell(one.name, notes=extrapolated),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
         Cell(each * one.throughput, form),
         Cell(one.efficiency, "%.1"),
-        memory,
-        measured,
-        error,
+        Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING,
+        Cell(one.measured_step, "ms") if one.measured_step else NOTHING,
+        NOTHING if one.error is None else Cell(one.error, "±%.1", notes=notes),
     ]
     return Line(cells, one.method, one.name)
 
@@ -76,17 +69,14 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
     same = grouped(predicted.forecasts, lambda one: (one.method, str(one.rests_on)))
     notes = [message("forecast.basis", rows=[one.name for one in of_basis], basis=of_basis[0].rests_on)
              for of_basis in same.values()]  # fmt: skip
-    if not basis.has_readiness:
-        notes.append(message("forecast.no_readiness"))
-    if basis.probes is None or basis.probes.together is None:
-        notes.append(message("forecast.no_slowdown"))
-    if "dp" not in methods and basis.row.profile.replicate is None:
-        notes.append(message("forecast.no_replicas"))
-    if any(one.step.is_late_host for one in predicted.forecasts):
-        notes.append(message("forecast.late_host"))
-    if basis.lacks_launches:
-        notes.append(message("forecast.no_launches"))
-    return notes
+    lacking = {
+        "no_readiness": not basis.has_readiness,
+        "no_slowdown": basis.probes is None or basis.probes.together is None,
+        "no_replicas": "dp" not in methods and basis.row.profile.replicate is None,
+        "late_host": any(one.step.is_late_host for one in predicted.forecasts),
+        "no_launches": basis.lacks_launches,
+    }
+    return [*notes, *(message(f"forecast.{name}") for name, is_so in lacking.items() if is_so)]
 
 
 def _advice(predicted: GroupForecast) -> list[Advice]:
