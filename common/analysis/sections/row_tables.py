@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import groupby
 from operator import attrgetter
 
-from common.analysis.comparing.device_use import PeakMemory
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
