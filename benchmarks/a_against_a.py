@@ -36,7 +36,7 @@ from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.folder import read_folder
 from common.analysis.statistics.estimates import Estimate, distinguishable
 from common.campaigns.campaign import CAMPAIGNS
-from common.campaigns.orders import drawn_orders, drawn_seed
+from common.campaigns.launches import drawn_orders
 from common.command_line.commands import LAUNCH_VARIABLE
 from common.records import Launch
 
@@ -71,7 +71,7 @@ def main() -> int:
         multiprocessing.Process(target=come_and_go, args=(seed, args.device), daemon=True).start()
     command = [sys.executable, str(ROOT / "tests" / "script_server.py"), "training"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    winners, seed = 0, drawn_seed() if args.seed is None else args.seed
+    winners, seed = 0, random.randrange(10**6) if args.seed is None else args.seed
     for number in range(1, args.trials + 1):
         with tempfile.TemporaryDirectory() as folder:
             kept = args.results_dir / str(number) if args.results_dir else Path(folder)

@@ -33,8 +33,8 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, mean_of_steps, ratio, student_quantile
 from common.campaigns.campaign import CAMPAIGNS
-from common.campaigns.orders import drawn_orders
-from common.campaigns.progress import RATIOS
+from common.campaigns.launches import drawn_orders
+from common.campaigns.stopping_rule import RATIOS
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000, 4000)
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)

@@ -3,51 +3,99 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from functools import partial
 from itertools import islice
 
-from common.campaigns.campaign import CAMPAIGNS, QUIET, AdaptiveCampaign, Overrides, RoundCampaign
-from common.campaigns.crossover import CROSSOVER
-from common.campaigns.ladder import LADDER
-from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
-from common.campaigns.runner import rehearsed, run_campaign
-from common.campaigns.session import Session, drawn_seed
+from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
+from common.campaigns.launcher import LaunchError
+from common.campaigns.launches import QUIET, History, Outcome, Overrides, Plan, PlannedLaunch, newest_check
+from common.campaigns.session import Session, in_minutes
+from common.campaigns.stopping_rule import rounds_as_needed
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
+from common.messages import message
 from common.records import RunConfig, settings_of
 
-ALL: dict[str, RoundCampaign | AdaptiveCampaign] = CAMPAIGNS | {"crossover": CROSSOVER, "ladder": LADDER}
-MAX_ROUNDS, MAX_DEVICES = 1000, 256
-"""Rounds that somebody could wait for; devices that one machine could have."""
+MAX_ROUNDS = 1000
+"""That somebody could wait for."""
+MAX_SEED = 10**6
+"""Seeds that are drawn lie below: short enough to type."""
 
 
 def main() -> int:
     """Run, or only show, what the command line asks for; returns the exit code."""
     args = vars(_parser().parse_args())
     name, dry, queue = args.pop("campaign"), args.pop("dry_run"), args.pop("queue")
-    campaign, overrides = ALL[name], Overrides(**args)
+    campaign, overrides = CAMPAIGNS[name], Overrides(**args)
     if overrides.tolerance and not (isinstance(campaign, RoundCampaign) and campaign.tolerance):
         raise UsageError(f"TOLERANCE is for make lab: make {name} does not look at intervals to end")
     if overrides.model:
         check_model_name(overrides.model)
-    if not dry:
-        with taking_turns(f"make {name}", queue, partial(print, flush=True)):
-            return run_campaign(Session(name, campaign.purpose, overrides), campaign)
-    print(*_rehearsal(campaign, overrides), sep="\n")
+    seed = secrets.randbelow(MAX_SEED) if overrides.seed is None else overrides.seed
+    if dry:
+        print(*_rehearsal(campaign, overrides, seed), sep="\n")
+        return 0
+    with taking_turns(f"make {name}", queue, partial(print, flush=True)):
+        return _run(Session(name, campaign.purpose, overrides, seed), campaign)
+
+
+def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
+    """Launch after launch in the current folder, until the plan, the time or a failure ends it. Returns 0, or the code
+    of the command that ended it. Raises `UsageError` where step 01 has left no record that says what the devices are.
+    """
+    try:
+        session.check_machine(campaign.check)
+        given, limit = session.overrides, None
+        if isinstance(campaign, AdaptiveCampaign):
+            plan = campaign.plan(session.here, given, session.seed, session.history)
+            if not given.repeats:
+                limit = 60 * (given.minutes or campaign.minutes["cuda" if session.here.gpus else "cpu"])
+                none = message("Nothing starts that would end later than {time} from the start (MINUTES).")
+                session.say(none.with_values(time=in_minutes(limit)), gap="\n")
+        else:
+            plan = rounds_as_needed(session, campaign)
+        outcome = None
+        while planned := next_launch(plan, outcome):
+            ends = session.pace.elapsed + session.pace.at_most(planned.command)
+            if limit is not None and planned.place and ends > limit:
+                over = message("{time} are as good as over. To go on: {again}")
+                session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
+                break
+            outcome = session.launch(planned, campaign.survives)
+        end, page = message("At the end"), message("the page, and what it says")
+        session.launch(PlannedLaunch(campaign.report, heading=end, progress=page))
+    except LaunchError as end:
+        return session.ended(end)
+    took = in_minutes(session.pace.elapsed)
+    session.say(message("Done in {time}. The page: comparison_report.html", time=took), gap="\n")
     return 0
 
 
-def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides) -> list[str]:
+def next_launch(plan: Plan, outcome: Outcome | None) -> PlannedLaunch | None:
+    """The next launch, after one that ended so; None at the end. `outcome`: None for the first."""
+    try:
+        return plan.send(outcome)
+    except StopIteration:
+        return None
+
+
+def rehearsed(plan: Plan) -> list[str]:
+    """Every command, as if each of them completed."""
+    commands: list[str] = []
+    while planned := next_launch(plan, "completed" if commands else None):
+        commands.append(planned.command)
+    return commands
+
+
+def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides, seed: int) -> list[str]:
     """The commands, in orders as they would be drawn."""
-    here = newest_check(NewFiles(RESULTS, CHECKS, only_later=False)).environment
-    seed = drawn_seed() if overrides.seed is None else overrides.seed
-    drawn = f"# The order of each round is drawn at random, here with SEED={seed}."
-    lines = [campaign.check, drawn]
+    here = newest_check().environment
+    lines = [campaign.check, f"# The order of each round is drawn at random, here with SEED={seed}."]
     if isinstance(campaign, AdaptiveCampaign):
-        plan = campaign.plan(here, overrides, seed, History(None, here))
-        return [*lines, *rehearsed(plan), campaign.report]
+        return [*lines, *rehearsed(campaign.plan(here, overrides, seed, History(None, here))), campaign.report]
     total = overrides.repeats or campaign.repeats
     if here.gpus and campaign.tolerance and not (overrides.samples or overrides.epochs):
         lines.append("# On GPUs a pilot comes first, and says how many samples an epoch has: other numbers than here.")
@@ -59,11 +107,11 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides)
 
 def _parser() -> Parser:
     """The flags; those for sizes have the names of the Makefile's variables."""
-    width = max(map(len, ALL)) + 1
-    purposes = "\n".join(f"  {name:{width}}{campaign.purpose.text}" for name, campaign in ALL.items())
+    width = max(map(len, CAMPAIGNS)) + 1
+    purposes = "\n".join(f"  {name:{width}}{campaign.purpose.text}" for name, campaign in CAMPAIGNS.items())
     parser = Parser(prog="python -m common.campaigns", description=f"{__doc__}\n\n{purposes}")
     add, of_campaign = parser.add_argument, otherwise("the campaign's, for this kind of device")
-    add("campaign", choices=ALL, help="what to run")
+    add("campaign", choices=CAMPAIGNS, help="what to run")
     add("--model", metavar="NAME", help=settings_of(RunConfig)["model"].help + of_campaign)
     add("--batch", type=positive_int, metavar="SAMPLES", help="samples per device" + of_campaign)
     add("--epochs", type=positive_int, metavar="N", help="measured epochs" + of_campaign)

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from common.campaigns.campaign import NO_PROFILE, QUIET, Overrides, RoundCampaign, Sizes
-from common.campaigns.progress import RUNS, NewFiles
+from common.campaigns.campaign import RoundCampaign
+from common.campaigns.launches import NO_PROFILE, QUIET, Overrides, Sizes, runs_in
 from common.campaigns.session import Session
 from common.messages import message
-from common.records import Environment, Record, epoch_seconds, throughput
+from common.records import epoch_seconds, throughput
 
 STEPS = 20
 """Of the pilot; and of all devices in an epoch, the fewest that are worth a launch."""
@@ -30,16 +30,16 @@ SHARE_OF_ROUNDS = 0.75
 """Of the campaign's time. Step 01, the pilot, the profile of the first round and the page take the rest."""
 
 
-def with_epochs_that_fit(session: Session, campaign: RoundCampaign, here: Environment) -> Overrides:
+def with_epochs_that_fit(session: Session, campaign: RoundCampaign) -> Overrides:
     """The session's overrides, and how many samples an epoch has. Without a word where there is nothing to choose.
 
     Raises `LaunchError` where the pilot fails, as step 02 would.
     """
-    overrides = session.overrides
-    if not here.gpus or campaign.tolerance is None or overrides.samples or overrides.epochs:
-        return overrides
-    devices = campaign.devices(here, overrides)
-    sizes = campaign.sizes["cuda"].chosen(overrides, devices)
+    given = session.overrides
+    if not session.here.gpus or campaign.tolerance is None or given.samples or given.epochs:
+        return given
+    devices = campaign.devices(session.here, given)
+    sizes = campaign.sizes["cuda"].chosen(given, devices)
     with TemporaryDirectory() as folder:
         few = replace(sizes, epochs=1, samples=STEPS * sizes.batch)
         command = few.command("single", flags=f"{NO_PROFILE}{QUIET} --results-dir {shlex.quote(folder)}")
@@ -48,15 +48,15 @@ def with_epochs_that_fit(session: Session, campaign: RoundCampaign, here: Enviro
         started = monotonic()
         session.launcher.run(command)
         seconds = monotonic() - started
-        records = list(NewFiles(Path(folder), RUNS, only_later=False).records(Record))
+        records = runs_in(Path(folder))
     rate = throughput(records[0]) if records else None
     if not rate:
-        return overrides
+        return given
     besides = seconds - sum(epoch_seconds(records[0]))
-    samples = epoch_samples(rate, besides, sizes, devices, 60 * (overrides.minutes or campaign.minutes))
+    samples = epoch_samples(rate, besides, sizes, devices, 60 * (given.minutes or campaign.minutes))
     said = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
     session.say(said.with_values(rate=rate, besides=besides, samples=samples))
-    return replace(overrides, samples=samples)
+    return replace(given, samples=samples)
 
 
 def epoch_samples(rate: float, besides: float, sizes: Sizes, devices: int, seconds: float) -> int:

@@ -12,10 +12,8 @@ from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.campaign import Outcome, Overrides, PlannedLaunch
 from common.campaigns.launcher import Launcher, LaunchError, step_number
-from common.campaigns.orders import drawn_seed
-from common.campaigns.progress import CHECKS, RESULTS, History, NewFiles, newest_check
+from common.campaigns.launches import RESULTS, History, Outcome, Overrides, PlannedLaunch, newest_check
 from common.messages import Message, message
 from common.records import Environment, Launch
 from common.requirements import as_recorded
@@ -55,9 +53,9 @@ class Pace:
         longest = {step: max(seconds) for step, seconds in self._seconds.items()}
         return MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
 
-    def progress(self, commands: Iterable[str]) -> Message:
+    def progress(self, commands: Iterable[str] | None = None) -> Message:
         """The time that is gone and, where it is known, the time until all of these have run. That never grows."""
-        left, gone = self.of(commands), in_minutes(self.elapsed)
+        left, gone = None if commands is None else self.of(commands), in_minutes(self.elapsed)
         if left is None:
             return message("{time} gone", time=gone)
         self._least_left = min(left, self._least_left)
@@ -77,60 +75,69 @@ def in_minutes(seconds: float) -> str:
 class Session:
     """What is launched in the current folder by one start of a campaign."""
 
-    def __init__(self, name: str, purpose: Message, overrides: Overrides) -> None:
-        self.name, self.overrides = name, overrides
-        self.seed = drawn_seed() if overrides.seed is None else overrides.seed
+    here: Environment
+    """The machine, and what has run there: known from `check_machine` on."""
+    history: History
+
+    def __init__(self, name: str, purpose: Message, overrides: Overrides, seed: int) -> None:
+        self.name, self.overrides, self.seed = name, overrides, seed
         self.id = secrets.token_hex(8)
         self.launcher, self.pace = Launcher(), Pace()
         self.finished, self.total = 0, 0
         """Rounds: how many have run, how many there are to be; 0 where nobody knows that beforehand."""
-        self._history: History | None = None
+        self.files_before = frozenset(RESULTS.glob("*"))
         self.words = Sentences(language_of())
         self._console = Console(highlight=False, soft_wrap=True)
         self._console.print(f"[bold]{name}:[/] {self.words.text(purpose)}")
-        again = message("The order of each round is drawn at random: SEED={seed} draws the same ones again.")
-        self.say(again.with_values(seed=self.seed))
+        self.say(
+            message("The order of each round is drawn at random: SEED={seed} draws the same ones again.", seed=seed)
+        )
 
     def say(self, line: str | Message, gap: str = "") -> None:
         """One line as it is: a model's name may look like markup. `gap`: "\\n" for an empty line before it."""
         self._console.out(gap + self.words.text(line))
 
+<<<<<<< HEAD
     def check_machine(self, check: str) -> tuple[Environment, History]:
         """Run step 01, say what it warns of; what its record says about the machine, and what has run there. Raises
         `UsageError` where it has left none."""
         checks = NewFiles(RESULTS, CHECKS, only_later=True)
         self.say(message("The machine, step 01: what its parts can do (under a minute)"), gap="\n")
+=======
+    def check_machine(self, check: str) -> None:
+        """Run step 01, say what it warns of; its record says what the machine is. Raises `UsageError` where it has left
+        none."""
+        self.say(message("The machine, step 01: what its parts can do"), gap="\n")
+>>>>>>> integration
         self.say(f"$ {check}")
         self.launcher.run(check)
-        record = newest_check(checks)
+        record = newest_check(self.files_before)
         for one, _ in as_recorded(record, self.words):
             if one.outcome == "warning":
                 warning = message("warning: {name}: {found}; {advice}")
                 self.say(warning.with_values(name=one.name, found=one.found, advice=one.advice))
-        self._history = History(RESULTS, record.environment)
-        return record.environment, self._history
+        self.here, self.history = record.environment, History(RESULTS, record.environment)
 
     def launch(self, planned: PlannedLaunch, survives: Sequence[Outcome] = ()) -> Outcome:
         """Run a command under a heading; how it ended. Raises `LaunchError` where it does not end in a way that the
         campaign survives."""
-        command, place = planned.command, planned.place
-        words, number = self.words, place[0] if place else 0
-        heading = planned.heading or (message("Round {number}", number=number) if place else message("In between"))
-        progress = planned.progress or message("{time} gone", time=in_minutes(self.pace.elapsed))
-        gap = "" if place and place[1] > 1 else "\n"
+        command, words = planned.command, self.words
+        number, place = planned.place or (0, 0)
+        heading = planned.heading or (message("Round {number}", number=number) if number else message("In between"))
         head = words.translate("{heading}, step {step}:", heading=heading, step=step_number(command))
-        self._console.print(f"{gap}[bold]{head}[/]{words.gap}{words.text(progress)}")
+        progress = words.text(planned.progress or self.pace.progress())
+        gap = "" if place > 1 else "\n"
+        self._console.print(f"{gap}[bold]{head}[/]{words.gap}{progress}")
         self.say(f"$ {command}")
-        launch = place and Launch(campaign=self.name, id=self.id, seed=self.seed, round=place[0], place=place[1])
+        launch = Launch(campaign=self.name, id=self.id, seed=self.seed, round=number, place=place) if number else None
         started = monotonic()
         try:
             self.launcher.run(command, launch)
         except LaunchError as error:
-            failure = self._history.newest_failure(command) if self._history and survives else None
-            outcome: Outcome = "out_of_memory" if failure == "out_of_memory" else "failed"
-            if self.launcher.is_stopped or outcome not in survives or not place:
+            is_full = bool(survives) and self.history.newest_failure(command) == "out_of_memory"
+            outcome: Outcome = "out_of_memory" if is_full else "failed"
+            if self.launcher.is_stopped or outcome not in survives or not number:
                 raise
-            is_full = outcome == "out_of_memory"
             full = message("Out of memory: recorded, and the campaign goes on.")
             self.say(full if is_full else str(error), gap="\n")
             return outcome
@@ -154,9 +161,3 @@ class Session:
         said = self.words.text(kept.with_values(folder=RESULTS, again=self.again()))
         print(f"\n{end}\n{rounds}{said}", file=sys.stderr)
         return end.code
-
-    def done(self) -> int:
-        """Say that it is over. Returns the exit code."""
-        took = in_minutes(self.pace.elapsed)
-        self.say(message("Done in {time}. The page: comparison_report.html", time=took), gap="\n")
-        return 0

@@ -1,4 +1,4 @@
-"""What a fault does: files that it needs, and acts on ranks and loaders while they train.
+"""Runs one command of a fault, does what is to be done to its ranks and loaders meanwhile, and leaves nothing behind.
 
 Every process of a command has a mark in its environment, by which it is found. A process group would not do: torchrun
 gives every rank a group of its own.
@@ -7,81 +7,29 @@ gives every rank a group of its own.
 from __future__ import annotations
 
 import os
-import pickle
+import re
+import secrets
 import signal
+import socket
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from threading import Event
+from threading import Event, Thread
 from time import monotonic, sleep
 
+from common.command_line.host_checks import LOOPBACK, name_is_found
 from common.command_line.terminal import state_and_parent
-
-PER_CLASS = 16
-
-
-class _Harm:
-    """Unpickled, it writes a file: in an attack it would be any program."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-
-    def __reduce__(self):
-        return Path.touch, (self._target,)
-
-
-def hostile_checkpoint(scratch: Path) -> None:
-    """A file as torch saves it, whose pickle runs code."""
-    with zipfile.ZipFile(scratch / "hostile.pt", "w") as parts:
-        parts.writestr("archive/data.pkl", pickle.dumps(_Harm(scratch / "harm"), protocol=2))
-        parts.writestr("archive/version", "3")
-
-
-def empty_disk(scratch: Path) -> None:
-    """A folder for a small disk to be mounted at."""
-    (scratch / "disk").mkdir()
-
-
-def broken_image(scratch: Path) -> None:
-    """Two folders of images, `good` and `bad`; `bad` has a broken one."""
-    _good_and_bad(scratch)
-    (scratch / "bad" / "red" / "05.jpg").write_bytes(b"no image")
-
-
-def empty_class(scratch: Path) -> None:
-    """Two folders of images; in `bad` one of the classes has none."""
-    _good_and_bad(scratch)
-    (scratch / "bad" / "blue").mkdir()
-
-
-def large_images(scratch: Path) -> None:
-    """Two folders of the same images; those in `bad` are as a camera makes them."""
-    _good_and_bad(scratch, 1600)
-
-
-def _good_and_bad(scratch: Path, pixels: int = 48) -> None:
-    """Two classes of images each, of so many pixels a side in `bad`."""
-    from PIL import Image
-
-    for folder, size in ((scratch / "good", 48), (scratch / "bad", pixels)):
-        random = Random(0)
-        for name, channel in (("red", 0), ("green", 1)):
-            (folder / name).mkdir(parents=True)
-            for number in range(PER_CLASS):
-                colour = [random.randrange(64) for _ in range(3)]
-                colour[channel] = 255
-                Image.new("RGB", (size, size), tuple(colour)).save(folder / name / f"{number:02}.jpg")
-
 
 MARK = "LAB_FAULT"
 PAUSE_SECONDS = 2.0
 SLICE_SECONDS = 0.02
 """Short against a step, so that every one of them is slowed."""
+PATIENCE_SECONDS = 5.0
+"""For what ends by itself after the command, such as the process that prints a hang's sentence last."""
+STARTERS = {"python": "", "torchrun": "-m torch.distributed.run"}
 
 
 class Processes:
@@ -92,24 +40,23 @@ class Processes:
         self.over = Event()
         """Set when the command has ended: then nobody need be disturbed any more."""
 
-    def all(self) -> dict[int, dict[bytes, bytes]]:
-        """Their environments, by process id. Nothing where there is no /proc."""
+    def all(self) -> dict[int, list[bytes]]:
+        """Their environments (`RANK=1`, …) by process id. Nothing where there is no /proc."""
         environments = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
                 if self._mark in variables and state_and_parent(int(folder.name))[0] not in ("", "Z"):
-                    pairs = (one.partition(b"=") for one in variables)
-                    environments[int(folder.name)] = {name: value for name, _, value in pairs}
+                    environments[int(folder.name)] = variables
         return environments
 
-    def rank(self, number: int) -> int:
-        """The process that torchrun has started as this rank. Raises ProcessLookupError."""
-        ranks = {pid for pid, variables in self.all().items() if variables.get(b"RANK") == str(number).encode()}
-        for pid in sorted(ranks):
-            if state_and_parent(pid)[1] not in ranks:  # else it is a loader's worker
+    def rank_1(self) -> int:
+        """The process that torchrun has started as rank 1. Raises ProcessLookupError."""
+        pids = {pid for pid, variables in self.all().items() if b"RANK=1" in variables}
+        for pid in sorted(pids):
+            if state_and_parent(pid)[1] not in pids:  # else it is a loader's worker
                 return pid
-        raise ProcessLookupError(f"no rank {number}")
+        raise ProcessLookupError("no rank 1")
 
     def worker(self) -> int:
         """A process that the command's Python has started: a loader's worker. Raises ProcessLookupError."""
@@ -133,12 +80,18 @@ class Processes:
             rest = self._at_the_second_look()
         return len(pids)
 
-    def _at_the_second_look(self) -> dict[int, dict[bytes, bytes]]:
+    def _at_the_second_look(self) -> dict[int, list[bytes]]:
         """All of them; a process that is just becoming another program has no environment for a moment."""
         if processes := self.all():
             return processes
         sleep(0.05)
         return self.all()
+
+
+def _program(pid: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/exe")
+    return ""
 
 
 @dataclass(frozen=True)
@@ -151,14 +104,14 @@ class Act:
 
 
 def _pause(processes: Processes) -> None:
-    rank = processes.rank(1)
+    rank = processes.rank_1()
     os.kill(rank, signal.SIGSTOP)
     sleep(PAUSE_SECONDS)
     os.kill(rank, signal.SIGCONT)
 
 
 def _throttle(processes: Processes) -> None:
-    rank = processes.rank(1)
+    rank = processes.rank_1()
     with suppress(ProcessLookupError):
         while not processes.over.wait(SLICE_SECONDS):
             os.kill(rank, signal.SIGSTOP)
@@ -178,16 +131,82 @@ def _crowd(processes: Processes) -> None:
 
 FIRST_EPOCH, PARITY = r"epoch 1/", r"parity: "
 ACTS = {
-    "kill_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGKILL)),
+    "kill_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank_1(), signal.SIGKILL)),
     "kill_worker": Act(FIRST_EPOCH, lambda processes: os.kill(processes.worker(), signal.SIGKILL)),
-    "stop_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGSTOP)),
+    "stop_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank_1(), signal.SIGSTOP)),
     "pause_rank": Act(FIRST_EPOCH, _pause),
     "crowd": Act(PARITY, _crowd),
     "throttle_rank": Act(PARITY, _throttle),  # two thirds of its time, from the first measured step to the last
 }
 
 
-def _program(pid: int) -> str:
-    with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/exe")
-    return ""
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    output: str
+    seconds: float
+    left: int
+    """Processes that had to be killed in the end."""
+
+
+def run(command: str, scratch: Path, act: Act | None, limit: float) -> Ended:
+    """Run it in the current folder, under this Python. Whatever interrupts, its processes are gone afterwards."""
+    mark = secrets.token_hex(8)
+    processes, started = Processes(mark), monotonic()
+    with open(scratch / "output", "w+", errors="replace") as output:
+        child = subprocess.Popen(
+            ["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            env=_variables(scratch) | {MARK: mark}, process_group=0,
+        )  # fmt: skip
+        acting = Thread(target=_do, args=(act, scratch / "output", processes), daemon=True)
+        try:
+            acting.start()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(limit)
+            seconds = monotonic() - started
+        finally:
+            processes.over.set()
+            if child.poll() is None:
+                child.kill()
+                processes.kill()
+            left = processes.kill(PATIENCE_SECONDS)
+            code = child.wait()
+            acting.join(PATIENCE_SECONDS)
+        output.seek(0)
+        return Ended(code, output.read(), seconds, left)
+
+
+def _do(act: Act | None, output: Path, processes: Processes) -> None:
+    """Wait for the line after which something is to be done, and do it."""
+    if act is None:
+        return
+    while not re.search(act.after, output.read_text(errors="replace")):
+        if processes.over.wait(0.1):
+            return
+    with suppress(ProcessLookupError):  # it has ended by itself
+        act.do(processes)
+
+
+def _variables(scratch: Path) -> dict[str, str]:
+    """The environment, with `python` and `torchrun` as this Python's own, whatever they are called outside."""
+    programs = scratch / "bin"
+    programs.mkdir(exist_ok=True)
+    for name, module in STARTERS.items():
+        program = programs / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        program.chmod(0o755)
+    with socket.create_server((LOOPBACK, 0)) as server:  # a free port
+        port = server.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    return kept | {
+        "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
+        "SCRATCH": str(scratch),
+        "PORT": str(port),
+        "TMPDIR": str(scratch),
+        "LC_ALL": "C.UTF-8",  # what names a fault is looked for in English
+        # torchrun's `--local-addr`, where it would wait for a name that nobody knows.
+        **({} if name_is_found() else {"PET_LOCAL_ADDR": LOOPBACK}),
+        "OMP_NUM_THREADS": "1",  # as torchrun sets it, with eight lines of warning
+    }

@@ -1,25 +1,79 @@
-"""What a fault is: two commands that a person could type, and how to know the sentence that names it."""
+"""What a fault is: two commands that a person could type, the files that they need, and how to know its name."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from common.faults import acts
 from common.faults.acts import ACTS, Act
 from common.records import FAULTS_TABLE, FaultName, FaultNeed
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
+
+
+class _Harm:
+    """Unpickled, it writes a file: in an attack it would be any program."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __reduce__(self):
+        return Path.touch, (self._target,)
+
+
+def hostile_checkpoint(scratch: Path) -> None:
+    """A file as torch saves it, whose pickle runs code."""
+    with zipfile.ZipFile(scratch / "hostile.pt", "w") as parts:
+        parts.writestr("archive/data.pkl", pickle.dumps(_Harm(scratch / "harm"), protocol=2))
+        parts.writestr("archive/version", "3")
+
+
+def good_and_bad(scratch: Path, pixels: int = 48) -> None:
+    """Two folders, `good` and `bad`, with two classes of images each, of so many pixels a side in `bad`."""
+    from PIL import Image
+
+    for folder, size in ((scratch / "good", 48), (scratch / "bad", pixels)):
+        random = Random(0)
+        for name, channel in (("red", 0), ("green", 1)):
+            (folder / name).mkdir(parents=True)
+            for number in range(16):
+                colour = [random.randrange(64) for _ in range(3)]
+                colour[channel] = 255
+                Image.new("RGB", (size, size), tuple(colour)).save(folder / name / f"{number:02}.jpg")
+
+
+def broken_image(scratch: Path) -> None:
+    """In `bad` one image is none."""
+    good_and_bad(scratch)
+    (scratch / "bad" / "red" / "05.jpg").write_bytes(b"no image")
+
+
+def empty_class(scratch: Path) -> None:
+    """In `bad` a third class has no image."""
+    good_and_bad(scratch)
+    (scratch / "bad" / "blue").mkdir()
+
+
+PREPARATIONS: dict[str, Callable[[Path], None]] = {
+    "hostile_checkpoint": hostile_checkpoint,
+    "empty_disk": lambda scratch: (scratch / "disk").mkdir(),
+    "broken_image": broken_image,
+    "empty_class": empty_class,
+    "large_images": lambda scratch: good_and_bad(scratch, 1600),  # as a camera makes them
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +110,7 @@ def all_faults() -> dict[str, Fault]:
     parts = {"core": str(min(getattr(os, "sched_getaffinity", lambda pid: [0])(0)))}
     for name, text in tables.pop("parts").items():
         parts[name] = text.format_map(parts)
-    by_name: dict[str, Mapping[str, Any]] = {"prepare": vars(acts), "act": ACTS, "cured_act": ACTS}
+    by_name: dict[str, Mapping[str, Any]] = {"prepare": PREPARATIONS, "act": ACTS, "cured_act": ACTS}
     faults = {}
     for id, fields in tables.items():
         for commands in (fields, fields.get("on_gpus", {})):

@@ -11,15 +11,15 @@ from itertools import islice
 import pytest
 
 from campaigns.conftest import ROOT, SCRIPTS
-from common.campaigns.__main__ import ALL
-from common.campaigns.campaign import CAMPAIGNS, Overrides
-from common.campaigns.orders import drawn_orders
-from common.campaigns.progress import History
-from common.campaigns.runner import rehearsed
+from common.campaigns.__main__ import rehearsed
+from common.campaigns.campaign import CAMPAIGNS as ALL
+from common.campaigns.campaign import RoundCampaign
+from common.campaigns.launches import History, Overrides, drawn_orders
 from common.command_line import host_checks
 from common.command_line.options import training_parser
 from common.records import Environment
 
+CAMPAIGNS = {name: campaign for name, campaign in ALL.items() if isinstance(campaign, RoundCampaign)}
 GPU = {"index": 0, "name": "GPU"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.statistics.estimates import distinguishable, paired_ratio
-from common.campaigns.progress import RoundRatios, half_interval
+from common.campaigns.stopping_rule import RoundRatios, half_interval
 from common.records import Record
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

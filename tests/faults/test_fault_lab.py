@@ -10,10 +10,11 @@ import pytest
 from conftest import ROOT, environment
 
 from common.analysis.page.wording import Wording
-from common.faults import command, fault_lab
+from common.faults import __main__ as fault_lab
+from common.faults import acts
+from common.faults.__main__ import FaultLab
 from common.faults.acts import ACTS, MARK, Processes
 from common.faults.fault import Fault
-from common.faults.fault_lab import FaultLab
 from common.records import FaultRecord
 
 # Two "ranks" without torch, and who waits for them.
@@ -34,7 +35,7 @@ NOTHING = Fault("disk_full", "echo something", "echo cured", "not to be found")
 @pytest.fixture
 def caused(tmp_path, monkeypatch, capsys):
     """Cause some faults; their records, the exit code, and what was printed."""
-    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(acts, "PATIENCE_SECONDS", 0.5)
 
     def cause(*faults):
         code = FaultLab(faults, tmp_path, Wording("en")).run()

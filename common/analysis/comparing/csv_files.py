@@ -79,6 +79,15 @@ def with_ends(name: str, figure: Estimate | Median | None) -> Line:
     return {name: figure.value if figure else None, f"{name}_low": low, f"{name}_high": high}
 
 
+def of_side(side: str, row: Row) -> Line:
+    """Speed, peak memory and files of a row in a table of pairs; `side` is `before` or `after`."""
+    return {
+        **with_ends(f"throughput_{side}_samples_per_second", row.throughput),
+        f"peak_memory_{side}_bytes": max((peak.peak_bytes for peak in row.memory), default=None),
+        f"files_{side}": " ".join(run.file for run in row.runs),
+    }
+
+
 BEGINNINGS = {
     "comparison.csv": ("group", "scaling", "row", "method"),
     "runs.csv": ("file", "run_id", "method", "status"),

@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
-from common.records import (
-    DdpOptions,
-    Record,
-    RunConfig,
-    Setting,
-    machine_of,
-    settings_of,
-    unusual_settings,
-)
+from common.records import DdpOptions, Record, RunConfig, Setting, machine_of, settings_of, unusual_settings
 
 Scaling = Literal["weak", "strong"]
 Fact = str | int | float
@@ -43,10 +35,14 @@ GROUP_KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_mode
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
-OTHER_FACTS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
-               "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS, "variables", "interpreter_lock",
-               "backend_class", "cpu_quota", "campaign", OPTIONS)  # fmt: skip
+_OF_RUNS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
+            "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS)  # fmt: skip
+_LATER = ("variables", "interpreter_lock", "backend_class", "cpu_quota")
+_SAID_BEFORE_THEM = ("campaign", OPTIONS)
+OTHER_FACTS = (*_OF_RUNS, *_LATER, *_SAID_BEFORE_THEM)
 """All facts of `other_facts`, whether a run has them or not."""
+PLACE = ("devices", "processes", "emulated", "shared", "oversubscribed")
+"""Where a run took place, beside its method."""
 USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "variables": ""}
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
@@ -54,70 +50,47 @@ MAX_CANDIDATES = 100
 
 def group_facts(record: Record) -> Facts:
     """What decides whether runs may be compared."""
-    settings = _settings(record)
-    return {
-        **{fact: settings[fact] for fact in GROUP_KEY if fact in settings},
-        "device_model": record.world.device_model,
-        "per_device_batch_size": record.config.per_device_batch_size,
-        "global_batch_size": record.config.global_batch_size,
-    }
+    known = _known_of(record)
+    return {name: known[name] for name in (*GROUP_KEY, *BATCH.values())}
 
 
 def other_facts(record: Record) -> Facts:
     """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
-    world, host, settings = record.world, record.environment, _settings(record)
-    known: dict[str, Fact | None] = {
-        **{name: getattr(host, name) for name in ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python")},
-        "machine": machine_of(host),
-        "cpu_model": host.cpu_model,
-        "cpu_cores": host.cpu_cores,
-        "nodes": world.nodes,
-        "threads_per_device": world.threads_per_device,
-        "backend": world.backend,
-        "transport": world.transport if world.devices > 1 else None,
-        **{fact: settings[fact] for fact in _OF_ROWS},
-        "campaign": campaign_of(record),
-        OPTIONS: settings[OPTIONS],
-        "variables": host.variables,
-        "interpreter_lock": host.interpreter_lock,
-        "backend_class": record.backend_class,
-        "cpu_quota": host.cpu_quota,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    known = _known_of(record)
+    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
+    return {name: known[name] for name in names if known[name] is not None}
 
 
-def _settings(record: Record) -> dict[str, Any]:
-    """Every setting that runs may differ in, by its fact."""
-    config = record.config
-    return {one.fact: getattr(config, name) for name, one in SETTINGS.items()} | {
-        "loader_workers_per_device": _whole(config.loader_workers / record.world.devices),
+def every_fact(record: Record) -> Facts:
+    """Both of them, the group's first."""
+    return {**group_facts(record), **other_facts(record)}
+
+
+def _known_of(record: Record) -> dict[str, Any]:
+    config, world = record.config, record.world
+    workers = config.loader_workers / world.devices
+    return {
+        **dict(config),
+        **dict(world),
+        **dict(record.environment),
+        **{one.fact: getattr(config, name) for name, one in SETTINGS.items()},
+        "loader_workers_per_device": int(workers) if workers.is_integer() else workers,
         # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
         "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
         OPTIONS: ddp_flags(config.ddp) if config.ddp else None,
+        "machine": machine_of(record.environment),
+        "transport": world.transport if world.devices > 1 else None,
+        "backend_class": record.backend_class,
+        # It moves no speed. But what is run once more for another purpose must not move what was measured before.
+        "campaign": record.launch.campaign if record.launch else "by_hand" if record.loader_runs_on else "unknown",
     }
-
-
-def campaign_of(record: Record) -> str:
-    """What a run was started for: `lab`, `sweep`, …, `by_hand`; `unknown` in older records.
-
-    It moves no speed. But what is run once more for another purpose must not move what was measured before.
-    """
-    if record.launch:
-        return record.launch.campaign
-    return "by_hand" if record.loader_runs_on else "unknown"
-
-
-def _whole(value: float) -> int | float:
-    return int(value) if value == int(value) else value
 
 
 def configuration(record: Record) -> Facts:
     """All in which repeats of one another agree, but for the outcome of their self-checks."""
-    world = record.world
-    place = {name: getattr(world, name) for name in ("devices", "processes", "emulated", "shared", "oversubscribed")}
     return {
         "method": record.method,
-        **place,
+        **{name: getattr(record.world, name) for name in PLACE},
         **group_facts(record),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(record),
@@ -134,13 +107,12 @@ def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts])
 
     Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
     """
-    best, fewest = None, None
-    for candidate in candidates[-MAX_CANDIDATES:]:
+
+    def distance(candidate: T) -> int:
         other = facts_of(candidate)
-        count = sum(other.get(name, value) != value for name, value in own.items())
-        if fewest is None or count <= fewest:
-            best, fewest = candidate, count
-    return best
+        return sum(other.get(name, value) != value for name, value in own.items())
+
+    return min(candidates[: -MAX_CANDIDATES - 1 : -1], key=distance, default=None)
 
 
 def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -1,6 +1,9 @@
-"""Pairs of configurations of one method on as many devices that differ in exactly one fact, in whichever groups.
+"""Configurations that differ in one fact: all pairs of them, and the ladder, which tries one switch after another.
 
-Step 05 writes them as `one_change.csv`; `docs/tables.md` explains the columns.
+Pairs are of one method on as many devices, in whichever groups; step 05 writes them as `one_change.csv`, whose columns
+`docs/tables.md` explains. The ladder is of one device and read off the records alone: the first configuration that was
+run stands; each one after it that differs from it in one switch is a trial, and stands in its place where it is faster
+beyond doubt, by three runs or more: the rule by which `make ladder` goes on.
 """
 
 from __future__ import annotations
@@ -12,22 +15,39 @@ from typing import get_args
 
 import pandas as pd
 
-from common.analysis.comparing.csv_files import Line, table_of, with_ends
-from common.analysis.comparing.facts import GROUP_KEY, OPTIONS, USUAL, closest, facts_of_settings, group_facts
+from common.analysis.comparing.csv_files import Line, of_side, table_of, with_ends
+from common.analysis.comparing.facts import (
+    GROUP_KEY,
+    OPTIONS,
+    PLACE,
+    USUAL,
+    Fact,
+    closest,
+    configuration,
+    every_fact,
+    facts_of_settings,
+    group_facts,
+    grouped,
+)
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn, paired_speedup
-from common.records import DdpOptions, Precision, settings_of
+from common.analysis.reading.runs import Run
+from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.records import METHODS, DdpOptions, Precision, Record, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
 """How long a run was measured, and what for, is no change of what it did: such rows are compared, those that agree in
 these where there are."""
-MUST_AGREE = (*facts_of_settings(lambda one: one.effect == "work"), "machine", "cpu_model", "cpu_cores", "driver",
-              "python")  # fmt: skip
+MUST_AGREE = ("method", *PLACE, *facts_of_settings(lambda one: one.effect == "work"), "machine", "cpu_model",
+              "cpu_cores", "driver", "python")  # fmt: skip
 """Other work, other machines, and what moves no time: no switch that anybody would compare the speed of."""
 DDP_SETTINGS = [name for name, one in settings_of(DdpOptions).items() if not one.exempt]
 MAX_VALUES = 24
 """Of one fact: all pairs of more would be a table that nobody reads."""
 PRECISIONS = get_args(Precision)
+SWITCHES = ("per_device_batch_size", *facts_of_settings(lambda one: one.in_ladder))
+MIN_SWITCHES = 2
+"""Fewer are no ladder but a comparison of two configurations, or a series of batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +61,9 @@ class OneChange:
     """Whether `before` has the first of all values of this fact, which the page compares all others with."""
 
     @property
-    def values(self) -> tuple:
+    def values(self) -> tuple[Fact, Fact]:
         """The fact's value before and after."""
-        return tuple({**group_facts(row.record), **row.facts}[self.fact] for row in (self.before, self.after))
+        return every_fact(self.before.record)[self.fact], every_fact(self.after.record)[self.fact]
 
 
 def one_changes(rows: Sequence[Row]) -> list[OneChange]:
@@ -55,13 +75,10 @@ def one_changes(rows: Sequence[Row]) -> list[OneChange]:
 
 def _facts(row: Row) -> dict:
     """What tells configurations apart, each of DDP's options as a fact of its own."""
-    config, world = row.record.config, row.record.world
+    ddp, every = row.record.config.ddp, configuration(row.record)
     left_out = ("global_batch_size", OPTIONS, *ASIDE)  # the global batch follows from the batch per device
-    every = {**group_facts(row.record), **row.facts}
-    facts = {name: value for name, value in every.items() if name not in left_out}
-    options = {name: getattr(config.ddp, name) for name in DDP_SETTINGS} if config.ddp else {}
-    place = (row.method, world.devices, world.processes, world.emulated, world.shared, world.oversubscribed)
-    return {"model": (facts.pop("model"), *place), **facts, **{(OPTIONS, name): options[name] for name in options}}
+    facts = {name: value for name, value in every.items() if name not in left_out and value is not None}
+    return facts | {(OPTIONS, name): getattr(ddp, name) for name in DDP_SETTINGS if ddp}
 
 
 def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[OneChange]:
@@ -82,7 +99,11 @@ def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[One
 def _order(name: str | tuple, value: object, rows: Sequence[Row]) -> tuple:
     usual = getattr(DdpOptions(), name[1]) if isinstance(name, tuple) else USUAL.get(name, value)
     size = PRECISIONS.index(value) if value in PRECISIONS else value if isinstance(value, int | float) else 0
-    return value != usual, size, min(row.runs[0].record.started_at for row in rows)
+    return value != usual, size, min(map(_began, rows))
+
+
+def _began(one: Row | Run) -> str:
+    return (one.runs[0] if isinstance(one, Row) else one).record.started_at
 
 
 def _aside(row: Row) -> dict:
@@ -96,19 +117,97 @@ def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
 
 def _line(pair: OneChange) -> Line:
     before, after = pair.before, pair.after
-    quotient = paired_speedup(after, before)
     facts = group_facts(before.record)
-    line = {
+    return {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
         **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
-        **with_ends("times_as_fast", quotient),
+        **with_ends("times_as_fast", paired_speedup(after, before)),
         "in_turn": in_turn(after, before),
+        **of_side("before", before),
+        **of_side("after", after),
     }  # fmt: skip
-    for when, row in (("before", before), ("after", after)):
-        line |= {
-            **with_ends(f"throughput_{when}_samples_per_second", row.throughput),
-            f"peak_memory_{when}_bytes": max((peak.peak_bytes for peak in row.memory), default=None),
-            f"files_{when}": " ".join(run.file for run in row.runs),
-        }
-    return line
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One switch that was tried: a rung of the ladder, as the page calls it."""
+
+    fact: str
+    values: tuple[Fact, Fact]
+    """Before and after."""
+    row: Row | None
+    """None where it did not run."""
+    quotient: Estimate | None
+    """Its throughput over that of what stood."""
+    is_kept: bool
+    failed: Run | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """All trials, from the first configuration up."""
+
+    first: Row
+    trials: list[Trial]
+    top: Row
+    at_first_batch: Row | None
+    """The top configuration's switches at the first batch: its loss compares with the first configuration's."""
+
+    @property
+    def rows(self) -> set[Row]:
+        """Every row that is part of it."""
+        return {row for row in (self.first, self.at_first_batch, *(trial.row for trial in self.trials)) if row}
+
+
+def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
+    """The ladder of most trials; None where there is none. `runs` are all runs, for the switches that failed."""
+    alike = grouped((row for row in rows if not row.is_parallel and row.is_valid), lambda row: _settings(row.record))
+    broken = [run for run in runs if run.record.status == "failed" and not METHODS[run.record.method].is_parallel]
+    failed = grouped(broken, lambda run: _settings(run.record))
+    ladders = [_ladder(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    ladders = [ladder for ladder in ladders if any(trial.row and not trial.row.missing_runs for trial in ladder.trials)
+               and len({trial.fact for trial in ladder.trials}) >= MIN_SWITCHES]  # fmt: skip
+    return max(ladders, key=lambda ladder: len(ladder.trials), default=None)
+
+
+def _settings(record: Record) -> tuple:
+    """Everything but the switches, and but what follows from the batch."""
+    return tuple(one for one in every_fact(record).items() if one[0] not in (*SWITCHES, "global_batch_size"))
+
+
+def _switches(record: Record) -> dict:
+    facts = group_facts(record)
+    return {name: facts[name] for name in SWITCHES}
+
+
+def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
+    done = [_switches(row.record) for row in rows]
+    tries: list[Row | Run] = [*rows, *(run for run in failed if _switches(run.record) not in done)]
+    standing = first = min(rows, key=_began)
+    trials: list[Trial] = []
+    for one in sorted(tries, key=_began):  # `first` among them, which is no trial above itself
+        trial = _trial(standing, one)
+        known = [(other.fact, other.values) for other in trials]
+        if trial and not (trial.failed and (trial.fact, trial.values) in known):
+            trials.append(trial)
+            standing = trial.row if trial.is_kept and trial.row else standing
+    goal = _switches(standing.record) | {"per_device_batch_size": first.record.config.per_device_batch_size}
+    at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
+    return Ladder(first, trials, standing, at_first_batch)
+
+
+def _trial(standing: Row, one: Row | Run) -> Trial | None:
+    """What `one` tries; None where it differs from what stands in more than one switch, or goes back to a smaller
+    batch."""
+    before, after = _switches(standing.record), _switches(one.record)
+    changed = [name for name in SWITCHES if before[name] != after[name]]
+    if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
+        return None
+    (fact,) = changed
+    values = (before[fact], after[fact])
+    if isinstance(one, Run):
+        return Trial(fact, values, None, None, is_kept=False, failed=one)
+    quotient = paired_speedup(one, standing)
+    is_kept = not one.missing_runs and quotient.value > 1 and bool(distinguishable(quotient))
+    return Trial(fact, values, one, quotient, is_kept)

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from enum import IntEnum
-from typing import TypeVar
+from collections.abc import Sequence
 
-from common.analysis.comparing.facts import campaign_of, closest, grouped
+from common.analysis.comparing.facts import Fact, closest, grouped
 from common.analysis.comparing.rows import Row
-from common.records import Method, method_order
+from common.records import method_order
 
-
-class Purpose(IntEnum):
-    """What a row was run for; the higher, the rather it represents its method."""
-
-    OTHER_CAMPAIGN = 0
-    BY_HAND = 1
-    """Or nobody knows."""
-    ANSWER = 2
-    """A campaign whose purpose is the answer itself."""
-
-
-PURPOSES = {"lab": Purpose.ANSWER, "exercise": Purpose.ANSWER, "by_hand": Purpose.BY_HAND, "unknown": Purpose.BY_HAND}
-K = TypeVar("K", bound=Hashable)
-Rounds = dict[Method, int]
-"""The most rounds that a row of each method has."""
+PURPOSES: dict[Fact, int] = {"lab": 2, "exercise": 2, "by_hand": 1, "unknown": 1}
+"""What a row was run for; the higher, the rather it represents its method: a campaign that asks for the answer itself,
+runs by hand (or nobody knows), and with 0 any other campaign."""
 
 
 def representative_rows(rows: Sequence[Row]) -> list[Row]:
@@ -40,13 +26,14 @@ def representative_rows(rows: Sequence[Row]) -> list[Row]:
     true = [row for row in valid if row.true_devices] or valid
     devices = _best_measured_count(true)
     on_these = [row for row in true if row.devices == devices or not row.is_parallel]
-    campaigns = _rounds_by(on_these, _campaign)
+    campaigns = grouped(on_these, lambda row: row.facts["campaign"])
+    rounds = {campaign: sum(_most_rounds(of_campaign)) for campaign, of_campaign in campaigns.items()}
 
     def quality(row: Row) -> tuple:
-        rounds = sum(campaigns[_campaign(row)].values())
-        return row.has_default_options, rounds, purpose_of(row), row.rounds, row.record.started_at
+        of_campaign = rounds[row.facts["campaign"]]
+        return row.has_default_options, of_campaign, purpose_of(row), row.rounds, row.record.started_at
 
-    by_method = grouped(sorted(on_these, key=quality), _method)
+    by_method = grouped(sorted(on_these, key=quality), lambda row: row.method)
     best = [alike[-1] for alike in by_method.values()]
     first = min(best, key=lambda row: (not row.is_parallel, method_order(row.method)), default=None)
     like_best = [[row for row in alike if row.has_default_options == one.has_default_options]
@@ -57,31 +44,24 @@ def representative_rows(rows: Sequence[Row]) -> list[Row]:
 def _best_measured_count(rows: Sequence[Row]) -> int:
     """The number of devices on which both methods ran, in the most rounds; of equals that of the campaign which asks
     for the answer, then the largest. 1 without any."""
-    several = [row for row in rows if row.devices > 1]
-    rounds = _rounds_by(several, lambda row: row.devices)
+    several = grouped((row for row in rows if row.devices > 1), lambda row: row.devices)
 
     def quality(count: int) -> tuple:
-        purpose = max(purpose_of(row) for row in several if row.devices == count)
-        return len(rounds[count]), min(rounds[count].values()), purpose, count
+        rounds = _most_rounds(several[count])
+        return len(rounds), min(rounds), max(map(purpose_of, several[count])), count
 
-    return max(rounds, key=quality, default=1)
-
-
-def _rounds_by(rows: Sequence[Row], key: Callable[[Row], K]) -> dict[K, Rounds]:
-    return {of: {method: max(row.rounds for row in alike) for method, alike in grouped(of_key, _method).items()}
-            for of, of_key in grouped(rows, key).items()}  # fmt: skip
+    return max(several, key=quality, default=1)
 
 
-def _method(row: Row) -> Method:
-    return row.method
+def _most_rounds(rows: Sequence[Row]) -> list[int]:
+    """The most rounds that a row of each method has."""
+    by_method = grouped(rows, lambda row: row.method)
+    return [max(row.rounds for row in alike) for alike in by_method.values()]
 
 
-def _campaign(row: Row) -> str:
-    return campaign_of(row.record)
-
-
-def purpose_of(row: Row) -> Purpose:
-    return PURPOSES.get(_campaign(row), Purpose.OTHER_CAMPAIGN)
+def purpose_of(row: Row) -> int:
+    """Of `PURPOSES`."""
+    return PURPOSES.get(row.facts["campaign"], 0)
 
 
 def oversubscribed_rows(rows: Sequence[Row]) -> list[Row]:

@@ -16,7 +16,7 @@ from conftest import ROOT, SQUEEZENET, environment, records_in
 from analysis.factories import make_record
 from analysis.views import folder_of
 from common.analysis.comparing.groups import configurations
-from common.campaigns.ladder import SWITCHES
+from common.campaigns.adaptive import SWITCHES
 from common.records import DdpOptions, RunConfig, settings_of
 
 BATCHES = {"global_batch_size", "per_device_batch_size"}

@@ -7,7 +7,7 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
-from common.analysis.comparing.ladder_trials import ladder_of
+from common.analysis.comparing.one_change import ladder_of
 from common.analysis.sections.ladder import ladder_section, outcome_of, what
 from common.records import Failure
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.ladder_trials import Ladder
+from common.analysis.comparing.one_change import Ladder
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import NextStep, training_command
 from common.analysis.judging.verdicts import Decision

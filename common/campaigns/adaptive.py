@@ -1,0 +1,169 @@
+"""Campaigns that choose each launch by how those before it ended: `make crossover` and `make ladder`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from itertools import count
+
+from common.campaigns.launches import (
+    NO_PROFILE,
+    PUBLISHED,
+    QUIET,
+    REPORT,
+    History,
+    Outcome,
+    Overrides,
+    Plan,
+    PlannedLaunch,
+    Sizes,
+    drawn_orders,
+)
+from common.command_line.commands import default_count
+from common.errors import UsageError
+from common.records import METHODS, DeviceKind, Environment, Method, seconds_per_sample
+
+MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
+BATCHES: dict[DeviceKind, tuple[int, ...]] = {
+    "cuda": (8, 32, 128, 512, 16, 64, 256, 1024, 2048),
+    "cpu": (8, 32, 16, 64),
+}
+"""Per device. Wide steps first: where time ends a round early, what is missing lies between what was measured."""
+PROFILE = " --anatomy-steps 8"
+"""Enough for an interval. For each batch on one GPU, for when launches stop binding, and once for DP's host time."""
+MIN_ROUNDS = 3
+"""Of two, an interval has one degree of freedom and says nothing: where launches differed by a fifth, ± 35,777 %."""
+
+
+def over_batches(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
+    """One device, DP and DDP over batches, to see from which batch on more devices pay: rounds in which the methods of
+    a batch have an order drawn anew. A method that is out of memory gets no larger batch; what was run before is not
+    run again, so that an interrupted campaign goes on where it was. Raises `UsageError` where there is one device only.
+    """
+    kind: DeviceKind = "cuda" if here.gpus else "cpu"
+    devices = overrides.devices or default_count(here)
+    if devices < 2:
+        raise UsageError("crossover compares several devices with one, and there is one only: give DEVICES=2 or more")
+    largest = overrides.batch
+    batches = [batch for batch in BATCHES[kind] if batch <= (largest or batch)] or [largest or 1]
+    orders = {batch: drawn_orders(len(PUBLISHED), f"{seed}, batch {batch}") for batch in batches}
+    too_large: dict[Method, int] = {}
+    for number in range(1, (overrides.repeats or 3) + 1):
+        places = count(1)
+        if number == 2:  # in between, at one place only: it must not always precede the same launch
+            yield PlannedLaunch(REPORT + QUIET)
+        for batch in batches:
+            for index in next(orders[batch]):
+                method = PUBLISHED[index]
+                command = _command(kind, method, devices, batch, overrides, number == 1 and batch == min(batches))
+                if history.newest_failure(command) == "out_of_memory":
+                    too_large[method] = min(batch, too_large.get(method, batch))
+                if batch >= too_large.get(method, batch + 1) or len(history.completed(command)) >= number:
+                    continue
+                planned = PlannedLaunch(command + (QUIET if number > 1 else ""), (number, next(places)))
+                if (yield planned) == "out_of_memory":
+                    too_large[method] = batch
+
+
+def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrides: Overrides, is_first: bool) -> str:
+    """The launch of a method at one batch."""
+    # One long epoch: the wait for its first batch of data counts little. On GPUs 120 steps of small batches are a
+    # second or two; on CPU cores ten steps are the fewest from which an interval is not doubted.
+    steps = max(24, min(120, 7680 // batch)) if kind == "cuda" else max(10, min(24, 192 // batch))
+    of_method = METHODS[method]
+    devices = devices if of_method.is_parallel else 1
+    sizes = Sizes(MODELS[kind], batch, epochs=1, steps=steps).chosen(replace(overrides, batch=batch), devices)
+    has_profile = kind == "cuda" and (not of_method.is_parallel or (of_method.has_replicas and is_first))
+    return sizes.command(method, devices, PROFILE if has_profile else NO_PROFILE)
+
+
+HOPELESS = 0.5
+"""Below this share of the speed so far, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
+START: dict[DeviceKind, Sizes] = {
+    "cuda": Sizes("resnet50", batch=64, epochs=2, samples=12_288),
+    "cpu": Sizes("resnet18", batch=16, epochs=2, samples=192),
+}
+"""Two epochs, so that the loss can be seen to fall."""
+DOUBLED = ""
+"""Stands for the batch, twice as large."""
+SWITCHES: dict[DeviceKind, tuple[str, ...]] = {
+    "cuda": (" --precision bf16", " --channels-last", DOUBLED, DOUBLED, DOUBLED, " --compile",
+             " --prefetch", " --fused-optimizer", " --cudnn-benchmark", " --compile-mode reduce-overhead"),
+    "cpu": (" --precision bf16", " --channels-last", DOUBLED, " --fused-optimizer", " --compile"),
+}  # fmt: skip
+NEEDS_SWITCH = {" --compile-mode reduce-overhead": " --compile"}
+"""Switches that say nothing without another one."""
+
+
+def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
+    """From the published command upwards, a trial for each switch, which stays if its interval says so: the best so
+    far, and what is tried, in rounds of two. Then, where the batch has grown, the switches that were kept at the first
+    batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start fails."""
+    kind: DeviceKind = "cuda" if here.gpus else "cpu"
+    rounds = overrides.repeats or MIN_ROUNDS
+    if rounds < MIN_ROUNDS:
+        raise UsageError(f"a rung needs {MIN_ROUNDS} rounds for an interval: give REPEATS={MIN_ROUNDS} or more")
+    first = best = START[kind].chosen(overrides, 1)
+    orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True
+    for switch in SWITCHES[kind]:
+        if NEEDS_SWITCH.get(switch, "") not in best.switches or (switch == DOUBLED and not batch_pays):
+            continue
+        if switch == DOUBLED:
+            tried = replace(best, batch=2 * best.batch)
+        else:
+            tried = replace(best, switches=best.switches + switch)
+        pays = yield from _compare(_trial(best), _trial(tried), rounds, orders, history)
+        best = tried if pays else best
+        batch_pays = batch_pays and (pays or switch != DOUBLED)
+    at_first_batch = _trial(replace(best, batch=first.batch))
+    if best.batch > first.batch and not history.completed(at_first_batch):
+        yield PlannedLaunch(at_first_batch, (next(orders)[0], 1))
+
+
+def _trial(sizes: Sizes) -> str:
+    return sizes.command("single", flags=NO_PROFILE)
+
+
+def _compare(
+    best: str, tried: str, rounds: int, orders: Iterator[tuple[int, list[int]]], history: History
+) -> Generator[PlannedLaunch, Outcome | None, bool]:
+    """Run both commands in rounds; whether `tried` is the faster, beyond doubt. What was run before counts.
+
+    `orders`: numbers of rounds, counted through all trials, and the order of each."""
+    if history.newest_failure(tried) in ("out_of_memory", "exception"):
+        return False
+    for _ in range(rounds - len(_paired_seconds(history, best, tried))):
+        if any(before < HOPELESS * after for before, after in _paired_seconds(history, best, tried)):
+            return False
+        number, order = next(orders)
+        for place, index in enumerate(order, 1):
+            command = (best, tried)[index]
+            if (yield PlannedLaunch(command, (number, place))) == "completed":
+                continue
+            if command == tried:
+                return False
+            raise UsageError(f"what stood so far fails now, and its record says why: {command}")
+    return history.folder is None or _is_faster(history, best, tried)
+
+
+def _paired_seconds(history: History, best: str, tried: str) -> list[tuple[float, float]]:
+    """Seconds per sample of both commands, in each round that both have completed."""
+
+    def by_round(command: str) -> dict[tuple[str, int], float]:
+        runs = ((run.launch, run) for run in history.completed(command))
+        return {(launch.id, launch.round): seconds_per_sample(run) or math.inf for launch, run in runs if launch}
+
+    before, after = by_round(best), by_round(tried)
+    return [(seconds, after[place]) for place, seconds in before.items() if place in after]
+
+
+def _is_faster(history: History, best: str, tried: str) -> bool:
+    # Imported this late, for it takes numpy and scipy with it, which nothing else here needs.
+    from common.analysis.statistics.estimates import distinguishable, paired_ratio
+
+    seconds = _paired_seconds(history, best, tried)
+    if len(seconds) < MIN_ROUNDS:
+        raise UsageError(f"records of runs of {tried} are missing, or say that they are another machine's")
+    ratio = paired_ratio(*zip(*seconds, strict=True))
+    return ratio.value > 1 and bool(distinguishable(ratio))

@@ -1,0 +1,161 @@
+"""What campaigns are planned with: sizes, launches as a person would type them, drawn orders, and what has run."""
+
+from __future__ import annotations
+
+import random
+import re
+import shlex
+from collections.abc import Collection, Generator, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from common.command_line.host_checks import startable
+from common.errors import UsageError
+from common.messages import Message
+from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
+from common.records.files import record_in
+
+REPORT = (
+    "python 05_performance_comparison.py --results-dir ./results --generate-plots "
+    "--output-report comparison_report.html"
+)
+PUBLISHED = [name for name, method in METHODS.items() if not method.variant_of]
+"""Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
+NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
+RESULTS = Path("results")
+RUNS, CHECKS = "0[234]_*.json", "01_*.json"
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says; None leaves it to the campaign. The Makefile's variables have the same names."""
+
+    model: str | None = None
+    batch: int | None = None
+    epochs: int | None = None
+    devices: int | None = None
+    samples: int | None = None
+    repeats: int | None = None
+    tolerance: float | None = None
+    minutes: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What one launch trains."""
+
+    model: str
+    batch: int
+    """Samples per device."""
+    epochs: int
+    samples: int = 0
+    """Of an epoch, at least; 0, where there are no `steps` either, leaves them to the scripts."""
+    steps: int = 0
+    """An epoch has samples for so many steps of all devices together."""
+    switches: str = ""
+    """More flags: ` --channels-last`."""
+
+    def chosen(self, overrides: Overrides, devices: int) -> Sizes:
+        """The same with what the command line says, for so many devices; `samples` is then an epoch's size."""
+        batch = overrides.batch or self.batch
+        samples = overrides.samples or max(self.samples, self.steps * batch * devices)
+        model, epochs = overrides.model or self.model, overrides.epochs or self.epochs
+        return replace(self, model=model, batch=batch, epochs=epochs, samples=samples)
+
+    def command(self, method: Method, devices: int = 1, flags: str = "") -> str:
+        """The launch of it."""
+        batch = self.batch * devices if METHODS[method].has_replicas else self.batch
+        words = f"--model {shlex.quote(self.model)} --batch-size {batch} --epochs {self.epochs}"
+        samples = f" --samples-per-epoch {self.samples}" if self.samples else ""
+        return startable(METHODS[method].command(words + samples, devices)) + flags + self.switches
+
+
+def drawn_orders(count: int, seed: int | str) -> Iterator[list[int]]:
+    """Round after round, without end: who of `count` comes first, second, … The same seed gives the same orders.
+
+    A machine drifts: it warms up, a neighbour comes. In a fixed order the last launch of every round meets more of that
+    than the first, and so equals differ. Drawn at random, the drift meets each alike in the long run; three rounds are
+    no long run, and could by chance all have one order. So places are balanced as well: the rounds are the lines of a
+    random Latin square, in which everyone stands in every place once (a randomised block design; Cochran and Cox,
+    Experimental Designs, chapter 4). benchmarks/interval_coverage.py says what each design gives.
+    """
+    chance = random.Random(seed)
+    while True:
+        # A square in which each line is the one before, moved by one place; its lines and its columns are shuffled.
+        lines, columns = (chance.sample(range(count), count) for _ in range(2))
+        for line in lines:
+            yield [(line + column) % count for column in columns]
+
+
+Outcome = Literal["completed", "out_of_memory", "failed"]
+
+
+class PlannedLaunch(NamedTuple):
+    """A launch that is to come."""
+
+    command: str
+    place: tuple[int, int] | None = None
+    """Its round, and where it stands there; the page stands in none."""
+    heading: Message | None = None
+    progress: Message | None = None
+    """The time that is gone, and left; None: what is gone."""
+
+
+Plan = Generator[PlannedLaunch, Outcome | None, None]
+"""The launches of a campaign, one after another. It hears how each ended before it says the next one."""
+
+
+def newest_check(before: Collection[Path] = ()) -> EnvironmentRecord:
+    """The record of step 01 that was started last, besides files that were there `before`. Raises `UsageError` where
+    there is none."""
+    paths = [path for path in RESULTS.glob(CHECKS) if path not in before]
+    records = [record for path in paths if (record := record_in(path, EnvironmentRecord))]
+    if not records:
+        missing = f"no record of step 01 in {RESULTS}/"
+        raise UsageError(f"{missing}: run `python 01_environment_check.py`, which says why it cannot leave one")
+    return max(records, key=lambda record: record.started_at)
+
+
+def runs_in(folder: Path, before: Collection[Path] = ()) -> list[Record]:
+    """The runs of a folder, besides files that were there `before`. Step 05 says what is wrong with unreadable ones."""
+    paths = (path for path in sorted(folder.glob(RUNS)) if path not in before)
+    return [record for path in paths if (record := _run_at(path))]
+
+
+@cache
+def _run_at(path: Path) -> Record | None:
+    return record_in(path, Record)
+
+
+class History:
+    """Runs of one folder on one machine, by the command that made them."""
+
+    def __init__(self, folder: Path | None, here: Environment) -> None:
+        """Without a folder nothing was ever run, and nothing is expected to be: a rehearsal."""
+        self.folder, self._here = folder, (machine_of(here), here.torch)
+
+    def completed(self, command: str) -> list[Record]:
+        """The command's completed runs, the newest last."""
+        return [record for record in self._runs(command) if record.status == "completed"]
+
+    def newest_failure(self, command: str) -> str | None:
+        """Why the newest run did not complete: the kind of its `Failure`; None where it did, or where there is none."""
+        runs = self._runs(command)
+        return runs[-1].failure.kind if runs and runs[-1].failure else None
+
+    def _runs(self, command: str) -> list[Record]:
+        runs = [
+            record
+            for record in (runs_in(self.folder) if self.folder else ())
+            if (machine_of(record.environment), record.environment.torch) == self._here
+            and _work(record.command) == _work(command)
+        ]
+        return sorted(runs, key=lambda record: record.started_at)
+
+
+def _work(command: str) -> str:
+    """The command less what changes no measured figure: the steps of the profile come after the epochs."""
+    return re.sub(r" --anatomy-steps \d+| --quiet", "", command)
