@@ -97,18 +97,10 @@ class Session:
         """One line as it is: a model's name may look like markup. `gap`: "\\n" for an empty line before it."""
         self._console.out(gap + self.words.text(line))
 
-<<<<<<< HEAD
-    def check_machine(self, check: str) -> tuple[Environment, History]:
-        """Run step 01, say what it warns of; what its record says about the machine, and what has run there. Raises
-        `UsageError` where it has left none."""
-        checks = NewFiles(RESULTS, CHECKS, only_later=True)
-        self.say(message("The machine, step 01: what its parts can do (under a minute)"), gap="\n")
-=======
     def check_machine(self, check: str) -> None:
         """Run step 01, say what it warns of; its record says what the machine is. Raises `UsageError` where it has left
         none."""
-        self.say(message("The machine, step 01: what its parts can do"), gap="\n")
->>>>>>> integration
+        self.say(message("The machine, step 01: what its parts can do (under a minute)"), gap="\n")
         self.say(f"$ {check}")
         self.launcher.run(check)
         record = newest_check(self.files_before)

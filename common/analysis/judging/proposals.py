@@ -79,10 +79,13 @@ def next_step(
 
 
 def _again(record: Record) -> NextStep:
-    """What to do about a run that failed, and its command."""
+    """What to do about a run that failed, and its command, with the flag by which the advice keeps the batch."""
     reason = record.failure.message.partition("\n")[0].rstrip(". ")
     advice = Message(re.sub("[{}]", r"\g<0>\g<0>", record.failure.advice))  # in the reader's language where it is known
-    return NextStep(message("next.failed", method=record.method, reason=reason, advice=advice), record.command)
+    command = record.command
+    if cure := re.search(r"--accumulation-steps \d+", record.failure.advice):
+        command = f"{re.sub(r' --accumulation-steps[ =][0-9]+', '', command)} {cure[0]}"
+    return NextStep(message("next.failed", method=record.method, reason=reason, advice=advice), command)
 
 
 def your_script(decision: Decision) -> Message | None:

@@ -67,12 +67,17 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
         is_enough = is_slower and largest.seconds > breakdown.measured.value - dp.devices * breakdown.ideal.value
         plans, slower = (message(id if holds else "nothing") for id, holds in
                          (("why.plan", repeats_planning(dp)), ("why.slower", is_enough)))  # fmt: skip
-        of, also = message("why.of_step", step=dp.step.value), NOTHING
+        values, also = {"step": dp.step.value, "cost": largest.seconds}, NOTHING
+        of = message("why.of_step", **values)
         if breakdown and largest.seconds < breakdown.lost:
-            of = message("why.of_lost", step=dp.step.value, lost=breakdown.lost)
+            of = message("why.of_lost", lost=breakdown.lost, **values)
             copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
-            also = message("why.also", cost=copies) if copies >= WORTH_SAYING * breakdown.lost else NOTHING
-        return [message("why.new_threads", plans=plans, slower=slower, also=also, cost=largest.seconds, of=of)]
+            rest = breakdown.lost - largest.seconds - copies
+            if copies >= WORTH_SAYING * breakdown.lost:
+                has_rest = rest >= WORTH_SAYING * breakdown.lost
+                also = message("why.also", cost=copies,
+                               rest=message("why.and_rest", rest=rest) if has_rest else NOTHING)  # fmt: skip
+        return [message("why.new_threads", plans=plans, slower=slower, also=also, of=of)]
     if _verdict(breakdown) != "host":
         return []
     return [message("why.host", slower=message("why.slower") if is_slower else NOTHING)]

@@ -85,9 +85,11 @@ def test_a_method_that_failed_is_run_again_once_its_cause_is_gone():
     rows = [row for group in groups_of(*in_rounds(*lab(0.5, 0.8, 0.6)[::2])) for row in group.representatives]
     decision = decide(rows, [failed])
     step = next_step(decision, rows, [], [])
-    assert said([step.why]) == ["DP failed: out of memory. lower --batch-size. Then run it again:"]
+    assert said([step.why]) == ["DP failed: out of memory. lower --batch-size. Run it again:"]
     assert step.command == failed.command
     assert next_step(decide([], [failed]), [], [], []).command == failed.command
+    failure.advice = "--accumulation-steps 2 keeps the global batch; or lower --batch-size."
+    assert next_step(decision, rows, [], []).command == f"{failed.command} --accumulation-steps 2"
     other = make_record("dp", 2, status="failed", failure=failure, config={"model": "vgg11"})
     command = next_step(decide(rows, [other]), rows, [], []).command
     assert command.startswith("python 03_dataparallel_training.py --model")

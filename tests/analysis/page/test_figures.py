@@ -128,7 +128,7 @@ def test_pieces_of_a_step_end_at_the_measured_step(example):
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
     assert ("thin pieces" in plot.caption) is any(text.get_text()[:1] == "+" for text in plot.figure.axes[0].texts)
     exceeds = any(item.seconds < 0 for one in parts for item in one.items)
-    assert ("in proportion" in plot.caption) is exceeds
+    assert ("scaled to fit" in plot.caption) is exceeds
 
 
 def test_pieces_too_thin_for_their_numbers_have_them_beside_the_bar():
