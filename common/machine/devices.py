@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # Before torch: see there.
-from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
+from common.machine.before_torch import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
 
 # isort: split
 import torch
