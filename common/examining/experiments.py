@@ -21,8 +21,7 @@ from common.examining.wrapper_costs import (
     measure_threads_and_replicas,
     replicated_kinds,
 )
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier, gathered
+from common.machine.devices import LocalDevices, barrier, gathered
 from common.records import FORWARD_THREADS, ProfileRecord, RankProfile
 from common.training.batch import Batch
 from common.training.models import has_exchange

@@ -12,8 +12,7 @@ import torch
 
 from common.examining.instruments import instruments
 from common.examining.phases import PhaseClock
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier
+from common.machine.devices import LocalDevices, barrier
 from common.records import PhaseName, PhaseOrStep
 from common.training.training import Training
 
