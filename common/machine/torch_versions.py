@@ -1,4 +1,4 @@
-"""What differs between versions and builds of torch and torchvision."""
+"""What differs between versions and builds of torch and torchvision: the switches of TF32, and who has it."""
 
 from __future__ import annotations
 

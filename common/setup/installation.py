@@ -177,8 +177,6 @@ def _size(folder: Path) -> int:
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(OSError):
                 size += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:
-                continue
     return size
