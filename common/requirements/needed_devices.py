@@ -10,7 +10,7 @@ from common.messages import message
 from common.records import EnvironmentRecord, Requirement
 from common.requirements.needed_host import Problem, checked, fails, notes, warns
 from common.sentences import Sentences
-from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
+from common.setup.environments import lacking, numbers_of, too_old, torch_for
 
 GPU_MEMORY_BYTES = 8 * 2**30
 FIRMWARE_BYTES = 2**29

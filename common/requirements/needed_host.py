@@ -11,7 +11,7 @@ from common.formats import gib
 from common.messages import Message, message
 from common.records import EnvironmentRecord, Requirement
 from common.sentences import Sentences
-from common.setup.torch_builds import BUILDS
+from common.setup.environments import BUILDS
 
 Problem = tuple[bool, Literal["note", "warning", "failure"], Message]
 """Does it hold here; what it means; what to do."""
