@@ -22,7 +22,7 @@ from common.records import (
     settings_of,
     throughput,
 )
-from common.records.files import record_in
+from common.records.disk import record_in
 from common.sentences import Sentences
 
 SUMMARY_ROWS = {
