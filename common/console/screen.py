@@ -17,7 +17,6 @@ from common.records import (
     RunConfig,
     ThreadsOfForward,
     Validation,
-    pays_for_new_threads,
 )
 from common.sentences import Sentences
 
@@ -101,7 +100,7 @@ def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str
         )
     ]
     convolutions = [layer for layer in threads.layers if layer.is_convolution]
-    paying = [layer for layer in threads.layers if pays_for_new_threads(layer)]
+    paying = [layer for layer in threads.layers if layer.pays]
     if paying:
         counts = {
             "paying": sum(layer.is_convolution for layer in paying),
