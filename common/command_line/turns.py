@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import getpass
-import json
 import os
 import tempfile
 import time
@@ -16,7 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel
 
 from common.formats import printable
 
@@ -30,11 +31,10 @@ MAX_BYTES = 1000
 """Of a ticket, which anybody may have written."""
 
 
-class _Ticket(NamedTuple):
-    number: int
-    who: str
-    what: str
-    since: str
+class _Ticket(BaseModel):
+    who: Annotated[str, AfterValidator(printable)] = "somebody"
+    what: Annotated[str, AfterValidator(printable)] = "a campaign"
+    since: Annotated[str, AfterValidator(printable)] = ""
     """When its turn began, by the local clock: 14:03; empty while it waits."""
 
 
@@ -105,9 +105,8 @@ def _write(file: int, what: str, since: str) -> None:
         who = getpass.getuser()
     except (KeyError, OSError):  # a container's user, who has a number alone
         who = f"user {os.getuid()}"
-    text = json.dumps({"who": who, "what": what, "since": since})
     os.ftruncate(file, 0)
-    os.pwrite(file, text.encode(), 0)
+    os.pwrite(file, _Ticket(who=who, what=what, since=since).model_dump_json().encode(), 0)
 
 
 def _holder(folder: Path, number: int) -> _Ticket | None:
@@ -119,12 +118,10 @@ def _holder(folder: Path, number: int) -> _Ticket | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        known: Any = None
-        with suppress(ValueError):  # being written
-            known = json.loads(os.pread(file, MAX_BYTES, 0))
-        known = known if isinstance(known, dict) else {}
-        who, what, since = (printable(str(known.get(name) or "")) for name in ("who", "what", "since"))
-        return _Ticket(number, who or "somebody", what or "a campaign", since)
+        try:
+            return _Ticket.model_validate_json(os.pread(file, MAX_BYTES, 0))
+        except ValueError:  # being written, or by somebody else
+            return _Ticket()
     else:
         return None
     finally:
