@@ -35,9 +35,9 @@ def main() -> int:
     from common import requirements
     from common.console import machine_tables
     from common.console.screen import open_console
-    from common.content.step_01 import PROBE_NAMES
     from common.machine import environment
     from common.probes import measure
+    from common.step_01 import PROBE_NAMES
 
     command = f"python {shlex.join(['01_environment_check.py', *sys.argv[1:]])}"
     record = environment.look_around(command, args.results_dir)

@@ -52,14 +52,13 @@ from common.machine.devices import (
 )
 from common.machine.ranks import barrier
 from common.measuring.clocks import StepClock
-from common.measuring.gpu_readings import GpuSampler
+from common.measuring.device_use import GpuSampler
 from common.training.batch import Batch
 from common.training.data import create_dataset, create_loader
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import ddp_kwargs, process_group
-from common.training.epoch import TimedEpoch
 from common.training.models import create_model, create_workload
-from common.training.training import Training, create_optimizer
+from common.training.training import TimedEpoch, Training, create_optimizer
 
 train_step = import_module("02_baseline_single_gpu").train_step
 

@@ -5,8 +5,8 @@ from torch import nn
 
 from common.machine.devices import LocalDevices, _place
 from common.records import RunConfig
+from common.training.by_library import image_workload
 from common.training.models import TrainedModel, create_model, create_workload
-from common.training.workloads.images import image_workload
 
 
 def make_config(**changes) -> RunConfig:

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader, DistributedSampler
 from common.machine.devices import LocalDevices
 from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
+from common.training.by_library import image_workload
 from common.training.data import create_dataset, create_loader
 from common.training.distributed import ddp_kwargs
 from common.training.models import TrainedModel
 from common.training.training import Training
-from common.training.workloads.images import image_workload
 
 train_step = import_module("02_baseline_single_gpu").train_step
 

@@ -40,24 +40,23 @@ class Processes:
         self.over = Event()
         """Set when the command has ended: then nobody need be disturbed any more."""
 
-    def all(self) -> dict[int, dict[bytes, bytes]]:
-        """Their environments, by process id. Nothing where there is no /proc."""
+    def all(self) -> dict[int, list[bytes]]:
+        """Their environments (`RANK=1`, …) by process id. Nothing where there is no /proc."""
         environments = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 variables = (folder / "environ").read_bytes().split(b"\0")
                 if self._mark in variables and state_and_parent(int(folder.name))[0] not in ("", "Z"):
-                    pairs = (one.partition(b"=") for one in variables)
-                    environments[int(folder.name)] = {name: value for name, _, value in pairs}
+                    environments[int(folder.name)] = variables
         return environments
 
-    def rank(self, number: int) -> int:
-        """The process that torchrun has started as this rank. Raises ProcessLookupError."""
-        ranks = {pid for pid, variables in self.all().items() if variables.get(b"RANK") == str(number).encode()}
-        for pid in sorted(ranks):
-            if state_and_parent(pid)[1] not in ranks:  # else it is a loader's worker
+    def rank_1(self) -> int:
+        """The process that torchrun has started as rank 1. Raises ProcessLookupError."""
+        pids = {pid for pid, variables in self.all().items() if b"RANK=1" in variables}
+        for pid in sorted(pids):
+            if state_and_parent(pid)[1] not in pids:  # else it is a loader's worker
                 return pid
-        raise ProcessLookupError(f"no rank {number}")
+        raise ProcessLookupError("no rank 1")
 
     def worker(self) -> int:
         """A process that the command's Python has started: a loader's worker. Raises ProcessLookupError."""
@@ -81,12 +80,18 @@ class Processes:
             rest = self._at_the_second_look()
         return len(pids)
 
-    def _at_the_second_look(self) -> dict[int, dict[bytes, bytes]]:
+    def _at_the_second_look(self) -> dict[int, list[bytes]]:
         """All of them; a process that is just becoming another program has no environment for a moment."""
         if processes := self.all():
             return processes
         sleep(0.05)
         return self.all()
+
+
+def _program(pid: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/exe")
+    return ""
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,14 @@ class Act:
 
 
 def _pause(processes: Processes) -> None:
-    rank = processes.rank(1)
+    rank = processes.rank_1()
     os.kill(rank, signal.SIGSTOP)
     sleep(PAUSE_SECONDS)
     os.kill(rank, signal.SIGCONT)
 
 
 def _throttle(processes: Processes) -> None:
-    rank = processes.rank(1)
+    rank = processes.rank_1()
     with suppress(ProcessLookupError):
         while not processes.over.wait(SLICE_SECONDS):
             os.kill(rank, signal.SIGSTOP)
@@ -126,19 +131,13 @@ def _crowd(processes: Processes) -> None:
 
 FIRST_EPOCH, PARITY = r"epoch 1/", r"parity: "
 ACTS = {
-    "kill_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGKILL)),
+    "kill_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank_1(), signal.SIGKILL)),
     "kill_worker": Act(FIRST_EPOCH, lambda processes: os.kill(processes.worker(), signal.SIGKILL)),
-    "stop_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank(1), signal.SIGSTOP)),
+    "stop_rank": Act(FIRST_EPOCH, lambda processes: os.kill(processes.rank_1(), signal.SIGSTOP)),
     "pause_rank": Act(FIRST_EPOCH, _pause),
     "crowd": Act(PARITY, _crowd),
     "throttle_rank": Act(PARITY, _throttle),  # two thirds of its time, from the first measured step to the last
 }
-
-
-def _program(pid: int) -> str:
-    with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/exe")
-    return ""
 
 
 @dataclass(frozen=True)
@@ -198,19 +197,16 @@ def _variables(scratch: Path) -> dict[str, str]:
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         program.chmod(0o755)
+    with socket.create_server((LOOPBACK, 0)) as server:  # a free port
+        port = server.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     return kept | {
         "PATH": f"{programs}:{os.environ.get('PATH', os.defpath)}",
         "SCRATCH": str(scratch),
-        "PORT": str(_free_port()),
+        "PORT": str(port),
         "TMPDIR": str(scratch),
         "LC_ALL": "C.UTF-8",  # what names a fault is looked for in English
         # torchrun's `--local-addr`, where it would wait for a name that nobody knows.
         **({} if name_is_found() else {"PET_LOCAL_ADDR": LOOPBACK}),
         "OMP_NUM_THREADS": "1",  # as torchrun sets it, with eight lines of warning
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]

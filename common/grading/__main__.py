@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -42,9 +41,8 @@ def grade_class() -> None:
 
 def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
     """Lines below the table: the machines by their numbers, and what is wrong or in doubt."""
-    found = {identity: one.machine(identity) for one in grades for identity in one.machines}
-    for identity, number in _numbers(grades).items():
-        yield f"machine {number}: {found[identity]}"
+    for number, machine in enumerate(_machines(grades).values(), 1):
+        yield f"machine {number}: {machine}"
     for one in grades:
         if one.newer:
             yield f"{one.student}: {one.file} is older than {one.newer}"
@@ -55,11 +53,9 @@ def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
             yield f"{one.student}: {more:,} more, all of them in the column edited of the CSV"
 
 
-def _numbers(grades: Sequence[Grade]) -> dict[str, int]:
-    """Of the machines, by their identities."""
-    return {
-        identity: number for number, identity in enumerate(dict.fromkeys(chain(*(one.machines for one in grades))), 1)
-    }
+def _machines(grades: Sequence[Grade]) -> dict[str, str]:
+    """All of them in words, by their identities."""
+    return {identity: one.machine(identity) for one in grades for identity in one.machines}
 
 
 def _no_formula(value: object) -> object:
@@ -69,7 +65,7 @@ def _no_formula(value: object) -> object:
 
 def _table(grades: Sequence[Grade]) -> Table:
     table = Table("student", "machine", "runs", "parity", "checkpoints", "blanks", "exchange", "same as", "edited")
-    numbers = _numbers(grades)
+    numbers = {identity: str(number) for number, identity in enumerate(_machines(grades), 1)}
     for one in grades:
         line = {name: printable(str(value)) for name, value in one.line().items()}
         student = f"{line['student']} (older)" if one.newer else line["student"]
@@ -80,7 +76,7 @@ def _table(grades: Sequence[Grade]) -> Table:
         speed = f", {ratio.value:.2f} ×" if ratio else ""
         table.add_row(
             student,
-            " ".join(str(numbers[identity]) for identity in one.machines),
+            " ".join(numbers[identity] for identity in one.machines),
             str(sum(one.runs.values())),
             f"{failed} failed" if failed else f"{one.parity_passed} passed" if one.parity_passed else "",
             " ".join(f"{there}/{of}" for there, of in one.checkpoints),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
@@ -32,11 +33,6 @@ class TaskMark:
     """How many times as fast as the per-parameter exchange."""
 
 
-@dataclass
-class _Runs:
-    runs: list[Run]
-
-
 def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     """By the runs of one student, oldest first, and the file that they wrote.
 
@@ -45,25 +41,25 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     """
     if not is_filled_in(source):
         return TaskMark(0, "not filled in")
-    mine = [run for run in runs if _exchange(run) == MINE and _says_something(run)]
+    mine = [run for run in runs if exchange_of(run) == MINE and _says_something(run)]
     if not mine:
         return TaskMark(0, "never run with a parity check (make my_exchange)")
     wrong = [number for number, run in enumerate(mine) if not _is_right(run)]
-    if wrong and wrong[-1] == len(mine) - 1:
-        why = (
+    if not _is_right(mine[-1]):
+        what = (
             "wrong gradients (parity failed" if mine[-1].record.failed_parity else "unknown gradients (no parity check"
         )
-        return TaskMark(0, why + (")" if len(wrong) == len(mine) else " in the newest run)"))
+        return TaskMark(0, what + (")" if len(wrong) == len(mine) else " in the newest run)"))
     right = [run for run in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
     note = f"; {plural(len(wrong), 'earlier run')} did not pass" if wrong else ""
     by_settings: dict[str, tuple[list[Run], list[Run]]] = defaultdict(lambda: ([], []))
-    for run in [*right, *(run for run in runs if _exchange(run) == SLOW and run.is_comparable)]:
-        by_settings[_settings(run)][_exchange(run) == SLOW].append(run)
+    for run in [*right, *(run for run in runs if exchange_of(run) == SLOW and run.is_comparable)]:
+        by_settings[_settings(run)][exchange_of(run) == SLOW].append(run)
     pairs = [(own, slow) for own, slow in by_settings.values() if own and slow]
     if not pairs:
         return TaskMark(FOR_PARITY, f"right gradients; no speed: no run beside it with --exchange {SLOW}{note}")
     own, slow = max(pairs, key=lambda pair: min(map(len, pair)))
-    ratio = speedup(_Runs(own), _Runs(slow))
+    ratio = speedup(Row(own), Row(slow))
     outcome = outcome_of_ratio(ratio)
     points = FOR_PARITY + (FOR_SPEED if outcome == "faster" else 0)
     return TaskMark(points, f"right gradients; {outcome.replace('_', ' ')}{note}", ratio)
@@ -79,8 +75,9 @@ def _is_right(run: Run) -> bool:
     return run.record.parity is not None and run.record.parity.outcome == "passed"
 
 
-def _exchange(run: Run) -> str | None:
-    return run.record.config.ddp.exchange if run.record.config.ddp else None
+def exchange_of(run: Run) -> str:
+    """What averages its gradients: `ddp`, torch's own, also where there is nothing to average."""
+    return run.record.config.ddp.exchange if run.record.config.ddp else "ddp"
 
 
 def _settings(run: Run) -> str:
@@ -97,8 +94,8 @@ def is_filled_in(source: Path) -> bool:
     except (OSError, ValueError, SyntaxError):  # too many brackets, or no Python
         return False
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return any(not isinstance(node, ast.Expr | ast.Pass) or _is_call(node) for one in functions for node in one.body)
+    return any(not _says_nothing(node) for one in functions for node in one.body)
 
 
-def _is_call(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+def _says_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

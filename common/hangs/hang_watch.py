@@ -8,18 +8,22 @@ would go on.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
+import json
 import os
+import re
 import signal
-import subprocess
-import sys
 import tempfile
+import traceback
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 
-from common.formats import printable
-from common.hangs.rank_processes import ENDED, own_line, pending_collective, sibling_state, signal_main_thread
+import torch
+
+from common.command_line.terminal import state_and_parent
 from common.machine.devices import LocalDevices
 from common.machine.ranks import from_rank_0
 from common.records.disk import is_final
@@ -30,6 +34,10 @@ STACK_SECONDS = 30.0
 """It takes a tenth of a second where the machine is idle."""
 AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
 """What to do about a hang."""
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
+NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
+ENDED = ("", "Z")
+"""States of a process that has ended: nothing is left of it, or only what its parent has not read yet."""
 
 
 class HangWatch:
@@ -38,10 +46,9 @@ class HangWatch:
     def __init__(self, run_id: str, devices: LocalDevices, pids: list[int]) -> None:
         self._rank, self._pids = devices.rank, pids
         self._others = [rank for rank in range(len(pids)) if rank != devices.rank]
-        is_alone = devices.world.processes == 1 or devices.world.nodes > 1  # other hosts' processes cannot be asked
-        self.folder: Path | None = (
-            None if is_alone else from_rank_0(_private_folder(run_id, len(pids)) if devices.rank == 0 else None)
-        )
+        self.folder: Path | None = None
+        if devices.world.processes > 1 and devices.world.nodes == 1:  # other hosts' processes cannot be asked
+            self.folder = from_rank_0(_private_folder(run_id, len(pids)) if devices.rank == 0 else None)
         """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
         if self.folder:
             self._stack = open(self._file(devices.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
@@ -162,24 +169,50 @@ def _private_folder(run_id: str, ranks: int) -> Path | None:
     return folder
 
 
-def say_last(text: str, folder: Path | None) -> None:
-    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
+def sibling_state(pid: int) -> str:
+    """The state letter of another rank of this torchrun, as Linux gives it: `T` for stopped, one of `ENDED` for ended.
 
-    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
-    any more, and it is removed.
+    A process that has the rank's number by now, but another parent, is none of them: the rank has ended.
     """
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
-        text = ""
-    code = (
-        "import shutil, sys, time\n"
-        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
-        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
-        "    except OSError: return False\n"
-        "until = time.monotonic() + 45\n"
-        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
-        "print(sys.argv[1], end='', file=sys.stderr)\n"
-        "if sys.argv[2]: shutil.rmtree(sys.argv[2], ignore_errors=True)"
-    )
-    with suppress(OSError):
-        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder or "")]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+    state, parent = state_and_parent(pid)
+    return state if parent == os.getppid() else ""
+
+
+def signal_main_thread(pid: int, number: int) -> None:
+    """Of a process that was stopped, any thread may answer a signal that is sent to the process as a whole."""
+    tgkill = getattr(ctypes.CDLL(None), "tgkill", None)
+    if tgkill is None:  # glibc before 2.30
+        os.kill(pid, number)
+    else:
+        tgkill(pid, pid, number)  # the main thread has the number of the process
+
+
+def pending_collective() -> str:
+    """The collective that this rank waits in, and since when, by torch's flight recorder."""
+    try:
+        entries = json.loads(torch._C._distributed_c10d._dump_fr_trace_json())["entries"]
+        pending = [entry for entry in entries if not entry["retired"]]
+        entry = (pending or entries[-1:])[0]  # the collective that has failed counts as ended already
+    except (AttributeError, KeyError, IndexError, RuntimeError, TypeError, ValueError):
+        return "an exchange that torch's flight recorder does not know"
+    name = f"{entry['profiling_name']} (exchange number {entry['collective_seq_id']})"
+    return f"{name} {since(entry['time_created_ns'] / 1e9)}"
+
+
+def since(began: float) -> str:
+    """`since 10:15:30 UTC, 20 s`, of a moment in seconds since 1970."""
+    moment = datetime.fromtimestamp(began, UTC)
+    return f"since {moment:%H:%M:%S} UTC, {(datetime.now(UTC) - moment).total_seconds():.0f} s"
+
+
+def waiting_line(frames: traceback.StackSummary) -> str:
+    """The line of this lab, or of the user's own code, at which the innermost of these frames is."""
+    return own_line("\n".join(f'File "{one.filename}", line {one.lineno} in {one.name}' for one in reversed(frames)))
+
+
+def own_line(stack: str) -> str:
+    """`04_ddp_training.py:63 in train_step`: of a stack, innermost first, the first line that is no library's."""
+    frames = list(FRAME.finditer(stack))
+    for frame in [*(f for f in frames if not any(part in f["file"] for part in NOT_OURS)), *frames]:
+        return f"{Path(frame['file']).name}:{frame['line']} in {frame['name']}"
+    return "a place that it does not tell"

@@ -19,8 +19,7 @@ from time import time
 
 import torch.distributed as dist
 
-from common.hangs.hang_watch import HangWatch
-from common.hangs.rank_processes import since, waiting_line
+from common.hangs.hang_watch import HangWatch, since, waiting_line
 
 POLL_SECONDS = 1.0
 

@@ -19,8 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from common.machine.capacity import alike_cores
-from common.probes.compute import probed_device
-from common.probes.processes import run_in_processes
+from common.probes.compute import probed_device, run_in_processes
 from common.records import AllReduce, AllReduceTime, Backend
 
 SIZES = tuple(4 * 2**10 * 2**power for power in range(17))

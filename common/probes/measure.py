@@ -8,10 +8,10 @@ from time import perf_counter
 
 import torch
 
-from common.content.step_01 import NEEDLESS
 from common.probes import all_reduce, compute, together
-from common.probes.processes import run_in_processes
+from common.probes.compute import run_in_processes
 from common.records import ProbeName, Probes
+from common.step_01 import NEEDLESS
 
 LIMIT_SECONDS = 60.0
 """A probe that takes longer hangs, and is ended."""

@@ -27,13 +27,17 @@ from torch.nn import functional
 
 from common.machine.capacity import alike_cores
 from common.machine.devices import LocalDevices
-from common.probes.compute import probed_device
-from common.probes.processes import run_in_processes
+from common.probes.compute import probed_device, run_in_processes
 from common.records import LaunchTimes, Together
 
 LAUNCHES, CHUNKS = 1000, 7
 """In a row, and how often; the median chunk counts, the first one warms up."""
 NEW_THREADS = 9
+PASSES, SETTLING = 15, 3
+SAMPLES = {"cpu": (8, 56), "cuda": (64, 56)}
+"""Images and their height and width."""
+Work = Callable[[LocalDevices], Callable[[], object]]
+"""Makes, on a device, a pass that can be called."""
 
 
 def measure_launches(limit_seconds: float) -> LaunchTimes:
@@ -99,27 +103,21 @@ def _convolution_seconds() -> tuple[float, float]:
     return known, median(launch_in_new_thread() for _ in range(NEW_THREADS))
 
 
-PASSES, SETTLING = 15, 3
-SAMPLES = {"cpu": (8, 56), "cuda": (64, 56)}
-"""Images and their height and width."""
-
-Work = Callable[[LocalDevices], Callable[[], object]]
-"""Makes, on a device, a pass that can be called."""
-
-
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:
     """As many workers as there are devices, one process each."""
     probe = partial(_training_probe, get_context("forkserver").Barrier(workers), work or small_layers)
     results = run_in_processes(probe, workers, limit_seconds)
     return Together(
         workers=workers,
-        alone_seconds=results[0]["alone"],
-        together_seconds=max(of_worker["together"] for of_worker in results),
+        alone_seconds=results[0][0],
+        together_seconds=max(together for _, together in results),
     )
 
 
-def _training_probe(everybody: Barrier, make: Work, rank: int) -> dict[str, float]:
-    """Process 0 works by itself first and last, while the others wait; in between all work at once."""
+def _training_probe(everybody: Barrier, make: Work, rank: int) -> tuple[float, float]:
+    """Process 0 works by itself first and last, while the others wait; in between all work at once.
+
+    Seconds of a pass, alone and together."""
     work = make(probed_device(rank))
     everybody.wait()
     before = _seconds(work) if rank == 0 else []
@@ -127,7 +125,7 @@ def _training_probe(everybody: Barrier, make: Work, rank: int) -> dict[str, floa
     together = _seconds(work)
     everybody.wait()
     after = _seconds(work) if rank == 0 else []
-    return {"alone": median(before + after or together), "together": median(together)}
+    return median(before + after or together), median(together)
 
 
 def small_layers(devices: LocalDevices) -> Callable[[], object]:

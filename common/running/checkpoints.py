@@ -24,7 +24,7 @@ from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, from_rank_0, gathered
 from common.measuring.clocks import StepClock
 from common.records.disk import check_writable, write_whole
-from common.running.failures import signals_wait
+from common.running.start import signals_wait
 from common.training.training import Training
 
 KEEP = 2
@@ -40,15 +40,13 @@ LOCK = ".in-use"
 HELD = (errno.EACCES, errno.EAGAIN)
 NAME = re.compile(r"checkpoint-(\d{4,18})-(\d{6,18})\.pt")
 
-_holders: dict[Path, str] = {}
-"""Runs of this process by the folder that each of them holds."""
-
 
 class Checkpoints:
     """The checkpoints that a run writes: after every epoch, and after every so many steps."""
 
-    def __init__(self, options: TrainingOptions, devices: LocalDevices) -> None:
-        self._folder, self._every, self._local_devices = options.checkpoint_dir, options.checkpoint_every, devices
+    def __init__(self, options: TrainingOptions, devices: LocalDevices, run_id: str) -> None:
+        self._folder, self._every = options.checkpoint_dir, options.checkpoint_every
+        self._local_devices, self._run_id = devices, run_id
 
     def after_step(self, training: Training, epoch: int, step: int, clock: StepClock) -> str | None:
         """Write one if it is due after this step of an epoch, off the clock.
@@ -69,7 +67,7 @@ class Checkpoints:
         if self._local_devices.rank != 0 or self._folder is None:
             return None
         state = {
-            "run_id": _holders.get(self._folder),
+            "run_id": self._run_id,
             "config": training.config.model_dump(mode="json", include={*MADE_FOR, *SAME_TRAINING, *POSITION}),
             "epoch": epoch,
             "steps_done": steps_done,
@@ -128,11 +126,9 @@ def holding(folder: Path | None, run_id: str, devices: LocalDevices) -> Iterator
     problem = from_rank_0(problem)
     if problem:
         raise problem
-    _holders[folder] = run_id
     try:
         yield
     finally:
-        del _holders[folder]
         if lock:
             with suppress(OSError):
                 os.unlink(folder / LOCK)  # before another run can lock it: that one looks whether it is still there

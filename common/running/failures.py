@@ -1,25 +1,61 @@
-"""How a run ends early: why it did not complete and what to do about it; Ctrl-C, SIGTERM and SIGHUP."""
+"""How a run ends early: why it did not complete and what to do about it."""
 
 from __future__ import annotations
 
-import signal
+import os
+import subprocess
+import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
-from common.command_line.parser import under_torchrun
-from common.formats import gib
+from common.formats import gib, printable
 from common.machine.devices import LocalDevices
-from common.measuring import memory
+from common.measuring.device_use import highest_peak_bytes
+from common.messages import message
 from common.records import Failure, FailureKind, RunConfig
-from common.running.retry import next_steps
-from common.training.known_errors import advice_for, is_allocation_failure, is_communication
+from common.running.start import next_steps
 
 BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
+
+LOADER_DIED = message(
+    "A loader process has died: the kernel ends processes where the memory is full (see dmesg); a bus error, or a "
+    "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
+    "--workers, or --workers 0."
+)
+PROCESS_LIMIT = message(
+    "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
+    "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
+)
+LIMITS = {
+    "Too many open files": message(
+        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
+        "Raise it, ulimit -n 4096, or lower --workers."
+    ),
+    "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
+    "can't start new thread": PROCESS_LIMIT,
+    "pthread_create": PROCESS_LIMIT,
+}
+"""Words of an error that is none of the training's, but a limit that the host sets."""
+KNOWN = LIMITS | {
+    "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
+    "more than 1 value per channel": message(
+        "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
+        "for each device and micro-batch; with images, --image-size helps, too."
+    ),
+    "DataLoader worker (pid": LOADER_DIED,
+    "Pin memory thread exited": LOADER_DIED,  # on GPUs: it reads what the workers send
+    "Expected to have finished reduction": message(
+        "Some parameters had no part in the loss, and DDP waits for them: find_unused_parameters=True "
+        "(--find-unused-parameters), or let all of them take part."
+    ),
+    "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
+}
+UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
 
 
 def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epochs_done: int) -> Failure:
@@ -89,7 +125,7 @@ def _for_less_memory(config: RunConfig, devices: LocalDevices) -> str:
     """Names what did not fit, and how to have the same global batch in less memory."""
     what, flag = _size_of_sample(config)
     at_once = f"{config.per_device_micro_batch_size} {what} per device"
-    problem = f"A batch of {at_once} did not fit (peak {gib(memory.highest_peak_bytes(devices))})"
+    problem = f"A batch of {at_once} did not fit (peak {gib(highest_peak_bytes(devices))})"
     steps = next_steps(config, devices.world)
     if steps is None:
         return f"{problem}: {f'lower {flag}, or ' if flag else ''}try --precision bf16."
@@ -111,69 +147,49 @@ def killed_rank(rank: int, traceback: str | None = None) -> Failure:
     )
 
 
-REASONS = {
-    signal.SIGTERM: "ended by SIGTERM: a person, or a batch system at its time limit, has ended this process",
-    signal.SIGHUP: "ended by SIGHUP: the terminal was closed; start long runs under nohup, tmux or screen",
-}
-UNDER_TORCHRUN = (
-    "ended by SIGTERM: torchrun passes it on when a person or a batch system has ended the job, and sends it to all "
-    "ranks when one of them has died"
-)
-SIGNALS = (signal.SIGINT, *REASONS)
+def say_last(text: str, folder: Path | None) -> None:
+    """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
+
+    Where torchrun is going to start the ranks again, nothing is over, and nothing said. By then no rank needs `folder`
+    any more, and it is removed.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)):
+        text = ""
+    code = (
+        "import shutil, sys, time\n"
+        "def is_there():\n"  # one that has ended stays in /proc until whoever started it has read all it printed
+        f"    try: return open('/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[0] != 'Z'\n"
+        "    except OSError: return False\n"
+        "until = time.monotonic() + 45\n"
+        "while time.monotonic() < until and is_there(): time.sleep(0.05)\n"
+        "print(sys.argv[1], end='', file=sys.stderr)\n"
+        "if sys.argv[2]: shutil.rmtree(sys.argv[2], ignore_errors=True)"
+    )
+    with suppress(OSError):
+        command = [sys.executable, "-S", "-c", code, f"\n{printable(text)}\n" if text else "", str(folder or "")]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
-_heard: list[int] = []
-"""Signals that came."""
+def advice_for(text: str) -> str:
+    """What to do about an error with these words."""
+    return next((advice for words, advice in KNOWN.items() if words in text), UNKNOWN).text
 
 
-def interrupt_on_signals() -> None:
-    """From here on all of them raise KeyboardInterrupt. What nohup has ignored stays ignored."""
-    _heard.clear()
-    for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+def is_host_limit(advice: str) -> bool:
+    """Whether it is about a limit of the host, or a loader process: a traceback would lead nobody to that."""
+    return advice in {known.text for known in (LOADER_DIED, *LIMITS.values())}
 
 
-def interrupt_if_unheard() -> None:
-    """Raise again what was lost: an exception that comes out of a signal may be swallowed by C code that was looking
-    something up at that moment, and the run would go on. For between two steps."""
-    if _heard:
-        _interrupt(_heard[0], None)
+def is_allocation_failure(text: str) -> bool:
+    """Whether an error says that memory is full."""
+    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
 
 
-def reason_of(error: BaseException) -> BaseException:
-    """`error`, or the Ctrl-C that came before it: C code that an exception falls into may raise any other, and an
-    exchange breaks when another rank has heard it first."""
-    return KeyboardInterrupt() if signal.SIGINT in _heard else error
+def is_timeout(text: str) -> bool:
+    """Whether an error of a collective is that it took too long."""
+    return any(words in text.lower() for words in ("timed out", "timeout"))
 
 
-def ignore_signals() -> None:
-    """For the last record: neither a second Ctrl-C nor a loader's worker that dies now must tear it."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises an error wherever the program is
-
-
-@contextmanager
-def signals_wait() -> Iterator[None]:
-    """While open, a signal is only noted; it counts when the `with` ends. For what must be whole, and does not hang."""
-    noted: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, lambda number, frame: noted.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if noted:
-        before[signal.Signals(noted[0])](noted[0], None)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    _heard.append(number)
-    reason = REASONS.get(signal.Signals(number))
-    if number == signal.SIGTERM and under_torchrun():
-        reason = UNDER_TORCHRUN
-    raise KeyboardInterrupt(reason) if reason else KeyboardInterrupt
+def is_communication(text: str) -> bool:
+    """Whether an error is that of a collective: a lost connection, or too long a wait."""
+    return is_timeout(text) or any(words in text.lower() for words in ("connection", "nccl", "gloo", "peer"))

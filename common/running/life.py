@@ -15,28 +15,25 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import AFTER_A_HANG, say_last
-from common.hangs.rank_processes import waiting_line
+from common.hangs.hang_watch import AFTER_A_HANG, waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
-from common.running import retry
 from common.running.checkpoints import holding
 from common.running.extra_steps import ProfileError
 from common.running.failures import (
     explain,
     grows_with_the_batch,
-    ignore_signals,
-    interrupt_on_signals,
+    is_host_limit,
+    is_timeout,
     killed_rank,
-    reason_of,
+    say_last,
 )
 from common.running.measured_run import MeasuredRun
+from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
-from common.training.known_errors import is_host_limit, is_timeout
-from common.training.workloads.by_file import path_of_model
-from common.training.workloads.user_file import frames_of_user, user_error
+from common.training.user_file import frames_of_user, path_of_model, user_error
 
 
 @contextmanager
@@ -47,39 +44,35 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
     for a rank that is gone and may never wake up. Bad input (`UsageError`) leaves none: nothing has run.
     """
     with distributed.clean_shutdown(devices):
-        yield from _recording(options, devices)
-
-
-def _recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[MeasuredRun]:
-    run = MeasuredRun(options, devices)
-    if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
-        run.watch = CollectiveWatchdog(
-            options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
-        )
-    check_writable(options.results_dir)
-    interrupt_on_signals()
-    try:
-        with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
-            yield run
-        record = run.recorder.record_of_all_ranks()
-        ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
-    except UsageError:
+        run = MeasuredRun(options, devices)
+        if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
+            run.watch = CollectiveWatchdog(
+                options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
+            )
+        check_writable(options.results_dir)
+        interrupt_on_signals()
+        try:
+            with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
+                yield run
+            record = run.recorder.record_of_all_ranks()
+            ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
+        except UsageError:
+            run.hangs.close()
+            raise
+        except ProfileError as error:
+            _without_profile(run, error)
+        except BaseException as error:
+            _failed(run, error)
+            raise
+        finally:
+            run.close()
         run.hangs.close()
-        raise
-    except ProfileError as error:
-        _without_profile(run, error)
-    except BaseException as error:
-        _failed(run, error)
-        raise
-    finally:
-        run.close()
-    run.hangs.close()
-    if devices.rank == 0:
-        path = write_record(options.results_dir, record)
-        if path:
-            show_summary(run.console, record, path, next_command(record), run.words)
-        else:
-            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
+        if devices.rank == 0:
+            path = write_record(options.results_dir, record)
+            if path:
+                show_summary(run.console, record, path, next_command(record), run.words)
+            else:
+                tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
 
 
 def _without_profile(run: MeasuredRun, error: ProfileError) -> NoReturn:
@@ -118,7 +111,7 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     _leave_record(run, failure, lost is not None)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
-        retry.try_next(run.config, run.local_devices.world)
+        try_next(run.config, run.local_devices.world)
     if is_host_limit(failure.advice):
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     path = path_of_model(run.config)

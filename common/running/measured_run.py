@@ -16,35 +16,31 @@ from torch.utils.data import DataLoader
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.terminal import tell
-from common.console import screen
-from common.console.plan import show_plan
+from common.console import run_lines, screen
 from common.examining import parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices, default_precision, default_workers
+from common.machine.nvml import NvmlGpu
 from common.machine.ranks import barrier
-from common.measuring import memory
-from common.measuring.clocks import StepClock
-from common.measuring.core_wait import CoreWait
-from common.measuring.gpu_readings import EnergyMeter, GpuSampler, idle_watts
+from common.measuring import device_use
+from common.measuring.clocks import CoreWait, StepClock
 from common.messages import Message, message
 from common.records import Epoch
 from common.records.disk import keep_unfinished
-from common.running import retry
 from common.running.checkpoints import Checkpoints
 from common.running.extra_steps import take_apart, trace
-from common.running.failures import interrupt_if_unheard, unfinished
-from common.running.recorder import Recorder
+from common.running.failures import unfinished
+from common.running.recorder import Recorder, ScalarLog
 from common.running.resumption import Start, find_start, restore
-from common.running.tensorboard import ScalarLog
+from common.running.start import carried_over, interrupt_if_unheard
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
 from common.training.data import bytes_of_sample, validation_loader
-from common.training.epoch import EpochResult, TimedEpoch, validate
 from common.training.loader import ContinuousLoader
-from common.training.training import Training, described_optimizer
-from common.training.workloads.own_data import find_data
+from common.training.samples import find_data
+from common.training.training import EpochResult, TimedEpoch, Training, described_optimizer, validate
 
 
 class MeasuredRun:
@@ -58,11 +54,11 @@ class MeasuredRun:
             precision=default_precision(devices.kind),
             loader_workers=default_workers(devices.kind),
             data=find_data(options),
-            accumulation_steps=retry.carried_over(options),
+            accumulation_steps=carried_over(options),
         )
         self.recorder = Recorder(options.method, self.config, devices)
         record, pids = self.recorder.record, self.recorder.pids
-        record.devices = memory.device_uses(devices)
+        record.devices = device_use.device_uses(devices)
         self.hangs = HangWatch(record.run_id, devices, pids)
         self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
@@ -70,8 +66,8 @@ class MeasuredRun:
         self.progress = screen.TrainingProgress(self.console)
         self._scalars = ScalarLog(options.tensorboard, record.run_id, devices.rank)
         self._gpus = devices.indices if devices.kind == "cuda" else ()
-        self._idle_watts = idle_watts(self._gpus)
-        self._sampler = GpuSampler(self._gpus, pids)
+        self._idle_watts = device_use.read_gpus(self._gpus, NvmlGpu.power_watts)  # nothing runs yet
+        self._sampler = device_use.GpuSampler(self._gpus, pids)
         self._clock = StepClock(devices)
         self._start = Start()
         self._step_seconds: float | None = None
@@ -87,12 +83,12 @@ class MeasuredRun:
         self._start, record.resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
         record.optimizer = described_optimizer(training.optimizer)
-        show_plan(self.console, self.words, record)
+        run_lines.show_plan(self.console, self.words, record)
         record.flops_by_kind = flops = training.module.flops_by_kind
         record.flops_per_sample = sum(flops.values()) if flops else None
         record.bytes_per_sample = bytes_of_sample(training.loader.dataset)
         record.parity = parity.check_parity(training, here)
-        self.progress.line(screen.parity_line(record.parity, self.words))
+        self.progress.line(run_lines.parity_line(record.parity, self.words))
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
             training.model.compile(mode=self.config.compile_mode)
@@ -116,17 +112,17 @@ class MeasuredRun:
         """
         training, here, record = self._training, self.local_devices, self.recorder.record
         if here.kind == "cpu" or self.config.compile_mode == "default":
-            memory.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
+            device_use.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
         self._joules: Counter[int] = Counter()
-        self._checkpoints = Checkpoints(self.options, here)
+        self._checkpoints = Checkpoints(self.options, here, record.run_id)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         self._sampler.start()
         for number in range(self._start.epoch, self.config.epochs + 1):
             yield from self._train(number)
         self._sampler.stop()
-        peaks = memory.read_peaks(here, self._sampler)
-        record.devices = memory.device_uses(here, peaks, self._sampler, self._joules, self._idle_watts)
-        record.static_memory = memory.static_memory(training.module, training.optimizer)
+        peaks = device_use.read_peaks(here, self._sampler)
+        record.devices = device_use.device_uses(here, peaks, self._sampler, self._joules, self._idle_watts)
+        record.static_memory = device_use.static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
@@ -136,10 +132,10 @@ class MeasuredRun:
         A step lasts from the end of the one before until the next one is asked for.
         """
         barrier()  # the ranks' clocks start together
-        energy, core_wait = EnergyMeter(self._gpus), CoreWait()
+        joules, core_wait = device_use.read_gpus(self._gpus, NvmlGpu.energy_joules), CoreWait()
         yield from self._epoch.steps(loader, self.config.accumulation_steps)
         self._core_losses = core_wait.losses()
-        self._joules.update(energy.joules())
+        self._joules.update(device_use.joules_since(joules))
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""
@@ -171,11 +167,11 @@ class MeasuredRun:
         self._step_seconds = median(result.times.steps)
         self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
         if self._validation:
-            of_model = (training.model, training.module)
-            epochs[-1].validation, unreadable = validate(*of_model, self._validation, self.local_devices.device)
-            self.progress.line(screen.validation_line(epochs[-1].validation, self.words))
+            of_epoch = validate(training.model, self._validation, self.local_devices.device)
+            epochs[-1].validation, unreadable = of_epoch
+            self.progress.line(run_lines.validation_line(epochs[-1].validation, self.words))
             self._tell_unreadable(unreadable)
-        peaks = memory.read_peaks(self.local_devices, self._sampler)
+        peaks = device_use.read_peaks(self.local_devices, self._sampler)
         self._scalars.epoch(epochs[-1], result, config, peaks)
         if self.local_devices.rank == 0:
             record = self.recorder.record_of_this_rank(unfinished(len(epochs)))
@@ -201,9 +197,9 @@ class MeasuredRun:
 
     def _say(self, epoch: Epoch, result: EpochResult) -> None:
         """Say what an epoch was like, and what disturbed it."""
-        self.progress.line(screen.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
+        self.progress.line(run_lines.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
         if epoch.mean_loss is None:
-            self._warn(screen.LOSS_IS_LOST)
+            self._warn(run_lines.LOSS_IS_LOST)
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
         for warning in self._core_losses.warnings(result.times.host, quota, oversubscribed):
             self._warn(warning)
@@ -214,4 +210,4 @@ class MeasuredRun:
             self._warn(message("skipped {file}", file=printable(name)))
 
     def _warn(self, text: Message) -> None:
-        self.progress.line(screen.warning(self.words.text(text)))
+        self.progress.line(run_lines.warning(self.words.text(text)))

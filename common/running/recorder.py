@@ -1,4 +1,4 @@
-"""What happened in a run, as the record that it becomes. Prints nothing and measures nothing."""
+"""What happened in a run: as the record that it becomes, and as logs for TensorBoard while it goes on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,35 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from common.command_line.commands import command_line, launched_by_campaign
+from common.command_line.terminal import tell
+from common.errors import UsageError
 from common.machine.devices import LocalDevices
 from common.machine.environment import describe
 from common.machine.ranks import backend_class, from_rank_0, gathered
-from common.measuring.core_wait import CoreLosses
-from common.records import MAX_FINITE, MAX_TEXTS, METHODS, Epoch, Failure, Method, RankTrace, Record, RunConfig
+from common.measuring.clocks import CoreLosses
+from common.records import (
+    MAX_FINITE,
+    MAX_TEXTS,
+    METHODS,
+    DeviceMemory,
+    Epoch,
+    Failure,
+    Method,
+    RankTrace,
+    Record,
+    RunConfig,
+)
 from common.training.data import checksum, expected_indices
-from common.training.epoch import EpochResult
+from common.training.training import EpochResult
 
 
 class Recorder:
@@ -113,3 +130,66 @@ def _new_id(method: Method, config: RunConfig, devices: int, now: datetime) -> s
     model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[:80]
     stamp = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     return f"{METHODS[method].step}_{method}_{model}_{shape}_{config.precision}_{stamp}"
+
+
+class ScalarLog:
+    """Writes to `folder/<run_id>`, from rank 0; without a folder it does nothing."""
+
+    def __init__(self, folder: Path | None, run_id: str, rank: int) -> None:
+        self._writer: Any = None
+        self._step = 0
+        if folder is None:
+            return
+        if find_spec("tensorboard") is None:
+            raise UsageError("--tensorboard needs the package of that name: pip install tensorboard")
+        if rank == 0:
+            from torch.utils.tensorboard import SummaryWriter
+
+            threading.excepthook = _without_the_logs(threading.excepthook)
+            try:
+                self._writer = SummaryWriter(folder / run_id)
+            except OSError as error:
+                raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
+
+    def epoch(self, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
+        """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
+        if self._writer is None:
+            return
+        peak_bytes = [memory.peak_allocated_bytes or memory.peak_process_bytes for memory in peaks]
+        of_epoch = {
+            "epoch/loss": epoch.mean_loss,
+            "epoch/samples per second": epoch.samples / sum(result.times.steps),
+            "epoch/learning rate": config.learning_rate,
+            **{f"epoch/peak GiB of device {number}": peak and peak / 2**30 for number, peak in enumerate(peak_bytes)},
+            "validation/top-1": epoch.validation and epoch.validation.top1,
+            "validation/top-5": epoch.validation and epoch.validation.top5,
+        }
+        try:
+            for loss, duration in zip(result.losses, result.times.steps, strict=True):
+                self._step += 1
+                self._writer.add_scalar("step/loss of rank 0", loss, self._step)
+                self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
+            for name, value in of_epoch.items():
+                if value is not None:
+                    self._writer.add_scalar(name, value, epoch.epoch)
+            self._writer.flush()
+        except (OSError, RuntimeError, ValueError) as error:  # a full disk: the run is worth more than its log
+            tell(f"TensorBoard's log is not written any more ({getattr(error, 'strerror', None) or error})")
+            self.close()
+
+    def close(self) -> None:
+        """Write what is left, as far as that can be done."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError, RuntimeError, ValueError):
+                writer.close()
+
+
+def _without_the_logs(hook: Callable) -> Callable:
+    """The hook, but for TensorBoard's own thread, whose error comes back in the next call of the log, and is told."""
+
+    def silent(failed: threading.ExceptHookArgs) -> None:
+        if not type(failed.thread).__module__.startswith("tensorboard"):
+            hook(failed)
+
+    return silent

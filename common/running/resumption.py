@@ -108,7 +108,10 @@ def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[S
     newest_first = checkpoint_files(folder) if folder else []
     if options.resume != "auto":
         path = Path(options.resume) if options.resume else None
-        start = _checked_file(path, config) if path else (Start(), None)
+        try:
+            start = _checked(path, _load(path), config, []) if path else (Start(), None)
+        except ValueError as error:
+            raise UsageError(f"--resume {path}: {error}") from None
         if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
             raise UsageError(
                 f"--checkpoint-dir {folder} holds checkpoints of another run: "
@@ -135,13 +138,6 @@ def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[S
     return Start(), None
 
 
-def _checked_file(path: Path, config: RunConfig) -> tuple[Start, Resumed]:
-    try:
-        return _checked(path, _load(path), config, [])
-    except ValueError as error:
-        raise UsageError(f"--resume {path}: {error}") from None
-
-
 def _load(path: Path) -> dict:
     """Raises ValueError, in words, for what is no whole checkpoint."""
     try:
@@ -154,12 +150,9 @@ def _load(path: Path) -> dict:
         raise ValueError("there is no such file") from None
     except IsADirectoryError:
         raise ValueError("it is a folder") from None
-    except pickle.UnpicklingError as error:
-        text = str(error)
-        if "Unsupported" in text:  # and so refused, before anything of it was run
-            raise ValueError("loading it would run a program that lies in it: refused") from None
-        raise ValueError(f"it cannot be read ({printable(text[:80])})") from None
     except Exception as error:  # what the reader stumbles over first in a torn file may be of any kind
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):  # before anything of it was run
+            raise ValueError("loading it would run a program that lies in it: refused") from None
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise ValueError(f"it cannot be read ({printable(reason[:80])})") from None
     if not isinstance(state, dict) or any(not isinstance(state.get(name), kind) for name, kind in PARTS.items()):

@@ -17,9 +17,9 @@ from common.machine.devices import LocalDevices
 from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
-from common.training.batch import Batch, Sample, tensors_of
+from common.training.batch import Batch, tensors_of
 from common.training.loader import ContinuousLoader
-from common.training.workloads.own_data import made_samples, own_samples
+from common.training.samples import OwnSamples, PooledSamples, made_samples
 from common.workload import Workload
 
 SHARED_MEMORY = "/dev/shm"
@@ -28,38 +28,27 @@ PREFETCHED = 2
 """Batches that each worker keeps ready, torch's default."""
 
 
-class SyntheticImageNet(Dataset):
+class SyntheticImageNet(PooledSamples):
     """Images that cost a copy and labels that can be learned, the same for the same (seed, index) everywhere.
 
-    All images come from a small pool that is made once: sample i is image i modulo the pool's size. Each class of the
-    pool is a coarse colour pattern, each image of it that pattern under noise. So loading measures the loader, not a
-    random generator, and the loss falls within a few steps (an error in the training shows as a loss that does not).
+    Each class of the pool is a coarse colour pattern, each image of it that pattern under noise: the loss falls within
+    a few steps (an error in the training shows as a loss that does not).
     """
 
     POOL_IMAGES = 256
     POOL_CLASSES = 64
 
     def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
-        self.samples = samples
         random = torch.Generator().manual_seed(seed)
         classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
         patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
         patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
-        which = torch.arange(self.POOL_IMAGES) % len(classes)
-        self.labels = classes[which]
-        self.images = torch.empty(self.POOL_IMAGES, 3, image_size, image_size, dtype=torch.uint8)
-        for image, pattern in zip(self.images, patterns[which], strict=True):
+        which = torch.arange(min(self.POOL_IMAGES, samples)) % len(classes)
+        images = torch.empty(len(which), 3, image_size, image_size, dtype=torch.uint8)
+        for image, pattern in zip(images, patterns[which], strict=True):
             noise = torch.randn(pattern.shape, generator=random)
             image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
-
-    def __len__(self) -> int:
-        return self.samples
-
-    def __getitems__(self, samples: list[Sample]) -> Batch:
-        """A whole batch at once: one copy instead of one per sample and another to stack them."""
-        wanted = torch.tensor([index for _, index in samples])
-        pool = wanted % self.POOL_IMAGES
-        return Batch(self.images[pool], self.labels[pool], wanted)
+        super().__init__((images, classes[which]), samples)
 
 
 def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
@@ -67,7 +56,7 @@ def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
     if config.data_dir:
         return image_folder.TrainingImages(config)
     if config.data:
-        return own_samples(config.data, config.samples_per_epoch)
+        return OwnSamples(config.data, config.samples_per_epoch)
     if workload.sample is None:
         return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
     return made_samples(workload.sample, config.samples_per_epoch, config)
@@ -79,13 +68,8 @@ def first_batch(workload: Workload, config: RunConfig) -> Batch:
     Raises `UserCodeError` for samples that are none.
     """
     count = min(config.smallest_micro_batch_size, MAX_FIRST)
-    indices = [(0, index) for index in range(count)]
-    if config.data:
-        return own_samples(config.data, count).__getitems__(indices)
-    if workload.sample is None:
-        images = torch.zeros(count, 3, config.image_size, config.image_size, dtype=torch.uint8).random_(256)
-        return Batch(images, torch.arange(count) % config.num_classes, torch.arange(count))
-    return made_samples(workload.sample, count, config).__getitems__(indices)
+    few = config.model_copy(update={"samples_per_epoch": count, "data_dir": None})  # no image is decoded for it
+    return create_dataset(workload, few).__getitems__([(0, index) for index in range(count)])
 
 
 def create_loader(
@@ -96,9 +80,8 @@ def create_loader(
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
     the ranks' batches of a step together are the global batch of one process.
     """
-    batch_size = config.micro_batch_size // devices.world.processes
     copy_to = devices.device if config.prefetch else None
-    return ContinuousLoader(dataset, sampler, batch_size, copy_to, **_arguments(dataset, config, devices, batch_size))
+    return ContinuousLoader(dataset, sampler, copy_to=copy_to, **_arguments(dataset, config, devices))
 
 
 def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | None:
@@ -107,17 +90,18 @@ def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | 
     if dataset is None:
         return None
     mine = [(0, index) for index in range(devices.rank, len(dataset), devices.world.processes)]
-    batch_size = config.micro_batch_size // devices.world.processes
-    return DataLoader(dataset, batch_size, sampler=mine, **_arguments(dataset, config, devices, batch_size))
+    return DataLoader(dataset, sampler=mine, **_arguments(dataset, config, devices))
 
 
-def _arguments(dataset: Dataset, config: RunConfig, devices: LocalDevices, batch_size: int) -> dict:
+def _arguments(dataset: Dataset, config: RunConfig, devices: LocalDevices) -> dict:
     """What the loaders of one process have in common."""
+    batch_size = config.micro_batch_size // devices.world.processes
     workers = config.loader_workers // devices.world.processes
     on_gpu = devices.kind == "cuda"
     if workers:
         _check_shared_memory(batch_size * bytes_of_sample(dataset), workers)
     return {
+        "batch_size": batch_size,
         "collate_fn": _as_it_is,
         "num_workers": workers,
         "persistent_workers": workers > 0,

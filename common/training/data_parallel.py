@@ -18,6 +18,8 @@ from torch.autograd.function import once_differentiable
 from common.machine.devices import LocalDevices
 from common.training.batch import Nested, chunks, filled, tensors_of
 
+Threads = Literal["new", "kept"]
+
 
 class DeviceThreads:
     """A thread for each device, which ends with this object."""
@@ -53,9 +55,6 @@ class KeptThreadsDataParallel(nn.DataParallel):
                 return replica(*args, **kwarg)
 
         return self._threads.map(forward, replicas, inputs, kwargs, streams)
-
-
-Threads = Literal["new", "kept"]
 
 
 class Shard(NamedTuple):

@@ -112,7 +112,16 @@ def find(folder: Path) -> OwnData:
     return OwnData(f"{folder.resolve().name}: {samples} images, {classes} classes", samples, classes)
 
 
-class TrainingImages(Dataset):
+class _Images(Dataset):
+    """`samples`: paths and labels."""
+
+    samples: list[tuple[str, int]]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class TrainingImages(_Images):
     """A random crop of each image, mirrored or not, as ImageNet is usually trained.
 
     What is random is drawn from (seed, epoch, index): a sample looks the same in every method and on every rank, and
@@ -129,9 +138,6 @@ class TrainingImages(Dataset):
         v2 = _transforms()
         crop = v2.RandomResizedCrop(config.image_size, antialias=True)
         self.transform = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch. In place of an image that cannot be decoded stands the next one that can, so that all ranks'
@@ -152,7 +158,7 @@ class TrainingImages(Dataset):
         return _batch(decoded, unreadable)
 
 
-class ValidationImages(Dataset):
+class ValidationImages(_Images):
     """The middle of each image, as torchvision's references cut it: the shorter side to 256 / 224 of the crop."""
 
     def __init__(self, folder: ImageFolder, image_size: int) -> None:
@@ -160,9 +166,6 @@ class ValidationImages(Dataset):
         v2 = _transforms()
         resize = v2.Resize(round(image_size * 256 / 224), antialias=True)
         self.transform = v2.Compose([resize, v2.CenterCrop(image_size), v2.PILToTensor()])
-
-    def __len__(self) -> int:
-        return len(self.samples)
 
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch, without the images that cannot be decoded."""

@@ -1,33 +1,35 @@
-"""The model of a workload as every device runs it."""
+"""The model of a workload as every device runs it, and how many floating-point operations it needs."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from common.command_line.model_names import model_name
 from common.command_line.terminal import tell
 from common.machine.devices import LocalDevices
 from common.records import FlopKind, RunConfig
 from common.training.batch import Nested, map_tensors, tensors_of
-from common.training.data import first_batch
-from common.training.flops import count_flops, count_flops_by_running
-from common.training.precision import same_random_numbers, set_precision
-from common.training.workloads.by_file import path_of_model, workload_of_file
-from common.training.workloads.hugging_face import transformers_workload
-from common.training.workloads.images import (
+from common.training.by_file import try_first_step, workload_of_file
+from common.training.by_library import (
     MEMORY_FORMATS,
     cannot_train,
-    image_shapes,
     timm_workload,
     torchvision_workload,
+    transformers_workload,
 )
-from common.training.workloads.trial import try_first_step
+from common.training.data import first_batch
+from common.training.precision import same_random_numbers, set_precision
+from common.training.user_file import path_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
@@ -50,7 +52,8 @@ class TrainedModel(nn.Module):
     def __init__(self, workload: Workload, config: RunConfig) -> None:
         super().__init__()
         self.backbone, self.prepare = workload.model, workload.prepare
-        self.loss_of_outputs, self.own_optimizer = workload.loss or own_loss, workload.optimizer
+        self.loss, self.own_optimizer = workload.loss or own_loss, workload.optimizer
+        """`loss` of outputs and targets is a scalar, the mean over the batch."""
         self.autocast_dtype = AUTOCAST.get(config.precision)
         self.memory_format = MEMORY_FORMATS[config.memory_format]
         self.repeats_random_numbers = False
@@ -64,11 +67,7 @@ class TrainedModel(nn.Module):
         randomness = same_random_numbers(device) if self.repeats_random_numbers else nullcontext()
         with randomness, torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
             outputs = call(self.backbone, self.prepare(inputs) if self.prepare else inputs)
-        return map_tensors(_in_32_bits, outputs)
-
-    def loss(self, outputs: Nested, targets: Nested) -> Tensor:
-        """Mean over the batch: a scalar. DataParallel gathers a loss of `forward` as one number for each replica."""
-        return self.loss_of_outputs(outputs, targets)
+        return map_tensors(lambda tensor: tensor.float() if tensor.dtype in AUTOCAST.values() else tensor, outputs)
 
 
 def call(model: nn.Module, inputs: Nested) -> Nested:
@@ -90,10 +89,6 @@ def own_loss(outputs: Nested, targets: Nested) -> Tensor:
             raise ValueError("samples have no targets, and the outputs are no loss: give the workload a loss")
         return outputs.mean()
     return functional.cross_entropy(outputs, targets)
-
-
-def _in_32_bits(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def create_workload(config: RunConfig) -> Workload:
@@ -124,9 +119,10 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
     model = TrainedModel(workload, config).train()
     path = path_of_model(config)
     few = first_batch(workload, config) if path or workload.sample else None
+    images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
+    inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
-        inputs = map_tensors(lambda tensor: tensor.to("meta"), few.inputs) if few else image_shapes(config)
-        model.flops_by_kind = count_flops(model, inputs)
+        model.flops_by_kind = count_flops(model, map_tensors(lambda tensor: tensor.to("meta"), inputs))
     except Exception as error:
         if few is None:
             raise cannot_train(config, error) from None
@@ -162,3 +158,57 @@ def unwrap(model: nn.Module) -> TrainedModel:
 def has_exchange(model: nn.Module) -> bool:
     """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
     return hasattr(model, "no_sync")
+
+
+def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+    """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
+
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone: `inputs` is a
+    batch on the meta device. None where torch cannot count this model's operations. Raises what the model itself raises
+    for inputs that it cannot take.
+    """
+    try:
+        return _counted(_forward_of_shapes, model, inputs)
+    except Exception:
+        _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
+        return None
+
+
+def count_flops_by_running(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+    """The same of a real batch, where it lies: for models that look at the numbers in their tensors."""
+    dtype, model.autocast_dtype = model.autocast_dtype, None
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            return _counted(lambda model, inputs: model(inputs), model, inputs)
+    except Exception:
+        return None
+    finally:
+        model.autocast_dtype = dtype
+        model.zero_grad(set_to_none=True)
+
+
+def _counted(forward: Callable[[nn.Module, Nested], Nested], model: nn.Module, inputs: Nested) -> dict[FlopKind, int]:
+    with FlopCounterMode(display=False) as counter:
+        outputs = tensors_of(forward(model, inputs))
+        sum(output.sum() for output in outputs if output.requires_grad).backward()
+    flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
+    for operation, flops in counter.get_flop_counts()["Global"].items():
+        kind: FlopKind = "convolution" if "convolution" in str(operation) else "matmul"
+        flops_by_kind[kind] += flops // len(tensors_of(inputs)[0])
+    return flops_by_kind
+
+
+def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:
+    """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
+    state = {
+        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+    }
+    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
+    # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
+    batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
+    try:
+        return functional_call(model, state, (inputs,))
+    finally:
+        torch.batch_norm = batch_norm
+        model.autocast_dtype = dtype

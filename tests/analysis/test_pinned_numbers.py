@@ -18,7 +18,10 @@ import pytest
 from analysis.views import WORDS, label
 from common.analysis.comparing.csv_files import write_tables
 from common.analysis.comparing.utilisation import mfu_of
+from common.analysis.judging.row_checks import pooled_checks
+from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.comparison import group_title
 from common.analysis.sections.report import build_report
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +48,7 @@ def example(request, reports, tmp_path):
     report = reports[request.param]
     write_tables(tmp_path, report.csv_tables)
     lines = iter(pd.read_csv(tmp_path / "comparison.csv").to_dict("records"))
-    by_name = {(WORDS.text(part.title), label(row)): (row, next(lines)) for part in report.groups
+    by_name = {(WORDS.text(group_title(part.group)), label(row)): (row, next(lines)) for part in report.groups
                for row in part.group.rows}  # fmt: skip
     return PINNED[request.param], report, by_name
 
@@ -121,7 +124,7 @@ def test_short_epochs_make_no_loser(reports, name, method, ratio, ends):
 
 def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(reports):
     report = reports["h200x4"]
-    marked = {part.check.id for checks in report.groups[0].checks.values() for part in checks
+    marked = {part.check.id for checks in map(pooled_checks, report.groups[0].group.rows) for part in checks
               if part.check.outcome in ("warning", "failed")}  # fmt: skip
     assert not marked & {"data_wait", "warm_up"}
     assert not [line for line in report.groups[0].advice if "data" in line.what.text or "warm" in line.what.text]
@@ -160,9 +163,9 @@ def test_verdicts(example):
     pinned, report, _ = example
     for before in pinned:
         if "verdicts_of_group" in before:
-            (part,) = [part for part in report.groups if WORDS.text(part.title) == before["group"]]
-            assert len(part.verdicts) == len(before["verdicts_of_group"])
-            for verdict, (one, other, *numbers) in zip(part.verdicts, before["verdicts_of_group"], strict=True):
+            (part,) = [part for part in report.groups if WORDS.text(group_title(part.group)) == before["group"]]
+            verdicts, pinned = group_verdicts(part.group), before["verdicts_of_group"]
+            for verdict, (one, other, *numbers) in zip(verdicts, pinned, strict=True):
                 ratio, names = verdict["ratio"], [WORDS.text(verdict["one"]), WORDS.text(verdict["other"])]
                 ratio = ratio if names == [one, other] else ratio.inverse()
                 assert sorted(names) == sorted([one, other])

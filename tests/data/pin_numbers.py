@@ -20,7 +20,9 @@ from analysis.views import WORDS, label  # noqa: E402
 
 from common.analysis.comparing.rows import Row  # noqa: E402
 from common.analysis.comparing.utilisation import mfu_of  # noqa: E402
+from common.analysis.judging.verdicts import group_verdicts  # noqa: E402
 from common.analysis.reading.folder import read_folder  # noqa: E402
+from common.analysis.sections.comparison import group_title  # noqa: E402
 from common.analysis.sections.group import GroupResults  # noqa: E402
 from common.analysis.sections.report import build_report  # noqa: E402
 from common.analysis.statistics.estimates import Estimate  # noqa: E402
@@ -43,7 +45,7 @@ def _example(folder: Path) -> list[dict]:
 def _row(part: GroupResults, row: Row) -> dict:
     profile, energy, mfu = row.profile, row.energy, mfu_of(row)
     pinned = {
-        "group": WORDS.text(part.title),
+        "group": WORDS.text(group_title(part.group)),
         "label": label(row),
         "devices": row.devices,
         "runs": [run.file for run in row.runs],
@@ -62,7 +64,7 @@ def _row(part: GroupResults, row: Row) -> dict:
     if row is part.group.rows[0]:
         pinned["verdicts_of_group"] = [
             [WORDS.text(verdict["one"]), WORDS.text(verdict["other"]), *_ends(verdict["ratio"])]
-            for verdict in part.verdicts
+            for verdict in group_verdicts(part.group)
         ]
     return pinned
 

@@ -15,11 +15,11 @@ from conftest import ROOT
 
 from common.analysis.reading.folder import read_folder
 from common.errors import UsageError
-from common.grading import grades, submission
+from common.grading import grades, hand_in
 from common.grading.__main__ import doubts_and_machines
 from common.grading.exchange_task import mark_exchange
 from common.grading.grades import Grade, grade, submissions_in
-from common.grading.submission import pack
+from common.grading.hand_in import pack
 
 EXAMPLES = ROOT / "results" / "examples"
 AS_GIVEN = (ROOT / "lessons" / "build_your_own_ddp.py").read_text()
@@ -279,7 +279,7 @@ def test_the_older_of_two_submissions_is_named_and_is_not_a_copy(tmp_path, monke
     student = Student(tmp_path / "students", "Ada")
     student.runs("cpu", "02*63bf.json")
     dates = iter(["2026-12-02T10:00:00+00:00", "2026-12-01T10:00:00+00:00"])
-    monkeypatch.setattr(submission, "_now", lambda: next(dates))
+    monkeypatch.setattr(hand_in, "_now", lambda: next(dates))
     for folder in ("Ada_1", "Ada_2"):
         (tmp_path / folder).mkdir()
         monkeypatch.chdir(tmp_path / folder)

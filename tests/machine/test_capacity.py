@@ -101,7 +101,7 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     code = (
-        "import os, time; from common.measuring.core_wait import CoreWait; from common.machine.capacity import *\n"
+        "import os, time; from common.measuring.clocks import CoreWait; from common.machine.capacity import *\n"
         f"open('{group}/cgroup.procs', 'w').write(str(os.getpid()))\n"
         "watch = CoreWait(); until = time.monotonic() + 30\n"
         "while not watch.losses().throttled_periods and time.monotonic() < until: sum(range(100_000))\n"

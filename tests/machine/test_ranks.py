@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
 from common.machine.ranks import agree_on_devices
-from common.measuring import memory
+from common.measuring import device_use
 
 seen = local()
 """What the rank of this thread sees: the GPUs' UUIDs and models, by its own numbers."""
@@ -67,7 +67,7 @@ def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtu
     assert [devices.device.index for devices in places] == [0, 0]
     for number, devices in enumerate(places):
         seen.gpus = [A]
-        (use,) = memory.device_uses(devices)
+        (use,) = device_use.device_uses(devices)
         assert use.index == number
 
 

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from common.measuring import core_wait
-from common.measuring.core_wait import CoreLosses, CoreWait
+from common.measuring import clocks
+from common.measuring.clocks import CoreLosses, CoreWait
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -15,9 +15,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 @pytest.fixture
 def stat(tmp_path, monkeypatch):
     """This process has the cores 0 and 2; `stat(cores)` writes what each core has done, in seconds."""
-    monkeypatch.setattr(core_wait, "STAT", tmp_path / "stat")
-    monkeypatch.setattr(core_wait, "SCHEDSTAT", tmp_path / "none")
-    monkeypatch.setattr(core_wait, "current_cores", lambda: {0, 2})
+    monkeypatch.setattr(clocks, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(clocks, "SCHEDSTAT", tmp_path / "none")
+    monkeypatch.setattr(clocks, "current_cores", lambda: {0, 2})
 
     def write(cores: dict[int, tuple[int, ...]]) -> None:
         """Of each core user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
-from common.measuring.gpu_readings import GpuSampler
+from common.measuring.device_use import GpuSampler
 
 ME = os.getpid()
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from factories import make_place
 
-from common.measuring import memory
-from common.measuring.gpu_readings import GpuSampler
+from common.measuring import device_use
+from common.measuring.device_use import GpuSampler
 
 
 def resident(mebibytes: int) -> mmap.mmap:
@@ -21,10 +21,10 @@ def resident(mebibytes: int) -> mmap.mmap:
 def test_the_peak_is_that_since_the_reset():
     devices, sampler = make_place(2), GpuSampler([])
     resident(100).close()
-    memory.reset_peaks(devices)
-    before = memory.peak_resident_bytes()
+    device_use.reset_peaks(devices)
+    before = device_use.peak_resident_bytes()
     held = resident(50)
-    first, second = memory.read_peaks(devices, sampler)
+    first, second = device_use.read_peaks(devices, sampler)
     assert 40 * 2**20 < first.peak_process_bytes - before < 70 * 2**20
     assert second.peak_process_bytes is None  # both replicas live in one process
     held.close()
@@ -35,7 +35,7 @@ def test_static_memory_counts_what_stays():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
     module(torch.randn(4, 8)).sum().backward()
     optimizer.step()
-    held = memory.static_memory(module, optimizer)
+    held = device_use.static_memory(module, optimizer)
     assert held.parameters == 16
     assert held.parameter_bytes == held.gradient_bytes == held.optimizer_state_bytes == 64
     assert held.buffer_bytes == 8 * 4 * 2 + 8  # two running statistics and a counter

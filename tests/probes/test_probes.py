@@ -17,7 +17,7 @@ from workers import exchange_faults, shared_work
 from common.console import machine_tables as tables
 from common.probes import compute, measure, together
 from common.probes.all_reduce import measure_all_reduce
-from common.probes.processes import ProbeError, run_in_processes
+from common.probes.compute import ProbeError, run_in_processes
 from common.records import (
     AllReduce,
     AllReduceTime,

@@ -44,13 +44,13 @@ def test_ctrl_c_in_a_checkpoint_lets_it_end_and_is_called_an_interruption(tmp_pa
 
 def test_ctrl_c_that_other_code_swallows_ends_the_run_all_the_same(tmp_path):
     moment = """
-from common.training import epoch
+from common.training import training
 def lost():
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         pass
-first(epoch.TimedEpoch, 'log', lost)
+first(training.TimedEpoch, 'log', lost)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -60,13 +60,13 @@ first(epoch.TimedEpoch, 'log', lost)
 
 def test_ctrl_c_that_other_code_turns_into_an_error_of_its_own_is_told_as_what_it_was(tmp_path):
     moment = """
-from common.training import epoch
+from common.training import training
 def turned():
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         raise RuntimeError("planted: connection closed by peer") from None
-first(epoch.TimedEpoch, 'log', turned)
+first(training.TimedEpoch, 'log', turned)
 """
     process = run(tmp_path, moment)
     assert process.returncode == 130, process.stderr
@@ -75,7 +75,9 @@ first(epoch.TimedEpoch, 'log', turned)
 
 
 def test_a_closed_terminal_leaves_a_record(tmp_path):
-    process = run(tmp_path, "from common.training import epoch; first(epoch.TimedEpoch, 'log', send(signal.SIGHUP))")
+    process = run(
+        tmp_path, "from common.training import training; first(training.TimedEpoch, 'log', send(signal.SIGHUP))"
+    )
     assert process.returncode == 130
     (record,) = records_in(tmp_path / "results")
     assert record["status"] == "interrupted"
@@ -145,7 +147,7 @@ def test_a_full_disk_costs_the_log_and_not_the_run(full_disk, tmp_path):
 
 def test_a_full_disk_does_not_hide_what_came_before(full_disk, short_folder, tmp_path):
     (full_disk / "filler").write_bytes(b"x" * 4096)
-    moment = "from common.training import epoch; first(epoch.TimedEpoch, 'log', run_out_of_memory)"
+    moment = "from common.training import training; first(training.TimedEpoch, 'log', run_out_of_memory)"
     process = run(tmp_path, moment, "--results-dir", full_disk, TMPDIR=str(short_folder))
     assert process.returncode == 1
     assert "failed: MemoryError" in process.stderr

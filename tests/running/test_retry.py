@@ -5,7 +5,7 @@ from conftest import SMALL, SQUEEZENET, TWO_RANKS_RESTARTED, planted, records_in
 from factories import make_place
 
 from common.command_line.resolve import next_accumulation
-from common.running.retry import next_steps
+from common.running.start import next_steps
 
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"
 

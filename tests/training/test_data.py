@@ -10,7 +10,7 @@ from common.errors import UsageError
 from common.training import data
 from common.training.data import SyntheticImageNet, checksum, create_loader, expected_indices
 from common.training.loader import EpochSampler
-from common.training.workloads.samples import MadeSamples
+from common.training.samples import MadeSamples
 
 
 def dataset(**changes):

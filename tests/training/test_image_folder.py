@@ -12,7 +12,7 @@ from trainers import make_loader
 
 from common.training import image_folder
 from common.training.data import validation_loader
-from common.training.epoch import validate
+from common.training.training import validate
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "dog": (190, 190, 60)}
@@ -20,8 +20,8 @@ COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "do
 # A network that tells colours apart after a few steps, in the place of any of torchvision's.
 COLOUR_NETWORK = """
 from torch import nn
-from common.training.workloads import images
-images._builder = lambda name: lambda weights, num_classes: nn.Sequential(
+from common.training import by_library
+by_library._builder = lambda name: lambda weights, num_classes: nn.Sequential(
     nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
     nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, num_classes),
 )
@@ -142,7 +142,7 @@ def test_validation_counts_every_image_once(tree, processes):
         world = devices.world.model_copy(update={"processes": processes})
         devices = SimpleNamespace(world=world, rank=rank, kind="cpu")
         model = SaysCat()
-        validation, unreadable = validate(model, model, validation_loader(config, devices), torch.device("cpu"))
+        validation, unreadable = validate(model, validation_loader(config, devices), torch.device("cpu"))
         right += round(validation.top1 * validation.samples)
         samples += validation.samples
         assert model.training

@@ -7,9 +7,9 @@ from factories import make_classifier, make_config, make_model, make_place
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
 from common.machine.torch_versions import import_torchvision
-from common.training import flops, precision
+from common.training import models, precision
 from common.training.batch import tensors_of
-from common.training.workloads.images import MEAN, STD
+from common.training.by_library import MEAN, STD
 
 CPU = make_place()
 
@@ -109,7 +109,7 @@ def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):
     def broken(**options):
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(flops, "FlopCounterMode", broken)
+    monkeypatch.setattr(models, "FlopCounterMode", broken)
     assert make_model(make_config(), CPU).flops_by_kind is None
 
 

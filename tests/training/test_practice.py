@@ -115,11 +115,11 @@ def test_a_compiled_model_trains(tmp_path):
     code = """
 import torch
 from torch import nn
-from common.training.workloads import images
+from common.training import by_library
 def few_layers(weights, num_classes):
     wide = nn.Sequential(nn.Linear(3 * 16, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU())
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), wide, nn.Linear(512, num_classes))
-images._builder = lambda name: few_layers
+by_library._builder = lambda name: few_layers
 make = torch.nn.Module.compile
 def compiled(self, mode):
     print("compiles", type(self).__name__, mode)

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from common.analysis.comparing.facts import grouped
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.wording import Wording, folded
 from common.analysis.reading.folder import Folder
-from common.analysis.sections.changes import by_standard, without_default
-from common.analysis.sections.comparison import group_table
+from common.analysis.sections.changes import without_default
+from common.analysis.sections.comparison import group_table, group_title
+from common.analysis.sections.differences import unequal_terms
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
-from common.console.grids import MAX_ROWS, grid, safe
+from common.console.screen import MAX_ROWS, FittingTable, safe
 from common.content import message
 from common.formats import printable
 
@@ -34,7 +37,7 @@ def print_summary(
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
-            console.print(grid(table, words, title=words.text(table.heading)))
+            console.print(FittingTable(table, words, title=words.text(table.heading)))
             _Lines(console, words)(prediction_notes(part.prediction), "dim")
     more = len(report.shown) - MAX_GROUPS
     if more > 0:
@@ -61,7 +64,7 @@ def print_summary(
         console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details:
         console.print(_paragraph(details, console))
-    if report.has_few_runs:
+    if any(results.has_few_runs for results in report.groups):
         console.print(f"[dim]{words.translate('console.few_runs')}[/dim]")
     advice = report.groups[0].advice if report.groups else []
     if advice:
@@ -96,11 +99,11 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say_lines = _Lines(console, words)
     console.print()
     without = ["devices"]  # the name says how many
-    console.print(grid(group_table(part.group), words, without, words.text(part.title)))
-    say_lines(part.verdicts)
-    say_lines([message("console.differs", difference=text) for text in part.differences], "yellow")
+    console.print(FittingTable(group_table(part.group), words, without, words.text(group_title(part.group))))
+    say_lines(group_verdicts(part.group))
+    say_lines([message("console.differs", difference=text) for text in unequal_terms(part.group)], "yellow")
     say_lines(_doubts(part), "yellow")
-    for standard, tried in by_standard(part.effects).items():
+    for standard, tried in grouped(part.effects, lambda effect: effect.other).items():
         title = words.translate("console.options", row=standard.name)
         console.print(f"\n[bold]{safe(title)}[/bold]")
         say_lines([effect.sentence() for effect in tried], most=MAX_OPTIONS)

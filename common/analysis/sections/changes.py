@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, group_facts
-from common.analysis.comparing.groups import Group
+from common.analysis.comparing.facts import BATCH, OPTIONS, grouped
+from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
 from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
-from common.analysis.sections.comparison import runs_note, speed_cell
-from common.analysis.sections.differences import unusual_parts
+from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.content import (
     NOTHING,
@@ -85,32 +84,19 @@ def effect_of(row: Row, other: Row) -> Effect:
     return Effect(row, other, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
 
 
-def by_standard(tried: list[Effect]) -> dict[Row, list[Effect]]:
-    """The effects under the row that they are compared with."""
-    of_standard: dict[Row, list[Effect]] = {}
-    for effect in tried:
-        of_standard.setdefault(effect.other, []).append(effect)
-    return of_standard
-
-
 def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
-    alike: dict[tuple, list[Row]] = {}
-    for row in group.main_rows:
-        if row.options and row.is_valid:
-            alike.setdefault(tuple(row.options_free_key.values()), []).append(row)
-    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike.values() if len(rows) > 1]
+    tried = [row for row in group.main_rows if row.options and row.is_valid]
+    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
+    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
 
 
 def options_section(group: Group, tried: list[Effect], number: int) -> Section:
     """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
-    contents: list = []
-    if tried:
-        table, figure = options_table(tried, f"group-{number}-checks"), f"group{number}_options"
-        contents.append(Section(style="options", contents=[sheet(table), Figure(figure, is_titled=False)]))
+    table, figure = options_table(tried, f"group-{number}-checks"), Figure(f"group{number}_options", is_titled=False)
+    shown = Section(style="options", contents=[sheet(table), figure]) if tried else None
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
-    contents += [hint(link, line) for line in without_default(group)]
-    return Section(contents=contents)
+    return Section(contents=[shown, *(hint(link, line) for line in without_default(group))])
 
 
 def options_table(tried: list[Effect], checks: str = "") -> Table:
@@ -118,7 +104,7 @@ def options_table(tried: list[Effect], checks: str = "") -> Table:
     shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
                     "memory_difference:memory")  # fmt: skip
     lines = []
-    for standard, of_standard in by_standard(tried[:MAX_OPTIONS]).items():
+    for standard, of_standard in grouped(tried[:MAX_OPTIONS], lambda effect: effect.other).items():
         head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
         lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
         for effect in of_standard:
@@ -150,11 +136,7 @@ class Change:
     @property
     def where(self) -> Message:
         """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
-        row, key = self.pair.before, group_facts(self.pair.before.record)
-        parts = unusual_parts({name: key[name] for name in GROUP_KEY if name != self.pair.fact})
-        if self.pair.fact != BATCH["weak"]:
-            parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
-        return message("change.where", row=row.name, model=key["model"], parts=parts)
+        return row_and_settings(self.pair.before, self.pair.fact)
 
 
 def changed(fact: str, values: tuple) -> Message:

@@ -1,10 +1,10 @@
-"""The comparison itself: a line for each row of a group."""
+"""The comparison itself: its title, what rows have in common, and a line for each row of a group."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from common.analysis.comparing.facts import OPTIONS
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import estimate_cell, ratio_cell
@@ -14,6 +14,56 @@ from common.analysis.statistics.estimates import Estimate
 from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
 
 MAX_LINES = 60
+
+
+def group_title(group: Group) -> Message:
+    """`Weak scaling: resnet18, 64 px, ieee-fp32, …, 32 per device`."""
+    key, kind = group.key, group.scaling if group.scales else "plain"
+    parts = [*unusual_parts(key), _batch(group)]
+    return message(f"title.{kind}", model=key["model"], device=key["device_model"], parts=parts)
+
+
+def unusual_parts(key: Facts) -> list[Message]:
+    """Settings of a group, `64 px`, `bf16`, but for those that have their usual value, for model, device and batch."""
+    left_out = ("model", "device_model", *BATCH.values())
+    return [
+        message(f"title.{fact}", value=value)
+        for fact, value in key.items()
+        if fact not in left_out and USUAL.get(fact) != value and value not in (0, "")
+    ]
+
+
+def row_and_settings(row: Row, *left_out: str) -> Message:
+    """`DDP × 2, resnet18, 64 px, 16 samples per device`; `left_out`: facts that need not be said."""
+    key = group_facts(row.record)
+    parts = unusual_parts({name: key[name] for name in GROUP_KEY if name not in left_out})
+    if BATCH["weak"] not in left_out:
+        parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
+    return message("change.where", row=row.name, model=key["model"], parts=parts)
+
+
+def group_short(group: Group) -> Message:
+    """`Weak scaling: resnet50, 64 samples per device`, for the contents."""
+    kind = group.scaling if group.scales else "plain"
+    return message(f"contents.{kind}", model=group.key["model"], batch=_batch(group))
+
+
+def _batch(group: Group) -> Message:
+    return message(f"title.batch_{group.scaling}", value=group.key[BATCH[group.scaling]])
+
+
+def scaling_meaning(group: Group) -> Message:
+    """What weak or strong scaling means, for the line under a title; nothing where all rows have as many devices."""
+    return message(f"scaling.{group.scaling}" if group.scales else "nothing")
+
+
+def images_of(group: Group) -> Message:
+    """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
+    config = group.rows[0].record.config
+    source = config.data_source
+    samples = max(row.record.config.samples_per_epoch for row in group.rows)
+    made = "synthetic" if config.image_size else "made_on_the_fly"
+    return message(f"images.{made}" if source == "synthetic" else "images.folder", source=source, samples=samples)
 
 
 def group_table(group: Group, checks: str = "") -> Table:
@@ -33,16 +83,13 @@ def in_brief(table: Table) -> Table:
     """The same without what charts and the whole table tell: intervals, notes beside numbers, and devices and batch,
     of which the names and the group's title say enough."""
     kept = [place for place, column in enumerate(table.columns) if column.id not in ("devices", "global_batch")]
-    lines = [replace(line, cells=[_named(line), *(_bare(line.cells[at]) for at in kept[1:])]) for line in table.lines]
-    return replace(table, columns=[table.columns[at] for at in kept], lines=lines, style="comparison")
-
-
-def _named(line: Line) -> Cell:
-    return Cell(line.name, notes=[note for note in line.cells[0].notes if note != line.name])
-
-
-def _bare(cell: Cell) -> Cell:
-    return cell if cell.number is None else replace(cell, interval=None, notes=())
+    lines = []
+    for line in table.lines:
+        name = Cell(line.name, notes=[note for note in line.cells[0].notes if note != line.name])
+        cells = (line.cells[place] for place in kept[1:])
+        bare = (cell if cell.number is None else replace(cell, interval=None, notes=()) for cell in cells)
+        lines.append(replace(line, cells=[name, *bare]))
+    return replace(table, columns=[table.columns[place] for place in kept], lines=lines, style="comparison")
 
 
 def _cells(row: Row, has_energy: bool) -> list[Cell]:
@@ -72,20 +119,13 @@ def _method(row: Row) -> Cell:
         flags.append("resumed")
     if any(run.record.world.restarts for run in row.runs):
         flags.append("restarted")
-    own_name = (row.name,) if row.name.letter or row.name.nodes > 1 else ()
-    notes = (
-        *own_name,
-        runs_note(row),
-        *(message(f"flag.{flag}") for flag in flags),
-        *map(_variant, row.variant.items()),
-    )
+    notes: list = [row.name] if row.name.letter or row.name.nodes > 1 else []
+    notes += [runs_note(row), *(message(f"flag.{flag}") for flag in flags)]
+    for fact, value in row.variant.items():
+        said = message(f"fact_value.{fact}", value=value)
+        is_option = fact == OPTIONS
+        notes.append(message("note.options", value=said) if is_option else message("note.fact", fact=fact, value=said))
     return Cell(message(f"method.{row.method}"), notes=notes)
-
-
-def _variant(fact: tuple) -> Message:
-    name, value = fact
-    said = message(f"fact_value.{name}", value=value)
-    return message("note.options", value=said) if name == OPTIONS else message("note.fact", fact=name, value=said)
 
 
 def runs_note(row: Row) -> Message:

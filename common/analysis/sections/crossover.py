@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, takewhile
 
 from common.analysis.comparing.crossover_batch import (
     BatchSeries,
@@ -17,8 +17,7 @@ from common.analysis.comparing.crossover_batch import (
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
 from common.analysis.judging.bounds import MAX_IDLE
 from common.analysis.judging.cells import estimate_cell, ratio_cell
-from common.analysis.sections.differences import unusual_parts
-from common.analysis.statistics.estimates import Estimate
+from common.analysis.sections.comparison import unusual_parts
 from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
 from common.records import METHODS, Method
 
@@ -93,23 +92,12 @@ def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], lim
         yield message(f"batches.{how}", row=name, other=other, points=points, enough=ENOUGH_RUNS)
         return
     first, last = min(ratios), max(ratios)
-    reached = first_above(ratios, limit)
-    best = max(ratios, key=lambda batch: ratios[batch].value)
+    above = takewhile(lambda batch: ratios[batch].interval[0] > limit, sorted(ratios, reverse=True))
+    reached = min(above, default=None)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
-    at = best if reached is None else reached
+    at = max(ratios, key=lambda batch: ratios[batch].value) if reached is None else reached
     times = message("ratio.times_with_interval", ratio=ratios[at])
     yield message(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
-
-
-def first_above(ratios: Mapping[int, Estimate], limit: float) -> int | None:
-    """The smallest batch from which on every interval lies above `limit`; None where the largest one's does not."""
-    smallest = None
-    for batch in sorted(ratios, reverse=True):
-        interval = ratios[batch].interval
-        if interval is None or interval[0] <= limit:
-            break
-        smallest = batch
-    return smallest
 
 
 def _launches(series: BatchSeries) -> Iterator[Message]:

@@ -25,7 +25,7 @@ from common.analysis.judging.verdicts import (
     recommended,
     short_method,
 )
-from common.analysis.sections.differences import unusual_parts
+from common.analysis.sections.comparison import unusual_parts
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.content import Message, message
 from common.formats import CORE_OF

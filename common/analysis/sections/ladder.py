@@ -24,7 +24,7 @@ def ladder_section(ladder: Ladder) -> Section:
     """All that the ladder shows; the commands of its top configuration, on one device and on all."""
     lines = [
         height(ladder),
-        *_trains(ladder),
+        *([_trains(ladder)] if ladder.top is not ladder.first else []),
         *(message("ladder.failed", what=what(trial), message=trial.failed.record.failure.message)
           for trial in ladder.trials if trial.failed),
     ]  # fmt: skip
@@ -59,21 +59,19 @@ def outcome_of(trial: Trial) -> str:
     return outcome_of_ratio(trial.quotient)
 
 
-def _trains(ladder: Ladder) -> list[Message]:
+def _trains(ladder: Ladder) -> Message:
     """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
-    if ladder.top is ladder.first:
-        return []
-    row = ladder.at_first_batch
-    losses = [[epoch.mean_loss for epoch in one.record.epochs] for one in (ladder.first, row) if one]
-    if row is None or not all(len(of_run) > 1 and None not in of_run for of_run in losses):
-        return [message("ladder.not_checked")]
-    before, after = ([of_run[0], of_run[-1]] for of_run in losses)
-    falls = [first - last for first, last in (before, after)]
-    if falls[0] <= 0:
-        return [message("ladder.not_checked")]
-    id = "ladder.trains" if falls[1] >= LEAST_FALL * falls[0] else "ladder.does_not_train"
-    return [message(id, before=before[0], before_end=before[1], after=after[0], after_end=after[1], least=LEAST_FALL,
-                    epochs=len(losses[1]))]  # fmt: skip
+    rows = [row for row in (ladder.first, ladder.at_first_batch) if row]
+    losses = [[epoch.mean_loss for epoch in row.record.epochs] for row in rows]
+    if len(rows) < 2 or any(len(of_run) < 2 or None in of_run for of_run in losses):
+        return message("ladder.not_checked")
+    before, after = losses
+    fall = before[0] - before[-1]
+    if fall <= 0:
+        return message("ladder.not_checked")
+    id = "ladder.trains" if after[0] - after[-1] >= LEAST_FALL * fall else "ladder.does_not_train"
+    return message(id, before=before[0], before_end=before[-1], after=after[0], after_end=after[-1], least=LEAST_FALL,
+                   epochs=len(after))  # fmt: skip
 
 
 def ladder_table(ladder: Ladder) -> Table:

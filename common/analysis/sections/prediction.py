@@ -5,9 +5,9 @@ from __future__ import annotations
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
-from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.predicting.links import MAX_DEVICES, Question
+from common.analysis.predicting.parallel_steps import consequences
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05
@@ -48,24 +48,17 @@ def prediction_table(predicted: GroupForecast) -> Table:
 
 def _line(one: Forecast) -> Line:
     extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
-    memory = Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING
-    measured = Cell(one.measured_step, "ms") if one.measured_step else NOTHING
-    error = NOTHING
-    if one.error is not None:
-        notes = (
-            message("note.in_range" if one.is_covered else "note.out_of_range"),
-            message("note.naive", error=one.naive_error),
-        )
-        error = Cell(one.error, "±%.1", notes=notes)
+    in_range = message("note.in_range" if one.is_covered else "note.out_of_range")
+    notes = (in_range, message("note.naive", error=one.naive_error))
     form, each = one.basis.row.record.config.rate
     cells = [
         Cell(one.name, notes=extrapolated),
         Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
         Cell(each * one.throughput, form),
         Cell(one.efficiency, "%.1"),
-        memory,
-        measured,
-        error,
+        Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING,
+        Cell(one.measured_step, "ms") if one.measured_step else NOTHING,
+        NOTHING if one.error is None else Cell(one.error, "±%.1", notes=notes),
     ]
     return Line(cells, one.method, one.name)
 
@@ -76,27 +69,26 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
     same = grouped(predicted.forecasts, lambda one: (one.method, str(one.rests_on)))
     notes = [message("forecast.basis", rows=[one.name for one in of_basis], basis=of_basis[0].rests_on)
              for of_basis in same.values()]  # fmt: skip
-    if not basis.has_readiness:
-        notes.append(message("forecast.no_readiness"))
-    if basis.probes is None or basis.probes.together is None:
-        notes.append(message("forecast.no_slowdown"))
-    if "dp" not in methods and basis.row.profile.replicate is None:
-        notes.append(message("forecast.no_replicas"))
-    if any(one.step.is_late_host for one in predicted.forecasts):
-        notes.append(message("forecast.late_host"))
-    if basis.lacks_launches:
-        notes.append(message("forecast.no_launches"))
-    return notes
+    lacking = {
+        "no_readiness": not basis.has_readiness,
+        "no_slowdown": basis.probes is None or basis.probes.together is None,
+        "no_replicas": "dp" not in methods and basis.row.profile.replicate is None,
+        "late_host": any(one.step.is_late_host for one in predicted.forecasts),
+        "no_launches": basis.lacks_launches,
+    }
+    return [*notes, *(message(f"forecast.{name}") for name, is_so in lacking.items() if is_so)]
 
 
 def _advice(predicted: GroupForecast) -> list[Advice]:
     """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`."""
-    follows = consequences(predicted)
-    if follows is None:
+    of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
+    if not of_ddp:
         return []
+    farthest = max(of_ddp, key=lambda one: one.devices)
+    devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
+    follows = consequences(predicted.basis, predicted.exchange, devices)
     most = predicted.most
-    values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
-    farthest = max((one for one in predicted.forecasts if one.method == "ddp"), key=lambda one: one.devices)
+    values = {"devices": devices, "most": most, "rests_on": predicted.exchange.rests_on()}
     low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
@@ -105,7 +97,7 @@ def _advice(predicted: GroupForecast) -> list[Advice]:
     because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
     of_reach = Advice(message("advice.reach", row=farthest.name, low=low, high=high), message(because, **values))
     of_help = Advice(message("advice.batch_or_bytes", **values, **shares), message("because.batch_or_bytes", **values))
-    has_a_link = most > follows.devices  # all cores of a machine are joined already
+    has_a_link = most > devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
         *([of_reach] if has_a_link else []),

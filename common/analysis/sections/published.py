@@ -64,7 +64,7 @@ def published_section(groups: Sequence[Group]) -> Section:
     contents = [
         lead(message("page.published_lead")),
         Table("published", shown, lines),
-        *([Lines(differs)] if differs else []),
+        Lines(differs) if differs else None,
         Paragraph([message("page.published_care")]),
         Lines([message(f"published_care.{name}") for name in ("epoch", "throughput", "memory")]),
     ]

@@ -31,13 +31,11 @@ from common.analysis.sections.differences import (
     unfinished_banner,
     unfinished_section,
 )
-from common.analysis.sections.faults import faults_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.ladder import ladder_section
-from common.analysis.sections.machine import machine_section, parts_section
+from common.analysis.sections.other_records import faults_section, machine_section, parts_section
 from common.analysis.sections.published import published_section
-from common.analysis.statistics.medians import Median
 from common.content import Message, Section
 
 MAX_SERIES = 3
@@ -95,11 +93,6 @@ class Report:
         return [results for results in self.groups if not results.is_repeated]
 
     @property
-    def has_few_runs(self) -> bool:
-        """Whether some rows rest on fewer than three runs."""
-        return any(results.has_few_runs for results in self.groups)
-
-    @property
     def forecasts(self) -> list[tuple[int, GroupForecast]]:
         """Every group's predictions, by the group's number."""
         return [(results.number, results.prediction) for results in self.groups if results.prediction]
@@ -112,17 +105,13 @@ class Report:
     @property
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
+        residuals = {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
         return {
-            "comparison.csv": comparison_table([results.group for results in self.groups], self._residuals),
+            "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
             "runs.csv": runs_table(self.folder.runs),
             "one_change.csv": one_change_table(self.one_changes),
             "predictions.csv": forecast_table(self.forecasts),
         }
-
-    @property
-    def _residuals(self) -> dict[Row, Median]:
-        """Of every breakdown."""
-        return {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
 
     @property
     def _unfinished(self) -> list[Run]:
@@ -145,9 +134,8 @@ class Report:
     @cached_property
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
-        folder = self.folder
-        unfinished = self._unfinished
-        left_out = max(0, len(unfinished) - MAX_LISTED) + max(0, len(folder.skipped) - MAX_LISTED)
+        folder, unfinished = self.folder, self._unfinished
+        left_out = sum(max(0, len(listed) - MAX_LISTED) for listed in (unfinished, folder.skipped))
         sections = [
             self.before_after,
             *map(group_section, self.shown),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import groupby
+from operator import attrgetter
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.memory_and_energy import PeakMemory
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.cells import estimate_cell, median_cell
@@ -20,15 +20,11 @@ MAX_LINES = 48
 def expert_tables(group: Group) -> list[Table]:
     """What communication costs, how close to the limit a run comes, every rank, what moves, and every device's energy:
     each where there is something to show."""
-    rows = _taken_apart(group)
+    rows = [row for row in group.rows if row.profile][:MAX_LINES]
     several = [row for row in rows if row.devices > 1]
     tables = [kinds_of_step_table(several), _communication(several), _limits(group.main_rows[:MAX_LINES]),
               _ranks(rows), _moves(several), _energy(group.rows[:MAX_LINES])]  # fmt: skip
     return [table for table in tables if table.lines]
-
-
-def _taken_apart(group: Group) -> list[Row]:
-    return [row for row in group.rows if row.profile][:MAX_LINES]
 
 
 def _line(row: Row, *cells: Cell) -> Line:
@@ -43,8 +39,7 @@ def _communication(rows: list[Row]) -> Table:
     for row in rows:
         profile = row.profile
         costs = (profile.exposed, profile.wrapper_cost, profile.overlap_gain, profile.whole_exchange)
-        medians = [median_cell(cost) for cost in costs]
-        lines.append(_line(row, *medians, _predicted(row), _torch_clock(profile)))
+        lines.append(_line(row, *map(median_cell, costs), _predicted(row), _torch_clock(profile)))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 
 
@@ -71,21 +66,15 @@ def _torch_clock(profile: StepProfile) -> Cell:
 
 def _limits(rows: list[Row]) -> Table:
     shown = columns("row:method", "work:flops", "device_rate:flops", "mfu")
-    lines = [_line(row, *_arithmetic(row), _mfu(row)) for row in rows if row.record.flops_per_sample]
+    lines = []
+    for row in rows:
+        if flops := row.record.flops_per_sample:
+            speed, share = row.throughput, mfu_of(row)
+            of_rate = message("note.of_rate", flops_per_second=attainable_rate(row))
+            rate = Cell(flops * speed.value / row.devices, "FLOP/s") if speed else WITHHELD
+            mfu = not_available(share) if isinstance(share, Message) else estimate_cell(share, "%.1", of_rate)
+            lines.append(_line(row, Cell(flops, "FLOP"), rate, mfu))
     return Table("limits", shown, lines)
-
-
-def _arithmetic(row: Row) -> list[Cell]:
-    flops = row.record.flops_per_sample
-    rate = Cell(flops * row.throughput.value / row.devices, "FLOP/s") if row.throughput else WITHHELD
-    return [Cell(flops, "FLOP"), rate]
-
-
-def _mfu(row: Row) -> Cell:
-    share = mfu_of(row)
-    if isinstance(share, Message):
-        return not_available(share)
-    return estimate_cell(share, "%.1", message("note.of_rate", flops_per_second=attainable_rate(row)))
 
 
 def _ranks(rows: list[Row]) -> Table:
@@ -132,24 +121,20 @@ def _energy(rows: list[Row]) -> Table:
 
 def memory_table(group: Group) -> Table | None:
     """Every device or process, neighbours with equal sizes in one line; None where no peak is known."""
-    place = "memory_device:devices" if group.on_gpu else "memory_process:devices"
-    measured = ["peak_in_tensors:memory", "peak_reserved:memory"] if group.on_gpu else []
-    process = "process_nvml:memory" if group.on_gpu else "peak_resident:memory"
+    fields: tuple[str, ...] = ("process_bytes", "static_bytes")
+    names: tuple[str, ...] = ("memory_process:devices", "peak_resident:memory")
+    if group.on_gpu:
+        fields = ("peak_bytes", "reserved_bytes", "process_bytes", "static_bytes")
+        names = ("memory_device:devices", "peak_in_tensors:memory", "peak_reserved:memory", "process_nvml:memory")
     lines = []
     for row in group.rows[:MAX_LINES]:
-        for sizes, alike in groupby(row.memory, key=lambda peak: _sizes(peak, group.on_gpu)):
+        for sizes, alike in groupby(row.memory, key=attrgetter(*fields)):
             cells = [not_available() if size is None else Cell(size, "GiB") for size in sizes]
-            peaks = list(alike)
-            first, last = peaks[0], peaks[-1]
-            id = f"name.{first.kind}_alone" if first is last else f"name.{first.kind}s"
+            first, *others = alike
+            id = f"name.{first.kind}s" if others else f"name.{first.kind}_alone"
+            last = others[-1] if others else first
             lines.append(_line(row, Cell(message(id, number=first.number, last=last.number)), *cells))
-    shown = columns("row:method", place, *measured, process, "static_part:memory")
-    return Table("memory", shown, lines) if lines else None
-
-
-def _sizes(peak: PeakMemory, on_gpu: bool) -> list[int | None]:
-    of_tensors = [peak.peak_bytes, peak.reserved_bytes] if on_gpu else []
-    return [*of_tensors, peak.process_bytes, peak.static_bytes]
+    return Table("memory", columns("row:method", *names, "static_part:memory"), lines) if lines else None
 
 
 def accuracy_table(group: Group) -> Table | None:
@@ -157,15 +142,11 @@ def accuracy_table(group: Group) -> Table | None:
     lines = []
     for row in group.rows[:MAX_LINES]:
         last = row.record.epochs[-1]
-        validation = last.validation
-        if validation is None:
-            continue
-        counts = [Cell(last.epoch, "count"), Cell(validation.samples, "count")]
-        shares = [Cell(validation.top1, "%.1"), Cell(validation.top5, "%.1")]
-        loss = (
-            Cell(message("cell.not_finite")) if validation.mean_loss is None else Cell(validation.mean_loss, "number")
-        )
-        lines.append(_line(row, *counts, *shares, loss))
+        if validation := last.validation:
+            loss = validation.mean_loss
+            shares = (Cell(validation.top1, "%.1"), Cell(validation.top5, "%.1"))
+            of_loss = Cell(message("cell.not_finite")) if loss is None else Cell(loss, "number")
+            lines.append(_line(row, Cell(last.epoch, "count"), Cell(validation.samples, "count"), *shares, of_loss))
     shown = columns("row:method", "after_epoch:accuracy", "images:accuracy", "top1:accuracy", "top5:accuracy",
                     "mean_loss:accuracy")  # fmt: skip
     return Table("accuracy", shown, lines, hint=message("hint.accuracy")) if lines else None

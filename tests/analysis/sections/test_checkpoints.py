@@ -13,8 +13,8 @@ from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
-from common.content.step_01 import probe_tables
 from common.records import Copy, DeviceMemory, Failure, LaunchTimes
+from common.step_01 import probe_tables
 
 LAUNCHES = LaunchTimes(workers=2, alone_seconds=5e-6, threads_seconds=15e-6, processes_seconds=6e-6,
                        convolution_seconds=1e-5, first_convolution_seconds=2e-3)  # fmt: skip

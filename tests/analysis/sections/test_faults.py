@@ -8,7 +8,7 @@ from common.analysis.page.figures import draw_figures
 from common.analysis.page.rendering import render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.faults import faults_section
+from common.analysis.sections.other_records import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
 

@@ -13,7 +13,8 @@ from common.analysis.page.answer_plots import draw_scaling
 from common.analysis.page.comparison_plots import draw_options
 from common.analysis.predicting.links import Question
 from common.analysis.sections.changes import effects, options_table, without_default
-from common.analysis.sections.differences import group_title, unequal_terms
+from common.analysis.sections.comparison import group_title
+from common.analysis.sections.differences import unequal_terms
 from common.analysis.sections.group import GroupResults
 from common.records import DdpOptions
 

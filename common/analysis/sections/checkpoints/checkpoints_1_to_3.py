@@ -13,7 +13,7 @@ from common.analysis.judging.reasons import thread_cost
 from common.analysis.judging.verdicts import counted_as
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.comparison import runs_note
-from common.analysis.sections.faults import solved as solved_faults
+from common.analysis.sections.other_records import solved_faults
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
 from common.records import METHODS, Failure, FailureKind, FaultName, LaunchTimes, Record
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.content.sections import NOTHING, Cell, Line, Table, columns
+from common.content import NOTHING, Cell, Line, Table, columns
 from common.messages import Message, message, message_in
-from common.records import BY_NAME, AllReduce, Copy, Environment, EnvironmentRecord, ProbeName, Probes, machine_of
+from common.records import BY_NAME, AllReduce, Copy, Environment, EnvironmentRecord, Gpu, ProbeName, Probes, machine_of
 
 MAX_GPUS = 16
 Facts = list[tuple[Message, Any]]
@@ -23,8 +23,10 @@ SOFTWARE = {
     "nccl": message("NCCL"),
     "variables": message("environment variables"),
 }
-
-
+INTERPRETER_LOCK: dict[bool | None, Message] = {
+    True: message("on: one thread at a time runs Python"),
+    False: message("off (free-threaded)"),
+}
 PROBE_NAMES: dict[ProbeName, Message] = {
     "matmul": message("matrix products"),
     "memory": message("memory"),
@@ -39,38 +41,49 @@ NEEDLESS: dict[ProbeName, Message] = {
     "together": message("one device has no others that could slow it down"),
 }
 """Why a probe means nothing on some machines."""
+TIMES: dict[str, dict[str, Message]] = {
+    "launches": {
+        "alone_seconds": message("An addition of 8 numbers, from one thread"),
+        "threads_seconds": message("… from each of {workers} threads at once"),
+        "processes_seconds": message("… from each of {workers} processes at once"),
+        "convolution_seconds": message("A convolution, from a thread that knows it"),
+        "first_convolution_seconds": message("… from a thread that has just started"),
+    },
+    "together": {
+        "alone_seconds": message("A training-like pass, one device by itself"),
+        "together_seconds": message("… each of {workers} devices at once"),
+    },
+}
+"""Of the host that starts small work, and of one device by itself and beside the others: by the field of each time."""
 
 
 def machine_facts(environment: Environment) -> Facts:
     """Software and hardware of one machine, without what changes from run to run (load, free memory)."""
-    machine = machine_of(environment)
-    facts: Facts = [(message("host"), environment.hostname)]
-    if not machine.startswith(BY_NAME):
-        hashed = message("{hash} (a hash, because host names are not unique)", hash=machine)
-        facts.append((message("machine"), hashed))
-    facts.append((message("platform"), environment.platform))
-    cores = message("{model}, {cores} cores", model=environment.cpu_model, cores=environment.cpu_cores)
-    facts.append((message("CPU"), cores))
-    if environment.ram_bytes is not None:
-        facts.append((message("RAM"), message("{bytes:GiB}", bytes=environment.ram_bytes)))
-    facts += [(name, value) for field, name in SOFTWARE.items() if (value := getattr(environment, field))]
-    if environment.interpreter_lock is not None:
-        lock = (
-            message("on: one thread at a time runs Python")
-            if environment.interpreter_lock
-            else message("off (free-threaded)")
-        )
-        facts.append((message_in("machine", "interpreter lock"), lock))
-    for gpu in environment.gpus:
-        parts: list[Any] = [gpu.name]
-        if gpu.memory_total_bytes is not None:
-            parts.append(message("{bytes:GiB}", bytes=gpu.memory_total_bytes))
-        if gpu.pcie_generation and gpu.pcie_width:
-            parts.append(message("PCIe {generation} × {width}", generation=gpu.pcie_generation, width=gpu.pcie_width))
-        if gpu.nvlink_links:
-            parts.append(message("{links} NVLink links", links=gpu.nvlink_links))
-        facts.append((message("GPU {index}", index=gpu.index), message("{facts:join , }", facts=parts)))
-    return facts if environment.gpus else [*facts, (message("GPU"), message("none"))]
+    machine, ram = machine_of(environment), environment.ram_bytes
+    hashed = message("{hash} (a hash, because host names are not unique)", hash=machine)
+    facts = [
+        (message("host"), environment.hostname),
+        (message("machine"), None if machine.startswith(BY_NAME) else hashed),
+        (message("platform"), environment.platform),
+        (message("CPU"), message("{model}, {cores} cores", model=environment.cpu_model, cores=environment.cpu_cores)),
+        (message("RAM"), None if ram is None else message("{bytes:GiB}", bytes=ram)),
+        *((name, getattr(environment, field)) for field, name in SOFTWARE.items()),
+        (message_in("machine", "interpreter lock"), INTERPRETER_LOCK.get(environment.interpreter_lock)),
+        *((message("GPU {index}", index=gpu.index), _gpu(gpu)) for gpu in environment.gpus),
+        (message("GPU"), None if environment.gpus else message("none")),
+    ]
+    return [(name, value) for name, value in facts if value not in (None, "")]
+
+
+def _gpu(gpu: Gpu) -> Message:
+    parts: list[Any] = [gpu.name]
+    if gpu.memory_total_bytes is not None:
+        parts.append(message("{bytes:GiB}", bytes=gpu.memory_total_bytes))
+    if gpu.pcie_generation and gpu.pcie_width:
+        parts.append(message("PCIe {generation} × {width}", generation=gpu.pcie_generation, width=gpu.pcie_width))
+    if gpu.nvlink_links:
+        parts.append(message("{links} NVLink links", links=gpu.nvlink_links))
+    return message("{facts:join , }", facts=parts)
 
 
 def step_01_facts(record: EnvironmentRecord) -> Facts:
@@ -82,7 +95,15 @@ def step_01_facts(record: EnvironmentRecord) -> Facts:
 
 def probe_tables(probes: Probes) -> list[Table]:
     """What was measured of single parts, but for the all-reduce."""
-    tables = (_copies(probes.copies), _one_device(probes), _launches(probes), _together(probes))
+    launches, doubt = probes.launches, None
+    if launches and not launches.is_plausible:
+        doubt = message(
+            "Implausible: each of {workers} launches clearly faster than one alone. Measure again when no other "
+            "programs are running; nothing is concluded from these numbers.",
+            workers=launches.workers,
+        )
+    tables = (_copies(probes.copies), _one_device(probes), _times("launches", launches, doubt),
+              _times("together", probes.together))  # fmt: skip
     return [table for table in tables if table.lines]
 
 
@@ -100,9 +121,9 @@ def all_reduce_table(curve: AllReduce) -> Table:
     """Time and bandwidth of every message size."""
     lines = []
     for time in curve.times:
-        speeds = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
         cells = [Cell(message("wrong sum")), NOTHING, NOTHING]
         if time.seconds is not None:
+            speeds = (time.algorithm_bandwidth_bytes_per_second, time.bus_bandwidth_bytes_per_second)
             cells = [Cell(time.seconds, "ms"), *(Cell(speed, "B/s") for speed in speeds)]
         lines.append(Line([Cell(time.bytes, "GiB"), *cells]))
     shown = columns("message:probes", "time:probes", "algorithm_bandwidth:bus-bandwidth", "bus_bandwidth")
@@ -129,44 +150,12 @@ def _one_device(probes: Probes) -> Table:
     return Table("one_device", columns("part:probes", "rate:probes"), lines)
 
 
-def _times(id: str, times, seconds: dict[str, Message], hint: Message | None = None) -> Table:
-    """A line for each of the times, by its field and its name."""
+def _times(id: str, times, hint: Message | None = None) -> Table:
     lines = [
         Line([Cell(name.with_values(workers=times.workers)), Cell(getattr(times, field), "duration")])
-        for field, name in (seconds.items() if times else ())
+        for field, name in (TIMES[id].items() if times else ())
     ]
     return Table(id, columns("part:probes", "time:probes"), lines, hint=hint)
-
-
-def _launches(probes: Probes) -> Table:
-    """What the host needs to start small work."""
-    times = probes.launches
-    doubt = (
-        message(
-            "Implausible: each of {workers} launches clearly faster than one alone. Measure again when no other "
-            "programs are running; nothing is concluded from these numbers.",
-            workers=times.workers,
-        )
-        if times and not times.is_plausible
-        else None
-    )
-    seconds = {
-        "alone_seconds": message("An addition of 8 numbers, from one thread"),
-        "threads_seconds": message("… from each of {workers} threads at once"),
-        "processes_seconds": message("… from each of {workers} processes at once"),
-        "convolution_seconds": message("A convolution, from a thread that knows it"),
-        "first_convolution_seconds": message("… from a thread that has just started"),
-    }
-    return _times("launches", times, seconds, doubt)
-
-
-def _together(probes: Probes) -> Table:
-    """One device by itself, and beside the others."""
-    seconds = {
-        "alone_seconds": message("A training-like pass, one device by itself"),
-        "together_seconds": message("… each of {workers} devices at once"),
-    }
-    return _times("together", probes.together, seconds)
 
 
 def _copies(copies: list[Copy]) -> Table:

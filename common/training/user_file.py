@@ -16,16 +16,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.command_line.model_names import NameInFile, sha256
+from common.command_line.model_names import NameInFile, name_in_file, sha256
 from common.errors import UsageError
+from common.records import RunConfig
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 THE_LABS = ("common", "lessons", "tests", "benchmarks")
 MAX_FRAMES = 4
 
 MOVES_ITSELF = "leave out .cuda() and .to(): the lab moves the model and its batches to each device"
 ADVICE = {
-    "MOVES_ITSELF": MOVES_ITSELF,
+    "moves itself to a GPU": MOVES_ITSELF,
     "NVIDIA driver": MOVES_ITSELF,
     "not compiled with CUDA": MOVES_ITSELF,
     "No CUDA GPUs": MOVES_ITSELF,
@@ -55,6 +56,11 @@ class UserCodeError(UsageError):
     """An error in the user's file: its place, what it says, what to do, and their own frames of the traceback."""
 
 
+def path_of_model(config: RunConfig) -> Path | None:
+    """The file of `--model`; None where a library has it."""
+    return name_in_file(config.model, "build", "--model").path if config.model_source.startswith("sha256") else None
+
+
 def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
     """The function of a file, which is imported under its own name. Raises `UsageError`."""
     module_name = name.path.stem
@@ -72,7 +78,8 @@ def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
             spec.loader.exec_module(known)
     function = getattr(known, name.function, None)
     if not callable(function):
-        own = [key for key, value in vars(known).items() if callable(value) and _is_from(value, module_name)]
+        callables = {key: value for key, value in vars(known).items() if callable(value)}
+        own = [key for key, value in callables.items() if getattr(value, "__module__", "") == module_name]
         close = difflib.get_close_matches(name.function, own, n=3, cutoff=0.4) or own[:3]
         there = f"it has {', '.join(close)}" if close else "it has no function"
         raise UsageError(f"{flag} {name.path}:{name.function}: there is no function {name.function}; {there}")
@@ -90,10 +97,6 @@ def source_of_code(path: Path) -> str:
         return sha256(path)
     hashes = "".join(f"{file.relative_to(folder)} {sha256(file)}\n" for file in sorted(own))
     return f"sha256:{hashlib.sha256(hashes.encode()).hexdigest()}"
-
-
-def _is_from(value: object, module_name: str) -> bool:
-    return getattr(value, "__module__", "") == module_name
 
 
 @contextmanager
@@ -120,8 +123,6 @@ def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") 
     place = f"{_short(frames[-1].filename, path)}:{frames[-1].lineno}" if frames else at or str(path)
     what = text if isinstance(error, _MovesItselfError) else f"{type(error).__name__}: {text}"
     advice = next((advice for words, advice in ADVICE.items() if words in text), "")
-    if isinstance(error, _MovesItselfError):
-        advice = MOVES_ITSELF
     line = f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}"
     problem = UserCodeError(line)
     problem.trace = tuple(

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
+from common.command_line.model_names import name_in_file
+from common.command_line.options import TrainingOptions
+from common.command_line.resolve import OwnData
 from common.errors import UsageError
+from common.records import RunConfig
+from common.training import image_folder
 from common.training.batch import Batch, Nested, Sample, map_tensors, stacked, tensors_of
+from common.training.user_file import UserCodeError, errors_of, load_function, path_of_model, place_of, source_of_code
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
 
 
-class MadeSamples(Dataset):
-    """Samples of a workload, the same for the same (seed, index) everywhere.
+class PooledSamples(Dataset):
+    """So many samples out of a small pool that is made once: sample i is that of index i modulo the pool's size.
 
-    All come from a small pool that is made once: sample i is that of index i modulo the pool's size. So loading
-    measures the loader, and not what makes samples.
+    So loading measures the loader, and not what makes samples.
     """
 
-    POOL_SAMPLES, POOL_BYTES = 256, 2**28
-
-    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
-        self.samples = samples
-        first = inputs_and_targets(make(seed, 0))
-        size = sum(tensor.nbytes for tensor in tensors_of(first))
-        self.pool_size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // max(1, size)))
-        self.pool = stacked([first, *(inputs_and_targets(make(seed, index)) for index in range(1, self.pool_size))])
+    def __init__(self, pool: tuple[Nested, Nested], samples: int) -> None:
+        """`pool`: inputs and targets."""
+        self.pool, self.samples = pool, samples
+        self.pool_size = len(tensors_of(pool)[0])
 
     def __len__(self) -> int:
         return self.samples
@@ -42,11 +44,25 @@ class MadeSamples(Dataset):
         return Batch(inputs, targets, wanted)
 
 
+class MadeSamples(PooledSamples):
+    """Samples of a workload, the same for the same (seed, index) everywhere."""
+
+    POOL_SAMPLES, POOL_BYTES = 256, 2**28
+
+    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
+        first = inputs_and_targets(make(seed, 0))
+        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors_of(first)))
+        size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // bytes_of_one))
+        others = (inputs_and_targets(make(seed, index)) for index in range(1, size))
+        super().__init__(stacked([first, *others]), samples)
+
+
 class OwnSamples(Dataset):
     """Samples of a map-style data set, as batches."""
 
-    def __init__(self, dataset: Dataset, samples: int) -> None:
-        self.dataset, self.samples = dataset, samples
+    def __init__(self, data: str, samples: int) -> None:
+        """`data`: as `--data` names it."""
+        self.dataset, self.samples = _own_dataset(data), samples
 
     def __len__(self) -> int:
         return self.samples
@@ -118,3 +134,53 @@ def declared_sample(text: str) -> Callable[[int, int], Tensor]:
 def generator(seed: int, index: int) -> torch.Generator:
     """Random numbers of one sample."""
     return torch.Generator().manual_seed(hash((seed, index)) % 2**63)
+
+
+def find_data(options: TrainingOptions) -> OwnData | None:
+    """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
+    if options.data_dir:
+        return image_folder.find(options.data_dir)
+    if options.data is None:
+        return None
+    path = name_in_file(options.data, "dataset", "--data").path
+    samples = len(_own_dataset(options.data))
+    return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
+
+
+@cache
+def _own_dataset(data: str) -> Dataset:
+    """Raises `UsageError` for what is no map-style data set."""
+    name = name_in_file(data, "dataset", "--data")
+    make = load_function(name, "--data")
+    with errors_of(name.path):
+        dataset = make()
+    where = place_of(make, name.path)
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise UserCodeError(
+            f"{where}: an iterable data set has no sample number i, and all methods must train on the same samples: "
+            "return a map-style one, with __getitem__ and __len__"
+        )
+    if not hasattr(dataset, "__len__"):
+        raise UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
+    with errors_of(name.path, at=where):
+        inputs_and_targets(dataset[0])
+    return dataset
+
+
+def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> MadeSamples:
+    """Samples of a workload, made on the fly. Raises `UsageError` for those that do not make a batch, or that are not
+    the same each time."""
+    path = path_of_model(config)
+    if path is None:
+        return MadeSamples(make, samples, config.seed)
+    where = place_of(make, path)
+    with errors_of(path, at=where):
+        one, again = (tensors_of(inputs_and_targets(make(config.seed, 0))) for _ in range(2))
+        if not one:
+            raise UsageError(f"{where}: a sample without a tensor: return a pair (inputs, targets)")
+        if not all(map(torch.equal, one, again)):
+            raise UserCodeError(
+                f"{where}: the sample of one seed and index is another one each time: draw it from "
+                "torch.Generator().manual_seed(hash((seed, index)) % 2**63)"
+            )
+        return MadeSamples(make, samples, config.seed)

@@ -1,0 +1,198 @@
+"""`--model my_model.py:build`: a model of the user's own, as a workload, and its first step.
+
+The step comes before anything is wrapped: what is wrong with the model is said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.command_line.model_names import name_in_file
+from common.records import RunConfig
+from common.training.batch import Batch, Nested, map_tensors, tensors_of
+from common.training.by_library import NormalisedImages, image_workload
+from common.training.samples import declared_sample, generator, kind_of
+from common.training.user_file import (
+    MOVES_ITSELF,
+    UserCodeError,
+    errors_of,
+    load_function,
+    place_of,
+    source_of_code,
+)
+from common.workload import Workload
+
+DECLARATION = "SAMPLE"
+"""The name in the file that says what `--sample` says."""
+
+
+def workload_of_file(config: RunConfig) -> Workload:
+    """What the function returns: a workload; or a module, from images, or from samples of a declared shape, to logits.
+
+    Raises `UserCodeError` for what is none of them.
+    """
+    name = name_in_file(config.model, "build", "--model")
+    build = load_function(name, "--model")
+    with errors_of(name.path):
+        built = build()
+    where = place_of(build, name.path)
+    if isinstance(built, nn.Module):
+        built = Workload(model=built)
+        config.sample = config.sample or getattr(build, "__globals__", {}).get(DECLARATION, "")
+    elif not isinstance(built, Workload):
+        raise UserCodeError(
+            f"{where}: {name.function}() returns {kind_of(built)}: return an nn.Module, or a Workload "
+            "(from common.workload import Workload)"
+        )
+    _check_model(built.model, where)
+    config.model_source = source_of_code(name.path)
+    if built.sample is not None:
+        return built
+    with errors_of(name.path):
+        return _of_shape(built, config) if config.sample else _of_images(built, config)
+
+
+def _check_model(model: Any, where: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise UserCodeError(f"{where}: the workload's model is {kind_of(model)}: give an nn.Module")
+    tensors = [*model.parameters(), *model.buffers()]
+    if elsewhere := {tensor.device.type for tensor in tensors} - {"cpu"}:
+        raise UserCodeError(f"{where}: the model is on {elsewhere.pop()} already: {MOVES_ITSELF}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserCodeError(f"{where}: no parameter of the model requires a gradient: there is nothing to train")
+
+
+def _of_images(built: Workload, config: RunConfig) -> Workload:
+    """A model from images to logits."""
+    images = image_workload(built.model, config)
+    example = torch.zeros(2, 3, config.image_size, config.image_size, dtype=torch.uint8)
+    config.num_classes = config.num_classes or _classes(built.model, NormalisedImages(config)(example))
+    images.loss, images.optimizer = built.loss or images.loss, built.optimizer
+    return images
+
+
+def _of_shape(built: Workload, config: RunConfig) -> Workload:
+    """A model from inputs of a declared shape to logits: labels are drawn among as many as it has classes."""
+    inputs = declared_sample(config.sample)
+    config.num_classes = classes = config.num_classes or _classes(built.model, torch.stack([inputs(0, 0)] * 2))
+
+    def sample(seed: int, index: int) -> tuple[Tensor, Tensor]:
+        return inputs(seed, index), torch.randint(classes, (), generator=generator(seed, index))
+
+    built.sample = sample
+    return built
+
+
+def _classes(model: nn.Module, inputs: Tensor) -> int:
+    """How many outputs a model has for each sample."""
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            return tensors_of(model.eval()(inputs))[0].shape[-1]
+    finally:
+        model.train(was_training)
+
+
+MAX_DIFFERENCE = 0.1
+"""Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
+
+
+def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path) -> list[str]:
+    """Forward, loss and backward of a few samples, twice; leaves weights, gradients and buffers as they were.
+
+    Returns what is worth a warning. Raises `UserCodeError`, which names a line of `path`, for what cannot be trained.
+    """
+    device = next(model.parameters()).device
+    inputs, targets = batch.to(device)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.repeats_random_numbers = True
+    try:
+        gradients = [_gradient(model, inputs, targets, path) for _ in range(2)]
+        changed = _changed_buffers(model, buffers)
+    finally:
+        model.repeats_random_numbers = False
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+    first, again = gradients
+    _refuse_unused(model, first, config, path)
+    difference = _norm(first[name] - again.get(name, 0) for name in first)
+    if difference > MAX_DIFFERENCE * _norm(first.values()) and not changed:
+        raise UserCodeError(
+            f"{place_of(model.backbone, path)}: the same samples and random seed gave two different gradients: the "
+            "model draws from a generator of its own, or keeps a state from step to step; draw with torch.rand or "
+            "nn.Dropout"
+        )
+    if config.ddp is None and config.per_device_batch_size == config.global_batch_size:
+        return []  # one device
+    return [
+        f"{place_of(owner, path)}: forward changes the buffer {name}: DataParallel keeps the change of device 0 alone, "
+        "DDP one for each rank (--broadcast-buffers: that of rank 0)"
+        for name, owner in changed
+    ]
+
+
+def _norm(gradients: Iterable[Tensor]) -> float:
+    return sum(gradient.double().square().sum().item() for gradient in gradients) ** 0.5
+
+
+def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> dict[str, Tensor]:
+    with errors_of(path, f"called with {described(inputs)}"):
+        outputs = model(inputs)
+    if not tensors_of(outputs):
+        raise UserCodeError(
+            f"{place_of(model.backbone, path)}: forward returns {type(outputs).__name__}: return a tensor, or a tuple, "
+            "dict or dataclass of tensors"
+        )
+    with errors_of(path, f"outputs {described(outputs)}, targets {described(targets)}"):
+        loss = model.loss(outputs, targets)
+    if not isinstance(loss, Tensor) or loss.shape:
+        what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
+        raise UserCodeError(f"{place_of(model.loss, path)}: the loss is {what}: return a scalar, its mean")
+    with errors_of(path):
+        loss.backward()
+    gradient = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return gradient
+
+
+def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunConfig, path: Path) -> None:
+    """Raises `UserCodeError` where DDP would wait for gradients that never come."""
+    unused = [name for name, p in model.named_parameters() if p.requires_grad and name not in gradients]
+    if not unused or config.ddp is None or config.ddp.find_unused_parameters or config.ddp.exchange != "ddp":
+        return
+    owner = model.get_submodule(unused[0].rpartition(".")[0])
+    name = unused[0].removeprefix("backbone.")
+    more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
+    place = place_of(owner, path)
+    raise UserCodeError(
+        f"{place if place != str(path) else place_of(model.backbone, path)}: {name}{more} has no part in the loss, and "
+        "DDP would wait for its gradient: add --find-unused-parameters, remove it, or set requires_grad = False"
+    )
+
+
+def _changed_buffers(model: nn.Module, before: dict[str, Tensor]) -> list[tuple[str, nn.Module]]:
+    """Buffers that forward has changed, with their owners; a BatchNorm's are meant to be."""
+    changed = []
+    for name, buffer in model.named_buffers():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if not isinstance(owner, nn.modules.batchnorm._NormBase) and not torch.equal(buffer, before[name]):
+            changed.append((name.removeprefix("backbone."), owner))
+    return changed
+
+
+def described(value: Nested) -> str:
+    """`float32 (4, 3, 64, 64)`; of several, one after another."""
+    if value is None:
+        return "none"
+    names: list[str] = []
+    map_tensors(lambda tensor: names.append(f"{str(tensor.dtype)[6:]} {tuple(tensor.shape)}"), value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in zip(value, names, strict=False))
+    return ", ".join(names)
