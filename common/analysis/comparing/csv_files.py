@@ -20,7 +20,7 @@ from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 from common.formats import without_controls
-from common.records.files import write_bytes
+from common.records.disk import write_bytes
 
 Line = dict[str, Any]
 

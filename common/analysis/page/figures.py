@@ -20,7 +20,7 @@ from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, dr
 from common.analysis.page.wording import Wording
 from common.analysis.sections.report import Report
 from common.errors import UsageError
-from common.records.files import write_bytes
+from common.records.disk import write_bytes
 
 OF_GROUPS = (draw_throughput, draw_memory, draw_loss)
 """The page folds these away."""
