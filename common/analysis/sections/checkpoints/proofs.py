@@ -164,4 +164,4 @@ class Evidence:
 
     def probes(self, name: str) -> Probes | None:
         """Step 01's newest that have this part."""
-        return next((probes for probes in reversed(self.folder.probes) if getattr(probes, name)), None)
+        return next((one.probes for one in reversed(self.folder.probed) if getattr(one.probes, name)), None)
