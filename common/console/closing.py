@@ -1,82 +1,36 @@
-"""What a run came to: a small table at its end, and the newest run that did the same work here beside it."""
+"""What a run says after its epochs: where a step goes, and in a small table what it came to, beside the newest run that
+did the same work here."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-from common.console.grids import pairs_grid
-from common.console.screen import rate_text
+from common.console.run_lines import rate_text
+from common.console.screen import pairs_table
 from common.formats import gib
 from common.messages import message
 from common.records import (
+    FORWARD_THREADS,
     METHODS,
     Method,
     Record,
     RunConfig,
+    ThreadsOfForward,
     epoch_seconds,
     machine_of,
     method_order,
+    pays_for_new_threads,
     settings_of,
     throughput,
 )
 from common.records.files import record_in
 from common.sentences import Sentences
 
-SUMMARY_ROWS = {
-    "epoch_time": message("time per epoch"),
-    "throughput": message("throughput"),
-    "speed_up": message("speed-up"),
-    "skipped": message("skipped"),
-    "peak_memory": message("peak memory"),
-    "record": message("record"),
-    "next": message("next"),
-}
-
-
-def show_summary(console: Console, record: Record, path: Path, next_command: str, words: Sentences) -> None:
-    """The closing table of a run that completed."""
-    times = epoch_seconds(record)
-    ratios = [] if console.quiet else ratios_to_earlier(record, path.parent, words)
-    count = len(record.unreadable_files)
-    skipped = words.translate("{count} images that cannot be decoded; the record names them", count=count)
-    rows = {
-        "epoch_time": [
-            words.translate("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
-        ],
-        "throughput": [rate_text(throughput(record), record.config, words)],
-        "speed_up": ratios,
-        "skipped": [f"[yellow]{skipped}"] if count else [],
-        "peak_memory": [_memory(record, position, words) for position in range(len(record.devices))],
-    }
-    names = {id: words.text(SUMMARY_ROWS[id]) for id in (*rows, "record", "next")}
-    table = pairs_grid()
-    for id, lines in rows.items():
-        for place, line in enumerate(lines):
-            table.add_row("" if place else f"  [dim]{names[id]}", line)
-    console.print()
-    console.print(table)
-    # Outside the table, which would break a path or a command in two and make it useless to copy.
-    width = max(cell_len(names[id]) for id, lines in rows.items() if lines) + 2
-    for id, text in (("record", str(path)), ("next", next_command)):
-        console.print(f"  [dim]{set_cell_size(names[id], width)}[/]", end="")
-        console.print(text, markup=False, soft_wrap=True)
-
-
-def _memory(record: Record, position: int, words: Sentences) -> str:
-    memory = record.devices[position].memory
-    if record.world.device_kind == "cuda":
-        peaks = {"allocated": gib(memory.peak_allocated_bytes), "reserved": gib(memory.peak_reserved_bytes)}
-        text = words.translate("{allocated} allocated, {reserved} reserved", **peaks)
-    elif memory.peak_process_bytes is None:
-        text = words.translate("in the process of device 0")
-    else:
-        text = words.translate("{bytes:GiB} resident in its process", bytes=memory.peak_process_bytes)
-    return words.translate("device {number}: {memory}", number=position, memory=text)
-
-
+TIMED = {"step": message("step"), "forward": message("forward pass of {samples} samples")}
 ALIKE = [name for name, one in settings_of(RunConfig).items() if one.compared == "group" and not one.exempt]
 """Of the configuration: only runs that agree in these are compared, as in step 05."""
 SAME_BATCH = {
@@ -86,6 +40,77 @@ SAME_BATCH = {
 """How runs are compared, the better way first."""
 MAX_READ = 20
 """Files that are looked into for each earlier step, the newest first: a folder may hold thousands."""
+
+
+def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
+    """That extra steps follow, and about how long they take."""
+    if step_seconds is None:
+        return words.translate("where a step goes: {count} extra steps", count=steps)
+    return words.translate(
+        "where a step goes: {count} extra steps, about {seconds} s",
+        count=steps,
+        seconds=max(1, round(steps * step_seconds)),
+    )
+
+
+def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
+    """What a new thread costs one device, and which layers pay: medians."""
+    main, new, kept = (1000 * median(threads.passes.seconds[kind]) for kind in FORWARD_THREADS)
+    cost = message(
+        "forward pass in a new thread: {new:.1f} ms a {what}, in the main thread {main:.1f}, in a kept one {kept:.1f}",
+        what=TIMED[threads.timed].with_values(samples=threads.samples),
+        main=main,
+        new=new,
+        kept=kept,
+    )
+    convolutions = [layer for layer in threads.layers if layer.is_convolution]
+    paying = [layer for layer in threads.layers if pays_for_new_threads(layer)]
+    who = message(
+        "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
+        "other layers that are slower: {others}",
+        paying=sum(layer.is_convolution for layer in paying),
+        convolutions=len(convolutions),
+        different=sum(not layer.same_as for layer in convolutions),
+        others=sum(not layer.is_convolution for layer in paying),
+    )
+    return words.lines([cost, who] if paying else [cost])
+
+
+def show_summary(console: Console, record: Record, path: Path, next_command: str, words: Sentences) -> None:
+    """The closing table of a run that completed."""
+    times, skipped = epoch_seconds(record), len(record.unreadable_files)
+    mean = message("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
+    unreadable = message("{count} images that cannot be decoded; the record names them", count=skipped)
+    rows = [
+        (message("time per epoch"), [words.text(mean)]),
+        (message("throughput"), [rate_text(throughput(record), record.config, words)]),
+        (message("speed-up"), [] if console.quiet else ratios_to_earlier(record, path.parent, words)),
+        (message("skipped"), [f"[yellow]{words.text(unreadable)}"] if skipped else []),
+        (message("peak memory"), [_memory(record, position, words) for position in range(len(record.devices))]),
+    ]
+    named = [(words.text(name), lines) for name, lines in rows if lines]
+    table = pairs_table()
+    for name, lines in named:
+        for place, line in enumerate(lines):
+            table.add_row("" if place else f"  [dim]{name}", line)
+    console.print()
+    console.print(table)
+    # Outside the table, which would break a path or a command in two and make it useless to copy.
+    width = max(cell_len(name) for name, _ in named) + 2
+    for name, text in ((words.translate("record"), str(path)), (words.translate("next"), next_command)):
+        console.print(f"  [dim]{set_cell_size(name, width)}[/]", end="")
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def _memory(record: Record, position: int, words: Sentences) -> str:
+    memory = record.devices[position].memory
+    text = message("in the process of device 0")
+    if record.world.device_kind == "cuda":
+        peaks = {"allocated": gib(memory.peak_allocated_bytes), "reserved": gib(memory.peak_reserved_bytes)}
+        text = message("{allocated} allocated, {reserved} reserved", **peaks)
+    elif memory.peak_process_bytes is not None:
+        text = message("{bytes:GiB} resident in its process", bytes=memory.peak_process_bytes)
+    return words.translate("device {number}: {memory}", number=position, memory=text)
 
 
 def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[str]:

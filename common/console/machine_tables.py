@@ -8,20 +8,20 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from common.console.grids import facts, grid, plain_grid, under_title
+from common.console.screen import FittingTable, facts, plain_table, under_title
 from common.content import Line, Table, message
 from common.formats import gib
 from common.records import EnvironmentRecord, Probes, Requirement
 from common.sentences import Sentences
 from common.step_01 import all_reduce_table, machine_facts, not_measured, probe_tables, step_01_facts
 
-COLOURS = {"ok": "green", "note": "default", "warning": "yellow", "failure": "red"}
-OUTCOMES = {
-    "ok": message("ok"),
-    "note": message("note"),
-    "warning": message("warning"),
-    "failure": message("failure"),
+VERDICTS = {
+    "ok": (message("ok"), "green"),
+    "note": (message("note"), "default"),
+    "warning": (message("warning"), "yellow"),
+    "failure": (message("failure"), "red"),
 }
+"""Words and colours."""
 SHOWN_SIZES = 5
 """Of the all-reduce; the page has all of them."""
 USES = {
@@ -43,6 +43,12 @@ USES = {
     "together": message("running together, each is {slowdown:.2f} × slower, before they exchange anything"),
 }
 """What each table of measurements is good for."""
+STAND_INS = message(
+    "There is no GPU to use, so {cores} will stand in as devices, one thread each. You learn how both methods work, "
+    "step by step: who copies what, who waits for whom, and that the parallel gradient equals one device's. You do not "
+    "learn how fast GPUs are: cores share their memory, DataParallel is emulated with threads, and gradients travel by "
+    "gloo instead of NCCL."
+)
 
 
 def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
@@ -54,14 +60,14 @@ def machine_table(record: EnvironmentRecord, words: Sentences) -> RenderableType
 
 def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
     """What there is of each GPU now, and which pairs reach each other's memory directly."""
-    table = plain_grid([words.translate("GPU"), words.translate("capability"), words.translate("free")])
+    table = plain_table([words.translate("GPU"), words.translate("capability"), words.translate("free")])
     for gpu in record.environment.gpus:
         cells = (gpu.index, gpu.compute_capability, gib(gpu.memory_free_bytes))
         table.add_row(*(Text("n/a" if cell is None else str(cell)) for cell in cells))
     sections = [under_title(words.translate("GPUs"), table)]
     if len(record.peer_access) > 1:
         names = [words.translate("GPU {index}", index=index) for index in range(len(record.peer_access))]
-        peers = plain_grid([words.translate("from \\ to"), *names])
+        peers = plain_table([words.translate("from \\ to"), *names])
         for index, row in enumerate(record.peer_access):
             peers.add_row(names[index], *("–" if index == j else words.text(bool(peer)) for j, peer in enumerate(row)))
         sections.append(
@@ -76,10 +82,10 @@ def gpu_table(record: EnvironmentRecord, words: Sentences) -> RenderableType:
 
 def requirement_table(requirements: Sequence[Requirement], words: Sentences) -> RenderableType:
     """Every requirement with its verdict, then what to do about those that are not met."""
-    table = plain_grid(["", words.translate("needed"), words.translate("found here")])
+    table = plain_table(["", words.translate("needed"), words.translate("found here")])
     for requirement in requirements:
-        verdict = Text(words.text(OUTCOMES[requirement.outcome]), style=COLOURS[requirement.outcome])
-        table.add_row(verdict, requirement.name, Text(requirement.found))
+        verdict, colour = VERDICTS[requirement.outcome]
+        table.add_row(Text(words.text(verdict), style=colour), requirement.name, Text(requirement.found))
     sections = [under_title(words.translate("What the lab needs"), table)]
     to_do = [(one.name, one.advice) for one in requirements if one.outcome != "ok"]
     if to_do:
@@ -92,19 +98,16 @@ def probe_table(measured: Probes, words: Sentences) -> RenderableType:
     tables = probe_tables(measured)
     if measured.all_reduce:
         tables.append(_some_sizes(all_reduce_table(measured.all_reduce)))
+    slowdown = measured.together.slowdown if measured.together else 1.0
     sections = []
     for table in tables:
         notes = [Text(words.text(table.hint), style="yellow")] if table.hint else []
         if table.id != "launches" or not table.hint:  # nothing follows from launches that cannot be
-            notes.append(_note(words.text(USES[table.id].with_values(slowdown=_slowdown(measured)))))
-        sections.append(under_title(words.text(table.heading), grid(table, words), *notes))
+            notes.append(_note(words.text(USES[table.id].with_values(slowdown=slowdown))))
+        sections.append(under_title(words.text(table.heading), FittingTable(table, words), *notes))
     if missing := not_measured(measured):
         sections.append(under_title(words.translate("Not measured"), *(_note(line) for line in words.lines(missing))))
     return Group(*sections)
-
-
-def _slowdown(measured: Probes) -> float:
-    return measured.together.slowdown if measured.together else 1.0
 
 
 def _some_sizes(table: Table) -> Table:
@@ -129,28 +132,14 @@ def conclusion(record: EnvironmentRecord, words: Sentences) -> RenderableType:
         return Text(f"\n{text}", style="bold red")
     gpus = len(record.environment.gpus)
     cores = words.counted(record.environment.alike_cores, "1 CPU core", "{count} CPU cores")
-    values = {"devices": words.counted(gpus, "1 GPU", "{count} GPUs") if gpus else cores}
+    devices = words.counted(gpus, "1 GPU", "{count} GPUs") if gpus else cores
+    can_run = message("The lab can run here, on {devices}.", devices=devices)
     if warnings:
-        text = words.translate(
-            "The lab can run here, on {devices}, with {warnings}.",
-            warnings=words.counted(warnings, "{count} warning", "{count} warnings"),
-            **values,
-        )
-    else:
-        text = words.translate("The lab can run here, on {devices}.", **values)
-    lines = [Text(f"\n{text}", style="bold green")]
+        counted = words.counted(warnings, "{count} warning", "{count} warnings")
+        can_run = message("The lab can run here, on {devices}, with {warnings}.", devices=devices, warnings=counted)
+    lines = [Text(f"\n{words.text(can_run)}", style="bold green")]
     if not gpus:
-        lines.append(
-            Text(
-                words.translate(
-                    "There is no GPU to use, so {cores} will stand in as devices, one thread each. You learn how both "
-                    "methods work, step by step: who copies what, who waits for whom, and that the parallel gradient "
-                    "equals one device's. You do not learn how fast GPUs are: cores share their memory, DataParallel "
-                    "is emulated with threads, and gradients travel by gloo instead of NCCL.",
-                    cores=cores,
-                )
-            )
-        )
+        lines.append(Text(words.text(STAND_INS.with_values(cores=cores))))
     return Group(*lines)
 
 

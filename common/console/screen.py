@@ -1,27 +1,36 @@
-"""What the scripts say: progress, tables, messages. Rank 0 speaks, the others are given a console that is silent."""
+"""The console of the scripts: a progress bar on it, and tables that fit it, of the same data as on the page.
+
+Rank 0 speaks, the others are given a console that is silent.
+"""
 
 from __future__ import annotations
 
-from statistics import median
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from time import monotonic
+from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+from rich.text import Text
 
-from common.messages import message
-from common.records import (
-    FORWARD_THREADS,
-    Epoch,
-    Parity,
-    RunConfig,
-    ThreadsOfForward,
-    Validation,
-    pays_for_new_threads,
-)
+from common.content import Cell, Table
+from common.formats import printable
 from common.sentences import Sentences
 
-TIMED = {"step": message("step"), "forward": message("forward pass of {samples} samples")}
+SECONDS_BETWEEN_DRAWINGS = 0.5
+MAX_ROWS = 20
+"""The page has the rest."""
+LEAST_NEEDED = ("energy", "global_batch", "predicted_memory", "scaling_efficiency", "epoch_time")
+"""Columns that a narrow console leaves to the page, in this order; after them the last ones."""
+NAME_WIDTH = 24
+"""At least, of a first column that goes on in the next line."""
+WIDE = 1000
+"""Any table fits into so many characters."""
 
 
 def open_console(rank: int = 0, quiet: bool = False) -> Console:
@@ -39,8 +48,6 @@ class TrainingProgress:
     The bar is drawn by the training thread, at most twice a second: a drawing thread of its own would take time from
     a CPU core that is being measured.
     """
-
-    SECONDS_BETWEEN_DRAWINGS = 0.5
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -61,7 +68,7 @@ class TrainingProgress:
     def advance(self) -> None:
         """One step of the phase is done."""
         self._bar.advance(self._task)
-        if self._drawable and monotonic() - self._drawn > self.SECONDS_BETWEEN_DRAWINGS:
+        if self._drawable and monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
             self._drawn = monotonic()
             self._bar.refresh()
 
@@ -75,107 +82,100 @@ class TrainingProgress:
             self._bar.stop()
 
 
-def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> str:
-    """That extra steps follow, and about how long they take."""
-    if step_seconds is None:
-        return words.translate("where a step goes: {count} extra steps", count=steps)
-    return words.translate(
-        "where a step goes: {count} extra steps, about {seconds} s",
-        count=steps,
-        seconds=max(1, round(steps * step_seconds)),
-    )
+def safe(text: str) -> str:
+    """Text from a record, safe for a terminal: no markup of rich, no control characters."""
+    return escape(printable(text))
 
 
-def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
-    """What a new thread costs one device, and which layers pay: medians."""
-    main, new, kept = (1000 * median(threads.passes.seconds[kind]) for kind in FORWARD_THREADS)
-    what = TIMED[threads.timed].with_values(samples=threads.samples)
-    lines = [
-        words.translate(
-            "forward pass in a new thread: {new:.1f} ms a {what}, in the main thread {main:.1f}, in a kept one "
-            "{kept:.1f}",
-            what=what,
-            main=main,
-            new=new,
-            kept=kept,
-        )
-    ]
-    convolutions = [layer for layer in threads.layers if layer.is_convolution]
-    paying = [layer for layer in threads.layers if pays_for_new_threads(layer)]
-    if paying:
-        counts = {
-            "paying": sum(layer.is_convolution for layer in paying),
-            "convolutions": len(convolutions),
-            "different": sum(not layer.same_as for layer in convolutions),
-            "others": sum(not layer.is_convolution for layer in paying),
-        }
-        lines.append(
-            words.translate(
-                "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
-                "other layers that are slower: {others}",
-                **counts,
-            )
-        )
-    return lines
+class FittingTable:
+    """A table without the columns that do not fit side by side, so that no number is cut off; a line names them.
+
+    Figures have their intervals and notes below. The columns `without` are left to the page anyway.
+    """
+
+    def __init__(self, table: Table, words: Sentences, without: Collection[str] = (), title: str = "") -> None:
+        self._table, self._words, self._title = table, words, title
+        self._shown = [place for place, column in enumerate(table.columns) if column.id not in without]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Grid]:
+        yield self._drawn(console, options)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._drawn(console, options))
+
+    def _drawn(self, console: Console, options: ConsoleOptions) -> Grid:
+        for left_out in self._choices():
+            drawn = self._without(left_out)
+            for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
+                drawn.columns[0].max_width = width
+                room = options.max_width - Measurement.get(console, options.update(max_width=WIDE), drawn).maximum
+                if room >= 0:
+                    drawn.columns[0].max_width = width and width + room
+                    return drawn
+        return drawn
+
+    def _choices(self) -> Iterator[list[int]]:
+        """Places of columns to leave out: none, then more and more; the first two stay."""
+        ids = [column.id for column in self._table.columns]
+        later = self._shown[2:]
+        order = [place for id in LEAST_NEEDED for place in later if ids[place] == id]
+        order += [place for place in reversed(later) if place not in order]
+        for count in range(len(order) + 1):
+            yield order[:count]
+
+    def _without(self, left_out: Collection[int]) -> Grid:
+        table, words = self._table, self._words
+        drawn = Grid(title=safe(self._title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+                     padding=(0, 0, 0, 1))  # fmt: skip
+        shown = [place for place in self._shown if place not in left_out]
+        for place in shown:
+            drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left",
+                             no_wrap=bool(place), overflow="fold")  # fmt: skip
+        for line in table.lines[:MAX_ROWS]:
+            drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
+        captions = []
+        if rows := table.left_out + max(0, len(table.lines) - MAX_ROWS):
+            captions.append(words.translate("{count:count} more rows on the page", count=rows))
+        if left_out:
+            columns = [words.label(table.columns[place]) for place in sorted(left_out)]
+            captions.append(words.translate("On the page: {columns:short}", columns=columns))
+        drawn.caption, drawn.caption_justify = safe("\n".join(captions)) or None, "left"
+        return drawn
 
 
-def parity_line(parity: Parity, words: Sentences) -> str:
-    """The outcome of the parity check."""
-    if parity.outcome == "not applicable" and parity.shards > 1:
-        return words.translate("parity: not compared: {note}", note=parity.note)
-    if parity.outcome == "not applicable":
-        return words.translate("parity: not applicable, one device is the reference itself")
-    error = parity.max_relative_error
-    written = words.translate("not finite") if error is None else f"{error:.1e}"
-    values = {"error": written, "tolerance": parity.tolerance, "seconds": parity.seconds}
-    details = words.translate(
-        "largest relative gradient error {error} (tolerance {tolerance:.0e}, {seconds:.1f} s)", **values
-    )
-    if parity.note:
-        details = words.translate("{text}; {note}", text=details, note=parity.note)
-    if parity.outcome == "passed":
-        return words.translate("parity: passed, {details}", details=details)
-    return "[red]" + words.translate("parity: FAILED, {details}", details=details)
+def _cell(cell: Cell, words: Sentences, name: Any) -> str:
+    mark = " [yellow]![/yellow]" if cell.marks else ""
+    notes = words.lines(note for note in cell.notes if note != name)
+    below = "\n".join(safe(line) for part in (words.interval(cell), *notes) for line in part.splitlines())
+    text = words.text(name) if name else words.cell(cell)
+    return safe(text) + mark + (f"\n[dim]{below}[/dim]" if below else "")
 
 
-LOSS_IS_LOST = message(
-    "the loss is NaN or infinite, and the weights are lost: lower --lr, and look at the last epoch before"
-)
+def facts(pairs: Iterable[tuple[Any, Any]], words: Sentences, style: str = "dim") -> Grid:
+    """Names and their values."""
+    drawn = pairs_table()
+    for name, value in pairs:
+        drawn.add_row(Text(words.text(name), style=style), Text(words.text(value)))
+    return drawn
 
 
-def epoch_line(epoch: Epoch, config: RunConfig, seconds: float, words: Sentences) -> str:
-    """One finished epoch; `seconds` is this rank's. A model learns few synthetic images by heart: it is said."""
-    line = words.translate(
-        "{epoch}: {steps}, {seconds:.2f} s, {rate}, loss {loss}",
-        epoch=words.translate("epoch {epoch}/{epochs}", epoch=epoch.epoch, epochs=config.epochs),
-        steps=words.counted(epoch.steps, "{count} step", "{count} steps"),
-        seconds=seconds,
-        rate=rate_text(epoch.samples / seconds if seconds else 0.0, config, words),
-        loss=words.translate("not finite") if epoch.mean_loss is None else f"{epoch.mean_loss:.3f}",
-    )
-    is_synthetic = config.data_source == "synthetic" and config.image_size > 0
-    return words.translate("{epoch} (synthetic images)", epoch=line) if is_synthetic else line
+def pairs_table() -> Grid:
+    """An empty table of names and values. What is too long for a line goes on in the next: no path is cut off."""
+    drawn = Grid.grid(padding=(0, 2))
+    for _ in range(2):
+        drawn.add_column(overflow="fold")
+    return drawn
 
 
-def rate_text(samples_per_second: float, config: RunConfig, words: Sentences) -> str:
-    """A speed in what the model counts."""
-    if config.unit == "tokens":
-        return words.translate("{rate:,.0f} tokens/s", rate=samples_per_second * config.units_per_sample)
-    return words.translate("{rate:.1f} samples/s", rate=samples_per_second)
+def under_title(title: str, *contents: RenderableType) -> RenderableType:
+    """`contents` under a title."""
+    inner = (Padding(content, (0, 0, 0, 2), expand=False) for content in contents)
+    return Group(Text(f"\n{title}", style="bold"), *inner)
 
 
-def warning(text: str) -> str:
-    """A line of its own below that of an epoch."""
-    return f"[yellow]  {escape(text)}"
-
-
-def validation_line(validation: Validation | None, words: Sentences) -> str:
-    """What the model got right on images that it has not trained on."""
-    if validation is None:
-        return warning(words.translate("validation: none of its images can be decoded"))
-    values = {"top1": validation.top1, "top5": validation.top5, "samples": validation.samples}
-    return "  " + words.translate(
-        "validation: top-1 {top1:.1%}, top-5 {top5:.1%} of {samples} images, {seconds:.2f} s",
-        seconds=validation.seconds,
-        **values,
-    )
+def plain_table(columns: Sequence[str]) -> Grid:
+    """An empty table."""
+    drawn = Grid(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    return drawn

@@ -10,26 +10,25 @@ from itertools import islice, repeat
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.exchange_cost import exchange_steps, measure_exchange_cost
 from common.examining.instruments import instruments, readiness
-from common.examining.one_device import measure_for_prediction
+from common.examining.one_device import measure_for_prediction, measure_forward_threads
 from common.examining.phases import PhaseClock, bytes_moved
-from common.examining.rounds import MAX_SECONDS, Rounds, TooSlowError
-from common.examining.thread_costs import (
-    forward_steps,
-    measure_forward_threads,
-    measure_threads_and_replicas,
-    replicated_steps,
-)
+from common.examining.rounds import MAX_SECONDS, MIN_WARM_UP, Experiment, Rounds, TooSlowError, timed
 from common.examining.traces import PROFILED_STEPS, busy_seconds
+from common.examining.wrapper_costs import (
+    LEAD_STEPS,
+    measure_exchange_cost,
+    measure_threads_and_replicas,
+    replicated_kinds,
+)
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
-from common.measuring.clocks import mark, seconds_between
-from common.records import ProfileRecord, RankProfile
+from common.records import FORWARD_THREADS, ProfileRecord, RankProfile
 from common.training.batch import Batch
 from common.training.models import has_exchange
 from common.training.training import Training
 
+BUSY = "what the device is busy with"
 RUNS, STEPS_OF_RUN = 6, 4
 """Of the data path: so many runs of so many steps with the loader, and as many without: the fewest that
 have an interval."""
@@ -38,13 +37,12 @@ have an interval."""
 def step_count(model: nn.Module, steps: int, on_gpu: bool, step_seconds: float | None = None) -> int:
     """Optimizer steps that `profile_steps` takes, as near as a reader needs to know; fewer where they take long."""
     if has_exchange(model):
-        of_kinds = exchange_steps(model, steps)
+        kinds, each = (4 if isinstance(model, DistributedDataParallel) else 2), MIN_WARM_UP + LEAD_STEPS + steps
     elif isinstance(model, nn.DataParallel):
-        of_kinds = replicated_steps(model, steps)
+        kinds, each = len(replicated_kinds(model)), MIN_WARM_UP + steps
     else:
-        of_kinds = forward_steps(steps) if on_gpu else 0
-    if step_seconds:
-        of_kinds = min(of_kinds, round(MAX_SECONDS / step_seconds))
+        kinds, each = (len(FORWARD_THREADS) if on_gpu else 0), MIN_WARM_UP + steps
+    of_kinds = min(kinds * each, round(MAX_SECONDS / step_seconds)) if step_seconds else kinds * each
     for_gpu = steps + PROFILED_STEPS + 2 * RUNS * STEPS_OF_RUN
     return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
@@ -68,23 +66,23 @@ def profile_steps(
     clock = PhaseClock(devices)
     with instruments(model, clock, order[-1:]):
         for _ in range(1 + steps):
-            with clock.step():
-                clock.phase("data wait")
-                batches = next(upcoming)
-                training.step(batches, clock.phase)
+            batches = clock.take_step(training, upcoming)
             progress()
     mine, config = clock.read(devices.rank), training.config
     profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
+    profile.bucket_bytes = _bucket_bytes(model)
     yield _of_all_ranks(profile, mine)
-    for what, experiment in _experiments(training, devices, batches, steps, profile, progress).items():
+    rounds = Rounds(steps, config.seed, progress, partial(add_note, profile))
+    setting = Experiment(training, devices, batches, rounds, profile)
+    for what, measure in _experiments(training, devices.kind == "cuda").items():
         before = mine.model_copy(deep=True)
         try:
-            experiment(mine)
+            measure(setting, mine)
         except (RuntimeError, MemoryError) as error:
             if has_exchange(model) and not isinstance(error, TooSlowError):
                 raise
             mine = before
-            add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
+            _note_missing(profile, what, error)
         yield _of_all_ranks(profile, mine)
 
 
@@ -97,52 +95,37 @@ def _of_all_ranks(profile: ProfileRecord, mine: RankProfile) -> ProfileRecord:
     return profile.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
 
 
-def _experiments(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    steps: int,
-    profile: ProfileRecord,
-    progress: Callable,
-) -> dict[str, Callable[[RankProfile], object]]:
-    """What is measured of this method on these devices, by what it tells; each leaves it in what it is given."""
-    model, rounds = training.model, Rounds(steps, training.config.seed, progress, partial(add_note, profile))
-    experiments: dict[str, Callable[[RankProfile], object]] = {}
+def _note_missing(profile: ProfileRecord, what: str, error: Exception) -> None:
+    add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
 
-    def busy(mine: RankProfile) -> None:
-        try:
-            mine.busy_seconds = busy_seconds(training, devices)
-        except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-            add_note(profile, f"what the device is busy with was not measured: {str(error) or type(error).__name__}")
 
-    if devices.kind == "cuda":
-        experiments["what the host needs to launch a step"] = partial(_launching, training, devices, steps)
-        experiments["the data path"] = partial(_data_path, training, devices)
-        experiments["what the device is busy with"] = busy
-    if has_exchange(model):
-        profile.bucket_bytes = _bucket_bytes(model)
-        experiments["what the exchange costs"] = partial(measure_exchange_cost, training, devices, batches, rounds)
-    elif isinstance(model, nn.DataParallel):
-        experiments["what threads and replicas cost"] = lambda mine: measure_threads_and_replicas(
-            training, devices, batches, rounds, profile
-        )
+def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experiment, RankProfile], None]]:
+    """What is measured of this method, by what it tells; each leaves it in the profile, or in this rank's."""
+    experiments: dict[str, Callable[[Experiment, RankProfile], None]] = {}
+    if on_gpu:
+        experiments["what the host needs to launch a step"] = _launching
+        experiments["the data path"] = _data_path
+        experiments[BUSY] = _busy
+    if has_exchange(training.model):
+        experiments["what the exchange costs"] = measure_exchange_cost
+    elif isinstance(training.model, nn.DataParallel):
+        experiments["what threads and replicas cost"] = measure_threads_and_replicas
     elif not training.config.compile:
-        experiments["what a new thread costs"] = lambda mine: measure_forward_threads(
-            training, devices, batches, rounds, profile
-        )
-        experiments["what predictions start from"] = lambda mine: measure_for_prediction(training, devices, profile)
+        experiments["what a new thread costs"] = measure_forward_threads
+        experiments["what predictions start from"] = measure_for_prediction
     return experiments
 
 
-def _launching(training: Training, devices: LocalDevices, steps: int, mine: RankProfile) -> None:
+def _launching(experiment: Experiment, mine: RankProfile) -> None:
     """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
 
     Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.
     """
+    training, devices = experiment.training, experiment.devices
     upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
     with instruments(training.model, clock, replicas=False):
-        for _ in range(1 + steps):
+        for _ in range(1 + experiment.profile.steps):
             batches = next(upcoming)  # waiting for it is no work
             devices.synchronize()
             with clock.step():
@@ -151,28 +134,34 @@ def _launching(training: Training, devices: LocalDevices, steps: int, mine: Rank
     mine.from_idle_seconds = clock.read(devices.rank).step_seconds
 
 
-def _data_path(training: Training, devices: LocalDevices, mine: RankProfile) -> None:
+def _data_path(experiment: Experiment, mine: RankProfile) -> None:
     """What fetching, pinning and copying batches beside the training costs a step on a GPU.
 
     Runs of steps with the loader, and of steps with one batch that is on the device, in turn. The difference is not
     only waiting: the loader's threads take the interpreter from the one that launches, and its copies take bandwidth.
     """
+    training = experiment.training
     upcoming = training.endless_steps()
     resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
+
+    def run(source: Iterator[Sequence[Batch]]) -> None:
+        for batches in islice(source, STEPS_OF_RUN):
+            training.step(batches)
+
     for _ in range(RUNS):
         for seconds, source in ((mine.loaded_seconds, upcoming), (mine.resident_seconds, repeat(resident))):
-            devices.synchronize()
-            barrier()
-            before = mark(devices.device)
-            for batches in islice(source, STEPS_OF_RUN):
-                training.step(batches)
-            after = mark(devices.device)
-            devices.synchronize()
-            seconds.append(round(seconds_between(before, after) / STEPS_OF_RUN, 7))
+            seconds.append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
+
+
+def _busy(experiment: Experiment, mine: RankProfile) -> None:
+    try:
+        mine.busy_seconds = busy_seconds(experiment.training, experiment.devices)
+    except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
+        _note_missing(experiment.profile, BUSY, error)
 
 
 def _bucket_bytes(model: nn.Module) -> list[int]:
-    """In the order in which they become ready; nothing for an exchange built by hand."""
+    """Of DDP, in the order in which they become ready."""
     if not isinstance(model, DistributedDataParallel):
         return []
     logged = model._get_ddp_logging_data()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import comm
+from torch.utils.hooks import RemovableHandle
 
 from common.examining.phases import PhaseClock
 from common.measuring.clocks import Mark, mark
@@ -29,20 +30,26 @@ def instruments(
         with _inside_data_parallel(model, clock, replicas):
             yield
     else:
-        handles = [parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients]
-        yield
-        for handle in handles:
-            handle.remove()
+        with hooked(parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients):
+            yield
 
 
 @contextmanager
 def readiness(model: nn.Module) -> Iterator[list[Tensor]]:
     """The parameters of `model`, in the order in which backward passes inside the `with` complete their gradients."""
     order: list[Tensor] = []
-    handles = [p.register_post_accumulate_grad_hook(order.append) for p in model.parameters() if p.requires_grad]
-    yield order
-    for handle in handles:
-        handle.remove()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with hooked(parameter.register_post_accumulate_grad_hook(order.append) for parameter in trained):
+        yield order
+
+
+@contextmanager
+def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """While open, these hooks stay."""
+    with ExitStack() as hooks:
+        for handle in handles:
+            hooks.enter_context(handle)
+        yield
 
 
 @contextmanager
@@ -84,10 +91,6 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
         return gradients
 
     original_replicate, reduce_add = model.replicate, comm.reduce_add_coalesced
-    hooks = []
-    if replicas_too:
-        hooks.append(model.module.register_forward_pre_hook(forward_begins))
-        hooks.append(model.module.register_forward_hook(forward_ends))
     stages = {
         "scatter": clock.timed("scatter", model.scatter),
         "replicate": clock.timed("replicate", replicate),
@@ -98,12 +101,13 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
     else:
         comm.reduce_add_coalesced = clock.timed("reduce", reduce_add)  # what torch calls to sum the gradients
     try:
-        with overridden(model, **stages):
+        with overridden(model, **stages), ExitStack() as hooks:
+            if replicas_too:
+                hooks.enter_context(model.module.register_forward_pre_hook(forward_begins))
+                hooks.enter_context(model.module.register_forward_hook(forward_ends))
             yield
     finally:
         comm.reduce_add_coalesced = reduce_add
-        for hook in hooks:
-            hook.remove()
 
 
 def _watch_backward(

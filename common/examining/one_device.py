@@ -1,31 +1,124 @@
-"""What one device can say, before there are several: its gradients' order and moments, a replica, its convolutions.
+"""What one device can tell before there are several: what a new thread costs its forward pass, the order and moments
+of its gradients, the time for a replica, its convolutions.
 
-Steps of their own, with a hook on every parameter: nothing else is measured in them.
+Steps of their own, with hooks on layers and parameters: nothing else is measured in them.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from statistics import median
 from time import perf_counter
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import replicate
 
+from common.examining.instruments import hooked, overridden
+from common.examining.rounds import Experiment, orders_of_rounds, timed
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import Gradients, ProfileRecord
+from common.records import FORWARD_THREADS, ForwardThread, Gradients, LayerTimes, RankProfile, ThreadsOfForward
+from common.training.batch import map_tensors
+from common.training.data_parallel import DeviceThreads
 from common.training.training import Training
 
 STEPS, REPLICAS = 4, 5
-"""The first of each only settles what follows."""
+"""Of what predictions start from. The first of each only settles what follows."""
+LAYER_ROUNDS = 3
+SAMPLES_ON_CORES = 4
 
 
-def measure_for_prediction(training: Training, devices: LocalDevices, profile: ProfileRecord) -> None:
-    """Enter into the profile of a model on one device what a prediction for several devices starts from."""
+def measure_forward_threads(experiment: Experiment, _: RankProfile) -> None:
+    """Enter into the profile the times of steps whose forward pass runs in the main thread, a new one, a kept one.
+
+    Kinds are warmed up and taken in rounds (`Rounds`). On CPU cores forward passes of few samples are timed:
+    the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few
+    passes more with hooks on every layer.
+    """
+    training, devices = experiment.training, experiment.devices
+    kept = DeviceThreads(1)
+    threads: dict[str, Callable[[], DeviceThreads]] = {
+        "new_thread": lambda: DeviceThreads(1),
+        "kept_thread": lambda: kept,
+    }
+    batch, whole = experiment.batches[0], devices.kind == "cuda"
+    samples = len(batch.indices) if whole else min(SAMPLES_ON_CORES, len(batch.indices))
+    inputs = map_tensors(lambda tensor: tensor[:samples], batch.to(training.device)[0])
+    forward = partial(training.model, inputs)
+    work = partial(training.step, experiment.batches) if whole else forward
+
+    def timed_in(kind: str) -> float:
+        with _forward_in(training, threads.get(kind)):
+            return timed(devices, work)
+
+    passes = experiment.rounds.take({kind: partial(timed_in, kind) for kind in FORWARD_THREADS})
+    layers: dict[str, LayerTimes] = {}
+    for order in orders_of_rounds(FORWARD_THREADS, LAYER_ROUNDS, training.config.seed):
+        for kind in order:
+            with _forward_in(training, threads.get(kind)), _watched(training.model, layers, kind):
+                timed(devices, forward)
+    experiment.profile.threads_of_forward = ThreadsOfForward(
+        timed="step" if whole else "forward", samples=samples, passes=passes, layers=list(layers.values())
+    )
+
+
+def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None) -> AbstractContextManager:
+    """While open, the model goes forward in a thread of `threads()`; without it, in that of its caller."""
+    if threads is None:
+        return nullcontext()
+    model, device = training.model, training.device
+    forward = model.forward
+
+    def in_thread(*inputs: object, **named: object) -> object:
+        with_gradient = torch.is_grad_enabled()  # known to this thread alone
+
+        def run(of_device: torch.device) -> object:
+            here = torch.cuda.device(of_device) if of_device.type == "cuda" else nullcontext()
+            with torch.set_grad_enabled(with_gradient), here:
+                return forward(*inputs, **named)
+
+        (outputs,) = threads().map(run, [device])
+        return outputs
+
+    return overridden(model, forward=in_thread)
+
+
+@contextmanager
+def _watched(model: nn.Module, layers: dict[str, LayerTimes], kind: ForwardThread) -> Iterator[None]:
+    """While open, each layer's time in a forward pass is entered into `layers`, by its name; of a layer that is called
+    more than once, all calls together. A layer is a module without others in it."""
+    begun: dict[str, float] = {}
+    taken: dict[str, float] = {}
+    shapes: dict[tuple, str] = {}  # filled in the first pass, in which `layers` is
+
+    def begins(name: str, layer: nn.Module, inputs: tuple) -> None:
+        if name not in layers:
+            shape = shape_of_convolution(layer, inputs)
+            same_as = shapes.setdefault(shape, name) if shape else name
+            layers[name] = LayerTimes(
+                name=name, type=type(layer).__name__, same_as="" if same_as == name else same_as, seconds={}
+            )
+        begun[name] = perf_counter()
+
+    def ends(name: str, layer: nn.Module, inputs: tuple, outputs: object) -> None:
+        taken[name] = taken.get(name, 0.0) + perf_counter() - begun[name]
+
+    innermost = [(name, layer) for name, layer in model.named_modules() if not any(layer.children())]
+    before = [layer.register_forward_pre_hook(partial(begins, name)) for name, layer in innermost]
+    after = [layer.register_forward_hook(partial(ends, name)) for name, layer in innermost]
+    with hooked(before + after):
+        yield
+    for name, seconds in taken.items():
+        layers[name].seconds.setdefault(kind, []).append(round(seconds, 7))
+
+
+def measure_for_prediction(experiment: Experiment, _: RankProfile) -> None:
+    """Enter into the profile what a prediction for several devices starts from."""
+    training, devices, profile = experiment.training, experiment.devices, experiment.profile
     with convolutions(training.model) as shapes:
         profile.gradients = _gradients(training, devices)
     profile.different_convolutions = len(shapes)
@@ -35,17 +128,17 @@ def measure_for_prediction(training: Training, devices: LocalDevices, profile: P
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:
     trained = [parameter for parameter in training.module.parameters() if parameter.requires_grad]
     ready: dict[int, Mark] = {}
-    handles = [
-        parameter.register_post_accumulate_grad_hook(partial(_note, ready, number, devices))
-        for number, parameter in enumerate(trained)
-    ]
+
+    def note(number: int, _: Tensor) -> None:
+        ready.pop(number, None)  # the last micro-batch of a step comes last, and its order counts
+        ready[number] = mark(devices.device)
+
     upcoming, marks = training.endless_steps(), []
-    for _ in range(STEPS):
-        phases: dict[str, Mark] = {}
-        training.step(next(upcoming), lambda name: phases.update({name: mark(devices.device)}))  # noqa: B023
-        marks.append((phases["backward"], dict(ready), phases["optimizer"]))
-    for handle in handles:
-        handle.remove()
+    with hooked(one.register_post_accumulate_grad_hook(partial(note, number)) for number, one in enumerate(trained)):
+        for _ in range(STEPS):
+            phases: dict[str, Mark] = {}
+            training.step(next(upcoming), lambda name: phases.update({name: mark(devices.device)}))  # noqa: B023
+            marks.append((phases["backward"], dict(ready), phases["optimizer"]))
     devices.synchronize()
     order = list(marks[-1][1])
     after = [[seconds_between(began, completed[number]) for number in order] for began, completed, _ in marks[1:]]
@@ -54,12 +147,6 @@ def _gradients(training: Training, devices: LocalDevices) -> Gradients:
         ready_seconds=[round(max(0.0, median(times)), 7) for times in zip(*after, strict=True)],
         backward_seconds=round(median(seconds_between(began, ended) for began, _, ended in marks[1:]), 7),
     )
-
-
-def _note(ready: dict[int, Mark], number: int, devices: LocalDevices, _: Tensor) -> None:
-    """A gradient is complete. The last micro-batch of a step comes last, and its order counts."""
-    ready.pop(number, None)
-    ready[number] = mark(devices.device)
 
 
 @contextmanager
@@ -71,10 +158,8 @@ def convolutions(model: nn.Module) -> Iterator[set[tuple]]:
         shapes.add(shape_of_convolution(layer, inputs))
 
     layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.conv._ConvNd)]
-    handles = [layer.register_forward_pre_hook(note) for layer in layers]
-    yield shapes
-    for handle in handles:
-        handle.remove()
+    with hooked(layer.register_forward_pre_hook(note) for layer in layers):
+        yield shapes
 
 
 def shape_of_convolution(layer: nn.Module, inputs: tuple[Tensor]) -> tuple | None:

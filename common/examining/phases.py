@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -18,6 +19,7 @@ from common.training.batch import Batch, Nested, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
 from common.training.models import has_exchange
+from common.training.training import Training
 
 # Phases that happen inside another one, whose own time is what they leave of it.
 INSIDE: dict[PhaseOrStep, PhaseName] = {
@@ -70,6 +72,14 @@ class PhaseClock:
             ended = self._close() or self._now()
         self._steps[-1].append(Span("step", began, ended))
 
+    def take_step(self, training: Training, upcoming: Iterator[tuple[Batch, ...]]) -> tuple[Batch, ...]:
+        """One step of a script that waits for its data first; returns its batches."""
+        with self.step():
+            self.phase("data wait")
+            batches = next(upcoming)
+            training.step(batches, self.phase)
+        return batches
+
     def phase(self, name: PhaseName) -> None:
         """The phase `name` of the step that is under way begins, and the one before it ends."""
         now = self._close() or self._now()
@@ -100,11 +110,7 @@ class PhaseClock:
     def read(self, rank: int) -> RankProfile:
         """All steps but the first, which settles what the instruments have unsettled."""
         self._local_devices.synchronize()
-        on_device = [
-            self._own_times(step, lambda span: seconds_between(span.began.mark, span.ended.mark))
-            for step in self._steps
-        ]
-        seconds = _by_phase(on_device[1:])
+        seconds = self._by_phase(lambda span: seconds_between(span.began.mark, span.ended.mark))
         replicas = sorted({number for step in self._replicas for number, _, _ in step})
         return RankProfile(
             rank=rank,
@@ -118,8 +124,7 @@ class PhaseClock:
 
     def host_seconds(self) -> dict[PhaseOrStep, list[float]]:
         """By phase, and for the whole `step`: the time that the host was in it, of all steps but the first."""
-        on_host = [self._own_times(step, lambda span: span.ended.host - span.began.host) for step in self._steps]
-        return _by_phase(on_host[1:])
+        return self._by_phase(lambda span: span.ended.host - span.began.host)
 
     def _now(self) -> Moment:
         return Moment(mark(self._local_devices.device), perf_counter())
@@ -137,24 +142,18 @@ class PhaseClock:
             self._steps[-1].append(Span("exchange", Moment(self._last_gradient, ended.host), ended))
         return ended
 
-    @staticmethod
-    def _own_times(step: list[Span], seconds: Callable[[Span], float]) -> dict[PhaseOrStep, float]:
-        """Seconds of each phase of a step, without those of the phases inside it."""
-        own: dict[PhaseOrStep, float] = {}
-        for span in step:
-            own[span.name] = own.get(span.name, 0.0) + seconds(span)
-            if span.name in INSIDE:
-                outer = INSIDE[span.name]
-                own[outer] = own.get(outer, 0.0) - seconds(span)
-        return own
-
-
-def _by_phase(steps: list[dict[PhaseOrStep, float]]) -> dict[PhaseOrStep, list[float]]:
-    phases: dict[PhaseOrStep, list[float]] = {}
-    for own in steps:
-        for name, seconds in own.items():
-            phases.setdefault(name, []).append(round(max(seconds, 0.0), 7))
-    return phases
+    def _by_phase(self, seconds: Callable[[Span], float]) -> dict[PhaseOrStep, list[float]]:
+        """Of all steps but the first: seconds of each phase, without those of the phases inside it."""
+        phases: dict[PhaseOrStep, list[float]] = {}
+        for step in self._steps[1:]:
+            own: dict[PhaseOrStep, float] = defaultdict(float)
+            for span in step:
+                own[span.name] += seconds(span)
+                if span.name in INSIDE:
+                    own[INSIDE[span.name]] -= seconds(span)
+            for name, value in own.items():
+                phases.setdefault(name, []).append(round(max(value, 0.0), 7))
+        return phases
 
 
 def bytes_moved(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter
 from typing import TypeVar
 
 from common.machine.devices import LocalDevices
 from common.machine.ranks import barrier, gathered
 from common.measuring.clocks import gpu_sleep, mark, seconds_between
-from common.records import StepsInRounds
+from common.records import ProfileRecord, StepsInRounds
 from common.training.batch import Batch
 from common.training.training import Training
 
@@ -39,7 +37,6 @@ class Rounds:
     """Called after each step."""
     note: Callable[[str], object] = lambda text: None
     """Told why there are fewer."""
-    max_seconds: float = MAX_SECONDS
 
     def take(
         self, kinds: Mapping[str, Callable[[], float]], warmed: Callable[[str], object] = lambda name: None
@@ -55,13 +52,17 @@ class Rounds:
             while len(times) < MAX_WARM_UP and not has_settled(times):
                 times.append(max(gathered(kinds[name]())))
                 self.progress()
-                if len(times) == 2:  # the first one may compile
-                    self._refuse(len(kinds) * min(times))
+                round_seconds = len(kinds) * min(times)
+                # The first step may compile.
+                if len(times) == 2 and min(self.count, MIN_ROUNDS) * round_seconds > MAX_SECONDS:
+                    raise TooSlowError(
+                        f"a round takes {round_seconds:.0f} s, and {MIN_ROUNDS} do not fit into {MAX_SECONDS:.0f} s"
+                    )
             warmed(name)
         round_seconds = sum(times[-1] for times in warm_up.values())
-        count = min(self.count, max(MIN_ROUNDS, int(self.max_seconds / round_seconds)))
+        count = min(self.count, max(MIN_ROUNDS, int(MAX_SECONDS / round_seconds)))
         if count < self.count:
-            self.note(f"{count} rounds of {self.count}, as many as fit into {self.max_seconds:.0f} s")
+            self.note(f"{count} rounds of {self.count}, as many as fit into {MAX_SECONDS:.0f} s")
         seconds: dict[str, list[float]] = {name: [] for name in kinds}
         orders = orders_of_rounds(kinds, count, self.seed)
         for order in orders:
@@ -71,11 +72,18 @@ class Rounds:
         settled = {name: has_settled(times) for name, times in warm_up.items()}
         return StepsInRounds(seed=self.seed, orders=orders, seconds=seconds, warm_up_seconds=warm_up, settled=settled)
 
-    def _refuse(self, round_seconds: float) -> None:
-        if min(self.count, MIN_ROUNDS) * round_seconds > self.max_seconds:
-            raise TooSlowError(
-                f"a round takes {round_seconds:.0f} s, and {MIN_ROUNDS} do not fit into {self.max_seconds:.0f} s"
-            )
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment works with."""
+
+    training: Training
+    devices: LocalDevices
+    batches: Sequence[Batch]
+    """Those of one step."""
+    rounds: Rounds
+    profile: ProfileRecord
+    """Takes what belongs to no rank of its own."""
 
 
 def orders_of_rounds(kinds: Iterable[Kind], rounds: int, seed: int) -> list[list[Kind]]:
@@ -94,45 +102,17 @@ def has_settled(seconds: Sequence[float]) -> bool:
     return min(seconds[-2:]) >= (1 - LEAST_GAIN) * min(seconds[:-2])
 
 
-def timed_step(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    around: AbstractContextManager | None = None,
-    *,
-    lead_seconds: float = 0.0,
-) -> float:
-    """Seconds of one step that all ranks begin at once, and that ends when the devices are idle again.
+def timed(devices: LocalDevices, work: Callable[[], object], lead_seconds: float = 0.0) -> float:
+    """Seconds of work that all ranks begin at once, and that ends when the devices are idle again.
 
     It begins with idle devices; or, on a GPU, `lead_seconds` after the host has begun to launch it: so far ahead.
     """
-    with around or nullcontext():  # no_sync: the forward belongs inside, too
-        devices.synchronize()
-        barrier()
-        if lead_seconds and devices.kind == "cuda":
-            gpu_sleep(devices.device, lead_seconds)
-        before = mark(devices.device)
-        training.step(batches)
-        after = mark(devices.device)
-        devices.synchronize()
-    return round(seconds_between(before, after), 7)
-
-
-def settled_lead(
-    training: Training,
-    devices: LocalDevices,
-    batches: Sequence[Batch],
-    steps: int,
-    around: AbstractContextManager | None = None,
-) -> float:
-    """Take `steps` steps, one right after the other. How far the host is then ahead: seconds until the devices are
-    done, on the rank where it is least. 0 on CPU devices."""
     devices.synchronize()
     barrier()
-    with around or nullcontext():
-        for _ in range(steps):
-            training.step(batches)
-    launched = perf_counter()
+    if lead_seconds and devices.kind == "cuda":
+        gpu_sleep(devices.device, lead_seconds)
+    before = mark(devices.device)
+    work()
+    after = mark(devices.device)
     devices.synchronize()
-    lead = perf_counter() - launched if devices.kind == "cuda" else 0.0
-    return round(min(gathered(lead)), 7)
+    return round(seconds_between(before, after), 7)

@@ -49,16 +49,12 @@ def profiled_steps(training: Training, devices: LocalDevices, steps: int) -> tor
     profiler = torch.profiler.profile(activities=activities, acc_events=True)  # else torch warns of lost events
     barrier()
     with instruments(training.model, clock):
-        for number in range(1 + steps):
-            if number == 1:
-                devices.synchronize()
-                profiler.start()
-            with clock.step():
-                clock.phase("data wait")
-                batches = next(upcoming)
-                training.step(batches, clock.phase)
+        clock.take_step(training, upcoming)
         devices.synchronize()
-        profiler.stop()
+        with profiler:
+            for _ in range(steps):
+                clock.take_step(training, upcoming)
+            devices.synchronize()
     return profiler
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
@@ -30,11 +31,6 @@ class TaskMark:
     reason: str
     ratio: Estimate | None = None
     """How many times as fast as the per-parameter exchange."""
-
-
-@dataclass
-class _Runs:
-    runs: list[Run]
 
 
 def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
@@ -63,7 +59,7 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     if not pairs:
         return TaskMark(FOR_PARITY, f"right gradients; no speed: no run beside it with --exchange {SLOW}{note}")
     own, slow = max(pairs, key=lambda pair: min(map(len, pair)))
-    ratio = speedup(_Runs(own), _Runs(slow))
+    ratio = speedup(Row(own), Row(slow))
     outcome = outcome_of_ratio(ratio)
     points = FOR_PARITY + (FOR_SPEED if outcome == "faster" else 0)
     return TaskMark(points, f"right gradients; {outcome.replace('_', ' ')}{note}", ratio)

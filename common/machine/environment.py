@@ -15,24 +15,36 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 from common.command_line.host_checks import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.capacity import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
-from common.machine.identity import machine_identity
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.torch_versions import import_torchvision
-from common.records import CoreKind, Environment, EnvironmentRecord, Gpu
+from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_of_gpus, machine_of_host
 
 T = TypeVar("T")
 RENDEZVOUS_PORT = 29500
 """Where torchrun without `--standalone` lets the ranks meet."""
+MACHINE_ID = Path("/etc/machine-id")
+"""Of an installation (systemd, machine-id(5)): it survives a restart."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Of a running kernel (random(4)): all containers of a host share it, and a restart changes it."""
+CONTAINER_FILES = (Path("/.dockerenv"), Path("/run/.containerenv"))
+"""Docker and podman put one into each container."""
+CGROUP = Path("/proc/self/cgroup")
+MOUNTS = Path("/proc/self/mounts")
+IN_A_CONTAINER = re.compile(r"docker|kubepods|containerd|libpod|lxc|garden")
+"""In the name of a container's control group."""
+ON_LAYERS = re.compile(r"^\S+ / (overlay|aufs) ", re.MULTILINE)
+"""A root that is put together from layers, as an image's is."""
 
 
 def describe() -> Environment:
@@ -95,6 +107,35 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     )
 
 
+def machine_identity(nvml: Nvml | None, cpu_model: str) -> str | None:
+    """A hash of the UUIDs of all GPUs that the driver knows, hidden from torch or not; without GPUs one of the
+    machine's id and CPU; None where neither can be read. Never raises.
+
+    In a container /etc/machine-id is missing, empty, or the image's, the same on every host that runs it: there the
+    boot id of the host's kernel stands for it, as where a host has no machine id. Runs before and after a restart are
+    then runs of two machines, which parts too much and pools nothing that is not alike.
+    """
+    uuids = [gpu.uuid() for gpu in nvml.gpus()] if nvml else []
+    if uuids and all(uuids):
+        return machine_of_gpus(filter(None, uuids))
+    id = ("" if is_container() else _read(MACHINE_ID)) or _read(BOOT_ID)
+    return machine_of_host(id, cpu_model) if id else None
+
+
+def is_container() -> bool:
+    """By the file that Docker or podman leaves, by the control group's name, or by a root made of layers."""
+    marked = any(map(os.path.exists, CONTAINER_FILES))
+    return marked or bool(IN_A_CONTAINER.search(_read(CGROUP)) or ON_LAYERS.search(_read(MOUNTS)))
+
+
+def _read(path: Path) -> str:
+    """Nothing where it cannot be read, or where systemd has not yet filled it in."""
+    with suppress(OSError, ValueError):
+        text = path.read_text().strip()
+        return "" if text == "uninitialized" else text
+    return ""
+
+
 def _peer_access(gpus: int) -> list[list[bool]]:
     """[i][j]: GPU i can read GPU j's memory directly, and not only through the host's."""
     return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
@@ -120,22 +161,18 @@ def port_is_free(port: int) -> bool:
 
 def _gpu(index: int, nvml: Nvml | None) -> Gpu:
     properties = torch.cuda.get_device_properties(index)
-    readings: dict[str, Any] = {}
-    if driver := nvml.gpu_of_torch(properties) if nvml else None:
-        readings = {
-            "uuid": driver.uuid(),
-            # Not torch.cuda.mem_get_info: it would put a CUDA context of some 500 MB on every GPU it asks.
-            "memory_free_bytes": driver.free_bytes(),
-            "pcie_generation": driver.pcie_generation(),
-            "pcie_width": driver.pcie_width(),
-            "nvlink_links": driver.nvlink_links(),
-        }
+    driver = nvml.gpu_of_torch(properties) if nvml else None
     return Gpu(
         index=index,
         name=properties.name,
         compute_capability=f"{properties.major}.{properties.minor}",
         memory_total_bytes=properties.total_memory,
-        **readings,
+        uuid=driver.uuid() if driver else None,
+        # Not torch.cuda.mem_get_info: it would put a CUDA context of some 500 MB on every GPU it asks.
+        memory_free_bytes=driver.free_bytes() if driver else None,
+        pcie_generation=driver.pcie_generation() if driver else None,
+        pcie_width=driver.pcie_width() if driver else None,
+        nvlink_links=driver.nvlink_links() if driver else None,
     )
 
 

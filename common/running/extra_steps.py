@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common.console import screen
+from common.console import closing, run_lines
 from common.console.screen import TrainingProgress
 from common.examining import experiments, traces
 from common.machine.devices import LocalDevices
@@ -37,7 +37,7 @@ def take_apart(
     """
     record = recorder.record
     count = experiments.step_count(training.model, steps, devices.kind == "cuda", step_seconds)
-    progress.line(screen.profile_line(count, step_seconds, words))
+    progress.line(closing.profile_line(count, step_seconds, words))
     progress.phase(words.translate("where a step goes"), count)
     # Who fails alone cannot ask the others for their times any more: they are gathered before.
     measured = recorder.record_of_all_ranks() if devices.world.processes > 1 else None
@@ -52,10 +52,10 @@ def take_apart(
         if measured:
             raise ProfileError(measured.model_copy(update={"anatomy": profile})) from error
     if record.anatomy and (threads := record.anatomy.threads_of_forward):
-        for line in screen.new_thread_lines_of(threads, words):
+        for line in closing.new_thread_lines_of(threads, words):
             progress.line(line)
     if record.anatomy and record.anatomy.note:
-        progress.line(screen.warning(words.translate("where a step goes: {note}", note=record.anatomy.note)))
+        progress.line(run_lines.warning(words.translate("where a step goes: {note}", note=record.anatomy.note)))
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:

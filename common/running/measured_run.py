@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.terminal import tell
-from common.console import screen
-from common.console.plan import show_plan
+from common.console import run_lines, screen
 from common.examining import parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
@@ -84,12 +83,12 @@ class MeasuredRun:
         self._start, record.resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
         record.optimizer = described_optimizer(training.optimizer)
-        show_plan(self.console, self.words, record)
+        run_lines.show_plan(self.console, self.words, record)
         record.flops_by_kind = flops = training.module.flops_by_kind
         record.flops_per_sample = sum(flops.values()) if flops else None
         record.bytes_per_sample = bytes_of_sample(training.loader.dataset)
         record.parity = parity.check_parity(training, here)
-        self.progress.line(screen.parity_line(record.parity, self.words))
+        self.progress.line(run_lines.parity_line(record.parity, self.words))
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
             training.model.compile(mode=self.config.compile_mode)
@@ -170,7 +169,7 @@ class MeasuredRun:
         if self._validation:
             of_epoch = validate(training.model, self._validation, self.local_devices.device)
             epochs[-1].validation, unreadable = of_epoch
-            self.progress.line(screen.validation_line(epochs[-1].validation, self.words))
+            self.progress.line(run_lines.validation_line(epochs[-1].validation, self.words))
             self._tell_unreadable(unreadable)
         peaks = device_use.read_peaks(self.local_devices, self._sampler)
         self._scalars.epoch(epochs[-1], result, config, peaks)
@@ -198,9 +197,9 @@ class MeasuredRun:
 
     def _say(self, epoch: Epoch, result: EpochResult) -> None:
         """Say what an epoch was like, and what disturbed it."""
-        self.progress.line(screen.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
+        self.progress.line(run_lines.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
         if epoch.mean_loss is None:
-            self._warn(screen.LOSS_IS_LOST)
+            self._warn(run_lines.LOSS_IS_LOST)
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
         for warning in self._core_losses.warnings(result.times.host, quota, oversubscribed):
             self._warn(warning)
@@ -211,4 +210,4 @@ class MeasuredRun:
             self._warn(message("skipped {file}", file=printable(name)))
 
     def _warn(self, text: Message) -> None:
-        self.progress.line(screen.warning(self.words.text(text)))
+        self.progress.line(run_lines.warning(self.words.text(text)))

@@ -155,32 +155,27 @@ class ScalarLog:
         """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
+        peak_bytes = [memory.peak_allocated_bytes or memory.peak_process_bytes for memory in peaks]
+        of_epoch = {
+            "epoch/loss": epoch.mean_loss,
+            "epoch/samples per second": epoch.samples / sum(result.times.steps),
+            "epoch/learning rate": config.learning_rate,
+            **{f"epoch/peak GiB of device {number}": peak and peak / 2**30 for number, peak in enumerate(peak_bytes)},
+            "validation/top-1": epoch.validation and epoch.validation.top1,
+            "validation/top-5": epoch.validation and epoch.validation.top5,
+        }
         try:
-            self._write(self._writer, epoch, result, config, peaks)
+            for loss, duration in zip(result.losses, result.times.steps, strict=True):
+                self._step += 1
+                self._writer.add_scalar("step/loss of rank 0", loss, self._step)
+                self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
+            for name, value in of_epoch.items():
+                if value is not None:
+                    self._writer.add_scalar(name, value, epoch.epoch)
+            self._writer.flush()
         except (OSError, RuntimeError, ValueError) as error:  # a full disk: the run is worth more than its log
             tell(f"TensorBoard's log is not written any more ({getattr(error, 'strerror', None) or error})")
             self.close()
-
-    def _write(
-        self, writer: Any, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]
-    ) -> None:
-        for loss, duration in zip(result.losses, result.times.steps, strict=True):
-            self._step += 1
-            writer.add_scalar("step/loss of rank 0", loss, self._step)
-            writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)
-        add = writer.add_scalar
-        if epoch.mean_loss is not None:
-            add("epoch/loss", epoch.mean_loss, epoch.epoch)
-        add("epoch/samples per second", epoch.samples / sum(result.times.steps), epoch.epoch)
-        add("epoch/learning rate", config.learning_rate, epoch.epoch)
-        for position, memory in enumerate(peaks):
-            peak = memory.peak_allocated_bytes or memory.peak_process_bytes
-            if peak is not None:
-                add(f"epoch/peak GiB of device {position}", peak / 2**30, epoch.epoch)
-        if epoch.validation:
-            add("validation/top-1", epoch.validation.top1, epoch.epoch)
-            add("validation/top-5", epoch.validation.top5, epoch.epoch)
-        writer.flush()
 
     def close(self) -> None:
         """Write what is left, as far as that can be done."""

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.setup.environments import Gpus, PythonEnvironment, Torch, gpus_here, torch_in
+from common.setup.environments import Gpus, PythonEnvironment, gpus_here, usable_torch
 from common.setup.installation import (
     EnvironmentKeptError,
     InstallationError,
@@ -71,9 +71,8 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
 
 
 def _active() -> list[PythonEnvironment]:
-    return [
-        PythonEnvironment(Path(os.environ[name])) for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if os.environ.get(name)
-    ]
+    folders = filter(None, map(os.environ.get, ("VIRTUAL_ENV", "CONDA_PREFIX")))
+    return [PythonEnvironment(Path(folder)) for folder in folders]
 
 
 def _is_own(environment: PythonEnvironment) -> bool:
@@ -83,10 +82,9 @@ def _is_own(environment: PythonEnvironment) -> bool:
 def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
     """Install what is missing beside a torch that works. False where it does not, or where something else than torch
     would have to change."""
-    torch = torch_in(environment)
-    unusable = torch.lacks(gpus) if isinstance(torch, Torch) else torch
-    if unusable or not isinstance(torch, Torch):
-        print(f"{environment.folder} is not used: {unusable}.", flush=True)
+    torch = usable_torch(environment, gpus)
+    if isinstance(torch, str):
+        print(f"{environment.folder} is not used: {torch}.", flush=True)
         return False
     missing = not_there(requirements(extras), torch.packages)
     todo = f"Missing, and installed now: {', '.join(missing)}" if missing else "All that the lab needs is there"

@@ -27,12 +27,10 @@ if not find_spec("torch"):
 there = sorted({(one.metadata["Name"], one.version) for one in distributions() if one.metadata["Name"] and one.version})
 import torch
 torch.ones(2).sum().item()
-print("\\n" + json.dumps([torch.__version__, torch.version.cuda or torch.version.hip, torch.cuda.is_available(),
-                         torch.cuda.get_arch_list(), there]))
+print("\\n" + json.dumps([torch.__version__, torch.cuda.is_available(), torch.cuda.get_arch_list(), there]))
 """
-
-
 Packages = list[tuple[str, str]]
+"""Names and versions of all that is installed."""
 
 
 class Gpus(NamedTuple):
@@ -90,30 +88,14 @@ class PythonEnvironment:
 
 
 class Torch(NamedTuple):
-    """The torch of an environment, and all that is installed beside it."""
+    """A torch that the lab can use, and all that is installed beside it."""
 
     version: str
-    cuda: str | None
-    """None in a build for CPUs."""
-    reaches_gpus: bool
-    architectures: list[str]
     packages: Packages
-    """Names and versions of all that is installed."""
-
-    def lacks(self, gpus: Gpus) -> str | None:
-        """Why the lab cannot use it on this machine; None where it can."""
-        oldest, newest = BUILDS[0].first, BUILDS[-1].last
-        if not oldest <= numbers_of(self.version)[:2] <= newest:
-            return f"its torch is {self.version}, and the lab is made for {dotted(oldest)} to {dotted(newest)}"
-        if gpus.capabilities and not self.reaches_gpus:
-            return f"its torch {self.version} does not reach the GPUs"
-        if unserved := lacking(self.architectures, gpus.capabilities):
-            return f"its torch {self.version} is not built for {unserved[0]}"
-        return None
 
 
-def torch_in(environment: PythonEnvironment) -> Torch | str:
-    """The torch that an environment has, or why it has none that works."""
+def usable_torch(environment: PythonEnvironment, gpus: Gpus) -> Torch | str:
+    """The torch of an environment, or why the lab cannot use it on this machine."""
     try:
         done = subprocess.run([environment.python, "-c", LOOK], capture_output=True, text=True, timeout=300)
     except (OSError, subprocess.SubprocessError) as error:
@@ -121,5 +103,12 @@ def torch_in(environment: PythonEnvironment) -> Torch | str:
     if done.returncode:
         said = done.stderr.strip().rpartition("\n")[2]
         return said if said.startswith("it has ") else f"its torch does not load ({said})"
-    version, cuda, reaches_gpus, architectures, packages = json.loads(done.stdout.splitlines()[-1])
-    return Torch(version, cuda, reaches_gpus, architectures, [(name, there) for name, there in packages])
+    version, reaches_gpus, architectures, packages = json.loads(done.stdout.splitlines()[-1])
+    oldest, newest = BUILDS[0].first, BUILDS[-1].last
+    if not oldest <= numbers_of(version)[:2] <= newest:
+        return f"its torch is {version}, and the lab is made for {dotted(oldest)} to {dotted(newest)}"
+    if gpus.capabilities and not reaches_gpus:
+        return f"its torch {version} does not reach the GPUs"
+    if unserved := lacking(architectures, gpus.capabilities):
+        return f"its torch {version} is not built for {unserved[0]}"
+    return Torch(version, [(name, there) for name, there in packages])

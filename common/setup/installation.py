@@ -83,9 +83,8 @@ def _delete(folder: Path) -> None:
 
 def make(environment: PythonEnvironment) -> None:
     """A new environment, where nothing is. Raises InstallationError."""
-    python = getattr(
-        sys, "_base_executable", sys.executable
-    )  # as venv takes it: the Python that runs this may lie in the folder
+    # As venv takes it: the Python that runs this may lie in the folder.
+    python = getattr(sys, "_base_executable", sys.executable)
     try:
         _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(environment.folder)],
                      [python, "-m", "venv", str(environment.folder)]])  # fmt: skip

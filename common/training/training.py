@@ -165,7 +165,7 @@ def validate(model: nn.Module, loader: DataLoader, device: torch.device) -> tupl
     differ in size, so that there, as on one device, the bare classifier is asked.
     """
     started = perf_counter()
-    classify = model if isinstance(model, nn.DataParallel) else unwrap(model)
+    classify = model if isinstance(model, nn.DataParallel) else getattr(model, "module", model)
     sums = torch.zeros(4, dtype=torch.float64, device=device)  # samples, right at first, within five, loss
     unreadable: list[str] = []
     model.eval()

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from common.console.machine_tables import conclusion, gpu_table, machine_table, probe_table, requirement_table
-from common.console.plan import show_plan
+from common.console.run_lines import show_plan
 from common.messages import catalogue
 from common.records import EnvironmentRecord, Record, Resumed, throughput
 from common.requirements import check_requirements

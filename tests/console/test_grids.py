@@ -13,8 +13,8 @@ from common.analysis.page.wording import Wording
 from common.analysis.predicting.links import read_question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
-from common.console.grids import grid
 from common.console.machine_tables import gpu_table, machine_table, probe_table, requirement_table
+from common.console.screen import FittingTable
 from common.content import Cell, Column, Line, Table
 from common.sentences import LANGUAGES, Sentences
 
@@ -72,7 +72,7 @@ WIDE_TABLE = Table(
     ],
 )
 def test_columns_that_do_not_fit_are_named(width, there, left_out):
-    text = "\n".join(printed(width, lambda console: console.print(grid(WIDE_TABLE, Sentences()))))
+    text = "\n".join(printed(width, lambda console: console.print(FittingTable(WIDE_TABLE, Sentences()))))
     assert [number for number in there if number in text] == there
     assert [name for name in left_out if name in text.partition("On the page: ")[2]] == left_out
     assert ("On the page" in text) == bool(left_out)

@@ -3,7 +3,7 @@
 from analysis.factories import make_record
 from rich.console import Console
 
-from common.console.plan import show_plan
+from common.console.run_lines import show_plan
 from common.sentences import Sentences
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.exchange_cost import Kind
+from common.examining.wrapper_costs import Kind
 
 
 @pytest.fixture

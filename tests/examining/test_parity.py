@@ -11,7 +11,7 @@ from factories import make_classifier, make_config, make_model, make_place, smal
 from torch import nn
 from trainers import train_step
 
-from common.console.screen import parity_line
+from common.console.run_lines import parity_line
 from common.examining import parity
 from common.records import DdpOptions
 from common.sentences import Sentences

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from common.examining.rounds import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
-from common.examining.thread_costs import replicated_kinds
+from common.examining.wrapper_costs import replicated_kinds
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
 
@@ -55,7 +55,7 @@ def test_a_round_without_one_of_the_kinds_is_no_record():
 def test_slow_steps_get_the_rounds_that_fit_and_say_so():
     notes = []
     warmed = []
-    taken = Rounds(20, 0, note=notes.append, max_seconds=60).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
+    taken = Rounds(20, 0, note=notes.append).take({"a": lambda: 4.0, "b": lambda: 2.0}, warmed.append)
     assert len(taken.orders) == len(taken.seconds["a"]) == 10
     assert notes == ["10 rounds of 20, as many as fit into 60 s"]
     assert warmed == ["a", "b"]

@@ -7,9 +7,8 @@ import sys
 import pytest
 from fake_pynvml import FakeGpu, FakePynvml
 
-from common.machine import identity
-from common.machine.environment import describe
-from common.machine.identity import is_container, machine_identity
+from common.machine import environment
+from common.machine.environment import describe, is_container, machine_identity
 from common.machine.nvml import open_nvml
 from common.records import machine_of_gpus, machine_of_host
 
@@ -22,11 +21,11 @@ def system(tmp_path, monkeypatch):
         for name in ("MACHINE_ID", "BOOT_ID", "CGROUP", "MOUNTS"):
             path = tmp_path / name
             path.unlink(missing_ok=True)
-            monkeypatch.setattr(identity, name, path)
+            monkeypatch.setattr(environment, name, path)
             if name in texts:
                 path.write_text(texts[name])
         marks = [tmp_path / "dockerenv", tmp_path / "containerenv"]
-        monkeypatch.setattr(identity, "CONTAINER_FILES", tuple(marks))
+        monkeypatch.setattr(environment, "CONTAINER_FILES", tuple(marks))
         for mark in marks:
             mark.unlink(missing_ok=True)
             if mark.name in texts:
@@ -92,9 +91,9 @@ def test_a_host_without_an_id_is_known_by_its_boot(system, text):
 
 def test_nothing_to_read_is_no_identity_and_no_error(system, tmp_path, monkeypatch):
     system()
-    monkeypatch.setattr(identity, "MACHINE_ID", tmp_path)  # a folder
+    monkeypatch.setattr(environment, "MACHINE_ID", tmp_path)  # a folder
     (tmp_path / "BOOT_ID").write_bytes(b"\xff\xfe")
     assert machine_identity(None, "Example CPU") is None
-    monkeypatch.setattr(identity, "machine_of_host", None)  # whatever goes wrong
+    monkeypatch.setattr(environment, "machine_of_host", None)  # whatever goes wrong
     system(BOOT_ID="b1")
     assert describe().machine is None or describe().gpus

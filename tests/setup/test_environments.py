@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 
 from common.setup.__main__ import prepared, start_python
-from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, torch_in
+from common.setup.environments import MADE, STAMP, Gpus, PythonEnvironment, gpus_here, usable_torch
 from common.setup.installation import TURN, EnvironmentKeptError, InstallationError, not_there
 
 PIP = Path(sysconfig.get_path("purelib"), "pip")
@@ -436,7 +436,8 @@ def test_a_torch_that_does_not_load_is_told_in_its_own_words(place):
     broken = environment(place / "mine")
     [file] = broken.folder.glob("lib/python*/site-packages/torch/__init__.py")
     file.write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
-    assert torch_in(broken) == "its torch does not load (ImportError: libcudart.so.13: cannot open shared object file)"
+    unusable = usable_torch(broken, Gpus(None, []))
+    assert unusable == "its torch does not load (ImportError: libcudart.so.13: cannot open shared object file)"
 
 
 def test_a_failure_is_one_line_and_exit_code_1(place, monkeypatch, capfd):

@@ -133,5 +133,5 @@ def test_an_error_in_a_replica_reaches_the_caller():
 
 def test_the_snippet_of_kept_threads_is_the_labs_own_code():
     source = (ROOT / "common" / "training" / "data_parallel.py").read_text()
-    classes = source[source.index("class DeviceThreads") : source.index("Threads = Literal")].rstrip()
+    classes = source[source.index("class DeviceThreads") : source.index("class Shard")].rstrip()
     assert f"\n\n\n{classes}\n```" in (ROOT / "docs" / "why.md").read_text()

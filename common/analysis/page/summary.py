@@ -19,7 +19,7 @@ from common.analysis.sections.differences import unequal_terms
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
-from common.console.grids import MAX_ROWS, grid, safe
+from common.console.screen import MAX_ROWS, FittingTable, safe
 from common.content import Message, message
 from common.formats import printable
 
@@ -37,7 +37,7 @@ def print_summary(console: Console, report: Report, words: Wording, with_forecas
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
-            console.print(grid(table, words, title=words.text(table.heading)))
+            console.print(FittingTable(table, words, title=words.text(table.heading)))
             say(prediction_notes(part.prediction), "dim")
     more = len(report.shown) - MAX_GROUPS
     if more > 0:
@@ -98,7 +98,7 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     say, group = partial(print_lines, console, words), part.group
     console.print()
     without = ["devices"]  # the name says how many
-    console.print(grid(group_table(group), words, without, words.text(group_title(group))))
+    console.print(FittingTable(group_table(group), words, without, words.text(group_title(group))))
     say(group_verdicts(group))
     say([message("console.differs", difference=text) for text in unequal_terms(group)], "yellow")
     say(_doubts(group), "yellow")
