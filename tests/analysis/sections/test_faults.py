@@ -83,7 +83,7 @@ def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
      ({"processes_left": 1}, "is_left")],
 )  # fmt: skip
 def test_outcomes(changes, id):
-    (table,) = faults_section([fault(**changes)]).tables
+    table = faults_section([fault(**changes)]).contents[1]
     (line,) = table.lines
     assert line.cells[-1].value.text == f"faults.{id}"
 
