@@ -95,7 +95,7 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     predicted = [one for one in (results.prediction.forecasts if results.prediction else [])
                  if one.devices > 1 and one.nodes == 1]  # fmt: skip
     bands = grouped(predicted, lambda one: one.method)
-    counts = sorted({1, *(one.devices for one in (*rows, *predicted))})
+    counts = sorted({1, *(row.devices for row in rows), *(one.devices for one in predicted)})
     if counts == [1]:
         return None  # there is no line to draw through a single count of devices
     figure, axes = line_chart(words.translate("figure.devices"), words.translate("figure.speed_up"), height=4.6)

@@ -188,11 +188,8 @@ def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
     lines = [name.replace(": ", ":\n", 1) + ("" if outcome == "kept" else f"\n{words.translate(f'rung.{outcome}')}")
              for _, name, outcome in bars]  # fmt: skip
     speeds, form = [row.rate for row, *_ in bars], ladder.first.rate_form
-    unit, right = (
-        words.translate("figure.more_is_better", unit=words.unit(form)),
-        1.25 * max(speed.value for speed in speeds),
-    )
-    figure, axes = bar_chart(lines, unit, 1.15 * len(bars), right)
+    unit, longest = words.translate("figure.more_is_better", unit=words.unit(form)), max(one.value for one in speeds)
+    figure, axes = bar_chart(lines, unit, 1.15 * len(bars), 1.25 * longest)
     colour = METHODS["ddp"].colour
     kept, dropped = {"facecolor": colour}, {"facecolor": CARD, "hatch": "////"}
     draw_bars(axes, speeds, [{"edgecolor": colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars])
