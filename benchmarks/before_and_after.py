@@ -34,8 +34,17 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.comparing.groups import configurations
 from common.analysis.reading.folder import read_folder
-from common.analysis.statistics.estimates import Estimate, distinguishable, mean_of_runs, paired_ratio, ratio
-from common.analysis.statistics.planning import LEAST, MOST, limit_outcome, runs_needed
+from common.analysis.statistics.estimates import (
+    LEAST,
+    MOST,
+    Estimate,
+    distinguishable,
+    limit_outcome,
+    mean_of_runs,
+    paired_ratio,
+    ratio,
+    runs_needed,
+)
 
 EXAMPLES = Path(__file__).parents[1] / "results" / "examples"
 FIXED = (3, 4, 5, 7, 10)

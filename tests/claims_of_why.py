@@ -281,7 +281,7 @@ def new_threads_on_one_gpu(e: Example) -> Claims:
     assert not counts
     for forward in one[:2]:
         paying = [layer for layer in forward.convolutions if layer.pays]
-        assert paying == [layer for layer in forward.convolutions if layer.is_first]
+        assert paying == [layer for layer in forward.convolutions if not layer.same_as]
         assert (len(paying), len(forward.paying), len(forward.convolutions)) == (23, 23, 53)
         assert not forward.kept_cost.is_above_zero
     assert not one[2].paying

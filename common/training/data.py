@@ -43,8 +43,8 @@ class SyntheticImageNet(PooledSamples):
         classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
         patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
         patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
-        which = torch.arange(self.POOL_IMAGES) % len(classes)
-        images = torch.empty(self.POOL_IMAGES, 3, image_size, image_size, dtype=torch.uint8)
+        which = torch.arange(min(self.POOL_IMAGES, samples)) % len(classes)
+        images = torch.empty(len(which), 3, image_size, image_size, dtype=torch.uint8)
         for image, pattern in zip(images, patterns[which], strict=True):
             noise = torch.randn(pattern.shape, generator=random)
             image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
@@ -68,13 +68,8 @@ def first_batch(workload: Workload, config: RunConfig) -> Batch:
     Raises `UserCodeError` for samples that are none.
     """
     count = min(config.smallest_micro_batch_size, MAX_FIRST)
-    indices = [(0, index) for index in range(count)]
-    if config.data:
-        return OwnSamples(config.data, count).__getitems__(indices)
-    if workload.sample is None:
-        images = torch.zeros(count, 3, config.image_size, config.image_size, dtype=torch.uint8).random_(256)
-        return Batch(images, torch.arange(count) % config.num_classes, torch.arange(count))
-    return made_samples(workload.sample, count, config).__getitems__(indices)
+    few = config.model_copy(update={"samples_per_epoch": count, "data_dir": None})  # no image is decoded for it
+    return create_dataset(workload, few).__getitems__([(0, index) for index in range(count)])
 
 
 def create_loader(

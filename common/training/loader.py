@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain, count, islice, repeat
 from time import perf_counter
 
@@ -39,7 +40,8 @@ class ContinuousLoader:
         self.dataset, self.sampler, self._copy_to = dataset, sampler, copy_to
         self.first_batch = 0
         """Of the epoch: those before it are left out, because a checkpoint has seen them."""
-        self._plan = _Plan(sampler, batch_size)
+        self._samples_of = partial(batches_of_epochs, sampler, batch_size)
+        self._plan = _Plan(len(sampler) // batch_size)
         self._loader = DataLoader(dataset, batch_sampler=self._plan, **more)
         self._batches: Iterator[Batch] = iter(())
         self._ready: list[Batch] = []
@@ -67,7 +69,7 @@ class ContinuousLoader:
     def begin(self, epoch: int, batch: int = 0, uncounted: int = 0) -> None:
         """Start anew, with this batch of this epoch; before it come `uncounted` batches that belong to no epoch."""
         self._first, self._taken, self._uncounted = (epoch, batch), 0, uncounted
-        of_none, of_epochs = self._plan.of_epochs(repeat(0)), self._plan.of_epochs(count(epoch))
+        of_none, of_epochs = self._samples_of(repeat(0)), self._samples_of(count(epoch))
         self._plan.batches = chain(islice(of_none, uncounted), islice(of_epochs, batch, None))
         self._ready.clear()
         batches = iter(self._loader)
@@ -106,23 +108,20 @@ class _Plan:
     would then wait for processes that are none of its own.
     """
 
-    def __init__(self, sampler: DistributedSampler, batch_size: int) -> None:
-        self._sampler, self._batch_size = sampler, batch_size
+    def __init__(self, batches_per_epoch: int) -> None:
+        self._batches_per_epoch = batches_per_epoch
         self.batches: Iterator[list[Sample]] = iter(())
 
     def __len__(self) -> int:
-        return len(self._sampler) // self._batch_size
+        return self._batches_per_epoch
 
     def __iter__(self) -> Iterator[list[Sample]]:
         while samples := next(self.batches, None):
             yield samples
 
-    def of_epochs(self, epochs: Iterable[int]) -> Iterator[list[Sample]]:
-        """This rank's batches of one epoch after another; a last, smaller one of an epoch is dropped."""
-        return _batches(self._sampler, self._batch_size, epochs)
 
-
-def _batches(sampler: DistributedSampler, batch_size: int, epochs: Iterable[int]) -> Iterator[list[Sample]]:
+def batches_of_epochs(sampler: DistributedSampler, batch_size: int, epochs: Iterable[int]) -> Iterator[list[Sample]]:
+    """This rank's samples of one epoch after another, in batches; a last, smaller one of an epoch is dropped."""
     for epoch in epochs:
         own = copy.copy(sampler)  # whichever epoch the sampler itself is set to
         own.set_epoch(epoch)

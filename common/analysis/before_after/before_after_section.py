@@ -9,11 +9,11 @@ import pandas as pd
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
 from common.analysis.comparing.csv_files import Line as TableLine
 from common.analysis.comparing.csv_files import of_side, table_of, with_ends
-from common.analysis.comparing.facts import GROUP_KEY, group_facts
+from common.analysis.comparing.facts import GROUP_KEY, group_facts, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
-from common.analysis.statistics.planning import LEAST, MOST
+from common.analysis.statistics.estimates import LEAST, MOST
 from common.content import Cell, Line, Lines, Message, Section, Table, columns, lead, message, sheet
 
 MAX_LINES, MAX_NAMED = 60, 6
@@ -100,9 +100,7 @@ def _others(both: BeforeAfter) -> list[Message]:
 def limit_lines(both: BeforeAfter, limit: float) -> tuple[list[Message], list[Message]]:
     """What fell below `limit` times its throughput before, or cannot be compared any more; and what more runs would
     decide, or that nothing did."""
-    by_outcome: dict[str, list[Match]] = {}
-    for match in both.matches:
-        by_outcome.setdefault(match.outcome_at(limit), []).append(match)
+    by_outcome = grouped(both.matches, lambda match: match.outcome_at(limit))
     below = [_of_limit("below", match, limit) for match in by_outcome.get("below", [])]
     below += [message("limit.missing", what=where_and_what(row)) for row in both.missing]
     below += [message("limit.withheld", what=where_and_what(row)) for row in both.withheld_after]

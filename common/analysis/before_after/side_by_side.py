@@ -14,8 +14,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Effect, effect_of
-from common.analysis.statistics.estimates import Estimate, mean_of_runs
-from common.analysis.statistics.planning import LEAST, LimitOutcome, limit_outcome, runs_needed
+from common.analysis.statistics.estimates import LEAST, Estimate, LimitOutcome, limit_outcome, mean_of_runs, runs_needed
 from common.errors import UsageError
 from common.formats import plural
 
@@ -36,10 +35,9 @@ def matched(before: Sequence[Row], after: Sequence[Row]) -> Matches:
 
     Of several that fit, those that differ least are a pair; of equals the newest.
     """
-    earlier, later = grouped(before, _work), grouped(after, _work)
+    earlier, later = (grouped(rows, lambda row: tuple(_work(row).values())) for rows in (before, after))
     pairs = [pair for work, rows in later.items() for pair in _closest_pairs(earlier.get(work, []), rows)]
-    place = {row: number for number, row in enumerate(after)}
-    return sorted(pairs, key=lambda pair: place[pair[1]])
+    return sorted(pairs, key=lambda pair: after.index(pair[1]))
 
 
 def _closest_pairs(before: Sequence[Row], after: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
@@ -51,11 +49,7 @@ def _closest_pairs(before: Sequence[Row], after: Sequence[Row]) -> Iterator[tupl
             yield pair
 
 
-def _work(row: Row) -> tuple:
-    return tuple(_named_work(row).values())
-
-
-def _named_work(row: Row) -> Facts:
+def _work(row: Row) -> Facts:
     """What two rows must agree in."""
     every = {"device_kind": row.record.world.device_kind, **configuration(row.record)}
     return {name: value for name, value in every.items() if name not in LEFT_OUT}
@@ -75,9 +69,9 @@ def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
 
 def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
     """In words, what keeps apart the two that come closest to one configuration; nothing where a side is empty."""
-    keys = [[_named_work(row) for row in rows[-MAX_CANDIDATES:]] for rows in (before, after)]
+    works = ([_work(row) for row in rows[-MAX_CANDIDATES:]] for rows in (before, after))
     apart = ({name: (first[name], second[name]) for name in first if first[name] != second[name]}
-             for first, second in product(*keys))  # fmt: skip
+             for first, second in product(*works))  # fmt: skip
     fewest = min(apart, key=len, default={})
     shown = ", ".join(f"{name} {one} and {other}" for name, (one, other) in sorted(fewest.items())[:3])
     return f" (the closest two differ in {shown})" if shown else ""
@@ -176,17 +170,16 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
             f"no configuration was measured in both {names[0]} and {names[1]}{nearest(earlier, later)}: "
             "run the same steps with the same flags for both"
         )
-    taken = {row for pair in pairs for row in pair}
+    taken, doubted = ({row for pair in matches for row in pair} for matches in (pairs, doubtful))
     only_before = [row for row in earlier if row not in taken]
-    seen = {row for row, _ in doubtful}
     return BeforeAfter(
-        [Match(*pair) for pair in pairs],
-        only_before,
-        [row for row in later if row not in taken],
-        earlier_withheld + later_withheld,
-        [row for _, row in doubtful],
-        [row for row in only_before if row not in seen],
-        len(after.runs) - len(new),
+        matches=[Match(*pair) for pair in pairs],
+        only_before=only_before,
+        only_after=[row for row in later if row not in taken],
+        withheld=earlier_withheld + later_withheld,
+        withheld_after=[row for _, row in doubtful],
+        missing=[row for row in only_before if row not in doubted],
+        repeated=len(after.runs) - len(new),
     )
 
 
@@ -194,5 +187,5 @@ def _rows(folder: Folder) -> tuple[list[Row], list[Row]]:
     """Those that may be compared, and those whose speed is withheld."""
     rows = configurations(folder)
     withheld = withheld_files(build_groups(rows))
-    doubtful = [row for row in rows if row.runs[-1].file in withheld]
-    return [row for row in rows if row not in doubtful], doubtful
+    by_doubt = grouped(rows, lambda row: row.runs[-1].file in withheld)
+    return by_doubt.get(False, []), by_doubt.get(True, [])

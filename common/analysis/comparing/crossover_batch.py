@@ -21,7 +21,7 @@ from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
-from common.records import METHODS, Method
+from common.records import METHODS, Method, Record
 
 SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
 """Beside a group's key. An epoch's samples may differ: larger batches take more of them for as many steps."""
@@ -63,33 +63,38 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
     usable = [row for row in rows
               if not row.options and row.is_valid and row.true_devices and row.record.world.nodes == 1]  # fmt: skip
     too_large = [run for run in runs if run.record.failure and run.record.failure.kind == "out_of_memory"]
-    failed = grouped(too_large, _settings)
-    alike = grouped(usable, lambda row: _settings(row.runs[-1]))
+    failed = grouped(too_large, lambda run: _settings(run.record))
+    alike = grouped(usable, lambda row: _settings(row.record))
     candidates = [_series(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
     return sorted(filter(None, candidates), key=lambda series: len(series.batches), reverse=True)
 
 
-def _settings(run: Run) -> tuple:
-    facts = every_fact(run.record)
+def _settings(record: Record) -> tuple:
+    facts = every_fact(record)
     return tuple(facts.get(name) for name in (*GROUP_KEY, *SAME))
+
+
+def _batch(one: Row | Run) -> int:
+    return one.record.config.per_device_batch_size
 
 
 def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
     """On the number of devices that was run with most batches; of equals the largest."""
     several = grouped((row for row in rows if row.devices > 1), lambda row: row.devices)
-    batches = {count: {row.record.config.per_device_batch_size for row in alike} for count, alike in several.items()}
+    batches = {count: set(map(_batch, alike)) for count, alike in several.items()}
     devices = max(batches, key=lambda count: (len(batches[count]), count), default=0)
+
+    def fits(record: Record) -> bool:
+        return record.world.devices == (devices if METHODS[record.method].is_parallel else 1)
+
     by_method: dict[Method, dict[int, Row]] = {}
-    for row in sorted(rows, key=lambda row: (row.record.config.per_device_batch_size, row.rounds)):
-        if row.devices == (devices if row.is_parallel else 1):
-            by_method.setdefault(row.method, {})[row.record.config.per_device_batch_size] = row
+    for row in sorted(rows, key=lambda row: (_batch(row), row.rounds)):
+        if fits(row.record):
+            by_method.setdefault(row.method, {})[_batch(row)] = row
     if len(batches.get(devices, set()) & set(by_method.get("single", {}))) < MIN_BATCHES:
         return None
-    limits: dict[Method, int] = {}
-    for run in failed:
-        batch, method = run.record.config.per_device_batch_size, run.record.method
-        if run.record.world.devices == (devices if METHODS[method].is_parallel else 1):
-            limits[method] = min(batch, limits.get(method, batch))
+    too_large = grouped((run for run in failed if fits(run.record)), lambda run: run.record.method)
+    limits = {method: min(map(_batch, alike)) for method, alike in too_large.items()}
     return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)
 
 
@@ -126,15 +131,9 @@ def predicted_crossing(series: BatchSeries) -> Predicted | None:
         reached = host / series.devices
         return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
 
-    low, high = of_dp[0].bounds
-    return Predicted(
-        batch=crossing(of_dp[0].value),
-        low=crossing(low),
-        high=crossing(high),
-        host=of_dp[0],
-        host_of_one=hosts[0].value,
-        seconds_per_sample=slope,
-    )
+    host = of_dp[0]
+    low, high = map(crossing, host.bounds)
+    return Predicted(crossing(host.value), low, high, host, host_of_one=hosts[0].value, seconds_per_sample=slope)
 
 
 @dataclass(frozen=True)
@@ -157,6 +156,6 @@ def measured_crossing(series: BatchSeries) -> Measured | None:
     first, last = min(ratios), max(ratios)
     if not slower or slower[-1] == last:
         return Measured(math.inf if slower else 0.0, first, last)
-    (below, above), *_ = [pair for pair in pairwise(ratios) if pair[0] == slower[-1]]
-    share = -math.log(ratios[below]) / math.log(ratios[above] / ratios[below])
-    return Measured(math.exp(math.log(below) + share * math.log(above / below)), below, above)
+    below, above = next(pair for pair in pairwise(ratios) if pair[0] == slower[-1])
+    batch = np.interp(0, np.log([ratios[below], ratios[above]]), np.log([below, above]))
+    return Measured(math.exp(batch), below, above)

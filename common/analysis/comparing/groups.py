@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from common.analysis.comparing.facts import (
     BATCH,
@@ -25,8 +25,7 @@ from common.analysis.comparing.facts import (
     varying_facts,
 )
 from common.analysis.comparing.representatives import purpose_of, representative_rows
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.records import Record, method_order
@@ -157,8 +156,9 @@ def _link_default_options(rows: list[Row]) -> None:
 
     Two rows of the same options are linked to two rows or to none: they would be called the same.
     """
-    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), _without_campaign)
-    tried = [(row, defaults.get(_without_campaign(row), [])) for row in rows if row.options]
+    same = partial(configuration_but, left_out=(OPTIONS, "campaign"))
+    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), same)
+    tried = [(row, defaults.get(same(row), [])) for row in rows if row.options]
     for row, fitting in tried:
         row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
     linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}
@@ -168,8 +168,9 @@ def _link_default_options(rows: list[Row]) -> None:
             linked.add((row.default_options_row, row.options, row.is_valid))
 
 
-def _without_campaign(row: Row) -> tuple:
-    return tuple(value for name, value in row.options_free_key.items() if name != "campaign")
+def configuration_but(row: Row, left_out: Sequence[str]) -> tuple:
+    """All of a configuration but some facts: without DDP's options, rows where it is equal show what these do."""
+    return tuple(value for name, value in configuration(row.record).items() if name not in left_out)
 
 
 def _place(row: Row) -> tuple:

@@ -1,4 +1,4 @@
-"""A row of the comparison: one configuration, its runs pooled."""
+"""A row of the comparison: one configuration, its runs pooled; and what it is called, until a language says it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from common.analysis.comparing.facts import OPTIONS, Facts, configuration, ddp_flags, other_facts
-from common.analysis.comparing.memory_and_energy import (
-    Energy,
-    PeakMemory,
-    energy_by_device,
-    peaks_by_device,
-    total_energy,
-)
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, peaks_by_device, total_energy
+from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
 from common.analysis.comparing.speedup import MIN_PAIRS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
@@ -29,6 +22,27 @@ MAX_STRONG_EFFICIENCY = 2.0
 """A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
 ENOUGH_RUNS = MIN_PAIRS
 """From here on a row's interval knows the difference between runs, and rounds are pairs."""
+
+
+@dataclass(frozen=True)
+class RowName:
+    """`DDP × 2 on 2 nodes (b) with --one-bucket`."""
+
+    method: Method
+    devices: int
+    nodes: int = 1
+    letter: str = ""
+    """Tells rows of one method on as many devices apart."""
+    options: str = ""
+    """The flags of DDP that were tried here."""
+    is_valid: bool = True
+
+    def __str__(self) -> str:
+        """As the CSV files name it, in no language: `ddp x2 nodes=2 b --one-bucket`."""
+        parts = [self.method, f"x{self.devices}" if METHODS[self.method].is_parallel else "",
+                 f"nodes={self.nodes}" if self.nodes > 1 else "", self.letter, self.options,
+                 "" if self.is_valid else "(not valid)"]  # fmt: skip
+        return " ".join(filter(None, parts))
 
 
 @dataclass(eq=False)
@@ -48,11 +62,6 @@ class Row:
     default_options_row: Row | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
-
-    @property
-    def options_free_key(self) -> Facts:
-        """Everything of the configuration but DDP's options: rows where it is equal show what the options do."""
-        return {name: value for name, value in configuration(self.record).items() if name != OPTIONS}
 
     @property
     def record(self) -> Record:
@@ -97,9 +106,8 @@ class Row:
             return None
         efficiency = speedup(self, one).scaled(1 / self.devices)
         is_weak = self.record.config.per_device_batch_size == one.record.config.per_device_batch_size
-        return (
-            efficiency if efficiency.bounds[0] > (MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY) else None
-        )
+        limit = MAX_WEAK_EFFICIENCY if is_weak else MAX_STRONG_EFFICIENCY
+        return efficiency if efficiency.bounds[0] > limit else None
 
     @cached_property
     def seconds_per_sample(self) -> Estimate | None:
@@ -136,15 +144,11 @@ class Row:
         """Seconds of a step, the mean of the runs' medians."""
         return fmean(run.times.typical_step.value for run in self.runs)
 
-    @cached_property
-    def epoch_samples(self) -> int:
-        """Samples of a whole epoch: a resumed run may have begun with the rest of one."""
-        return max(epoch.samples for run in self.runs for epoch in run.record.epochs)
-
     @property
     def epoch_time(self) -> Estimate | None:
-        """Seconds for a whole epoch."""
-        return self.seconds_per_sample.scaled(self.epoch_samples) if self.seconds_per_sample else None
+        """Seconds for a whole epoch: a resumed run may have begun with the rest of one."""
+        samples = max(epoch.samples for run in self.runs for epoch in run.record.epochs)
+        return self.seconds_per_sample and self.seconds_per_sample.scaled(samples)
 
     @cached_property
     def speed_up(self) -> Estimate | None:

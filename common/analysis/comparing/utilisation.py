@@ -19,16 +19,6 @@ TRANSFORMERS = ("vit_", "swin", "maxvit")
 """Models whose work is mostly matrix products, by how torchvision's names begin."""
 
 
-def model_flops_utilisation(
-    flops_per_sample: float, samples_per_second: float, devices: int, flops_per_second: float
-) -> float:
-    """MFU: arithmetic that the model needs / arithmetic that the devices could do in that time. 1 is the limit.
-
-    Source: Chowdhery et al., PaLM, section 4.1 (arXiv 2204.02311), with the measured matmul rate for the maker's peak.
-    """
-    return flops_per_sample * samples_per_second / (devices * flops_per_second)
-
-
 def all_reduce_seconds(times: Iterable[AllReduceTime], size: int) -> float | None:
     """Seconds for `size` bytes, between the measured sizes by log-log interpolation; None outside of them.
 
@@ -53,7 +43,11 @@ def matmul_rate(probed: Iterable[EnvironmentRecord], device_model: str, precisio
 
 
 def mfu_of(row: Row) -> Estimate | Message:
-    """MFU of a row, with its throughput's interval; or what is missing."""
+    """MFU of a row, with its throughput's interval; or what is missing. 1 is the limit.
+
+    Arithmetic that the model needs / arithmetic that the devices could do in that time: Chowdhery et al., PaLM, section
+    4.1 (arXiv 2204.02311), with the measured matmul rate for the maker's peak.
+    """
     if row.throughput is None:
         return message("missing.withheld")
     if not row.true_devices:
@@ -63,8 +57,7 @@ def mfu_of(row: Row) -> Estimate | Message:
     rate = attainable_rate(row)
     if isinstance(rate, Message):
         return rate
-    flops = row.record.flops_per_sample
-    return row.throughput.scaled(model_flops_utilisation(flops, 1.0, row.devices, rate))
+    return row.throughput.scaled(row.record.flops_per_sample / (row.devices * rate))
 
 
 def attainable_rate(row: Row) -> float | Message:

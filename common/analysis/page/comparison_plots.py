@@ -8,8 +8,8 @@ from typing import get_args
 
 from matplotlib.patches import Patch
 
+from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.memory_and_energy import StaticPart
 from common.analysis.comparing.one_change import Ladder
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import (

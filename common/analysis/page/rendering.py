@@ -26,7 +26,7 @@ from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.formats import without_controls
 from common.records import METHODS
-from common.records.files import write_bytes
+from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
 

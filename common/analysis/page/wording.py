@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from common.analysis.comparing.row_name import RowName
+from common.analysis.comparing.rows import RowName
 from common.content import Message
 from common.records import METHODS
 from common.sentences import FULL_WIDTH, Sentences

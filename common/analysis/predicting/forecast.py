@@ -7,24 +7,17 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from common.analysis.comparing.csv_files import Line, table_of
+from common.analysis.comparing.csv_files import Line, fields_of, table_of
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.predicting.basis import Basis, basis_of
-from common.analysis.predicting.links import (
-    MAX_DEVICES,
-    MAX_GPUS_IN_A_MACHINE,
-    AllReduceModel,
-    MeasuredTable,
-    Nodes,
-    Question,
-    Ring,
-)
+from common.analysis.predicting.links import MAX_DEVICES, AllReduceModel, MeasuredTable, Nodes, Question, Ring
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.content import Message, message
 from common.records import Method
 
 DEFAULT_COUNTS = (2, 4, 8)
+MAX_GPUS_IN_A_MACHINE = 8
 
 
 @dataclass(frozen=True)
@@ -106,13 +99,15 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     basis = basis_of(group)
     if basis is None:
         return None
-    exchange = _exchange(basis, question)
-    in_one_machine = basis.row.record.environment.alike_cores if basis.is_cpu else MAX_GPUS_IN_A_MACHINE
-    predicted = GroupForecast(basis, exchange, MAX_DEVICES if question.link or question.between else in_one_machine)
-    for devices in question.counts or _counts(group, basis):
+    exchange, asks_for_links = _exchange(basis, question), bool(question.link or question.between)
+    cores = basis.row.record.environment.alike_cores if basis.is_cpu else None
+    predicted = GroupForecast(basis, exchange, MAX_DEVICES if asks_for_links else cores or MAX_GPUS_IN_A_MACHINE)
+    measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
+    by_default = [count for count in DEFAULT_COUNTS if cores is None or count <= cores]
+    for devices in question.counts or sorted(measured.union(by_default)):
         if exchange:
             predicted.forecasts.append(_ddp(group, basis, exchange, devices, question))
-        is_here = devices > 1 and not question.link and not question.between and _fits_here(basis, devices)
+        is_here = devices > 1 and not asks_for_links and (cores is None or devices <= cores)
         if is_here and (step := dp_step(basis, devices)):
             predicted.forecasts.append(_dp(group, basis, step, devices))
     return predicted if predicted.forecasts else None
@@ -125,16 +120,6 @@ def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
     if question.between:
         return Nodes(within or Ring(question.between), question.between, question.per_node or 1)
     return within
-
-
-def _counts(group: Group, basis: Basis) -> list[int]:
-    measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
-    return sorted(measured | {count for count in DEFAULT_COUNTS if not basis.is_cpu or _fits_here(basis, count)})
-
-
-def _fits_here(basis: Basis, devices: int) -> bool:
-    """Whether the host has so many cores; of GPUs any number may be asked for."""
-    return not basis.is_cpu or devices <= basis.row.record.environment.alike_cores
 
 
 def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, question: Question) -> Forecast:
@@ -159,10 +144,10 @@ def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, que
 
 def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Forecast:
     record, peaks = basis.row.record, [peak.peak_bytes for peak in basis.row.memory]
-    config, each = record.config, record.bytes_per_sample
+    each = record.bytes_per_sample
     if each is None:  # an older record: images of one byte a colour
-        each = 3 * config.image_size**2
-    others = (devices - 1) * config.per_device_batch_size * each  # device 0 holds the samples of all devices
+        each = 3 * record.config.image_size**2
+    others = (devices - 1) * record.config.per_device_batch_size * each  # device 0 holds the samples of all devices
     return Forecast(
         basis,
         "dp",
@@ -177,12 +162,8 @@ def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Foreca
 
 def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | None:
     """The row that ran this very configuration on devices of its own, on as many nodes."""
-    fits = [
-        row
-        for row in group.main_rows
-        if (row.method, row.devices) == (method, devices) and row.is_valid and row.true_devices
-        and row.record.world.nodes == nodes and not row.options
-    ]  # fmt: skip
+    fits = [row for row in group.main_rows if row.is_valid and row.true_devices and not row.options
+            and (row.method, row.devices, row.record.world.nodes) == (method, devices, nodes)]  # fmt: skip
     return fits[-1] if fits else None
 
 
@@ -194,9 +175,7 @@ def forecast_table(groups: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
 def _line(number: int, one: Forecast) -> Line:
     return {
         "group": number,
-        "method": one.method,
-        "devices": one.devices,
-        "nodes": one.nodes,
+        **fields_of(one, "method", "devices", "nodes"),
         "predicted_step_seconds": one.step.seconds,
         "predicted_step_seconds_low": one.step.low,
         "predicted_step_seconds_high": one.step.high,
@@ -207,7 +186,5 @@ def _line(number: int, one: Forecast) -> Line:
         "exposed_seconds": one.step.exposed,
         "is_measured_link": one.is_measured_link,
         "measured_step_seconds": one.measured_step,
-        "error": one.error,
-        "naive_error": one.naive_error,
-        "is_covered": one.is_covered,
+        **fields_of(one, "error", "naive_error", "is_covered"),
     }

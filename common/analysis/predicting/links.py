@@ -1,24 +1,23 @@
 """Links between devices: those that step 05's command line names, what it asks, and how long an all-reduce takes.
 
-A link is given as `25GB/s,10us`, or by a known name. Each model of the all-reduce has `seconds(size, devices)`, the ids
-of what it rests on, and knows where it leaves what was measured. Formulas: docs/prediction.md.
+A link is given as `25GB/s,10us`, or by a known name. Each model of the all-reduce has `seconds(size, devices)`, of a
+message of `size` bytes on each of `devices`, and 0 for one of them; says what it rests on; and knows whether it was
+measured for so many devices, or is an extrapolation. Formulas: docs/prediction.md.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from common.analysis.comparing.utilisation import all_reduce_seconds
 from common.content import Message, message
 from common.errors import UsageError
 from common.records import AllReduce
 
-MAX_GPUS_IN_A_MACHINE = 8
 MAX_DEVICES = 1024
-BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-BITS = {"bit": 1 / 8, "kbit": 1e3 / 8, "Mbit": 1e6 / 8, "Gbit": 1e9 / 8}
+BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
+         "bit": 1 / 8, "kbit": 1e3 / 8, "Mbit": 1e6 / 8, "Gbit": 1e9 / 8}  # fmt: skip
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 NUMBER = r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*"
 PATTERN = re.compile(rf"{NUMBER}([A-Za-z]+)/s(?:\s*,\s*{NUMBER}([a-zµ]+))?")
@@ -79,36 +78,21 @@ def read_question(counts: str | None, link: str | None, between: str | None, per
 
 
 def _read_link(text: str, flag: str) -> Link:
-    """A link from what stands after a flag: rate, then latency (0 if left out), or a preset."""
+    """Rate, then latency (0 if left out), or a preset."""
     if text in PRESETS:
         return replace(PRESETS[text], name=text)
     match = PATTERN.fullmatch(text.strip())
-    units = BYTES | BITS
-    if not match or match[2] not in units or (match[4] and match[4] not in SECONDS) or not float(match[1]):
+    if not match or match[2] not in BYTES or (match[4] and match[4] not in SECONDS) or not float(match[1]):
         raise UsageError(f"{flag} {text}: give a rate and a latency, 25GB/s,10us, or one of {', '.join(PRESETS)}")
     latency = float(match[3]) * SECONDS[match[4]] if match[3] else 0.0
-    return Link(float(match[1]) * units[match[2]], latency, text.strip())
+    return Link(float(match[1]) * BYTES[match[2]], latency, text.strip())
 
 
 def _read_counts(text: str, flag: str) -> tuple[int, ...]:
-    """`1,2,4,8`: numbers of devices, at most 1,024."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= MAX_DEVICES for part in parts):
         raise UsageError(f"{flag} {text}: give numbers of devices from 1 to {MAX_DEVICES:,}, such as 1,2,4,8")
     return tuple(sorted({int(part) for part in parts}))
-
-
-class AllReduceModel(Protocol):
-    """Anything that says how long an all-reduce takes."""
-
-    def seconds(self, size: float, devices: int) -> float:
-        """For a message of `size` bytes on each of `devices`; 0 for one of them."""
-
-    def rests_on(self) -> Message:
-        """In words, by id."""
-
-    def is_measured(self, devices: int) -> bool:
-        """Whether it was measured for so many devices, and is no extrapolation."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +163,9 @@ class Nodes:
 
     def is_measured(self, devices: int) -> bool:
         return devices <= self.per_node and self.within.is_measured(devices)
+
+
+AllReduceModel = MeasuredTable | Ring | Nodes
 
 
 def ring_share(devices: int) -> float:

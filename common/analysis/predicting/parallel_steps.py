@@ -1,11 +1,15 @@
-"""The step of N devices from that of one. Formulas, their sources and what they leave out: docs/prediction.md."""
+"""The step of N devices from that of one, and what follows from it: the link that DDP needs, what a larger batch or
+fewer bytes buy. Formulas, their sources and what they leave out: docs/prediction.md.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import sqrt
 
 from common.analysis.predicting.basis import SMALL_KERNEL_SECONDS, Basis
-from common.analysis.predicting.links import AllReduceModel, MeasuredTable
+from common.analysis.predicting.links import AllReduceModel, Link, MeasuredTable, Ring
 
 TABLE_DOUBT, LINK_DOUBT = 0.25, 0.35
 """Share of the exchange's time that may be wrong: measured by itself, beside a backward pass it is another; a link that
@@ -23,6 +27,8 @@ of the step, or of the exchange where that is shorter."""
 KNOWN_SLOWDOWN_DOUBT = 0.5
 """Share of the slowdown that step 01's small layers may get wrong for another model, upwards. Downwards it is all of
 it: a program that ran beside step 01 alone slows its devices in the same way."""
+SLOWEST, FASTEST = 1e4, 1e13
+"""Bytes a second between which a link is sought."""
 
 
 @dataclass(frozen=True)
@@ -163,3 +169,41 @@ def _with_range(
     low = max(basis.step * (1 - basis.step_error) * 0.5, seconds - own - doubt - slack)
     high = seconds + own + doubt + KNOWN_SLOWDOWN_DOUBT * slack + unknown + above
     return PredictedStep(seconds, low, high, exchange, exposed)
+
+
+@dataclass(frozen=True)
+class Consequences:
+    """What other links, batches or messages would do to DDP on so many devices."""
+
+    half_gain_bytes_per_second: float | None
+    """Over a slower link, without latency, DDP loses more than half of what it gains over one device; None where it is
+    predicted to gain nothing over any."""
+    efficiency: float
+    with_double_batch: float
+    with_half_bytes: float
+
+
+def consequences(basis: Basis, exchange: AllReduceModel, devices: int) -> Consequences:
+    """By `ddp_step`."""
+
+    def efficiency(model: AllReduceModel, work: float = 1.0, size: float = 1.0) -> float:
+        return work * basis.step / ddp_step(basis, model, devices, work=work, size=size).seconds
+
+    return Consequences(
+        half_gain_bytes_per_second=_slowest_link(lambda link: devices * efficiency(Ring(link)) - 1),
+        efficiency=efficiency(exchange),
+        with_double_batch=efficiency(exchange, work=2.0),
+        with_half_bytes=efficiency(exchange, size=0.5),
+    )
+
+
+def _slowest_link(gain: Callable[[Link], float]) -> float | None:
+    """Bytes a second over which half is left of the gain that an instant exchange would give; by bisection."""
+    low, high = SLOWEST, FASTEST
+    whole = gain(Link(high))
+    if whole <= 0:
+        return None
+    while high / low > 1.001:
+        middle = sqrt(low * high)
+        low, high = (low, middle) if gain(Link(middle)) > whole / 2 else (middle, high)
+    return high

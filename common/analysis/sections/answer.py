@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.representatives import oversubscribed_rows
-from common.analysis.comparing.row_name import RowName
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.run_checks import Check

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH, OPTIONS, grouped
-from common.analysis.comparing.groups import Group
+from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
@@ -87,7 +87,7 @@ def effect_of(row: Row, other: Row) -> Effect:
 def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     tried = [row for row in group.main_rows if row.options and row.is_valid]
-    alike = grouped(tried, lambda row: tuple(row.options_free_key.values())).values()
+    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
 
 

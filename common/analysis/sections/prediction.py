@@ -5,9 +5,9 @@ from __future__ import annotations
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
-from common.analysis.predicting.consequences import consequences
 from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.predicting.links import MAX_DEVICES, Question
+from common.analysis.predicting.parallel_steps import consequences
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05
@@ -81,12 +81,14 @@ def prediction_notes(predicted: GroupForecast) -> list[Message]:
 
 def _advice(predicted: GroupForecast) -> list[Advice]:
     """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`."""
-    follows = consequences(predicted)
-    if follows is None:
+    of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
+    if not of_ddp:
         return []
+    farthest = max(of_ddp, key=lambda one: one.devices)
+    devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
+    follows = consequences(predicted.basis, predicted.exchange, devices)
     most = predicted.most
-    values = {"devices": follows.devices, "most": most, "rests_on": predicted.exchange.rests_on()}
-    farthest = max((one for one in predicted.forecasts if one.method == "ddp"), key=lambda one: one.devices)
+    values = {"devices": devices, "most": most, "rests_on": predicted.exchange.rests_on()}
     low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
     shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
     gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
@@ -95,7 +97,7 @@ def _advice(predicted: GroupForecast) -> list[Advice]:
     because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
     of_reach = Advice(message("advice.reach", row=farthest.name, low=low, high=high), message(because, **values))
     of_help = Advice(message("advice.batch_or_bytes", **values, **shares), message("because.batch_or_bytes", **values))
-    has_a_link = most > follows.devices  # all cores of a machine are joined already
+    has_a_link = most > devices  # all cores of a machine are joined already
     return [
         *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
         *([of_reach] if has_a_link else []),

@@ -1,27 +1,32 @@
-"""Plain numbers in, plain numbers out: estimates with 95 % intervals, their ratios, and outliers among runs.
+"""Estimates with 95 % intervals, their ratios and what may be said of these, outliers, and how many runs are needed.
 
 An estimate carries its standard error relative to its value. Times, rates, speed-ups and efficiencies are all positive
 and are all compared by ratio, so that one form serves them: value × exp(± t · relative error). The interval of a rate
 is then exactly the reciprocal of the interval of its time. How often these intervals hold the truth is measured by
-benchmarks/interval_coverage.py.
+benchmarks/interval_coverage.py, how often plans hold by benchmarks/before_and_after.py.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import chdtri, nctdtr, stdtrit
 
 CONFIDENCE = 0.95
 NARROW = 0.05
 """Half an interval, as a share of what it is compared with: up to here "no measurable effect" may be said. A wider one
 holds effects that matter, and only says that too little is known."""
+POWER, SURE = 0.9, 0.8
+LEAST, MOST = 3, 100
+"""Runs that are planned."""
 Outcome = Literal["faster", "slower", "no_difference", "uncertain", "too_few_runs"]
+LimitOutcome = Literal["below", "not_below", "undecided"]
 MIN_BATCHES, MAX_BATCHES = 4, 12
 STEPS_PER_BATCH = 20
 """Batches shorter than this hide autocorrelation, so a short run is cut into fewer batches, never below four."""
@@ -63,11 +68,6 @@ def student_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) 
     return float(stdtrit(degrees_of_freedom, (1 + confidence) / 2))
 
 
-def batch_count(steps: int) -> int:
-    """Number of consecutive batches that a run of `steps` steps is cut into: 4 to 12, of 20 steps where possible."""
-    return max(MIN_BATCHES, min(MAX_BATCHES, steps // STEPS_PER_BATCH))
-
-
 def mean_of_steps(seconds: Sequence[float]) -> Estimate:
     """Mean of one run's step times by the method of batch means; without an error below four steps.
 
@@ -81,7 +81,7 @@ def mean_of_steps(seconds: Sequence[float]) -> Estimate:
     mean = float(values.mean())
     if len(values) < MIN_BATCHES or mean == 0:
         return Estimate(mean)
-    batches = batch_count(len(values))
+    batches = min(MAX_BATCHES, max(MIN_BATCHES, len(values) // STEPS_PER_BATCH))
     edges = np.arange(batches + 1) * len(values) // batches
     totals, lengths = np.add.reduceat(values, edges[:-1]), np.diff(edges)
     deviations = (totals - lengths * mean) / lengths.mean()
@@ -96,15 +96,12 @@ def mean_of_runs(runs: Sequence[Estimate]) -> Estimate:
     runs' own errors alone, so that it knows nothing of the difference between runs; but two that contradict each other
     have shown that there is one, and are treated like three or more. ValueError where there are none.
     """
-    if not runs:
-        raise ValueError("no runs")
-    values = [run.value for run in runs]
-    mean = math.fsum(values) / len(values)
+    mean = fmean(run.value for run in runs)
     if len(runs) >= 3 or (len(runs) == 2 and distinguishable(ratio(*runs))):
-        error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
-        return Estimate(mean, error / mean, len(values) - 1)
+        error = math.sqrt(math.fsum((run.value - mean) ** 2 for run in runs) / (len(runs) - 1) / len(runs))
+        return Estimate(mean, error / mean, len(runs) - 1)
     if len(runs) == 1 or any(run.relative_error is None for run in runs):
-        return replace(runs[0], value=mean) if len(runs) == 1 else Estimate(mean)
+        return runs[0] if len(runs) == 1 else Estimate(mean)
     errors = [run.relative_error * run.value / (len(runs) * mean) for run in runs]
     return Estimate(mean, math.hypot(*errors), welch_satterthwaite(errors, [run.degrees_of_freedom for run in runs]))
 
@@ -165,6 +162,43 @@ def outcome_of_ratio(quotient: Estimate) -> Outcome:
 def is_narrow(interval: tuple[float, float], whole: float) -> bool:
     """Whether half an interval is at most `NARROW` of `whole`."""
     return (interval[1] - interval[0]) / 2 <= NARROW * whole
+
+
+def limit_outcome(quotient: Estimate, limit: float, runs: int, needed: int | None) -> LimitOutcome:
+    """Whether a ratio is below a limit: its whole interval is. Not below: no part of the interval is, or there are as
+    many `runs` on each side (or pairs) as `runs_needed` asks for, and they would have shown a difference that matters.
+    """
+    interval = quotient.interval
+    if interval and interval[1] < limit:
+        return "below"
+    has_enough = needed is not None and runs >= needed
+    return "not_below" if interval and (interval[0] >= limit or has_enough) else "undecided"
+
+
+def runs_needed(sides: Sequence[Estimate], difference: float = NARROW) -> int | None:
+    """Runs on each side (or pairs) after which the whole interval of a ratio lies below a limit in nine of ten cases,
+    if the ratio is `difference` less than the limit, as a share of it. None for more than `MOST`.
+
+    `sides`: the mean of each side over its runs, three or more; or the ratio over pairs, alone. By noncentral t
+    (Julious, Sample Sizes for Clinical Trials, chapters 3 and 4). Few runs know their own scatter badly, and half of
+    them think it smaller than it is: so it is planned with the upper end of the scatter's one-sided interval of `SURE`
+    (Browne, Statistics in Medicine 14, 1995).
+    """
+    spread = [side.relative_error * math.sqrt(side.degrees_of_freedom + 1) for side in sides]
+    known = welch_satterthwaite(spread, [side.degrees_of_freedom for side in sides])
+    scatter = math.hypot(*spread) * math.sqrt(known / float(chdtri(known, SURE)))
+    if scatter == 0:
+        return LEAST
+
+    def power(runs: int) -> float:
+        """Probability that the interval's upper end is below a limit that lies so much above the truth."""
+        degrees = welch_satterthwaite(spread, [runs - 1] * len(spread))
+        distance = -math.log1p(-difference) * math.sqrt(runs) / scatter
+        return 1 - float(nctdtr(degrees, distance, student_quantile(degrees)))
+
+    possible = range(LEAST, MOST + 1)
+    place = bisect_left(possible, POWER, key=power)
+    return possible[place] if place < len(possible) else None
 
 
 def outliers(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:

@@ -15,19 +15,12 @@ from common.analysis.comparing.utilisation import (
     exchange_seconds,
     matmul_rate,
     mfu_of,
-    model_flops_utilisation,
 )
 from common.records import AllReduceTime, throughput
 
 
 def row_of(method="ddp", devices=2, probes=(), **changes):
     return next(iter(rows_of(make_record(method, devices, **changes), probes=probes).values()))
-
-
-def test_mfu_by_hand():
-    """2,259 images/s of 24.54 GFLOP on one device of 400 TFLOP/s."""
-    assert model_flops_utilisation(24.54e9, 2259, 1, 400e12) == pytest.approx(0.13859, rel=1e-4)
-    assert model_flops_utilisation(24.54e9, 2259, 4, 400e12) == pytest.approx(0.03465, rel=1e-3)
 
 
 def test_mfu_of_a_row_has_the_throughputs_interval():

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.analysis.statistics.estimates import Estimate, mean_of_runs, paired_ratio, ratio
-from common.analysis.statistics.planning import LEAST, MOST, limit_outcome, runs_needed
+from common.analysis.statistics.estimates import (
+    LEAST,
+    MOST,
+    Estimate,
+    limit_outcome,
+    mean_of_runs,
+    paired_ratio,
+    ratio,
+    runs_needed,
+)
 
 NOISE = 0.015
 

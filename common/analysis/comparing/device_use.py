@@ -89,8 +89,6 @@ class Energy:
     Ratios of sums, as throughput is.
     """
 
-    joules: float
-    """Of all runs together."""
     per_thousand: Estimate
     """Joules for a thousand samples, of all the devices; its error from the differences between three runs or more."""
     joules_per_epoch: float
@@ -101,43 +99,38 @@ class Energy:
 
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
     """Each GPU, over the runs that measured it."""
-    gpus = {key: None for run in runs for key in _gpus(runs, run)}
-    by_gpu = {key: [_drawn(run, [device]) for run in runs if (device := _gpus(runs, run).get(key))] for key in gpus}
-    return {key: energy for key, drawn in by_gpu.items() if (energy := _energy(runs, drawn))}
+    used = [(run, _gpus(runs, run)) for run in runs]
+    keys = dict.fromkeys(key for _, gpus in used for key in gpus)
+    of_gpu = {key: _energy(runs, [(run, [gpus[key]]) for run, gpus in used if key in gpus]) for key in keys}
+    return {key: energy for key, energy in of_gpu.items() if energy}
 
 
 def total_energy(runs: Sequence[Run]) -> Energy | None:
     """All devices together; None where one of them was not measured in a run that measured any."""
-    drawn = [(run, _drawn(run, [*_gpus(runs, run).values()])) for run in runs]
-    is_partial = any(energy is None and any(device.energy_joules is not None for device in run.record.devices)
-                     for run, energy in drawn)  # fmt: skip
-    return None if is_partial else _energy(runs, [energy for _, energy in drawn])
+    used = [(run, [*_gpus(runs, run).values()]) for run in runs]
+    are_measured = [{gpu.energy_joules is not None for gpu in gpus} for _, gpus in used]
+    return None if {True, False} in are_measured else _energy(runs, used)
 
 
 def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
     return {_gpu_key(runs[-1].record, device): device for device in run.record.devices}
 
 
-def _drawn(run: Run, devices: Sequence[DeviceUse]) -> tuple[float, float | None, int] | None:
-    """Joules of a run, what idle devices would have drawn in its time, and its samples."""
-    joules, idle = [one.energy_joules for one in devices], [one.idle_watts for one in devices]
-    if not joules or None in joules:
+def _energy(runs: Sequence[Run], used: Sequence[tuple[Run, Sequence[DeviceUse]]]) -> Energy | None:
+    """Over those runs in which all of the GPUs beside them were measured."""
+    used = [(run, gpus) for run, gpus in used if gpus and None not in [gpu.energy_joules for gpu in gpus]]
+    if not used:
         return None
-    idle_joules = None if None in idle else sum(idle) * sum(run.epoch_seconds)
-    return sum(joules), idle_joules, sum(epoch.samples for epoch in run.record.epochs)
-
-
-def _energy(runs: Sequence[Run], drawn: Sequence[tuple[float, float | None, int] | None]) -> Energy | None:
-    known = [one for one in drawn if one]
-    if not known:
-        return None
-    joules, idle, samples = zip(*known, strict=True)
-    whole, each = sum(joules), [Estimate(own / count) for own, count in zip(joules, samples, strict=True)]
+    joules = [sum(gpu.energy_joules for gpu in gpus) for _, gpus in used]
+    samples = [sum(epoch.samples for epoch in run.record.epochs) for run, _ in used]
+    knows_idle = None not in [gpu.idle_watts for _, gpus in used for gpu in gpus]
+    idle = [sum(gpu.idle_watts for gpu in gpus) * sum(run.epoch_seconds) for run, gpus in used if knows_idle]
+    each = [Estimate(own / count) for own, count in zip(joules, samples, strict=True)]
+    whole = sum(joules)
     per_thousand = 1000 * whole / sum(samples)
     epoch_samples = max(epoch.samples for run in runs for epoch in run.record.epochs)
     return Energy(
-        joules=whole,
         per_thousand=replace(mean_of_runs(each) if len(each) > 2 else Estimate(0.0), value=per_thousand),
         joules_per_epoch=epoch_samples * per_thousand / 1000,
-        idle_share=sum(idle) / whole if None not in idle and whole else None,
+        idle_share=sum(idle) / whole if knows_idle and whole else None,
     )
