@@ -37,8 +37,21 @@ class Crossover:
     @property
     def prediction(self) -> Message | None:
         """What was predicted, with what was measured."""
-        name = RowName("dp", self.series.devices)
-        return _prediction(name, self.predicted, self.measured) if self.predicted else None
+        predicted, measured = self.predicted, self.measured
+        if predicted is None:
+            return None
+        comparison = message("nothing")
+        if measured and measured.batch in (0, math.inf):
+            id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
+            comparison = message(id, first=measured.below, last=measured.above)
+        elif measured:
+            sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
+            comparison = message("crossing.measured", batch=measured.batch, **sides)
+        id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
+        low, high = sorted((predicted.low, predicted.high))
+        return message(id, row=RowName("dp", self.series.devices), host=predicted.host, batch=predicted.batch, low=low,
+                       high=high, measured=comparison, host_of_one=predicted.host_of_one,
+                       per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
 def crossover(series: BatchSeries) -> Crossover:
@@ -115,21 +128,6 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
         last, batch = max(bound, default=min(known)), min(free, default=max(known))
         name = _name(series, method)
         yield message(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
-
-
-def _prediction(name: RowName, predicted: Predicted, measured: Measured | None) -> Message:
-    if measured is None:
-        comparison = message("nothing")
-    elif measured.batch in (0, math.inf):
-        id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-        comparison = message(id, first=measured.below, last=measured.above)
-    else:
-        sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
-        comparison = message("crossing.measured", batch=measured.batch, **sides)
-    id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
-    low, high = sorted((predicted.low, predicted.high))
-    return message(id, row=name, host=predicted.host, batch=predicted.batch, low=low, high=high, measured=comparison,
-                   host_of_one=predicted.host_of_one, per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
 def _table(series: BatchSeries) -> Table:
