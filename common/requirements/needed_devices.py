@@ -31,7 +31,7 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
     """Verdicts on GPUs, or on the CPU cores that stand in for them."""
     translate, check, listed = words.translate, partial(checked, words), words.listed
     here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
-    number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
+    number, kinds = here.devices, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores

@@ -8,6 +8,7 @@ from typing import get_args
 
 from matplotlib.patches import Patch
 
+from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import Ladder
@@ -27,7 +28,6 @@ from common.analysis.page.charts import (
 from common.analysis.page.drawing import CARD, INK, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.sections.changes import Effect
-from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.ladder import outcome_of, what
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMATS, gib, number
@@ -135,14 +135,13 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     return titled(words, "options", figure, zip(names, values, strict=True))
 
 
-def draw_batches(crossover: Crossover, words: Wording) -> list[Plot]:
+def draw_batches(series: BatchSeries, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
-    series = crossover.series
     speeds = {method: {batch: row.rate.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
     rate_form = next(row.rate_form for rows in series.rows.values() for row in rows.values())
-    crossing = crossover.predicted.batch if crossover.predicted else None
+    crossing = series.predicted.batch if series.predicted else None
     return [
         _over_batches("batches_throughput", "figure.per_device", rate_form, speeds, series.batches, words),
         _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),

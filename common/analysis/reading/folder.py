@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Probes, Record, fault_names
+from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Record, fault_names
 from common.records.disk import record_in
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -51,11 +51,6 @@ class Folder:
     skipped: list[Skipped] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)
     """Those that `make faults` has caused, or could not cause here; the newest record of each, in the lab's order."""
-
-    @property
-    def probes(self) -> list[Probes]:
-        """What step 01 measured, newest last."""
-        return [record.probes for record in self.probed]
 
     @property
     def failed(self) -> list[Record]:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations, takewhile
 
-from common.analysis.comparing.crossover_batch import (
-    BatchSeries,
-    Measured,
-    Predicted,
-    measured_crossing,
-    predicted_crossing,
-)
+from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
 from common.analysis.judging.bounds import MAX_IDLE
 from common.analysis.judging.cells import estimate_cell, ratio_cell
@@ -26,42 +19,9 @@ NEAR = 0.95
 ONE = RowName("single", 1)
 
 
-@dataclass(frozen=True)
-class Crossover:
-    """One series of batches, and where DP catches up with one device, as it was predicted and measured."""
-
-    series: BatchSeries
-    predicted: Predicted | None
-    measured: Measured | None
-
-    @property
-    def prediction(self) -> Message | None:
-        """What was predicted, with what was measured."""
-        predicted, measured = self.predicted, self.measured
-        if predicted is None:
-            return None
-        comparison = message("nothing")
-        if measured and measured.batch in (0, math.inf):
-            id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-            comparison = message(id, first=measured.below, last=measured.above)
-        elif measured:
-            sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
-            comparison = message("crossing.measured", batch=measured.batch, **sides)
-        id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
-        low, high = sorted((predicted.low, predicted.high))
-        return message(id, row=RowName("dp", self.series.devices), host=predicted.host, batch=predicted.batch, low=low,
-                       high=high, measured=comparison, host_of_one=predicted.host_of_one,
-                       per_sample=predicted.seconds_per_sample)  # fmt: skip
-
-
-def crossover(series: BatchSeries) -> Crossover:
-    """Decide where DP catches up."""
-    return Crossover(series, predicted_crossing(series), measured_crossing(series))
-
-
-def crossover_section(number: int, crossing: Crossover) -> Section:
+def crossover_section(number: int, series: BatchSeries) -> Section:
     """Who is faster from which batch on, until when launches bind, and what was predicted; `number` from 1."""
-    series, parallel = crossing.series, _parallel(crossing.series)
+    parallel = _parallel(series)
     out_of_memory = [
         message("batches.out_of_memory", row=_name(series, method), batch=batch)
         for method, batch in series.out_of_memory.items()
@@ -70,7 +30,7 @@ def crossover_section(number: int, crossing: Crossover) -> Section:
         *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
         *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
-        *filter(None, [crossing.prediction]),
+        *filter(None, [prediction_of(series)]),
         *out_of_memory,
     ]
     if not any(row.on_gpu for row in series.all_rows):
@@ -128,6 +88,26 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
         last, batch = max(bound, default=min(known)), min(free, default=max(known))
         name = _name(series, method)
         yield message(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
+
+
+def prediction_of(series: BatchSeries) -> Message | None:
+    """What was predicted of where DP catches up with one device, with what was measured."""
+    predicted, measured = series.predicted, series.measured
+    if predicted is None:
+        return None
+    if measured is None:
+        comparison = message("nothing")
+    elif measured.batch in (0, math.inf):
+        id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
+        comparison = message(id, first=measured.below, last=measured.above)
+    else:
+        sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
+        comparison = message("crossing.measured", batch=measured.batch, **sides)
+    id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
+    low, high = sorted((predicted.low, predicted.high))
+    return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,
+                   host=predicted.host, host_of_one=predicted.host_of_one,
+                   per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
 def _table(series: BatchSeries) -> Table:
