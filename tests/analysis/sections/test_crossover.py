@@ -82,7 +82,7 @@ def test_out_of_memory_ends_a_row_and_is_said(gpus):
     (single, _, ddp) = gpu_runs(512)
     _, section = judged(*gpus, single, ddp, lost)
     assert said(section.brief)[-1] == "DP × 2 is out of memory at a batch of 512 per device."
-    assert next(section.tables).lines[-1].cells[2].value.text == "cell.out_of_memory"
+    assert section.contents[-1].contents[0].lines[-1].cells[2].value.text == "cell.out_of_memory"
 
 
 def test_never_where_intervals_do_not_show_it():
