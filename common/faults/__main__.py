@@ -67,7 +67,7 @@ class FaultLab:
     def __init__(self, faults: Sequence[Fault], results: Path, words: Wording) -> None:
         self._faults, self._folder, self._words = faults, results / "faults", words
         self._console = Console(highlight=False, soft_wrap=True)
-        self._cures: dict[str, tuple[Ended, bool]] = {}
+        self._cures: dict[tuple, tuple[Ended, bool]] = {}
         """Cures that have been run, and whether their record is complete: several faults have the same one."""
 
     def run(self) -> int:
@@ -120,18 +120,15 @@ class FaultLab:
         return record
 
     def _cure(self, record: FaultRecord, fault: Fault, scratch: Path) -> None:
-        """Run the cure, unless another fault's cure was the same command with nothing prepared for it."""
+        """Run the cure, unless another fault's cure was the same command with the same preparation."""
         self._console.out(f"$ {fault.cured}")
-        is_shared = not (fault.prepare or fault.cured_act)
-        if is_shared and fault.cured in self._cures:
-            ended, is_complete = self._cures[fault.cured]
-        else:
+        cure = fault.cured, fault.prepare, fault.cured_act
+        if cure not in self._cures:
             ended = run(fault.cured, scratch, fault.cured_act, fault.limit)
             record.processes_left += ended.left
             runs = [*records_in(scratch / "results"), *records_in(scratch / "cured")]
-            is_complete = all(run.status == "completed" for run in runs[-1:])
-        if is_shared:
-            self._cures[fault.cured] = ended, is_complete
+            self._cures[cure] = ended, all(run.status == "completed" for run in runs[-1:])
+        ended, is_complete = self._cures[cure]
         # Where the fault is caused again, and cured by what survives it, the sentence belongs there.
         _, still_named = ("", None) if fault.cured_act else naming_sentence(fault.named, ended.output)
         record.cure_seconds, record.cured = ended.seconds, bool(ended.code == 0 and is_complete and not still_named)

@@ -23,7 +23,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from common.command_line.host_checks import loopback_is_up, name_is_found, slowing_variables, steering_variables
+from common.command_line.commands import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.torch_versions import import_torchvision

@@ -23,6 +23,11 @@ from common.messages import Message, message
 
 Mark: TypeAlias = float | torch.cuda.Event
 
+WORTH_TELLING = 0.25
+"""Share of an epoch that others had. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
+loaders."""
+STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
+
 
 @dataclass(frozen=True)
 class EpochTimes:
@@ -141,11 +146,6 @@ def _cycles_per_second(device: torch.device) -> float:
     after = mark(device)
     torch.cuda.synchronize(device)
     return cycles / seconds_between(before, after)
-
-
-WORTH_TELLING = 0.25
-"""Share of an epoch. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own loaders."""
-STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
 
 
 class CoreLosses(NamedTuple):

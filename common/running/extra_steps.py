@@ -61,8 +61,8 @@ def take_apart(
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:
-    """Write a Chrome trace of a few steps, with the phases as named ranges; returns a line that says where it is, or why
-    there is none."""
+    """Write a Chrome trace of a few steps, with the phases as named ranges. Returns a line that says where it is, or
+    why there is none."""
     path = results_dir / "traces" / f"{run_id}_rank{devices.rank}.json.gz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
 """Python environments and the GPUs of this machine, asked from outside; and which versions of torch run on them.
 
-Each version of torch has one wheel that a package index gives by default for Linux on x86_64, built for one CUDA and for some
-architectures of GPUs. Sources: the CUDA is what the wheel's metadata ask for (2.6.0, 2.7.1, 2.8.0, 2.9.1, 2.10.0, 2.11.0, 2.12.0, 2.13.0,
-2.14.1 and 2.15.0 were read); the architectures are what `torch._C._cuda_getArchFlags()` says (2.6.0, 2.7.1, 2.10.0,
-2.14.1, 2.15.0) and, for the versions between, TORCH_CUDA_ARCH_LIST of pytorch's `.ci/manywheel/build_cuda.sh`; drivers
-are from NVIDIA's "CUDA Compatibility", minor version compatibility: one driver runs every minor version of a CUDA.
+Each version of torch has one wheel that a package index gives by default for Linux on x86_64, built for one CUDA and
+for some architectures of GPUs. Sources: the CUDA is what the wheel's metadata ask for (2.6.0, 2.7.1, 2.8.0, 2.9.1,
+2.10.0, 2.11.0, 2.12.0, 2.13.0, 2.14.1 and 2.15.0 were read); the architectures are what
+`torch._C._cuda_getArchFlags()` says (2.6.0, 2.7.1, 2.10.0, 2.14.1, 2.15.0) and, for the versions between,
+TORCH_CUDA_ARCH_LIST of pytorch's `.ci/manywheel/build_cuda.sh`; drivers are from NVIDIA's "CUDA Compatibility", minor
+version compatibility: one driver runs every minor version of a CUDA.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ from common.workload import Workload
 
 DECLARATION = "SAMPLE"
 """The name in the file that says what `--sample` says."""
+MAX_DIFFERENCE = 0.1
+"""Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
 
 
 def workload_of_file(config: RunConfig) -> Workload:
@@ -96,10 +98,6 @@ def _classes(model: nn.Module, inputs: Tensor) -> int:
             return tensors_of(model.eval()(inputs))[0].shape[-1]
     finally:
         model.train(was_training)
-
-
-MAX_DIFFERENCE = 0.1
-"""Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
 
 
 def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path) -> list[str]:

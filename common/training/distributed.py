@@ -24,7 +24,7 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from common.command_line.host_checks import check_interfaces
+from common.command_line.commands import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
 from common.records import NEWER_OPTIONS, CommHook, DdpOptions, has_option, joint_model
