@@ -97,7 +97,7 @@ def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None)
     UsageError where a file cannot be written, or holds anything but a page.
     """
     exercise = {language: _exercise_beside(path) for language, path in files.items()}
-    plots = {}
+    plots: dict[str, Plot] = {}
     for language, path in files.items():
         words = Wording(language)
         figures = draw_figures(report, words, language == with_png)
