@@ -96,19 +96,22 @@ def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None)
 
     UsageError where a file cannot be written, or holds anything but a page.
     """
-    exercise = {language: path.with_name(f"checkpoints{'.zh-TW' * path.stem.endswith('.zh-TW')}{path.suffix}")
-                for language, path in files.items()}  # fmt: skip
-    plots = {}
+    exercise = {language: _exercise_beside(path) for language, path in files.items()}
+    plots: dict[str, Plot] = {}
     for language, path in files.items():
-        words, others = Wording(language), [other for other in files if other != language]
+        words = Wording(language)
         figures = draw_figures(report, words, language == with_png)
-        if language == with_png:
-            plots = figures
-        beside = {other: files[other].name for other in others}
-        _write(path, render_page(report, figures, words, beside, exercise[language].name))
-        beside = {other: exercise[other].name for other in others}
-        _write(exercise[language], render_exercise(report, figures, words, path.name, beside))
+        plots = figures if language == with_png else plots
+        others = {other: file.name for other, file in files.items() if other != language}
+        _write(path, render_page(report, figures, words, others, exercise[language].name))
+        others = {other: exercise[other].name for other in others}
+        _write(exercise[language], render_exercise(report, figures, words, path.name, others))
     return [*files.values(), *exercise.values()], plots
+
+
+def _exercise_beside(path: Path) -> Path:
+    language = ".zh-TW" if path.stem.endswith(".zh-TW") else ""
+    return path.with_name(f"checkpoints{language}{path.suffix}")
 
 
 def _write(path: Path, page: str) -> None:
