@@ -21,7 +21,7 @@ import shlex
 from pathlib import Path
 
 from common.command_line.parser import Parser, add_language, start
-from common.machine.workers import start_fork_server
+from common.machine.before_torch import start_fork_server
 from common.records.disk import check_writable, write_record
 from common.sentences import Sentences, language_of
 

@@ -36,75 +36,76 @@ def main() -> int:
     options = parse_arguments()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of the temporary folder that stands in for its own
     # Imported after parsing, so that --help answers at once.
-    from common.analysis.before_after.before_after_section import before_after_section, before_after_table, limit_lines
+    from common.analysis.before_after.before_after_section import before_after_section, limit_lines
     from common.analysis.before_after.side_by_side import compare_folders
-    from common.analysis.comparing.csv_files import write_tables
     from common.analysis.page.drawing import HAS_CHINESE_FONT
-    from common.analysis.page.figures import draw_figures, write_figures
-    from common.analysis.page.rendering import exercise_beside, pages, render_exercise, render_page, write_report
+    from common.analysis.page.rendering import page_files, write_figures, write_pages
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.links import read_question
-    from common.analysis.reading.folder import read_folder
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console
 
     question = read_question(options.predict, options.link, options.inter_node, options.per_node)
-    files = pages(options.output_report, options.lang)
+    files = page_files(options.output_report, options.lang)
     spoken = language_of() if options.lang == "both" else next(iter(files))
     console, words = open_console(quiet=options.quiet), Wording(spoken)
     with console.status("Reading records …"):
-        folder = read_folder(options.results_dir)
-        earlier = read_folder(options.against, "--against") if options.against else None
-    for path, read in ((options.results_dir, folder), (options.against, earlier)):
-        if read and not read.runs:
-            skipped = [f"{one.file}: {one.reason}" for one in read.skipped]
-            reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
-            raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
-    exercise = {language: exercise_beside(path) for language, path in files.items()}
-    written = [*files.values(), *exercise.values()]
+        folder = records_in(options.results_dir)
+        earlier = records_in(options.against, "--against") if options.against else None
     with console.status("Comparing, drawing figures, writing the report …"):
-        report, figures = build_report(folder, question), {}
+        report = build_report(folder, question)
         found = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
         report.before_after = before_after_section(found, options.against, options.results_dir) if found else None
         if question.is_asked and not report.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
-        for language, path in files.items():
-            said, others = Wording(language), {other: files[other].name for other in files if other != language}
-            with_png = options.generate_plots and language == spoken
-            figures[language] = draw_figures(report, said, with_png)
-            page = render_page(folder, report, figures[language], said, others, exercise[language].name)
-            write_report(path, page)
-            others = {other: exercise[other].name for other in others}
-            write_report(exercise[language], render_exercise(report, figures[language], said, path.name, others))
+        written, figures = write_pages(report, files, spoken if options.generate_plots else None)
     if not options.brief:
-        print_summary(console, folder, report, words, with_forecasts=question.is_asked)
+        print_summary(console, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    try:
-        tables, foreign = write_tables(
-            options.results_dir, report.csv_tables | {"against.csv": before_after_table(found)}
-        )
-    except OSError as error:
-        # Records may lie where nobody can write: the report is what was asked for.
-        print(f"no CSV tables: cannot write to {options.results_dir} ({error.strerror})", file=sys.stderr)
-    else:
-        written += tables
-        if foreign:
-            print(printable(words.translate("console.foreign", files=words.listed(foreign))), file=sys.stderr)
+    written += write_csv_files(options.results_dir, report, found, words)
     if options.generate_plots:
-        plots = write_figures(options.results_dir / "plots", figures[spoken])
+        plots = write_figures(options.results_dir / "plots", figures)
         written.append(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
     console.out("\n" + words.translate("console.written", files=words.listed(written)))
     print_verdict(console, report, words)
-    if options.fail_below:
-        below, others = limit_lines(found, options.fail_below)
-        print_lines(console, others, words)
-        for line in below:
-            print(printable(words.text(line)), file=sys.stderr)
-        return int(bool(below))
-    return 0
+    if not options.fail_below:
+        return 0
+    below, others = limit_lines(found, options.fail_below)
+    print_lines(console, words, others, most=len(others))
+    for line in below:
+        print(printable(words.text(line)), file=sys.stderr)
+    return int(bool(below))
+
+
+def records_in(path: Path, flag: str = "--results-dir"):
+    """The records of a folder; UsageError where it has none of a run."""
+    from common.analysis.reading.folder import read_folder
+
+    folder = read_folder(path, flag)
+    if not folder.runs:
+        skipped = [f"{one.file}: {one.reason}" for one in folder.skipped]
+        reason = f" ({plural(len(skipped), 'file')} skipped; {skipped[0]})" if skipped else ""
+        raise UsageError(f"no run records in {path}{reason}: {ADVICE}")
+    return folder
+
+
+def write_csv_files(folder: Path, report, found, words) -> list[str]:
+    """The tables, beside the records; returns their names. Records may be where nobody can write: the report is what
+    was asked for, so that is no error."""
+    from common.analysis.before_after.before_after_section import before_after_table
+    from common.analysis.comparing.csv_files import write_tables
+
+    try:
+        tables, foreign = write_tables(folder, report.csv_tables | {"against.csv": before_after_table(found)})
+    except OSError as error:
+        print(f"no CSV tables: cannot write to {folder} ({error.strerror})", file=sys.stderr)
+        return []
+    if foreign:
+        print(printable(words.translate("console.foreign", files=words.listed(foreign))), file=sys.stderr)
+    return tables
 
 
 def parse_arguments():

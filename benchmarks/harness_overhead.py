@@ -43,14 +43,14 @@ from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console
 from common.machine.devices import (
     LocalDevices,
-    default_precision,
+    barrier,
     default_workers,
     listed_devices,
     of_torchrun,
     one_device,
     rank_device,
 )
-from common.machine.ranks import barrier
+from common.machine.torch_versions import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import GpuSampler
 from common.training.batch import Batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,12 +176,6 @@ class Section:
     """What the console proposes beside it."""
     colour: str = ""
     """On the console; without one it stands there under its title."""
-
-    @property
-    def tables(self) -> Iterator[Table]:
-        """All of them, at whatever depth."""
-        for part in self.contents:
-            yield from part.tables if isinstance(part, Section) else [part] if isinstance(part, Table) else []
 
 
 NOTHING = Cell(message("cell.nothing"))

@@ -187,7 +187,6 @@ class Sentences(string.Formatter):
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
             "and": lambda things: reduce(self._both, self.lines(things)),
             "short": self._short,
-            "counts": lambda counts: " / ".join(map(FORMATS["count"], counts)),
             "numbers": lambda values: comma.join(map(number, values)),
             "sizes": lambda sizes: comma.join(map(FORMATS["GiB"], sizes)),
         }

@@ -22,7 +22,6 @@ from example_figures import (
     whole,
 )
 
-from common.analysis.comparing.crossover_batch import measured_crossing
 from common.analysis.comparing.utilisation import exchange_seconds
 from common.analysis.reading.folder import read_record
 from common.records import REPLICATED_KINDS
@@ -124,10 +123,11 @@ def another_host(e: Example, before: Example) -> Claims:
 
 @of("h100x2-crossover")
 def batches(e: Example) -> Claims:
-    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
+    series = e.report.crossovers[0]
+    found = series.predicted
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
-    met = number(measured_crossing(series).batch)
+    met = number(series.measured.batch)
     yield says(
         WHY,
         f"DataParallel is {small} × one GPU at 8 images per GPU, {middle} × at 32 and {large} × at 128; one run of "
@@ -151,11 +151,12 @@ def batches(e: Example) -> Claims:
 
 @of("h200x2-crossover")
 def batches_of_h200s(e: Example) -> Claims:
-    found, series = e.report.crossovers[0].predicted, e.report.crossovers[0].series
+    series = e.report.crossovers[0]
+    found = series.predicted
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
-        f"{number(measured_crossing(series).batch)}, where {number(found.batch)} ({number(found.low)}–"
+        f"{number(series.measured.batch)}, where {number(found.batch)} ({number(found.low)}–"
         f"{number(found.high)}) were predicted.",
     )
 
@@ -281,7 +282,7 @@ def new_threads_on_one_gpu(e: Example) -> Claims:
     assert not counts
     for forward in one[:2]:
         paying = [layer for layer in forward.convolutions if layer.pays]
-        assert paying == [layer for layer in forward.convolutions if layer.is_first]
+        assert paying == [layer for layer in forward.convolutions if not layer.same_as]
         assert (len(paying), len(forward.paying), len(forward.convolutions)) == (23, 23, 53)
         assert not forward.kept_cost.is_above_zero
     assert not one[2].paying

@@ -161,7 +161,7 @@ def test_these_never_import_torch(without):
 
 
 def test_no_two_modules_of_one_name():
-    """On a side: what is measured (`examining/thread_costs.py`) and what is read of it (`analysis/reading/`) may share
+    """On a side: what is measured and what is read of it (`analysis/reading/`) may share
     theirs."""
     names = Counter(
         ("analysis" in path.parts, path.stem) for path in MODULES.values() if path.stem not in ("__init__", "__main__")

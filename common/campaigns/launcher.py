@@ -15,8 +15,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from common.command_line.commands import LAUNCH_VARIABLE
-from common.command_line.host_checks import startable
+from common.command_line.commands import LAUNCH_VARIABLE, startable
 from common.command_line.terminal import ending_with_parent, stop_with_me
 from common.records import Launch
 

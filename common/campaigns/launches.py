@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from common.command_line.host_checks import startable
+from common.command_line.commands import startable
 from common.errors import UsageError
 from common.messages import Message
 from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
-from common.records.files import record_in
+from common.records.disk import record_in
 
 REPORT = (
     "python 05_performance_comparison.py --results-dir ./results --generate-plots "

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from common.errors import UsageError
 from common.records import RunConfig, settings_of
@@ -22,7 +22,8 @@ IN_A_FILE = re.compile(r"(?P<path>.+\.py)(?::(?P<function>\w+))?")
 class ModelName(NamedTuple):
     """A name, and where it is to be looked up."""
 
-    library: Literal["torchvision", "timm", "hf", "file"]
+    library: str
+    """`torchvision`, `timm`, `hf`, or `file`."""
     name: str
 
 
@@ -38,11 +39,7 @@ def model_name(model: str) -> ModelName:
     if IN_A_FILE.fullmatch(model):
         return ModelName("file", model)
     library, colon, name = model.partition(":")
-    if colon and library == "timm":
-        return ModelName("timm", name)
-    if colon and library == "hf":
-        return ModelName("hf", name)
-    return ModelName("torchvision", model)
+    return ModelName(library, name) if colon and library in LIBRARIES else ModelName("torchvision", model)
 
 
 def name_in_file(text: str, default: str, flag: str) -> NameInFile:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from common.command_line.host_checks import warn_of_variables
+from common.command_line.commands import warn_of_variables
 from common.command_line.parser import (
     Parser,
     count,
@@ -148,20 +148,15 @@ def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
     names: list[str] = []
     for name, one in declared.items():
         names.insert(names.index(one.after) + 1 if one.after else len(names), name)
-    exclusive = list(dict.fromkeys(declared[name].either for name in names if declared[name].either))
     for key, title in GROUPS.items():
         of_group = [name for name in names if declared[name].group == key]
         if not of_group:
             continue
         group = parser.add_argument_group(title)
-        for either in exclusive:
-            alternatives = [name for name in of_group if declared[name].either == either]
-            holder = group.add_mutually_exclusive_group() if alternatives else group
-            for name in alternatives:
-                _add_flag(holder, name, fields[name], declared[name], batch_size)
-        for name in of_group:
-            if not declared[name].either:
-                _add_flag(group, name, fields[name], declared[name], batch_size)
+        alternatives = dict.fromkeys(declared[name].either for name in of_group if declared[name].either)
+        holders = {either: group.add_mutually_exclusive_group() for either in alternatives} | {"": group}
+        for name in sorted(of_group, key=lambda name: list(holders).index(declared[name].either)):
+            _add_flag(holders[declared[name].either], name, fields[name], declared[name], batch_size)
 
 
 def _add_flag(

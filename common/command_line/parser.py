@@ -9,8 +9,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from common.command_line.terminal import ask_for_parents_end, forgive_output, tell
 from common.errors import UsageError
@@ -108,34 +109,24 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def positive_int(text: str) -> int:
-    """Argument type: an integer of at least 1."""
-    return _number(int, text, lambda value: 1 <= value <= MAX_WHOLE, "a whole number of at least 1 and at most 10**12")
+def _number(kind: type, accepts: Callable[[Any], bool], meaning: str) -> Callable[[str], Any]:
+    """An argument type: a number that is accepted."""
 
-
-def count(text: str) -> int:
-    """Argument type: an integer of at least 0."""
-    return _number(int, text, lambda value: 0 <= value <= MAX_WHOLE, "a whole number of at least 0 and at most 10**12")
-
-
-def positive_float(text: str) -> float:
-    """Argument type: a number above 0; a million seconds are eleven days, a million MiB are a TiB."""
-    return _number(float, text, lambda value: 0 < value <= 1e6, "a number above 0 and at most a million")
-
-
-def nonnegative_float(text: str) -> float:
-    """Argument type: a number of at least 0 that a record can hold."""
-    return _number(float, text, lambda value: 0 <= value <= 1e30, "a number of at least 0")
-
-
-def _number(kind: type, text: str, accepts: Callable, meaning: str):
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not accepts(value):
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            if accepts(value := kind(text)):
+                return value
         raise argparse.ArgumentTypeError(f"must be {meaning}, not {text!r}")
-    return value
+
+    return read
+
+
+positive_int = _number(int, lambda value: 1 <= value <= MAX_WHOLE, "a whole number of at least 1 and at most 10**12")
+count = _number(int, lambda value: 0 <= value <= MAX_WHOLE, "a whole number of at least 0 and at most 10**12")
+positive_float = _number(float, lambda value: 0 < value <= 1e6, "a number above 0 and at most a million")
+"""A million seconds are eleven days, a million MiB are a TiB."""
+nonnegative_float = _number(float, lambda value: 0 <= value <= 1e30, "a number of at least 0")
+"""As large as a record can hold."""
 
 
 def otherwise(default: str) -> str:

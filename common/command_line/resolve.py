@@ -178,7 +178,15 @@ def _check_declared(settings: RunConfig | DdpOptions, method: Method, world: Wor
 
 
 def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
-    _check_exchange(ddp, config.compile)
+    if ddp.exchange != "ddp":  # built by hand: torch's options would change nothing
+        flags = [f"--{one.declared.flag}" for one in unusual_settings(ddp)]
+        changed = [flag for flag in flags if flag not in ("--exchange", "--sync-bn")]
+        changed += ["--compile"] if config.compile else []
+        if changed:
+            raise UsageError(
+                f"--exchange {ddp.exchange} is built by hand and knows nothing of {', '.join(changed)}: "
+                "leave one of them out"
+            )
     if ddp.static_graph and config.accumulation_steps > 1:
         raise UsageError(
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
@@ -190,19 +198,4 @@ def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
         raise UsageError(
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"
-        )
-
-
-def _check_exchange(ddp: DdpOptions, compiled: bool) -> None:
-    """The exchanges that are built by hand have nothing that torch's options could change."""
-    if ddp.exchange == "ddp":
-        return
-    flags = [f"--{one.declared.flag}" for one in unusual_settings(ddp)]
-    changed = [flag for flag in flags if flag not in ("--exchange", "--sync-bn")]
-    if compiled:
-        changed.append("--compile")
-    if changed:
-        raise UsageError(
-            f"--exchange {ddp.exchange} is built by hand and knows nothing of {', '.join(changed)}: "
-            "leave one of them out"
         )

@@ -48,17 +48,14 @@ def forgive_output() -> None:
                 setattr(sys, name, io.StringIO())
             continue
         stream.flush()
-        setattr(
-            sys,
-            name,
-            io.TextIOWrapper(
-                io.BufferedWriter(_Lossy(number)),
-                encoding=stream.encoding,
-                errors="replace",
-                line_buffering=stream.line_buffering or name == "stderr",
-                write_through=stream.write_through,
-            ),
+        forgiving = io.TextIOWrapper(
+            io.BufferedWriter(_Lossy(number)),
+            encoding=stream.encoding,
+            errors="replace",
+            line_buffering=stream.line_buffering or name == "stderr",
+            write_through=stream.write_through,
         )
+        setattr(sys, name, forgiving)
 
 
 def tell(*lines: str) -> None:

@@ -23,11 +23,10 @@ from common.records import (
     epoch_seconds,
     machine_of,
     method_order,
-    pays_for_new_threads,
     settings_of,
     throughput,
 )
-from common.records.files import record_in
+from common.records.disk import record_in
 from common.sentences import Sentences
 
 TIMED = {"step": message("step"), "forward": message("forward pass of {samples} samples")}
@@ -64,7 +63,7 @@ def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str
         kept=kept,
     )
     convolutions = [layer for layer in threads.layers if layer.is_convolution]
-    paying = [layer for layer in threads.layers if pays_for_new_threads(layer)]
+    paying = [layer for layer in threads.layers if layer.pays]
     who = message(
         "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
         "other layers that are slower: {others}",

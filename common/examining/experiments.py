@@ -10,19 +10,17 @@ from itertools import islice, repeat
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.instruments import instruments, readiness
+from common.examining.instruments import PROFILED_STEPS, busy_seconds, instruments, readiness
 from common.examining.one_device import measure_for_prediction, measure_forward_threads
 from common.examining.phases import PhaseClock, bytes_moved
 from common.examining.rounds import MAX_SECONDS, MIN_WARM_UP, Experiment, Rounds, TooSlowError, timed
-from common.examining.traces import PROFILED_STEPS, busy_seconds
 from common.examining.wrapper_costs import (
     LEAD_STEPS,
     measure_exchange_cost,
     measure_threads_and_replicas,
     replicated_kinds,
 )
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier, gathered
+from common.machine.devices import LocalDevices, barrier, gathered
 from common.records import FORWARD_THREADS, ProfileRecord, RankProfile
 from common.training.batch import Batch
 from common.training.models import has_exchange

@@ -13,8 +13,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from common.machine.devices import LocalDevices
-from common.machine.ranks import gathered
+from common.machine.devices import LocalDevices, gathered
 from common.records import DdpOptions, Parity
 from common.training.batch import Batch, chunks
 from common.training.models import TrainedModel

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier, gathered
+from common.machine.devices import LocalDevices, barrier, gathered
 from common.measuring.clocks import gpu_sleep, mark, seconds_between
 from common.records import ProfileRecord, StepsInRounds
 from common.training.batch import Batch

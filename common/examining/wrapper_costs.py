@@ -19,8 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.instruments import overridden
 from common.examining.rounds import Experiment, timed
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier, gathered
+from common.machine.devices import LocalDevices, barrier, gathered
 from common.records import REPLICATED_KINDS, RankProfile
 from common.training.data_parallel import (
     DeviceThreads,

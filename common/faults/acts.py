@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
 
-from common.command_line.host_checks import LOOPBACK, name_is_found
+from common.command_line.commands import LOOPBACK, name_is_found
 from common.command_line.terminal import state_and_parent
 
 MARK = "LAB_FAULT"

@@ -24,8 +24,7 @@ from time import monotonic, sleep
 import torch
 
 from common.command_line.terminal import state_and_parent
-from common.machine.devices import LocalDevices
-from common.machine.ranks import from_rank_0
+from common.machine.devices import LocalDevices, from_rank_0
 from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0

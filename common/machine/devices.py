@@ -1,4 +1,4 @@
-"""Which devices a run uses, what they are called, and how many threads each may take.
+"""Which devices a run uses, what they are called, how many threads each may take, and what its ranks tell each other.
 
 A device is one CUDA GPU. On a host without any, one CPU core (one thread) stands in for it.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 # Before torch: see there.
-from common.machine.capacity import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
+from common.machine.before_torch import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
 
 # isort: split
 import torch
+import torch.distributed as dist
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.machine.torch_versions import CONVOLUTION
-from common.records import JOINED, DeviceKind, Precision, World, joint_model
+from common.records import JOINED, DeviceKind, World, joint_model
+
+_Value = TypeVar("_Value")
 
 give_cores_back()
 
@@ -125,23 +127,6 @@ def capacity_bytes(kind: DeviceKind, index: int) -> int:
     return ram_bytes()
 
 
-def has_tf32(device: torch.device | int = 0) -> bool:
-    """Whether a GPU has NVIDIA's TF32. AMD's, whose capability has large numbers, too, round in another way or not at
-    all; not seen on one."""
-    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
-
-
-def default_precision(kind: DeviceKind) -> Precision:
-    """What PyTorch's convolutions run in on this device if nobody asks for anything."""
-    tf32 = (
-        kind == "cuda"
-        and has_tf32()
-        and CONVOLUTION.fp32_precision != "ieee"
-        and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
-    )
-    return "tf32" if tf32 else "ieee-fp32"
-
-
 def default_workers(kind: DeviceKind) -> int:
     """Loader processes per device: a core that stands in for a device has none to spare."""
     if kind == "cpu":
@@ -191,3 +176,37 @@ def _transport() -> str:
     known = {name: value for name, value in os.environ.items() if name.startswith(("NCCL_", "GLOO_"))}
     steering = sorted(name for name in known if not name.startswith(("NCCL_DEBUG", "NCCL_VERSION")))
     return " ".join(f"{name}={known[name]}" for name in steering)
+
+
+def gathered(value: _Value) -> list[_Value]:
+    """The value of every rank, on every rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_rank_0(value: _Value) -> _Value:
+    """Rank 0's value, on every rank."""
+    values = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(values)
+    return values[0]
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def backend_class() -> str | None:
+    """The class that carries the exchange, `ProcessGroupNCCL` say; None in a run of one process.
+
+    torch 2.15 calls its rewritten NCCL backend `nccl`, too, so that the backend's name does not tell which one ran.
+    """
+    if not dist.is_initialized():
+        return None
+    kind = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    return type(dist.group.WORLD._get_backend(torch.device(kind))).__name__

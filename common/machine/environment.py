@@ -15,7 +15,6 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata, util
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from common.command_line.host_checks import loopback_is_up, name_is_found, slowing_variables, steering_variables
-from common.machine.capacity import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes
+from common.command_line.commands import loopback_is_up, name_is_found, slowing_variables, steering_variables
+from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.torch_versions import import_torchvision
 from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_of_gpus, machine_of_host
@@ -130,10 +129,8 @@ def is_container() -> bool:
 
 def _read(path: Path) -> str:
     """Nothing where it cannot be read, or where systemd has not yet filled it in."""
-    with suppress(OSError, ValueError):
-        text = path.read_text().strip()
-        return "" if text == "uninitialized" else text
-    return ""
+    text = text_of(path).strip()
+    return "" if text == "uninitialized" else text
 
 
 def _peer_access(gpus: int) -> list[list[bool]]:

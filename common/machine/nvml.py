@@ -26,14 +26,22 @@ THROTTLE_REASONS = {
 """Bits of NVML's clock event reasons. 0x001 is left out: an idle GPU is not a slowed one."""
 
 
-class NvmlGpu:
-    """One GPU. No method raises; each returns None where there is no answer."""
-
-    def __init__(self, nvml: ModuleType, handle: Any):
+class _Asking:
+    def __init__(self, nvml: ModuleType, *handle: Any):
         self._nvml, self._handle = nvml, handle
 
     def _ask(self, *functions: str, arguments: tuple = ()) -> Any:
-        return _first_answer(self._nvml, functions, (self._handle, *arguments))
+        """What the first of the functions that works here returns; None if none does."""
+        for function in functions:
+            # An older pynvml lacks a name (AttributeError), an older driver or another GPU refuses the call (NVMLError,
+            # or NVMLLibraryMismatchError, which is no NVMLError).
+            with suppress(Exception):
+                return getattr(self._nvml, function)(*self._handle, *arguments)
+        return None
+
+
+class NvmlGpu(_Asking):
+    """One GPU. No method raises; each returns None where there is no answer."""
 
     def name(self) -> str | None:
         """Of the model."""
@@ -101,14 +109,8 @@ class NvmlGpu:
         return None if processes is None else {process.pid: process.usedGpuMemory for process in processes}
 
 
-class Nvml:
+class Nvml(_Asking):
     """The opened library. `open_nvml` makes and closes it."""
-
-    def __init__(self, nvml: ModuleType):
-        self._nvml = nvml
-
-    def _ask(self, function: str, *arguments: Any) -> Any:
-        return _first_answer(self._nvml, (function,), arguments)
 
     def driver(self) -> str | None:
         """Its version."""
@@ -117,7 +119,7 @@ class Nvml:
     def gpus(self) -> list[NvmlGpu]:
         """Every GPU that the driver knows, hidden from torch or not."""
         numbers = range(self._ask("nvmlDeviceGetCount") or 0)
-        handles = (self._ask("nvmlDeviceGetHandleByIndex", number) for number in numbers)
+        handles = (self._ask("nvmlDeviceGetHandleByIndex", arguments=(number,)) for number in numbers)
         return [NvmlGpu(self._nvml, handle) for handle in handles if handle is not None]
 
     def gpu_of_torch(self, properties: Any) -> NvmlGpu | None:
@@ -130,7 +132,7 @@ class Nvml:
         if hasattr(properties, "pci_bus_id"):
             address = f"{properties.pci_domain_id:08X}:{properties.pci_bus_id:02X}:{properties.pci_device_id:02X}.0"
             keys.append(("nvmlDeviceGetHandleByPciBusId", address))
-        handles = (self._ask(function, key) for function, key in keys)
+        handles = (self._ask(function, arguments=(key,)) for function, key in keys)
         return next((NvmlGpu(self._nvml, handle) for handle in handles if handle is not None), None)
 
 
@@ -150,13 +152,3 @@ def open_nvml() -> Iterator[Nvml | None]:
         if nvml:
             with suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
-
-
-def _first_answer(nvml: ModuleType, functions: tuple[str, ...], arguments: tuple) -> Any:
-    """What the first of the functions that works here returns; None if none does."""
-    for function in functions:
-        # An older pynvml lacks a name (AttributeError), an older driver or another GPU refuses the call (NVMLError, or
-        # NVMLLibraryMismatchError, which is no NVMLError).
-        with suppress(Exception):
-            return getattr(nvml, function)(*arguments)
-    return None

@@ -1,12 +1,15 @@
-"""What differs between versions and builds of torch and torchvision."""
+"""What differs between versions and builds of torch and torchvision: the switches of TF32, and who has it."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import torch
+
+from common.records import DeviceKind, Precision
 
 
 class _Before29:
@@ -32,6 +35,23 @@ def _backend(own: Any, before: Any) -> Any:
 CONVOLUTION = _backend(getattr(torch.backends.cudnn, "conv", None), torch.backends.cudnn)
 MATMUL = _backend(torch.backends.cuda.matmul, torch.backends.cuda.matmul)
 """Each has an attribute `fp32_precision`, `ieee` or `tf32`."""
+
+
+def has_tf32(device: torch.device | int = 0) -> bool:
+    """Whether a GPU has NVIDIA's TF32. AMD's, whose capability has large numbers, too, round in another way or not at
+    all; not seen on one."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def default_precision(kind: DeviceKind) -> Precision:
+    """What PyTorch's convolutions run in on this device if nobody asks for anything."""
+    tf32 = (
+        kind == "cuda"
+        and has_tf32()
+        and CONVOLUTION.fp32_precision != "ieee"
+        and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+    )
+    return "tf32" if tf32 else "ieee-fp32"
 
 
 _declared: list[torch.library.Library] = []

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 
-from common.machine.capacity import current_cores, throttled_periods
+from common.machine.before_torch import current_cores, throttled_periods
 from common.machine.devices import LocalDevices
 from common.messages import Message, message
 

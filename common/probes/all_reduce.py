@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.machine.capacity import alike_cores
+from common.machine.before_torch import alike_cores
 from common.probes.compute import probed_device, run_in_processes
 from common.records import AllReduce, AllReduceTime, Backend
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from common.machine.devices import LocalDevices, has_tf32, listed_devices, one_device
-from common.machine.torch_versions import MATMUL
-from common.machine.workers import start_fork_server
+from common.machine.before_torch import start_fork_server
+from common.machine.devices import LocalDevices, listed_devices, one_device
+from common.machine.torch_versions import MATMUL, has_tf32
 from common.measuring.clocks import StepClock
 from common.records import Copy, MatmulRate, MemoryRate, Precision
 

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from common.machine.capacity import alike_cores
+from common.machine.before_torch import alike_cores
 from common.machine.devices import LocalDevices
 from common.probes.compute import probed_device, run_in_processes
 from common.records import LaunchTimes, Together

@@ -1,7 +1,8 @@
-"""Records on the disk: whole or not at all, and no file that this lab has not made is ever replaced or deleted.
+"""Files that are read without waiting, and written whole or not at all; and records among them.
 
-A run owns its record. It knows what it has written, and asks the file only what another rank may have put there: a
-record that is cut off, locked or replaced while the run goes on costs no epoch.
+No file that this lab has not made is ever replaced or deleted. A run owns its record: it knows what it has written, and
+asks the file only what another rank may have put there, so that a record that is cut off, locked or replaced while the
+run goes on costs no epoch.
 """
 
 from __future__ import annotations
@@ -10,57 +11,101 @@ import errno
 import json
 import os
 import re
+import secrets
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import time
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
 from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
 from common.records.fault_record import FaultRecord
-from common.records.files import record_in, write_whole
 from common.records.record import Record
 
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyRecord = Record | EnvironmentRecord | FaultRecord
 PART = re.compile(
     r"\.(?:(?:0[1-4]|fault)_.+[-_]\d{8}T\d{6}Z-[0-9a-f]{4}(?:-\d+)?\.json|checkpoint-\d{4,18}-\d{6,18}\.pt)"
     r"\.(?P<pid>\d+)(?:\.[0-9a-f]{8})?\.part"
 )
 """Names of half-written records and checkpoints, with the process that wrote them."""
+_written: dict[Path, tuple[Path, tuple[int, ...] | None]] = {}
+"""This process's records, by the path that each was to have: where it is, and how its file looked just afterwards."""
+_touched: set[Path] = set()
+"""Of these, those that others have changed, which is said once."""
 
 
-@dataclass
-class _Written:
-    """A record that this process has written."""
-
-    path: Path
-    look: tuple[int, ...] | None
-    """Of the file, just afterwards."""
-    is_told: bool = False
-    """Whether was said that others have changed it."""
+def read_regular(path: Path) -> bytes:
+    """What is in a file. Raises OSError, also for what is none: to open a FIFO would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a file")
+    return path.read_bytes()
 
 
-_written: dict[Path, _Written] = {}
-"""By the path that the record was to have."""
+def record_in(path: Path, kind: type[AnyModel]) -> AnyModel | None:
+    """The record of this kind in a file; None where it cannot be read, or is none."""
+    try:
+        return kind.model_validate_json(read_regular(path))
+    except (OSError, ValueError):
+        return None
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Let a file of this content take its place at `path`, as `write_whole` does; a link stays one, and the file that
+    it leads to is replaced. Raises OSError."""
+    path = Path(os.path.realpath(path))
+    if path.is_symlink():  # what no path resolves
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    write_whole(path, lambda file: file.write(content))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object], is_new: bool = False) -> None:
+    """Let `write` fill a file beside `path` that takes its place once it is on the disk. Raises OSError.
+
+    A file or a link is replaced, anything else left alone; with `is_new`, whatever is there is.
+    """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it is there and no file")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    made = open(part, "xb")  # noqa: SIM115 one that is there is not ours, and stays
+    try:
+        with made as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            with suppress(OSError):  # a file system without links, or the name is taken
+                os.link(part, path)
+                return
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, flag: str = "--results-dir") -> None:
     """Make `folder`, and make sure that files can be written there before hours are spent on what is to go into them.
 
-    Raises `UsageError`.
+    Takes away what processes of this lab that were killed while they wrote have left. Raises `UsageError`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        _remove_parts(folder)
+        for part in folder.iterdir():
+            made = PART.fullmatch(part.name)
+            if made and not Path("/proc", made["pid"]).exists():
+                with suppress(OSError):
+                    if part.lstat().st_mtime < time() - 3600:  # no write takes an hour
+                        part.unlink()
     except OSError as error:
         raise UsageError(f"cannot write to {flag} {folder} ({error.strerror}): name another folder") from None
 
@@ -73,7 +118,7 @@ def record_path(folder: Path, run_id: str) -> Path:
 def is_final(path: Path) -> bool:
     """Whether a record is there, and more than what is kept of a run while it runs."""
     record = _run_at(path)
-    return record is not None and not _is_unfinished(record)
+    return record is not None and not record.is_unfinished
 
 
 def keep_unfinished(folder: Path, record: Record) -> None:
@@ -95,8 +140,8 @@ def write_record(folder: Path, record: AnyRecord) -> Path | None:
         return _put(folder, record)
     except OSError as error:
         path = record_path(folder, record.run_id)
-        try:
-            spare = _save_elsewhere(path.name, _encoded(record))
+        try:  # in a folder that nobody else can enter, nor have prepared
+            spare = _write(record_path(Path(tempfile.mkdtemp(prefix="lab-record-")), record.run_id), record)
         except OSError:
             place = f"nor to {tempfile.gettempdir()}: make room and run again"
             raise UsageError(f"cannot write {path} ({error.strerror}), {place}") from None
@@ -110,48 +155,54 @@ def _put(folder: Path, record: AnyRecord) -> Path | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = record_path(folder, record.run_id)
-    known = _written.get(path)
-    is_untouched = known is not None and known.look == _look(known.path)
-    of_rank = None if is_untouched else _of_another_rank(path, record)
-    if of_rank and not _is_unfinished(of_rank) and (of_rank.status == "completed" or not _is_completed(record)):
+    known, look = _written.get(path, (None, None))
+    is_touched = known is None or look != _look(known)
+    of_rank = _of_another_rank(path, record) if is_touched else None
+    is_completed = isinstance(record, Record) and record.status == "completed"
+    if of_rank and not of_rank.is_unfinished and (of_rank.status == "completed" or not is_completed):
         return None
-    if known and not is_untouched and not of_rank:
-        _tell_once(known)
-    where = path if of_rank else known.path if known else None
-    if where and (where.is_file() or not os.path.lexists(where)):
-        named = record.model_copy(update={"run_id": where.stem})
-        write_whole(where, partial(_write_to, named))
-    else:
-        new = _put_as_new(folder, record)
-        if new is None:
-            return None
-        where = new
-    _written[path] = _Written(where, _look(where), known is not None and known.is_told)
+    where = path if of_rank else known
+    is_ours = where and (where.is_file() or not os.path.lexists(where))
+    where = _write(where, record) if where and is_ours else _put_as_new(folder, record)
+    if where is None:
+        return None
+    _written[path] = where, _look(where)
+    if known and is_touched and not of_rank and path not in _touched:
+        _touched.add(path)
+        text = f"{known} was changed by others while the run went on: it is written anew, and nothing is lost"
+        print(printable(text), file=sys.stderr, flush=True)
     return where
 
 
 def _put_as_new(folder: Path, record: AnyRecord) -> Path | None:
-    """Under its own name or, where that is taken, under the next one, which its `run_id` is then, too. None where
-    another rank has just ended the run there."""
+    """Under its own name or, where that is taken, under the next one. None where another rank has just ended the run
+    there."""
     for run_id in (record.run_id, *(f"{record.run_id}-{number}" for number in range(2, 100))):
-        named, path = record.model_copy(update={"run_id": run_id}), record_path(folder, run_id)
+        path = record_path(folder, run_id)
         try:
-            write_whole(path, partial(_write_to, named), is_new=True)
-            return path
+            return _write(path, record, is_new=True)
         except FileExistsError:
             if run_id == record.run_id and _of_another_rank(path, record):  # which was quicker by a moment
                 return _put(folder, record)
     raise FileExistsError(errno.EEXIST, "a hundred records of this name")
 
 
-def _write_to(record: AnyRecord, file: BinaryIO) -> None:
-    file.write(_encoded(record))
+def _write(path: Path, record: AnyRecord, is_new: bool = False) -> Path:
+    """As JSON, under a name which is its `run_id` then, too.
+
+    Names of files and hosts need not be text: what is none becomes a question mark.
+    """
+    record = record.model_copy(update={"run_id": path.stem})
+    try:
+        content = record.model_dump_json(indent=1).encode()
+    except PydanticSerializationError:
+        content = json.dumps(record.model_dump(), indent=1, ensure_ascii=False).encode(errors="replace")
+    write_whole(path, lambda file: file.write(content), is_new)
+    return path
 
 
 def _of_another_rank(path: Path, record: AnyRecord) -> Record | None:
-    if not isinstance(record, Record) or record.world.processes == 1:
-        return None
-    return _run_at(path)
+    return _run_at(path) if isinstance(record, Record) and record.world.processes > 1 else None
 
 
 def _run_at(path: Path) -> Record | None:
@@ -160,53 +211,9 @@ def _run_at(path: Path) -> Record | None:
     return record if record and record.run_id == path.stem else None
 
 
-def _is_unfinished(record: Record) -> bool:
-    return record.failure is not None and record.failure.kind == "unfinished"
-
-
-def _is_completed(record: AnyRecord) -> bool:
-    return isinstance(record, Record) and record.status == "completed"
-
-
 def _look(path: Path) -> tuple[int, ...] | None:
     try:
         seen = path.lstat()
     except OSError:
         return None
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
-
-
-def _tell_once(known: _Written) -> None:
-    if not known.is_told:
-        text = f"{known.path} was changed by others while the run went on: it is written anew, and nothing is lost"
-        print(printable(text), file=sys.stderr, flush=True)
-    known.is_told = True
-
-
-def _save_elsewhere(name: str, content: bytes) -> Path:
-    """In a folder that nobody else can enter, nor have prepared."""
-    folder = Path(tempfile.mkdtemp(prefix="lab-record-"))
-    try:
-        write_whole(folder / name, lambda file: file.write(content))
-    except OSError:
-        folder.rmdir()
-        raise
-    return folder / name
-
-
-def _remove_parts(folder: Path) -> None:
-    """Take away what processes of this lab that were killed while they wrote have left: no write takes an hour."""
-    for part in folder.iterdir():
-        made = PART.fullmatch(part.name)
-        if made and not Path("/proc", made["pid"]).exists():
-            with suppress(OSError):
-                if part.lstat().st_mtime < time() - 3600:
-                    part.unlink()
-
-
-def _encoded(record: AnyRecord) -> bytes:
-    """As JSON. Names of files and hosts need not be text: what is none becomes a question mark."""
-    try:
-        return record.model_dump_json(indent=1).encode()
-    except PydanticSerializationError:
-        return json.dumps(record.model_dump(), indent=1, ensure_ascii=False).encode(errors="replace")

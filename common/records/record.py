@@ -71,6 +71,11 @@ class Record(RecordModel):
         return len(self.environment.gpus) if self.world.device_kind == "cuda" else self.environment.cpu_cores
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether this was kept while the run went on, and nothing came after it."""
+        return self.failure is not None and self.failure.kind == "unfinished"
+
+    @property
     def failed_parity(self) -> bool:
         """Whether the parallel gradient was wrong, so that the run's speed means nothing."""
         return self.parity is not None and self.parity.outcome == "failed"

@@ -143,15 +143,12 @@ def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
 
 
 def unusual_settings(settings: BaseModel) -> list[UnusualSetting]:
-    """What is not usual among the flags of a model that runs may differ in."""
+    """What is not usual among the flags of a model that runs may differ in; without what a model does not have: one of
+    tokens has images of 0 pixels."""
     values = [(one, getattr(settings, name)) for name, one in settings_of(type(settings)).items()]
     return [
         UnusualSetting(one, value == one.sets or value)
         for one, value in values
-        if one.help and not one.exempt and one.usual not in (value, PydanticUndefined) and _is_there(value)
+        if one.help and not one.exempt and one.usual not in (value, PydanticUndefined)
+        if isinstance(value, bool) or value not in (0, "")
     ]
-
-
-def _is_there(value: Any) -> bool:
-    """Whether a model has what the setting is about: one of tokens has images of 0 pixels."""
-    return isinstance(value, bool) or value not in (0, "")

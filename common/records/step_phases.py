@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Literal, get_args
 
 from pydantic import model_validator
@@ -100,6 +101,18 @@ class LayerTimes(RecordModel):
         """By its type's name."""
         return self.type.startswith("Conv")
 
+    @property
+    def pays(self) -> bool:
+        """Whether it takes the host clearly longer in new threads: in each of the passes, not on average."""
+        elsewhere = [*self.seconds.get("main_thread", ()), *self.seconds.get("kept_thread", ())]
+        in_new = self.seconds.get("new_thread", ())
+        return bool(in_new and elsewhere) and min(in_new) > MIN_SLOWDOWN * max(elsewhere)
+
+    @property
+    def extra(self) -> float:
+        """What a new thread adds to it, in seconds, by the medians of the passes."""
+        return median(self.seconds["new_thread"]) - median(self.seconds["main_thread"])
+
 
 class ThreadsOfForward(RecordModel):
     """One device: what it costs that a forward pass runs in a thread that has just started, as DataParallel's do."""
@@ -112,13 +125,6 @@ class ThreadsOfForward(RecordModel):
     """Of the three kinds of `ForwardThread`."""
     layers: FailFastList[LayerTimes] = []
     """Measured in further forward passes, with hooks on every layer."""
-
-
-def pays_for_new_threads(layer: LayerTimes) -> bool:
-    """Whether a layer takes the host clearly longer in new threads: in each of the passes, not on average."""
-    elsewhere = [*layer.seconds.get("main_thread", ()), *layer.seconds.get("kept_thread", ())]
-    in_new = layer.seconds.get("new_thread", ())
-    return bool(in_new and elsewhere) and min(in_new) > MIN_SLOWDOWN * max(elsewhere)
 
 
 class RankProfile(RecordModel):

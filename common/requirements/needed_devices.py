@@ -8,9 +8,9 @@ from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.needed_host import Problem, checked, fails, notes, warns
+from common.requirements.needed_host import checked, fails, notes, warns
 from common.sentences import Sentences
-from common.setup.torch_builds import lacking, numbers_of, too_old, torch_for
+from common.setup.environments import lacking, numbers_of, too_old, torch_for
 
 GPU_MEMORY_BYTES = 8 * 2**30
 FIRMWARE_BYTES = 2**29
@@ -27,24 +27,11 @@ def _fitting(record: EnvironmentRecord) -> dict[str, Any]:
     return {"fit": fit and str(fit), "driver": here.driver, "needed": needed, "cuda": here.cuda, "torch": here.torch}
 
 
-def _driver_too_old(record: EnvironmentRecord) -> list[Problem]:
-    fitting = _fitting(record)
-    hinders = not record.environment.gpus and fitting["needed"] is not None
-    return [
-        fails(
-            hinders and fitting["fit"] is not None,
-            "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
-            "install the newest of {fit}, as make lab does in a new .venv",
-        ),
-        fails(hinders, "driver {driver} is too old for every torch of the lab: update it to {needed} or newer"),
-    ]
-
-
 def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
     """Verdicts on GPUs, or on the CPU cores that stand in for them."""
     translate, check, listed = words.translate, partial(checked, words), words.listed
     here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
-    number, kinds = len(gpus) or here.cpu_cores, here.core_kinds
+    number, kinds = here.devices, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores
@@ -76,6 +63,8 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
             kind=kinds[0].name,
         )
     if known or gpus:
+        fitting = _fitting(record)
+        driver_too_old = not gpus and fitting["needed"] is not None
         yield check(
             message("torch reaches the GPUs"),
             translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
@@ -96,10 +85,17 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
                 not gpus and record.cuda_visible_devices in ("", "-1"),
                 "CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores",
             ),
-            *_driver_too_old(record),
+            fails(
+                driver_too_old and fitting["fit"] is not None,
+                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
+                "install the newest of {fit}, as make lab does in a new .venv",
+            ),
+            fails(
+                driver_too_old, "driver {driver} is too old for every torch of the lab: update it to {needed} or newer"
+            ),
             fails(not gpus, "CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
             error=record.cuda_error,
-            **_fitting(record),
+            **fitting,
         )
     if gpus and here.cuda and record.torch_architectures:
         capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
@@ -11,7 +10,7 @@ from common.formats import gib
 from common.messages import Message, message
 from common.records import EnvironmentRecord, Requirement
 from common.sentences import Sentences
-from common.setup.torch_builds import BUILDS
+from common.setup.environments import BUILDS, numbers_of
 
 Problem = tuple[bool, Literal["note", "warning", "failure"], Message]
 """Does it hold here; what it means; what to do."""
@@ -41,12 +40,6 @@ def checked(words: Sentences, name: Message, found: str, /, *problems: Problem, 
     return Requirement(**said, outcome="ok")
 
 
-def version_of(text: str | None) -> tuple[int, int]:
-    """Major and minor number of "2.13.0+cu130"; (0, 0) of nothing."""
-    numbers = re.findall(r"\d+", text or "")[:2]
-    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else (0, 0)
-
-
 TORCH_VERSIONS = BUILDS[0].first, BUILDS[-1].last
 """Oldest and newest that the lab was made for."""
 TORCHVISION_OFFSET = 15
@@ -58,8 +51,9 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     """Verdicts on torch, torchvision and the backend of step 04."""
     translate, check, listed = words.translate, partial(checked, words), words.listed
     torch, vision = record.environment.torch, record.environment.torchvision
-    made_for = (0, version_of(torch)[1] + TORCHVISION_OFFSET)
-    loose = version_of(torch) >= LOOSE_SINCE[0] and version_of(vision) >= LOOSE_SINCE[1]
+    torch_version, vision_version = numbers_of(torch)[:2], numbers_of(vision or "")[:2]
+    made_for = (0, torch_version[1] + TORCHVISION_OFFSET)
+    loose = torch_version >= LOOSE_SINCE[0] and vision_version >= LOOSE_SINCE[1]
     builds = [(version or "").partition("+")[2] for version in (torch, vision)]  # of "2.13.0+cu130": "cu130"
     install = translate("install the versions of pyproject.toml: pip install -e .")
     yield check(
@@ -67,9 +61,9 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
         translate("{torch}, {torchvision}", torch=torch, torchvision=vision or translate("no torchvision")),
         fails(vision is None, "install the versions of pyproject.toml: pip install -e ."),
         fails(record.torchvision_error is not None, "importing torchvision fails ({error}); {install}"),
-        fails(version_of(torch) < TORCH_VERSIONS[0], "this torch is too old; {install}"),
-        warns(version_of(torch) > TORCH_VERSIONS[1], "newer than the lab; if a step fails, {install}"),
-        warns(version_of(vision) != made_for and not loose, "made for different versions; if a model fails, {install}"),
+        fails(torch_version < TORCH_VERSIONS[0], "this torch is too old; {install}"),
+        warns(torch_version > TORCH_VERSIONS[1], "newer than the lab; if a step fails, {install}"),
+        warns(vision_version != made_for and not loose, "made for different versions; if a model fails, {install}"),
         notes(
             all(builds) and builds[0] != builds[1],
             "built for different devices ({torch} and {torchvision}): torchvision's own operators, such as nms for "
@@ -128,7 +122,7 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
             ),
             name=record.environment.hostname,
         )
-    if version_of(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
+    if numbers_of(record.environment.torch) < (2, 12):  # since then torchrun on one node takes a free port by itself
         free = record.rendezvous_port_free
         yield check(
             message("port 29500"),

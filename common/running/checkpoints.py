@@ -20,11 +20,9 @@ import torch
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
-from common.machine.devices import LocalDevices
-from common.machine.ranks import barrier, from_rank_0, gathered
+from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered
 from common.measuring.clocks import StepClock
-from common.records.disk import check_writable
-from common.records.files import write_whole
+from common.records.disk import check_writable, write_whole
 from common.running.start import signals_wait
 from common.training.training import Training
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from common.console import closing, run_lines
 from common.console.screen import TrainingProgress
-from common.examining import experiments, traces
+from common.examining import experiments, instruments
 from common.machine.devices import LocalDevices
 from common.records import ProfileRecord, Record
 from common.running.recorder import Recorder
 from common.sentences import Sentences
 from common.training.training import Training
+
+TRACED_STEPS = 3
 
 
 class ProfileError(Exception):
@@ -59,9 +61,12 @@ def take_apart(
 
 
 def trace(training: Training, devices: LocalDevices, results_dir: Path, run_id: str, words: Sentences) -> str:
-    """Write a trace of a few steps; returns a line that says where it is, or why there is none."""
+    """Write a Chrome trace of a few steps, with the phases as named ranges. Returns a line that says where it is, or
+    why there is none."""
+    path = results_dir / "traces" / f"{run_id}_rank{devices.rank}.json.gz"
     try:
-        path = traces.write_trace(training, devices, results_dir / "traces", f"{run_id}_rank{devices.rank}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        instruments.profiled_steps(training, devices, TRACED_STEPS).export_chrome_trace(str(path))
     except OSError as error:
         return words.translate("trace: not written ({problem})", problem=error.strerror or error)
     return words.translate(

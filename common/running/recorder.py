@@ -17,9 +17,8 @@ from typing import Any
 from common.command_line.commands import command_line, launched_by_campaign
 from common.command_line.terminal import tell
 from common.errors import UsageError
-from common.machine.devices import LocalDevices
+from common.machine.devices import LocalDevices, backend_class, from_rank_0, gathered
 from common.machine.environment import describe
-from common.machine.ranks import backend_class, from_rank_0, gathered
 from common.measuring.clocks import CoreLosses
 from common.records import (
     MAX_FINITE,

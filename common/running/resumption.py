@@ -13,8 +13,7 @@ import torch
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
-from common.machine.devices import LocalDevices
-from common.machine.ranks import from_rank_0
+from common.machine.devices import LocalDevices, from_rank_0
 from common.records import Resumed, RunConfig
 from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, checkpoint_files
 from common.training.models import seed_devices

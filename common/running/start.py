@@ -20,7 +20,7 @@ from common.command_line.options import TrainingOptions, training_parser
 from common.command_line.parser import start, under_torchrun
 from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
-from common.machine.workers import prepare_workers
+from common.machine.before_torch import prepare_workers
 from common.records import METHODS, Method, RunConfig, World
 
 VARIABLE = "LAB_ACCUMULATION_STEPS"

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 import torch.distributed as dist
 
 from common.hangs.hang_watch import AFTER_A_HANG, HangWatch, waiting_line
-from common.machine.devices import of_torchrun, rank_device
-from common.machine.ranks import barrier, from_rank_0, gathered
+from common.machine.devices import barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.running.failures import advice_for, is_communication, say_last
 from common.training.distributed import process_group
 

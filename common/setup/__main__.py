@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.setup.environments import Gpus, PythonEnvironment, gpus_here, usable_torch
+from common.setup.environments import OLDEST_DRIVERS, Gpus, PythonEnvironment, gpus_here, torch_for, usable_torch
 from common.setup.installation import (
     EnvironmentKeptError,
     InstallationError,
@@ -24,7 +24,6 @@ from common.setup.installation import (
     one_at_a_time,
     replaced,
 )
-from common.setup.torch_builds import OLDEST_DRIVERS, torch_for
 
 PROJECT = Path("pyproject.toml")
 OWN = PythonEnvironment(Path(".venv"))

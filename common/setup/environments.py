@@ -1,16 +1,28 @@
-"""Python environments and the GPUs of this machine, asked from outside: by programs that are started."""
+"""Python environments and the GPUs of this machine, asked from outside; and which versions of torch run on them.
+
+Each version of torch has one wheel that a package index gives by default for Linux on x86_64, built for one CUDA and
+for some architectures of GPUs. Sources: the CUDA is what the wheel's metadata ask for (2.6.0, 2.7.1, 2.8.0, 2.9.1,
+2.10.0, 2.11.0, 2.12.0, 2.13.0, 2.14.1 and 2.15.0 were read); the architectures are what
+`torch._C._cuda_getArchFlags()` says (2.6.0, 2.7.1, 2.10.0, 2.14.1, 2.15.0) and, for the versions between,
+TORCH_CUDA_ARCH_LIST of pytorch's `.ci/manywheel/build_cuda.sh`; drivers are from NVIDIA's "CUDA Compatibility", minor
+version compatibility: one driver runs every minor version of a CUDA.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from common.setup.torch_builds import BUILDS, dotted, lacking, numbers_of
+Version = tuple[int, ...]
+
+SINCE_TURING = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
+UNTIL_HOPPER = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 
 STAMP = ".dp-vs-ddp-lab"
 """A file in an environment that has what the lab needs: a line for each extra that was installed, too."""
@@ -31,6 +43,92 @@ print("\\n" + json.dumps([torch.__version__, torch.cuda.is_available(), torch.cu
 """
 Packages = list[tuple[str, str]]
 """Names and versions of all that is installed."""
+
+
+class Build(NamedTuple):
+    """Versions of torch from `first` to `last` whose wheels are alike."""
+
+    first: Version
+    last: Version
+    cuda: Version
+    architectures: tuple[str, ...]
+
+
+BUILDS = (
+    Build((2, 6), (2, 6), (12, 4), UNTIL_HOPPER),
+    Build((2, 7), (2, 7), (12, 6), UNTIL_HOPPER),
+    Build((2, 8), (2, 10), (12, 8), ("sm_70", *SINCE_TURING)),
+    Build((2, 11), (2, 14), (13, 0), SINCE_TURING),
+    Build((2, 15), (2, 15), (13, 2), SINCE_TURING),
+)
+OLDEST_DRIVERS = {12: "525.60.13", 13: "580.65.06"}
+"""By the major version of CUDA."""
+
+
+class Fit(NamedTuple):
+    """Versions of torch that run on a machine; `cuda` is the newest's."""
+
+    first: Version
+    last: Version
+    cuda: Version
+
+    @property
+    def requirement(self) -> str:
+        """For pip and uv, which take the newest; without bounds that are the lab's own."""
+        (major, minor), bounds = self.last, []
+        if self.first > BUILDS[0].first:
+            bounds.append(f">={self.first[0]}.{self.first[1]}")
+        if self.last < BUILDS[-1].last:
+            bounds.append(f"<{major}.{minor + 1}")
+        return "torch" + ",".join(bounds)
+
+    def __str__(self) -> str:
+        first, last, cuda = map(dotted, self)
+        return f"torch {first if first == last else f'{first} to {last}'} (CUDA {cuda})"
+
+
+def torch_for(driver: str | None, capabilities: Sequence[str]) -> Fit | None:
+    """The versions that run on all these GPUs (compute capabilities such as "7.5"), else on as many as one version can;
+    all of the lab's without GPUs, for CPU cores run each; None where no version runs on any of them."""
+    if not capabilities:
+        return Fit(BUILDS[0].first, BUILDS[-1].last, BUILDS[-1].cuda)
+    able = [build for build in BUILDS if not too_old(driver, build.cuda)]
+    served = {build: len(capabilities) - len(lacking(build.architectures, capabilities)) for build in able}
+    most = max(served.values(), default=0)
+    best = [build for build in able if served[build] == most]
+    return Fit(best[0].first, best[-1].last, best[-1].cuda) if most else None
+
+
+def too_old(driver: str | None, cuda: Version) -> str | None:
+    """The driver that this CUDA asks for, where the one that is there is older; None where it will do or is unknown."""
+    needed = OLDEST_DRIVERS.get(cuda[0])
+    return needed if driver and needed and numbers_of(driver) < numbers_of(needed) else None
+
+
+def lacking(architectures: Iterable[str], capabilities: Iterable[str]) -> list[str]:
+    """The GPUs for which nothing is built, as sm_60; `architectures` are as `torch.cuda.get_arch_list()` has them."""
+    built = list(architectures)
+    gpus = [int(capability.replace(".", "")) for capability in capabilities]
+    return [f"sm_{gpu}" for gpu in gpus if not any(_runs_on(architecture, gpu) for architecture in built)]
+
+
+def _runs_on(architecture: str, gpu: int) -> bool:
+    """Machine code, sm_86, runs on 8.6 and 8.9, not on 8.0 or 9.0; compute_86 is compiled for all that came later."""
+    match = re.fullmatch(r"(sm|compute)_(\d+)[af]?", architecture)
+    if not match:
+        return False
+    built = int(match[2])
+    return gpu >= built and (match[1] == "compute" or gpu // 10 == built // 10)
+
+
+def numbers_of(text: str) -> Version:
+    """(535, 183, 1) of "535.183.01", (2, 13, 0) of "2.13.0+cu130"."""
+    return tuple(int(number) for number in re.findall(r"\d+", text.partition("+")[0]))
+
+
+def dotted(version: Version) -> str:
+    """ "2.13" of (2, 13)."""
+    return ".".join(map(str, version))
 
 
 class Gpus(NamedTuple):

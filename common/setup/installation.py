@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from common.setup.environments import Packages, PythonEnvironment
-from common.setup.torch_builds import Version, numbers_of
+from common.setup.environments import Packages, PythonEnvironment, Version, numbers_of
 
 LOCK = Path("requirements.lock")
 TURN = Path(".venv.lock")
@@ -177,8 +176,6 @@ def _size(folder: Path) -> int:
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(OSError):
                 size += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:
-                continue
     return size

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from common.errors import UsageError
 from common.formats import gib
+from common.machine.before_torch import begin_worker
 from common.machine.devices import LocalDevices
-from common.machine.workers import begin_worker
 from common.records import RunConfig
 from common.training import image_folder
 from common.training.batch import Batch, tensors_of

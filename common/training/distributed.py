@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import gc
 import inspect
+import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +24,10 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from common.command_line.host_checks import check_interfaces
+from common.command_line.commands import check_interfaces
 from common.errors import UsageError
 from common.machine.devices import LocalDevices
-from common.machine.ranks import agree_on_devices
-from common.records import NEWER_OPTIONS, CommHook, DdpOptions, has_option
+from common.records import NEWER_OPTIONS, CommHook, DdpOptions, has_option, joint_model
 
 SILENT_BACKENDS = ("nccl",)
 """Those whose exchange does not raise where the host waits for it."""
@@ -64,6 +65,35 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
         # Ties NCCL to this rank's GPU at once; otherwise it guesses at the first collective, and may open GPU 0.
         "device_id": devices.device if devices.world.backend == "nccl" else None,
     }
+
+
+def agree_on_devices(devices: LocalDevices, store: dist.Store) -> None:
+    """Correct what `devices` says of sharing, backend, models and numbers by what all ranks have put into the store.
+
+    A rank that sees one GPU as its number 0 may share it with all others, or have it alone: Slurm's `--gpus-per-task`,
+    slices of MIG and torchrun's `--virtual-local-rank` show each rank a GPU of its own. The GPUs' own identities
+    decide, before a backend is chosen. Tested with made-up identities; not seen on MIG, whose slices NCCL may refuse
+    although they are different ones.
+
+    All ranks call it. Blocks until each has, as long as the store's time limit allows.
+    """
+    if devices.kind == "cpu":
+        return
+    own = {"host": socket.gethostname(), "gpu": _identity(devices.device), "model": devices.world.device_model}
+    store.set(f"device_{devices.rank}", json.dumps(own))
+    ranks = [json.loads(store.get(f"device_{rank}")) for rank in range(devices.world.processes)]
+    here = list(dict.fromkeys(one["gpu"] for one in ranks if one["host"] == own["host"]))
+    devices.numbers[:] = [here.index(own["gpu"])]
+    devices.world.shared = len({one["gpu"] for one in ranks}) < len(ranks)
+    devices.world.backend = "gloo" if devices.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
+    devices.world.device_model = joint_model(one["model"] for one in ranks)
+
+
+def _identity(device: torch.device) -> str:
+    """The GPU's UUID, the same for all that see it under whatever number; else its host, slot and visible number."""
+    properties = torch.cuda.get_device_properties(device)
+    uuid = getattr(properties, "uuid", None)
+    return str(uuid) if uuid else f"{socket.gethostname()} {os.environ.get('CUDA_VISIBLE_DEVICES')} {device.index}"
 
 
 @contextmanager

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from common.errors import UsageError
-from common.machine.devices import has_tf32
-from common.machine.torch_versions import CONVOLUTION, MATMUL, import_torchvision
+from common.machine.torch_versions import CONVOLUTION, MATMUL, has_tf32, import_torchvision
 from common.records import Precision
 
 

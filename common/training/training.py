@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from common.machine.ranks import barrier
+from common.machine.devices import barrier
 from common.measuring.clocks import EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
 from common.training.batch import Batch

@@ -9,8 +9,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.judging.reasons import wrapper_commands
-from common.analysis.page.figures import draw_figures
-from common.analysis.page.rendering import render_page
+from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.comparison import group_table, in_brief
@@ -66,7 +65,7 @@ def test_page_and_tables_have_the_fourth_method(records):
     assert folder.skipped == []
     report = build_report(folder)
     figures = draw_figures(report, words, with_png=False)
-    page = render_page(folder, report, figures, words)
+    page = render_page(report, figures, words)
     headline = words.text(report.headline.outcome)
     assert "DP kept" in headline
     details = words.lines([*report.headline.pairs, *report.headline.details])
@@ -92,7 +91,7 @@ def test_page_and_tables_have_the_fourth_method(records):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_its_name(records, language):
     folder = read_folder(records)
-    page = render_page(folder, build_report(folder), {}, Wording(language))
+    page = render_page(build_report(folder), {}, Wording(language))
     assert "DP kept" in page
     assert "DataParallel with kept threads" in page
 

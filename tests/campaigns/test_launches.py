@@ -15,7 +15,7 @@ from common.campaigns.__main__ import rehearsed
 from common.campaigns.campaign import CAMPAIGNS as ALL
 from common.campaigns.campaign import RoundCampaign
 from common.campaigns.launches import History, Overrides, drawn_orders
-from common.command_line import host_checks
+from common.command_line import commands as typed
 from common.command_line.options import training_parser
 from common.records import Environment
 
@@ -125,7 +125,7 @@ def test_every_command_of_an_adaptive_campaign_is_one_that_its_script_takes(name
 @pytest.mark.parametrize("name", ALL)
 def test_every_launch_under_torchrun_works_where_the_host_does_not_find_itself(name, monkeypatch):
     """So that an adaptive campaign knows its own runs again: their records have the command as it was started."""
-    monkeypatch.setattr(host_checks, "name_is_found", lambda: False)
+    monkeypatch.setattr(typed, "name_is_found", lambda: False)
     here = machine()
     campaign = ALL[name]
     if name in CAMPAIGNS:

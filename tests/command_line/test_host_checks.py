@@ -12,8 +12,8 @@ import time
 import pytest
 from conftest import ROOT, SMALL, environment, planted, records_in, run_script
 
-from common.command_line import host_checks
-from common.command_line.host_checks import (
+from common.command_line import commands
+from common.command_line.commands import (
     BINDS,
     MAY_END,
     SLOWS,
@@ -46,38 +46,38 @@ def alone(code: list[str], loopback: bool = True, timeout: int = 100) -> subproc
 
 
 def test_this_host_finds_itself_and_its_commands_stay_as_published():
-    host_checks.name_is_found.cache_clear()
-    assert host_checks.name_is_found()
-    assert host_checks.loopback_is_up()
+    commands.name_is_found.cache_clear()
+    assert commands.name_is_found()
+    assert commands.loopback_is_up()
     assert startable(COMMAND) == COMMAND
 
 
 @pytest.mark.parametrize(("loopback", "said"), [(True, "False True"), (False, "False False")])
 def test_a_host_without_a_name_or_without_a_loopback_is_noticed_within_two_seconds(loopback, said):
-    code = "from common.command_line.host_checks import *; print(name_is_found(), loopback_is_up())"
+    code = "from common.command_line.commands import *; print(name_is_found(), loopback_is_up())"
     before = time.monotonic()
     assert alone(["-c", code], loopback).stdout.strip() == said
     assert time.monotonic() - before < 4  # Python's own start, on a busy machine, is in it
 
 
 def test_a_name_service_that_does_not_answer_is_not_waited_for(monkeypatch):
-    host_checks.name_is_found.cache_clear()
-    monkeypatch.setattr(host_checks.socket, "getaddrinfo", lambda *_: time.sleep(3) or [])
+    commands.name_is_found.cache_clear()
+    monkeypatch.setattr(commands.socket, "getaddrinfo", lambda *_: time.sleep(3) or [])
     before = time.monotonic()
-    assert not host_checks.name_is_found()
+    assert not commands.name_is_found()
     assert time.monotonic() - before < 2
     assert startable(COMMAND) == COMMAND.replace("--standalone", "--standalone --local-addr=127.0.0.1")
     assert startable(startable(COMMAND)) == startable(COMMAND)
     assert startable("python 02_baseline_single_gpu.py") == "python 02_baseline_single_gpu.py"
-    host_checks.name_is_found.cache_clear()
+    commands.name_is_found.cache_clear()
 
 
 def test_a_name_that_leads_to_another_host_does_not_count(monkeypatch):
-    host_checks.name_is_found.cache_clear()
-    elsewhere = [(host_checks.socket.AF_INET, 1, 6, "", ("192.0.2.1", 0))]
-    monkeypatch.setattr(host_checks.socket, "getaddrinfo", lambda *_: elsewhere)
-    assert not host_checks.name_is_found()
-    host_checks.name_is_found.cache_clear()
+    commands.name_is_found.cache_clear()
+    elsewhere = [(commands.socket.AF_INET, 1, 6, "", ("192.0.2.1", 0))]
+    monkeypatch.setattr(commands.socket, "getaddrinfo", lambda *_: elsewhere)
+    assert not commands.name_is_found()
+    commands.name_is_found.cache_clear()
 
 
 def test_a_campaign_starts_its_ranks_there(tmp_path):

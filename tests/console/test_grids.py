@@ -39,7 +39,7 @@ def test_no_table_of_steps_01_and_05_cuts_a_number_off(example):
         words = Wording(language)
 
         def show(console, words=words):
-            print_summary(console, folder, report, words, with_forecasts=bool(report.forecasts))
+            print_summary(console, report, words, with_forecasts=bool(report.forecasts))
             if looked:
                 console.print(machine_table(looked, words), gpu_table(looked, words))
                 console.print(requirement_table(looked.requirements, words))

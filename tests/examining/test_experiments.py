@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 from conftest import FEW_LAYERS_PARAMETERS, SMALL, planted, records_in, run_script, run_step_05
 
-from common.examining.traces import busy_by_phase
+from common.examining.instruments import busy_by_phase
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 PHASES = {"data wait", "copy", "forward", "loss", "backward", "optimizer"}

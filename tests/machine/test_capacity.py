@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, environment
 
-from common.machine import capacity, devices
-from common.machine.capacity import cpu_cores, cpu_quota, physical_cores, ram_bytes, throttled_periods
+from common.machine import before_torch, devices
+from common.machine.before_torch import cpu_cores, cpu_quota, physical_cores, ram_bytes, throttled_periods
 
 GIB = 2**30
 
@@ -19,8 +19,8 @@ GIB = 2**30
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host of eight cores; `host(kind, group, files)` puts this process into a control group."""
-    monkeypatch.setattr(capacity, "PROCESS", tmp_path)
-    monkeypatch.setattr(capacity, "ALLOWED", set(range(8)))
+    monkeypatch.setattr(before_torch, "PROCESS", tmp_path)
+    monkeypatch.setattr(before_torch, "ALLOWED", set(range(8)))
 
     def put(kind: str, name: str, files: dict[str, str], root: str = "/") -> None:
         point = tmp_path / "groups"
@@ -67,14 +67,14 @@ def test_without_a_limit_the_host_counts(host):
 
 
 def test_two_hardware_threads_are_one_physical_core(tmp_path, monkeypatch):
-    monkeypatch.setattr(capacity, "CPUS", tmp_path)
-    monkeypatch.setattr(capacity, "ALLOWED", {0, 1, 4, 5})
+    monkeypatch.setattr(before_torch, "CPUS", tmp_path)
+    monkeypatch.setattr(before_torch, "ALLOWED", {0, 1, 4, 5})
     for cpu in range(8):
         folder = tmp_path / f"cpu{cpu}" / "topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(f"{cpu % 4},{cpu % 4 + 4}\n")
     assert physical_cores() == 2
-    monkeypatch.setattr(capacity, "CPUS", tmp_path / "none")
+    monkeypatch.setattr(before_torch, "CPUS", tmp_path / "none")
     assert physical_cores() is None
 
 
@@ -83,8 +83,8 @@ def test_two_hardware_threads_are_one_physical_core(tmp_path, monkeypatch):
 def test_a_core_that_openmp_binds_this_process_to_is_not_all_that_it_has(variable):
     """The scripts' own order of imports; a thread that starts later has all cores, too."""
     code = (
-        "import common.machine.workers, common.machine.devices, os, threading;"
-        "from common.machine.capacity import cpu_cores;"
+        "import common.machine.before_torch, common.machine.devices, os, threading;"
+        "from common.machine.before_torch import cpu_cores;"
         "threading.Thread(target=lambda: print(cpu_cores(), len(os.sched_getaffinity(0)))).start()"
     )
     command = [sys.executable, "-c", code]
@@ -101,7 +101,7 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
     except OSError as error:
         pytest.skip(f"no control group can be made here: {error}")
     code = (
-        "import os, time; from common.measuring.clocks import CoreWait; from common.machine.capacity import *\n"
+        "import os, time; from common.measuring.clocks import CoreWait; from common.machine.before_torch import *\n"
         f"open('{group}/cgroup.procs', 'w').write(str(os.getpid()))\n"
         "watch = CoreWait(); until = time.monotonic() + 30\n"
         "while not watch.losses().throttled_periods and time.monotonic() < until: sum(range(100_000))\n"

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from common.machine import capacity, devices
-from common.machine.capacity import alike_cores, core_kinds, give_cores_back, stay_on
+from common.machine import before_torch, devices
+from common.machine.before_torch import alike_cores, core_kinds, give_cores_back, stay_on
 from common.machine.environment import describe
 
 INTEL = {"cpu_core/cpus": "0-7\n", "cpu_atom/cpus": "8-11\n"}
@@ -19,10 +19,10 @@ CLOCKS = "cpufreq/cpuinfo_max_freq"
 def machine(tmp_path, monkeypatch):
     """`machine(files, allowed)`: a machine with these files in /sys/devices, on which this process may use those cores.
     Returns the sets of cores that the process has put itself on, in order."""
-    monkeypatch.setattr(capacity, "SYSTEM", tmp_path)
-    monkeypatch.setattr(capacity, "CPUS", tmp_path / "system/cpu")
-    monkeypatch.setattr(capacity, "cpu_quota", lambda: None)
-    monkeypatch.setattr(capacity, "cpu_model", lambda: "Example CPU")
+    monkeypatch.setattr(before_torch, "SYSTEM", tmp_path)
+    monkeypatch.setattr(before_torch, "CPUS", tmp_path / "system/cpu")
+    monkeypatch.setattr(before_torch, "cpu_quota", lambda: None)
+    monkeypatch.setattr(before_torch, "cpu_model", lambda: "Example CPU")
     monkeypatch.setattr(devices, "cpu_model", lambda: "Example CPU")
 
     def lay_out(files: dict[str, str], allowed=range(12)) -> list[set[int]]:
@@ -35,7 +35,7 @@ def machine(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         here: list[set[int]] = []
-        monkeypatch.setattr(capacity, "ALLOWED", set(allowed))
+        monkeypatch.setattr(before_torch, "ALLOWED", set(allowed))
         monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: here.append(cores))
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: here[-1] if here else set(allowed))
         return here

@@ -10,7 +10,7 @@ from conftest import ROOT, run_script
 PROGRAM = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from common.machine.workers import begin_worker, start_fork_server
+from common.machine.before_torch import begin_worker, start_fork_server
 
 if __name__ == "__main__":
     start_fork_server()
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 UNSENT = """
 import sys
 sys.path.insert(0, {root!r})
-from common.machine.workers import begin_worker
+from common.machine.before_torch import begin_worker
 
 def unsendable(batch):
     return lambda: batch

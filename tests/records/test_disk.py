@@ -8,8 +8,16 @@ import pytest
 from analysis.factories import make_record
 
 from common.records import Failure, disk
-from common.records.disk import check_writable, is_final, keep_unfinished, record_path, write_record
-from common.records.files import read_regular, write_bytes, write_whole
+from common.records.disk import (
+    check_writable,
+    is_final,
+    keep_unfinished,
+    read_regular,
+    record_path,
+    write_bytes,
+    write_record,
+    write_whole,
+)
 
 UNFINISHED = Failure(kind="unfinished", rank=0, message="-", advice="-")
 LOST = Failure(kind="communication", rank=0, message="-", advice="-")
@@ -124,7 +132,7 @@ def test_a_link_in_a_circle_is_an_error_and_stays(tmp_path):
 
 def test_a_half_written_file_that_others_have_put_there_is_not_written_through(tmp_path, monkeypatch):
     """The name of the part cannot be known before, and if it were, it would be refused."""
-    monkeypatch.setattr("common.records.files.secrets.token_hex", lambda count: "0" * 8)
+    monkeypatch.setattr("common.records.disk.secrets.token_hex", lambda count: "0" * 8)
     (tmp_path / "victim").write_text("mine")
     (tmp_path / f".page.{os.getpid()}.00000000.part").symlink_to(tmp_path / "victim")
     with pytest.raises(FileExistsError):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, SQUEEZENET, environment, planted, records_in, run_script
 
-from common.command_line.host_checks import check_interfaces
+from common.command_line.commands import check_interfaces
 from common.errors import UsageError
 
 SINGLE, DDP = "02_baseline_single_gpu.py", "04_ddp_training.py"

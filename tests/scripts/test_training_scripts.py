@@ -6,7 +6,7 @@ import pytest
 from conftest import FEW_LAYERS_PARAMETERS, SMALL, environment, records_in, run_script
 
 from common.formats import FORMATS
-from common.machine.capacity import cpu_cores
+from common.machine.before_torch import cpu_cores
 from common.machine.devices import listed_devices
 from common.records import Record, epoch_seconds, measured_steps, throughput
 

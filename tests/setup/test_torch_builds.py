@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from common.requirements.needed_host import TORCH_VERSIONS
-from common.setup.torch_builds import BUILDS, lacking, too_old, torch_for
+from common.setup.environments import BUILDS, lacking, too_old, torch_for
 
 D535, D550, D570, D580 = "535.183.01", "550.54.15", "570.86.10", "580.65.06"
 

@@ -9,7 +9,7 @@ import pandas as pd
 from common.analysis.before_after.side_by_side import BeforeAfter, Match
 from common.analysis.comparing.csv_files import Line as TableLine
 from common.analysis.comparing.csv_files import of_side, table_of, with_ends
-from common.analysis.comparing.facts import GROUP_KEY, group_facts, grouped
+from common.analysis.comparing.facts import group_key, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
@@ -126,11 +126,10 @@ def before_after_table(both: BeforeAfter | None) -> pd.DataFrame:
 
 
 def _line(match: Match) -> TableLine:
-    before, after = match.before, match.after
-    facts, differences = group_facts(after.record), match.differences
+    before, after, differences = match.before, match.after, match.differences
     return {
         "row": str(after.name), "method": after.method, "devices": after.devices,
-        **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")},
+        **group_key(after.record, "weak"),
         **with_ends("times_as_fast", match.quotient),
         "runs_needed": match.needed,
         "differences": "; ".join(f"{name}: {one} -> {other}" for name, (one, other) in differences.items()),

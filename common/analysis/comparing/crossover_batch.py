@@ -28,6 +28,33 @@ SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "mo
 MIN_BATCHES = 3
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """The batch per device from which DP is faster than one device; 0 where it is at every batch."""
+
+    batch: float
+    low: float
+    high: float
+    """By the ends of the interval of the host's time."""
+    host: Median
+    """H: what DP's host needs to launch a step, in seconds, at its smallest batch that was taken apart."""
+    host_of_one: float
+    """h: the same of one device, in seconds."""
+    seconds_per_sample: float
+    """d_1: how much longer one device is busy for each sample more."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where the measured ratio crosses 1."""
+
+    batch: float
+    """By a straight line between the logarithms of batch and ratio; 0: faster at every batch; inf: at none."""
+    below: int
+    above: int
+    """The batches on both sides."""
+
+
 @dataclass(eq=False)
 class BatchSeries:
     """One device and the methods on `devices` of them, each over batches per device."""
@@ -53,6 +80,43 @@ class BatchSeries:
         """Throughput of one method over that of the other, for each batch that both ran with, the smallest first."""
         over, under = self.rows.get(method, {}), self.rows.get(other, {})
         return {batch: speedup(over[batch], under[batch]) for batch in over if batch in under}
+
+    @cached_property
+    def predicted(self) -> Predicted | None:
+        """Where DP catches up with one device, by DP's host time at one batch and one device's busy time at several;
+        None where these were not measured."""
+        one = {batch: row.profile for batch, row in self.rows.get("single", {}).items() if row.profile}
+        busy = {batch: profile.busy_step.value for batch, profile in one.items() if profile.busy_step}
+        hosts = [profile.host_step for profile in one.values() if profile.host_step]
+        profiles = [row.profile for row in self.rows.get("dp", {}).values() if row.profile]
+        of_dp = [profile.host_step for profile in profiles if profile.host_step]
+        if len(busy) < 2 or not hosts or not of_dp:
+            return None
+        slope, start = map(float, np.polyfit(list(busy), list(busy.values()), 1))
+        if slope <= 0:
+            return None
+
+        def crossing(host: float) -> float:
+            reached = host / self.devices
+            return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
+
+        host = of_dp[0]
+        low, high = map(crossing, host.bounds)
+        return Predicted(crossing(host.value), low, high, host, host_of_one=hosts[0].value, seconds_per_sample=slope)
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """Where it does so, by the values alone, whatever their intervals; None without runs of both at some batch."""
+        ratios = {batch: ratio.value for batch, ratio in self.ratios("dp", "single").items()}
+        if not ratios:
+            return None
+        slower = [batch for batch, ratio in ratios.items() if ratio <= 1]
+        first, last = min(ratios), max(ratios)
+        if not slower or slower[-1] == last:
+            return Measured(math.inf if slower else 0.0, first, last)
+        below, above = next(pair for pair in pairwise(ratios) if pair[0] == slower[-1])
+        batch = np.interp(0, np.log([ratios[below], ratios[above]]), np.log([below, above]))
+        return Measured(math.exp(batch), below, above)
 
 
 def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
@@ -96,66 +160,3 @@ def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
     too_large = grouped((run for run in failed if fits(run.record)), lambda run: run.record.method)
     limits = {method: min(map(_batch, alike)) for method, alike in too_large.items()}
     return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """The batch per device from which DP is faster than one device; 0 where it is at every batch."""
-
-    batch: float
-    low: float
-    high: float
-    """By the ends of the interval of the host's time."""
-    host: Median
-    """H: what DP's host needs to launch a step, in seconds, at its smallest batch that was taken apart."""
-    host_of_one: float
-    """h: the same of one device, in seconds."""
-    seconds_per_sample: float
-    """d_1: how much longer one device is busy for each sample more."""
-
-
-def predicted_crossing(series: BatchSeries) -> Predicted | None:
-    """From DP's host time at one batch and one device's busy time at several; None where these were not measured."""
-    one = {batch: row.profile for batch, row in series.rows.get("single", {}).items() if row.profile}
-    busy = {batch: profile.busy_step.value for batch, profile in one.items() if profile.busy_step}
-    hosts = [profile.host_step for profile in one.values() if profile.host_step]
-    profiles = [row.profile for row in series.rows.get("dp", {}).values() if row.profile]
-    of_dp = [profile.host_step for profile in profiles if profile.host_step]
-    if len(busy) < 2 or not hosts or not of_dp:
-        return None
-    slope, start = map(float, np.polyfit(list(busy), list(busy.values()), 1))
-    if slope <= 0:
-        return None
-
-    def crossing(host: float) -> float:
-        reached = host / series.devices
-        return 0.0 if hosts[0].value >= reached else max(0.0, (reached - start) / slope)
-
-    host = of_dp[0]
-    low, high = map(crossing, host.bounds)
-    return Predicted(crossing(host.value), low, high, host, host_of_one=hosts[0].value, seconds_per_sample=slope)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Where the measured ratio crosses 1."""
-
-    batch: float
-    """By a straight line between the logarithms of batch and ratio; 0: faster at every batch; inf: at none."""
-    below: int
-    above: int
-    """The batches on both sides."""
-
-
-def measured_crossing(series: BatchSeries) -> Measured | None:
-    """By the values alone, whatever their intervals; None without runs of both at some batch."""
-    ratios = {batch: ratio.value for batch, ratio in series.ratios("dp", "single").items()}
-    if not ratios:
-        return None
-    slower = [batch for batch, ratio in ratios.items() if ratio <= 1]
-    first, last = min(ratios), max(ratios)
-    if not slower or slower[-1] == last:
-        return Measured(math.inf if slower else 0.0, first, last)
-    below, above = next(pair for pair in pairwise(ratios) if pair[0] == slower[-1])
-    batch = np.interp(0, np.log([ratios[below], ratios[above]]), np.log([below, above]))
-    return Measured(math.exp(batch), below, above)

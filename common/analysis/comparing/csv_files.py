@@ -20,7 +20,7 @@ from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 from common.formats import without_controls
-from common.records.files import write_bytes
+from common.records.disk import write_bytes
 
 Line = dict[str, Any]
 
@@ -40,20 +40,11 @@ def _run(run: Run) -> Line:
     speed, times = run.seconds_per_sample, run.times
     return {
         "file": run.file,
-        "run_id": record.run_id,
-        "method": record.method,
-        "status": record.status,
-        "started_at": record.started_at,
-        "finished_at": record.finished_at,
+        **fields_of(record, "run_id", "method", "status", "started_at", "finished_at"),
         "is_comparable": run.is_comparable,
         "failed_parity": record.failed_parity,
         "failed_check": run.failed_check,
-        "devices": world.devices,
-        "processes": world.processes,
-        "device_kind": world.device_kind,
-        "emulated": world.emulated,
-        "shared": world.shared,
-        "oversubscribed": world.oversubscribed,
+        **fields_of(world, "devices", "processes", "device_kind", "emulated", "shared", "oversubscribed"),
         **group_facts(record),
         **dict.fromkeys(OTHER_FACTS),
         **other_facts(record),
@@ -61,16 +52,20 @@ def _run(run: Run) -> Line:
         "seed": config.seed,
         "samples": sum(epoch.samples for epoch in record.epochs),
         "steps": times.steps + times.steps_left_out if times else None,
-        "steps_left_out": times.steps_left_out if times else None,
+        **fields_of(times, "steps_left_out"),
         "measured_seconds": float(sum(run.epoch_seconds)),
         **with_ends("throughput_samples_per_second", speed.inverse() if speed else None),
-        "data_wait_share": times.data_wait_share if times else None,
-        "core_wait_share": run.core_wait_share,
-        "steal_share": run.steal_share,
-        "clock_difference_share": times.clock_difference_share if times else None,
+        **fields_of(times, "data_wait_share"),
+        **fields_of(run, "core_wait_share", "steal_share"),
+        **fields_of(times, "clock_difference_share"),
         "load_average_1min": record.environment.load_average_1min,
         "flops_per_sample": record.flops_per_sample,
     }
+
+
+def fields_of(thing: object, *names: str) -> Line:
+    """Some of its fields as columns of their own names; empty where there is no such thing."""
+    return {name: None if thing is None else getattr(thing, name) for name in names}
 
 
 def with_ends(name: str, figure: Estimate | Median | None) -> Line:
@@ -99,13 +94,13 @@ BEGINNINGS = {
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def comparison_table(groups: Sequence[Group], residuals: Mapping[Row, Median] | None = None) -> pd.DataFrame:
+def comparison_table(groups: Sequence[Group], residuals: Mapping[Row, Median]) -> pd.DataFrame:
     """Every row of every group, the groups in the order and with the numbers of the page.
 
     `residuals`: seconds of a step that no experiment isolates, where that is known.
     """
     lines = [
-        _line(number, group, row) | with_ends("residual_seconds", (residuals or {}).get(row))
+        _line(number, group, row) | with_ends("residual_seconds", residuals.get(row))
         for number, group in enumerate(groups, start=1)
         for row in group.rows
     ]
@@ -119,18 +114,13 @@ def _line(number: int, group: Group, row: Row) -> Line:
         "group": number,
         "scaling": group.scaling,
         "row": str(row.name),
-        "method": row.method,
-        "devices": row.devices,
+        **fields_of(row, "method", "devices"),
         "runs": len(row.runs),
-        "is_valid": row.is_valid,
-        "failed_check": row.failed_check,
-        "emulated": world.emulated,
-        "shared": world.shared,
-        "oversubscribed": world.oversubscribed,
+        **fields_of(row, "is_valid", "failed_check"),
+        **fields_of(world, "emulated", "shared", "oversubscribed"),
         "compared_with": str(row.baseline.name) if row.baseline else None,
         **{name: value for name, value in group.key.items() if not name.endswith("batch_size")},
-        "global_batch_size": config.global_batch_size,
-        "per_device_batch_size": config.per_device_batch_size,
+        **fields_of(config, "global_batch_size", "per_device_batch_size"),
         **with_ends("throughput_samples_per_second", row.throughput),
         **with_ends("epoch_time_seconds", row.epoch_time),
         **with_ends("speed_up", row.speed_up),

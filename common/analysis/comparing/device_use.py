@@ -89,8 +89,6 @@ class Energy:
     Ratios of sums, as throughput is.
     """
 
-    joules: float
-    """Of all runs together."""
     per_thousand: Estimate
     """Joules for a thousand samples, of all the devices; its error from the differences between three runs or more."""
     joules_per_epoch: float
@@ -132,7 +130,6 @@ def _energy(runs: Sequence[Run], used: Sequence[tuple[Run, Sequence[DeviceUse]]]
     per_thousand = 1000 * whole / sum(samples)
     epoch_samples = max(epoch.samples for run in runs for epoch in run.record.epochs)
     return Energy(
-        joules=whole,
         per_thousand=replace(mean_of_runs(each) if len(each) > 2 else Estimate(0.0), value=per_thousand),
         joules_per_epoch=epoch_samples * per_thousand / 1000,
         idle_share=sum(idle) / whole if knows_idle and whole else None,

@@ -54,6 +54,12 @@ def group_facts(record: Record) -> Facts:
     return {name: known[name] for name in (*GROUP_KEY, *BATCH.values())}
 
 
+def group_key(record: Record, scaling: Scaling) -> Facts:
+    """The facts on which runs of one group agree."""
+    facts = group_facts(record)
+    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
+
+
 def other_facts(record: Record) -> Facts:
     """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
     known = _known_of(record)

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 from common.analysis.comparing.facts import (
-    BATCH,
-    GROUP_KEY,
     OPTIONS,
     Fact,
     Facts,
     Scaling,
     closest,
     configuration,
-    group_facts,
+    group_key,
     grouped,
     values_of_facts,
     varying_facts,
@@ -28,7 +26,7 @@ from common.analysis.comparing.representatives import purpose_of, representative
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
-from common.records import Record, method_order
+from common.records import method_order
 
 
 @dataclass(eq=False)
@@ -85,7 +83,7 @@ def _with_lasting_limits(runs: Sequence[Run]) -> list[Run]:
     """The runs, each with what held the clocks back in all runs of its weak-scaling group; of a single run nobody knows
     whether it lasts."""
     marked: dict[str, Run] = {}
-    for members in grouped(runs, lambda run: tuple(_key(run.record, "weak").values())).values():
+    for members in grouped(runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
         health = [device.health for run in members for device in run.record.devices if device.health]
         seen = [frozenset(one.throttle_reasons) for one in health]
         limits = frozenset.intersection(*seen) if len(members) > 1 and seen else frozenset[str]()
@@ -130,15 +128,10 @@ def _importance(group: Group) -> tuple:
     )
 
 
-def _key(record: Record, scaling: Scaling) -> Facts:
-    facts = group_facts(record)
-    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
-
-
 def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
     """Rows that may be compared, each with the row that it is compared with; ordered and named, and representatives
     chosen. Of rows of its own, since a row's baseline and name are those of its group."""
-    for alike in grouped(pooled, lambda row: tuple(_key(row.record, scaling).values())).values():
+    for alike in grouped(pooled, lambda row: tuple(group_key(row.record, scaling).values())).values():
         rows = [replace(row) for row in alike]
         # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
         singles = sorted((row for row in rows if not row.is_parallel and row.is_valid), key=_place)
@@ -148,7 +141,7 @@ def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
         _link_default_options(rows)
         rows.sort(key=_place)
         _name_rows(rows)
-        yield Group(scaling, _key(rows[0].record, scaling), rows, representative_rows(rows))
+        yield Group(scaling, group_key(rows[0].record, scaling), rows, representative_rows(rows))
 
 
 def _link_default_options(rows: list[Row]) -> None:

@@ -17,7 +17,6 @@ import pandas as pd
 
 from common.analysis.comparing.csv_files import Line, of_side, table_of, with_ends
 from common.analysis.comparing.facts import (
-    GROUP_KEY,
     OPTIONS,
     PLACE,
     USUAL,
@@ -27,6 +26,7 @@ from common.analysis.comparing.facts import (
     every_fact,
     facts_of_settings,
     group_facts,
+    group_key,
     grouped,
 )
 from common.analysis.comparing.rows import Row
@@ -117,11 +117,10 @@ def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
 
 def _line(pair: OneChange) -> Line:
     before, after = pair.before, pair.after
-    facts = group_facts(before.record)
     return {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
-        **{name: facts[name] for name in (*GROUP_KEY, "per_device_batch_size")}, OPTIONS: before.facts.get(OPTIONS),
+        **group_key(before.record, "weak"), OPTIONS: before.facts.get(OPTIONS),
         **with_ends("times_as_fast", paired_speedup(after, before)),
         "in_turn": in_turn(after, before),
         **of_side("before", before),

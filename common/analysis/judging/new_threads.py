@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.cells import median_cell
 from common.analysis.judging.reasons import median_interval
-from common.analysis.reading.thread_costs import ForwardThreads, LayerCost
+from common.analysis.reading.thread_costs import ForwardThreads
 from common.analysis.statistics.medians import outcome_of_cost
 from common.content import Cell, Line, Lines, Message, Section, Table, columns, fold, message, sheet
-from common.records import FORWARD_THREADS
+from common.records import FORWARD_THREADS, LayerTimes
 
 MAX_LAYERS = 30
 
@@ -72,7 +73,7 @@ def _of_layers(threads: ForwardThreads) -> list[Message]:
     convolutions = [layer for layer in all_of_them if layer.pays]
     if not paying:
         return []
-    different = [layer for layer in all_of_them if layer.is_first]
+    different = [layer for layer in all_of_them if not layer.same_as]
     others = len(paying) - len(convolutions)
     return [
         message(
@@ -101,6 +102,6 @@ def layers_table(row: Row) -> Table:
     return Table("layers_in_threads", shown, lines, hint=message("hint.layers_in_threads"))
 
 
-def _layer_line(row: Row, name: Cell, layers: Sequence[LayerCost]) -> Line:
-    seconds = [sum(layer.seconds[kind] for layer in layers) for kind in FORWARD_THREADS]
+def _layer_line(row: Row, name: Cell, layers: Sequence[LayerTimes]) -> Line:
+    seconds = [sum(median(layer.seconds[kind]) for layer in layers) for kind in FORWARD_THREADS]
     return Line([name, *(Cell(of_kind, "ms") for of_kind in seconds)], row.method, row.name)

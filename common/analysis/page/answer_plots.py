@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from math import nan
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.page.charts import (
     bar_chart,
@@ -24,14 +24,13 @@ from common.analysis.page.charts import (
 )
 from common.analysis.page.drawing import CARD, INK, MUTED, Plot
 from common.analysis.page.wording import Wording
-from common.analysis.predicting.forecast import Forecast, GroupForecast
 from common.analysis.sections.answer import Answer, name_here
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import Report
 from common.analysis.statistics.estimates import Estimate
 from common.content import message
 from common.formats import FORMATS
-from common.records import METHODS, Method, Record, method_order
+from common.records import METHODS, Record, method_order
 
 MAX_POINTS = 60
 CHAT = (6.0, 3.15)
@@ -59,7 +58,7 @@ def draw_answer(report: Report, words: Wording) -> Plot | None:
 def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
     """Bars with intervals and single runs, from the left edge to the ideal; returns what the caption says of that."""
     one = next(row for row in rows if row.speed_up).baseline
-    speeds = [_speed_up(row) for row in rows]
+    speeds = [row.speed_up or Estimate(1.0) for row in rows]
     marks = [(row.devices, height) for height, row in enumerate(rows) if row.true_devices and row.devices > 1]
     axes.set_xlim(0, 1.06 * max([*(devices for devices, _ in marks), *(speed.bounds[1] for speed in speeds)]))
     axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
@@ -74,16 +73,12 @@ def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
     return ["ideal"] if marks else [] if all(row.true_devices for row in rows) else ["turns"]
 
 
-def _speed_up(row: Row) -> Estimate:
-    return row.speed_up or Estimate(1.0)
-
-
 def _labels(rows: list[Row], failed: Record | None, words: Wording) -> list[str]:
     """Names with what is measured: there no interval, dot or dashed mark crosses the numbers. Last: a method that
     failed, which has no bar."""
     labels = []
     for row in rows:
-        speed = _speed_up(row)
+        speed = row.speed_up or Estimate(1.0)
         ends = [f"({FORMATS['times'].interval(*speed.interval).number})"] if speed.interval else []
         measured = " ".join([words.number("times", speed.value), *ends])
         labels.append("\n".join([flagged(words, row, name=words.text(name_here(row))), measured]))
@@ -97,21 +92,21 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     """Speed-up against devices: ideal, measured, and predicted from one device. Rows that share devices do not scale,
     and are left out."""
     rows = [row for row in results.group.main_rows if row.speed_up and row.true_devices]
-    bands = _bands(results.prediction)
-    if all(
-        devices == 1
-        for devices in [*(row.devices for row in rows), *(one.devices for of in bands.values() for one in of)]
-    ):
+    predicted = [one for one in (results.prediction.forecasts if results.prediction else [])
+                 if one.devices > 1 and one.nodes == 1]  # fmt: skip
+    bands = grouped(predicted, lambda one: one.method)
+    counts = sorted({1, *(row.devices for row in rows), *(one.devices for one in predicted)})
+    if counts == [1]:
         return None  # there is no line to draw through a single count of devices
     figure, axes = line_chart(words.translate("figure.devices"), words.translate("figure.speed_up"), height=4.6)
     for method, band in bands.items():
-        counts = [1, *(one.devices for one in band)]
+        devices = [1, *(one.devices for one in band)]
         low, high = zip((1.0, 1.0), *(one.speed_up_range for one in band), strict=True)
         label = words.translate("figure.predicted_of", method=METHODS[method].short)
-        axes.fill_between(counts, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
-    counts = sorted({1, *(row.devices for row in rows), *(one.devices for band in bands.values() for one in band)})
+        axes.fill_between(devices, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
     axes.plot([1, counts[-1]], [1, counts[-1]], "--", color=INK, linewidth=1.2, label=words.translate("figure.ideal"))
-    lines = _by_method(rows)
+    lines = grouped(sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)),
+                    lambda row: (row.method, row.record.world.nodes))  # fmt: skip
     for position, ((method, nodes), own) in enumerate(lines.items()):
         label = words.translate(f"short.{method}")
         label = words.translate("row.on_nodes", row=label, nodes=nodes) if nodes > 1 else label
@@ -131,22 +126,6 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     shown += [(words.translate("figure.predicted_of", method=words.text(one.name)), words.number("×", one.speed_up))
               for band in bands.values() for one in band]  # fmt: skip
     return titled(words, "scaling", figure, shown, *notes)
-
-
-def _bands(predicted: GroupForecast | None) -> dict[Method, list[Forecast]]:
-    """What is predicted of each method, by devices, within one node."""
-    bands: dict[Method, list[Forecast]] = {}
-    for one in predicted.forecasts if predicted else []:
-        if one.devices > 1 and one.nodes == 1:
-            bands.setdefault(one.method, []).append(one)
-    return bands
-
-
-def _by_method(rows: list[Row]) -> Mapping[tuple[Method, int], list[Row]]:
-    lines: dict[tuple[Method, int], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)):
-        lines.setdefault((row.method, row.record.world.nodes), []).append(row)
-    return lines
 
 
 def draw_summary(report: Report, words: Wording) -> Plot | None:

@@ -8,6 +8,7 @@ from typing import get_args
 
 from matplotlib.patches import Patch
 
+from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import Ladder
@@ -27,7 +28,6 @@ from common.analysis.page.charts import (
 from common.analysis.page.drawing import CARD, INK, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.sections.changes import Effect
-from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.ladder import outcome_of, what
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMATS, gib, number
@@ -56,7 +56,7 @@ def draw_throughput(group: Group, words: Wording) -> Plot | None:
     for height, speed in enumerate(speeds):
         label_end(axes, speed.bounds[1], height, FORMATS[form](speed.value).number)
     values = [words.number(form, speed.value) for speed in speeds]
-    return titled(words, "throughput", figure, zip(_names(rows, words), values, strict=True))
+    return titled(words, "throughput", figure, zip(words.lines(row.name for row in rows), values, strict=True))
 
 
 def draw_memory(group: Group, words: Wording) -> Plot | None:
@@ -109,13 +109,13 @@ def _normalise_other_parts(rows: list[Row]) -> bool:
     """Whether DP and DDP train the same global batch here, but BatchNorm sees other parts of it: DP deals it out in
     blocks, DDP's rank r has every n-th sample. A model with buffers is taken to have BatchNorm; those of tokens have
     none."""
-    batches: dict[Method, set[int]] = {"dp": set(), "ddp": set()}
+    batches = set()
     for row in rows:
         config, memory = row.record.config, row.record.static_memory
         has_batch_norm = memory is not None and memory.buffer_bytes > 0 and config.unit != "tokens"
         if row.devices > 1 and has_batch_norm and not (config.ddp and config.ddp.sync_bn):
-            batches.setdefault(row.method, set()).add(config.global_batch_size)
-    return bool(batches["dp"] & batches["ddp"])
+            batches.add((row.method, config.global_batch_size))
+    return any(("dp", batch) in batches for method, batch in batches if method == "ddp")
 
 
 def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
@@ -135,18 +135,13 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     return titled(words, "options", figure, zip(names, values, strict=True))
 
 
-def _names(rows: list[Row], words: Wording) -> list[str]:
-    return [words.text(row.name) for row in rows]
-
-
-def draw_batches(crossover: Crossover, words: Wording) -> list[Plot]:
+def draw_batches(series: BatchSeries, words: Wording) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
-    series = crossover.series
     speeds = {method: {batch: row.rate.scaled(1 / row.devices) for batch, row in rows.items()}
               for method, rows in series.rows.items()}  # fmt: skip
     ratios = {method: series.ratios(method, "single") for method in series.rows if METHODS[method].is_parallel}
     rate_form = next(row.rate_form for rows in series.rows.values() for row in rows.values())
-    crossing = crossover.predicted.batch if crossover.predicted else None
+    crossing = series.predicted.batch if series.predicted else None
     return [
         _over_batches("batches_throughput", "figure.per_device", rate_form, speeds, series.batches, words),
         _over_batches("batches_speed_up", "figure.speed_up", "×", ratios, series.batches, words, crossing),
@@ -187,20 +182,16 @@ def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
     """Throughput of each trial, memory beside it; a trial that was dropped is pale and hatched."""
     if ladder is None:
         return None
-    trials = [(trial.row, words.text(what(trial)), outcome_of(trial)) for trial in ladder.trials if trial.row]
-    bars: list[tuple[Row, str, str]] = [(ladder.first, words.translate("ladder.start"), "kept"), *trials]
-    names = [
-        name if outcome == "kept" else f"{name}\n{words.translate(f'rung.{outcome}')}" for _, name, outcome in bars
-    ]
+    bars = [(ladder.first, words.translate("ladder.start"), "kept")]
+    bars += [(trial.row, words.text(what(trial)), outcome_of(trial)) for trial in ladder.trials if trial.row]
+    lines = [name.replace(": ", ":\n", 1) + ("" if outcome == "kept" else f"\n{words.translate(f'rung.{outcome}')}")
+             for _, name, outcome in bars]  # fmt: skip
     speeds, form = [row.rate for row, *_ in bars], ladder.first.rate_form
-    right = 1.25 * max(speed.value for speed in speeds)
-    lines = [name.replace(": ", ":\n", 1) for name in names]
-    figure, axes = bar_chart(
-        lines, words.translate("figure.more_is_better", unit=words.unit(form)), 1.15 * len(bars), right
-    )
-    kept, dropped = {"facecolor": METHODS["ddp"].colour}, {"facecolor": CARD, "hatch": "////"}
-    looks = [{"edgecolor": METHODS["ddp"].colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars]
-    draw_bars(axes, speeds, looks)
+    unit, longest = words.translate("figure.more_is_better", unit=words.unit(form)), max(one.value for one in speeds)
+    figure, axes = bar_chart(lines, unit, 1.15 * len(bars), 1.25 * longest)
+    colour = METHODS["ddp"].colour
+    kept, dropped = {"facecolor": colour}, {"facecolor": CARD, "hatch": "////"}
+    draw_bars(axes, speeds, [{"edgecolor": colour, **(kept if outcome == "kept" else dropped)} for *_, outcome in bars])
     for height, (row, *_) in enumerate(bars):
         label_end(axes, row.rate.bounds[1], height, gib(row.memory[0].peak_bytes) if row.memory else "")
     shown = [(name, words.number(form, row.rate.value)) for row, name, _ in bars]

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it. No network, no script."""
+"""The pages and their figures: HTML files with everything in them, without network or script; SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,112 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from common.analysis.page.answer_plots import draw_answer, draw_scaling, draw_summary
+from common.analysis.page.comparison_plots import (
+    draw_batches,
+    draw_ladder,
+    draw_loss,
+    draw_memory,
+    draw_options,
+    draw_throughput,
+)
 from common.analysis.page.drawing import Plot
+from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, draw_steps
 from common.analysis.page.wording import Wording, typeset
-from common.analysis.reading.folder import Folder
 from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.formats import without_controls
 from common.records import METHODS
-from common.records.files import write_bytes
+from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
 
+OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
+"""Names of the files that `write_figures` makes."""
 
-def write_report(path: Path, page: str) -> None:
-    """Write the page, whole or not at all. UsageError where `path` cannot be written, or holds anything but a page."""
+
+def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
+    """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
+    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(report, words)]}
+    for part in report.groups:
+        if part.is_in_full:
+            plots.setdefault(f"group{part.number}", []).extend([
+                draw_breakdowns(part.breakdowns, words),
+                draw_steps(part.group, words),
+                draw_scaling(part, words),
+                draw_throughput(part.group, words),
+                draw_memory(part.group, words),
+                draw_loss(part.group, words),
+                draw_options(part.effects, words),
+            ])  # fmt: skip
+    probed = report.folder.probed
+    plots["machine"] = [draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
+    plots["all"] = [draw_ladder(report.ladder, words)]
+    for number, crossover in enumerate(report.crossovers, start=1):
+        plots[f"batches{number}"] = draw_batches(crossover, words)
+    figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
+    if with_png and (summary := draw_summary(report, words)):
+        figures[summary.name] = summary
+    for name, plot in figures.items():
+        plot.draw(name, with_png)
+    return figures
+
+
+def write_figures(folder: Path, figures: Mapping[str, Plot]) -> int:
+    """Write all figures into `folder` as SVG and PNG, and take out those of earlier pages; returns their number.
+
+    UsageError where that fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, plot in figures.items():
+            write_bytes(folder / f"{name}.svg", plot.svg.encode())
+            write_bytes(folder / f"{name}.png", plot.png)
+        for path in folder.iterdir():
+            if OWN_FILE.fullmatch(path.name) and path.stem not in figures:
+                path.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write plots to {folder} ({error.strerror}): make room or correct its permissions"
+        ) from None
+    return len(figures)
+
+
+def page_files(path: Path, wanted: str | None) -> dict[str, Path]:
+    """Where each page goes, by language; with `both`, Chinese stands beside the English one as `NAME.zh-TW.html`."""
+    if path.suffix.lower() in (".csv", ".json"):
+        raise UsageError(f"--output-report {path}: step 05 has files of that kind itself; give a name with .html")
+    if wanted != "both":
+        return {wanted or language_of(): path}
+    return {"en": path, "zh-TW": path.with_name(f"{path.stem}.zh-TW{path.suffix}")}
+
+
+def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None) -> tuple[list[Path], dict[str, Plot]]:
+    """Write the page into each language's file, and the exercise's beside it as `checkpoints.html`, or
+    `checkpoints.zh-TW.html`; returns all of the files, and the figures in the language `with_png`, for files as well.
+
+    UsageError where a file cannot be written, or holds anything but a page.
+    """
+    exercise = {language: _exercise_beside(path) for language, path in files.items()}
+    plots: dict[str, Plot] = {}
+    for language, path in files.items():
+        words = Wording(language)
+        figures = draw_figures(report, words, language == with_png)
+        plots = figures if language == with_png else plots
+        others = {other: file.name for other, file in files.items() if other != language}
+        _write(path, render_page(report, figures, words, others, exercise[language].name))
+        others = {other: exercise[other].name for other in others}
+        _write(exercise[language], render_exercise(report, figures, words, path.name, others))
+    return [*files.values(), *exercise.values()], plots
+
+
+def _exercise_beside(path: Path) -> Path:
+    language = ".zh-TW" if path.stem.endswith(".zh-TW") else ""
+    return path.with_name(f"checkpoints{language}{path.suffix}")
+
+
+def _write(path: Path, page: str) -> None:
+    """Write a page, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file() and not _is_page(path):  # a record, say
@@ -35,28 +127,33 @@ def write_report(path: Path, page: str) -> None:
         ) from None
 
 
-def pages(path: Path, wanted: str | None) -> dict[str, Path]:
-    """Where each page goes, by language; with `both`, Chinese stands beside the English one as `NAME.zh-TW.html`."""
-    if path.suffix.lower() in (".csv", ".json"):
-        raise UsageError(f"--output-report {path}: step 05 has files of that kind itself; give a name with .html")
-    if wanted != "both":
-        return {wanted or language_of(): path}
-    return {"en": path, "zh-TW": path.with_name(f"{path.stem}.zh-TW{path.suffix}")}
-
-
-def _prose(text: str) -> Markup:
-    """Text of a sentence, with what stands in backquotes as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
 def _is_page(path: Path) -> bool:
     with open(path, "rb") as file:
         start = file.read(64).lstrip()
     return not start or start.lower().startswith(b"<!doctype html>")
 
 
-def engine_of(words: Wording) -> Environment:
-    """The template engine with everything that a template calls."""
+def render_page(
+    report: Report, figures: Mapping[str, Plot], words: Wording, others: Mapping[str, str] = {}, exercise: str = ""
+) -> str:
+    """The page as text. Everything that comes from a record is escaped by the template engine.
+
+    `others`: the same page in other languages, their addresses by language; `exercise`: the address of the exercise's
+    page.
+    """
+    newest = max((run.record.finished_at for run in report.folder.runs), default="")[:16].replace("T", " ")
+    return _render("report.html.j2", words, others=others, home="", exercise=exercise, sections=report.sections,
+                   report=report, figures=figures, newest=newest)  # fmt: skip
+
+
+def render_exercise(
+    report: Report, figures: Mapping[str, Plot], words: Wording, home: str, others: Mapping[str, str]
+) -> str:
+    """The page of the exercise as text: checkpoints, and the published table. `home`: the address of the report."""
+    return _render("checkpoints.html.j2", words, others=others, home=home, sections=report.exercise, figures=figures)
+
+
+def _render(template: str, words: Wording, **values) -> str:
     engine = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -74,64 +171,12 @@ def engine_of(words: Wording) -> Environment:
         "label": words.label,
         "kind": lambda part: type(part).__name__,
         "requirements": lambda record: as_recorded(record, words),
-        "prose": _prose,
+        # what stands in backquotes, as code
+        "prose": lambda text: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text)))),
         "svg": lambda drawn: Markup(drawn.on_page),
     }
-    engine.globals |= {"translate": words.translate, "methods": METHODS.values()}
-    return engine
-
-
-def render_page(
-    folder: Folder,
-    report: Report,
-    figures: Mapping[str, Plot],
-    words: Wording,
-    others: Mapping[str, str] | None = None,
-    exercise: str = "",
-) -> str:
-    """The page as text. Everything that comes from a record is escaped by the template engine.
-
-    `others`: the same page in other languages, their addresses by language; `exercise`: the address of the exercise's
-    page.
-    """
-    template = engine_of(words).get_template("report.html.j2")
-    page = template.render(
-        language=words.language,
-        others=(others or {}).items(),
-        home="",
-        exercise=exercise,
-        sections=report.sections,
-        report=report,
-        figures=figures,
-        folder=folder,
-        newest=max((run.record.finished_at for run in folder.runs), default="")[:16].replace("T", " "),
-    )
-    return typeset(_without_unused_terms(page))
-
-
-def _without_unused_terms(page: str) -> str:
-    """The page without the glossary's entries that nothing on it leads to."""
+    engine.globals |= {"translate": words.translate, "methods": METHODS.values(), "language": words.language}
+    page = engine.get_template(template).render(**values)
+    # without the glossary's entries that nothing leads to
     entry = re.compile(r'\s*<dt id="([^"]*)">.*?</dd>', re.DOTALL)
-    return entry.sub(lambda match: match[0] if f'href="#{match[1]}"' in page else "", page)
-
-
-def render_exercise(
-    report: Report, figures: Mapping[str, Plot], words: Wording, home: str, others: Mapping[str, str] | None = None
-) -> str:
-    """The page of the exercise as text: checkpoints, and the published table. `home`: the address of the report."""
-    template = engine_of(words).get_template("checkpoints.html.j2")
-    return typeset(
-        template.render(
-            language=words.language,
-            others=(others or {}).items(),
-            home=home,
-            sections=report.exercise,
-            figures=figures,
-        )
-    )
-
-
-def exercise_beside(path: Path) -> Path:
-    """Where the exercise's page goes: `checkpoints.html` beside the report, or `checkpoints.zh-TW.html`."""
-    language = ".zh-TW" if path.stem.endswith(".zh-TW") else ""
-    return path.with_name(f"checkpoints{language}{path.suffix}")
+    return typeset(entry.sub(lambda match: match[0] if f'href="#{match[1]}"' in page else "", page))

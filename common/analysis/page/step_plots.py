@@ -55,45 +55,41 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     if not breakdowns:
         return None
     single, samples = breakdowns[0].row.baseline, breakdowns[0].row.record.config.global_batch_size
-    scales = [1000 * samples / one.row.record.config.global_batch_size for one in breakdowns]
     alone, ideal = 1000 * single.seconds_per_sample.value * samples, 1000 * breakdowns[0].ideal.value
-    scaled = list(zip(breakdowns, scales, strict=True))
-    totals = [alone, *(one.measured.value * scale for one, scale in scaled)]
-    items = [{item.id: scale * max(0.0, item.seconds) for item in one.items} for one, scale in scaled]
-    known = {id: [0.0, *(of_one.get(id, 0.0) for of_one in items)] for id in ITEM_COLOURS}
-    shares = [1.0, *(min(1.0, max(0.0, total - ideal) / (sum(of_one.values()) or 1.0))
-                     for total, of_one in zip(totals[1:], items, strict=True))]  # fmt: skip
-    parts = {
-        id: [length * share for length, share in zip(lengths, shares, strict=True)] for id, lengths in known.items()
-    }
-    known["ideal"] = parts["ideal"] = [alone, *(min(ideal, total) for total in totals[1:])]
+    totals, shares, known, drawn = [alone], [], [{"ideal": alone}], [{"ideal": alone}]  # one for each bar, in ms
+    for one in breakdowns:
+        scale = 1000 * samples / one.row.record.config.global_batch_size
+        total = one.measured.value * scale
+        items = {item.id: scale * max(0.0, item.seconds) for item in one.items}
+        share = min(1.0, max(0.0, total - ideal) / (sum(items.values()) or 1.0))
+        first = {"ideal": min(ideal, total)}
+        totals.append(total)
+        shares.append(share)
+        known.append(items | first)
+        drawn.append({id: length * share for id, length in items.items()} | first)
     names = [words.text(single.name), *(flagged(words, one.row) for one in breakdowns)]
-    longest = max(totals)
-    unit = words.translate("figure.ms_for_samples", samples=samples)
+    unit, longest = words.translate("figure.ms_for_samples", samples=samples), max(totals)
     figure, axes = bar_chart(names, unit, 1.5 * len(names) + 1.6, 1.12 * longest)
 
     def look(id: str) -> dict:
         edge = {"edgecolor": MUTED} if id == "residual" else {}
-        return {
-            "label": words.translate("figure.training" if id == "ideal" else f"breakdown_item.{id}"),
-            **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE),
-            **edge,
-        }
+        label = words.translate("figure.training" if id == "ideal" else f"breakdown_item.{id}")
+        return {"label": label, **hatched(ITEM_COLOURS[id], id not in OF_ONE_DEVICE), **edge}
 
-    draw_stack(axes, parts, look, thickness=0.5)
+    draw_stack(axes, {id: [bar.get(id, 0.0) for bar in drawn] for id in ITEM_COLOURS}, look, thickness=0.5)
     thin: dict[int, list[str]] = {}
     for height, total in enumerate(totals):
         label_end(axes, total, height, _number(total), weight="bold")
         if height:
             draw_mark(axes, total, height)
             left = 0.0
-            for id, lengths in parts.items():
-                text = _number(known[id][height])
-                if lengths[height] > MIN_LABELLED * longest:
-                    axes.text(left + lengths[height] / 2, height - 0.3, text, ha="center", va="bottom", color=INK)
-                elif lengths[height]:
+            for id in ITEM_COLOURS:
+                length, text = drawn[height].get(id, 0.0), _number(known[height].get(id, 0.0))
+                if length > MIN_LABELLED * longest:
+                    axes.text(left + length / 2, height - 0.3, text, ha="center", va="bottom", color=INK)
+                elif length:
                     thin.setdefault(height, []).append(f"+{text}")
-                left += lengths[height]
+                left += length
     for height, texts in thin.items():
         label_end(axes, totals[height], height + 0.3, " ".join(texts))
     axes.axvline(ideal, color=INK, linestyle="--", linewidth=1.0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import Console
 from rich.markup import escape
 
 from common.analysis.comparing.facts import grouped
+from common.analysis.comparing.groups import Group
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.wording import Wording, folded
-from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import without_default
 from common.analysis.sections.comparison import group_table, group_title
 from common.analysis.sections.differences import unequal_terms
@@ -19,7 +20,7 @@ from common.analysis.sections.group import GroupResults
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
 from common.console.screen import MAX_ROWS, FittingTable, safe
-from common.content import message
+from common.content import Message, message
 from common.formats import printable
 
 MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
@@ -28,48 +29,41 @@ SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
 
 
-def print_summary(
-    console: Console, folder: Folder, report: Report, words: Wording, with_forecasts: bool = False
-) -> None:
+def print_summary(console: Console, report: Report, words: Wording, with_forecasts: bool = False) -> None:
     """Print everything that a reader needs before opening the page."""
+    say = partial(print_lines, console, words)
     for part in report.shown[:MAX_GROUPS]:
         _print_group(console, part, words)
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
             console.print(FittingTable(table, words, title=words.text(table.heading)))
-            _Lines(console, words)(prediction_notes(part.prediction), "dim")
+            say(prediction_notes(part.prediction), "dim")
     more = len(report.shown) - MAX_GROUPS
     if more > 0:
-        console.print(
-            f"[dim]{words.translate('console.more_groups' if more > 1 else 'console.one_more_group', count=more)}"
-        )
-    say_lines = _Lines(console, words)
+        id = "console.more_groups" if more > 1 else "console.one_more_group"
+        console.print(f"[dim]{words.translate(id, count=more)}")
     for section in report.sections:
         if section.brief and not section.colour:
             console.print(f"\n[bold]{safe(words.text(section.title))}[/bold]")
-            say_lines(section.brief)
+            say(section.brief)
         for command in section.commands:
             console.print(safe(command), soft_wrap=True)
-    say_lines(report.banners, "yellow")
+    say(report.banners, "yellow")
     for section in report.sections:
         if section.colour:
-            say_lines(section.brief, section.colour)
-    outcome = words.text(report.headline.outcome)
-    details = words.paragraph([*report.headline.pairs, *report.headline.details])
-    console.print(f"\n[bold]{_paragraph(outcome, console)}[/bold]")
+            say(section.brief, section.colour)
+    console.print(f"\n[bold]{_paragraph(words.text(report.headline.outcome), console)}[/bold]")
     for reason in report.answer.why if report.answer else []:
-        if reason is report.answer.because:  # said with the verdict
-            continue
-        console.print(_paragraph(words.translate("why.sentence", part=reason), console))
-    if details:
+        if reason is not report.answer.because:  # that is said with the verdict
+            console.print(_paragraph(words.translate("why.sentence", part=reason), console))
+    if details := words.paragraph([*report.headline.pairs, *report.headline.details]):
         console.print(_paragraph(details, console))
     if any(results.has_few_runs for results in report.groups):
         console.print(f"[dim]{words.translate('console.few_runs')}[/dim]")
-    advice = report.groups[0].advice if report.groups else []
-    if advice:
+    if advice := report.groups[0].advice if report.groups else []:
         console.print(f"\n[bold]{words.translate('console.recommendations')}[/bold]")
-        say_lines([line.sentence for line in advice], most=MAX_ADVICE)
+        say([line.sentence for line in advice], most=MAX_ADVICE)
 
 
 def print_verdict(console: Console, report: Report, words: Wording) -> None:
@@ -85,9 +79,14 @@ def print_verdict(console: Console, report: Report, words: Wording) -> None:
     console.print(f"  {safe(report.next_step.command)}", soft_wrap=True)
 
 
-def print_lines(console: Console, lines: Sequence, words: Wording) -> None:
-    """Print messages as a list, all of them."""
-    _Lines(console, words)(lines, most=len(lines))
+def print_lines(
+    console: Console, words: Wording, lines: Sequence[Message], colour: str = "default", most: int = MAX_LINES
+) -> None:
+    """Print messages as a list, and how many more there are than `most`."""
+    for line in lines[:most]:
+        console.print(f"[{colour}]{_paragraph(f'• {words.text(line)}', console)}[/{colour}]")
+    if len(lines) > most:
+        console.print(f"• {words.translate('console.more_lines', count=len(lines) - most)}")
 
 
 def _paragraph(text: str, console: Console) -> str:
@@ -96,39 +95,24 @@ def _paragraph(text: str, console: Console) -> str:
 
 
 def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
-    say_lines = _Lines(console, words)
+    say, group = partial(print_lines, console, words), part.group
     console.print()
     without = ["devices"]  # the name says how many
-    console.print(FittingTable(group_table(part.group), words, without, words.text(group_title(part.group))))
-    say_lines(group_verdicts(part.group))
-    say_lines([message("console.differs", difference=text) for text in unequal_terms(part.group)], "yellow")
-    say_lines(_doubts(part), "yellow")
+    console.print(FittingTable(group_table(group), words, without, words.text(group_title(group))))
+    say(group_verdicts(group))
+    say([message("console.differs", difference=text) for text in unequal_terms(group)], "yellow")
+    say(_doubts(group), "yellow")
     for standard, tried in grouped(part.effects, lambda effect: effect.other).items():
-        title = words.translate("console.options", row=standard.name)
-        console.print(f"\n[bold]{safe(title)}[/bold]")
-        say_lines([effect.sentence() for effect in tried], most=MAX_OPTIONS)
-    say_lines(without_default(part.group))
+        console.print(f"\n[bold]{safe(words.translate('console.options', row=standard.name))}[/bold]")
+        say([effect.sentence() for effect in tried], most=MAX_OPTIONS)
+    say(without_default(group))
 
 
-def _doubts(part: GroupResults) -> list:
+def _doubts(group: Group) -> list[Message]:
     messages = []
-    for row in part.group.main_rows[:MAX_ROWS]:
+    for row in group.main_rows[:MAX_ROWS]:
         checks = [check for check in failed_checks(pooled_checks(row)) if check.id not in SAID_BY_BANNERS]
         doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
         if doubts:
             messages.append(message("console.doubts", row=row.name, doubts=doubts))
     return messages
-
-
-class _Lines:
-    """Prints messages as a list, and says how many more there are."""
-
-    def __init__(self, console: Console, words: Wording) -> None:
-        self._console, self._words = console, words
-
-    def __call__(self, lines: Sequence, colour: str = "default", most: int = MAX_LINES) -> None:
-        for line in lines[:most]:
-            text = _paragraph(f"• {self._words.text(line)}", self._console)
-            self._console.print(f"[{colour}]{text}[/{colour}]")
-        if len(lines) > most:
-            self._console.print(f"• {self._words.translate('console.more_lines', count=len(lines) - most)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from common.analysis.comparing.csv_files import Line, table_of
+from common.analysis.comparing.csv_files import Line, fields_of, table_of
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.predicting.basis import Basis, basis_of
@@ -175,9 +175,7 @@ def forecast_table(groups: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
 def _line(number: int, one: Forecast) -> Line:
     return {
         "group": number,
-        "method": one.method,
-        "devices": one.devices,
-        "nodes": one.nodes,
+        **fields_of(one, "method", "devices", "nodes"),
         "predicted_step_seconds": one.step.seconds,
         "predicted_step_seconds_low": one.step.low,
         "predicted_step_seconds_high": one.step.high,
@@ -188,7 +186,5 @@ def _line(number: int, one: Forecast) -> Line:
         "exposed_seconds": one.step.exposed,
         "is_measured_link": one.is_measured_link,
         "measured_step_seconds": one.measured_step,
-        "error": one.error,
-        "naive_error": one.naive_error,
-        "is_covered": one.is_covered,
+        **fields_of(one, "error", "naive_error", "is_covered"),
     }

@@ -15,11 +15,11 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Probes, Record, fault_names
+from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Record, fault_names
+from common.records.disk import record_in
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
-MAX_FAULT_BYTES = 2**20
 
 AnyRecord = TypeAdapter(Annotated[Record | EnvironmentRecord, Field(discriminator="kind")])
 
@@ -51,11 +51,6 @@ class Folder:
     skipped: list[Skipped] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)
     """Those that `make faults` has caused, or could not cause here; the newest record of each, in the lab's order."""
-
-    @property
-    def probes(self) -> list[Probes]:
-        """What step 01 measured, newest last."""
-        return [record.probes for record in self.probed]
 
     @property
     def failed(self) -> list[Record]:
@@ -141,10 +136,10 @@ def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
     """The newest record of each fault; one that was caused counts more than one that could not be."""
     records = []
     for path in sorted(folder.glob("fault_*.json")):
-        try:
-            records.append(read_fault(path))
-        except RefusedError as error:
-            skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", str(error)))
+        if record := record_in(path, FaultRecord):
+            records.append(record)
+        else:
+            skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", "no record of a fault that this lab knows"))
     records.sort(key=lambda record: (record.missing is None, record.started_at))
     newest = {record.fault: record for record in records}
     return [newest[name] for name in fault_names() if name in newest]
@@ -152,7 +147,7 @@ def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
 
 def read_record(path: Path) -> Record | EnvironmentRecord:
     """A run, or what step 01 wrote. RefusedError where the file is neither."""
-    content = _content(path, MAX_FILE_BYTES)
+    content = _content(path)
     try:
         record = AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
     except ValidationError as error:
@@ -161,21 +156,13 @@ def read_record(path: Path) -> Record | EnvironmentRecord:
     return record
 
 
-def read_fault(path: Path) -> FaultRecord:
-    """What `make faults` wrote about one fault. RefusedError where the file is no such record."""
-    try:
-        return FaultRecord.model_validate_json(_content(path, MAX_FAULT_BYTES), strict=True)
-    except (RefusedError, ValidationError):
-        raise RefusedError("no record of a fault that this lab knows") from None
-
-
-def _content(path: Path, limit: int) -> bytes:
+def _content(path: Path) -> bytes:
     try:
         if not path.is_file():  # to open a FIFO would wait for ever
             raise RefusedError("not a file")
-        size = path.stat().st_size
+        size, limit = path.stat().st_size / 2**20, MAX_FILE_BYTES / 2**20
         if size > limit:
-            raise RefusedError(f"{size / 2**20:.0f} MiB: too large for a record (limit {limit / 2**20:.0f} MiB)")
+            raise RefusedError(f"{size:.0f} MiB: too large for a record (limit {limit:.0f} MiB)")
         return path.read_bytes()
     except OSError as error:
         raise RefusedError(f"cannot be read: {error.strerror or error}") from None

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import fmean
 from typing import Literal
 
 from common.analysis.statistics.medians import Median, median_of, resampled_median
-from common.records import (
-    REPLICATED_KINDS,
-    ForwardThread,
-    ProfileRecord,
-    RankProfile,
-    ThreadsOfForward,
-    pays_for_new_threads,
-)
+from common.records import REPLICATED_KINDS, ForwardThread, LayerTimes, ProfileRecord, RankProfile, ThreadsOfForward
 
 OLDER_KINDS = {
     "new_threads_new_replicas": "new_threads_seconds",
@@ -74,29 +67,6 @@ def _mean_effect(halves: Sequence[Sequence[float]]) -> Median | None:
 
 
 @dataclass(frozen=True)
-class LayerCost:
-    """A layer's host time, the median of a few passes."""
-
-    name: str
-    type: str
-    pays: bool
-    """Whether it takes the host clearly longer in a thread that has just started, in each pass."""
-    is_first: bool
-    """Not a convolution whose shapes an earlier one had."""
-    seconds: dict[ForwardThread, float]
-
-    @property
-    def is_convolution(self) -> bool:
-        """By its type's name."""
-        return self.type.startswith("Conv")
-
-    @property
-    def extra(self) -> float:
-        """What a new thread adds to it."""
-        return self.seconds["new_thread"] - self.seconds["main_thread"]
-
-
-@dataclass(frozen=True)
 class ForwardThreads:
     """One device: its step, or its forward pass, with the forward pass in the main, a new, and a kept thread."""
 
@@ -107,15 +77,15 @@ class ForwardThreads:
     """In a new thread less in the main one."""
     kept_cost: Median
     """In a kept thread less in the main one."""
-    layers: tuple[LayerCost, ...]
+    layers: list[LayerTimes]
 
     @property
-    def paying(self) -> list[LayerCost]:
+    def paying(self) -> list[LayerTimes]:
         """Layers that pay for new threads, the dearest first."""
         return sorted((layer for layer in self.layers if layer.pays), key=lambda layer: -layer.extra)
 
     @property
-    def convolutions(self) -> list[LayerCost]:
+    def convolutions(self) -> list[LayerTimes]:
         """In the order of a forward pass."""
         return [layer for layer in self.layers if layer.is_convolution]
 
@@ -130,22 +100,11 @@ def reduce_forward_threads(measured: ThreadsOfForward | None) -> ForwardThreads 
         pairs = zip(times[kind], times["main_thread"], strict=True)
         return resampled_median([other - main for other, main in pairs])
 
-    layers = [
-        LayerCost(
-            name=layer.name,
-            type=layer.type,
-            pays=pays_for_new_threads(layer),
-            is_first=not layer.same_as,
-            seconds={kind: median(seconds) for kind, seconds in layer.seconds.items()},
-        )
-        for layer in measured.layers
-        if len(layer.seconds) == len(times) and all(layer.seconds.values())
-    ]
     return ForwardThreads(
         timed=measured.timed,
         samples=measured.samples,
         kinds={kind: median_of(seconds) for kind, seconds in times.items()},
         new_cost=beyond_main("new_thread"),
         kept_cost=beyond_main("kept_thread"),
-        layers=tuple(layers),
+        layers=[one for one in measured.layers if len(one.seconds) == len(times) and all(one.seconds.values())],
     )

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations, takewhile
 
-from common.analysis.comparing.crossover_batch import (
-    BatchSeries,
-    Measured,
-    Predicted,
-    measured_crossing,
-    predicted_crossing,
-)
+from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
 from common.analysis.judging.bounds import MAX_IDLE
 from common.analysis.judging.cells import estimate_cell, ratio_cell
@@ -26,29 +19,9 @@ NEAR = 0.95
 ONE = RowName("single", 1)
 
 
-@dataclass(frozen=True)
-class Crossover:
-    """One series of batches, and where DP catches up with one device, as it was predicted and measured."""
-
-    series: BatchSeries
-    predicted: Predicted | None
-    measured: Measured | None
-
-    @property
-    def prediction(self) -> Message | None:
-        """What was predicted, with what was measured."""
-        name = RowName("dp", self.series.devices)
-        return _prediction(name, self.predicted, self.measured) if self.predicted else None
-
-
-def crossover(series: BatchSeries) -> Crossover:
-    """Decide where DP catches up."""
-    return Crossover(series, predicted_crossing(series), measured_crossing(series))
-
-
-def crossover_section(number: int, crossing: Crossover) -> Section:
+def crossover_section(number: int, series: BatchSeries) -> Section:
     """Who is faster from which batch on, until when launches bind, and what was predicted; `number` from 1."""
-    series, parallel = crossing.series, _parallel(crossing.series)
+    parallel = _parallel(series)
     out_of_memory = [
         message("batches.out_of_memory", row=_name(series, method), batch=batch)
         for method, batch in series.out_of_memory.items()
@@ -57,7 +30,7 @@ def crossover_section(number: int, crossing: Crossover) -> Section:
         *(line for method in parallel for line in _reached("faster", series, (method, "single"), 1)),
         *(line for pair in combinations(parallel, 2) for line in _reached("near", series, pair, NEAR)),
         *_launches(series),
-        *filter(None, [crossing.prediction]),
+        *filter(None, [prediction_of(series)]),
         *out_of_memory,
     ]
     if not any(row.on_gpu for row in series.all_rows):
@@ -117,7 +90,11 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
         yield message(f"launches.{how}", row=name, last=last, batch=batch, idle=known[last], idle_then=known[batch])
 
 
-def _prediction(name: RowName, predicted: Predicted, measured: Measured | None) -> Message:
+def prediction_of(series: BatchSeries) -> Message | None:
+    """What was predicted of where DP catches up with one device, with what was measured."""
+    predicted, measured = series.predicted, series.measured
+    if predicted is None:
+        return None
     if measured is None:
         comparison = message("nothing")
     elif measured.batch in (0, math.inf):
@@ -128,8 +105,9 @@ def _prediction(name: RowName, predicted: Predicted, measured: Measured | None) 
         comparison = message("crossing.measured", batch=measured.batch, **sides)
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
-    return message(id, row=name, host=predicted.host, batch=predicted.batch, low=low, high=high, measured=comparison,
-                   host_of_one=predicted.host_of_one, per_sample=predicted.seconds_per_sample)  # fmt: skip
+    return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,
+                   host=predicted.host, host_of_one=predicted.host_of_one,
+                   per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
 def _table(series: BatchSeries) -> Table:

@@ -6,7 +6,7 @@ Nobody measured anything against these figures: they are illustrative, and the p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
@@ -30,8 +30,7 @@ from common.records import Method
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
 
 
-@dataclass(frozen=True)
-class PublishedRow:
+class PublishedRow(NamedTuple):
     """One row as it is printed."""
 
     method: Method
@@ -55,12 +54,11 @@ def published_section(groups: Sequence[Group]) -> Section:
     """The published rows; columns of the reader's own stand beside them where a run has the shape of one."""
     own = [row for group in groups if group.scaling == "weak" and SHAPE.items() <= group.key.items()
            for row in group.main_rows if row.is_valid and row.true_devices]  # fmt: skip
-    pairs = [(row, next((one for one in own if (one.method, one.devices) == (row.method, row.devices)), None))
-             for row in ROWS]  # fmt: skip
-    has_own, cells = any(one for _, one in pairs), [_cells(*pair) for pair in pairs]
-    shown = [column for column in cells[0] if has_own or not column.id.endswith("_here")]
+    of_shape = {(row.method, row.devices): row for row in reversed(own)}
+    pairs = [(row, of_shape.get((row.method, row.devices))) for row in ROWS]
+    cells, differs = [_cells(*pair) for pair in pairs], _differs(own, pairs)
+    shown = [column for column in cells[0] if any(one for _, one in pairs) or not column.id.endswith("_here")]
     lines = [Line([of_row[column] for column in shown], row.method) for row, of_row in zip(ROWS, cells, strict=True)]
-    differs = _differs(own, pairs)
     contents = [
         lead(message("page.published_lead")),
         Table("published", shown, lines),

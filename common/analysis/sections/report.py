@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from common.analysis.comparing.crossover_batch import batch_series
+from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
 from common.analysis.comparing.csv_files import comparison_table, runs_table
 from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
 from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, one_change_table, one_changes
@@ -22,7 +22,7 @@ from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
-from common.analysis.sections.crossover import Crossover, crossover, crossover_section
+from common.analysis.sections.crossover import crossover_section
 from common.analysis.sections.differences import (
     MAX_LISTED,
     banners,
@@ -48,7 +48,7 @@ class Report:
     folder: Folder
     groups: list[GroupResults]
     headline: Headline
-    crossovers: list[Crossover]
+    crossovers: list[BatchSeries]
     ladder: Ladder | None
     """The one of most trials."""
     one_changes: list[OneChange]
@@ -140,7 +140,7 @@ class Report:
         sections = [
             self.before_after,
             *map(group_section, self.shown),
-            *(crossover_section(number, crossing) for number, crossing in enumerate(self.crossovers, start=1)),
+            *(crossover_section(number, series) for number, series in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
             changes_section(self.changes),
             separate_section({results.number: results.group for results in self.shown}),
@@ -159,9 +159,9 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     groups = build_groups(configured)
     withheld = withheld_files(groups)
     rows = [row for row in configured if row.runs[-1].file not in withheld]
-    crossovers = [crossover(series) for series in batch_series(rows, folder.runs)[:MAX_SERIES]]
+    crossovers = batch_series(rows, folder.runs)[:MAX_SERIES]
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
-    in_series = {row for crossing in crossovers for row in crossing.series.all_rows}
+    in_series = {row for series in crossovers for row in series.all_rows}
     in_ladder = ladder.rows if ladder else set()
     repeated = _repeated(groups, in_series | in_ladder)
     results = [

@@ -16,7 +16,7 @@ from analysis.views import WORDS, folder_of, groups_of
 from common.analysis.page import drawing
 from common.analysis.page.answer_plots import draw_answer, draw_scaling
 from common.analysis.page.comparison_plots import draw_loss
-from common.analysis.page.figures import draw_figures, write_figures
+from common.analysis.page.rendering import draw_figures, write_figures
 from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.links import Question

@@ -20,7 +20,7 @@ from common.sentences import LANGUAGES
 def test_one_table_that_is_never_cut_off(example, language):
     folder = read_folder(ROOT / "results" / "examples" / example)
     console, words = Console(width=80, file=io.StringIO()), Wording(language)
-    print_summary(console, folder, build_report(folder), words)
+    print_summary(console, build_report(folder), words)
     text = console.file.getvalue()
     table, rule, after = text.partition("─" * 40)
     assert rule

@@ -15,8 +15,7 @@ from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS, fact
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OTHER_FACTS
 from common.analysis.comparing.rows import RowName
-from common.analysis.page.figures import draw_figures
-from common.analysis.page.rendering import render_page
+from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.reading.folder import Skipped, read_folder
 from common.analysis.reading.step_profile import PHASES
 from common.analysis.sections import report
@@ -126,23 +125,22 @@ def test_lists_values_and_facts():
     assert fact("ddp_options", "") == ("DDP's options", "the defaults")
 
 
-def page_of(folder):
-    found = read_folder(folder)
-    return found, build_report(found)
+def report_of(folder):
+    return build_report(read_folder(folder))
 
 
 def test_a_mistake_of_ours_stands_out_on_the_page(tmp_path):
-    folder, judged = page_of(write(tmp_path, *typical_lab()))
-    folder.skipped.append(Skipped("bad.json", "KeyError: 'x'", is_our_fault=True))
-    page = render_page(folder, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    judged = report_of(write(tmp_path, *typical_lab()))
+    judged.folder.skipped.append(Skipped("bad.json", "KeyError: 'x'", is_our_fault=True))
+    page = render_page(judged, draw_figures(judged, WORDS, with_png=False), WORDS)
     assert "a mistake in this program</span> KeyError" in page
 
 
 def test_another_language_needs_nothing_but_its_sentences(tmp_path, monkeypatch):
     """With every sentence replaced by its id, no message's English is left on the page outside the templates."""
-    folder, judged = page_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
+    judged = report_of(write(tmp_path, *profiled_lab(), make_probed(), make_record("ddp", 2, config={"seed": 1})))
     monkeypatch.setattr(WORDS, "_sentences", {id: f"<{id}>" for id in sentences()})
-    page = render_page(folder, judged, draw_figures(judged, WORDS, with_png=False), WORDS)
+    page = render_page(judged, draw_figures(judged, WORDS, with_png=False), WORDS)
     main = page[page.index("<header>") : page.index('id="glossary"')]
     for english in ("Use DDP", "times as fast", "samples per device", "Throughput", "Bars:", "no interval", "spends",
                     "Scaling", "imbalance", "3 runs", "Emulated"):  # fmt: skip

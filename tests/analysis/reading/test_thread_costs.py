@@ -80,5 +80,5 @@ def test_layers_that_pay_are_those_that_are_slow_in_every_new_thread():
     assert costs.new_cost.value == pytest.approx(0.033)
     assert costs.kept_cost.value == pytest.approx(0.0001)
     assert [one.name for one in costs.paying] == ["a"]
-    assert [one.name for one in costs.convolutions if one.is_first] == ["a", "c"]
+    assert [one.name for one in costs.convolutions if not one.same_as] == ["a", "c"]
     assert costs.paying[0].extra == pytest.approx(0.0015)

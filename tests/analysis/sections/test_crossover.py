@@ -11,7 +11,7 @@ from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import folder_of, said
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import configurations
-from common.analysis.sections.crossover import crossover, crossover_section
+from common.analysis.sections.crossover import crossover_section
 from common.records import Failure
 
 HOST_OF_ONE, HOST_OF_DP, PER_SAMPLE = 0.020, 0.080, 0.0005
@@ -39,8 +39,7 @@ def gpu_runs(batch, kind="cuda"):
 def judged(*records):
     folder = folder_of(*records)
     (series,) = batch_series(configurations(folder), folder.runs)
-    crossing = crossover(series)
-    return crossing, crossover_section(1, crossing)
+    return series, crossover_section(1, series)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def test_out_of_memory_ends_a_row_and_is_said(gpus):
     (single, _, ddp) = gpu_runs(512)
     _, section = judged(*gpus, single, ddp, lost)
     assert said(section.brief)[-1] == "DP × 2 is out of memory at a batch of 512 per device."
-    assert next(section.tables).lines[-1].cells[2].value.text == "cell.out_of_memory"
+    assert section.contents[-1].contents[0].lines[-1].cells[2].value.text == "cell.out_of_memory"
 
 
 def test_never_where_intervals_do_not_show_it():

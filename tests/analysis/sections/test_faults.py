@@ -4,8 +4,7 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.views import without_marks
-from common.analysis.page.figures import draw_figures
-from common.analysis.page.rendering import render_page
+from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.other_records import faults_section
@@ -51,7 +50,7 @@ def found(tmp_path):
 def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language, said):
     folder = found(fault(), fault("disk_full", cured=False), fault("two_ranks_one_gpu", missing="gpu", named_by=None))
     judged, words = build_report(folder), Wording(language)
-    page = render_page(folder, judged, draw_figures(judged, words, with_png=False), words)
+    page = render_page(judged, draw_figures(judged, words, with_png=False), words)
     section = without_marks(page[page.index('id="faults-caused"') :].split("</section>")[0])
     for text in (*said, "rank 1 was &lt;killed&gt;", "<pre>torchrun --max-restarts=1 04</pre>"):
         assert text in section, text
@@ -84,7 +83,7 @@ def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
      ({"processes_left": 1}, "is_left")],
 )  # fmt: skip
 def test_outcomes(changes, id):
-    (table,) = faults_section([fault(**changes)]).tables
+    table = faults_section([fault(**changes)]).contents[1]
     (line,) = table.lines
     assert line.cells[-1].value.text == f"faults.{id}"
 

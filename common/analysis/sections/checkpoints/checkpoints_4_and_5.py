@@ -9,6 +9,7 @@ from common.analysis.comparing.facts import BATCH
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
 from common.analysis.sections.changes import Change, Effect
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
+from common.analysis.sections.crossover import prediction_of
 from common.analysis.sections.ladder import height, outcome_of, what
 from common.content import Message, message
 
@@ -48,7 +49,7 @@ def choice(here: Evidence) -> Checkpoint:
         Quiz(message("quiz.bandwidth"), _bandwidth(here)),
         Quiz(message("quiz.choose"), _choose(here)),
     ]
-    return Checkpoint("choice", proofs, [*figures, *(crossing.prediction for crossing in crossings)], quizzes)
+    return Checkpoint("choice", proofs, [*figures, *(prediction_of(crossing) for crossing in crossings)], quizzes)
 
 
 def _before_predicting(here: Evidence) -> list[str]:

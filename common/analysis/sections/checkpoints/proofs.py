@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import Ladder
 from common.analysis.comparing.rows import Row
@@ -13,7 +14,6 @@ from common.analysis.judging.proposals import NextStep, training_command
 from common.analysis.judging.verdicts import Decision
 from common.analysis.reading.folder import Folder
 from common.analysis.sections.changes import Change
-from common.analysis.sections.crossover import Crossover
 from common.analysis.sections.group import GroupResults
 from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, fold, message
 from common.records import METHODS, Method, Probes, Record
@@ -115,7 +115,7 @@ class Evidence:
     """With at least one run."""
     results: Sequence[GroupResults]
     """The best measured group's first."""
-    crossovers: Sequence[Crossover]
+    crossovers: Sequence[BatchSeries]
     ladder: Ladder | None
     changes: Sequence[Change]
     decision: Decision
@@ -178,4 +178,4 @@ class Evidence:
 
     def probes(self, name: str) -> Probes | None:
         """Step 01's newest that have this part."""
-        return next((probes for probes in reversed(self.folder.probes) if getattr(probes, name)), None)
+        return next((one.probes for one in reversed(self.folder.probed) if getattr(one.probes, name)), None)

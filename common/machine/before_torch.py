@@ -1,6 +1,6 @@
-"""How much of the host this process may use: cores and memory, by affinity and by the limits of its control groups.
+"""What comes before torch: how much of the host this process may use, and the process that workers are forked from.
 
-The smallest limit counts. Imports no torch, and is to be imported before it: OpenMP, which torch loads, binds the main
+Of limits by affinity and by control groups the smallest counts. To be imported before torch: its OpenMP binds the main
 thread to one core where OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, and so narrows what is read here.
 
 Sources: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; proc_pid_mountinfo(5).
@@ -8,10 +8,17 @@ Sources: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; pr
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import re
+import tempfile
+import threading
+from multiprocessing import connection, forkserver, queues
 from pathlib import Path
+
+from common.command_line.terminal import tell
+from common.errors import UsageError
 
 PROCESS, SYSTEM = Path("/proc/self"), Path("/sys/devices")
 CPUS = SYSTEM / "system/cpu"
@@ -75,23 +82,20 @@ def alike_cores() -> int:
 def stay_on(devices: int) -> list[str]:
     """Keep this thread, and all that it starts, on as few kinds of core as have one for each device, the fastest first.
     Returns their names; where all cores are alike, none, and nothing is changed."""
-    names: list[str] = []
-    cores: set[int] = set()
-    for name, of_kind in core_kinds().items():
-        if len(cores) < devices:
-            names.append(name)
-            cores |= of_kind
-    if cores:
-        os.sched_setaffinity(0, cores)
-    return names
+    chosen: dict[str, set[int]] = {}
+    for name, cores in core_kinds().items():
+        if sum(map(len, chosen.values())) < devices:
+            chosen[name] = cores
+    if chosen:
+        os.sched_setaffinity(0, set().union(*chosen.values()))
+    return list(chosen)
 
 
 def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
     """Kinds of core between whose speeds lies a gap: a core that boosts a little higher than others is none."""
-    speeds = {int(cpu.name[3:]): int(word) for cpu in CPUS.glob("cpu[0-9]*") for word in _words(cpu / file)}
+    speeds = {int(cpu.name[3:]): int(word) for cpu in CPUS.glob("cpu[0-9]*") for word in text_of(cpu / file).split()}
     kinds: dict[str, set[int]] = {}
-    cores: set[int] = set()
-    last = 0
+    cores, last = set[int](), 0
     for core, speed in sorted(speeds.items(), key=lambda item: -item[1]):
         if not kinds or speed < SAME_KIND * last:
             kinds[name.format(speed / unit)] = cores = set()
@@ -102,25 +106,21 @@ def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
 
 def _listed(file: Path) -> set[int]:
     """Cores of the kernel's list format, `0-3,8`."""
-    ranges = re.findall(r"(\d+)(?:-(\d+))?", " ".join(_words(file)))
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", text_of(file))
     return {core for first, last in ranges for core in range(int(first), int(last or first) + 1)}
 
 
 def cpu_model() -> str:
     """The CPU's name as the kernel gives it, or the architecture's."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+    named = re.search(r"^model name.*?:(.*)", text_of(Path("/proc/cpuinfo")), re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 def ram_bytes() -> int:
     """Memory of the host, or the part of it that the control groups allow."""
     host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     files = [group / name for group in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes")]
-    limits = [int(word) for file in files for word in _words(file) if word.isdigit()]  # `max` is no limit
+    limits = [int(word) for file in files for word in text_of(file).split() if word.isdigit()]  # `max` is no limit
     return min([host, *limits])
 
 
@@ -132,32 +132,30 @@ def cpu_quota() -> float | None:
 def throttled_periods() -> int | None:
     """How many periods (of 0.1 s as a rule) the quota has stopped this process's control groups in, since they were
     made; None where there is no quota."""
-    stats = [_words(group / "cpu.stat") for group in _groups("cpu") if _quota(group)]
-    counts = [dict(zip(stat[::2], stat[1::2], strict=False)).get("nr_throttled") for stat in stats]
-    return max((int(count) for count in counts if count), default=None)
+    stats = [text_of(group / "cpu.stat") for group in _groups("cpu") if _quota(group)]
+    return max((int(count) for stat in stats for count in re.findall(r"nr_throttled (\d+)", stat)), default=None)
 
 
 def _quota(group: Path) -> float | None:
-    both = _words(group / "cpu.max") or [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")]
+    both = text_of(group / "cpu.max").split()
+    both = both or [word for name in ("quota", "period") for word in text_of(group / f"cpu.cfs_{name}_us").split()]
     if len(both) != 2 or not all(word.isdigit() for word in both) or "0" in both:  # `max`, and -1, are no limit
         return None
     return int(both[0]) / int(both[1])
 
 
-def _words(file: Path) -> list[str]:
+def text_of(file: Path) -> str:
+    """Nothing where it cannot be read."""
     try:
-        return file.read_text().split()
+        return file.read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return []
+        return ""
 
 
 def _groups(controller: str) -> list[Path]:
     """The folders of the control groups that this process is in, version 1 and 2, with all that lie above them."""
-    try:
-        own = [line.split(":", 2) for line in (PROCESS / "cgroup").read_text().splitlines()]
-        mounts = [line.split() for line in (PROCESS / "mountinfo").read_text().splitlines()]
-    except (OSError, ValueError):
-        return []
+    own = [line.split(":", 2) for line in text_of(PROCESS / "cgroup").splitlines()]
+    mounts = [line.split() for line in text_of(PROCESS / "mountinfo").splitlines()]
     folders = []
     for mount in mounts:
         root, point, kind, options = mount[3], Path(mount[4]), mount[mount.index("-") + 1], mount[-1].split(",")
@@ -170,3 +168,53 @@ def _groups(controller: str) -> list[Path]:
                 inside = inside if point in (inside, *inside.parents) and inside.is_dir() else point
                 folders += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(point)]
     return folders
+
+
+def prepare_workers() -> None:
+    """On a host with NVIDIA's driver: begin the import of torch for the loader's workers, beside this process's own.
+
+    A process that holds CUDA must not fork, so that each worker would start anew and import torch, for seconds. On CPU
+    cores workers are forked from this process and need nothing.
+    """
+    if Path("/dev/nvidiactl").exists():
+        start_fork_server()
+
+
+def start_fork_server() -> None:
+    """Start the process that `multiprocessing` forks from, with torch imported. Harmless if called twice.
+
+    Raises `UsageError` where the folder of temporary files has no place for its socket, whose name has a limit.
+    """
+    multiprocessing.set_forkserver_preload(["torch"])
+    try:
+        forkserver.ensure_running()
+    except OSError as error:
+        raise UsageError(
+            f"cannot start processes from {tempfile.gettempdir()} ({error}): set TMPDIR to a short path, such as /tmp"
+        ) from None
+
+
+def begin_worker(worker: int) -> None:
+    """For a loader's worker: it ends when the process that it works for has ended, be it by SIGKILL, and when it cannot
+    hand over what it has loaded.
+
+    torch's own watch looks at the worker's parent, which is the process that it was forked from. That one lives until
+    its last child has gone, and so they would keep each other alive for ever. And what a queue cannot send (/dev/shm or
+    the table of open files is full) is dropped with a traceback, while the training waits for it without end.
+    """
+    give_cores_back()  # of other kinds than the devices', too
+    parent = multiprocessing.parent_process()
+    if parent:
+        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+        # The standard library's hook for this, which its own executors override.
+        queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
+
+
+def _end_unsent(error: Exception, unsent: object) -> None:
+    tell(f"a loader worker cannot hand over a batch: {error}")
+    os._exit(1)
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
-from common.machine.ranks import agree_on_devices
 from common.measuring import device_use
+from common.training.distributed import agree_on_devices
 
 seen = local()
 """What the rank of this thread sees: the GPUs' UUIDs and models, by its own numbers."""
