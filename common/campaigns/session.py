@@ -100,7 +100,7 @@ class Session:
     def check_machine(self, check: str) -> None:
         """Run step 01, say what it warns of; its record says what the machine is. Raises `UsageError` where it has left
         none."""
-        self.say(message("The machine, step 01: what its parts can do (under a minute)"), gap="\n")
+        self.say(message("The machine, step 01: what its parts can do (about a minute)"), gap="\n")
         self.say(f"$ {check}")
         self.launcher.run(check)
         record = newest_check(self.files_before)

@@ -72,11 +72,11 @@ def _moved(row: Row) -> Message:
 def alone(here: Evidence) -> Checkpoint:
     """Proven by completed runs of each script that a person started, and by such runs in both kinds of scaling."""
     done, scaled = here.methods_by_hand, _scaled(here)
-    is_scaled = {group.scaling for group in here.groups if any(_is_by_hand(row) for row in group.main_rows)}
+    by_hand = {(group.scaling, row.method) for group in here.groups for row in group.main_rows if _is_by_hand(row)}
     proofs = [
         *(Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")),
-        Proof("weak", "weak" in is_scaled, [here.command("dp"), here.command("ddp")]),
-        Proof("strong", "strong" in is_scaled, _for_strong(here)),
+        Proof("weak", {("weak", "dp"), ("weak", "ddp")} <= by_hand, [here.command("dp"), here.command("ddp")]),
+        Proof("strong", {("strong", "dp"), ("strong", "ddp")} <= by_hand, _for_strong(here)),
     ]
     quizzes = [_batches(here), Quiz(message("quiz.scaling"), _scaling(scaled))]
     return Checkpoint("alone", proofs, _given(here), quizzes, _table(scaled))
@@ -214,9 +214,11 @@ def _too_large(here: Evidence, is_there: bool) -> list[Proof]:
 
 
 def _is_cured(failed: Record, records: Sequence[Record]) -> bool:
-    """Whether a later run of the same method and model ran to its end."""
+    """Whether a later run of the same method, model and batch ran to its end; what did not fit may have another."""
+    same_batch = failed.failure is not None and failed.failure.kind != "out_of_memory"
     return failed.failure is not None and any(
         record.status == "completed" and record.started_at > failed.started_at
         and (record.method, record.config.model) == (failed.method, failed.config.model)
+        and (not same_batch or record.config.global_batch_size == failed.config.global_batch_size)
         for record in records
     )  # fmt: skip

@@ -31,7 +31,8 @@ def choice(here: Evidence) -> Checkpoint:
         )
         is_made = any(one.method == method for one in made)
         is_there = is_known and method in here.methods_by_hand
-        proofs.append(Proof(f"{method}_error", is_there, [*([] if is_made else first), commands[method]]))
+        to_run = [*([] if is_made else first), commands[method]]
+        proofs.append(Proof(f"{method}_error", is_there, to_run, message("proof_hint.predict", devices=here.devices)))
     more = [] if here.decision.choice == "one_device" else [here.next_step.command]
     proofs.append(Proof("chosen", here.decision.is_settled, more))
     figures = [
