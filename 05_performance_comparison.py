@@ -42,6 +42,7 @@ def main() -> int:
     from common.analysis.page.rendering import page_files, write_figures, write_pages
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording
+    from common.analysis.predicting.forecast import prediction_record
     from common.analysis.predicting.links import read_question
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console
@@ -60,6 +61,8 @@ def main() -> int:
         if question.is_asked and not report.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         written, figures = write_pages(report, files, spoken if options.generate_plots else None)
+    if question.counts and not (question.link or question.between):
+        keep_prediction(options.results_dir, prediction_record(report.forecasts))
     if not options.brief:
         print_summary(console, report, words, with_forecasts=question.is_asked)
     if "zh-TW" in files and not HAS_CHINESE_FONT:
@@ -78,6 +81,16 @@ def main() -> int:
     for line in below:
         print(printable(words.text(line)), file=sys.stderr)
     return int(bool(below))
+
+
+def keep_prediction(folder: Path, record) -> None:
+    """With its time, so that the exercise knows who predicted before the run. No error where nobody can write."""
+    from common.records.disk import write_record
+
+    try:
+        write_record(folder, record)
+    except UsageError as error:
+        print(f"the prediction leaves no record: {error}", file=sys.stderr)
 
 
 def records_in(path: Path, flag: str = "--results-dir"):

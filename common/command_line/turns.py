@@ -6,18 +6,17 @@ until it ends. Locks end with their process, so that nobody waits for one that w
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import getpass
+import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import AfterValidator, BaseModel
+from typing import Any, NamedTuple
 
 from common.formats import printable
 
@@ -27,14 +26,17 @@ NO_QUEUE = "no"
 FOLDER = "/tmp/dp-vs-ddp-lab-queue"
 QUEUE_HELP = "wait there until nobody who came before measures on this machine; no: do not wait (default: %(default)s)"
 POLL_SECONDS = 1.0
+DOOR_POLL_SECONDS, DOOR_WORD_SECONDS, DOOR_SECONDS = 0.05, 1.0, 10.0
+"""A campaign has the door, the folder's lock, for milliseconds. Who waits for it longer says so, then does without."""
 MAX_BYTES = 1000
 """Of a ticket, which anybody may have written."""
 
 
-class _Ticket(BaseModel):
-    who: Annotated[str, AfterValidator(printable)] = "somebody"
-    what: Annotated[str, AfterValidator(printable)] = "a campaign"
-    since: Annotated[str, AfterValidator(printable)] = ""
+class _Ticket(NamedTuple):
+    number: int
+    who: str
+    what: str
+    since: str
     """When its turn began, by the local clock: 14:03; empty while it waits."""
 
 
@@ -51,7 +53,7 @@ def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator
         yield
         return
     try:
-        number, file = _take_ticket(Path(folder))
+        number, file = _take_ticket(Path(folder), say)
     except OSError as error:
         say(f"No queue can be kept in {folder} ({error.strerror}): nobody waits for others who measure here.")
         yield
@@ -73,27 +75,45 @@ def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator
         os.close(file)
 
 
-def _take_ticket(folder: Path) -> tuple[int, int]:
-    """The next number, and its file, open and locked. It is locked before it has its name: a ticket whose lock is free
-    is that of a campaign which is gone."""
-    with suppress(FileExistsError):
-        folder.mkdir()
-        folder.chmod(0o1777)  # all users write into the folder, and read each other's tickets
-    with tempfile.NamedTemporaryFile(dir=folder) as made:
-        os.fchmod(made.fileno(), 0o644)
-        fcntl.flock(made, fcntl.LOCK_EX)
-        while True:
+def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[int, int]:
+    """The next number, and its file, open and locked. Nobody else takes one meanwhile: the folder itself is locked."""
+    mask = os.umask(0)  # all users write into the folder, and read each other's tickets
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(0o1777)
+        door = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _lock_door(door, folder, say)
             numbers = _numbers(folder)
+            for old in numbers:
+                if _holder(folder, old) is None:
+                    with suppress(OSError):  # another user's
+                        (folder / str(old)).unlink()
             number = max(numbers, default=0) + 1
-            with suppress(FileExistsError):  # somebody was quicker
-                os.link(made.name, folder / str(number))
-                break
-        file = os.dup(made.fileno())
-    for old in numbers:
-        if _holder(folder, old) is None:
-            with suppress(OSError):  # another user's
-                (folder / str(old)).unlink()
-    return number, file
+            file = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return number, file
+        finally:
+            os.close(door)
+    finally:
+        os.umask(mask)
+
+
+def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
+    """Raises `OSError` where somebody keeps it locked: any program may that can open the folder."""
+    started, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - started
+        if waited > DOOR_SECONDS:
+            raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
+        if waited > DOOR_WORD_SECONDS and not said:
+            said = True
+            say(f"Somebody has locked {folder}: waiting up to {DOOR_SECONDS:g} s for it (QUEUE=no does not wait).")
+        time.sleep(DOOR_POLL_SECONDS)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -105,8 +125,9 @@ def _write(file: int, what: str, since: str) -> None:
         who = getpass.getuser()
     except (KeyError, OSError):  # a container's user, who has a number alone
         who = f"user {os.getuid()}"
+    text = json.dumps({"who": who, "what": what, "since": since})
     os.ftruncate(file, 0)
-    os.pwrite(file, _Ticket(who=who, what=what, since=since).model_dump_json().encode(), 0)
+    os.pwrite(file, text.encode(), 0)
 
 
 def _holder(folder: Path, number: int) -> _Ticket | None:
@@ -118,10 +139,12 @@ def _holder(folder: Path, number: int) -> _Ticket | None:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        try:
-            return _Ticket.model_validate_json(os.pread(file, MAX_BYTES, 0))
-        except ValueError:  # being written, or by somebody else
-            return _Ticket()
+        known: Any = None
+        with suppress(ValueError):  # being written
+            known = json.loads(os.pread(file, MAX_BYTES, 0))
+        known = known if isinstance(known, dict) else {}
+        who, what, since = (printable(str(known.get(name) or "")) for name in ("who", "what", "since"))
+        return _Ticket(number, who or "somebody", what or "a campaign", since)
     else:
         return None
     finally:

@@ -10,6 +10,7 @@ from common.records.fault_record import *
 from common.records.host import *
 from common.records.methods import *
 from common.records.outcome import *
+from common.records.prediction_record import *
 from common.records.record import *
 from common.records.setting_declaration import *
 from common.records.settings import *

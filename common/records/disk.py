@@ -27,12 +27,13 @@ from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
 from common.records.fault_record import FaultRecord
+from common.records.prediction_record import PredictionRecord
 from common.records.record import Record
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
-AnyRecord = Record | EnvironmentRecord | FaultRecord
+AnyRecord = Record | EnvironmentRecord | FaultRecord | PredictionRecord
 PART = re.compile(
-    r"\.(?:(?:0[1-4]|fault)_.+[-_]\d{8}T\d{6}Z-[0-9a-f]{4}(?:-\d+)?\.json|checkpoint-\d{4,18}-\d{6,18}\.pt)"
+    r"\.(?:(?:0[1-5]|fault)_.+[-_]\d{8}T\d{6}Z-[0-9a-f]{4}(?:-\d+)?\.json|checkpoint-\d{4,18}-\d{6,18}\.pt)"
     r"\.(?P<pid>\d+)(?:\.[0-9a-f]{8})?\.part"
 )
 """Names of half-written records and checkpoints, with the process that wrote them."""

@@ -1,5 +1,6 @@
 """Campaigns of one machine take turns: real processes, which write down when their turn begins and ends."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -128,6 +129,33 @@ def test_where_no_queue_can_be_kept_nobody_waits_and_a_line_says_so(tmp_path):
         said.append("measures")
     line = f"No queue can be kept in {tmp_path}/file (Not a directory): nobody waits for others who measure here."
     assert said == [line, "measures"]
+
+
+def test_a_folder_that_stays_locked_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(turns, "DOOR_WORD_SECONDS", 0.1)
+    monkeypatch.setattr(turns, "DOOR_SECONDS", 0.5)
+    said: list[str] = []
+    door = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(door, fcntl.LOCK_EX)
+    try:
+        with turns.taking_turns("make lab", str(tmp_path), said.append):
+            said.append("measures")
+    finally:
+        os.close(door)
+    assert said == [
+        f"Somebody has locked {tmp_path}: waiting up to 0.5 s for it (QUEUE=no does not wait).",
+        f"No queue can be kept in {tmp_path} (somebody has kept it locked for 0.5 s): nobody waits for others who "
+        "measure here.",
+        "measures",
+    ]
+
+
+def test_a_folder_that_is_locked_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    door = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(door, fcntl.LOCK_EX)
+    monkeypatch.setattr(turns.time, "sleep", lambda seconds: os.close(door))
+    with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
+        assert [ticket.name for ticket in tmp_path.iterdir()] == ["1"]
 
 
 def test_only_the_own_ticket_is_removed(tmp_path):

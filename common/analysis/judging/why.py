@@ -72,11 +72,10 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
         if breakdown and largest.seconds < breakdown.lost:
             of = message("why.of_lost", lost=breakdown.lost, **values)
             copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
-            rest = breakdown.lost - largest.seconds - copies
-            if copies >= WORTH_SAYING * breakdown.lost:
-                has_rest = rest >= WORTH_SAYING * breakdown.lost
-                also = message("why.also", cost=copies,
-                               rest=message("why.and_rest", rest=rest) if has_rest else NOTHING)  # fmt: skip
+            rest, least = breakdown.lost - largest.seconds - copies, WORTH_SAYING * breakdown.lost
+            if copies >= least:
+                and_rest = message("why.and_rest", rest=rest) if rest >= least else NOTHING
+                also = message("why.also", cost=copies, rest=and_rest)
         return [message("why.new_threads", plans=plans, slower=slower, also=also, of=of)]
     if _verdict(breakdown) != "host":
         return []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -14,7 +16,7 @@ from common.analysis.predicting.basis import Basis, basis_of
 from common.analysis.predicting.links import MAX_DEVICES, AllReduceModel, MeasuredTable, Nodes, Question, Ring
 from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
 from common.content import Message, message
-from common.records import Method
+from common.records import Method, PredictionRecord, StepPrediction
 
 DEFAULT_COUNTS = (2, 4, 8)
 MAX_GPUS_IN_A_MACHINE = 8
@@ -165,6 +167,19 @@ def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | N
     fits = [row for row in group.main_rows if row.is_valid and row.true_devices and not row.options
             and (row.method, row.devices, row.record.world.nodes) == (method, devices, nodes)]  # fmt: skip
     return fits[-1] if fits else None
+
+
+def prediction_record(groups: Sequence[tuple[int, GroupForecast]]) -> PredictionRecord:
+    """All predictions of several devices, with the time at which they were made: now."""
+    now = datetime.now(UTC)
+    steps = []
+    for _, group in groups:
+        config = group.basis.row.record.config
+        steps += [StepPrediction(model=config.model, method=one.method, devices=one.devices, seconds=one.step.seconds,
+                                 per_device_batch_size=config.per_device_batch_size)
+                  for one in group.forecasts if one.devices > 1]  # fmt: skip
+    run_id = f"05_prediction-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return PredictionRecord(run_id=run_id, started_at=now.isoformat(timespec="seconds"), steps=steps)
 
 
 def forecast_table(groups: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:

@@ -15,13 +15,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, Record, fault_names
+from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
 from common.records.disk import record_in
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
 
-AnyRecord = TypeAdapter(Annotated[Record | EnvironmentRecord, Field(discriminator="kind")])
+AnyRecord = Record | EnvironmentRecord | PredictionRecord
+ANY_RECORD = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
 
 
 class RefusedError(Exception):
@@ -48,6 +49,8 @@ class Folder:
     """The newest of step 01."""
     probed: list[EnvironmentRecord] = field(default_factory=list)
     """Records of step 01 that measured what the parts can do, newest last."""
+    predictions: list[PredictionRecord] = field(default_factory=list)
+    """What step 05 was asked to predict."""
     skipped: list[Skipped] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)
     """Those that `make faults` has caused, or could not cause here; the newest record of each, in the lab's order."""
@@ -68,6 +71,7 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
         raise UsageError(f"cannot read {flag} {folder} ({reason}): give the folder that 02, 03 and 04 wrote") from None
     runs: list[Run] = []
     environments: list[EnvironmentRecord] = []
+    predictions: list[PredictionRecord] = []
     skipped: list[Skipped] = []
     seen: dict[tuple[str, str], str] = {}
     shared_parts: dict[str, BaseModel] = {}
@@ -81,6 +85,8 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
                     raise RefusedError(f"the same {what} as {seen[what, mark]}, which was used: a copy")
             if isinstance(record, EnvironmentRecord):
                 environments.append(record)
+            elif isinstance(record, PredictionRecord):
+                predictions.append(record)
             else:
                 run = summarise(name, record)
                 if run.seconds_per_sample is None and record.status == "completed":
@@ -101,6 +107,7 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
         runs=with_devices_before(runs, environments),
         environment=environments[-1] if environments else None,
         probed=[record for record in environments if record.probes],
+        predictions=predictions,
         faults=_read_faults(folder / "faults", skipped),
         skipped=skipped,
     )
@@ -111,7 +118,7 @@ def _text_of(path: Path) -> str:
     return path.name.encode(errors="replace").decode()
 
 
-def record_marks(record: Record | EnvironmentRecord) -> list[tuple[str, str]]:
+def record_marks(record: AnyRecord) -> list[tuple[str, str]]:
     """What no two records have in common, whatever their files are called: each run counts once.
 
     No two runs agree in all ranks' step times to the last tenth of a microsecond. Where all times are equal, or there
@@ -145,11 +152,11 @@ def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
     return [newest[name] for name in fault_names() if name in newest]
 
 
-def read_record(path: Path) -> Record | EnvironmentRecord:
-    """A run, or what step 01 wrote. RefusedError where the file is neither."""
+def read_record(path: Path) -> AnyRecord:
+    """A run, or what step 01 or 05 wrote. RefusedError where the file is neither."""
     content = _content(path)
     try:
-        record = AnyRecord.validate_json(content, strict=True)  # "1" and true are no numbers
+        record = ANY_RECORD.validate_json(content, strict=True)  # "1" and true are no numbers
     except ValidationError as error:
         raise RefusedError(_reason(error, content)) from None
     json.loads(content, object_pairs_hook=_refuse_duplicates)

@@ -298,7 +298,6 @@ def test_every_flag_that_is_advised_exists(run_help):
         "--rdzv-endpoint",
         "--shm-size",
         "--cpus",
-        "--predict",
-    }  # torchrun's, docker's, step 05's
+    }  # torchrun's, docker's
     of_others |= {"--link", "--inter-node", "--generate-plots"}  # step 05's
     assert advised - known - of_others == set()

@@ -13,7 +13,7 @@ from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
-from common.records import Copy, DeviceMemory, Failure, Launch, LaunchTimes
+from common.records import Copy, DeviceMemory, Failure, Launch, LaunchTimes, PredictionRecord
 from common.step_01 import probe_tables
 
 LAUNCHES = LaunchTimes(workers=2, alone_seconds=5e-6, threads_seconds=15e-6, processes_seconds=6e-6,
@@ -213,13 +213,44 @@ def test_what_was_predicted_and_what_bandwidth_leaves_out(checked):
     copies = [Copy(source=a, destination=b, bytes=10**9, seconds=1e-3) for a, b in ((0, 1), (1, 0))]
     probes = make_probes("Example GPU", backend="nccl", copies=copies, not_applicable={})
     checkpoint = checked(*in_rounds(*profiled_lab(kind="cuda")), make_probed(probes=probes))["choice"]
-    assert {proof.id: proof.is_there for proof in checkpoint.proofs} == {
-        "ddp_error": True, "dp_error": False, "chosen": True
-    }  # fmt: skip
+    assert [proof.id for proof in checkpoint.proofs if proof.is_there] == ["chosen"]  # nobody had asked before the runs
     assert re.match(r"DDP × 2, a step: predicted \d+ ms, measured 6\d\d ms, error [−+]", said(checkpoint.figures)[0])
     (off,) = re.findall(r"off by (−\d+) %", answers(checkpoint))
     assert -40 <= int(off.replace("−", "-")) <= -36
     assert "Use DDP. DDP × 2 is 1.3" in answers(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "changes", "proven"),
+    [
+        ("2025-12-31", {}, ["ddp_error"]),
+        ("2026-01-03", {}, []),  # after the run
+        ("2025-12-31", {"devices": 4}, []),
+        ("2025-12-31", {"per_device_batch_size": 8}, []),
+        ("2025-12-31", {"method": "dp"}, ["dp_error"]),
+    ],
+)
+def test_a_prediction_counts_that_was_asked_for_before_a_run_by_hand(checked, predicted, changes, proven):
+    step = {"model": "resnet18", "method": "ddp", "devices": 2, "per_device_batch_size": 16, "seconds": 0.5} | changes
+    asked = PredictionRecord(run_id="05_prediction-1", started_at=f"{predicted}T00:00:00+00:00", steps=[step])
+    choice = checked(*typical_lab(), asked)["choice"]
+    assert [proof.id for proof in choice.proofs if proof.is_there] == proven
+    lab = typical_lab()
+    for number, record in enumerate(lab):
+        record.launch = Launch(campaign="lab", id="a", seed=1, round=1, place=number + 1)
+    assert not any(proof.is_there for proof in checked(*lab, asked)["choice"].proofs)
+
+
+def test_step_05_keeps_what_it_was_asked_to_predict(tmp_path, compare):
+    """Asked, with numbers of devices, over links that are here: it leaves a record, which the next page takes."""
+    results = write(tmp_path / "results", *profiled_lab()[:1], make_probed())
+    assert compare(results).returncode == compare(results, "--predict", "2", "--link", "25GB/s,10us").returncode == 0
+    assert not list(results.glob("05_*.json"))
+    assert compare(results, "--predict", "2").returncode == 0
+    (prediction,) = read_folder(results).predictions
+    (step, *_) = prediction.steps
+    assert (step.model, step.method, step.devices, step.per_device_batch_size) == ("resnet18", "ddp", 2, 16)
+    assert not read_folder(results).skipped
 
 
 def test_what_runs_of_much_noise_say_of_bandwidth_is_nothing_yet(checked):

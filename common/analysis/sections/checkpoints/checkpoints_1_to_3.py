@@ -73,11 +73,9 @@ def alone(here: Evidence) -> Checkpoint:
     """Proven by completed runs of each script that a person started, and by such runs in both kinds of scaling."""
     done, scaled = here.methods_by_hand, _scaled(here)
     by_hand = {(group.scaling, row.method) for group in here.groups for row in group.main_rows if _is_by_hand(row)}
-    proofs = [
-        *(Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")),
-        Proof("weak", {("weak", "dp"), ("weak", "ddp")} <= by_hand, [here.command("dp"), here.command("ddp")]),
-        Proof("strong", {("strong", "dp"), ("strong", "ddp")} <= by_hand, _for_strong(here)),
-    ]
+    commands = {"weak": [here.command("dp"), here.command("ddp")], "strong": _for_strong(here)}
+    proofs = [Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")]
+    proofs += [Proof(kind, {(kind, "dp"), (kind, "ddp")} <= by_hand, to_run) for kind, to_run in commands.items()]
     quizzes = [_batches(here), Quiz(message("quiz.scaling"), _scaling(scaled))]
     return Checkpoint("alone", proofs, _given(here), quizzes, _table(scaled))
 
@@ -132,20 +130,18 @@ def _with_speed_up(group: Group) -> dict[tuple, Row]:
 
 
 def _scaling(scaled: dict[Scaling, dict[tuple, Row]]) -> list[Message]:
-    both = [(row, scaled["strong"][at]) for at, row in scaled["weak"].items() if at in scaled["strong"]]
-    pairs = [message("own.both", row=weak.name, weak=weak.speed_up, strong=strong.speed_up) for weak, strong in both]
+    pairs = [message("own.both", row=row.name, weak=row.speed_up, strong=scaled["strong"][at].speed_up)
+             for at, row in scaled["weak"].items() if at in scaled["strong"]]  # fmt: skip
     return [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
 
 
 def _table(scaled: dict[Scaling, dict[tuple, Row]]) -> Table | None:
     """A line for each method: its speed-up in weak and in strong scaling, each with the runs that it rests on."""
-    if not any(scaled.values()):
-        return None
     rows = {**scaled["strong"], **scaled["weak"]}
     shown = columns("method", "weak_speed_up:speed-up", "strong_speed_up:speed-up")
     lines = [Line([Cell(row.name), *(_cell(scaled[scaling].get(at)) for scaling in scaled)], row.method, row.name)
              for at, row in sorted(rows.items(), reverse=True)]  # fmt: skip
-    return Table("scaling", shown, lines)
+    return Table("scaling", shown, lines) if lines else None
 
 
 def _cell(row: Row | None) -> Cell:
@@ -159,7 +155,7 @@ OF_MEMORY: set[FaultName] = {"out_of_memory", "dp_out_of_memory"}
 STOPPED = "{training} --timeout 20 & sleep 60; pkill -STOP -n -P $!; wait"
 """Stops one rank of this torchrun and of no other, a minute after its start; the others wait 20 seconds for it."""
 LONG = 100
-"""Epochs: long enough to be stopped by hand."""
+"""Epochs: enough to be stopped by hand."""
 
 
 def recognised(here: Evidence) -> Checkpoint:
@@ -174,9 +170,8 @@ def recognised(here: Evidence) -> Checkpoint:
         Proof("cured", bool(solved) or any(_is_cured(record, here.by_hand) for record in here.by_hand),
               [here.command("ddp")]),
     ]  # fmt: skip
-    kinds = [
-        message("own.kind", kind=message(f"failure_kind.{kind}"), count=count) for kind, count in named.most_common()
-    ]
+    kinds = [message("own.kind", kind=message(f"failure_kind.{kind}"), count=count)
+             for kind, count in named.most_common()]  # fmt: skip
     own = [message("own.faults", kinds=kinds)] if kinds else []
     if solved:
         own.append(solved_faults(here.folder.faults))
@@ -215,10 +210,10 @@ def _too_large(here: Evidence, is_there: bool) -> list[Proof]:
 
 def _is_cured(failed: Record, records: Sequence[Record]) -> bool:
     """Whether a later run of the same method, model and batch ran to its end; what did not fit may have another."""
-    same_batch = failed.failure is not None and failed.failure.kind != "out_of_memory"
+    did_not_fit = failed.failure is not None and failed.failure.kind == "out_of_memory"
     return failed.failure is not None and any(
         record.status == "completed" and record.started_at > failed.started_at
         and (record.method, record.config.model) == (failed.method, failed.config.model)
-        and (not same_batch or record.config.global_batch_size == failed.config.global_batch_size)
+        and (did_not_fit or record.config.global_batch_size == failed.config.global_batch_size)
         for record in records
     )  # fmt: skip

@@ -12,27 +12,21 @@ from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evide
 from common.analysis.sections.crossover import prediction_of
 from common.analysis.sections.ladder import height, outcome_of, what
 from common.content import Message, message
+from common.records import Method
 
 NEAR = 0.05
 """A prediction that is off by less has not failed."""
 
 
 def choice(here: Evidence) -> Checkpoint:
-    """Proven by predictions beside runs that a person started, and by a ratio that decides."""
+    """Proven by predictions that were asked for before a person's own runs, and by a ratio that decides."""
     crossings = [crossover for crossover in here.crossovers if crossover.predicted]
     predictions = [results.prediction for results in here.results if results.prediction]
     made = [one for prediction in predictions for one in prediction.forecasts if one.devices > 1]
     known = [one for one in made if one.error is not None]
-    first, commands = _before_predicting(here), {"dp": here.command("dp"), "ddp": here.command("ddp")}
-    proofs = []
-    for method in ("ddp", "dp"):
-        is_known = any(one.method == method for one in known) or (
-            method == "dp" and any(crossing.measured for crossing in crossings)
-        )
-        is_made = any(one.method == method for one in made)
-        is_there = is_known and method in here.methods_by_hand
-        to_run = [*([] if is_made else first), commands[method]]
-        proofs.append(Proof(f"{method}_error", is_there, to_run, message("proof_hint.predict", devices=here.devices)))
+    first = [*_before_predicting(here), f"python 05_performance_comparison.py --predict {here.devices}"]
+    proofs = [Proof(f"{method}_error", _is_foreseen(here, method), [*first, here.command(method)],
+                    message("proof_hint.predict")) for method in ("ddp", "dp")]  # fmt: skip
     more = [] if here.decision.choice == "one_device" else [here.next_step.command]
     proofs.append(Proof("chosen", here.decision.is_settled, more))
     figures = [
@@ -51,6 +45,13 @@ def choice(here: Evidence) -> Checkpoint:
         Quiz(message("quiz.choose"), _choose(here)),
     ]
     return Checkpoint("choice", proofs, [*figures, *(prediction_of(crossing) for crossing in crossings)], quizzes)
+
+
+def _is_foreseen(here: Evidence, method: Method) -> bool:
+    """Whether step 05 was asked to predict what a person then ran to its end."""
+    runs = [run for run in here.by_hand if run.method == method and run.status == "completed"]
+    return any(step.is_of(run) and prediction.started_at <= run.started_at
+               for prediction in here.folder.predictions for step in prediction.steps for run in runs)  # fmt: skip
 
 
 def _before_predicting(here: Evidence) -> list[str]:
