@@ -161,7 +161,7 @@ class Section:
     id: str = ""
     title: Any = None
     contents: Sequence[Any] = ()
-    """In the order in which they stand: tables, lines, figures, …, further sections. A part that is None is left out."""
+    """In the order in which they stand: tables, lines, figures, further sections. Parts that are None are left out."""
     short: Message | None = None
     """Its title in the list of contents."""
     style: str = ""
