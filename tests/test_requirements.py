@@ -84,6 +84,7 @@ def test_a_host_without_gpus_is_not_blamed_for_them():
         (TORCH, "failure", machine(here={"torchvision": None})),
         (TORCH, "failure", machine(torchvision_error="no libjpeg")),
         (TORCH, "failure", machine(here={"torch": "2.5.1", "torchvision": "0.20.1"})),
+        (TORCH, "failure", machine(here={"torch": "2", "torchvision": "0.15"})),
         (TORCH, "ok", machine(here={"torch": "2.6.0", "torchvision": "0.21.0"})),
         (TORCH, "ok", machine(here={"torch": "2.11.0", "torchvision": "0.26.0"})),
         (TORCH, "ok", machine(here={"torch": "2.15.1", "torchvision": "0.30.1"})),

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -134,19 +135,20 @@ def keep_unfinished(folder: Path, record: Record) -> None:
 def write_record(folder: Path, record: AnyRecord) -> Path | None:
     """Write `<run_id>.json` whole or not at all; returns its path, or None where another rank has written it already.
 
-    Raises `UsageError` where it cannot be written, for lack of room say, after having saved it among the system's
-    temporary files.
+    Raises `UsageError` where it cannot be written, say for lack of room, once it is saved among temporary files.
     """
     try:
         return _put(folder, record)
     except OSError as error:
-        path = record_path(folder, record.run_id)
-        try:  # in a folder that nobody else can enter, nor have prepared
-            spare = _write(record_path(Path(tempfile.mkdtemp(prefix="lab-record-")), record.run_id), record)
+        text, made = f"cannot write {record_path(folder, record.run_id)} ({error.strerror})", None
+        try:
+            made = Path(tempfile.mkdtemp(prefix="lab-record-"))  # which nobody else can enter, nor have prepared
+            spare = _write(record_path(made, record.run_id), record)
         except OSError:
-            place = f"nor to {tempfile.gettempdir()}: make room and run again"
-            raise UsageError(f"cannot write {path} ({error.strerror}), {place}") from None
-        raise UsageError(f"cannot write {path} ({error.strerror}): saved as {spare}; make room and move it") from None
+            if made:
+                shutil.rmtree(made, ignore_errors=True)
+            raise UsageError(f"{text}, nor to {tempfile.gettempdir()}: make room and run again") from None
+        raise UsageError(f"{text}: saved as {spare}; make room and move it") from None
 
 
 def _put(folder: Path, record: AnyRecord) -> Path | None:
@@ -176,8 +178,7 @@ def _put(folder: Path, record: AnyRecord) -> Path | None:
 
 
 def _put_as_new(folder: Path, record: AnyRecord) -> Path | None:
-    """Under its own name or, where that is taken, under the next one. None where another rank has just ended the run
-    there."""
+    """Under its own name or, where it is taken, the next one. None where another rank has just ended the run there."""
     for run_id in (record.run_id, *(f"{record.run_id}-{number}" for number in range(2, 100))):
         path = record_path(folder, run_id)
         try:
@@ -213,8 +214,7 @@ def _run_at(path: Path) -> Record | None:
 
 
 def _look(path: Path) -> tuple[int, ...] | None:
-    try:
+    with suppress(OSError):
         seen = path.lstat()
-    except OSError:
-        return None
-    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+        return seen.st_ino, seen.st_size, seen.st_mtime_ns
+    return None

@@ -52,7 +52,7 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     translate, check, listed = words.translate, partial(checked, words), words.listed
     torch, vision = record.environment.torch, record.environment.torchvision
     torch_version, vision_version = numbers_of(torch)[:2], numbers_of(vision or "")[:2]
-    made_for = (0, torch_version[1] + TORCHVISION_OFFSET)
+    made_for = (0, sum(torch_version[1:]) + TORCHVISION_OFFSET)  # "2" is read as 2.0
     loose = torch_version >= LOOSE_SINCE[0] and vision_version >= LOOSE_SINCE[1]
     builds = [(version or "").partition("+")[2] for version in (torch, vision)]  # of "2.13.0+cu130": "cu130"
     install = translate("install the versions of pyproject.toml: pip install -e .")

@@ -1,12 +1,15 @@
 """Records on the disk: who may replace what."""
 
+import errno
 import json
 import os
+import tempfile
 import time
 
 import pytest
 from analysis.factories import make_record
 
+from common.errors import UsageError
 from common.records import Failure, disk
 from common.records.disk import (
     check_writable,
@@ -139,3 +142,14 @@ def test_a_half_written_file_that_others_have_put_there_is_not_written_through(t
         write_whole(tmp_path / "page", lambda file: file.write(b"new"))
     assert (tmp_path / f".page.{os.getpid()}.00000000.part").is_symlink()
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_where_the_spare_record_cannot_be_written_either_nothing_is_left(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "write_whole", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(UsageError, match=r"No space left on device.*nor to .*make room and run again"):
+        write_record(tmp_path / "results", make_record(run_id="one"))
+    assert os.listdir(tmp_path) == ["results"]
