@@ -102,8 +102,8 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     for method, band in bands.items():
         devices = [1, *(one.devices for one in band)]
         low, high = zip((1.0, 1.0), *(one.speed_up_range for one in band), strict=True)
-        label = words.translate("figure.predicted_of", method=METHODS[method].short)
-        axes.fill_between(devices, low, high, color=METHODS[method].colour, alpha=0.22, linewidth=0, label=label)
+        label, colour = words.translate("figure.predicted_of", method=METHODS[method].short), METHODS[method].colour
+        axes.fill_between(devices, low, high, facecolor=(colour, 0.22), edgecolor=colour, linewidth=0.8, label=label)
     axes.plot([1, counts[-1]], [1, counts[-1]], "--", color=INK, linewidth=1.2, label=words.translate("figure.ideal"))
     lines = grouped(sorted(rows, key=lambda row: (method_order(row.method), row.record.world.nodes, row.devices)),
                     lambda row: (row.method, row.record.world.nodes))  # fmt: skip

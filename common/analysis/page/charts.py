@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from common.analysis.comparing.rows import Row
 from common.analysis.page.drawing import CARD, INK, MUTED, Plot
@@ -21,6 +22,8 @@ Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
+EDGE = 2.0
+"""Of ink on a bar: points of the page's colour around it, since ink and some bars are about equally bright."""
 
 
 def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None = None) -> tuple[Figure, Axes]:
@@ -65,19 +68,21 @@ def draw_bars(
             for height, values in enumerate(runs) for place, value in enumerate(values)]  # fmt: skip
     if dots:
         axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
-                  markeredgewidth=0.9)  # fmt: skip
+                  markeredgewidth=0.9, path_effects=[withStroke(linewidth=0.9 + EDGE, foreground=CARD)])  # fmt: skip
+    draw_intervals(axes, dict(enumerate(estimates)), CARD, edge=EDGE)
     draw_intervals(axes, dict(enumerate(estimates)), INK)
 
 
-def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", "y"] = "x") -> None:
-    """An error bar `along` an axis for each estimate that has an interval."""
+def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", "y"] = "x", edge: float = 0.0) -> None:
+    """An error bar `along` an axis for each estimate that has an interval; thicker by `edge`."""
     known = {place: estimate for place, estimate in points.items() if estimate.interval}
     if known:
         reach = zip(*((one.value - one.bounds[0], one.bounds[1] - one.value) for one in known.values()), strict=True)
         other = "y" if along == "x" else "x"
         data: dict[str, Any] = {
             along: [one.value for one in known.values()], f"{along}err": list(reach), other: list(known)}  # fmt: skip
-        axes.errorbar(**data, fmt="none", ecolor=colour, capsize=4, elinewidth=1.4)
+        axes.errorbar(**data, fmt="none", ecolor=colour, capsize=4 + edge / 2, elinewidth=1.4 + edge,
+                      capthick=1 + edge)  # fmt: skip
 
 
 def draw_stack(

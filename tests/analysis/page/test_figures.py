@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.container import ErrorbarContainer
 
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
@@ -23,7 +25,7 @@ from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import build_report
-from common.records import DdpOptions, Failure
+from common.records import METHODS, DdpOptions, Failure
 from common.sentences import LANGUAGES
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -146,6 +148,17 @@ def test_scaling_shows_ideal_measured_and_predicted():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "DDP, predicted", "DP, predicted", "ideal", "DP", "DDP"]  # fmt: skip
     assert "DDP × 8, predicted 7.87 ×" in plot.alt
+    outlines = [tuple(map(tuple, band.get_edgecolor())) for band in axes.collections if band.get_label()[0] != "_"]
+    assert outlines == [(to_rgba(METHODS[method].colour),) for method in ("ddp", "dp")]  # at least 3 : 1 on the card
+
+
+def test_an_interval_on_a_bar_has_an_edge_in_the_colour_of_the_card():
+    """In the dark scheme ink and the methods' colours are about equally bright."""
+    plot = draw_answer(build_report(read_folder(EXAMPLES / "h200x4")), WORDS)
+    under, over = [bars for bars in plot.figure.axes[0].containers if isinstance(bars, ErrorbarContainer)]
+    (edge,), (line,) = under.lines[2], over.lines[2]
+    assert (to_hex(edge.get_color()[0]), to_hex(line.get_color()[0])) == (drawing.CARD, drawing.INK)
+    assert edge.get_linewidth()[0] > line.get_linewidth()[0] + 1
 
 
 def scaling_of(*counts):
