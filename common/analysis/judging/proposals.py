@@ -6,8 +6,11 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from common.analysis.comparing.rows import Row
+from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.run_checks import MIN_STEPS
 from common.analysis.judging.verdicts import Decision, has_one_device, recommended
 from common.content import Message, message
 from common.records import (
@@ -62,20 +65,35 @@ def next_step(
             id = "next.missing" if is_parallel else "next.missing_one"
             return NextStep(message(id, method=method, devices=devices), command)
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
-    if rounds:
-        command = f"make lab {sizes} REPEATS={rounds}"
+    is_disturbed, epochs = _removable_doubts([row for row in (decision.fastest, decision.second) if row])
+    if rounds or is_disturbed or epochs:
+        times = rounds or ENOUGH_ROUNDS
+        command = f"make lab {sizes}{f' EPOCHS={epochs}' if epochs else ''} REPEATS={times}"
         if not _is_of_make_lab(record):
-            commands = [training_command(record, method, checks, devices if METHODS[method].is_parallel else 1)
-                        for method in PUBLISHED if method in {row.method for row in rows}]  # fmt: skip
-            command = f"for round in $(seq {rounds}); do {'; '.join(commands)}; done"
-        is_between_methods = decision.fastest.is_parallel and decision.second.is_parallel
-        until_then = message("next.until_then" if is_between_methods else "nothing")
-        return NextStep(message(f"next.{decision.choice}", until_then=until_then), command)
+            commands = [
+                training_command(record, method, checks, devices if METHODS[method].is_parallel else 1, epochs=epochs)
+                for method in PUBLISHED if method in {row.method for row in rows}
+            ]  # fmt: skip
+            command = f"for round in $(seq {times}); do {'; '.join(commands)}; done"
+        is_open = rounds and decision.fastest.is_parallel and decision.second.is_parallel
+        until_then = message("next.until_then" if is_open else "nothing")
+        causes = [message(id) for id, holds in (("next.disturbed", is_disturbed), ("next.few_steps", epochs)) if holds]
+        id = "again" if causes else decision.choice
+        return NextStep(message(f"next.{id}", until_then=until_then, causes=causes), command)
     if not re.search(r"\.py|:", config.model):  # one of torchvision's, which few came for
         return NextStep(message("next.own_model"), f"make lab {OWN_MODEL}")
     if "crossover" not in done:
         return NextStep(message("next.crossover"), f"make crossover MODEL={shlex.quote(config.model)}")
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
+
+
+def _removable_doubts(rows: Sequence[Row]) -> tuple[bool, int | None]:
+    """What the rows' own warnings name that a repetition is free of: whether other work disturbed them, and the epochs
+    that are enough steps; None where there were enough."""
+    doubts = [(row, check.id) for row in rows for check in failed_checks(pooled_checks(row))]
+    epochs = [ceil(MIN_STEPS * run.record.config.epochs / run.times.steps)
+              for row, id in doubts if id == "steps" for run in row.runs]  # fmt: skip
+    return any(id in ("load", "other_processes") for _, id in doubts), max(epochs, default=None)
 
 
 def _again(record: Record) -> NextStep:

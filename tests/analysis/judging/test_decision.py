@@ -57,6 +57,23 @@ def test_the_next_command_is_for_what_is_still_open(records, choice, command):
     assert next_step(decision, rows, [], []).command.startswith(command)
 
 
+def test_next_removes_the_cause_of_a_warning_about_the_numbers():
+    """Few steps: more epochs; other work on the cores: an idle machine, also where a method is clearly faster."""
+    decision, rows = decided(*in_rounds(*typical_lab(epochs=2, steps=4)))
+    step = next_step(decision, rows, [], [])
+    assert said([step.why]) == ["There were too few steps for a firm interval: train more epochs. Measure again:"]
+    assert step.command == "make lab MODEL=resnet18 BATCH=16 EPOCHS=3 REPEATS=3"
+    records = in_rounds(*typical_lab())
+    for record in records:
+        for rank in record.ranks:
+            rank.core_wait_seconds = [0.3 * seconds for seconds in rank.host_epoch_seconds]
+    decision, rows = decided(*records)
+    step = next_step(decision, rows, [], [])
+    assert said([step.why]) == [
+        "Other work took time from these runs: end it, or use an idle machine. Measure again:"]  # fmt: skip
+    assert (decision.choice, step.command) == ("use_method", "make lab MODEL=resnet18 BATCH=16 REPEATS=3")
+
+
 @pytest.mark.parametrize(
     ("cores", "choice", "command"),
     [(1, "one_device", "make ladder "), (4, "alone", "python 03_dataparallel_training.py ")],

@@ -128,7 +128,7 @@ def test_a_failed_check_stands_beside_the_number_it_spoils(open_page):
     page = open_page(records)
     cell = page.locator('table.comparison:not(.whole) tbody tr:nth-child(3) [data-column="throughput"]')
     pill = cell.locator("summary")
-    assert (pill.inner_text(), pill.locator(".failed").count()) == ("1 warning", 1)
+    assert (pill.inner_text(), pill.locator(".failed").count()) == ("1 warning: clock", 1)
     pill.click()
     assert "clock" in cell.locator("li").inner_text()
     assert page.locator(".checks .outcome.failed").is_visible()
