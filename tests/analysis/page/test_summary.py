@@ -37,7 +37,11 @@ def test_one_table_that_is_never_cut_off(example, language):
     [
         ("h100x2-lab", "Verdict: Use DDP: 1.9 × one GPU's speed", "make lab MODEL=my_model.py:build"),
         ("h200-new-threads", "Verdict: One GPU cannot compare DP and DDP", "make ladder MODEL=resnet50 BATCH=16"),
-        ("cpu", "Verdict: DDP or emulated DP: no clear winner yet", "make lab MODEL=resnet18 BATCH=16 REPEATS=10"),
+        (
+            "cpu",
+            "Verdict: DDP or emulated DP: no clear winner yet",
+            "make lab MODEL=resnet18 BATCH=16 EPOCHS=4 REPEATS=10",
+        ),
     ],
 )
 def test_the_last_lines_say_what_to_use_why_and_what_to_run_next(example, verdict, command):
