@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.machine.devices import LocalDevices
-from common.measuring.clocks import core_wait, waits_of_threads
 from common.training.batch import Nested, chunks, filled, tensors_of
 
 Threads = Literal["new", "kept"]
@@ -33,16 +32,8 @@ class DeviceThreads:
     def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
         """`function` of the first of each argument in the first device's thread, and so on, all at once."""
         calls = zip(self._threads, *arguments, strict=False)  # a batch can be too small for all devices
-        running = [thread.submit(_with_core_wait, function, *own) for thread, *own in calls]
-        done = [future.result() for future in running]
-        waits_of_threads[0] += max(waited for _, waited in done)  # which the main thread's own count does not include
-        return [result for result, _ in done]
-
-
-def _with_core_wait(function: Callable, *arguments: Any) -> tuple[Any, float]:
-    """The function's result, and the seconds that its thread waited for a core meanwhile."""
-    before = core_wait() or 0.0
-    return function(*arguments), (core_wait() or 0.0) - before
+        running = [thread.submit(function, *own) for thread, *own in calls]
+        return [future.result() for future in running]
 
 
 class KeptThreadsDataParallel(nn.DataParallel):
