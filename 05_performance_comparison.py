@@ -38,7 +38,7 @@ def main() -> int:
     # Imported after parsing, so that --help answers at once.
     from common.analysis.before_after.before_after_section import before_after_section, limit_lines
     from common.analysis.before_after.side_by_side import compare_folders
-    from common.analysis.page.drawing import HAS_CHINESE_FONT
+    from common.analysis.page.charts import HAS_CHINESE_FONT
     from common.analysis.page.rendering import page_files, write_figures, write_pages
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording

@@ -16,7 +16,7 @@ from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.comparing.utilisation import phase_rate
 from common.analysis.judging.bounds import bound
 from common.analysis.judging.reasons import reasons, thread_cost, wrapper_commands, wrapper_costs
-from common.analysis.page.drawing import PHASE_COLOURS
+from common.analysis.page.step_plots import PHASE_COLOURS
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
 from common.records import Failure
