@@ -151,5 +151,5 @@ def _does_the_same(one: Record, other: Record, field: str) -> bool:
         and other.world.device_model == one.world.device_model
         and machine_of(other.environment) == machine_of(one.environment)
         and all(getattr(one.config, name) == getattr(other.config, name) for name in (*ALIKE, field))
-        and (other.parity is None or other.parity.outcome != "failed")
+        and not other.failed_parity
     )
