@@ -45,11 +45,8 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
     """That extra steps follow, and about how long they take."""
     if step_seconds is None:
         return words.translate("where a step goes: {count} extra steps", count=steps)
-    return words.translate(
-        "where a step goes: {count} extra steps, about {seconds} s",
-        count=steps,
-        seconds=max(1, round(steps * step_seconds)),
-    )
+    seconds = max(1, round(steps * step_seconds))
+    return words.translate("where a step goes: {count} extra steps, about {seconds} s", count=steps, seconds=seconds)
 
 
 def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
