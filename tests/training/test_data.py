@@ -99,7 +99,7 @@ def test_workers_without_room_for_their_batches_are_refused(monkeypatch):
 def test_batches_are_as_large_as_their_own_samples(monkeypatch):
     """Those of a model of tokens have no pixels."""
     seen = []
-    monkeypatch.setattr(data, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
+    monkeypatch.setattr(loader, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
     tokens = MadeSamples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, 0)
     config = make_config(image_size=0, loader_workers=2, global_batch_size=8)
     create_loader(tokens, EpochSampler(tokens, seed=0), config, make_place())
