@@ -123,6 +123,16 @@ class Recorder:
         return Record(**entered | {"unreadable_files": sorted(entered["unreadable_files"])[:MAX_TEXTS]})
 
 
+def unfinished(epochs_done: int) -> Failure:
+    """What a record says while its run goes on, and for ever if nobody comes to say more."""
+    return Failure(
+        kind="unfinished",
+        rank=0,
+        message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
+        advice=f"Epochs in the record: {epochs_done}. Start the command again for a full run.",
+    )
+
+
 def _new_id(method: Method, config: RunConfig, devices: int, now: datetime) -> str:
     shape = f"{devices}x{config.per_device_batch_size}"
     # Of examples/gpt.py:build, or hf:gpt2?n_layer=2.
