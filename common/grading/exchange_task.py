@@ -46,9 +46,8 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
         return TaskMark(0, "never run with a parity check (make my_exchange)")
     wrong = [number for number, run in enumerate(mine) if not _is_right(run)]
     if not _is_right(mine[-1]):
-        what = (
-            "wrong gradients (parity failed" if mine[-1].record.failed_parity else "unknown gradients (no parity check"
-        )
+        failed = mine[-1].record.failed_parity
+        what = "wrong gradients (parity failed" if failed else "unknown gradients (no parity check"
         return TaskMark(0, what + (")" if len(wrong) == len(mine) else " in the newest run)"))
     right = [run for run in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
     note = f"; {plural(len(wrong), 'earlier run')} did not pass" if wrong else ""

@@ -32,7 +32,7 @@ from common.records import (
     Record,
     RunConfig,
 )
-from common.training.data import checksum, expected_indices
+from common.training.batch import checksum, expected_indices
 from common.training.training import EpochResult
 
 
