@@ -274,6 +274,17 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
 
 
+def test_a_copy_beside_ones_own_run_is_anothers_all_the_same(tmp_path, monkeypatch):
+    """Under a run_id that is there already step 05 leaves it out; who compares students must not."""
+    ada, eve = (Student(tmp_path / "students", name) for name in ("Ada", "Eve"))
+    (original,), (own,) = (student.runs("cpu", "02*63bf.json") for student in (ada, eve))
+    record = json.loads(original.read_text()) | {"run_id": own.stem}
+    (own.parent / "zz_copy.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    of_ada, of_eve = grade([ada.pack(), eve.pack()])
+    assert (of_ada.same_as, of_eve.same_as) == ({"Eve": 1}, {"Ada": 1})
+
+
 def test_the_older_of_two_submissions_is_named_and_is_not_a_copy(tmp_path, monkeypatch):
     """As a learning platform unpacks them, a folder for each."""
     student = Student(tmp_path / "students", "Ada")
