@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,8 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         run.hangs.close()
         sys.exit(130)  # the signal went to every rank, and rank 0 writes
     _leave_record(run, failure, lost is not None)
+    # All is said. On GPUs the loader's thread, which still reads from workers that end, has nothing to add.
+    threading.excepthook = lambda _: None
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         try_next(run.config, run.local_devices.world)
     if is_host_limit(failure.advice):

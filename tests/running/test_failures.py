@@ -106,6 +106,29 @@ def test_out_of_memory_leaves_a_record_with_advice(tmp_path):
     assert "Traceback" not in process.stderr
 
 
+def test_a_thread_that_fails_after_the_last_word_adds_nothing(tmp_path):
+    """As the one that pins a loader's batches on GPUs does, where it reads from workers that end."""
+    code = """
+import atexit, threading
+ended = threading.Event()
+def pin():
+    ended.wait()
+    raise ConnectionRefusedError("planted")
+thread = threading.Thread(target=pin)
+def end():
+    ended.set()
+    thread.join()
+atexit.register(end)
+def train_step(*_):
+    thread.start()
+    raise RuntimeError("out of memory, planted")
+"""
+    process = run_script(planted(tmp_path, SINGLE, code), *SMALL, "--results-dir", tmp_path / "results")
+    assert process.returncode == 1
+    assert "failed: out of memory, planted" in process.stderr
+    assert "ConnectionRefusedError" not in process.stderr
+
+
 def test_an_exception_in_one_rank_leaves_its_reason_and_no_process(tmp_path):
     """Rank 1 alone fails, in the middle of an epoch: the record tells its reason, not rank 0's loss of contact.
 
