@@ -1,8 +1,4 @@
-"""Step clock: how long each optimizer step of an epoch took; and what the run's cores lost to others meanwhile.
-
-To other programs, to a quota, to other virtual machines: no clock can tell these from slow work of the run's own; the
-kernel counts them.
-"""
+"""Step clock: how long each optimizer step of an epoch took; and what the kernel counts of cores that others had."""
 
 from __future__ import annotations
 
@@ -24,9 +20,10 @@ from common.messages import Message, message
 Mark: TypeAlias = float | torch.cuda.Event
 
 WORTH_TELLING = 0.25
-"""Share of an epoch that others had. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
-loaders."""
+"""Share of an epoch that others had. Two ranks on two quiet cores waited for 3 to 7 % of it, for their own loaders."""
 STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
+waits_of_threads = [0.0]
+"""Seconds that threads waited for a core while the main one waited for them: of each time, those of the longest."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,8 @@ class StepClock:
     synchronisation per step would empty the queue of kernels and slow down what it measures. On CPU a mark is
     `perf_counter`. `start` and `finish` synchronise, once an epoch.
 
-    While a GPU trains it lags behind the host, which launches kernels for later. After a synchronisation there is no
-    lag, and the first step would take longer than all others by what the host needs to get ahead again. So the clock
-    measures the lag whenever it synchronises, and before the next step keeps the GPU busy for as long.
+    While a GPU trains it lags behind the host, which launches kernels for later. A synchronisation ends the lag, and
+    the next step would take longer. So the clock measures the lag, and keeps the GPU busy for as long.
     """
 
     def __init__(self, devices: LocalDevices) -> None:
@@ -152,7 +148,7 @@ class CoreLosses(NamedTuple):
     """Between two moments, on this rank; None where the system does not count it."""
 
     core_wait_seconds: float | None
-    """This thread could have run, but others had the cores."""
+    """This thread, or one that it waited for, could have run, but others had the cores."""
     throttled_periods: int | None
     """Periods in which the quota of the control group had stopped this program; None without a quota, too."""
     steal_seconds: float | None
@@ -186,7 +182,7 @@ class CoreLosses(NamedTuple):
 
 
 class CoreWait:
-    """Counts from its making on, for the thread that makes it."""
+    """Counts for the thread that makes it, and for those that it waits for."""
 
     def __init__(self) -> None:
         self._before = _counters()
@@ -199,11 +195,16 @@ class CoreWait:
 
 def _counters() -> CoreLosses:
     """What the kernel has counted so far."""
-    try:
-        waited = int(SCHEDSTAT.read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        waited = None
+    waited = None if (own := core_wait()) is None else own + waits_of_threads[0]
     return CoreLosses(waited, throttled_periods(), *(_core_times() or (None, None)))
+
+
+def core_wait() -> float | None:
+    """Seconds for which this thread has waited for a core since it started; None where the system does not count it."""
+    try:
+        return int(SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _core_times() -> tuple[float, float] | None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.machine.devices import LocalDevices
+from common.measuring.clocks import core_wait, waits_of_threads
 from common.training.batch import Nested, chunks, filled, tensors_of
 
 Threads = Literal["new", "kept"]
@@ -34,6 +35,23 @@ class DeviceThreads:
         calls = zip(self._threads, *arguments, strict=False)  # a batch can be too small for all devices
         running = [thread.submit(function, *own) for thread, *own in calls]
         return [future.result() for future in running]
+
+
+class CoreThreads(DeviceThreads):
+    """The same on CPU cores; the main thread, which only waits meanwhile, counts what they waited for a core."""
+
+    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
+        waited = []
+
+        def counted(*own: Any) -> Any:
+            before = core_wait()
+            result = function(*own)
+            waited.append((core_wait() or 0.0) - (before or 0.0))
+            return result
+
+        results = super().map(counted, *arguments)
+        waits_of_threads[0] += max(waited)
+        return results
 
 
 class KeptThreadsDataParallel(nn.DataParallel):
@@ -78,7 +96,7 @@ class EmulatedDataParallel(nn.DataParallel):
         self.output_device = 0
         self.src_device_obj = torch.device("cpu")
         self.dim = 0
-        self.kept_threads = DeviceThreads(len(self.device_ids))
+        self.kept_threads = CoreThreads(len(self.device_ids))
 
     def scatter(self, inputs: tuple[Nested, ...], kwargs: dict, device_ids: list[int]) -> tuple[list, list]:
         """Stage 1: split the batch into one part per replica."""
@@ -99,9 +117,9 @@ class EmulatedDataParallel(nn.DataParallel):
 
         return self.forward_threads().map(forward, replicas, inputs, kwargs)
 
-    def forward_threads(self) -> DeviceThreads:
+    def forward_threads(self) -> CoreThreads:
         """New ones for every forward pass."""
-        return DeviceThreads(len(self.device_ids))
+        return CoreThreads(len(self.device_ids))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Nested:
         """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
@@ -129,7 +147,7 @@ class EmulatedDataParallel(nn.DataParallel):
 class EmulatedKeptThreads(EmulatedDataParallel):
     """The same with the threads of the step before."""
 
-    def forward_threads(self) -> DeviceThreads:
+    def forward_threads(self) -> CoreThreads:
         return self.kept_threads
 
 

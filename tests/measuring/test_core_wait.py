@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
 from common.measuring import clocks
 from common.measuring.clocks import CoreLosses, CoreWait
+from common.training import data_parallel
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -64,3 +66,18 @@ def test_the_real_counters_grow_while_this_process_works():
     while os.times().elapsed < until:
         pass
     assert watch.losses().busy_core_seconds > 0.05
+
+
+def test_waits_of_the_threads_of_emulated_replicas_count(monkeypatch):
+    """The main thread only waits for them; of those that run at once, the longest wait is the step's."""
+    own = {}
+
+    def core_wait():
+        thread = threading.get_ident()
+        own[thread] = own.get(thread, 0) + 1
+        return 0.0 if own[thread] == 1 else 3.0
+
+    monkeypatch.setattr(data_parallel, "core_wait", core_wait)
+    before = clocks.waits_of_threads[0]
+    assert data_parallel.CoreThreads(2).map(lambda number: number + 1, [1, 2]) == [2, 3]
+    assert clocks.waits_of_threads[0] - before == pytest.approx(3.0)
