@@ -37,23 +37,6 @@ class DeviceThreads:
         return [future.result() for future in running]
 
 
-class CoreThreads(DeviceThreads):
-    """The same on CPU cores; the main thread, which only waits meanwhile, counts what they waited for a core."""
-
-    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
-        waited = []
-
-        def counted(*own: Any) -> Any:
-            before = core_wait()
-            result = function(*own)
-            waited.append((core_wait() or 0.0) - (before or 0.0))
-            return result
-
-        results = super().map(counted, *arguments)
-        waits_of_threads[0] += max(waited)
-        return results
-
-
 class KeptThreadsDataParallel(nn.DataParallel):
     """`nn.DataParallel`, but for its threads. Outputs and gradients are the same to the last bit."""
 
@@ -80,6 +63,23 @@ class Shard(NamedTuple):
 
     replica: nn.Module
     output: Nested
+
+
+class CoreThreads(DeviceThreads):
+    """The same on CPU cores; the main thread, which only waits meanwhile, counts what they waited for a core."""
+
+    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
+        waited = []
+
+        def counted(*own: Any) -> Any:
+            before = core_wait()
+            result = function(*own)
+            waited.append((core_wait() or 0.0) - (before or 0.0))
+            return result
+
+        results = super().map(counted, *arguments)
+        waits_of_threads[0] += max(waited)
+        return results
 
 
 class EmulatedDataParallel(nn.DataParallel):
