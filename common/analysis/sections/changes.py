@@ -10,9 +10,8 @@ from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
-from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
-from common.analysis.sections.comparison import row_and_settings, runs_note, speed_cell
+from common.analysis.sections.comparison import ratio_cell, row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.content import (
     NOTHING,

@@ -8,13 +8,13 @@ from functools import cached_property
 
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
-from common.analysis.judging.breakdown import Breakdown, breakdowns, sentence_of
-from common.analysis.judging.new_threads import new_thread_section
-from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
+from common.analysis.judging.breakdown import Breakdown, breakdowns
+from common.analysis.judging.reasons import reasons, sentence_of, wrapper_commands, wrapper_costs
 from common.analysis.judging.row_checks import checks_section, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
+from common.analysis.sections.beside_the_numbers import unequal_terms
 from common.analysis.sections.changes import Effect, effects, options_section
 from common.analysis.sections.comparison import (
     group_short,
@@ -24,9 +24,8 @@ from common.analysis.sections.comparison import (
     in_brief,
     scaling_meaning,
 )
-from common.analysis.sections.differences import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
-from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table
+from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
 from common.content import (
     Commands,
     Figure,

@@ -7,11 +7,10 @@ from pathlib import PurePath
 from common.analysis.comparing.one_change import Ladder, Trial
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
-from common.analysis.judging.cells import ratio_cell
 from common.analysis.judging.proposals import own_address
 from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
-from common.analysis.sections.comparison import runs_note, speed_cell
+from common.analysis.sections.comparison import ratio_cell, runs_note, speed_cell
 from common.analysis.statistics.estimates import outcome_of_ratio
 from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Message, Section, Table, columns, message
 from common.records import METHODS

@@ -20,21 +20,23 @@ from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.changes import Change, changes, changes_section
-from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
-from common.analysis.sections.crossover import crossover_section
-from common.analysis.sections.differences import (
+from common.analysis.sections.beside_the_numbers import (
     MAX_LISTED,
     banners,
+    faults_section,
+    machine_section,
+    parts_section,
     separate_section,
     skipped_section,
     unfinished_banner,
     unfinished_section,
 )
+from common.analysis.sections.changes import Change, changes, changes_section
+from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
+from common.analysis.sections.crossover import crossover_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.ladder import ladder_section
-from common.analysis.sections.other_records import faults_section, machine_section, parts_section
 from common.analysis.sections.published import published_section
 from common.content import Message, Section
 
