@@ -107,30 +107,27 @@ class Breakdown:
             return "one_clock"
         if self.exceeds_loss:
             return "hidden"
+        if self.over_link is None:
+            return None
         host = sum(item.seconds for item in self.items if item.id in ("new_threads", "new_replicas"))
-        if self.over_link is not None and self.over_link > self.lost / 2:
-            return "bytes"
-        return "host" if self.over_link is not None and host > self.lost / 2 else None
+        return "bytes" if self.over_link > self.lost / 2 else "host" if host > self.lost / 2 else None
 
 
 @cache
 def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in group.representatives}
-    parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
-    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
-    return [_breakdown(row, rows.get("ddp")) for row in known]
+    known = [row for row in rows.values() if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
+    return [_breakdown(row, rows.get("ddp")) for row in sorted(known, key=lambda row: method_order(row.method))]
 
 
 def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
-    samples = row.record.config.global_batch_size
-    ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
-    measured = row.step
+    ideal = row.baseline.seconds_per_sample.scaled(row.record.config.global_batch_size / row.devices)
     of_method = _items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
     # What cannot be distinguished from nothing is no part of the loss that anybody could name.
     items = (_beyond_ideal(row, ddp, ideal), _data_path(row), _data_wait(row, ideal), *of_method)
     known = [item for item in items if item and not item.may_be_nothing]
-    return Breakdown(row, ideal, measured, (*known, _residual(row, ideal, measured, known)))
+    return Breakdown(row, ideal, row.step, (*known, _residual(row, ideal, known)))
 
 
 def _items_of_dp(row: Row) -> list[Item | None]:
@@ -193,12 +190,13 @@ def _data_wait(row: Row, ideal: Estimate) -> Item | None:
     return Item("data_wait", more, interval_of_sum(more, own.bounds, others.bounds))
 
 
-def _residual(row: Row, ideal: Estimate, measured: Estimate, known: Sequence[Item]) -> Item:
+def _residual(row: Row, ideal: Estimate, known: Sequence[Item]) -> Item:
     """What no experiment isolates: measured − ideal − the items that are known.
 
     Its interval: the middle of what other rounds would give, and other runs. Costs from the same rounds are resampled
     together. Runs that were taken in rounds are compared in pairs; nothing else is known to belong together.
     """
+    measured = row.step
     left = measured.value - ideal.value - sum(item.seconds for item in known)
     ratio = row.speed_up.scaled(1 / row.devices)  # ideal / measured
     shares = draws_of_estimate(ratio, seed=0)

@@ -6,11 +6,9 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import bound, convolutions_planned_anew, phase_rate
 from common.analysis.judging.breakdown import Breakdown, Item, breakdowns
-from common.analysis.judging.proposals import training_command
-from common.analysis.judging.verdicts import counted_as, missing_runs
+from common.analysis.judging.verdicts import counted_as
 from common.analysis.reading.step_profile import PHASES
 from common.analysis.reading.thread_costs import ForwardThreads
-from common.analysis.statistics.estimates import outcome_of_ratio
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
 from common.records import FORWARD_THREADS, METHODS, PhaseName
@@ -200,30 +198,6 @@ def wrapper_work(row: Row) -> Message:
     cost = row.profile.wrapper_cost
     outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
     return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
-
-
-def wrapper_costs(group: Group) -> list[Message]:
-    """What DP and DDP cost on a single device, where they have nothing to gain."""
-    return [
-        message(f"wrapper.{outcome_of_ratio(row.speed_up)}", row=row.name, ratio=row.speed_up,
-                missing=missing_runs(row, row.baseline))
-        for row in _wrapped(group)
-    ]  # fmt: skip
-
-
-def wrapper_commands(group: Group) -> list[str]:
-    """Every method on one device, so that their records land in this very group; nothing where none is missing."""
-    methods = {name: method for name, method in METHODS.items() if not method.variant_of}
-    if {name for name, method in methods.items() if method.is_parallel} <= {row.method for row in _wrapped(group)}:
-        return []
-    record, checks = group.rows[0].record, group.rows[0].probed
-    # Step 03 has no --compile.
-    able = [name for name, method in methods.items() if not (record.config.compile and method.has_replicas)]
-    return [training_command(record, name, checks) for name in able]
-
-
-def _wrapped(group: Group) -> list[Row]:
-    return [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
 
 
 def median_interval(median: Median) -> Message:

@@ -1,4 +1,4 @@
-"""What stands beside the numbers: what to know before them, what is not compared, the machines, and faults caused."""
+"""What stands beside the numbers: what differs, what is not compared, the machines, and faults that were caused."""
 
 from __future__ import annotations
 
@@ -32,20 +32,6 @@ from common.records import Environment, EnvironmentRecord, FaultRecord, machine_
 from common.step_01 import Facts, machine_facts, not_measured, probe_tables, step_01_facts
 
 MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
-
-
-def banners(groups: Sequence[Group]) -> list[Message]:
-    """For every run that was emulated, shared or oversubscribed."""
-    rows = [row for group in groups for row in group.rows]
-    kinds = {row.record.world.device_kind for row in rows}
-    lines = []
-    if "cpu" in kinds:
-        lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
-    for flag in ("emulated", "shared", "oversubscribed"):
-        names = list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags))
-        if names:
-            lines.append(message(f"banner.{flag}", rows=names))
-    return lines
 
 
 def unequal_terms(group: Group) -> list[Message]:
@@ -88,14 +74,6 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
     brief = [message("console.not_compared", difference=line) for line in lines]
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default") if lines else None
-
-
-def unfinished_banner(runs: Sequence[Run]) -> Message:
-    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
-    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
-    names = [(message(f"short.{method}"), kind) for method, kind in kinds]
-    whose = [message("banner.unfinished_run", method=name, kind=kind) if kind else name for name, kind in names]
-    return message("banner.unfinished", count=len(runs), whose=whose)
 
 
 def unfinished_section(runs: Sequence[Run]) -> Section | None:
