@@ -18,8 +18,9 @@ def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
     from common.machine.devices import one_device
     from common.running.life import recording
-    from common.training.data import create_dataset, create_loader
-    from common.training.loader import EpochSampler
+    from common.training.batch import EpochSampler
+    from common.training.data import create_dataset
+    from common.training.loader import create_loader
     from common.training.models import create_model, create_workload
     from common.training.training import Training, create_optimizer
 

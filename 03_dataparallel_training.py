@@ -21,9 +21,10 @@ def train(options: TrainingOptions) -> None:
 
     from common.machine.devices import listed_devices
     from common.running.life import recording
-    from common.training.data import create_dataset, create_loader
+    from common.training.batch import EpochSampler
+    from common.training.data import create_dataset
     from common.training.data_parallel import own_data_parallel
-    from common.training.loader import EpochSampler
+    from common.training.loader import create_loader
     from common.training.models import create_model, create_workload
     from common.training.training import Training, create_optimizer
 

@@ -26,8 +26,9 @@ def train(options: TrainingOptions) -> None:
 
     from common.machine.devices import rank_device
     from common.running.life import recording
-    from common.training.data import create_dataset, create_loader
+    from common.training.data import create_dataset
     from common.training.distributed import ddp_kwargs, register_comm_hook, rendezvous
+    from common.training.loader import create_loader
     from common.training.models import create_model, create_workload
     from common.training.training import Training, create_optimizer
 

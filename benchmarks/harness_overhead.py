@@ -54,9 +54,10 @@ from common.machine.torch_versions import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import GpuSampler
 from common.training.batch import Batch
-from common.training.data import create_dataset, create_loader
+from common.training.data import create_dataset
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import ddp_kwargs, process_group
+from common.training.loader import create_loader
 from common.training.models import create_model, create_workload
 from common.training.training import TimedEpoch, Training, create_optimizer
 

@@ -24,8 +24,9 @@ from torch.utils.data import DistributedSampler
 from common.machine.devices import rank_device
 from common.running.life import recording
 from common.training.batch import Nested, tensors_of
-from common.training.data import create_dataset, create_loader
+from common.training.data import create_dataset
 from common.training.distributed import rendezvous
+from common.training.loader import create_loader
 from common.training.models import create_model, create_workload
 from common.training.training import Training, create_optimizer
 

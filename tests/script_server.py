@@ -114,6 +114,20 @@ def next_client(listening: socket.socket) -> TextIO:
             os._exit(0)
 
 
+def in_a_fork(order: dict, orders: TextIO) -> list[int]:
+    """Have the ranks started by a process that ends when they have, as torchrun does: some wait for its end."""
+    answer, end = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(end, json.dumps(carry_out(order, orders)).encode())
+        os._exit(0)
+    os.close(end)
+    with open(answer) as codes:
+        text = codes.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
 def carry_out(order: dict, orders: TextIO) -> list[int]:
     """Start what is ordered, and wait for it; its exit codes."""
     ranks = 0 if order.get("torchrun") else order["ranks"]
@@ -279,5 +293,5 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         orders = answers = next_client(socket.socket(fileno=int(sys.argv[2])))
     for line in orders:
-        print(json.dumps(carry_out(json.loads(line), orders)), file=answers, flush=True)
+        print(json.dumps(in_a_fork(json.loads(line), orders)), file=answers, flush=True)
     os._exit(0)

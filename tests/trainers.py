@@ -12,8 +12,9 @@ from common.machine.devices import LocalDevices
 from common.records import DdpOptions, RunConfig
 from common.training.batch import Batch
 from common.training.by_library import image_workload
-from common.training.data import create_dataset, create_loader
+from common.training.data import create_dataset
 from common.training.distributed import ddp_kwargs
+from common.training.loader import create_loader
 from common.training.models import TrainedModel
 from common.training.training import Training
 

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
-from common.campaigns.launcher import LaunchError
+from common.campaigns.launcher import LaunchError, in_minutes
 from common.campaigns.launches import QUIET, History, Outcome, Overrides, Plan, PlannedLaunch, newest_check
-from common.campaigns.session import Session, in_minutes
+from common.campaigns.session import Session
 from common.campaigns.stopping_rule import rounds_as_needed
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start

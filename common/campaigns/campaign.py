@@ -122,7 +122,7 @@ LAB_GPU, LAB_CORES = Sizes("resnet50", batch=64, epochs=2), Sizes("resnet18", ba
 CAMPAIGNS: dict[str, RoundCampaign | AdaptiveCampaign] = {
     "lab": RoundCampaign(
         message("one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes"),
-        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
+        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`session.py`) makes them more
         # where the GPU is quick.
         sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
         launches=_each_method,

@@ -122,11 +122,12 @@ def newest_check(before: Collection[Path] = ()) -> EnvironmentRecord:
 def runs_in(folder: Path, before: Collection[Path] = ()) -> list[Record]:
     """The runs of a folder, besides files that were there `before`. Step 05 says what is wrong with unreadable ones."""
     paths = (path for path in sorted(folder.glob(RUNS)) if path not in before)
-    return [record for path in paths if (record := _run_at(path))]
+    return [record for path in paths if (record := _run_at(path, path.lstat().st_mtime_ns))]
 
 
 @cache
-def _run_at(path: Path) -> Record | None:
+def _run_at(path: Path, changed: int) -> Record | None:
+    """`changed`: when the file was; a run that goes on writes its record anew."""
     return record_in(path, Record)
 
 

@@ -1,4 +1,9 @@
-"""One start of a campaign: its seed, its clock, what it launches, and what it says of that."""
+"""One start of a campaign: its seed, what it launches, and what it says of that; on GPUs of `make lab` a pilot first.
+
+The pilot, a short run of 02, measures how fast the GPUs are and what a launch costs, and so how long an epoch is to be.
+A launch of step 02 takes 7.5 s on an H200 besides its measured steps, whatever their number. So a longer epoch buys
+precision for less than another launch does; and on a slow GPU it must not be so long that three rounds miss the time.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +11,42 @@ import math
 import secrets
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.launcher import Launcher, LaunchError, step_number
-from common.campaigns.launches import RESULTS, History, Outcome, Overrides, PlannedLaunch, newest_check
+from common.campaigns.campaign import RoundCampaign
+from common.campaigns.launcher import Launcher, LaunchError, Pace, step_number
+from common.campaigns.launches import (
+    NO_PROFILE,
+    QUIET,
+    RESULTS,
+    History,
+    Outcome,
+    Overrides,
+    PlannedLaunch,
+    Sizes,
+    newest_check,
+    runs_in,
+)
 from common.messages import Message, message
-from common.records import Environment, Launch
+from common.records import Environment, Launch, epoch_seconds, throughput
 from common.requirements import as_recorded
 from common.sentences import Sentences, language_of
 
-REPORT_SECONDS = 15.0
-"""What step 05 takes, until it has been seen."""
-MARGIN = 1.3
-"""The next launch of a step may take so many times as long as the longest one so far: a larger batch, a new switch."""
-
-
-class Pace:
-    """How long a campaign's commands take: the last of each step stands for the next one of it."""
-
-    def __init__(self) -> None:
-        self._started = monotonic()
-        self._seconds: dict[str, list[float]] = {}
-        self._least_left = math.inf
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the campaign began."""
-        return monotonic() - self._started
-
-    def add(self, command: str, seconds: float) -> None:
-        """Enter what a command took."""
-        self._seconds.setdefault(step_number(command), []).append(seconds)
-
-    def of(self, commands: Iterable[str]) -> float | None:
-        """Seconds that these commands will take; None where one of their steps has not been seen."""
-        last = {"05": REPORT_SECONDS} | {step: seconds[-1] for step, seconds in self._seconds.items()}
-        steps = [step_number(command) for command in commands]
-        return sum(last[step] for step in steps) if set(steps) <= set(last) else None
-
-    def at_most(self, command: str) -> float:
-        """Seconds that a launch with other settings than before may take, and the page after it."""
-        longest = {step: max(seconds) for step, seconds in self._seconds.items()}
-        return MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
-
-    def progress(self, commands: Iterable[str] | None = None) -> Message:
-        """The time that is gone and, where it is known, the time until all of these have run. That never grows."""
-        left, gone = None if commands is None else self.of(commands), in_minutes(self.elapsed)
-        if left is None:
-            return message("{time} gone", time=gone)
-        self._least_left = min(left, self._least_left)
-        return message("{time} gone, about {left} left", time=gone, left=in_minutes(self._least_left))
-
-    def allow(self, seconds: float) -> None:
-        """Let the time left grow once by so much: a round has been added, and that was said."""
-        self._least_left += seconds
-
-
-def in_minutes(seconds: float) -> str:
-    """45 s, 5 min, 7 min 5 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    return " ".join(([f"{minutes} min"] if minutes else []) + ([f"{rest} s"] if rest or not minutes else []))
+PILOT_STEPS = 20
+"""Of the pilot; and of all devices in an epoch, the fewest that are worth a launch."""
+MEASURED_PER_LAUNCH = 2.5
+"""Seconds of measured steps in step 02 for each second that a launch costs besides. 04 on N GPUs measures an N-th of
+it, and costs more."""
+LAUNCH_GROWS = 1.2
+"""What a launch of 02, 03 or 04 costs on average, in launches of 02."""
+SHARE_OF_ROUNDS = 0.75
+"""Of the campaign's time. Step 01, the pilot, the profile of the first round and the page take the rest."""
 
 
 class Session:
@@ -153,3 +130,52 @@ class Session:
         said = self.words.text(kept.with_values(folder=RESULTS, again=self.again()))
         print(f"\n{end}\n{rounds}{said}", file=sys.stderr)
         return end.code
+
+
+def with_epochs_that_fit(session: Session, campaign: RoundCampaign) -> Overrides:
+    """The session's overrides, and how many samples an epoch has. Without a word where there is nothing to choose.
+
+    Raises `LaunchError` where the pilot fails, as step 02 would.
+    """
+    given = session.overrides
+    if not session.here.gpus or campaign.tolerance is None or given.samples or given.epochs:
+        return given
+    devices = campaign.devices(session.here, given)
+    sizes = campaign.sizes["cuda"].chosen(given, devices)
+    with TemporaryDirectory() as folder:
+        few = replace(sizes, epochs=1, samples=PILOT_STEPS * sizes.batch)
+        command = few.command("single", flags=f"{NO_PROFILE}{QUIET} --results-dir {shlex.quote(folder)}")
+        session.say(message("A pilot, to choose how long an epoch is (SAMPLES):"), gap="\n")
+        session.say(f"$ {command}")
+        started = monotonic()
+        session.launcher.run(command)
+        seconds = monotonic() - started
+        records = runs_in(Path(folder))
+    rate = throughput(records[0]) if records else None
+    if not rate:
+        return given
+    besides = seconds - sum(epoch_seconds(records[0]))
+    samples = epoch_samples(rate, besides, sizes, devices, 60 * (given.minutes or campaign.minutes))
+    said = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
+    session.say(said.with_values(rate=rate, besides=besides, samples=samples))
+    return replace(given, samples=samples)
+
+
+def epoch_samples(rate: float, besides: float, sizes: Sizes, devices: int, seconds: float) -> int:
+    """Samples of an epoch that is long enough for what a launch costs, and leaves three rounds within `seconds`.
+
+    `rate` is one device's, in samples per second; `sizes.samples` is what an epoch has without a pilot.
+    """
+    steps_in = rate / sizes.epochs / sizes.batch  # of an epoch, for each second that 02 measures
+    wanted = MEASURED_PER_LAUNCH * besides * steps_in
+    # 03 may be no faster than 02; 04 is, about as many times as there are devices.
+    fitting = (SHARE_OF_ROUNDS * seconds / 3 - 3 * LAUNCH_GROWS * besides) / (2 + 1 / devices) * steps_in
+    usual = sizes.samples / sizes.batch
+    steps = max(_coarse(min(wanted, fitting)), usual if usual <= fitting else PILOT_STEPS * devices)
+    return math.ceil(steps / devices) * devices * sizes.batch
+
+
+def _coarse(steps: float) -> int:
+    """The next lower of 1, 2, 3, 4, 6, 8, 12, …: two campaigns on one machine are to choose the same."""
+    power = 1 << max(0, math.floor(math.log2(max(1, steps))))
+    return power * 3 // 2 if steps >= power * 1.5 and power > 1 else power

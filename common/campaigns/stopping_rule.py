@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from common.campaigns.adaptive import MIN_ROUNDS
 from common.campaigns.campaign import RoundCampaign
+from common.campaigns.launcher import in_minutes
 from common.campaigns.launches import QUIET, RESULTS, Plan, PlannedLaunch, runs_in
-from common.campaigns.pilot import with_epochs_that_fit
-from common.campaigns.session import Session, in_minutes
+from common.campaigns.session import Session, with_epochs_that_fit
 from common.messages import Message, message
 from common.records import METHODS, Record, Step, seconds_per_sample
 

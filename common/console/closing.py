@@ -45,11 +45,8 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
     """That extra steps follow, and about how long they take."""
     if step_seconds is None:
         return words.translate("where a step goes: {count} extra steps", count=steps)
-    return words.translate(
-        "where a step goes: {count} extra steps, about {seconds} s",
-        count=steps,
-        seconds=max(1, round(steps * step_seconds)),
-    )
+    seconds = max(1, round(steps * step_seconds))
+    return words.translate("where a step goes: {count} extra steps, about {seconds} s", count=steps, seconds=seconds)
 
 
 def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
@@ -151,5 +148,5 @@ def _does_the_same(one: Record, other: Record, field: str) -> bool:
         and other.world.device_model == one.world.device_model
         and machine_of(other.environment) == machine_of(one.environment)
         and all(getattr(one.config, name) == getattr(other.config, name) for name in (*ALIKE, field))
-        and (other.parity is None or other.parity.outcome != "failed")
+        and not other.failed_parity
     )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 from rich.table import Table
 
+from common.analysis.reading.folder import Folder, RefusedError, read_folder, read_record, record_marks
+from common.analysis.sections.report import build_report
 from common.command_line.parser import Parser, start
 from common.console.screen import open_console
 from common.errors import UsageError
 from common.formats import plural, printable
-from common.grading.grades import Grade, grade, submissions_in
+from common.grading.exchange_task import TaskMark, exchange_of, is_filled_in, mark_exchange
+from common.grading.hand_in import ANSWERS, BLANK, EXCHANGE, BrokenSubmissionError, doubts, submissions_in, unpack
+from common.records import Record, machine_of
 
 MAX_DOUBTS = 5
 """Printed of one student."""
@@ -21,9 +30,7 @@ MAX_DOUBTS = 5
 def grade_class() -> None:
     """Read the command line, and grade."""
     parser = Parser(prog="python -m common.grading", description=__doc__)
-    parser.add_argument(
-        "folder", type=Path, help="with one zip for each student, made by make submit; folders in it are looked into"
-    )
+    parser.add_argument("folder", type=Path, help="with a zip of each student, by make submit, also in folders of it")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="where the table goes (default: FOLDER/grades.csv)")
     options = parser.parse_args()
     grades = grade(submissions_in(options.folder))
@@ -37,6 +44,126 @@ def grade_class() -> None:
     for line in doubts_and_machines(grades):
         print(printable(line))
     print(f"{plural(len(grades), 'submission')}: {path}")
+
+
+@dataclass
+class Grade:
+    """What is known of one submission: what was run and where, what it proves, and what a teacher should ask about."""
+
+    student: str
+    file: str
+    problem: str = ""
+    """Why it could not be graded; the rest is then empty."""
+    made_at: str = ""
+    """When it was packed: UTC, ISO 8601."""
+    newer: str = ""
+    """The file of the newest submission of the same name, where this is an older one."""
+    machines: dict[str, str] = field(default_factory=dict)
+    """In words, by their identities."""
+    runs: dict[str, int] = field(default_factory=dict)
+    """Completed ones, by method and devices: `DDP × 2`."""
+    not_completed: int = 0
+    parity_passed: int = 0
+    parity_failed: int = 0
+    checkpoints: list[tuple[int, int]] = field(default_factory=list)
+    """Of each of the five: how much of it is proven, of how much."""
+    blanks_left: int | None = None
+    """None: no answers were handed in."""
+    exchange: TaskMark = field(default_factory=lambda: TaskMark(0, ""))
+    same_as: Counter[str] = field(default_factory=Counter)
+    """Other students who hand in the same run, and how many; the same exchange counts as one more."""
+    edited: list[str] = field(default_factory=list)
+    """What does not add up, each with its file."""
+
+    def line(self) -> dict[str, object]:
+        """It as columns of a table."""
+        ratio = self.exchange.ratio
+        low, high = (ratio and ratio.interval) or (None, None)
+        return {
+            "student": self.student,
+            "file": self.file,
+            "problem": self.problem,
+            "newer": self.newer,
+            "machine": "; ".join(self.machines.values()),
+            "runs": ", ".join(f"{name} ({count})" for name, count in self.runs.items()),
+            "not_completed": self.not_completed,
+            "parity_passed": self.parity_passed,
+            "parity_failed": self.parity_failed,
+            **{f"checkpoint_{number}": f"{there}/{of}" for number, (there, of) in enumerate(self.checkpoints, 1)},
+            "blanks_left": self.blanks_left,
+            "exchange_points": self.exchange.points,
+            "exchange": self.exchange.reason,
+            "exchange_times_as_fast": ratio.value if ratio else None,
+            "exchange_times_as_fast_low": low,
+            "exchange_times_as_fast_high": high,
+            "same_as": ", ".join(f"{name} ({count})" for name, count in self.same_as.items()),
+            "edited": "; ".join(self.edited),
+        }
+
+
+def grade(archives: Sequence[Path]) -> list[Grade]:
+    """A grade for each submission, in their order."""
+    grades: list[Grade] = []
+    owners: dict[object, list[Grade]] = defaultdict(list)
+    for archive in archives:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                one, marks = _grade(archive, Path(folder))
+            except Exception as error:  # a mistake of ours costs this row, never the table
+                ours = f"this program failed on it ({type(error).__name__}: {error})"
+                reason = str(error) if isinstance(error, BrokenSubmissionError) else ours
+                one, marks = Grade(archive.stem, str(archive), problem=reason), []
+        grades.append(one)
+        for mark in dict.fromkeys(marks):
+            owners[mark].append(one)
+    newest = {one.student: one for one in sorted(reversed(grades), key=lambda one: one.made_at)}
+    for one in grades:
+        one.newer = newest[one.student].file if one is not newest[one.student] else ""
+    for several in owners.values():
+        names = dict.fromkeys(one.student for one in several)
+        for one in several:
+            one.same_as.update(name for name in names if name != one.student)
+    return grades
+
+
+def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
+    """Of one submission, and what no other one can have in common with it."""
+    manifest, changed = unpack(archive, folder)
+    results, exchange, answers = folder / "results", folder / EXCHANGE, folder / ANSWERS
+    row = Grade(manifest.name, str(archive), edited=changed, made_at=manifest.made_at)
+    known = read_folder(results)
+    row.edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
+    marks: list[object] = []
+    for path in sorted(results.glob("*.json")):
+        with suppress(RefusedError):  # said above; but a copy of one's own run may be another's, too
+            if isinstance(record := read_record(path), Record):
+                row.edited += [f"{path.name}: {doubt}" for doubt in doubts(record, path.name)]
+                marks.append(record_marks(record)[-1])
+    _enter_runs(row, known)
+    if known.runs:
+        states = build_report(known).checkpoints
+        row.checkpoints = [(sum(p.is_there for p in state.proofs), len(state.proofs)) for state in states]
+    row.exchange = mark_exchange(known.runs, exchange)
+    if is_filled_in(exchange):
+        marks.append(sha256(exchange.read_bytes()).hexdigest())
+    row.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None
+    return row, marks
+
+
+def _enter_runs(row: Grade, known: Folder) -> None:
+    models: dict[str, dict[str, None]] = defaultdict(dict)
+    runs = Counter[str]()
+    for run in known.runs:
+        record, world = run.record, run.record.world
+        row.parity_passed += record.parity is not None and record.parity.outcome == "passed"
+        row.parity_failed += record.failed_parity
+        row.not_completed += record.status != "completed"
+        models[machine_of(record.environment)][world.device_model] = None
+        if record.status == "completed":
+            by = f" {exchange_of(run)}" if exchange_of(run) != "ddp" else ""
+            runs[f"{record.step} {record.method} × {world.devices}{by}"] += 1
+    row.machines = {machine: f"{', '.join(names)} ({machine})" for machine, names in models.items()}
+    row.runs = dict(sorted(runs.items()))
 
 
 def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
@@ -55,7 +182,7 @@ def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
 
 def _machines(grades: Sequence[Grade]) -> dict[str, str]:
     """All of them in words, by their identities."""
-    return {identity: one.machine(identity) for one in grades for identity in one.machines}
+    return {identity: machine for one in grades for identity, machine in one.machines.items()}
 
 
 def _no_formula(value: object) -> object:

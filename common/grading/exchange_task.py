@@ -46,9 +46,8 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
         return TaskMark(0, "never run with a parity check (make my_exchange)")
     wrong = [number for number, run in enumerate(mine) if not _is_right(run)]
     if not _is_right(mine[-1]):
-        what = (
-            "wrong gradients (parity failed" if mine[-1].record.failed_parity else "unknown gradients (no parity check"
-        )
+        failed = mine[-1].record.failed_parity
+        what = "wrong gradients (parity failed" if failed else "unknown gradients (no parity check"
         return TaskMark(0, what + (")" if len(wrong) == len(mine) else " in the newest run)"))
     right = [run for run in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
     note = f"; {plural(len(wrong), 'earlier run')} did not pass" if wrong else ""
@@ -98,4 +97,4 @@ def is_filled_in(source: Path) -> bool:
 
 
 def _says_nothing(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call))

@@ -1,10 +1,14 @@
-"""Pack what a student hands in: `python -m common.grading.hand_in --name "Ada Lovelace"`, or `make submit NAME=…`."""
+"""Pack what a student hands in: `python -m common.grading.hand_in --name "Ada Lovelace"`, or `make submit NAME=…`.
+
+And read it again: what is not the file that was packed, and what does not add up in a record.
+"""
 
 from __future__ import annotations
 
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.command_line.parser import Parser, start
 from common.errors import UsageError
+from common.records import Record
 
 MANIFEST, ANSWERS, EXCHANGE = "manifest.json", "answers.md", "build_your_own_ddp.py"
 MEMBER = re.compile(rf"results/(faults/)?[^/\\]+\.json|{re.escape(ANSWERS)}|{re.escape(EXCHANGE)}")
@@ -20,6 +25,16 @@ MEMBER = re.compile(rf"results/(faults/)?[^/\\]+\.json|{re.escape(ANSWERS)}|{re.
 MAX_BYTES = 512 * 2**20
 """Of all that is unpacked: a small zip may hold a file that fills the disk."""
 MAX_FILES, MAX_MANIFEST_BYTES, MAX_NAME = 10_000, 2**24, 80
+BLANK = "____"
+"""In the handout, where an answer belongs."""
+GIVE = "give the folder with the zips that make submit has written"
+CLOCKS_DIFFER, CLOCKS_DIFFER_SECONDS = 0.03, 0.02
+"""By more than both, the steps of an epoch and the host's clock disagree: in 550 epochs' times of the examples they
+differ by 0.06 % at most, and on a host with three jobs for each core by 1.2 %, 6 ms."""
+DIGITS = 7
+"""Decimals of a step time, to which the lab rounds."""
+A_SECOND = 1.5
+"""Dates of a record are whole seconds."""
 
 
 class Manifest(BaseModel):
@@ -39,7 +54,7 @@ class BrokenSubmissionError(Exception):
 
 def hand_in() -> None:
     """Read the command line, write the zip and say where."""
-    parser = Parser(prog="python -m common.grading.hand_in", description=__doc__)
+    parser = Parser(prog="python -m common.grading.hand_in", description=__doc__.partition("\n")[0])
     parser.add_argument("--name", default="", help="the student's")
     parser.add_argument("--answers", type=Path, default=Path(ANSWERS), metavar="FILE", help="the handout, filled in")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="the records")
@@ -85,11 +100,24 @@ def _is_name(text: str) -> bool:
     return 0 < len(text.strip()) <= len(text) <= MAX_NAME and text.isprintable()
 
 
+def submissions_in(folder: Path) -> list[Path]:
+    """The zips of a folder and of the folders in it, by name. Raises `UsageError` where there is none."""
+    try:
+        next(folder.iterdir(), None)
+        archives = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".zip" and path.is_file())
+    except OSError as error:
+        raise UsageError(f"cannot read {folder} ({error.strerror}): {GIVE}") from None
+    if not archives:
+        raise UsageError(f"no zip in {folder}: {GIVE}")
+    return archives
+
+
 def unpack(archive: Path, folder: Path) -> tuple[Manifest, list[str]]:
-    """Unpack a submission into an empty folder; its manifest, and what does not agree with it.
+    """Unpack a submission into an empty folder, records into `results`; its manifest, and what does not agree with it.
 
     Raises BrokenSubmissionError.
     """
+    (folder / "results").mkdir()
     try:
         with zipfile.ZipFile(archive) as content:
             members = {info.filename: info for info in content.infolist() if MEMBER.fullmatch(info.filename)}
@@ -119,6 +147,42 @@ def unpack(archive: Path, folder: Path) -> tuple[Manifest, list[str]]:
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError, zlib.error) as error:
         raise BrokenSubmissionError(f"cannot be unpacked ({error or type(error).__name__})") from None
     return manifest, changed
+
+
+def doubts(record: Record, file: str) -> Iterator[str]:
+    """Of a record in a file of this name: what does not add up, in words. A doubt is a question to the student, and no
+    proof of anything."""
+    for rank in record.ranks:
+        for epoch, part, host in zip(record.epochs, record.epoch_slices, rank.host_epoch_seconds, strict=True):
+            steps = sum(rank.step_seconds[part])
+            if abs(steps - host) > max(CLOCKS_DIFFER * host, CLOCKS_DIFFER_SECONDS):
+                where = f"epoch {epoch.epoch}, rank {rank.rank}"
+                yield f"{where}: the steps add up to {steps:.2f} s, the clock says {host:.2f} s"
+        if any(round(seconds, DIGITS) != seconds for seconds in rank.step_seconds):
+            yield f"rank {rank.rank}: step times with more than {DIGITS} decimals, which the lab does not write"
+    yield from _of_dates(record)
+    for number, epoch in enumerate(record.epochs):
+        seen = sum(rank.samples[number] for rank in record.ranks)
+        checksum = sum(int(rank.checksums[number], 16) for rank in record.ranks) % 2**64
+        if record.status == "completed" and (seen, f"{checksum:016x}") != (epoch.samples, epoch.expected_checksum):
+            yield f"epoch {epoch.epoch}: {seen} samples of {epoch.samples}, or others than these"
+    if file != f"{record.run_id}.json":
+        yield f"its name in the record is {record.run_id}"
+
+
+def _of_dates(record: Record) -> Iterator[str]:
+    try:
+        started, finished = map(datetime.fromisoformat, (record.started_at, record.finished_at))
+        lasted = (finished - started).total_seconds()
+        stamp = record.run_id.rpartition("_")[2].partition("-")[0]
+        named = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=started.tzinfo)
+        measured = max((sum(rank.host_epoch_seconds) for rank in record.ranks), default=0.0)
+        if measured > lasted + A_SECOND:
+            yield f"epochs of {measured:.1f} s in a run of {lasted:.0f} s"
+        if abs((named - started).total_seconds()) > A_SECOND:
+            yield f"called {stamp}, but started at {record.started_at}"
+    except (TypeError, ValueError):
+        yield "dates that the lab does not write"
 
 
 if __name__ == "__main__":

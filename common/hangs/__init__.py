@@ -2,5 +2,5 @@
 
 `hang_watch` holds what the ranks of one host tell each other, and asks a silent rank for its stack. `watchdog` looks
 for a hang over NCCL, which raises no error of its own. All of it for a small program: `with
-watched_ranks(timeout_seconds=60) as rank:` (`common.running.watched_ranks`). Nothing here knows of DataParallel or DDP.
+watched_ranks(timeout_seconds=60) as rank:` (`common.running.failures`). Nothing here knows of DataParallel or DDP.
 """

@@ -1,32 +1,55 @@
-"""All probes, one after the other. One that fails loses its own rows and says why; the rest goes on."""
+"""All probes, one after the other. One that fails loses its own rows and says why; the rest goes on.
+
+Here, too, those of one device, matrix products and memory, and copies: what it can do at best, one thread for a CPU
+core, and what a pair of GPUs can carry. Each runs in a process of its own, and returns parts of the record.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 from time import perf_counter
 
 import torch
 
-from common.probes import all_reduce, compute, together
-from common.probes.compute import run_in_processes
-from common.records import ProbeName, Probes
+from common.machine.devices import LocalDevices
+from common.machine.torch_versions import MATMUL, has_tf32
+from common.measuring.clocks import StepClock
+from common.probes import processes, together
+from common.probes.processes import probed_device, run_in_processes
+from common.records import Copy, MatmulRate, MemoryRate, Precision, ProbeName, Probes
 from common.step_01 import NEEDLESS
 
 LIMIT_SECONDS = 60.0
 """A probe that takes longer hangs, and is ended."""
+
+MATMUL_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+MEMORY_BYTES = 512 * 2**20
+"""With its copy 1 GiB: about three times the largest last-level caches (300 to 400 MiB, server CPUs)."""
+COPY_BYTES = 64 * 2**20
+
+WARM_UP_SECONDS = 0.1
+"""An idle GPU needs about this long to raise its clocks."""
+MEASURED_SECONDS = 0.4
+REPEATS = (5, 50)
+"""Fewest and most times that an action is timed."""
+SLOWEST_PRODUCT_SECONDS = 0.5
+"""Beyond it a larger size is not tried: a core without bf16 instructions can be a hundred times slower than others."""
+
+DTYPES = {"ieee-fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Action = Callable[[], object]
 
 
 def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     """The probes that mean something on this machine, and for the others why they do not."""
-    gpus, ranks = torch.cuda.device_count() if torch.cuda.is_available() else 0, all_reduce.ranks_here()
+    gpus, ranks = torch.cuda.device_count() if torch.cuda.is_available() else 0, processes.ranks_here()
     actions: dict[ProbeName, Action] = {
-        "matmul": partial(_alone, compute.matmul_rates),
-        "memory": partial(_alone, compute.memory_rates),
-        "copies": partial(_alone, compute.copies),
-        "all_reduce": partial(all_reduce.measure_all_reduce, ranks, LIMIT_SECONDS),
+        "matmul": partial(_alone, matmul_rates),
+        "memory": partial(_alone, memory_rates),
+        "copies": partial(_alone, copies),
+        "all_reduce": partial(processes.measure_all_reduce, ranks, LIMIT_SECONDS),
         "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
@@ -59,3 +82,91 @@ def measure(
 
 def _alone(probe: Callable[[int], object]) -> object:
     return run_in_processes(probe, 1, LIMIT_SECONDS)[0]
+
+
+def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:
+    """The fastest square product of every device model here, in every precision that it can train in."""
+    return [_matmul_rate(devices, precision, sizes) for devices in _models() for precision in precisions(devices)]
+
+
+def precisions(devices: LocalDevices) -> list[Precision]:
+    """Those that 02, 03 and 04 accept on this device."""
+    if devices.kind == "cpu":
+        return ["ieee-fp32", "bf16"]
+    ampere = torch.cuda.get_device_capability(devices.device)[0] >= 8
+    tf32: list[Precision] = ["tf32"] if has_tf32(devices.device) else []
+    return ["ieee-fp32", *tf32, "bf16", "fp16"] if ampere else ["ieee-fp32", "fp16"]
+
+
+def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
+    MATMUL.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    rates = []
+    for size in sizes or MATMUL_SIZES[devices.kind]:
+        # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.
+        left, right = (torch.randn(size, size, device=devices.device).to(DTYPES[precision]) for _ in range(2))
+        product = torch.empty_like(left)
+        seconds = median_seconds(lambda: torch.mm(left, right, out=product), devices)  # noqa: B023
+        rates.append(
+            MatmulRate(device_model=devices.world.device_model, precision=precision, size=size, seconds=seconds)
+        )
+        if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
+            break
+    return max(rates, key=lambda rate: rate.flops_per_second)
+
+
+def memory_rates(rank: int = 0, size_bytes: int = MEMORY_BYTES) -> list[MemoryRate]:
+    """How fast every device model here copies an array of `size_bytes` within its memory."""
+    rates = []
+    for devices in _models():
+        source = torch.ones(size_bytes, dtype=torch.uint8, device=devices.device)
+        target = torch.empty_like(source)
+        seconds = median_seconds(lambda: target.copy_(source), devices)  # noqa: B023
+        rates.append(MemoryRate(device_model=devices.world.device_model, bytes=size_bytes, seconds=seconds))
+    return rates
+
+
+def copies(rank: int = 0, size_bytes: int = COPY_BYTES) -> list[Copy]:
+    """From the host's pinned memory to each GPU, and from each GPU to each other one."""
+    gpus = range(torch.cuda.device_count())
+    pairs = [(None, gpu) for gpu in gpus] + [(source, gpu) for source in gpus for gpu in gpus if source != gpu]
+    return [_copy(source, destination, size_bytes) for source, destination in pairs]
+
+
+def _copy(source: int | None, destination: int, size_bytes: int) -> Copy:
+    pattern = torch.arange(size_bytes // 4, dtype=torch.int32)
+    given = pattern.pin_memory() if source is None else pattern.cuda(source)
+    received = torch.zeros(size_bytes // 4, dtype=torch.int32, device=f"cuda:{destination}")
+    # torch queues a copy between two GPUs on the one that sends.
+    devices = probed_device(destination if source is None else source)
+    seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)
+    torch.cuda.synchronize(destination)
+    # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
+    arrived = torch.equal(received.cpu(), pattern)
+    return Copy(source=source, destination=destination, bytes=size_bytes, seconds=seconds if arrived else None)
+
+
+def median_seconds(action: Callable[[], object], devices: LocalDevices) -> float:
+    """Median seconds of `action` on the device of `devices`, after a warm-up; no wait between the repeats on a GPU."""
+    started = perf_counter()
+    while True:
+        once = perf_counter()
+        action()
+        devices.synchronize()
+        once = perf_counter() - once
+        if perf_counter() - started > WARM_UP_SECONDS:
+            break
+    low, high = REPEATS
+    clock = StepClock(devices)
+    clock.start()
+    for _ in range(max(low, min(high, int(MEASURED_SECONDS / once)))):
+        action()
+        clock.step_done()
+    return median(clock.finish().steps)
+
+
+def _models() -> list[LocalDevices]:
+    """One device of each model: GPUs of one model are alike, and so are cores of one kind."""
+    if not torch.cuda.is_available():
+        return [probed_device(0)]
+    first = {torch.cuda.get_device_name(index): index for index in reversed(range(torch.cuda.device_count()))}
+    return [probed_device(index) for index in sorted(first.values())]

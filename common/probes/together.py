@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from common.machine.before_torch import alike_cores
 from common.machine.devices import LocalDevices
-from common.probes.compute import probed_device, run_in_processes
+from common.probes.processes import probed_device, run_in_processes
 from common.records import LaunchTimes, Together
 
 LAUNCHES, CHUNKS = 1000, 7

@@ -27,8 +27,7 @@ from pydantic_core import PydanticSerializationError
 from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
-from common.records.fault_record import FaultRecord
-from common.records.prediction_record import PredictionRecord
+from common.records.other_records import FaultRecord, PredictionRecord
 from common.records.record import Record
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

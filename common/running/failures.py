@@ -1,23 +1,28 @@
-"""How a run ends early: why it did not complete and what to do about it."""
+"""How a run ends early: why it did not complete and what to do about it; for a small program of one's own, too."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 import subprocess
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from common.formats import gib, printable
-from common.machine.devices import LocalDevices
+from common.hangs.hang_watch import AFTER_A_HANG, HangWatch, waiting_line
+from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
 from common.records import Failure, FailureKind, RunConfig
 from common.running.start import next_steps
+from common.training.distributed import process_group
 
 BY_THE_STEP = ("train_step", "reference_gradient", "validate")
 """Functions in which memory grows with the micro-batch."""
@@ -83,16 +88,6 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
         message=text.split("\n")[0],
         advice=advice,
         traceback="".join(traceback.format_exception(error)),
-    )
-
-
-def unfinished(epochs_done: int) -> Failure:
-    """What a record says while its run goes on, and for ever if nobody comes to say more."""
-    return Failure(
-        kind="unfinished",
-        rank=0,
-        message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
-        advice=f"Epochs in the record: {epochs_done}. Start the command again for a full run.",
     )
 
 
@@ -191,3 +186,35 @@ def is_timeout(text: str) -> bool:
 def is_communication(text: str) -> bool:
     """Whether an error is that of a collective: a lost connection, or too long a wait."""
     return is_timeout(text) or any(words in text.lower() for words in ("connection", "nccl", "gloo", "peer"))
+
+
+@contextmanager
+def watched_ranks(timeout_seconds: float) -> Iterator[int]:
+    """This rank's number. Where an exchange takes longer than `timeout_seconds`, the last line of the console says who
+    waits for whom, where, and since when; where torch raises an error that the lab knows, it says what to do."""
+    devices = rank_device("cpu", of_torchrun("LOCAL_RANK", 0))
+    with process_group(devices, timeout_seconds):
+        hangs = HangWatch(from_rank_0(secrets.token_hex(4)), devices, gathered(os.getpid()))
+        try:
+            yield devices.rank
+            barrier()  # who has gone could not say any more where it is
+        except (RuntimeError, dist.DistError) as error:
+            _say_why(hangs, error)
+            raise SystemExit(1) from None
+        hangs.close()
+
+
+def _say_why(hangs: HangWatch, error: Exception) -> None:
+    """One rank speaks; the others, whose connection breaks when it ends, have nothing to add."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
+    text = str(error)
+    # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
+    line = waiting_line(traceback.extract_tb(error.__traceback__))
+    hang = hangs.examine(line) if is_communication(text) else None
+    try:
+        if hangs.folder:
+            (hangs.folder / "told").touch(exist_ok=False)
+    except OSError:
+        return
+    message = f"failed: {text.splitlines()[0].split('. ')[0]}. {advice_for(text)}"
+    say_last(f"hang: {hang[0]}. {AFTER_A_HANG}" if hang else message, hangs.folder)

@@ -31,15 +31,13 @@ from common.records import Epoch
 from common.records.disk import keep_unfinished
 from common.running.checkpoints import Checkpoints
 from common.running.extra_steps import take_apart, trace
-from common.running.failures import unfinished
-from common.running.recorder import Recorder, ScalarLog
+from common.running.recorder import Recorder, ScalarLog, unfinished
 from common.running.resumption import Start, find_start, restore
 from common.running.start import carried_over, interrupt_if_unheard
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
-from common.training.data import bytes_of_sample, validation_loader
-from common.training.loader import ContinuousLoader
-from common.training.samples import find_data
+from common.training.data import bytes_of_sample, find_data
+from common.training.loader import ContinuousLoader, validation_loader
 from common.training.training import EpochResult, TimedEpoch, Training, described_optimizer, validate
 
 

@@ -32,7 +32,7 @@ from common.records import (
     Record,
     RunConfig,
 )
-from common.training.data import checksum, expected_indices
+from common.training.batch import checksum, expected_indices
 from common.training.training import EpochResult
 
 
@@ -121,6 +121,16 @@ class Recorder:
     def _record(self, **more: Any) -> Record:
         entered = dict(self.record) | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")} | more
         return Record(**entered | {"unreadable_files": sorted(entered["unreadable_files"])[:MAX_TEXTS]})
+
+
+def unfinished(epochs_done: int) -> Failure:
+    """What a record says while its run goes on, and for ever if nobody comes to say more."""
+    return Failure(
+        kind="unfinished",
+        rank=0,
+        message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
+        advice=f"Epochs in the record: {epochs_done}. Start the command again for a full run.",
+    )
 
 
 def _new_id(method: Method, config: RunConfig, devices: int, now: datetime) -> str:

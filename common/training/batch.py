@@ -1,13 +1,20 @@
-"""What travels from a data set through its loader to the training: tensors, alone or in tuples and dicts."""
+"""What travels from a data set through its loader to the training: tensors, alone or in tuples and dicts; which samples
+they are of, and in which order."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from common.records import RunConfig
 
 Sample = tuple[int, int]
 """(epoch, index): knowing both, augmentation can change from epoch to epoch without a word to the loader's workers."""
@@ -80,3 +87,41 @@ def stacked(values: Sequence[Nested]) -> Nested:
     """Samples of one structure as a batch. Raises what `torch.stack` does where their shapes differ."""
     rows = zip(*map(tensors_of, values), strict=True)
     return filled(values[0], [torch.stack(row) for row in rows])
+
+
+class EpochSampler(DistributedSampler):
+    """The order of all samples, another one in each epoch, for one process: the one that step 04's ranks share."""
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        super().__init__(dataset, num_replicas=1, rank=0, seed=seed, drop_last=True)
+
+
+def batches_of_epochs(sampler: DistributedSampler, batch_size: int, epochs: Iterable[int]) -> Iterator[list[Sample]]:
+    """This rank's samples of one epoch after another, in batches; a last, smaller one of an epoch is dropped."""
+    for epoch in epochs:
+        own = copy.copy(sampler)  # whichever epoch the sampler itself is set to
+        own.set_epoch(epoch)
+        samples = ((epoch, index) for index in own)
+        for _ in range(len(sampler) // batch_size):
+            yield list(islice(samples, batch_size))
+
+
+def expected_indices(config: RunConfig, epoch: int, first: int, count: int) -> Tensor:
+    """(count,) int64: the samples that all ranks together should see in an epoch, from the `first` on.
+
+    `DistributedSampler`'s own rule, written out: a permutation seeded by seed + epoch.
+    """
+    random = torch.Generator().manual_seed(config.seed + epoch)
+    return torch.randperm(config.samples_per_epoch, generator=random)[first : first + count]
+
+
+def checksum(indices: Tensor) -> int:
+    """Sum of a 64-bit hash of every index, modulo 2**64: the same for the same samples in any order and any split.
+
+    The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), so that a sample seen twice and another one
+    missed cannot cancel out as they could in a plain sum.
+    """
+    x = indices.numpy().astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))

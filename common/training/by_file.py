@@ -5,7 +5,7 @@ The step comes before anything is wrapped: what is wrong with the model is said 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from common.command_line.model_names import name_in_file
+from common.errors import UsageError
 from common.records import RunConfig
-from common.training.batch import Batch, Nested, map_tensors, tensors_of
+from common.training.batch import Batch, Nested, tensors_of
 from common.training.by_library import NormalisedImages, image_workload
-from common.training.samples import declared_sample, generator, kind_of
+from common.training.data import generator
 from common.training.user_file import (
     MOVES_ITSELF,
     UserCodeError,
     errors_of,
+    kind_of,
     load_function,
     place_of,
     source_of_code,
 )
 from common.workload import Workload
 
+DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
 DECLARATION = "SAMPLE"
 """The name in the file that says what `--sample` says."""
 MAX_DIFFERENCE = 0.1
@@ -90,6 +93,30 @@ def _of_shape(built: Workload, config: RunConfig) -> Workload:
     return built
 
 
+def declared_sample(text: str) -> Callable[[int, int], Tensor]:
+    """`3x64x64 float32`: normal numbers; `128 int64 1000`: whole ones from 0 to below 1000. Raises `UsageError`."""
+    words = text.split()
+    try:
+        shape = tuple(int(size) for size in words[0].split("x"))
+        dtype = DTYPES[words[1] if len(words) > 1 else "float32"]
+        below = int(words[2]) if len(words) > 2 else 256
+        if min(shape) < 1 or below < 1 or len(words) > 3:
+            raise ValueError
+    except (ValueError, KeyError, IndexError):
+        raise UsageError(
+            f"--sample {text!r}: give a shape, and a type: '3x64x64 float32', or '128 int64 1000' for whole numbers "
+            f"below 1000 ({', '.join(DTYPES)})"
+        ) from None
+
+    def sample(seed: int, index: int) -> Tensor:
+        random = generator(seed, index)
+        if dtype == torch.float32:
+            return torch.randn(shape, generator=random)
+        return torch.randint(below, shape, dtype=dtype, generator=random)
+
+    return sample
+
+
 def _classes(model: nn.Module, inputs: Tensor) -> int:
     """How many outputs a model has for each sample."""
     was_training = model.training
@@ -110,7 +137,7 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.repeats_random_numbers = True
     try:
-        gradients = [_gradient(model, inputs, targets, path) for _ in range(2)]
+        first, again = (_gradient(model, inputs, targets, path) for _ in range(2))
         changed = _changed_buffers(model, buffers)
     finally:
         model.repeats_random_numbers = False
@@ -118,7 +145,6 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
-    first, again = gradients
     _refuse_unused(model, first, config, path)
     difference = _norm(first[name] - again.get(name, 0) for name in first)
     if difference > MAX_DIFFERENCE * _norm(first.values()) and not changed:
@@ -165,10 +191,9 @@ def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunCo
     unused = [name for name, p in model.named_parameters() if p.requires_grad and name not in gradients]
     if not unused or config.ddp is None or config.ddp.find_unused_parameters or config.ddp.exchange != "ddp":
         return
-    owner = model.get_submodule(unused[0].rpartition(".")[0])
     name = unused[0].removeprefix("backbone.")
     more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
-    place = place_of(owner, path)
+    place = place_of(model.get_submodule(unused[0].rpartition(".")[0]), path)
     raise UserCodeError(
         f"{place if place != str(path) else place_of(model.backbone, path)}: {name}{more} has no part in the loss, and "
         "DDP would wait for its gradient: add --find-unused-parameters, remove it, or set requires_grad = False"
@@ -189,8 +214,7 @@ def described(value: Nested) -> str:
     """`float32 (4, 3, 64, 64)`; of several, one after another."""
     if value is None:
         return "none"
-    names: list[str] = []
-    map_tensors(lambda tensor: names.append(f"{str(tensor.dtype)[6:]} {tuple(tensor.shape)}"), value)
+    names = [f"{str(tensor.dtype)[6:]} {tuple(tensor.shape)}" for tensor in tensors_of(value)]
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in zip(value, names, strict=False))
     return ", ".join(names)

@@ -23,7 +23,7 @@ from common.errors import UsageError
 from common.machine.torch_versions import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Nested
-from common.training.samples import generator
+from common.training.data import generator
 from common.workload import Workload
 
 # Mean and standard deviation of ImageNet's pixels (0..1), as torchvision's own recipes use them.

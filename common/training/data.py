@@ -1,31 +1,78 @@
-"""Synthetic ImageNet-style data, and the loaders that lay a data set over the ranks."""
+"""Data sets: synthetic images, samples of any structure made on the fly from (seed, index), and the user's own."""
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, IterableDataset
 
+from common.command_line.model_names import name_in_file
+from common.command_line.options import TrainingOptions
+from common.command_line.resolve import OwnData
 from common.errors import UsageError
-from common.formats import gib
-from common.machine.before_torch import begin_worker
-from common.machine.devices import LocalDevices
 from common.records import RunConfig
 from common.training import image_folder
-from common.training.batch import Batch, tensors_of
-from common.training.loader import ContinuousLoader
-from common.training.samples import OwnSamples, PooledSamples, made_samples
+from common.training.batch import Batch, Nested, Sample, map_tensors, stacked, tensors_of
+from common.training.user_file import (
+    UserCodeError,
+    errors_of,
+    kind_of,
+    load_function,
+    path_of_model,
+    place_of,
+    source_of_code,
+)
 from common.workload import Workload
 
-SHARED_MEMORY = "/dev/shm"
 MAX_FIRST = 4
-PREFETCHED = 2
-"""Batches that each worker keeps ready, torch's default."""
+
+
+def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
+    """What is trained on: the images of `--data-dir`, or synthetic ones."""
+    if config.data_dir:
+        return image_folder.TrainingImages(config)
+    if config.data:
+        return OwnSamples(config.data, config.samples_per_epoch)
+    if workload.sample is None:
+        return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
+    return made_samples(workload.sample, config.samples_per_epoch, config)
+
+
+def first_batch(workload: Workload, config: RunConfig) -> Batch:
+    """A few samples, to try a model with, or to know the shapes of its inputs: at most as many as a device gets.
+
+    Raises `UserCodeError` for samples that are none.
+    """
+    count = min(config.smallest_micro_batch_size, MAX_FIRST)
+    few = config.model_copy(update={"samples_per_epoch": count, "data_dir": None})  # no image is decoded for it
+    return create_dataset(workload, few).__getitems__([(0, index) for index in range(count)])
+
+
+class PooledSamples(Dataset):
+    """So many samples out of a small pool that is made once: sample i is that of index i modulo the pool's size.
+
+    So loading measures the loader, and not what makes samples.
+    """
+
+    def __init__(self, pool: tuple[Nested, Nested], samples: int) -> None:
+        """`pool`: inputs and targets."""
+        self.pool, self.samples = pool, samples
+        self.pool_size = len(tensors_of(pool)[0])
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __getitems__(self, samples: list[Sample]) -> Batch:
+        """A whole batch at once: one copy instead of one per sample and another to stack them."""
+        wanted = torch.tensor([index for _, index in samples])
+        inputs, targets = map_tensors(lambda tensor: tensor[wanted % self.pool_size], self.pool)
+        return Batch(inputs, targets, wanted)
 
 
 class SyntheticImageNet(PooledSamples):
@@ -51,65 +98,33 @@ class SyntheticImageNet(PooledSamples):
         super().__init__((images, classes[which]), samples)
 
 
-def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
-    """What is trained on: the images of `--data-dir`, or synthetic ones."""
-    if config.data_dir:
-        return image_folder.TrainingImages(config)
-    if config.data:
-        return OwnSamples(config.data, config.samples_per_epoch)
-    if workload.sample is None:
-        return SyntheticImageNet(config.samples_per_epoch, config.image_size, config.num_classes, config.seed)
-    return made_samples(workload.sample, config.samples_per_epoch, config)
+class MadeSamples(PooledSamples):
+    """Samples of a workload, the same for the same (seed, index) everywhere."""
+
+    POOL_SAMPLES, POOL_BYTES = 256, 2**28
+
+    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
+        first = inputs_and_targets(make(seed, 0))
+        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors_of(first)))
+        size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // bytes_of_one))
+        others = (inputs_and_targets(make(seed, index)) for index in range(1, size))
+        super().__init__(stacked([first, *others]), samples)
 
 
-def first_batch(workload: Workload, config: RunConfig) -> Batch:
-    """A few samples, to try a model with, or to know the shapes of its inputs: at most as many as a device gets.
+class OwnSamples(Dataset):
+    """Samples of a map-style data set, as batches."""
 
-    Raises `UserCodeError` for samples that are none.
-    """
-    count = min(config.smallest_micro_batch_size, MAX_FIRST)
-    few = config.model_copy(update={"samples_per_epoch": count, "data_dir": None})  # no image is decoded for it
-    return create_dataset(workload, few).__getitems__([(0, index) for index in range(count)])
+    def __init__(self, data: str, samples: int) -> None:
+        """`data`: as `--data` names it."""
+        self.dataset, self.samples = _own_dataset(data), samples
 
+    def __len__(self) -> int:
+        return self.samples
 
-def create_loader(
-    dataset: Dataset, sampler: DistributedSampler, config: RunConfig, devices: LocalDevices
-) -> ContinuousLoader:
-    """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
-
-    Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
-    the ranks' batches of a step together are the global batch of one process.
-    """
-    copy_to = devices.device if config.prefetch else None
-    return ContinuousLoader(dataset, sampler, copy_to=copy_to, **_arguments(dataset, config, devices))
-
-
-def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | None:
-    """This rank's share of the validation images, each on one rank only; None where there are none."""
-    dataset = image_folder.validation_images(config)
-    if dataset is None:
-        return None
-    mine = [(0, index) for index in range(devices.rank, len(dataset), devices.world.processes)]
-    return DataLoader(dataset, sampler=mine, **_arguments(dataset, config, devices))
-
-
-def _arguments(dataset: Dataset, config: RunConfig, devices: LocalDevices) -> dict:
-    """What the loaders of one process have in common."""
-    batch_size = config.micro_batch_size // devices.world.processes
-    workers = config.loader_workers // devices.world.processes
-    on_gpu = devices.kind == "cuda"
-    if workers:
-        _check_shared_memory(batch_size * bytes_of_sample(dataset), workers)
-    return {
-        "batch_size": batch_size,
-        "collate_fn": _as_it_is,
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
-        "multiprocessing_context": "forkserver" if on_gpu and workers else None,
-        "worker_init_fn": begin_worker,
-        "pin_memory": on_gpu,  # copies to the GPU run beside the computation only from pinned memory
-    }
+    def __getitems__(self, samples: list[Sample]) -> Batch:
+        indices = [index for _, index in samples]
+        inputs, targets = stacked([inputs_and_targets(self.dataset[index]) for index in indices])
+        return Batch(inputs, targets, torch.tensor(indices))
 
 
 def bytes_of_sample(dataset: Dataset) -> int:
@@ -117,38 +132,80 @@ def bytes_of_sample(dataset: Dataset) -> int:
     return sum(tensor.nbytes for tensor in tensors_of(dataset.__getitems__([(0, 0)])[:2]))
 
 
-def _check_shared_memory(batch_bytes: int, workers: int) -> None:
-    """Workers hand over their batches through /dev/shm. Where one does not fit, torch prints an error in the worker and
-    waits for it without end. Raises `UsageError`."""
-    needed = (PREFETCHED * workers + 1) * batch_bytes
-    free = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else needed
-    if free < needed:
-        raise UsageError(
-            f"--workers {workers}: {SHARED_MEMORY} has {gib(free)} free, and the batches of the loader's workers "
-            f"take {gib(needed)}: start the container with --shm-size=1g, or give --workers 0"
+def inputs_and_targets(sample: Any) -> tuple[Nested, Nested]:
+    """A sample as a pair: a pair is one already; anything else is inputs alone. Raises TypeError for other values than
+    tensors, arrays, numbers, and tuples, lists and dicts of such."""
+    if isinstance(sample, tuple | list) and len(sample) == 2:
+        return _as_tensors(sample[0]), _as_tensors(sample[1])
+    if isinstance(sample, dict | Tensor | np.ndarray):
+        return _as_tensors(sample), None
+    raise TypeError(
+        f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {kind_of(sample)}"
+    )
+
+
+def _as_tensors(value: Any) -> Nested:
+    if value is None or isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic | int | float):
+        return torch.as_tensor(value)
+    if isinstance(value, dict):
+        return {name: _as_tensors(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(map(_as_tensors, value))
+    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {kind_of(value)}")
+
+
+def generator(seed: int, index: int) -> torch.Generator:
+    """Random numbers of one sample."""
+    return torch.Generator().manual_seed(hash((seed, index)) % 2**63)
+
+
+def find_data(options: TrainingOptions) -> OwnData | None:
+    """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
+    if options.data_dir:
+        return image_folder.find(options.data_dir)
+    if options.data is None:
+        return None
+    path = name_in_file(options.data, "dataset", "--data").path
+    samples = len(_own_dataset(options.data))
+    return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
+
+
+@cache
+def _own_dataset(data: str) -> Dataset:
+    """Raises `UsageError` for what is no map-style data set."""
+    name = name_in_file(data, "dataset", "--data")
+    make = load_function(name, "--data")
+    with errors_of(name.path):
+        dataset = make()
+    where = place_of(make, name.path)
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise UserCodeError(
+            f"{where}: an iterable data set has no sample number i, and all methods must train on the same samples: "
+            "return a map-style one, with __getitem__ and __len__"
         )
+    if not hasattr(dataset, "__len__"):
+        raise UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
+    with errors_of(name.path, at=where):
+        inputs_and_targets(dataset[0])
+    return dataset
 
 
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
-
-
-def expected_indices(config: RunConfig, epoch: int, first: int, count: int) -> Tensor:
-    """(count,) int64: the samples that all ranks together should see in an epoch, from the `first` on.
-
-    `DistributedSampler`'s own rule, written out: a permutation seeded by seed + epoch.
-    """
-    random = torch.Generator().manual_seed(config.seed + epoch)
-    return torch.randperm(config.samples_per_epoch, generator=random)[first : first + count]
-
-
-def checksum(indices: Tensor) -> int:
-    """Sum of a 64-bit hash of every index, modulo 2**64: the same for the same samples in any order and any split.
-
-    The hash is the finaliser of SplitMix64 (Steele, Lea, Flood 2014), so that a sample seen twice and another one
-    missed cannot cancel out as they could in a plain sum.
-    """
-    x = indices.numpy().astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))
+def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> MadeSamples:
+    """Samples of a workload, made on the fly. Raises `UsageError` for those that do not make a batch, or that are not
+    the same each time."""
+    path = path_of_model(config)
+    if path is None:
+        return MadeSamples(make, samples, config.seed)
+    where = place_of(make, path)
+    with errors_of(path, at=where):
+        one, again = (tensors_of(inputs_and_targets(make(config.seed, 0))) for _ in range(2))
+        if not one:
+            raise UsageError(f"{where}: a sample without a tensor: return a pair (inputs, targets)")
+        if not all(map(torch.equal, one, again)):
+            raise UserCodeError(
+                f"{where}: the sample of one seed and index is another one each time: draw it from "
+                "torch.Generator().manual_seed(hash((seed, index)) % 2**63)"
+            )
+        return MadeSamples(make, samples, config.seed)

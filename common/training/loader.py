@@ -6,9 +6,10 @@ of the next one waits until a batch is loaded. In short epochs that wait is what
 
 from __future__ import annotations
 
-import copy
+import os
+import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain, count, islice, repeat
 from time import perf_counter
@@ -16,14 +17,74 @@ from time import perf_counter
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from common.training.batch import Batch, Sample, tensors_of
+from common.errors import UsageError
+from common.formats import gib
+from common.machine.before_torch import begin_worker
+from common.machine.devices import LocalDevices
+from common.records import RunConfig
+from common.training import image_folder
+from common.training.batch import Batch, Sample, batches_of_epochs, tensors_of
+from common.training.data import bytes_of_sample
+
+SHARED_MEMORY = "/dev/shm"
+PREFETCHED = 2
+"""Batches that each worker keeps ready, torch's default."""
 
 
-class EpochSampler(DistributedSampler):
-    """The order of all samples, another one in each epoch, for one process: the one that step 04's ranks share."""
+def create_loader(
+    dataset: Dataset, sampler: DistributedSampler, config: RunConfig, devices: LocalDevices
+) -> ContinuousLoader:
+    """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0, seed=seed, drop_last=True)
+    Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that
+    the ranks' batches of a step together are the global batch of one process.
+    """
+    copy_to = devices.device if config.prefetch else None
+    return ContinuousLoader(dataset, sampler, copy_to=copy_to, **_arguments(dataset, config, devices))
+
+
+def validation_loader(config: RunConfig, devices: LocalDevices) -> DataLoader | None:
+    """This rank's share of the validation images, each on one rank only; None where there are none."""
+    dataset = image_folder.validation_images(config)
+    if dataset is None:
+        return None
+    mine = [(0, index) for index in range(devices.rank, len(dataset), devices.world.processes)]
+    return DataLoader(dataset, sampler=mine, **_arguments(dataset, config, devices))
+
+
+def _arguments(dataset: Dataset, config: RunConfig, devices: LocalDevices) -> dict:
+    """What the loaders of one process have in common."""
+    batch_size = config.micro_batch_size // devices.world.processes
+    workers = config.loader_workers // devices.world.processes
+    on_gpu = devices.kind == "cuda"
+    if workers:
+        _check_shared_memory(batch_size * bytes_of_sample(dataset), workers)
+    return {
+        "batch_size": batch_size,
+        "collate_fn": _as_it_is,
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        # A process that holds CUDA or NCCL must not fork: the child would inherit locks that nobody releases.
+        "multiprocessing_context": "forkserver" if on_gpu and workers else None,
+        "worker_init_fn": begin_worker,
+        "pin_memory": on_gpu,  # copies to the GPU run beside the computation only from pinned memory
+    }
+
+
+def _check_shared_memory(batch_bytes: int, workers: int) -> None:
+    """Workers hand over their batches through /dev/shm. Where one does not fit, torch prints an error in the worker and
+    waits for it without end. Raises `UsageError`."""
+    needed = (PREFETCHED * workers + 1) * batch_bytes
+    free = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else needed
+    if free < needed:
+        raise UsageError(
+            f"--workers {workers}: {SHARED_MEMORY} has {gib(free)} free, and the batches of the loader's workers "
+            f"take {gib(needed)}: start the container with --shm-size=1g, or give --workers 0"
+        )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class ContinuousLoader:
@@ -118,16 +179,6 @@ class _Plan:
     def __iter__(self) -> Iterator[list[Sample]]:
         while samples := next(self.batches, None):
             yield samples
-
-
-def batches_of_epochs(sampler: DistributedSampler, batch_size: int, epochs: Iterable[int]) -> Iterator[list[Sample]]:
-    """This rank's samples of one epoch after another, in batches; a last, smaller one of an epoch is dropped."""
-    for epoch in epochs:
-        own = copy.copy(sampler)  # whichever epoch the sampler itself is set to
-        own.set_epoch(epoch)
-        samples = ((epoch, index) for index in own)
-        for _ in range(len(sampler) // batch_size):
-            yield list(islice(samples, batch_size))
 
 
 def copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:

@@ -155,6 +155,16 @@ def place_of(thing: object, path: Path) -> str:
     return f"{_short(file, path)}:{line}" if file and is_of_user(file, path) else str(path)
 
 
+def kind_of(value: Any) -> str:
+    """What a value is, for a message: `a tuple of 3`, `the class Net and no object of it`."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} and no object of it"
+    if value is None:
+        return "nothing"
+    kind = type(value).__name__
+    return f"a {kind} of {len(value)}" if isinstance(value, tuple | list) else f"a {kind}"
+
+
 def _short(filename: str, path: Path) -> str:
     """A file as the user has named it."""
     file = Path(filename)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.running.watched_ranks import watched_ranks
+from common.running.failures import watched_ranks
 
 RIGHT = "--right" in sys.argv
 BROKEN = {1: range(20, 30)}

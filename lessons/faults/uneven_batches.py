@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.running.watched_ranks import watched_ranks
+from common.running.failures import watched_ranks
 
 RIGHT = "--right" in sys.argv
 SAMPLES = torch.arange(21.0).view(-1, 1)

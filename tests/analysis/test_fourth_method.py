@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.judging.proposals import wrapper_commands
-from common.analysis.page.rendering import draw_figures, render_page
+from common.analysis.page.rendering import draw_figures, on_page, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.comparison import group_table, in_brief
@@ -75,7 +75,7 @@ def test_page_and_tables_have_the_fourth_method(records):
     assert table == ["One device", "DP × 2", "DP kept × 2", "DDP × 2"]
     assert "DP kept" in figures["group1_scaling"].svg
     assert KEPT.colour in figures["group1_scaling"].svg
-    assert f"var(--{NAME})" in figures["group1_answer"].on_page
+    assert f"var(--{NAME})" in on_page(figures["group1_answer"])
     assert f"--{NAME}: {KEPT.colour};" in page
     assert f"--{NAME}: {KEPT.dark_colour};" in page
     assert f'class="dot {NAME}"' in page

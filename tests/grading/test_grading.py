@@ -15,11 +15,11 @@ from conftest import ROOT
 
 from common.analysis.reading.folder import read_folder
 from common.errors import UsageError
-from common.grading import grades, hand_in
-from common.grading.__main__ import doubts_and_machines
+from common.grading import __main__ as grading
+from common.grading import hand_in
+from common.grading.__main__ import Grade, doubts_and_machines, grade
 from common.grading.exchange_task import mark_exchange
-from common.grading.grades import Grade, grade, submissions_in
-from common.grading.hand_in import pack
+from common.grading.hand_in import pack, submissions_in
 
 EXAMPLES = ROOT / "results" / "examples"
 AS_GIVEN = (ROOT / "lessons" / "build_your_own_ddp.py").read_text()
@@ -184,7 +184,7 @@ def test_checkpoints_are_those_of_the_page(graded):
 
 def test_machines_are_told_apart_and_equal_ones_are_linked(graded):
     (cores,), (gpus,) = graded["Ada"].machines, graded["Ben"].machines
-    assert graded["Ada"].machines[cores] == ["1 core of AMD EPYC"]
+    assert graded["Ada"].machines[cores] == f"1 core of AMD EPYC ({cores})"
     assert graded["Ben"].line()["machine"] == f"NVIDIA H100 80GB HBM3 ({gpus})"
     assert cores != gpus
     assert [*graded["Chris"].machines] == [cores]
@@ -274,6 +274,17 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     assert (second["student"], second["runs"], second["exchange_points"]) == ("'=Ada", "02 single × 1 (1)", "0")
 
 
+def test_a_copy_beside_ones_own_run_is_anothers_all_the_same(tmp_path, monkeypatch):
+    """Under a run_id that is there already step 05 leaves it out; who compares students must not."""
+    ada, eve = (Student(tmp_path / "students", name) for name in ("Ada", "Eve"))
+    (original,), (own,) = (student.runs("cpu", "02*63bf.json") for student in (ada, eve))
+    record = json.loads(original.read_text()) | {"run_id": own.stem}
+    (own.parent / "zz_copy.json").write_text(json.dumps(record))
+    monkeypatch.chdir(tmp_path)
+    of_ada, of_eve = grade([ada.pack(), eve.pack()])
+    assert (of_ada.same_as, of_eve.same_as) == ({"Eve": 1}, {"Ada": 1})
+
+
 def test_the_older_of_two_submissions_is_named_and_is_not_a_copy(tmp_path, monkeypatch):
     """As a learning platform unpacks them, a folder for each."""
     student = Student(tmp_path / "students", "Ada")
@@ -344,9 +355,9 @@ def test_a_mistake_of_the_grader_costs_one_row(tmp_path, monkeypatch):
         student = Student(tmp_path, name)
         student.runs("cpu", pattern)
         paths.append(student.pack())
-    real = grades.build_report
+    real = grading.build_report
     monkeypatch.setattr(
-        grades, "build_report", lambda known: 1 / 0 if known.runs[0].record.step == "02" else real(known)
+        grading, "build_report", lambda known: 1 / 0 if known.runs[0].record.step == "02" else real(known)
     )
     first, second = grade(paths)
     assert first.problem == "this program failed on it (ZeroDivisionError: division by zero)"

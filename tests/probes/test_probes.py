@@ -15,9 +15,8 @@ from rich.console import Console
 from workers import exchange_faults, shared_work
 
 from common.console import machine_tables as tables
-from common.probes import compute, measure, together
-from common.probes.all_reduce import measure_all_reduce
-from common.probes.compute import ProbeError, run_in_processes
+from common.probes import measure, together
+from common.probes.processes import ProbeError, measure_all_reduce, probed_device, run_in_processes
 from common.records import (
     AllReduce,
     AllReduceTime,
@@ -88,7 +87,7 @@ def test_launches_that_cannot_be_are_called_implausible_and_explained_by_nothing
 
 
 def test_a_core_multiplies_matrices_in_both_precisions():
-    rates = compute.matmul_rates(sizes=(64, 128))
+    rates = measure.matmul_rates(sizes=(64, 128))
     assert [rate.precision for rate in rates] == ["ieee-fp32", "bf16"]
     for rate in rates:
         assert rate.size in (64, 128)
@@ -98,23 +97,23 @@ def test_a_core_multiplies_matrices_in_both_precisions():
 
 def test_a_slow_product_ends_the_search_for_a_faster_size(monkeypatch):
     tried = []
-    monkeypatch.setattr(compute, "median_seconds", lambda action, place: tried.append(1) or 1.0)
-    rates = compute.matmul_rates(sizes=(8, 16, 32))
+    monkeypatch.setattr(measure, "median_seconds", lambda action, place: tried.append(1) or 1.0)
+    rates = measure.matmul_rates(sizes=(8, 16, 32))
     assert [rate.size for rate in rates] == [8, 8]
     assert len(tried) == 2
 
 
 def test_memory_is_read_and_written():
-    [rate] = compute.memory_rates(size_bytes=2**22)
+    [rate] = measure.memory_rates(size_bytes=2**22)
     assert rate.bytes == 2**22
     assert 1e8 < rate.bytes_per_second < 1e12
 
 
 def test_the_median_forgets_one_slow_repeat(monkeypatch):
-    monkeypatch.setattr(compute, "WARM_UP_SECONDS", 0.0)
-    monkeypatch.setattr(compute, "REPEATS", (5, 5))
+    monkeypatch.setattr(measure, "WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr(measure, "REPEATS", (5, 5))
     naps = iter([0.01, 0.01, 0.2, 0.01, 0.01, 0.01])
-    assert 0.01 <= compute.median_seconds(lambda: time.sleep(next(naps)), compute.probed_device(0)) < 0.1
+    assert 0.01 <= measure.median_seconds(lambda: time.sleep(next(naps)), probed_device(0)) < 0.1
 
 
 # ------------------------------------------------------------------------------------------------ the exchange
@@ -209,7 +208,7 @@ def test_ctrl_c_ends_the_measurements_and_keeps_what_there_is():
 
 
 def test_one_core_has_nobody_to_exchange_with(monkeypatch):
-    monkeypatch.setattr(measure.all_reduce, "ranks_here", lambda: 1)
+    monkeypatch.setattr(measure.processes, "ranks_here", lambda: 1)
     actions, not_applicable = measure.plan()
     for name in ("all_reduce", "together"):
         assert name not in actions
@@ -234,10 +233,10 @@ def test_step_01_measures_and_records(tmp_path):
     cores cost each other."""
     code = """
 from functools import partial
-from common.probes import all_reduce, compute, together
-compute.MATMUL_SIZES = {"cpu": (256,)}
-compute.memory_rates.__defaults__ = 0, 2**22
-all_reduce.measure_all_reduce = partial(all_reduce.measure_all_reduce, budget_seconds=1)
+from common.probes import measure, processes, together
+measure.MATMUL_SIZES = {"cpu": (256,)}
+measure.memory_rates.__defaults__ = 0, 2**22
+processes.measure_all_reduce = partial(processes.measure_all_reduce, budget_seconds=1)
 together.SAMPLES = {"cpu": (2, 14)}  # its processes import this script, too
 """
     results = tmp_path / "results"

@@ -7,10 +7,10 @@ from factories import make_config, make_place
 from trainers import make_loader
 
 from common.errors import UsageError
-from common.training import data
-from common.training.data import SyntheticImageNet, checksum, create_loader, expected_indices
-from common.training.loader import EpochSampler
-from common.training.samples import MadeSamples
+from common.training import loader
+from common.training.batch import EpochSampler, checksum, expected_indices
+from common.training.data import MadeSamples, SyntheticImageNet, bytes_of_sample
+from common.training.loader import create_loader
 
 
 def dataset(**changes):
@@ -89,19 +89,19 @@ def test_checksum_sees_loss_and_overlap_but_not_order_or_split():
 def test_workers_without_room_for_their_batches_are_refused(monkeypatch):
     """torch would print an error in the worker, and wait for the batch without end."""
     room = 8 * 3 * 64**2 * (2 * 3 + 1)
-    monkeypatch.setattr(data.os.path, "isdir", lambda path: True)
-    monkeypatch.setattr(data.shutil, "disk_usage", lambda path: SimpleNamespace(free=room))
-    data._check_shared_memory(8 * 3 * 64**2, workers=3)
+    monkeypatch.setattr(loader.os.path, "isdir", lambda path: True)
+    monkeypatch.setattr(loader.shutil, "disk_usage", lambda path: SimpleNamespace(free=room))
+    loader._check_shared_memory(8 * 3 * 64**2, workers=3)
     with pytest.raises(UsageError, match=r"--workers 3: /dev/shm has .* --workers 0"):
-        data._check_shared_memory(8 * 3 * 64**2 + 1, workers=3)
+        loader._check_shared_memory(8 * 3 * 64**2 + 1, workers=3)
 
 
 def test_batches_are_as_large_as_their_own_samples(monkeypatch):
     """Those of a model of tokens have no pixels."""
     seen = []
-    monkeypatch.setattr(data, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
+    monkeypatch.setattr(loader, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
     tokens = MadeSamples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, 0)
     config = make_config(image_size=0, loader_workers=2, global_batch_size=8)
     create_loader(tokens, EpochSampler(tokens, seed=0), config, make_place())
     assert seen == [(8 * 128 * 8, 2)]
-    assert data.bytes_of_sample(SyntheticImageNet(64, 32, 10, seed=0)) == 3 * 32**2 + 8
+    assert bytes_of_sample(SyntheticImageNet(64, 32, 10, seed=0)) == 3 * 32**2 + 8

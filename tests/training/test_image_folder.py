@@ -11,7 +11,7 @@ from PIL import Image
 from trainers import make_loader
 
 from common.training import image_folder
-from common.training.data import validation_loader
+from common.training.loader import validation_loader
 from common.training.training import validate
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"

@@ -6,9 +6,9 @@ from time import monotonic, sleep
 import pytest
 from torch.utils.data import DataLoader, DistributedSampler
 
-from common.training.batch import Batch
-from common.training.data import SyntheticImageNet, _as_it_is
-from common.training.loader import ContinuousLoader, EpochSampler
+from common.training.batch import Batch, EpochSampler
+from common.training.data import SyntheticImageNet
+from common.training.loader import ContinuousLoader, _as_it_is
 
 SAMPLES, BATCH = 100, 12
 

@@ -10,9 +10,8 @@ from factories import make_config, make_place
 from common.command_line.model_names import source_of
 from common.errors import UsageError
 from common.records import DdpOptions
-from common.training.data import create_dataset
+from common.training.data import create_dataset, find_data
 from common.training.models import create_model, create_workload
-from common.training.samples import find_data
 
 HEAD = "import torch\nfrom torch import nn\nfrom common.workload import Workload\n"
 FITTING = "nn.Sequential(nn.Flatten(), nn.Linear(8, 3))"

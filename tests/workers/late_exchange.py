@@ -12,12 +12,16 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from common.command_line import parser
 from common.command_line.parser import start
 from common.errors import UsageError
 from common.machine.devices import rank_device
 from common.training.distributed import process_group
 
 ERRORS = {"failure": RuntimeError("lost"), "interrupted": SystemExit(130), "bad input": UsageError("no such thing")}
+
+
+parser.SECONDS_FOR_THE_FIRST = 1.0  # rank 0 has nothing to say here
 
 
 class Slow:

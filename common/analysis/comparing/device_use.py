@@ -113,7 +113,11 @@ def total_energy(runs: Sequence[Run]) -> Energy | None:
 
 
 def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
-    return {_gpu_key(runs[-1].record, device): device for device in run.record.devices}
+    """Of replicas that share a GPU the first, which has its counter."""
+    gpus: dict[GpuKey, DeviceUse] = {}
+    for device in run.record.devices:
+        gpus.setdefault(_gpu_key(runs[-1].record, device), device)
+    return gpus
 
 
 def _energy(runs: Sequence[Run], used: Sequence[tuple[Run, Sequence[DeviceUse]]]) -> Energy | None:

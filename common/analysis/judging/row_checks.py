@@ -10,7 +10,15 @@ from statistics import median
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn
-from common.analysis.judging.run_checks import Affected, Check, doubt, machine_checks, training_checks, warning_if
+from common.analysis.judging.run_checks import (
+    Affected,
+    Check,
+    Outcome,
+    doubt,
+    machine_checks,
+    training_checks,
+    warning_if,
+)
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
 from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
@@ -131,7 +139,8 @@ def efficiency(row: Row) -> Check:
 
 
 def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
-    """The self-checks that did not pass, folded row by row and open where one has failed; all others by their names.
+    """The self-checks that did not pass, folded row by row and open where one has failed; what nobody measured; and,
+    folded, what passed.
     `place`: of their group on the page."""
     parts: list = []
     for row, pooled in checks.items():
@@ -146,26 +155,27 @@ def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Secti
     clean = [row.name for row, pooled in checks.items() if not any(part.check.has_failed for part in pooled)]
     if clean:
         parts.append(Lines([message("page.no_doubts", rows=clean)], "checked"))
-    every = fold(message("page.all_checks"), Lines(_without_doubt(checks)))
+    if open_questions := _with_outcome(checks, "not measured"):
+        parts.append(Lines(open_questions, "checked"))
+    every = fold(message("page.all_checks"), Lines(_with_outcome(checks, "passed")))
     return Section(f"{place}-checks", message("page.checks"), [*parts, every])
 
 
-def _without_doubt(checks: Mapping[Row, list[PooledCheck]]) -> list[Message]:
-    """The names of what passed, and of what nobody measured, each once with the rows for which that holds."""
-    lines = []
-    for outcome in ("passed", "not measured"):
-        rows_of: dict[str, list[Row]] = {}
-        for row, pooled in checks.items():
-            for part in pooled:
-                if part.check.outcome == outcome:
-                    rows_of.setdefault(part.check.id, []).append(row)
-        ids_of: dict[tuple[Row, ...], list[str]] = {}
-        for id, rows in rows_of.items():
-            ids_of.setdefault(tuple(rows), []).append(id)
-        for alike, ids in ids_of.items():
-            names = [message(f"check_name.{id}") for id in ids]
-            lines.append(message("page.checks_with", rows=[row.name for row in alike], outcome=outcome, checks=names))
-    return lines
+def _with_outcome(checks: Mapping[Row, list[PooledCheck]], outcome: Outcome) -> list[Message]:
+    """The names of the checks that ended so, each once with the rows for which that holds."""
+    rows_of: dict[str, list[Row]] = {}
+    for row, pooled in checks.items():
+        for part in pooled:
+            if part.check.outcome == outcome:
+                rows_of.setdefault(part.check.id, []).append(row)
+    ids_of: dict[tuple[Row, ...], list[str]] = {}
+    for id, rows in rows_of.items():
+        ids_of.setdefault(tuple(rows), []).append(id)
+    return [
+        message("page.checks_with", rows=[row.name for row in alike], outcome=outcome,
+                checks=[message(f"check_name.{id}") for id in ids])
+        for alike, ids in ids_of.items()
+    ]  # fmt: skip
 
 
 def _line(part: PooledCheck) -> Line:

@@ -72,7 +72,7 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
             of = message("why.of_lost", lost=breakdown.lost, **values)
             copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
             rest, least = breakdown.lost - largest.seconds - copies, WORTH_SAYING * breakdown.lost
-            if copies >= least:
+            if copies >= least and rest >= 0:  # costs that overlap are no pieces of a whole
                 and_rest = message("why.and_rest", rest=rest) if rest >= least else NOTHING
                 also = message("why.also", cost=copies, rest=and_rest)
         return [message("why.new_threads", plans=plans, slower=slower, also=also, of=of)]

@@ -11,19 +11,20 @@ from matplotlib.figure import Figure
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.page.charts import (
+    CARD,
+    INK,
+    MUTED,
+    Plot,
     bar_chart,
     colour_of,
     draw_bars,
     draw_line,
     draw_mark,
-    flagged,
-    flagged_in_line,
     has_intervals,
     line_chart,
     titled,
 )
-from common.analysis.page.drawing import CARD, INK, MUTED, Plot
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, flagged, flagged_in_line
 from common.analysis.sections.answer import Answer, name_here
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import Report

@@ -1,17 +1,27 @@
-"""The kinds of chart that all figures are made of: bars with intervals, stacked bars, lines."""
+"""How figures look, how they become SVG and PNG, and the kinds of chart that all of them are made of.
+
+Files carry these colours, on white; on the page the style sheet's stand in their place (`rendering.on_page`).
+"""
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+import matplotlib as mpl
+from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from common.analysis.comparing.rows import Row
-from common.analysis.page.drawing import CARD, INK, MUTED, Plot
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method
@@ -20,10 +30,73 @@ _Name = TypeVar("_Name", bound=str)
 Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Estimates by their places on the other axis."""
 
+INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
 EDGE = 2.0
 """Of ink on a bar: points of the page's colour around it, since ink and some bars are about equally bright."""
+
+CHINESE = ("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans TC",
+           "PingFang TC", "Heiti TC", "Microsoft JhengHei", "WenQuanYi Zen Hei", "Droid Sans Fallback")  # fmt: skip
+"""Fonts that have the characters, the best first. Of a collection matplotlib knows the first font's name alone (JP)."""
+FAMILIES = ["DejaVu Sans", *[name for name in CHINESE if name in font_manager.get_font_names()][:1]]
+HAS_CHINESE_FONT = len(FAMILIES) > 1
+"""Whether files of figures can show Chinese characters."""
+
+mpl.rcParams.update({
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a model may be called $x$
+    "font.family": FAMILIES,
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "hatch.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+})  # fmt: skip
+
+
+@dataclass
+class Plot:
+    """A figure with the words that belong to it; SVG and PNG come of it once, for page and files."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    alt: str = ""
+    """What it shows as text: names and numbers."""
+    svg: str = ""
+    """A file of its own, with light colours on white."""
+    png: bytes | None = None
+    """200 dpi; None where nobody asked for it."""
+
+    def draw(self, name: str, with_png: bool) -> None:
+        """Make SVG and, if wanted, PNG; a `name` that is unique on the page keeps its ids apart from others'."""
+        with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # step 05 says it once
+            # Each canvas draws once. `Figure.savefig` would draw twice for each file, and lay out anew each time.
+            self.figure.get_layout_engine().execute(self.figure)
+            self.figure.set_layout_engine("none")
+            text = io.StringIO()
+            FigureCanvasSVG(self.figure).print_svg(text, metadata={"Date": None, "Creator": None})
+            if with_png:
+                buffer = io.BytesIO()
+                self.figure.set_dpi(200)
+                # The least compression: at most twice the size, in a tenth of the time.
+                FigureCanvasAgg(self.figure).print_png(buffer, pil_kwargs={"compress_level": 1})
+                self.png = buffer.getvalue()
+        svg = text.getvalue()
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+        self.svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
 
 
 def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None = None) -> tuple[Figure, Axes]:
@@ -123,21 +196,6 @@ def colour_of(row: Row) -> dict:
 def hatched(colour: str, is_hatched: bool) -> dict:
     """How a part looks: hatched where it is what only several devices have."""
     return {"facecolor": colour, "hatch": "////" if is_hatched else None, "edgecolor": CARD, "linewidth": 0.6}
-
-
-def flagged(words: Wording, row: Row, name: str | None = None) -> str:
-    """A name that says what the row's devices really were, since a figure may travel without its page."""
-    return "\n".join([name or words.text(row.name), *_flags(words, row)])
-
-
-def flagged_in_line(words: Wording, row: Row, name: str) -> str:
-    """The same for a legend, which has one line for each."""
-    flags = _flags(words, row)
-    return words.translate("figure.flagged", name=name, flags=words.listed(flags)) if flags else name
-
-
-def _flags(words: Wording, row: Row) -> list[str]:
-    return [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
 
 
 def titled(

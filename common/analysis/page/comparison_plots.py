@@ -14,19 +14,20 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import Ladder
 from common.analysis.comparing.rows import Row
 from common.analysis.page.charts import (
+    CARD,
+    INK,
+    Plot,
     bar_chart,
     colour_of,
     draw_bars,
     draw_intervals,
     draw_line,
     draw_stack,
-    flagged,
     label_end,
     line_chart,
     titled,
 )
-from common.analysis.page.drawing import CARD, INK, Plot
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, flagged
 from common.analysis.sections.changes import Effect, changed
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMATS, gib, number

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
+from html import escape as html_escape
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from common.analysis.page.answer_plots import draw_answer, draw_scaling, draw_summary
+from common.analysis.page.charts import CARD, INK, MUTED, Plot
 from common.analysis.page.comparison_plots import (
     draw_batches,
     draw_ladder,
@@ -19,8 +21,7 @@ from common.analysis.page.comparison_plots import (
     draw_options,
     draw_throughput,
 )
-from common.analysis.page.drawing import Plot
-from common.analysis.page.step_plots import draw_all_reduce, draw_breakdowns, draw_steps
+from common.analysis.page.step_plots import COST_COLOURS, PHASE_COLOURS, draw_all_reduce, draw_breakdowns, draw_steps
 from common.analysis.page.wording import Wording, typeset
 from common.analysis.sections.report import Report
 from common.errors import UsageError
@@ -32,6 +33,14 @@ from common.sentences import TEMPLATES, language_of
 
 OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
 """Names of the files that `write_figures` makes."""
+
+CSS_NAMES = {
+    INK: "ink",
+    MUTED: "grid",
+    CARD: "card",
+    **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
+    **{colour: f"cost-{name.replace('_', '-')}" for name, colour in COST_COLOURS.items()},
+}
 
 
 def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
@@ -173,10 +182,24 @@ def _render(template: str, words: Wording, **values) -> str:
         "requirements": lambda record: as_recorded(record, words),
         # what stands in backquotes, as code
         "prose": lambda text: Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text)))),
-        "svg": lambda drawn: Markup(drawn.on_page),
+        "svg": lambda drawn: Markup(on_page(drawn)),
     }
     engine.globals |= {"translate": words.translate, "methods": METHODS.values(), "language": words.language}
     page = engine.get_template(template).render(**values)
     # without the glossary's entries that nothing leads to
     entry = re.compile(r'\s*<dt id="([^"]*)">.*?</dd>', re.DOTALL)
     return typeset(entry.sub(lambda match: match[0] if f'href="#{match[1]}"' in page else "", page))
+
+
+def on_page(plot: Plot) -> str:
+    """A figure's SVG for within the page: colours and font are the style sheet's, so that it reads in light and dark
+    alike; its text is real text."""
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", plot.svg, count=1)
+    says = html_escape(f"{plot.title}. {plot.alt}".strip(), quote=True)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', lambda match: f'{match[1]} role="img" aria-label="{says}"', svg,
+                 count=1)  # fmt: skip
+    svg = svg.replace("'DejaVu Sans'", "var(--font)")
+    of_methods = {method.colour: method.name for method in METHODS.values()}
+    for colour, css_name in (CSS_NAMES | of_methods).items():
+        svg = svg.replace(colour, f"var(--{css_name})")
+    return svg

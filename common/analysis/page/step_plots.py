@@ -10,22 +10,41 @@ from common.analysis.comparing.groups import Group
 from common.analysis.judging.breakdown import Breakdown
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.page.charts import (
+    CARD,
+    INK,
+    MUTED,
+    Plot,
     bar_chart,
     draw_mark,
     draw_stack,
-    flagged,
     hatched,
     label_end,
     line_chart,
     titled,
 )
 from common.analysis.page.comparison_plots import MAX_BARS
-from common.analysis.page.drawing import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
-from common.analysis.page.wording import Wording
+from common.analysis.page.wording import Wording, flagged
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.formats import FORMATS
 from common.records import METHODS, AllReduce, PhaseName
 
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "data wait": "#a4b1bd",
+    "copy": "#dacfb0",
+    "scatter": "#e4b437",
+    "replicate": "#aa4847",
+    "forward": "#6ac7fb",
+    "gather": "#a87111",
+    "loss": "#303449",
+    "backward": "#5a7ec6",
+    "reduce": "#e0789e",
+    "exchange": "#762a60",
+    "optimizer": "#1d6834",
+}
+"""Of phases: hatched those that only several devices have."""
+COST_COLOURS = {"new_threads": "#c8b529", "slowed": "#0e96bb", "wrapper": "#ba8985"}
+"""Of what is no phase. Colour-blind readers can tell apart what is in one chart, and from DP's and DDP's colours
+(tests/analysis/page/test_colours.py)."""
 ITEM_COLOURS = {
     "ideal": METHODS["single"].colour,
     "smaller_batch": COST_COLOURS["slowed"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 
@@ -12,7 +14,7 @@ from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.wording import Wording, folded
+from common.analysis.page.wording import Wording
 from common.analysis.sections.beside_the_numbers import unequal_terms
 from common.analysis.sections.comparison import group_table, group_title
 from common.analysis.sections.group import GroupResults, without_default
@@ -26,6 +28,13 @@ MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
 SAID_BY_BANNERS = ("devices",)
 """Checks that a banner words already."""
+
+CHINESE = "\u3400-\u9fff"
+OPENING, CLOSING = "（「", "）」、，。；：！？"
+TOKEN = rf"[^\s{CHINESE}{OPENING}{CLOSING}]+(?: (?:[%×]|[mµ]?s|[KMG]iB)(?![\w-]))*"
+"""With the unit behind it."""
+PIECE = re.compile(rf"[{OPENING}]*(?:[{CHINESE}]|{TOKEN})[{CLOSING}]*\s*")
+"""What stays together: one Chinese character, or a word, with its brackets and punctuation."""
 
 
 def print_summary(console: Console, report: Report, words: Wording, with_forecasts: bool = False) -> None:
@@ -91,6 +100,21 @@ def print_lines(
 def _paragraph(text: str, console: Console) -> str:
     """The same in lines that end between words, or Chinese characters."""
     return escape(folded(printable(text), console.width))
+
+
+def folded(text: str, width: int) -> str:
+    """The text for a console, with a line end wherever the next piece would reach beyond `width` cells.
+
+    Rich ends lines at spaces alone, of which Chinese has hardly any. Other text is unchanged.
+    """
+    if not re.search(f"[{CHINESE}]", text):
+        return text
+    lines = [""]
+    for piece in filter(None, PIECE.findall(text)):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _print_group(console: Console, part: GroupResults, words: Wording) -> None:

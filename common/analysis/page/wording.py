@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from rich.cells import cell_len
-
-from common.analysis.comparing.rows import RowName
+from common.analysis.comparing.rows import Row, RowName
 from common.content import Message
 from common.records import METHODS
 from common.sentences import FULL_WIDTH, Sentences
@@ -50,6 +48,21 @@ class Wording(Sentences):
         ):
             text = self.translate(f"row.{id}", row=text, **value) if is_said else text
         return text
+
+
+def flagged(words: Wording, row: Row, name: str | None = None) -> str:
+    """A name that says what the row's devices really were, since a figure may travel without its page."""
+    return "\n".join([name or words.text(row.name), *_flags(words, row)])
+
+
+def flagged_in_line(words: Wording, row: Row, name: str) -> str:
+    """The same for a legend, which has one line for each."""
+    flags = _flags(words, row)
+    return words.translate("figure.flagged", name=name, flags=words.listed(flags)) if flags else name
+
+
+def _flags(words: Wording, row: Row) -> list[str]:
+    return [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
 
 
 PARTS = re.compile(r"(<(svg|style)\b.*?</\2>|<[^>]*>)", re.DOTALL)
@@ -95,26 +108,3 @@ def _marked(text: str, in_code: bool) -> str:
     text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", TIED.sub("\u00a0", ROOM.sub("", text)))
     text = WORD.sub(r'<span class="word">\g<0></span>', text)
     return QUOTED.sub(r'「<span lang="en">\1</span>」', text)
-
-
-CHINESE = "\u3400-\u9fff"
-OPENING, CLOSING = "（「", "）」、，。；：！？"
-TOKEN = rf"[^\s{CHINESE}{OPENING}{CLOSING}]+(?: (?:[%×]|[mµ]?s|[KMG]iB)(?![\w-]))*"
-"""With the unit behind it."""
-PIECE = re.compile(rf"[{OPENING}]*(?:[{CHINESE}]|{TOKEN})[{CLOSING}]*\s*")
-"""What stays together: one Chinese character, or a word, with its brackets and punctuation."""
-
-
-def folded(text: str, width: int) -> str:
-    """The text for a console, with a line end wherever the next piece would reach beyond `width` cells.
-
-    Rich ends lines at spaces alone, of which Chinese has hardly any. Other text is unchanged.
-    """
-    if not re.search(f"[{CHINESE}]", text):
-        return text
-    lines = [""]
-    for piece in filter(None, PIECE.findall(text)):
-        if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines)

@@ -130,13 +130,14 @@ def reduce_profile(record: Record) -> StepProfile | None:
         kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
         return median([first - second for first, second in zip(*kinds, strict=False)])
 
+    waits = [rank.phases.get("exchange", ()) for rank in ranks]
     exchange = beyond("exchange_on", "no_all_reduce", resampled_median) or beyond("exchange_on", "exchange_off")
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
         exposed=_beyond_replicas(ranks[0]) if has_replicas else exchange,
         wrapper_cost=beyond("no_all_reduce", "exchange_off", resampled_median),
-        last_wait=median_of(_smallest_of_each(rank.phases.get("exchange", ()) for rank in ranks)),
+        last_wait=median_of([min(of_step) for of_step in zip(*waits, strict=False)]),
         begins_idle=not any(rank.lead_seconds for rank in ranks),
         overlap_gain=beyond("one_bucket", "exchange_on"),
         whole_exchange=beyond("one_bucket", "exchange_off"),
@@ -184,8 +185,3 @@ def _undisturbed(ranks: Sequence[RankProfile], slowest: RankProfile) -> RankProf
 def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
     """The largest of each step; as many steps as the shortest list has."""
     return [max(step) for step in zip(*lists, strict=False)]
-
-
-def _smallest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
-    """The smallest of each step, likewise."""
-    return [min(step) for step in zip(*lists, strict=False)]

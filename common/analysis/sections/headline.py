@@ -66,8 +66,7 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
         return Headline(message("headline_verdict.turns"), outcome, alone)
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
-    details += _in_tokens(rivals)
-    details += _strong(groups)
+    details += [*_in_tokens(rivals), *_strong(groups)]
     pairs = _between_methods(rivals)
     conditions = _conditions(groups[0], rivals, pairs) if parallel else None
     return Headline(verdict(decision), _outcome(groups[0], rivals, parallel), details, conditions, pairs)
@@ -75,11 +74,12 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
 
 def _conditions(group: Group, rivals: list[Row], pairs: Sequence[Message] = ()) -> Message:
     """`Training resnet50 on 2 × H100: 64 images per GPU, tf32. DDP is 3.0 × as fast as DP.`"""
-    where = place(max(rivals, key=lambda row: row.devices))
-    settings = [batch_of(group), *(part for part in unusual_parts(group.key) if part.text != "title.model_source")]
+    parts = [Message("headline.precision", part.values) if part.text == "title.precision" else part
+             for part in unusual_parts(group.key) if part.text != "title.model_source"]  # fmt: skip
     versus = message("nothing")
     if pairs and distinguishable(ratio := pairs[0]["ratio"]):
         versus = message("headline.versus", one=pairs[0]["one"].method, other=pairs[0]["other"].method, ratio=ratio)
+    where, settings = place(max(rivals, key=lambda row: row.devices)), [batch_of(group), *parts]
     return message("headline.conditions", place=where, model=group.key["model"], settings=settings, versus=versus)
 
 

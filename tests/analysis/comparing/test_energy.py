@@ -55,7 +55,8 @@ def test_three_runs_or_more_give_an_interval_over_runs():
 
 
 def test_a_gpu_that_replicas_share_draws_once():
-    record = make("dp", 2, 1000.0, 1000.0, indices=[0, 0], world={"shared": True})
+    """Its counter stands with the first of them."""
+    record = make("dp", 2, 1000.0, None, indices=[0, 0], world={"shared": True})
     (row,) = rows_of(record).values()
     assert row.energy.per_thousand.value == pytest.approx(1000 * 1000 / sum(epoch.samples for epoch in record.epochs))
 

@@ -16,11 +16,20 @@ from common.analysis.comparing.utilisation import (
     matmul_rate,
     mfu_of,
 )
+from common.analysis.statistics.estimates import Estimate
 from common.records import AllReduceTime, throughput
 
 
 def row_of(method="ddp", devices=2, probes=(), **changes):
     return next(iter(rows_of(make_record(method, devices, **changes), probes=probes).values()))
+
+
+def test_mfu_by_hand():
+    """Each of 1,000 samples/s takes 20 MFLOP, on devices of 100 GFLOP/s: 20 % of one, 10 % of two."""
+    for devices, share in ((1, 0.2), (2, 0.1)):
+        row = row_of("single" if devices == 1 else "ddp", devices, [make_probes()], flops_per_sample=20 * 10**6)
+        row.seconds_per_sample = Estimate(1 / 1000)
+        assert mfu_of(row).value == pytest.approx(share)
 
 
 def test_mfu_of_a_row_has_the_throughputs_interval():

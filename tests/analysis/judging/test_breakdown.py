@@ -76,7 +76,7 @@ def test_steps_apart_that_are_not_the_measured_ones_are_called_that(share, outco
 
 def test_what_kept_threads_and_replicas_leave_has_no_causes_name():
     dp = said([sentence_of(breakdowns_of("h200x4")[0])])[0]
-    assert "; residual 21.3 ms (5.78–36.1 ms)" in dp
+    assert "; residual (unexplained) 21.3 ms (5.78–36.1 ms)" in dp
     assert "launch" not in dp
     assert "More than half of that is threads and replicas" in dp
 
@@ -103,8 +103,8 @@ def test_with_large_batches_less_is_lost_than_costs_add_up_to():
     dp = breakdowns_of("h200x2-batch256")[0]
     assert dp.ideal.value + sum(item.seconds for item in dp.items) == pytest.approx(dp.measured.value)
     assert (
-        "; residual −39.2 ms (−45.4 to −22.6 ms). These costs were measured on steps that begin with idle devices"
-        in said([sentence_of(dp)])[0]
+        "; residual (unexplained) −39.2 ms (−45.4 to −22.6 ms). These costs were measured on steps that begin with "
+        "idle devices" in said([sentence_of(dp)])[0]
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.factories import make_parity, make_record
-from analysis.views import outcome, reason
-from common.analysis.judging.row_checks import check_run
+from analysis.factories import make_parity, make_record, typical_lab
+from analysis.views import groups_of, outcome, reason, said
+from common.analysis.judging.row_checks import check_run, checks_section, pooled_checks
 from common.analysis.reading.runs import summarise
+from common.content import Lines
 from common.records import GpuHealth
 
 
@@ -214,3 +215,12 @@ def test_ranks_that_share_a_core_wait_for_each_other():
     record = make_record("ddp", 4)  # on two cores
     record.ranks[0].core_wait_seconds = [0.5 * seconds for seconds in record.ranks[0].host_epoch_seconds]
     assert outcome(record, "load") == "passed"
+
+
+def test_a_check_that_nobody_made_does_not_read_as_passed():
+    """What was not measured is named beside the rows without doubts, and not only among what is folded."""
+    rows = groups_of(*typical_lab())[0].rows
+    section = checks_section({row: pooled_checks(row) for row in rows}, "group-1")
+    shown = [line for part in section.contents if isinstance(part, Lines) for line in said(part.lines)]
+    assert any("not measured: " in line and "repeats" in line for line in shown)
+    assert not any(line.startswith("No doubts") for line in shown)

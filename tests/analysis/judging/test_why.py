@@ -1,5 +1,6 @@
 """Why, in a sentence for each method: from the breakdowns, from experiments alone, or from the phase that grew."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from analysis.factories import in_rounds, make_record
 from analysis.profile_factories import make_profile, make_rank, replicated_steps
 from analysis.views import groups_of, said
-from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.why import repeats_planning
+from common.analysis.judging.breakdown import Item, breakdowns
+from common.analysis.judging.why import repeats_planning, why
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.report import build_report
@@ -111,6 +112,23 @@ def on_gpus(single, dp, threads, replicas, **options):
 def test_new_threads_are_named_where_nothing_costs_more(threads, replicas, is_named):
     first = said(answer_of(on_gpus(0.4, 0.7, threads, replicas)).why)[0]
     assert ("200 ms for new threads" in first) is is_named
+
+
+def test_costs_that_overlap_are_no_pieces_of_the_loss():
+    """Of 300 ms: 200 and 45 leave a rest; 200 and 150 would be more than the whole, which the residual may be by
+    chance."""
+    group = on_gpus(0.4, 0.7, 200, 20)
+    (breakdown,) = breakdowns(group)
+    apart, overlapping = (
+        said(why(group.representatives, [replace(breakdown, items=(
+            Item("new_threads", 0.2, (0.19, 0.21)), Item("new_replicas", copies, (copies - 0.01, copies + 0.01)),
+            Item("residual", 0.1 - copies, (-0.2, 0.2)),
+        ))]))[0]
+        for copies in (0.045, 0.15)
+    )  # fmt: skip
+    assert "200 ms for new threads; 45.0 ms for new copies of the model; 54.6 ms for the rest" in apart
+    assert "200 ms for new threads" in overlapping
+    assert "copies" not in overlapping
 
 
 def test_cudnns_planning_is_named_for_models_whose_convolutions_pay():

@@ -15,10 +15,10 @@ from matplotlib.container import ErrorbarContainer
 from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS, folder_of, groups_of
-from common.analysis.page import drawing
+from common.analysis.page import charts
 from common.analysis.page.answer_plots import draw_answer, draw_scaling
 from common.analysis.page.comparison_plots import draw_loss
-from common.analysis.page.rendering import draw_figures, write_figures
+from common.analysis.page.rendering import draw_figures, on_page, write_figures
 from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.links import Question
@@ -54,14 +54,14 @@ def test_plots_of_groups_that_are_gone_are_taken_out(tmp_path):
 
 
 def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
-    drawn, usual = [], drawing.FigureCanvasSVG.print_svg
+    drawn, usual = [], charts.FigureCanvasSVG.print_svg
     monkeypatch.setattr(
-        drawing.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
+        charts.FigureCanvasSVG, "print_svg", lambda self, *a, **k: (drawn.append(1), usual(self, *a, **k))[1]
     )
     figures = figures_of(write(tmp_path, *profiled_lab(), make_probed())).values()
     assert len(drawn) == len(figures) == 8
     for figure in figures:
-        assert "var(--" in figure.on_page
+        assert "var(--" in on_page(figure)
         assert "var(--" not in figure.svg
         assert figure.png.startswith(b"\x89PNG")
 
@@ -69,7 +69,7 @@ def test_each_figure_is_drawn_once_for_page_and_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("example", ["h100x2", "h100x2-ledger", "h100x2-crossover"])
 def test_no_legend_is_cut_off(example, language, monkeypatch):
-    if language == "zh-TW" and not drawing.HAS_CHINESE_FONT:
+    if language == "zh-TW" and not charts.HAS_CHINESE_FONT:
         pytest.skip("no font with Chinese characters: what stands in for one is wider")
     seen, cut_off = [], []
 
@@ -84,7 +84,7 @@ def test_no_legend_is_cut_off(example, language, monkeypatch):
                 cut_off.append([text.get_text() for text in legend.get_texts()])
         file.write("<svg/>")
 
-    monkeypatch.setattr(drawing.FigureCanvasSVG, "print_svg", look)
+    monkeypatch.setattr(charts.FigureCanvasSVG, "print_svg", look)
     assert draw_figures(build_report(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
     assert len(seen) > 2
     assert cut_off == []
@@ -157,7 +157,7 @@ def test_an_interval_on_a_bar_has_an_edge_in_the_colour_of_the_card():
     plot = draw_answer(build_report(read_folder(EXAMPLES / "h200x4")), WORDS)
     under, over = [bars for bars in plot.figure.axes[0].containers if isinstance(bars, ErrorbarContainer)]
     (edge,), (line,) = under.lines[2], over.lines[2]
-    assert (to_hex(edge.get_color()[0]), to_hex(line.get_color()[0])) == (drawing.CARD, drawing.INK)
+    assert (to_hex(edge.get_color()[0]), to_hex(line.get_color()[0])) == (charts.CARD, charts.INK)
     assert edge.get_linewidth()[0] > line.get_linewidth()[0] + 1
 
 

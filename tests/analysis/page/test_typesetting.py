@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.cells import cell_len
 
-from common.analysis.page.wording import Wording, folded, typeset
+from common.analysis.page.summary import folded
+from common.analysis.page.wording import Wording, typeset
 from common.content import message
 from common.sentences import FULL_WIDTH, sentences
 

@@ -55,7 +55,7 @@ def test_every_sentence_is_used():
     templates = " ".join(path.read_text() for path in (ANALYSIS.parents[1] / "templates").glob("*.j2"))
     known = [re.compile(pattern) for pattern in patterns() if re.search("[a-z]{3}", pattern)]
     looked_up = {"bool", "check_name", "column", "defaults", "device", "doing", "fact", "fact_value", "fault_need",
-                 "list", "outcome", "published_care", "row", "short", "status", "unit"}  # fmt: skip
+                 "list", "outcome", "precision_kind", "published_care", "row", "short", "status", "unit"}  # fmt: skip
     unused = [
         id
         for id in sentences()

@@ -72,9 +72,10 @@ def test_the_newest_counts_but_what_was_caused_more_than_what_was_left_out(found
 
 def test_what_is_no_record_of_a_fault_is_named_and_left_out(found):
     unknown = fault().model_dump_json().replace("rank_killed", "meteorite")
-    folder = found(fault(), others=[("fault_a.json", "{"), ("fault_b.json", unknown)])
+    edited = fault().model_dump_json().replace('"cured":true', '"cured":"yes"')
+    folder = found(fault(), others=[("fault_a.json", "{"), ("fault_b.json", unknown), ("fault_c.json", edited)])
     assert len(folder.faults) == 1
-    assert [item.file for item in folder.skipped] == ["faults/fault_a.json", "faults/fault_b.json"]
+    assert [item.file for item in folder.skipped] == [f"faults/fault_{letter}.json" for letter in "abc"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""The exchange of step 04 by itself: all devices of this host sum a message, from small ones to large ones.
+"""Processes of their own for the probes, one for each device, and the exchange of step 04 between them by itself.
+
+A probe that hangs or dies can do no harm to the caller: a copy between GPUs can hang for ever on a badly set up host,
+and no thread of the same process could end it. In the exchange all devices of this host sum a message, from small ones
+to large ones.
 
 Times and bandwidths are those of nccl-tests (doc/PERFORMANCE.md): back-to-back, in place, float32, and the result is
 checked. One process per device, over the backend that step 04 uses here.
@@ -6,20 +10,24 @@ checked. One process per device, over the backend that step 04 uses here.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import monotonic, perf_counter
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from common.machine.before_torch import alike_cores
-from common.probes.compute import probed_device, run_in_processes
+from common.machine.before_torch import alike_cores, start_fork_server
+from common.machine.devices import LocalDevices, listed_devices, one_device
 from common.records import AllReduce, AllReduceTime, Backend
 
 SIZES = tuple(4 * 2**10 * 2**power for power in range(17))
@@ -35,6 +43,65 @@ ROW = 1024
 
 Exchange = Callable[[Tensor], object]
 """Sums a tensor over all ranks, in place."""
+
+
+class ProbeError(Exception):
+    """A probe that gave no result; the message says what happened to it."""
+
+
+def run_in_processes(function: Callable[[int], Any], ranks: int, limit_seconds: float) -> list[Any]:
+    """`function(rank)` in `ranks` new processes at once; their results by rank.
+
+    `function` is picklable and so is what it returns. Raises `ProbeError` as soon as one of them raises or dies, or
+    when `limit_seconds` have passed; the others are ended then.
+    """
+    # forkserver: a child of this process could not use CUDA if this one has.
+    start_fork_server()
+    context = get_context("forkserver")
+    processes, waiting = [], {}
+    results: dict[int, Any] = {}
+    deadline = monotonic() + limit_seconds
+    try:
+        for rank in range(ranks):
+            receiver, sender = context.Pipe(duplex=False)
+            processes.append(context.Process(target=_child, args=(function, rank, sender), daemon=True))
+            processes[-1].start()
+            sender.close()  # the child holds the other one: when it dies, the pipe ends
+            waiting[receiver] = rank
+        while waiting:
+            ready = connection.wait(waiting, timeout=max(0.0, deadline - monotonic()))
+            if not ready:
+                raise ProbeError(f"not finished after {limit_seconds:.0f} s")
+            for receiver in waiting.keys() & ready:
+                rank = waiting.pop(receiver)
+                try:
+                    results[rank], error = receiver.recv()
+                except EOFError:
+                    processes[rank].join()
+                    raise ProbeError(f"process {rank} died (exit code {processes[rank].exitcode})") from None
+                if error:
+                    raise ProbeError(error)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return [results[rank] for rank in range(ranks)]
+
+
+def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it, too; the parent answers it and ends its children
+    try:
+        sender.send((function(rank), None))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        sender.send((None, f"{type(error).__name__}: {reason}" if reason else type(error).__name__))
+
+
+def probed_device(number: int) -> LocalDevices:
+    """For a probe's process or thread of this number: its GPU, or one CPU core. More than there are GPUs share them."""
+    if not torch.cuda.is_available():
+        return one_device("cpu")
+    return listed_devices("cuda", str(number % torch.cuda.device_count()))
 
 
 def ranks_here() -> int:

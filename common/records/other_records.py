@@ -1,4 +1,4 @@
-"""What `make faults` writes: one file for each fault that it has caused, or could not cause here."""
+"""The records beside those of runs and of the machine: of a fault that was caused, and of what was predicted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from common.records.setting_declaration import SCHEMA_VERSION, Count, RecordModel, Seconds, Texts
+from common.records.methods import Method
+from common.records.record import Record
+from common.records.setting_declaration import (
+    SCHEMA_VERSION,
+    Count,
+    FailFastList,
+    PositiveCount,
+    RecordModel,
+    Seconds,
+    Texts,
+)
 
 FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
 
@@ -33,7 +43,8 @@ FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control",
 
 
 class FaultRecord(RecordModel):
-    """One fault, caused on purpose: what it looked like, the sentence that named it, and whether its cure cured it."""
+    """What `make faults` writes of each fault that it has caused on purpose, or could not cause here: what it looked
+    like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -64,3 +75,31 @@ class FaultRecord(RecordModel):
     def is_solved(self) -> bool:
         """Caused, named, cured, and nothing left behind."""
         return bool(self.named_by and self.cured and not self.processes_left)
+
+
+class StepPrediction(RecordModel):
+    """The mean step of one configuration."""
+
+    model: str
+    method: Method
+    devices: PositiveCount
+    per_device_batch_size: PositiveCount
+    seconds: Seconds
+
+    def is_of(self, record: Record) -> bool:
+        """Whether a run trained this configuration."""
+        return (self.model, self.method, self.devices, self.per_device_batch_size) == (
+            record.config.model, record.method, record.world.devices, record.config.per_device_batch_size
+        )  # fmt: skip
+
+
+class PredictionRecord(RecordModel):
+    """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
+    first."""
+
+    kind: Literal["prediction"] = "prediction"
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    started_at: str
+    """UTC, ISO 8601."""
+    steps: FailFastList[StepPrediction]
