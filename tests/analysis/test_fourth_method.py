@@ -8,7 +8,7 @@ import json
 import pytest
 from conftest import ROOT
 
-from common.analysis.judging.reasons import wrapper_commands
+from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.page.rendering import draw_figures, on_page, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder

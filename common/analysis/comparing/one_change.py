@@ -32,7 +32,7 @@ from common.analysis.comparing.facts import (
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn, paired_speedup
 from common.analysis.reading.runs import Run
-from common.analysis.statistics.estimates import Estimate, distinguishable
+from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
@@ -141,6 +141,13 @@ class Trial:
     """Its throughput over that of what stood."""
     is_kept: bool
     failed: Run | None = None
+
+    @property
+    def outcome(self) -> str:
+        """`kept`, or why not: the outcome of its ratio, or `failed`."""
+        if self.quotient is None:
+            return "failed"
+        return "kept" if self.is_kept else outcome_of_ratio(self.quotient)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from functools import cached_property
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.utilisation import matmul_rate, mfu_of
-from common.analysis.judging.bounds import is_bound_by_exchange
+from common.analysis.comparing.utilisation import is_bound_by_exchange, matmul_rate, mfu_of
 from common.analysis.judging.reasons import median_interval
 from common.analysis.judging.run_checks import DATA_WAIT_LIMIT
 from common.analysis.judging.verdicts import compare, decide

@@ -6,27 +6,46 @@ are costs that experiments found within the same run (docs/measurement.md, "The 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Literal
+
+import numpy as np
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import copy_seconds
-from common.analysis.judging.breakdown_items import (
-    Item,
-    data_path,
-    data_wait,
-    items_of_ddp,
-    items_of_dp,
-    residual,
-    slowed,
-    smaller_batch,
-)
-from common.analysis.judging.verdicts import counted_as
+from common.analysis.reading.step_profile import COPIES_OF_DP
 from common.analysis.statistics.estimates import Estimate, distinguishable, is_narrow
-from common.content import Message, message
+from common.analysis.statistics.medians import Median, draws_of_estimate, draws_of_interval, interval_of_sum, middle
 from common.records import METHODS, method_order
+
+LEAST_WAIT = 0.01
+BEYOND_IDEAL = ("smaller_batch", "slowed")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a step, in seconds."""
+
+    id: str
+    """Names the word `breakdown_item.<id>`."""
+    seconds: float
+    interval: tuple[float, float] | None = None
+    draws: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """What it would be with other rounds, where it comes from an experiment in rounds; items of the same rounds by the
+    same draws."""
+
+    @property
+    def may_be_nothing(self) -> bool:
+        """Whether it cannot be distinguished from 0."""
+        return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
+
+    @property
+    def as_median(self) -> Median:
+        """As tables want it."""
+        return Median(self.seconds, 0, self.interval)
 
 
 @dataclass(frozen=True)
@@ -88,53 +107,114 @@ class Breakdown:
             return "one_clock"
         if self.exceeds_loss:
             return "hidden"
+        if self.over_link is None:
+            return None
         host = sum(item.seconds for item in self.items if item.id in ("new_threads", "new_replicas"))
-        if self.over_link is not None and self.over_link > self.lost / 2:
-            return "bytes"
-        return "host" if self.over_link is not None and host > self.lost / 2 else None
+        return "bytes" if self.over_link > self.lost / 2 else "host" if host > self.lost / 2 else None
 
 
 @cache
 def breakdowns(group: Group) -> list[Breakdown]:
     """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
     rows = {row.method: row for row in group.representatives}
-    parallel = sorted(rows.values(), key=lambda row: method_order(row.method))
-    known = [row for row in parallel if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
-    return [_breakdown(row, rows.get("ddp")) for row in known]
+    known = [row for row in rows.values() if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
+    return [_breakdown(row, rows.get("ddp")) for row in sorted(known, key=lambda row: method_order(row.method))]
 
 
 def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
-    samples = row.record.config.global_batch_size
-    ideal = row.baseline.seconds_per_sample.scaled(samples / row.devices)
-    measured = row.step
-    smaller = smaller_batch(row, ddp, ideal) or slowed(row, ddp, ideal)
-    of_method = items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
+    ideal = row.baseline.seconds_per_sample.scaled(row.record.config.global_batch_size / row.devices)
+    of_method = _items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
     # What cannot be distinguished from nothing is no part of the loss that anybody could name.
-    items = (smaller, data_path(row), data_wait(row, ideal), *of_method)
+    items = (_beyond_ideal(row, ddp, ideal), _data_path(row), _data_wait(row, ideal), *of_method)
     known = [item for item in items if item and not item.may_be_nothing]
-    return Breakdown(row, ideal, measured, (*known, residual(row, ideal, measured, known)))
+    return Breakdown(row, ideal, row.step, (*known, _residual(row, ideal, known)))
 
 
-def sentence_of(breakdown: Breakdown) -> Message:
-    """The breakdown in a sentence, with the verdict: bytes or host?"""
-    row = breakdown.row
-    values = {
-        "row": row.name,
-        "samples": row.record.config.global_batch_size,
-        "what": counted_as(row.record),
-        "measured": breakdown.measured.value,
-        "devices": row.devices,
-        "ideal": breakdown.ideal.value,
-        "lost": breakdown.lost,
-    }
-    if not breakdown.says_something:
-        return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
-    verdict = breakdown.verdict
-    words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
-    shown = [_cost(item) for item in sorted(breakdown.items[:-1], key=lambda item: -item.seconds)]
-    return message("breakdown.lost", items=shown, rest=_cost(breakdown.residual), verdict=words, **values)
+def _items_of_dp(row: Row) -> list[Item | None]:
+    """The cost of new threads and of new replicas, by experiment; and the phases in which the batch, logits and
+    gradients move."""
+    profile = row.profile
+    phases = [profile.slowest.phases[name] for name in COPIES_OF_DP if name in profile.slowest.phases]
+    moved = sum(phase.value for phase in phases)
+    copies = Item("copies", moved, interval_of_sum(moved, *(phase.interval for phase in phases))) if phases else None
+    replicas = _item("new_replicas", profile.replicated.replicas_cost)
+    if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
+        replicas = _item("new_replicas", profile.slowest.phases.get("replicate"))
+    return [_item("new_threads", profile.replicated.threads_cost), replicas, copies]
 
 
-def _cost(item: Item) -> Message:
-    values = {"item": message(f"breakdown_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
-    return message("breakdown.item" if item.interval else "breakdown.item_without_interval", **values)
+def items_of_ddp(row: Row) -> list[Item | None]:
+    """What the exchange adds, and what the wrapper does beside it, by experiment; both in one where no steps without an
+    all-reduce were taken."""
+    if row.profile.wrapper_cost:
+        return [_item("exchange", row.profile.exposed), _item("wrapper", row.profile.wrapper_cost)]
+    return [_item("exchange_and_wrapper", row.profile.exposed)]
+
+
+def _data_path(row: Row) -> Item | None:
+    """What the loader costs a step beyond what it costs one device's, which the ideal contains."""
+    one = row.baseline.profile and row.baseline.profile.data_path_cost
+    own = row.profile.data_path_cost
+    if not one or not own:
+        return None
+    more = own.value - one.value
+    return Item("data_path", more, interval_of_sum(more, own.interval, one.interval))
+
+
+def _beyond_ideal(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
+    """DDP's step without exchange, less the ideal: one device's own work on its share of the batch, while all work.
+
+    Strong scaling: what a device loses because its share is smaller than one device's batch was. Else, on CPU cores,
+    what each loses because the others work at the same time; on GPUs the steps that would show it begin with idle
+    devices, and those of the ideal do not. Where DDP was not run beside DP, nobody knows.
+    """
+    share = row.record.config.per_device_batch_size
+    is_smaller = share != row.baseline.record.config.per_device_batch_size
+    if ddp is None or not ddp.profile or ddp.record.config.per_device_batch_size != share:
+        return None
+    own = ddp.profile.step_without_exchange
+    if own is None or (row.on_gpu and not is_smaller):
+        return None
+    ends = own.interval and (own.interval[0] - ideal.value, own.interval[1] - ideal.value)
+    return Item("smaller_batch" if is_smaller else "slowed", own.value - ideal.value, ends)
+
+
+def _data_wait(row: Row, ideal: Estimate) -> Item | None:
+    """CPU cores: what a step waits for its batch beyond what one device's does, which the ideal contains; nothing below
+    a hundredth of a step. On GPUs a host that is ahead waits for nothing that is lost: there it is the data path."""
+    one = row.baseline
+    own, others = row.runs[-1].times.data_wait, one.runs[-1].times.data_wait.scaled(ideal.value / one.step.value)
+    more = own.value - others.value
+    if row.on_gpu or more < LEAST_WAIT * row.step.value:
+        return None
+    return Item("data_wait", more, interval_of_sum(more, own.bounds, others.bounds))
+
+
+def _residual(row: Row, ideal: Estimate, known: Sequence[Item]) -> Item:
+    """What no experiment isolates: measured − ideal − the items that are known.
+
+    Its interval: the middle of what other rounds would give, and other runs. Costs from the same rounds are resampled
+    together. Runs that were taken in rounds are compared in pairs; nothing else is known to belong together.
+    """
+    measured = row.step
+    left = measured.value - ideal.value - sum(item.seconds for item in known)
+    ratio = row.speed_up.scaled(1 / row.devices)  # ideal / measured
+    shares = draws_of_estimate(ratio, seed=0)
+    whole, free = (draws_of_estimate(one, seed) for seed, one in enumerate((measured, ideal), start=1))
+    if whole is not None and any(item.id in BEYOND_IDEAL for item in known):
+        lost = whole - ideal.value  # such an item is a step less the ideal, whose error cancels
+    elif shares is not None:
+        lost = measured.value * (1 - shares)
+    elif whole is not None and free is not None:
+        lost = whole - free
+    else:
+        return Item("residual", left)
+    for seed, item in enumerate(known, start=3):
+        if item.draws is None and item.interval is None:
+            return Item("residual", left)
+        lost = lost - (draws_of_interval(item.seconds, item.interval, seed) if item.draws is None else item.draws)
+    return Item("residual", left, middle(lost), lost)
+
+
+def _item(id: str, cost: Median | None) -> Item | None:
+    return Item(id, cost.value, cost.interval, cost.draws) if cost else None

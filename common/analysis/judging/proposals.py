@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.run_checks import MIN_STEPS
-from common.analysis.judging.verdicts import Decision, has_one_device, recommended
+from common.analysis.judging.verdicts import Decision, has_one_device, recommended, wrapped_rows
 from common.content import Message, message
 from common.records import (
     METHODS,
@@ -186,3 +187,14 @@ def training_command(
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only
     return METHODS[method].command(shlex.join(words), devices, gpus, own_address(record, checks))
+
+
+def wrapper_commands(group: Group) -> list[str]:
+    """Every method on one device, so that their records land in this very group; nothing where none is missing."""
+    methods = {name: method for name, method in METHODS.items() if not method.variant_of}
+    if {name for name, method in methods.items() if method.is_parallel} <= {row.method for row in wrapped_rows(group)}:
+        return []
+    record, checks = group.rows[0].record, group.rows[0].probed
+    # Step 03 has no --compile.
+    able = [name for name, method in methods.items() if not (record.config.compile and method.has_replicas)]
+    return [training_command(record, name, checks) for name in able]

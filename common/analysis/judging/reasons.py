@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.utilisation import phase_rate
-from common.analysis.judging.bounds import bound
-from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.proposals import training_command
-from common.analysis.judging.verdicts import missing_runs
+from common.analysis.comparing.utilisation import bound, convolutions_planned_anew, phase_rate
+from common.analysis.judging.breakdown import Breakdown, Item, breakdowns
+from common.analysis.judging.verdicts import counted_as
 from common.analysis.reading.step_profile import PHASES
-from common.analysis.statistics.estimates import outcome_of_ratio
+from common.analysis.reading.thread_costs import ForwardThreads
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
-from common.records import METHODS, LaunchTimes, PhaseName
-
-MIN_SLOWER = 5
-"""A new thread's first convolution takes so many times as long as a later one where it has to be planned first."""
+from common.records import FORWARD_THREADS, METHODS, PhaseName
 
 
 def reasons(group: Group) -> list[Message]:
@@ -41,20 +36,39 @@ def reasons(group: Group) -> list[Message]:
     return sentences + [wrapper_work(row) for row in others if row.profile.wrapper_cost]
 
 
+def sentence_of(breakdown: Breakdown) -> Message:
+    """The breakdown in a sentence, with the verdict: bytes or host?"""
+    row = breakdown.row
+    values = {
+        "row": row.name,
+        "samples": row.record.config.global_batch_size,
+        "what": counted_as(row.record),
+        "measured": breakdown.measured.value,
+        "devices": row.devices,
+        "ideal": breakdown.ideal.value,
+        "lost": breakdown.lost,
+    }
+    if not breakdown.says_something:
+        return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
+    verdict = breakdown.verdict
+    words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
+    shown = [_cost(item) for item in sorted(breakdown.items[:-1], key=lambda item: -item.seconds)]
+    return message("breakdown.lost", items=shown, rest=_cost(breakdown.residual), verdict=words, **values)
+
+
+def _cost(item: Item) -> Message:
+    values = {"item": message(f"breakdown_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
+    return message("breakdown.item" if item.interval else "breakdown.item_without_interval", **values)
+
+
 def largest_difference(one: Row, other: Row) -> Message:
     """The phase in which two rows differ most, with its number; differences within the steps' scatter do not count."""
-    first, second = one.profile.slowest.phases, other.profile.slowest.phases
-    gaps = {
-        name: (first[name].value if name in first else 0.0) - (second[name].value if name in second else 0.0)
-        for name in PHASES
-        if name in first or name in second
-    }
-    certain = [name for name in gaps if _differ(first.get(name), second.get(name))]
-    if not certain:
+    gaps = differing_phases(one, other)
+    if not gaps:
         steps = min(row.profile.slowest.step.count for row in (one, other))
         id = "reason.too_few_steps" if steps < MIN_VALUES else "reason.no_difference"
         return message(id, one=one.name, other=other.name, steps=steps)
-    name = max(certain, key=lambda phase: abs(gaps[phase]))
+    name = max(gaps, key=lambda phase: abs(gaps[phase]))
     more, less = (one, other) if gaps[name] > 0 else (other, one)
     spent = less.profile.slowest.phases.get(name)
     return message(
@@ -68,10 +82,18 @@ def largest_difference(one: Row, other: Row) -> Message:
     )
 
 
-def _differ(one: Median | None, other: Median | None) -> bool:
-    if one is None or other is None:
-        return (one or other).is_above_zero
-    return one.is_apart_from(other)
+def differing_phases(one: Row, other: Row) -> dict[PhaseName, float]:
+    """Seconds that a phase takes longer in one row's steps than in another's, below zero where it takes less; without
+    differences within the steps' scatter."""
+    gaps: dict[PhaseName, float] = {}
+    for name in PHASES:
+        here, there = (row.profile.slowest.phases.get(name) for row in (one, other))
+        if here and there:
+            if here.is_apart_from(there):
+                gaps[name] = here.value - there.value
+        elif (alone := here or there) and alone.is_above_zero:
+            gaps[name] = alone.value if here else -alone.value
+    return gaps
 
 
 def _moved(row: Row, name: PhaseName) -> Message:
@@ -114,16 +136,37 @@ def _interaction(row: Row) -> Message:
     return message(id, interaction=more, interval=median_interval(more))
 
 
-def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
-    """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
-    for record in reversed(row.probed):
-        times = record.probes.launches
-        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
-        if not times or not fits or not times.is_plausible:
-            continue
-        if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
-            return times
-    return None
+def new_thread_lines(row: Row) -> list[Message]:
+    """What was measured of a row of one device, and what follows."""
+    threads = row.profile.threads_of_forward
+    kinds: dict[str, float] = {kind: threads.kinds[kind].value for kind in FORWARD_THREADS}
+    outcome = outcome_of_cost(threads.new_cost, kinds["main_thread"])
+    values = {"row": row.name, "cost": threads.new_cost, "interval": median_interval(threads.new_cost),
+              "samples": threads.samples, **kinds}  # fmt: skip
+    lines = [message(f"new_thread.{threads.timed}_{outcome}", **values)]
+    if threads.timed == "step" and outcome == "cost":
+        lines += [*_of_layers(threads), message("new_thread.replicas", cost=threads.new_cost)]
+    return lines
+
+
+def _of_layers(threads: ForwardThreads) -> list[Message]:
+    """Which layers pay, and whether they are the ones that differ in shape."""
+    paying, all_of_them = threads.paying, threads.convolutions
+    convolutions = [layer for layer in all_of_them if layer.pays]
+    if not paying:
+        return []
+    different = [layer for layer in all_of_them if not layer.same_as]
+    others = len(paying) - len(convolutions)
+    return [
+        message(
+            "new_thread.layers_same" if convolutions and convolutions == different else "new_thread.layers_others",
+            paying=len(convolutions),
+            convolutions=len(all_of_them),
+            different=len(different),
+            others=message("new_thread.with_others", count=others) if others else message("nothing"),
+            seconds=sum(layer.extra for layer in paying),
+        )
+    ]
 
 
 def data_path_cost(row: Row) -> Message:
@@ -155,30 +198,6 @@ def wrapper_work(row: Row) -> Message:
     cost = row.profile.wrapper_cost
     outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
     return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
-
-
-def wrapper_costs(group: Group) -> list[Message]:
-    """What DP and DDP cost on a single device, where they have nothing to gain."""
-    return [
-        message(f"wrapper.{outcome_of_ratio(row.speed_up)}", row=row.name, ratio=row.speed_up,
-                missing=missing_runs(row, row.baseline))
-        for row in _wrapped(group)
-    ]  # fmt: skip
-
-
-def wrapper_commands(group: Group) -> list[str]:
-    """Every method on one device, so that their records land in this very group; nothing where none is missing."""
-    methods = {name: method for name, method in METHODS.items() if not method.variant_of}
-    if {name for name, method in methods.items() if method.is_parallel} <= {row.method for row in _wrapped(group)}:
-        return []
-    record, checks = group.rows[0].record, group.rows[0].probed
-    # Step 03 has no --compile.
-    able = [name for name, method in methods.items() if not (record.config.compile and method.has_replicas)]
-    return [training_command(record, name, checks) for name in able]
-
-
-def _wrapped(group: Group) -> list[Row]:
-    return [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
 
 
 def median_interval(median: Median) -> Message:

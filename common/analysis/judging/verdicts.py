@@ -68,6 +68,20 @@ def compare(one: Row, other: Row, quotient: Estimate) -> Message:
     return message(id, one=one.name, other=other.name, ratio=quotient, missing=missing)
 
 
+def wrapper_costs(group: Group) -> list[Message]:
+    """What DP and DDP cost on a single device, where they have nothing to gain."""
+    return [
+        message(f"wrapper.{outcome_of_ratio(row.speed_up)}", row=row.name, ratio=row.speed_up,
+                missing=missing_runs(row, row.baseline))
+        for row in wrapped_rows(group)
+    ]  # fmt: skip
+
+
+def wrapped_rows(group: Group) -> list[Row]:
+    """Rows of parallel methods on one device, where there is another one to compare them with."""
+    return [row for row in group.main_rows if row.devices == 1 and row.is_parallel and row.speed_up]
+
+
 def missing_runs(*rows: Row) -> list[Message]:
     """`2 more runs of DDP × 2`: what a verdict about these rows takes; nothing where there are enough."""
     return missing_runs_of([(message("missing_runs.row", row=row.name), row.missing_runs) for row in rows])

@@ -6,15 +6,14 @@ from math import inf
 
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
-from common.analysis.judging.bounds import MAX_IDLE, bound, not_the_link
-from common.analysis.judging.breakdown import Breakdown
-from common.analysis.judging.breakdown_items import Item, items_of_ddp
-from common.analysis.judging.reasons import convolutions_planned_anew
+from common.analysis.comparing.utilisation import MAX_IDLE, bound, convolutions_planned_anew, not_the_link
+from common.analysis.judging.breakdown import Breakdown, Item, items_of_ddp
+from common.analysis.judging.reasons import differing_phases
 from common.analysis.judging.verdicts import counted_as, device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
 from common.analysis.statistics.medians import is_cost, outcome_of_cost
 from common.content import Message, message
-from common.records import METHODS, PhaseName
+from common.records import METHODS
 
 WORTH_SAYING = 0.1
 """Share of what a step loses from which a cause is named; or of a step, for the phase of a step without experiments."""
@@ -207,11 +206,7 @@ def _grown_phase(dp: Row, other: Row | None) -> Message | None:
     if other is None or dp.profile.replicated.threads_cost:
         return None
     more, less = dp.profile.slowest.phases, other.profile.slowest.phases
-    grown: dict[PhaseName, float] = {
-        name: phase.value - (less[name].value if name in less else 0.0)
-        for name, phase in more.items()
-        if (phase.is_apart_from(less[name]) if name in less else phase.is_above_zero)
-    }
+    grown = differing_phases(dp, other)
     name = max(grown, key=grown.get, default=None)
     if name is None or grown[name] < WORTH_SAYING * dp.profile.slowest.step.value:
         return None

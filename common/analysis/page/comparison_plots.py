@@ -28,8 +28,7 @@ from common.analysis.page.charts import (
     titled,
 )
 from common.analysis.page.wording import Wording, flagged
-from common.analysis.sections.changes import Effect
-from common.analysis.sections.ladder import outcome_of, what
+from common.analysis.sections.changes import Effect, changed
 from common.analysis.statistics.estimates import Estimate
 from common.formats import FORMATS, gib, number
 from common.records import METHODS, Method
@@ -184,7 +183,8 @@ def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
     if ladder is None:
         return None
     bars = [(ladder.first, words.translate("ladder.start"), "kept")]
-    bars += [(trial.row, words.text(what(trial)), outcome_of(trial)) for trial in ladder.trials if trial.row]
+    bars += [(trial.row, words.text(changed(trial.fact, trial.values)), trial.outcome)
+             for trial in ladder.trials if trial.row]  # fmt: skip
     lines = [name.replace(": ", ":\n", 1) + ("" if outcome == "kept" else f"\n{words.translate(f'rung.{outcome}')}")
              for _, name, outcome in bars]  # fmt: skip
     speeds, form = [row.rate for row, *_ in bars], ladder.first.rate_form

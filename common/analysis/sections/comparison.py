@@ -1,17 +1,18 @@
-"""The comparison itself: its title, what rows have in common, and a line for each row of a group."""
+"""The comparison itself: its title, what rows have in common, a line for each row of a group; cells of estimates."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.cells import estimate_cell, ratio_cell
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.run_checks import Check
 from common.analysis.statistics.estimates import Estimate
-from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
+from common.analysis.statistics.medians import MIN_VALUES, Median
+from common.content import NOTHING, WITHHELD, Cell, Line, Mark, Message, Table, columns, message, not_available
 
 MAX_LINES = 60
 
@@ -139,6 +140,28 @@ def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     if row.throughput is None:
         return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
     return estimate_cell(row.rate, row.rate_form, marks=marks)
+
+
+def ratio_cell(quotient: Estimate, form: str, *notes: Message, marks: Sequence[Mark] = ()) -> Cell:
+    """A ratio between rows, which has an interval where both have runs enough."""
+    return estimate_cell(quotient, form, *notes, marks=marks, without="too_few_runs")
+
+
+def estimate_cell(
+    estimate: Estimate, form: str, *notes: Message, marks: Sequence[Mark] = (), without: str = "fewer_than_4"
+) -> Cell:
+    """An estimate with its 95 % interval, or why it has none."""
+    missing = () if estimate.interval else (message(f"interval.{without}"),)
+    return Cell(estimate.value, form, interval=estimate.interval, notes=(*missing, *notes), marks=marks)
+
+
+def median_cell(median: Median | None) -> Cell:
+    """A median of seconds with its interval, or why it has none."""
+    if median is None:
+        return NOTHING
+    if median.interval is None:
+        return Cell(median.value, "ms", notes=(message("interval.none", count=median.count, least=MIN_VALUES),))
+    return Cell(median.value, "ms", interval=median.interval)
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:

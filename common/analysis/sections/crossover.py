@@ -8,9 +8,8 @@ from itertools import combinations, takewhile
 
 from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
-from common.analysis.judging.bounds import MAX_IDLE
-from common.analysis.judging.cells import estimate_cell, ratio_cell
-from common.analysis.sections.comparison import unusual_parts
+from common.analysis.comparing.utilisation import MAX_IDLE
+from common.analysis.sections.comparison import estimate_cell, ratio_cell, unusual_parts
 from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet
 from common.records import METHODS, Method
 

@@ -6,35 +6,44 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.groups import Group
+from common.analysis.comparing.facts import OPTIONS, grouped
+from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.judging.advice import Advice, advise
-from common.analysis.judging.breakdown import Breakdown, breakdowns, sentence_of
-from common.analysis.judging.new_threads import new_thread_section
-from common.analysis.judging.reasons import reasons, wrapper_commands, wrapper_costs
+from common.analysis.judging.breakdown import Breakdown, breakdowns
+from common.analysis.judging.proposals import wrapper_commands
+from common.analysis.judging.reasons import reasons, sentence_of
 from common.analysis.judging.row_checks import checks_section, pooled_checks
-from common.analysis.judging.verdicts import group_verdicts
+from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
-from common.analysis.sections.changes import Effect, effects, options_section
+from common.analysis.sections.beside_the_numbers import unequal_terms
+from common.analysis.sections.changes import Effect, effect_of
 from common.analysis.sections.comparison import (
     group_short,
     group_table,
     group_title,
     images_of,
     in_brief,
+    runs_note,
     scaling_meaning,
+    speed_cell,
 )
-from common.analysis.sections.differences import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
-from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table
+from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
 from common.content import (
+    NOTHING,
+    Cell,
     Commands,
     Figure,
     Inline,
+    Line,
     Lines,
+    Message,
     Pairs,
     Paragraph,
     Section,
+    Table,
+    columns,
     fold,
     hint,
     lead,
@@ -44,7 +53,7 @@ from common.content import (
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
-MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
+MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS, MAX_OPTIONS = 60, 5, 100, 48
 FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
@@ -118,6 +127,40 @@ def group_section(results: GroupResults) -> Section:
         Section(title=message("page.details"), contents=_details(group, in_full)),
     ]  # fmt: skip
     return Section(place, group_title(group), contents, short=group_short(group), style="group")
+
+
+def effects(group: Group) -> list[Effect]:
+    """One for each row that has a default row to be compared with, in the order of the rows."""
+    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
+
+
+def without_default(group: Group) -> list[Message]:
+    """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
+    tried = [row for row in group.main_rows if row.options and row.is_valid]
+    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
+    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
+
+
+def options_section(group: Group, tried: list[Effect], number: int) -> Section:
+    """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
+    table, figure = options_table(tried, f"group-{number}-checks"), Figure(f"group{number}_options", is_titled=False)
+    shown = Section(style="options", contents=[sheet(table), figure]) if tried else None
+    link = Inline(message("line.head", text=message("column.options")), "ddp-options")
+    return Section(contents=[shown, *(hint(link, line) for line in without_default(group))])
+
+
+def options_table(tried: list[Effect], checks: str = "") -> Table:
+    """The default rows, each followed by the rows that are compared with it."""
+    shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
+                    "memory_difference:memory")  # fmt: skip
+    lines = []
+    for standard, of_standard in grouped(tried[:MAX_OPTIONS], lambda effect: effect.other).items():
+        head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
+        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
+        for effect in of_standard:
+            head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
+            lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
+    return Table("options", shown, lines, hint=message("hint.options"), checks=checks)
 
 
 def _why(results: GroupResults) -> Section:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.cells import estimate_cell, ratio_cell
+from common.analysis.sections.comparison import estimate_cell, ratio_cell
 from common.content import (
     NOTHING,
     Cell,

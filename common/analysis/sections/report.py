@@ -20,23 +20,22 @@ from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.changes import Change, changes, changes_section
-from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
-from common.analysis.sections.crossover import crossover_section
-from common.analysis.sections.differences import (
+from common.analysis.sections.beside_the_numbers import (
     MAX_LISTED,
-    banners,
+    faults_section,
+    machine_section,
+    parts_section,
     separate_section,
     skipped_section,
-    unfinished_banner,
     unfinished_section,
 )
+from common.analysis.sections.changes import Change, changes, changes_section, ladder_section
+from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
+from common.analysis.sections.crossover import crossover_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
-from common.analysis.sections.ladder import ladder_section
-from common.analysis.sections.other_records import faults_section, machine_section, parts_section
 from common.analysis.sections.published import published_section
-from common.content import Message, Section
+from common.content import Message, Section, message
 
 MAX_SERIES = 3
 
@@ -182,3 +181,25 @@ def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:
         repeated.append(files <= seen)
         seen |= files | in_series
     return repeated
+
+
+def banners(groups: Sequence[Group]) -> list[Message]:
+    """For every run that was emulated, shared or oversubscribed."""
+    rows = [row for group in groups for row in group.rows]
+    kinds = {row.record.world.device_kind for row in rows}
+    lines = []
+    if "cpu" in kinds:
+        lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
+    for flag in ("emulated", "shared", "oversubscribed"):
+        names = list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags))
+        if names:
+            lines.append(message(f"banner.{flag}", rows=names))
+    return lines
+
+
+def unfinished_banner(runs: Sequence[Run]) -> Message:
+    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
+    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
+    names = [(message(f"short.{method}"), kind) for method, kind in kinds]
+    whose = [message("banner.unfinished_run", method=name, kind=kind) if kind else name for name, kind in names]
+    return message("banner.unfinished", count=len(runs), whose=whose)

@@ -1,20 +1,36 @@
-"""Tables with a line for each row: where a step goes and what it costs, energy, memory of every device, accuracy."""
+"""Tables with a line for each row: where a step goes and what it costs, energy, memory, accuracy, new threads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
+from statistics import median
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
-from common.analysis.judging.cells import estimate_cell, median_cell
-from common.analysis.judging.new_threads import kinds_of_step_table
+from common.analysis.judging.reasons import new_thread_lines
 from common.analysis.reading.step_profile import PHASES, StepProfile
-from common.content import NOTHING, WITHHELD, Cell, Line, Message, Table, columns, message, not_available
-from common.records import METHODS
+from common.analysis.sections.comparison import estimate_cell, median_cell
+from common.content import (
+    NOTHING,
+    WITHHELD,
+    Cell,
+    Line,
+    Lines,
+    Message,
+    Section,
+    Table,
+    columns,
+    fold,
+    message,
+    not_available,
+    sheet,
+)
+from common.records import FORWARD_THREADS, METHODS, LayerTimes
 
-MAX_LINES = 48
+MAX_LINES, MAX_LAYERS = 48, 30
 
 
 def expert_tables(group: Group) -> list[Table]:
@@ -22,13 +38,31 @@ def expert_tables(group: Group) -> list[Table]:
     each where there is something to show."""
     rows = [row for row in group.rows if row.profile][:MAX_LINES]
     several = [row for row in rows if row.devices > 1]
-    tables = [kinds_of_step_table(several), _communication(several), _limits(group.main_rows[:MAX_LINES]),
+    tables = [_kinds_of_step(several), _communication(several), _limits(group.main_rows[:MAX_LINES]),
               _ranks(rows), _moves(several), _energy(group.rows[:MAX_LINES])]  # fmt: skip
     return [table for table in tables if table.lines]
 
 
 def _line(row: Row, *cells: Cell) -> Line:
     return Line([Cell(row.name), *cells], row.method, row.name)
+
+
+def _kinds_of_step(rows: list[Row]) -> Table:
+    """DP: whole steps of every kind, and the effects that follow from them."""
+    lines = []
+    for row in rows:
+        replicated = row.profile.replicated
+        for kind, seconds in replicated.kinds.items():
+            notes = (message("effect_of_kinds.unsettled"),) if kind in replicated.unsettled else ()
+            cell = median_cell(seconds)
+            shown = Cell(cell.value, "ms", interval=cell.interval, notes=(*cell.notes, *notes))
+            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), shown))
+        effects = {"threads": replicated.threads_cost, "replicas": replicated.replicas_cost,
+                   "interaction": replicated.interaction, "turns": replicated.turns}  # fmt: skip
+        lines += [_line(row, Cell(message(f"effect_of_kinds.{id}")), median_cell(cost))
+                  for id, cost in effects.items() if cost]  # fmt: skip
+    return Table("kinds_of_step", columns("row:method", "kind_of_step:threads", "time:threads"), lines,
+                 hint=message("hint.kinds_of_step"))  # fmt: skip
 
 
 def _communication(rows: list[Row]) -> Table:
@@ -150,3 +184,36 @@ def accuracy_table(group: Group) -> Table | None:
     shown = columns("row:method", "after_epoch:accuracy", "images:accuracy", "top1:accuracy", "top5:accuracy",
                     "mean_loss:accuracy")  # fmt: skip
     return Table("accuracy", shown, lines, hint=message("hint.accuracy")) if lines else None
+
+
+def new_thread_section(group: Group) -> list[Section]:
+    """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
+    DataParallel. Nothing where no row has measured it."""
+    row = next((row for row in group.main_rows
+                if not row.is_parallel and row.profile and row.profile.threads_of_forward), None)  # fmt: skip
+    if row is None:
+        return []
+    table = layers_table(row)
+    folded = [fold(message("page.new_thread_layers"), sheet(table))] if table.lines else []
+    contents = [Lines(new_thread_lines(row), "verdicts"), *folded]
+    return [Section(title=message("page.new_thread"), contents=contents)]
+
+
+def layers_table(row: Row) -> Table:
+    """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
+    threads = row.profile.threads_of_forward
+    paying = threads.paying
+    rest = [layer for layer in threads.layers if not layer.pays]
+    convolutions = [layer for layer in rest if layer.is_convolution]
+    others = [layer for layer in rest if not layer.is_convolution]
+    lines = [_layer_line(row, Cell(layer.name), [layer]) for layer in paying[:MAX_LAYERS]]
+    for id, layers in (("paying", paying[MAX_LAYERS:]), ("convolutions", convolutions), ("others", others)):
+        if layers:
+            lines.append(_layer_line(row, Cell(message(f"layers.{id}", count=len(layers))), layers))
+    shown = columns("layer", *(f"{kind}:threads" for kind in FORWARD_THREADS))
+    return Table("layers_in_threads", shown, lines, hint=message("hint.layers_in_threads"))
+
+
+def _layer_line(row: Row, name: Cell, layers: Sequence[LayerTimes]) -> Line:
+    seconds = [sum(median(layer.seconds[kind]) for layer in layers) for kind in FORWARD_THREADS]
+    return Line([name, *(Cell(of_kind, "ms") for of_kind in seconds)], row.method, row.name)

@@ -147,3 +147,14 @@ def middle(draws: np.ndarray) -> tuple[float, float]:
     """Both ends of the middle 95 %."""
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def interval_of_sum(total: float, *parts: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Both ends of a sum or difference by the intervals of its parts; None where one of them has none.
+
+    Errors are taken as independent, and half an interval as two standard errors: so is the half of a sum's.
+    """
+    if None in parts:
+        return None
+    reach = math.hypot(*((high - low) / 2 for low, high in parts))
+    return total - reach, total + reach

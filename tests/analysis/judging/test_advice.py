@@ -11,9 +11,9 @@ from analysis.comparing.test_energy import make as drawing
 from analysis.factories import in_rounds, make_record, typical_lab
 from analysis.profile_factories import make_probes, make_profile, make_rank, profiled_lab
 from analysis.views import WORDS, groups_of, said
+from common.analysis.comparing.utilisation import COMPARABLE, EXPOSED_LIMIT
 from common.analysis.judging import advice, verdicts
 from common.analysis.judging.advice import RULES, Situation, advise
-from common.analysis.judging.bounds import COMPARABLE, EXPOSED_LIMIT
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import reasons
 from common.analysis.predicting.forecast import forecast

@@ -13,7 +13,8 @@ from analysis.judging.test_reasons import lab_with_kinds
 from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import groups_of, outcome, said
 from common.analysis.comparing.groups import build_groups, configurations
-from common.analysis.judging.breakdown import breakdowns, sentence_of
+from common.analysis.judging.breakdown import breakdowns
+from common.analysis.judging.reasons import sentence_of
 from common.analysis.reading.folder import read_folder
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"

@@ -6,7 +6,8 @@ from analysis.factories import make_record
 from analysis.profile_factories import make_profile
 from analysis.reading.test_thread_costs import layer, threads_of_forward
 from analysis.views import groups_of, said
-from common.analysis.judging.new_threads import layers_table, new_thread_lines, new_thread_section
+from common.analysis.judging.reasons import new_thread_lines
+from common.analysis.sections.row_tables import layers_table, new_thread_section
 
 
 def row_with(found, kind="cuda"):

@@ -13,9 +13,10 @@ from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.profile_factories import PHASES, make_probed, make_probes, make_profile, make_rank, profiled_lab, wobbling
 from analysis.views import groups_of, label, said
 from common.analysis.comparing.groups import build_groups, configurations
-from common.analysis.comparing.utilisation import phase_rate
-from common.analysis.judging.bounds import bound
-from common.analysis.judging.reasons import reasons, thread_cost, wrapper_commands, wrapper_costs
+from common.analysis.comparing.utilisation import bound, phase_rate
+from common.analysis.judging.proposals import wrapper_commands
+from common.analysis.judging.reasons import reasons, thread_cost
+from common.analysis.judging.verdicts import wrapper_costs
 from common.analysis.page.step_plots import PHASE_COLOURS
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report

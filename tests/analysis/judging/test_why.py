@@ -8,8 +8,7 @@ import pytest
 from analysis.factories import in_rounds, make_record
 from analysis.profile_factories import make_profile, make_rank, replicated_steps
 from analysis.views import groups_of, said
-from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.breakdown_items import Item
+from common.analysis.judging.breakdown import Item, breakdowns
 from common.analysis.judging.why import repeats_planning, why
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.answer import answer_of

@@ -8,7 +8,7 @@ from analysis.factories import make_record, write
 from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import ladder_of
-from common.analysis.sections.ladder import ladder_section, outcome_of, what
+from common.analysis.sections.changes import changed, ladder_section
 from common.records import Failure
 
 
@@ -53,7 +53,7 @@ def judged(records):
 
 def test_rungs_stand_where_they_pay():
     result = judged(ladder_records())
-    sentences = [(said([what(trial)])[0], outcome_of(trial)) for trial in result.trials]
+    sentences = [(said([changed(trial.fact, trial.values)])[0], trial.outcome) for trial in result.trials]
     assert sentences == [
         ("precision: ieee-fp32 → bf16", "kept"),
         ("memory format: channels_first → channels_last", "slower"),
@@ -94,7 +94,7 @@ def test_two_runs_are_too_few_to_keep_a_rung():
     start, few = runs(0.5), runs(0.25, 2, **BF16)
     many = [*runs(0.2, compile=True), *runs(0.1, compile=True, fused_optimizer=True)]
     result = judged([*start, *few, *many])
-    assert [outcome_of(trial) for trial in result.trials] == ["too_few_runs", "kept", "kept"]
+    assert [trial.outcome for trial in result.trials] == ["too_few_runs", "kept", "kept"]
     assert judged([*start, *few, *many[:2]]) is None
 
 

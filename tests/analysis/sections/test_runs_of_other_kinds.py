@@ -9,10 +9,10 @@ from analysis.comparing.test_groups import outcome_of
 from analysis.factories import in_rounds, make_record, typical_lab, write
 from analysis.sections.test_comparison import table_of
 from analysis.views import WORDS, groups_of, label, outcome, reason, rows_of, said, without_marks
-from common.analysis.judging.reasons import wrapper_commands
+from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.other_records import machines
+from common.analysis.sections.beside_the_numbers import machines
 from common.analysis.sections.row_tables import accuracy_table
 from common.records import Resumed, Validation
 

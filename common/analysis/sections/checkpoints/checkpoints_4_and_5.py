@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.sections.changes import Change, Effect
+from common.analysis.sections.changes import Change, Effect, changed, height
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.crossover import prediction_of
-from common.analysis.sections.ladder import height, outcome_of, what
 from common.content import Message, message
 from common.records import Method
 
@@ -130,15 +129,15 @@ def _effects(here: Evidence) -> list[Effect]:
 
 
 def _tried(here: Evidence) -> list[Tried]:
-    trials = [Tried(what(trial), outcome_of(trial), _rounds(trial.row))
+    trials = [Tried(changed(trial.fact, trial.values), trial.outcome, _rounds(trial.row))
              for trial in (here.ladder.trials if here.ladder else [])]  # fmt: skip
-    changed = [
+    switches = [
         Tried(message("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
               _rounds(change.pair.before, change.pair.after))
         for change in _changes(here)
     ]  # fmt: skip
     options = [Tried(one.row.name.options, one.outcome, _rounds(one.row, one.other)) for one in _effects(here)]
-    return [*trials, *changed, *options]
+    return [*trials, *switches, *options]
 
 
 def _rounds(*rows: Row | None) -> int:

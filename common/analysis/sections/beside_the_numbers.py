@@ -1,17 +1,23 @@
-"""What records other than those of runs show: the machines, what step 01 measured of their parts, faults caused."""
+"""What stands beside the numbers: what differs, what is not compared, the machines, and faults that were caused."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from common.analysis.reading.folder import Folder
+from common.analysis.comparing.facts import grouped, varying_facts
+from common.analysis.comparing.groups import Group
+from common.analysis.reading.folder import Folder, Skipped
+from common.analysis.reading.runs import Run
 from common.content import (
     Cell,
     Commands,
     Figure,
+    Inline,
     Line,
+    Lines,
     Message,
     Pairs,
+    Paragraph,
     Requirements,
     Section,
     Table,
@@ -25,7 +31,93 @@ from common.content import (
 from common.records import Environment, EnvironmentRecord, FaultRecord, machine_of
 from common.step_01 import Facts, machine_facts, not_measured, probe_tables, step_01_facts
 
-MAX_MACHINES = 8
+MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
+
+
+def unequal_terms(group: Group) -> list[Message]:
+    """What differs between the rows of a group although they are compared."""
+    return [
+        _difference(fact, {value: [row.name for row in rows] for value, rows in by_value.items()})
+        for fact, by_value in group.differences.items()
+    ]
+
+
+def why_separate(groups: Mapping[int, Group]) -> list[Message]:
+    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
+    lines = []
+    for scaling in ("weak", "strong"):
+        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
+        of_models = grouped(numbered.values(), lambda key: key["model"]).values()
+        for fact, by_value in varying_facts(numbered).items():
+            if fact != "model" and all(len({key.get(fact) for key in keys}) == 1 for keys in of_models):
+                continue  # other models are trained otherwise: that they are others says it
+            who = {value: [message("group.number", number=number) for number in numbers]
+                   for value, numbers in by_value.items()}  # fmt: skip
+            lines.append(_difference(fact, who))
+    return lines
+
+
+def _difference(fact: str, who: dict) -> Message:
+    """`torch 2.11 (DP × 2) and 2.13 (DDP × 2)`."""
+    values = [
+        message("difference.value", value=message(f"fact_value.{fact}", value=value), who=names)
+        for value, names in who.items()
+    ]
+    more = len(values) - MAX_VALUES
+    id = "difference.and_more" if more > 0 else "difference.all"
+    return message(id, fact=fact, values=values[:MAX_VALUES], more=more)
+
+
+def separate_section(groups: Mapping[int, Group]) -> Section | None:
+    """Why some runs are not compared."""
+    lines = why_separate(groups)
+    brief = [message("console.not_compared", difference=line) for line in lines]
+    contents = [lead(message("page.separate_lead")), Lines(lines)]
+    return Section("separate", message("page.separate"), contents, brief=brief, colour="default") if lines else None
+
+
+def unfinished_section(runs: Sequence[Run]) -> Section | None:
+    """Runs that did not complete, the newest last, and what to do about each."""
+    notes = [_unfinished(run) for run in runs[-MAX_LISTED:]]
+    brief = [_in_brief(run) for run in runs]
+    return Section("unfinished", message("page.unfinished"), notes, brief=brief, colour="yellow") if runs else None
+
+
+def _unfinished(run: Run) -> Section:
+    record, failure = run.record, run.record.failure
+    finished = Paragraph([message("page.epochs_finished", done=len(record.epochs), of=record.config.epochs)])
+    contents = [finished]
+    if failure:
+        what = message("page.failure", kind=failure.kind, rank=failure.rank, message=failure.message)
+        to_do = [Inline(message("page.what_to_do")), message("quoted.text", text=failure.advice)]
+        contents = [Paragraph([what]), Paragraph(to_do), finished]
+    title = message("console.unfinished", file=run.file, status=record.status)
+    return Section(title=title, contents=contents, style="note")
+
+
+def _in_brief(run: Run) -> Message:
+    failure, at = run.record.failure, {"file": run.file, "status": run.record.status}
+    if failure is None:
+        return message("console.unfinished", **at)
+    return message("console.failed", kind=failure.kind, rank=failure.rank, message=failure.message,
+                   advice=failure.advice, **at)  # fmt: skip
+
+
+def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | None:
+    """Files that could not be read, or that a mistake in this program kept out; `left_out` stand nowhere."""
+    if not skipped:
+        return None
+    ours = Inline(message("page.our_fault"), outcome="failed")
+    lines = [
+        (message("skipped.file", file=item.file), *([ours] if item.is_our_fault else []),
+         message("quoted.text", text=item.reason))
+        for item in skipped[:MAX_LISTED]
+    ]  # fmt: skip
+    more = Paragraph([message("page.and_more", count=left_out)]) if left_out else None
+    brief = [message("console.our_fault" if item.is_our_fault else "console.skipped", file=item.file,
+                     reason=item.reason) for item in sorted(skipped, key=lambda item: item.is_our_fault)]  # fmt: skip
+    colour = "bold red" if any(item.is_our_fault for item in skipped) else "yellow"
+    return Section("skipped", message("page.skipped"), [Lines(lines), more], brief=brief, colour=colour)
 
 
 def machine_section(folder: Folder) -> Section:
