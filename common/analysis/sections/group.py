@@ -16,7 +16,6 @@ from common.analysis.judging.row_checks import checks_section, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.links import Question
-from common.analysis.sections.beside_the_numbers import unequal_terms
 from common.analysis.sections.changes import Effect, effect_of
 from common.analysis.sections.comparison import (
     group_short,
@@ -28,6 +27,7 @@ from common.analysis.sections.comparison import (
     scaling_meaning,
     speed_cell,
 )
+from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
 from common.content import (

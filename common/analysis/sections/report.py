@@ -20,7 +20,12 @@ from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.beside_the_numbers import (
+from common.analysis.sections.changes import Change, changes, changes_section, ladder_section
+from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
+from common.analysis.sections.crossover import crossover_section
+from common.analysis.sections.group import GroupResults, group_section
+from common.analysis.sections.headline import Headline, headline
+from common.analysis.sections.other_sections import (
     MAX_LISTED,
     faults_section,
     machine_section,
@@ -29,11 +34,6 @@ from common.analysis.sections.beside_the_numbers import (
     skipped_section,
     unfinished_section,
 )
-from common.analysis.sections.changes import Change, changes, changes_section, ladder_section
-from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
-from common.analysis.sections.crossover import crossover_section
-from common.analysis.sections.group import GroupResults, group_section
-from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.published import published_section
 from common.content import Message, Section, message
 

@@ -11,8 +11,8 @@ from analysis.views import WORDS, groups_of, rows_of, said
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.sections.beside_the_numbers import unequal_terms, why_separate
 from common.analysis.sections.headline import headline
+from common.analysis.sections.other_sections import unequal_terms, why_separate
 from common.analysis.sections.report import banners
 from common.records import throughput
 

@@ -9,7 +9,7 @@ from analysis.views import WORDS, groups_of, rows_of, said
 from common.analysis.judging.row_checks import check_run
 from common.analysis.reading.folder import Folder, read_folder
 from common.analysis.reading.runs import summarise
-from common.analysis.sections.beside_the_numbers import machines, unequal_terms
+from common.analysis.sections.other_sections import machines, unequal_terms
 from common.records import BY_NAME, Gpu, machine_of, machine_of_gpus
 
 

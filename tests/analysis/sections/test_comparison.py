@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from analysis.factories import MIB, in_rounds, make_record, typical_lab
 from analysis.views import WORDS, folder_of, groups_of, rows_of, said
-from common.analysis.sections.beside_the_numbers import unequal_terms
 from common.analysis.sections.comparison import group_table
+from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.report import build_report
 
 

@@ -7,7 +7,7 @@ from analysis.views import without_marks
 from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.beside_the_numbers import faults_section
+from common.analysis.sections.other_sections import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
 

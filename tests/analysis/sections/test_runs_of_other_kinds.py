@@ -12,7 +12,7 @@ from analysis.views import WORDS, groups_of, label, outcome, reason, rows_of, sa
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.beside_the_numbers import machines
+from common.analysis.sections.other_sections import machines
 from common.analysis.sections.row_tables import accuracy_table
 from common.records import Resumed, Validation
 

@@ -10,9 +10,9 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.judging.verdicts import counted_as
-from common.analysis.sections.beside_the_numbers import solved_faults
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.comparison import ratio_cell, runs_note
+from common.analysis.sections.other_sections import solved_faults
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
 from common.records import METHODS, Failure, FailureKind, FaultName, LaunchTimes, Record
 

@@ -1,4 +1,4 @@
-"""What stands beside the numbers: what differs, what is not compared, the machines, and faults that were caused."""
+"""Sections beside the comparison: what differs, what is not compared, the machines, and faults that were caused."""
 
 from __future__ import annotations
 
