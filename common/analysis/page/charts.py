@@ -137,13 +137,13 @@ def draw_bars(
     """A bar for each estimate, with its interval and a dot for each of its runs."""
     for height, (estimate, look) in enumerate(zip(estimates, looks, strict=True)):
         axes.barh(height, estimate.value, THICKNESS, **look)
-    dots = [(value, height + 0.22 * (place % 3 - 1))
-            for height, values in enumerate(runs) for place, value in enumerate(values)]  # fmt: skip
-    if dots:
-        axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK,
-                  markeredgewidth=0.9, path_effects=[withStroke(linewidth=0.9 + EDGE, foreground=CARD)])  # fmt: skip
     draw_intervals(axes, dict(enumerate(estimates)), CARD, edge=EDGE)
     draw_intervals(axes, dict(enumerate(estimates)), INK)
+    dots = [(value, height + 0.22 * (place % 3 - 1))
+            for height, values in enumerate(runs) for place, value in enumerate(values)]  # fmt: skip
+    if dots:  # above the intervals, which would hide those at their height
+        axes.plot(*zip(*dots, strict=True), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=INK, zorder=3,
+                  markeredgewidth=0.9, path_effects=[withStroke(linewidth=0.9 + EDGE, foreground=CARD)])  # fmt: skip
 
 
 def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", "y"] = "x", edge: float = 0.0) -> None:
