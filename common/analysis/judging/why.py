@@ -71,10 +71,9 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
         if breakdown and largest.seconds < breakdown.lost:
             of = message("why.of_lost", lost=breakdown.lost, **values)
             copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
-            rest, least = breakdown.lost - largest.seconds - copies, WORTH_SAYING * breakdown.lost
-            if copies >= least and rest >= 0:  # costs that overlap are no pieces of a whole
-                and_rest = message("why.and_rest", rest=rest) if rest >= least else NOTHING
-                also = message("why.also", cost=copies, rest=and_rest)
+            rest = breakdown.lost - largest.seconds - copies
+            if copies >= WORTH_SAYING * breakdown.lost and rest >= 0:  # costs that overlap are no pieces of a whole
+                also = message("why.also", cost=copies, rest=rest)
         return [message("why.new_threads", plans=plans, slower=slower, also=also, of=of)]
     if _verdict(breakdown) != "host":
         return []

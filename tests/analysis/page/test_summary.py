@@ -46,7 +46,7 @@ def test_one_table_that_is_never_cut_off(example, language):
 )
 def test_the_last_lines_say_what_to_use_why_and_what_to_run_next(example, verdict, command):
     report = build_report(read_folder(ROOT / "results" / "examples" / example))
-    console = Console(width=300, file=io.StringIO())
+    console = Console(width=400, file=io.StringIO())
     print_verdict(console, report, Wording("en"))
     first, why, following, last = console.file.getvalue().strip().splitlines()
     assert first == verdict
