@@ -66,7 +66,7 @@ def next_step(
             id = "next.missing" if is_parallel else "next.missing_one"
             return NextStep(message(id, method=method, devices=devices), command)
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
-    is_disturbed, epochs = _removable_doubts([row for row in (decision.fastest, decision.second) if row])
+    is_disturbed, steps, epochs = _removable_doubts([row for row in (decision.fastest, decision.second) if row])
     if rounds or is_disturbed or epochs:
         times = rounds or ENOUGH_ROUNDS
         command = f"make lab {sizes}{f' EPOCHS={epochs}' if epochs else ''} REPEATS={times}"
@@ -78,9 +78,10 @@ def next_step(
             command = f"for round in $(seq {times}); do {'; '.join(commands)}; done"
         is_open = rounds and decision.fastest.is_parallel and decision.second.is_parallel
         until_then = message("next.until_then" if is_open else "nothing")
-        causes = [message(id) for id, holds in (("next.disturbed", is_disturbed), ("next.few_steps", epochs)) if holds]
+        causes = [message("next.disturbed")] if is_disturbed else []
+        causes += [message("next.few_steps", steps=steps, epochs=epochs)] if epochs else []
         id = "again" if causes else decision.choice
-        return NextStep(message(f"next.{id}", until_then=until_then, causes=causes), command)
+        return NextStep(message(f"next.{id}", until_then=until_then, causes=causes, rounds=times), command)
     if not re.search(r"\.py|:", config.model):  # one of torchvision's, which few came for
         return NextStep(message("next.own_model"), f"make lab {OWN_MODEL}")
     if "crossover" not in done:
@@ -88,13 +89,14 @@ def next_step(
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
 
 
-def _removable_doubts(rows: Sequence[Row]) -> tuple[bool, int | None]:
-    """What the rows' own warnings name that a repetition is free of: whether other work disturbed them, and the epochs
-    that are enough steps; None where there were enough."""
+def _removable_doubts(rows: Sequence[Row]) -> tuple[bool, int | None, int | None]:
+    """What the rows' own warnings name that a repetition is free of: whether other work disturbed them; and the steps
+    of the shortest run, with the epochs that are enough; None where there were enough."""
     doubts = [(row, check.id) for row in rows for check in failed_checks(pooled_checks(row))]
-    epochs = [ceil(MIN_STEPS * run.record.config.epochs / run.times.steps)
-              for row, id in doubts if id == "steps" for run in row.runs]  # fmt: skip
-    return any(id in ("load", "other_processes") for _, id in doubts), max(epochs, default=None)
+    short = [run for row, id in doubts if id == "steps" for run in row.runs]
+    epochs = [ceil(MIN_STEPS * run.record.config.epochs / run.times.steps) for run in short]
+    steps = min((run.times.steps for run in short), default=None)
+    return any(id in ("load", "other_processes") for _, id in doubts), steps, max(epochs, default=None)
 
 
 def _again(record: Record) -> NextStep:

@@ -61,7 +61,7 @@ def test_next_removes_the_cause_of_a_warning_about_the_numbers():
     """Few steps: more epochs; other work on the cores: an idle machine, also where a method is clearly faster."""
     decision, rows = decided(*in_rounds(*typical_lab(epochs=2, steps=4)))
     step = next_step(decision, rows, [], [])
-    assert said([step.why]) == ["There were too few steps for a firm interval: train more epochs. Measure again:"]
+    assert said([step.why]) == ["A run measured only 8 steps: train 3 epochs. Measure again, 3 rounds:"]
     assert step.command == "make lab MODEL=resnet18 BATCH=16 EPOCHS=3 REPEATS=3"
     records = in_rounds(*typical_lab())
     for record in records:
@@ -70,7 +70,7 @@ def test_next_removes_the_cause_of_a_warning_about_the_numbers():
     decision, rows = decided(*records)
     step = next_step(decision, rows, [], [])
     assert said([step.why]) == [
-        "Other work took time from these runs: end it, or use an idle machine. Measure again:"]  # fmt: skip
+        "Other work took time from these runs: end it, or use an idle machine. Measure again, 3 rounds:"]  # fmt: skip
     assert (decision.choice, step.command) == ("use_method", "make lab MODEL=resnet18 BATCH=16 REPEATS=3")
 
 
