@@ -22,8 +22,6 @@ Mark: TypeAlias = float | torch.cuda.Event
 WORTH_TELLING = 0.25
 """Share of an epoch that others had. Two ranks on two quiet cores waited for 3 to 7 % of it, for their own loaders."""
 STAT, SCHEDSTAT = Path("/proc/stat"), Path("/proc/thread-self/schedstat")
-waits_of_threads = [0.0]
-"""Seconds that threads waited for a core while the main one waited for them: of each time, those of the longest."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +182,8 @@ class CoreLosses(NamedTuple):
 class CoreWait:
     """Counts for the thread that makes it, and for those that it waits for."""
 
+    of_threads = 0.0  # seconds that those waited, in all: of threads that ran at once, the longest wait
+
     def __init__(self) -> None:
         self._before = _counters()
 
@@ -195,7 +195,7 @@ class CoreWait:
 
 def _counters() -> CoreLosses:
     """What the kernel has counted so far."""
-    waited = None if (own := core_wait()) is None else own + waits_of_threads[0]
+    waited = None if (own := core_wait()) is None else own + CoreWait.of_threads
     return CoreLosses(waited, throttled_periods(), *(_core_times() or (None, None)))
 
 

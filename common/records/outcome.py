@@ -114,8 +114,8 @@ class RankTrace(RecordModel):
     host_epoch_seconds: FailFastList[Seconds]
     """Each epoch by the host's clock, from the common start until this rank's devices had finished."""
     core_wait_seconds: FailFastList[Seconds] = []
-    """The part of each epoch in which this rank's main thread could have run, but others had the cores; nothing where
-    the system does not count it, and in older records."""
+    """The part of each epoch in which this rank's main thread, or a replica's on a CPU core that it waited for, could
+    have run, but others had the cores; nothing where the system does not count it, and in older records."""
     throttled_periods: FailFastList[Count] = []
     """In each epoch, the periods (0.1 s as a rule) in which the CPU quota of the control group had stopped the run;
     nothing where there is no quota."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common.machine.devices import LocalDevices
-from common.measuring.clocks import core_wait, waits_of_threads
+from common.measuring.clocks import CoreWait, core_wait
 from common.training.batch import Nested, chunks, filled, tensors_of
 
 Threads = Literal["new", "kept"]
@@ -78,7 +78,7 @@ class CoreThreads(DeviceThreads):
             return result
 
         results = super().map(counted, *arguments)
-        waits_of_threads[0] += max(waited)
+        CoreWait.of_threads += max(waited)
         return results
 
 

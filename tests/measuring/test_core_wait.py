@@ -78,6 +78,6 @@ def test_waits_of_the_threads_of_emulated_replicas_count(monkeypatch):
         return 0.0 if own[thread] == 1 else 3.0
 
     monkeypatch.setattr(data_parallel, "core_wait", core_wait)
-    before = clocks.waits_of_threads[0]
+    before = CoreWait.of_threads
     assert data_parallel.CoreThreads(2).map(lambda number: number + 1, [1, 2]) == [2, 3]
-    assert clocks.waits_of_threads[0] - before == pytest.approx(3.0)
+    assert CoreWait.of_threads - before == pytest.approx(3.0)

@@ -10,7 +10,7 @@ from math import ceil
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import check_run
 from common.analysis.judging.run_checks import MIN_STEPS
 from common.analysis.judging.verdicts import Decision, has_one_device, recommended, wrapped_rows
 from common.content import Message, message
@@ -90,10 +90,10 @@ def next_step(
 
 
 def _removable_doubts(rows: Sequence[Row]) -> tuple[bool, int | None, int | None]:
-    """What the rows' own warnings name that a repetition is free of: whether other work disturbed them; and the steps
-    of the shortest run, with the epochs that are enough; None where there were enough."""
-    doubts = [(row, check.id) for row in rows for check in failed_checks(pooled_checks(row))]
-    short = [run for row, id in doubts if id == "steps" for run in row.runs]
+    """What warnings of the rows' newest runs name that a repetition is free of: whether other work disturbed them; and
+    the steps of the shortest, with the epochs that are enough; None where there were enough."""
+    doubts = [(row.runs[-1], check.id) for row in rows for check in check_run(row.runs[-1]) if check.has_failed]
+    short = [run for run, id in doubts if id == "steps"]
     epochs = [ceil(MIN_STEPS * run.record.config.epochs / run.times.steps) for run in short]
     steps = min((run.times.steps for run in short), default=None)
     return any(id in ("load", "other_processes") for _, id in doubts), steps, max(epochs, default=None)
