@@ -7,8 +7,6 @@ products, memory, copies, the exchange between devices), for later steps to be h
     python 01_environment_check.py
 """
 
-from __future__ import annotations
-
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out

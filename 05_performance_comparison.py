@@ -6,8 +6,6 @@ nothing else: no network, no GPU, no torch. A folder of records copied to a lapt
     python 05_performance_comparison.py --results-dir ./results --generate-plots --output-report comparison_report.html
 """
 
-from __future__ import annotations
-
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0] or ".")  # where `python -I` and PYTHONSAFEPATH leave it out

@@ -1,7 +1,5 @@
 """What pages and consoles show, as data, so that both show the same. Every word in it is a message."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

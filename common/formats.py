@@ -4,11 +4,10 @@ A format says in which unit a number appears and how exactly. `FORMATS["ms"](0.0
 number and unit as attributes; `FORMATS["ms"].interval(0.0152, 0.0161)` writes both ends of an interval in one unit.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass
+from typing import Self
 
 
 class FormattedNumber(str):
@@ -17,7 +16,7 @@ class FormattedNumber(str):
     number: str
     unit: str
 
-    def __new__(cls, number: str, unit: str = "", gap: str = " ") -> FormattedNumber:
+    def __new__(cls, number: str, unit: str = "", gap: str = " ") -> Self:
         text = super().__new__(cls, f"{number}{gap}{unit}".rstrip())
         text.number, text.unit = number, unit
         return text

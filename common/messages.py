@@ -4,14 +4,12 @@ A sentence stands where it is decided; `common/sentences.py` says it in the read
 their places. Translations are found by the English text: docs/style.md says how.
 """
 
-from __future__ import annotations
-
 import re
 from ast import literal_eval
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Message:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
-    def with_values(self, **values: Any) -> Message:
+    def with_values(self, **values: Any) -> Self:
         """The same sentence, of these values."""
         return replace(self, values=values)
 

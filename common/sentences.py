@@ -1,7 +1,5 @@
 """What the lab says, by language: which one the reader wants, its sentences by id, and values in their places."""
 
-from __future__ import annotations
-
 import os
 import re
 import string

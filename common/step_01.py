@@ -3,8 +3,6 @@
 Its own console and the page of step 05 show the same.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from common.content import NOTHING, Cell, Line, Table, columns

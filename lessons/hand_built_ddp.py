@@ -7,8 +7,6 @@ All of them average the gradients over the ranks before `backward()` returns, as
 accumulation, parity and checkpoints work as they are.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Launches in rounds: `python -m common.campaigns lab`, or `make lab`, which also sets up what it needs."""
 
-from __future__ import annotations
-
 import argparse
 import secrets
 from functools import partial

@@ -1,7 +1,5 @@
 """Campaigns that choose each launch by how those before it ended: `make crossover` and `make ladder`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace

@@ -4,8 +4,6 @@ A campaign is a list of commands, run in rounds: each command once, then all of 
 anew (`drawn_orders`). The runs of one round are a pair.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 

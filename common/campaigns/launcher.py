@@ -6,8 +6,6 @@ passed on, and the campaign ends once the command has, with the record that an i
 and `fg` continues both. Where the campaign dies by a signal that it cannot pass on, the command gets SIGTERM (Linux).
 """
 
-from __future__ import annotations
-
 import math
 import os
 import shlex

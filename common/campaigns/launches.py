@@ -1,7 +1,5 @@
 """What campaigns are planned with: sizes, launches as a person would type them, drawn orders, and what has run."""
 
-from __future__ import annotations
-
 import random
 import re
 import shlex
@@ -9,7 +7,7 @@ from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from common.command_line.commands import startable
 from common.errors import UsageError
@@ -58,7 +56,7 @@ class Sizes:
     switches: str = ""
     """More flags: ` --channels-last`."""
 
-    def chosen(self, overrides: Overrides, devices: int) -> Sizes:
+    def chosen(self, overrides: Overrides, devices: int) -> Self:
         """The same with what the command line says, for so many devices; `samples` is then an epoch's size."""
         batch = overrides.batch or self.batch
         samples = overrides.samples or max(self.samples, self.steps * batch * devices)

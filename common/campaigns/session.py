@@ -5,8 +5,6 @@ A launch of step 02 takes 7.5 s on an H200 besides its measured steps, whatever 
 precision for less than another launch does; and on a slow GPU it must not be so long that three rounds miss the time.
 """
 
-from __future__ import annotations
-
 import math
 import secrets
 import shlex

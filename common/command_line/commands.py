@@ -6,8 +6,6 @@ runs (pytorch#150532), unless it is told another address. Environment variables 
 NCCL and gloo stand in `World.transport`. Imports no torch.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

@@ -1,7 +1,5 @@
 """What `--model` may name: a model of a library, or one of your own in a file. Imports no torch."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import re

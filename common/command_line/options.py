@@ -3,8 +3,6 @@
 Imports no torch: `--help` answers at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """How the lab reads a command line: one flag, one meaning; bad input is one line. Imports no torch."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

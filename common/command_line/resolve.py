@@ -1,7 +1,5 @@
 """What a run is asked to do: the command line, filled in for these devices and this data. Imports no torch."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from math import ceil, isqrt
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ ends, stops (Ctrl-Z) and goes on (`fg`) with the one that has started it: a term
 foreground alone, and torchrun gives every rank a session of its own. Imports no torch.
 """
 
-from __future__ import annotations
-
 import ctypes
 import io
 import os

@@ -4,8 +4,6 @@ Each has a ticket in a folder that all users share: a file whose name is a numbe
 until it ends. Locks end with their process, so that nobody waits for one that was killed.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import getpass

@@ -1,8 +1,6 @@
 """What a run says after its epochs: where a step goes, and in a small table what it came to, beside the newest run that
 did the same work here."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from statistics import median
 

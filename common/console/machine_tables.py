@@ -1,7 +1,5 @@
 """What step 01 says: the machine, what the lab needs, and what the machine's parts can do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """What a run says: in a table what it is about to do, then a line for each thing that it has done."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

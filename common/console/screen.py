@@ -3,8 +3,6 @@
 Rank 0 speaks, the others are given a console that is silent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any

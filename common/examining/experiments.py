@@ -1,7 +1,5 @@
 """Extra steps after the measured epochs: phases, and one experiment after another."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial

@@ -1,8 +1,6 @@
 """What watches a step from inside, without a change to torch or to the model: hooks that a clock hears of, and torch's
 profiler, whose trace shows when the device works (to look into with Perfetto)."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ of its gradients, the time for a replica, its convolutions.
 Steps of their own, with hooks on layers and parameters: nothing else is measured in them.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

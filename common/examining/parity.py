@@ -1,7 +1,5 @@
 """Parity: does the parallel model compute the gradient that one device computes from the same samples?"""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Set
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Where a step goes: extra steps after the measured epochs, timed phase by phase, and the bytes each phase moves."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

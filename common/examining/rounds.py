@@ -1,7 +1,5 @@
 """Whole steps of several kinds in rounds, so that what drifts hits all kinds alike."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random

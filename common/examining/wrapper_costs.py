@@ -3,8 +3,6 @@
 Whole steps that differ in one thing, of several kinds in rounds.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext

@@ -1,7 +1,5 @@
 """Faults to cause and to cure: `python -m common.faults rank_killed`, or `make faults` for all of them."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import signal

@@ -4,8 +4,6 @@ Every process of a command has a mark in its environment, by which it is found. 
 gives every rank a group of its own.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

@@ -1,7 +1,5 @@
 """What a fault is: two commands that a person could type, the files that they need, and how to know its name."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import shutil
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 
@@ -98,7 +96,7 @@ class Fault:
     limit: float = 120
     """Seconds after which either command is ended."""
 
-    def for_this_machine(self) -> Fault:
+    def for_this_machine(self) -> Self:
         """The same, as it is caused here."""
         return replace(self, **self.on_gpus) if self.on_gpus and gpus() else self
 

@@ -1,7 +1,5 @@
 """Grade what a class has handed in: `python -m common.grading submissions/`. Prints a table and writes a CSV."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Its records come from `make my_exchange`: step 04 with the student's exchange, a
 parameter, in turn.
 """
 
-from __future__ import annotations
-
 import ast
 from collections import defaultdict
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 And read it again: what is not the file that was packed, and what does not add up in a record.
 """
 
-from __future__ import annotations
-
 import re
 import zipfile
 import zlib

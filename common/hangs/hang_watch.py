@@ -6,8 +6,6 @@ faulthandler writes without the interpreter's help, and ends it: one that was st
 would go on.
 """
 
-from __future__ import annotations
-
 import ctypes
 import faulthandler
 import json

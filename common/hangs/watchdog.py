@@ -8,8 +8,6 @@ Nor does the main thread, where it waits for the GPU, hear the SIGTERM with whic
 of a job: for a rank that was killed it is this thread, too, that looks.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import traceback

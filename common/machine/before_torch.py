@@ -6,8 +6,6 @@ thread to one core where OMP_PROC_BIND, OMP_PLACES or GOMP_CPU_AFFINITY is set, 
 Sources: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/; proc_pid_mountinfo(5).
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import platform

@@ -3,8 +3,6 @@
 A device is one CUDA GPU. On a host without any, one CPU core (one thread) stands in for it.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from typing import Any, TypeVar

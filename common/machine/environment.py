@@ -4,8 +4,6 @@ Nothing here raises: a part that cannot be read is None (or empty). A missing li
 that dies over its own description is not.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

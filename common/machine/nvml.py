@@ -5,8 +5,6 @@ host without a driver, or without pynvml, loses these readings and nothing else:
 the GPU or pynvml does not offer it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile

@@ -1,7 +1,5 @@
 """What differs between versions and builds of torch and torchvision: the switches of TF32, and who has it."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Step clock: how long each optimizer step of an epoch took; and what the kernel counts of cores that others had."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ are named by their CUDA indices, as torch counts them; one that NVML does not kn
 out.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import socket

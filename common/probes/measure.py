@@ -4,8 +4,6 @@ Here, too, those of one device, matrix products and memory, and copies: what it 
 core, and what a pair of GPUs can carry. Each runs in a process of its own, and returns parts of the record.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median

@@ -8,8 +8,6 @@ Times and bandwidths are those of nccl-tests (doc/PERFORMANCE.md): back-to-back,
 checked. One process per device, over the backend that step 04 uses here.
 """
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta

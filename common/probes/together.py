@@ -9,8 +9,6 @@ Training-like work exchanges nothing. What is slower together is what devices sh
 power and the host's processors (GPUs). No number of single parts shows it, and a prediction from one device needs it.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -5,8 +5,6 @@ asks the file only what another rank may have put there, so that a record that i
 run goes on costs no epoch.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """What step 01 writes: what the machine has, what it lacks, and what its parts can do."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

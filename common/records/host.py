@@ -1,7 +1,5 @@
 """Where a run took place: the host with an anonymous identity of its machine, and the devices taken together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Literal

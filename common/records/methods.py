@@ -3,8 +3,6 @@
 What a page says of one method alone (a reason, a lesson) has sentences of its own; names come from here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """The records beside those of runs and of the machine: of a fault that was caused, and of what was predicted."""
 
-from __future__ import annotations
-
 import tomllib
 from functools import cache
 from pathlib import Path

@@ -1,8 +1,6 @@
 """What a run measured, and how it ended."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -149,7 +147,7 @@ class Parity(RecordModel):
     note: str = ""
 
     @model_validator(mode="after")
-    def _passed_within_its_tolerance(self) -> Parity:
+    def _passed_within_its_tolerance(self) -> Self:
         error, tolerance = self.max_relative_error, self.tolerance
         if self.outcome == "passed" and error is not None and tolerance is not None and error > tolerance:
             raise ValueError(f"parity passed with an error of {error:g}, its tolerance is {tolerance:g}")

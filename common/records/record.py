@@ -1,10 +1,8 @@
 """The record of a run, and the numbers that follow from its raw times, one function each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import accumulate, compress, pairwise
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -81,7 +79,7 @@ class Record(RecordModel):
         return self.parity is not None and self.parity.outcome == "failed"
 
     @model_validator(mode="after")
-    def _names_unlike_devices(self) -> Record:
+    def _names_unlike_devices(self) -> Self:
         """Records of older versions of the lab have the first device's model for all."""
         names = [device.name for device in self.devices]
         if self.world.device_kind == "cuda" and len(set(names)) > 1:
@@ -89,7 +87,7 @@ class Record(RecordModel):
         return self
 
     @model_validator(mode="after")
-    def _lengths_agree(self) -> Record:
+    def _lengths_agree(self) -> Self:
         steps = sum(epoch.steps for epoch in self.epochs)
         for trace in self.ranks:
             if len(trace.step_seconds) != steps or len(trace.data_wait_seconds) != steps:
@@ -112,7 +110,7 @@ class Record(RecordModel):
         return self
 
     @model_validator(mode="after")
-    def _method_and_world_agree(self) -> Record:
+    def _method_and_world_agree(self) -> Self:
         """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
         compared with it."""
         if self.status != "completed":

@@ -1,7 +1,5 @@
 """How a setting is declared, and the building blocks of a record: numbers that know what they may be."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar

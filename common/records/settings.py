@@ -4,11 +4,9 @@ From its declaration follow its flag with `--help`, its key in the record, wheth
 or pooled, what console and page call unusual, and the commands that the lab proposes.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from math import ceil
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -176,7 +174,7 @@ class RunConfig(RecordModel):
     """Set for method `ddp` alone."""
 
     @model_validator(mode="after")
-    def _batch_fits(self) -> RunConfig:
+    def _batch_fits(self) -> Self:
         if self.global_batch_size % self.accumulation_steps:
             raise ValueError(f"{self.accumulation_steps} accumulation steps do not divide {self.global_batch_size}")
         return self

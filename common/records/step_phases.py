@@ -1,9 +1,7 @@
 """Where a step goes: its phases, and experiments on whole steps of several kinds, taken in rounds."""
 
-from __future__ import annotations
-
 from statistics import median
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
@@ -71,7 +69,7 @@ class StepsInRounds(RecordModel):
     """By kind, whether they had."""
 
     @model_validator(mode="after")
-    def _rounds_are_whole(self) -> StepsInRounds:
+    def _rounds_are_whole(self) -> Self:
         kinds = sorted(self.seconds)
         if any(sorted(order) != kinds for order in self.orders):
             raise ValueError(f"a round that does not have one step of each of {', '.join(kinds)}")

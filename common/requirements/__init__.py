@@ -3,8 +3,6 @@
 A failure means that the lab cannot run. A warning means that it runs, with less to see or with numbers that say less.
 """
 
-from __future__ import annotations
-
 import re
 
 from common.formats import number

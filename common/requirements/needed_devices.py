@@ -1,7 +1,5 @@
 """Devices: enough of them, alike, reached by torch and free."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The host: versions that fit each other, memory and limits, its own name, no other programs, and room for records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal

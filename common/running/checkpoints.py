@@ -3,8 +3,6 @@
 A folder of checkpoints belongs to one run at a time.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Steps after the measured epochs: taken apart, or traced. What fails there costs nothing that was measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from common.console import closing, run_lines

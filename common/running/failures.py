@@ -1,7 +1,5 @@
 """How a run ends early: why it did not complete and what to do about it; for a small program of one's own, too."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

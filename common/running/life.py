@@ -1,7 +1,5 @@
 """The life of a run: from its first line on the screen to its record on the disk, whatever happens in between."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

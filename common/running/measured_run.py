@@ -1,7 +1,5 @@
 """The named calls of 02, 03 and 04: each of them measures something, enters it into the record and tells the reader."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress

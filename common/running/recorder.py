@@ -1,7 +1,5 @@
 """What happened in a run: as the record that it becomes, and as logs for TensorBoard while it goes on."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets

@@ -1,7 +1,5 @@
 """Where a run begins: at the beginning, or where the checkpoint that it goes on from was written."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 import zipfile

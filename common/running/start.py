@@ -6,8 +6,6 @@ smaller micro-batches. 02 and 03 replace their process by a new one. Of 04's ran
 SIGTERM and SIGHUP.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -6,8 +6,6 @@ and the GPUs of this machine can run, and the versions of requirements.lock. A `
 it, its torch does not work and it is not active.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import tomllib

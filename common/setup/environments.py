@@ -8,8 +8,6 @@ TORCH_CUDA_ARCH_LIST of pytorch's `.ci/manywheel/build_cuda.sh`; drivers are fro
 version compatibility: one driver runs every minor version of a CUDA.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

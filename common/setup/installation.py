@@ -1,7 +1,5 @@
 """Packages into an environment, by uv where it is installed, else by pip, with word of how far it is."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import re

@@ -1,8 +1,6 @@
 """What travels from a data set through its loader to the training: tensors, alone or in tuples and dicts; which samples
 they are of, and in which order."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass

@@ -3,8 +3,6 @@
 The step comes before anything is wrapped: what is wrong with the model is said at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Nothing is downloaded, and all weights are random. `--model hf:gpt2?n_layer=4,n_
 class, with values changed by name; others lie in a local folder.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 from collections.abc import Callable

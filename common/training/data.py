@@ -1,7 +1,5 @@
 """Data sets: synthetic images, samples of any structure made on the fly from (seed, index), and the user's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import Any

@@ -4,8 +4,6 @@ torch's own starts a new thread for each replica in every forward pass. On GPUs 
 first time that a thread meets it, so each step pays for all plans again: docs/why.md has what that costs.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """DistributedDataParallel: the process group of torchrun's ranks, and what the wrapper's options need."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import inspect

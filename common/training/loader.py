@@ -4,8 +4,6 @@ A plain `DataLoader` starts anew with each epoch: its workers have nothing to do
 of the next one waits until a batch is loaded. In short epochs that wait is what one would measure.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections import deque
@@ -33,7 +31,7 @@ PREFETCHED = 2
 
 def create_loader(
     dataset: Dataset, sampler: DistributedSampler, config: RunConfig, devices: LocalDevices
-) -> ContinuousLoader:
+) -> "ContinuousLoader":
     """The micro-batches of one process: all of them, or this rank's share, as the sampler says.
 
     Every method draws from the same seeded permutation: rank r of n takes every n-th sample from the r-th on, so that

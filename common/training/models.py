@@ -1,7 +1,5 @@
 """The model of a workload as every device runs it, and how many floating-point operations it needs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Which precision the arithmetic runs in."""
 
-from __future__ import annotations
-
 import random
 import threading
 from contextlib import contextmanager

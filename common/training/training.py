@@ -1,7 +1,5 @@
 """What the scripts' `train_step` works with: the optimizer of all methods, an epoch by the clock, and validation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -58,7 +56,7 @@ def _short(value: object) -> str:
 class Training:
     """A script's step, and what it trains: the model (bare or wrapped), its optimizer and the loader that feeds it."""
 
-    train_step: Callable[[Training, Sequence[Batch], Phase], list[Tensor]]
+    train_step: Callable[["Training", Sequence[Batch], Phase], list[Tensor]]
     model: nn.Module
     optimizer: torch.optim.Optimizer
     loader: ContinuousLoader

@@ -1,7 +1,5 @@
 """Python files of the user's own: a function out of one, and their errors in a few lines that name their places."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import importlib.util

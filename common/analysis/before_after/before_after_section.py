@@ -1,7 +1,5 @@
 """Before and after on page and console, as a table of their own, and what a limit says of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

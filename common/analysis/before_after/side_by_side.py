@@ -1,7 +1,5 @@
 """Configurations of two folders side by side: which are the same, their ratio, and what a limit says of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

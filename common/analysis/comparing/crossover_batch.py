@@ -5,8 +5,6 @@ first hardly depends on the batch, the second grows with it. DP on N devices is 
 times as long, T_dp(b) = N T_1(b), with T_dp = max(H, D(b)), T_1 = max(h, D(b)), and D(b) = d_0 + d_1 b.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Columns carry their units; estimates have both ends of their intervals. `docs/tables.md` explains the columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Each function takes the runs of a row, the newest last. A GPU that several replicas share is one device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal

@@ -3,8 +3,6 @@
 Facts are named by ids, which are also the columns of the runs' table; `templates/sentences.en.toml` has their names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 

@@ -4,8 +4,6 @@ A ratio is only ever formed within a group. Two ways to group are kept apart: *w
 batch, more devices do more) and *strong scaling* (the global batch stays, each device gets less).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial

@@ -6,8 +6,6 @@ run stands; each one after it that differs from it in one switch is a trial, and
 beyond doubt, by three runs or more: the rule by which `make ladder` goes on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations

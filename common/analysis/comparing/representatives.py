@@ -1,7 +1,5 @@
 """Pick one row per method to represent it, by its settings and never by its speed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from common.analysis.comparing.facts import Fact, closest, grouped

@@ -1,11 +1,10 @@
 """A row of the comparison: one configuration, its runs pooled; and what it is called, until a language says it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import Self
 
 from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, peaks_by_device, total_energy
 from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
@@ -57,9 +56,9 @@ class Row:
     """Unique within the group."""
     variant: Facts | None = None
     """The facts that tell this row from others of the same method and devices."""
-    baseline: Row | None = None
+    baseline: Self | None = None
     """The single-device row of the same group."""
-    default_options_row: Row | None = None
+    default_options_row: Self | None = None
     """The row that differs in nothing but that DDP has its default options; None for such a row itself, for other
     methods, and where it was not run."""
 

@@ -3,8 +3,6 @@
 A pair are the runs of one round, which met the same machine at nearly the same time.
 """
 
-from __future__ import annotations
-
 from bisect import bisect
 from collections.abc import Sequence
 from itertools import pairwise

@@ -3,8 +3,6 @@
 Nothing is assumed: a rate comes from this very device model in this very precision, or there is none.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 

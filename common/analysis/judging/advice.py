@@ -4,8 +4,6 @@ One function for each rule. Each line of advice carries the number that called f
 is silent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ Ideal: the seconds that one device needs for a step's samples / devices. What a 
 are costs that experiments found within the same run (docs/measurement.md, "The breakdown"); what they leave is named.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property

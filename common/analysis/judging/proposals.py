@@ -1,7 +1,5 @@
 """Commands that a reader is asked to run, so that their records land in the group of those that are there."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Sequence

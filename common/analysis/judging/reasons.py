@@ -1,7 +1,5 @@
 """Why the methods differ: the phase that tells them apart, what binds a step, and what the exchange costs."""
 
-from __future__ import annotations
-
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import bound, convolutions_planned_anew, phase_rate

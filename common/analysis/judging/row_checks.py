@@ -1,7 +1,5 @@
 """Self-checks of a row: those of its runs taken together, and those that one run alone cannot answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache

@@ -4,8 +4,6 @@ Each check is a small function that answers one question. What the table calls a
 it says what else the number may have measured.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 The verdict, the first line of advice and the next command all follow from one decision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

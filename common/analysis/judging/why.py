@@ -1,7 +1,5 @@
 """Why the methods are as fast as they are, in one sentence each: the ideal step, and what goes beyond it."""
 
-from __future__ import annotations
-
 from math import inf
 
 from common.analysis.comparing.rows import Row

@@ -1,7 +1,5 @@
 """Figures of the answer: each method beside one device, how it scales, and both in a picture for a chat."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from math import nan
 

@@ -3,8 +3,6 @@
 Files carry these colours, on white; on the page the style sheet's stand in their place (`rendering.on_page`).
 """
 
-from __future__ import annotations
-
 import io
 import re
 import warnings

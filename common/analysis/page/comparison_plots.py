@@ -1,7 +1,5 @@
 """Figures that compare: a group's methods, DDP's options, batches, and the trials of the ladder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import nan
 from typing import get_args

@@ -1,7 +1,5 @@
 """The pages and their figures: HTML files with everything in them, without network or script; SVG and PNG files."""
 
-from __future__ import annotations
-
 import errno
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Figures of the reasons: where a step's time goes, and how fast the machine exchanges gradients."""
 
-from __future__ import annotations
-
 import math
 
 from matplotlib.ticker import NullLocator

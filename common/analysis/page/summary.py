@@ -1,7 +1,5 @@
 """What step 05 says on the console: the table, the verdicts, warnings, skipped files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import partial

@@ -3,8 +3,6 @@
 Names of rows and facts; where lines may end, where spaces are, and which parts are in another language.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a prediction starts from: one device's row, and what step 01 measured of the machine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate

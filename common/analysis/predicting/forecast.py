@@ -1,7 +1,5 @@
 """What N devices will do, from one: each with its range, what it rests on, and its error where it was run."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field

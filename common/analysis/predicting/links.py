@@ -5,8 +5,6 @@ message of `size` bytes on each of `devices`, and 0 for one of them; says what i
 measured for so many devices, or is an extrapolation. Formulas: docs/prediction.md.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 
@@ -148,7 +146,7 @@ class Nodes:
     those of the same place in other nodes; the p rings share the node's link, so that S crosses it as one ring would.
     """
 
-    within: AllReduceModel
+    within: MeasuredTable | Ring
     between: Link
     per_node: int
 

@@ -2,8 +2,6 @@
 fewer bytes buy. Formulas, their sources and what they leave out: docs/prediction.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import sqrt

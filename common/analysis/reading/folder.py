@@ -1,7 +1,5 @@
 """Reads a folder of records: what can be used, and what was refused, and why. One file at a time is held in memory."""
 
-from __future__ import annotations
-
 import json
 import traceback
 from collections import Counter

@@ -1,7 +1,5 @@
 """A record's raw lists, reduced to the plain numbers that the self-checks decide about. No limits here, no verdicts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A run as the comparison needs it: the record without its raw lists, and the numbers that were computed from them."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect
 from collections import defaultdict

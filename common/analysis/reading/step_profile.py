@@ -1,7 +1,5 @@
 """Where a step goes, reduced to medians: what is kept of a record's profile once its lists have been read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args

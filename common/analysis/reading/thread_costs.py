@@ -1,7 +1,5 @@
 """What threads and replicas cost, by experiment: reduced to medians with intervals, in seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The answer at the head of the page: the methods of the headline beside one device, why, and what to tell others."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """What one change does, wherever the two configurations are on the page; and the ladder, one change after another."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath

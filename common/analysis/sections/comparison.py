@@ -1,7 +1,5 @@
 """The comparison itself: its title, what rows have in common, a line for each row of a group; cells of estimates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

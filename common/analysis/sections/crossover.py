@@ -1,7 +1,5 @@
 """From which batch on several devices pay: sentences, figures and a table of every method over batches."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from itertools import combinations, takewhile

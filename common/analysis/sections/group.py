@@ -1,7 +1,5 @@
 """One group of runs that may be compared: all that is decided on it, and its part of the page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The page's first words: each parallel method against one device, and what took turns instead of scaling."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Sections beside the comparison: what differs, what is not compared, the machines, and faults that were caused."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import grouped, varying_facts

@@ -1,7 +1,5 @@
 """What N devices will do, as a table and as advice."""
 
-from __future__ import annotations
-
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice

@@ -3,8 +3,6 @@
 Nobody measured anything against these figures: they are illustrative, and the page says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

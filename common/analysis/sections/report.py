@@ -1,7 +1,5 @@
 """Everything that the lab says about a folder of records, decided once. Console, page and figures only render it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

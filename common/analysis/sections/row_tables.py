@@ -1,7 +1,5 @@
 """Tables with a line for each row: where a step goes and what it costs, energy, memory, accuracy, new threads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter

@@ -6,14 +6,12 @@ is then exactly the reciprocal of the interval of its time. How often these inte
 benchmarks/interval_coverage.py, how often plans hold by benchmarks/before_and_after.py.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from scipy.special import chdtri, nctdtr, stdtrit
@@ -54,11 +52,11 @@ class Estimate:
         """Both ends of the interval; without one, the value is both."""
         return self.interval or (self.value, self.value)
 
-    def scaled(self, factor: float) -> Estimate:
+    def scaled(self, factor: float) -> Self:
         """The same estimate in another unit; `factor` is a positive constant without error."""
         return replace(self, value=self.value * factor)
 
-    def inverse(self) -> Estimate:
+    def inverse(self) -> Self:
         """1 / the estimate: seconds per sample become samples per second."""
         return replace(self, value=1 / self.value)
 

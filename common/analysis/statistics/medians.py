@@ -12,14 +12,12 @@ draws, so that what they have in common cancels in sums and differences of them.
 tests/analysis/statistics/test_resampling.py.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from statistics import median
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from scipy.special import bdtr
@@ -63,12 +61,12 @@ class Median:
         """Whether chance alone does not explain that it is negative."""
         return self.interval is not None and self.interval[1] < 0
 
-    def negated(self) -> Median:
+    def negated(self) -> Self:
         """The median of the negative values: what is lost becomes what is gained."""
         ends = self.interval and (-self.interval[1], -self.interval[0])
-        return Median(-self.value, self.count, ends, None if self.draws is None else -self.draws)
+        return replace(self, value=-self.value, interval=ends, draws=None if self.draws is None else -self.draws)
 
-    def is_apart_from(self, other: Median) -> bool:
+    def is_apart_from(self, other: Self) -> bool:
         """Whether both have an interval and the two do not meet: a strict test, for unpaired values."""
         if self.interval is None or other.interval is None:
             return False

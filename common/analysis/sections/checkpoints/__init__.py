@@ -1,7 +1,5 @@
 """The exercise's five checkpoints: what the records prove of each, the reader's own figures, questions and answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from common.analysis.sections.checkpoints.checkpoints_1_to_3 import alone, difference, recognised

@@ -1,7 +1,5 @@
 """Checkpoints 1 to 3: threads against processes, all three scripts by oneself, faults recognised and cured."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Checkpoints 4 and 5: a choice predicted and then measured; one change and its ratio."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a checkpoint is made of, and what the records of a folder offer to all five."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
