@@ -53,9 +53,7 @@ def _run(run: Run) -> Line:
         **fields_of(times, "steps_left_out"),
         "measured_seconds": float(sum(run.epoch_seconds)),
         **with_ends("throughput_samples_per_second", speed.inverse() if speed else None),
-        **fields_of(times, "data_wait_share"),
-        **fields_of(run, "core_wait_share", "steal_share"),
-        **fields_of(times, "clock_difference_share"),
+        **fields_of(times, "data_wait_share", "core_wait_share", "steal_share", "clock_difference_share"),
         "load_average_1min": record.environment.load_average_1min,
         "flops_per_sample": record.flops_per_sample,
     }

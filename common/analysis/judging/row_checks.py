@@ -117,8 +117,8 @@ def _by_much(here: float, there: float) -> bool:
 
 
 CONDITIONS: Sequence[tuple[str, Callable[[Run], float | None], Callable[[float, float], bool]]] = (
-    ("waits", lambda run: run.core_wait_share, _by_much),
-    ("steal", lambda run: run.steal_share, _by_much),
+    ("waits", lambda run: run.times.core_wait_share, _by_much),
+    ("steal", lambda run: run.times.steal_share, _by_much),
     ("clocks", _clock, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
     ("others", lambda run: run.other_processes, lambda here, there: bool(here) != bool(there)),
 )

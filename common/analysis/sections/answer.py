@@ -12,7 +12,7 @@ from common.analysis.judging.run_checks import Check
 from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.reading.raw_times import TENTHS
+from common.analysis.reading.runs import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
 from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
