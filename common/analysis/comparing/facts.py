@@ -3,7 +3,7 @@
 Facts are named by ids, which are also the columns of the runs' table; `templates/sentences.en.toml` has their names.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from common.records import DdpOptions, Record, RunConfig, Setting, machine_of, settings_of, unusual_settings
@@ -106,19 +106,6 @@ def ddp_flags(options: DdpOptions | None) -> str:
     return " ".join(word for one in unusual_settings(options or DdpOptions()) for word in one.words)
 
 
-def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts]) -> T | None:
-    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
-
-    Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
-    """
-
-    def distance(candidate: T) -> int:
-        other = facts_of(candidate)
-        return sum(other.get(name, value) != value for name, value in own.items())
-
-    return min(candidates[: -MAX_CANDIDATES - 1 : -1], key=distance, default=None)
-
-
 def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     """Things that have one key, under it; in the order in which they came."""
     groups: dict[K, list[T]] = {}
@@ -127,15 +114,11 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it, of every fact on which some disagree; that one lacks it (NCCL, for a run
+    without it) is no difference."""
     values: dict[str, dict[Fact, list[T]]] = {}
     for who, own in facts.items():
         for name, value in own.items():
             values.setdefault(name, {}).setdefault(value, []).append(who)
-    return values
-
-
-def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """The same of every fact on which some disagree; that one lacks it is no difference."""
-    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
+    return {fact: by_value for fact, by_value in values.items() if len(by_value) > 1}

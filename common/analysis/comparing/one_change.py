@@ -19,7 +19,6 @@ from common.analysis.comparing.facts import (
     PLACE,
     USUAL,
     Fact,
-    closest,
     configuration,
     every_fact,
     facts_of_settings,
@@ -27,8 +26,8 @@ from common.analysis.comparing.facts import (
     group_key,
     grouped,
 )
-from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import in_turn, paired_speedup
+from common.analysis.comparing.rows import Row, closest
+from common.analysis.comparing.speedup import paired_runs, paired_speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
@@ -90,7 +89,7 @@ def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[One
         values = sorted(by_value, key=lambda value: _order(name, value, by_value[value]))[:MAX_VALUES]
         for first, second in combinations(values, 2):
             for row in by_value[second]:
-                before = closest(_aside(row), by_value[first], _aside)
+                before = closest({name: row.facts[name] for name in ASIDE}, by_value[first])
                 yield OneChange(fact, before, row, is_from_first=first == values[0])
 
 
@@ -102,10 +101,6 @@ def _order(name: str | tuple, value: object, rows: Sequence[Row]) -> tuple:
 
 def _began(one: Row | Run) -> str:
     return (one.runs[0] if isinstance(one, Row) else one).record.started_at
-
-
-def _aside(row: Row) -> dict:
-    return {name: row.facts[name] for name in ASIDE}
 
 
 def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
@@ -120,7 +115,7 @@ def _line(pair: OneChange) -> Line:
         "method": after.method, "devices": after.devices,
         **group_key(before.record, "weak"), OPTIONS: before.facts.get(OPTIONS),
         **with_ends("times_as_fast", paired_speedup(after, before)),
-        "in_turn": in_turn(after, before),
+        "in_turn": bool(paired_runs(after.runs, before.runs)),
         **of_side("before", before),
         **of_side("after", after),
     }  # fmt: skip

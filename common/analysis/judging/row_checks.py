@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import compress, product
 from statistics import median
 
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import in_turn
+from common.analysis.comparing.speedup import paired_runs
 from common.analysis.judging.run_checks import (
     Affected,
     Check,
@@ -18,7 +18,7 @@ from common.analysis.judging.run_checks import (
     warning_if,
 )
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
-from common.analysis.statistics.estimates import distinguishable, ratio
+from common.analysis.statistics.estimates import distinguishable, outliers, ratio
 from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
 
 MIN_DIFFERENCE = 0.05
@@ -70,8 +70,10 @@ def repeats(row: Row) -> Check:
     runs = row.runs
     if len(runs) == 1:
         return Check("repeats", "not measured")
-    if row.outliers:
-        return doubt("repeats", "warning", "outliers", files=[run.file for run in row.outliers[:5]])
+    marks = outliers([run.seconds_per_sample for run in runs])
+    if any(marks):
+        files = [run.file for run in compress(runs, marks)]
+        return doubt("repeats", "warning", "outliers", files=files[:5])
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
         if distinguishable(quotient) and abs(quotient.value - 1) > MIN_DIFFERENCE:
@@ -85,7 +87,7 @@ def conditions(row: Row) -> Check:
     over pairs of runs, those of a round where they ran in turn."""
     if row.baseline is None:
         return Check("conditions", "not applicable")
-    pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
+    pairs = paired_runs(row.runs, row.baseline.runs) or list(product(row.runs, row.baseline.runs))
     is_known, unlike = False, []
     for what, of_run, differ in CONDITIONS:
         figures = [(of_run(here), of_run(there)) for here, there in pairs]

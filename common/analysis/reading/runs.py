@@ -10,15 +10,7 @@ import numpy as np
 from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import (
-    DeviceUse,
-    EnvironmentRecord,
-    MeasuredSteps,
-    Record,
-    epoch_seconds,
-    machine_of,
-    measured_steps,
-)
+from common.records import DeviceUse, EnvironmentRecord, Record, epoch_seconds, machine_of, measured_steps
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -129,16 +121,15 @@ def summarise(file: str, record: Record) -> Run:
         kept,
         seconds_per_sample=replace(mean_of_steps(steps.steady_seconds), value=seconds),
         epoch_seconds=tuple(epoch_seconds(record)),
-        times=reduce_times(record, steps),
+        times=reduce_times(record, np.asarray(steps.seconds), np.asarray(steps.is_steady)),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
 
 
-def reduce_times(record: Record, measured: MeasuredSteps) -> RawTimes:
-    """Reduce the raw lists of a run that finished at least one epoch."""
-    steady, ranks = np.asarray(measured.is_steady), record.ranks
-    steps = np.asarray(measured.seconds)[steady]
+def reduce_times(record: Record, every_step: np.ndarray, steady: np.ndarray) -> RawTimes:
+    """Reduce the raw lists of a run that finished at least one epoch; `steady`: which steps count for speeds."""
+    steps, ranks = every_step[steady], record.ranks
     waits = np.asarray([rank.data_wait_seconds for rank in ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in ranks])[:, steady]
     wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]

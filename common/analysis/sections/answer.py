@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
@@ -59,7 +58,7 @@ class Answer:
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
     rows = group.representatives
-    takers = oversubscribed_rows(group.rows)
+    takers = group.oversubscribed
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))

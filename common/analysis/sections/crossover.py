@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from itertools import combinations, takewhile
 
 from common.analysis.comparing.crossover_batch import BatchSeries
-from common.analysis.comparing.rows import ENOUGH_RUNS, RowName
+from common.analysis.comparing.rows import RowName
+from common.analysis.comparing.speedup import ENOUGH_RUNS
 from common.analysis.comparing.utilisation import MAX_IDLE
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, unusual_parts
 from common.content import NOTHING, Cell, Figure, Line, Lines, Message, Section, Table, columns, message, sheet

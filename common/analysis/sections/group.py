@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.facts import OPTIONS, grouped
-from common.analysis.comparing.groups import Group, configuration_but
+from common.analysis.comparing.facts import OPTIONS, configuration, grouped, varying_facts
+from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
 from common.analysis.judging.proposals import wrapper_commands
@@ -135,7 +135,7 @@ def effects(group: Group) -> list[Effect]:
 def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     tried = [row for row in group.main_rows if row.options and row.is_valid]
-    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
+    alike = grouped(tried, lambda row: tuple({**configuration(row.record), OPTIONS: None}.values())).values()
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
 
 
@@ -187,10 +187,11 @@ def _advice(advice: list[Advice]) -> Section:
 def _details(group: Group, in_full: bool) -> list[Section | None]:
     memory, accuracy = memory_table(group), accuracy_table(group)
     tables, commands = (expert_tables(group), wrapper_commands(group)) if in_full else ([], [])
-    settings = {**group.key, **group.shared_facts}
+    varying = varying_facts({row: row.facts for row in group.rows})
+    shared = {fact: value for row in group.rows for fact, value in row.facts.items() if fact not in varying}
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
-    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
-             for name, value in settings.items() if name not in absent and value != "unknown"]  # fmt: skip
+    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value)) for name, value
+             in {**group.key, **shared}.items() if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]
     older = sum(bool(run.times and run.times.steps_left_out) for run in runs)
     loader = hint(message("page.loader_anew", runs=older, of=len(runs))) if older else None

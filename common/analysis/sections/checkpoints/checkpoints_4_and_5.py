@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.analysis.comparing.facts import BATCH
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import ENOUGH_RUNS
 from common.analysis.sections.changes import Change, Effect, changed, height
 from common.analysis.sections.checkpoints.proofs import PROBE, Checkpoint, Evidence, Proof, Quiz
 from common.analysis.sections.crossover import prediction_of
