@@ -103,7 +103,7 @@ class Match:
     def needed(self) -> int | None:
         """Pairs, or without pairs runs on each side, that would show a difference that matters, those that were made
         included; None for more than a hundred."""
-        if self.lacks == "least":
+        if self.before.missing_runs or self.after.missing_runs:
             return LEAST
         sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
         return runs_needed([self.quotient] if self.pairs else sides)

@@ -23,17 +23,13 @@ from common.records.disk import write_bytes
 Line = dict[str, Any]
 
 
-def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A line for each run, in the same order (docs/tables.md)."""
-    return table_of(map(_run, runs))
-
-
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
     """Lines as a table. Of Python's own objects: pandas would make 4 a 4.0 where another line has nothing."""
     return pd.DataFrame(list(lines), dtype=object)
 
 
-def _run(run: Run) -> Line:
+def run_line(run: Run) -> Line:
+    """That of a run in runs.csv."""
     record, world, config = run.record, run.record.world, run.record.config
     speed, times = run.seconds_per_sample, run.times
     return {
@@ -167,7 +163,10 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list
         if (path.is_file() or path.is_symlink()) and not _is_table(path, name, table):
             foreign.append(path)
         elif len(table.columns):
-            write_bytes(path, _as_csv(table))
+            # Text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises.
+            harmless = table_of({name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+                                 for name, value in line.items()} for line in table.to_dict("records"))  # fmt: skip
+            write_bytes(path, without_controls(harmless.to_csv(index=False)).encode(errors="replace"))
             written.append(path)
         else:
             path.unlink(missing_ok=True)
@@ -182,9 +181,3 @@ def _is_table(path: Path, name: str, table: pd.DataFrame) -> bool:
         header = file.readline(2**16).rstrip("\n").split(",")
     known = set(table.columns)
     return header == [""] or (tuple(header[:4]) == BEGINNINGS[name] and (not known or set(header) <= known))
-
-
-def _as_csv(table: pd.DataFrame) -> bytes:
-    """Text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
-    harmless = table.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
-    return without_controls(harmless.to_csv(index=False)).encode(errors="replace")

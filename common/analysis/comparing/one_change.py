@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import get_args
 
-import pandas as pd
-
-from common.analysis.comparing.csv_files import Line, of_side, table_of, with_ends
+from common.analysis.comparing.csv_files import Line, of_side, with_ends
 from common.analysis.comparing.facts import (
     OPTIONS,
     PLACE,
@@ -29,7 +27,7 @@ from common.analysis.comparing.facts import (
 from common.analysis.comparing.rows import Row, closest
 from common.analysis.comparing.speedup import paired_runs, paired_speedup
 from common.analysis.reading.runs import Run
-from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
+from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
@@ -103,12 +101,8 @@ def _began(one: Row | Run) -> str:
     return (one.runs[0] if isinstance(one, Row) else one).record.started_at
 
 
-def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
-    """A line for each pair."""
-    return table_of(map(_line, pairs))
-
-
-def _line(pair: OneChange) -> Line:
+def change_line(pair: OneChange) -> Line:
+    """That of a pair in one_change.csv."""
     before, after = pair.before, pair.after
     return {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
@@ -128,19 +122,13 @@ class Trial:
     fact: str
     values: tuple[Fact, Fact]
     """Before and after."""
-    row: Row | None
+    outcome: str
+    """`kept`, or why not: the outcome of its ratio, or `failed`."""
+    row: Row | None = None
     """None where it did not run."""
-    quotient: Estimate | None
+    quotient: Estimate | None = None
     """Its throughput over that of what stood."""
-    is_kept: bool
     failed: Run | None = None
-
-    @property
-    def outcome(self) -> str:
-        """`kept`, or why not: the outcome of its ratio, or `failed`."""
-        if self.quotient is None:
-            return "failed"
-        return "kept" if self.is_kept else outcome_of_ratio(self.quotient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +178,7 @@ def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
         known = [(other.fact, other.values) for other in trials]
         if trial and not (trial.failed and (trial.fact, trial.values) in known):
             trials.append(trial)
-            standing = trial.row if trial.is_kept and trial.row else standing
+            standing = trial.row if trial.outcome == "kept" else standing
     goal = _switches(standing.record) | {"per_device_batch_size": first.record.config.per_device_batch_size}
     at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
     return Ladder(first, trials, standing, at_first_batch)
@@ -206,7 +194,7 @@ def _trial(standing: Row, one: Row | Run) -> Trial | None:
     (fact,) = changed
     values = (before[fact], after[fact])
     if isinstance(one, Run):
-        return Trial(fact, values, None, None, is_kept=False, failed=one)
+        return Trial(fact, values, "failed", failed=one)
     quotient = paired_speedup(one, standing)
-    is_kept = not one.missing_runs and quotient.value > 1 and bool(distinguishable(quotient))
-    return Trial(fact, values, one, quotient, is_kept)
+    outcome = outcome_of_ratio(quotient)
+    return Trial(fact, values, "kept" if outcome == "faster" and not one.missing_runs else outcome, one, quotient)
