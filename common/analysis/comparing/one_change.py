@@ -20,7 +20,6 @@ from common.analysis.comparing.facts import (
     configuration,
     every_fact,
     facts_of_settings,
-    group_facts,
     group_key,
     grouped,
 )
@@ -164,7 +163,7 @@ def _settings(record: Record) -> tuple:
 
 
 def _switches(record: Record) -> dict:
-    facts = group_facts(record)
+    facts = every_fact(record)
     return {name: facts[name] for name in SWITCHES}
 
 
