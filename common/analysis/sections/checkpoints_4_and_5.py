@@ -2,9 +2,9 @@
 
 from common.analysis.comparing.facts import BATCH
 from common.analysis.comparing.rows import ENOUGH_RUNS, Row
-from common.analysis.sections.changes import changed, height
+from common.analysis.sections.campaign_sections import height, prediction_of
+from common.analysis.sections.changes import changed
 from common.analysis.sections.checkpoint import PROBE, Checkpoint, Evidence, Proof
-from common.analysis.sections.crossover import prediction_of
 from common.content import Message, message
 from common.records import Method
 

@@ -17,8 +17,8 @@ from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.changes import Change, changes, changes_section, ladder_section
-from common.analysis.sections.crossover import crossover_section
+from common.analysis.sections.campaign_sections import crossover_section, ladder_section
+from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.other_sections import (
