@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, every_fact, group_facts, grouped
+from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_facts, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
@@ -117,8 +117,8 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
     """
 
     def settings(one: Row | Run) -> tuple:
-        facts = every_fact(one.record)
-        return tuple(facts.get(name) for name in (*GROUP_KEY, *SAME))
+        facts = configuration(one.record)
+        return tuple(facts[name] for name in (*GROUP_KEY, *SAME))
 
     usable = [row for row in rows
               if not row.options and row.is_valid and row.true_devices and row.record.world.nodes == 1]  # fmt: skip

@@ -26,10 +26,10 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
 
 
 # In the order of the tables' columns; what is new comes after what was there.
-_OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
 _OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
 _OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
-GROUP_KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_model")
+_OF_GROUPS = ("model", "num_classes", *facts_of_settings(lambda one: one.compared == "group"))
+GROUP_KEY = (*dict.fromkeys(_OF_GROUPS), "device_model")
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
@@ -63,11 +63,6 @@ def other_facts(record: Record) -> Facts:
     known = _known_of(record)
     names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
     return {name: known[name] for name in names if known[name] is not None}
-
-
-def every_fact(record: Record) -> Facts:
-    """Both of them, the group's first."""
-    return {**group_facts(record), **other_facts(record)}
 
 
 def _known_of(record: Record) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from common.analysis.comparing.facts import (
     USUAL,
     Fact,
     configuration,
-    every_fact,
     facts_of_settings,
     group_key,
     grouped,
@@ -57,7 +56,7 @@ class OneChange:
     @property
     def values(self) -> tuple[Fact, Fact]:
         """The fact's value before and after."""
-        return every_fact(self.before.record)[self.fact], every_fact(self.after.record)[self.fact]
+        return configuration(self.before.record)[self.fact], configuration(self.after.record)[self.fact]
 
 
 def one_changes(rows: Sequence[Row]) -> list[OneChange]:
@@ -159,11 +158,11 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
 
 def _settings(record: Record) -> tuple:
     """Everything but the switches, and but what follows from the batch."""
-    return tuple(one for one in every_fact(record).items() if one[0] not in (*SWITCHES, "global_batch_size"))
+    return tuple(value for name, value in configuration(record).items() if name not in (*SWITCHES, "global_batch_size"))
 
 
 def _switches(record: Record) -> dict:
-    facts = every_fact(record)
+    facts = configuration(record)
     return {name: facts[name] for name in SWITCHES}
 
 
