@@ -64,21 +64,12 @@ def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     (by hand, and in older records) are pairs where each row ran once before either ran again. In which order the runs
     of a round came does not matter.
     """
-    own, theirs = _by_round(one), _by_round(other)
-    by_round = [(own[key], theirs[key]) for key in own if key in theirs]
-    pairs = by_round if own and theirs else _by_time(one, other)
+    if all(run.record.launch for run in (*one, *other)):
+        own, theirs = ({(run.record.launch.id, run.record.launch.round): run for run in runs} for runs in (one, other))
+        pairs = [(own[key], theirs[key]) for key in own if key in theirs]
+    else:
+        pairs = list(zip(one, other, strict=False))
+        started = [[run.record.started_at for run in pair] for pair in pairs]
+        if len(one) != len(other) or not all(max(this) < min(following) for this, following in pairwise(started)):
+            return []
     return pairs if len(pairs) >= ENOUGH_RUNS else []
-
-
-def _by_round(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
-    """The newest run of each campaign's round; nothing where one of them has no round."""
-    known = {(launch.id, launch.round): run for run in runs if (launch := run.record.launch)}
-    return known if all(run.record.launch for run in runs) else {}
-
-
-def _by_time(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
-    if len(one) != len(other):
-        return []
-    pairs = list(zip(one, other, strict=True))
-    started = [[run.record.started_at for run in pair] for pair in pairs]
-    return pairs if all(max(this) < min(following) for this, following in pairwise(started)) else []
