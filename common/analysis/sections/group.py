@@ -13,7 +13,7 @@ from common.analysis.judging.reasons import reasons, sentence_of
 from common.analysis.judging.row_checks import checks_section, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.sections.changes import Effect, effect_of
 from common.analysis.sections.comparison import (
     group_short,

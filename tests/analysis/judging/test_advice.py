@@ -17,7 +17,7 @@ from common.analysis.judging.advice import RULES, Situation, advise
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import reasons
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.prediction import prediction_advice
 from common.analysis.statistics import estimates

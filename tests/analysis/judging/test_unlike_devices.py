@@ -13,7 +13,7 @@ from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.judging.row_checks import check_run, efficiency
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.links import read_question
+from common.analysis.predicting.inputs import read_question
 from common.analysis.reading.folder import Folder, read_folder
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"

@@ -21,7 +21,7 @@ from common.analysis.page.comparison_plots import draw_loss
 from common.analysis.page.rendering import draw_figures, on_page, write_figures
 from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import build_report
