@@ -77,7 +77,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     for one in breakdowns:
         scale = 1000 * samples / one.row.record.config.global_batch_size
         total = one.measured.value * scale
-        items = {item.id: scale * max(0.0, item.seconds) for item in one.items}
+        items = {id: scale * max(0.0, cost.value) for id, cost in one.items.items()}
         share = min(1.0, max(0.0, total - ideal) / (sum(items.values()) or 1.0))
         first = {"ideal": min(ideal, total)}
         totals.append(total)

@@ -103,7 +103,7 @@ class Report:
     @property
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
-        residuals = {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
+        residuals = {one.row: one.items["residual"] for results in self.groups for one in results.breakdowns}
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
             "runs.csv": runs_table(self.folder.runs),

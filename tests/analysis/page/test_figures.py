@@ -129,7 +129,7 @@ def test_pieces_of_a_step_end_at_the_measured_step(example):
         measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
     assert ("thin pieces" in plot.caption) is any(text.get_text()[:1] == "+" for text in plot.figure.axes[0].texts)
-    exceeds = any(item.seconds < 0 for one in parts for item in one.items)
+    exceeds = any(cost.value < 0 for one in parts for cost in one.items.values())
     assert ("scaled to fit" in plot.caption) is exceeds
 
 
