@@ -8,8 +8,7 @@ from math import ceil
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import check_run
-from common.analysis.judging.run_checks import MIN_STEPS
+from common.analysis.judging.run_checks import MIN_STEPS, check_run
 from common.analysis.judging.verdicts import Decision, has_one_device, recommended, wrapped_rows
 from common.content import Message, message
 from common.records import (

@@ -6,7 +6,7 @@ from matplotlib.ticker import NullLocator
 
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.page.charts import (
     CARD,
     INK,
@@ -140,7 +140,7 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
 
     ends = draw_stack(axes, parts, look)
     for height, (step, end) in enumerate(zip(steps, ends, strict=True)):
-        if failed_checks(pooled_checks(rows[height]), "profile"):
+        if any(check.id == "profile" and check.has_failed for check in pooled_checks(rows[height])):
             axes.barh(height, end, left=0, color=CARD, alpha=0.65)
         draw_mark(axes, step, height)
         label_end(axes, max(step, end), height, _number(step))

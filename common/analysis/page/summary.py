@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import failed_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.wording import Wording
 from common.analysis.sections.comparison import group_table, group_title
@@ -132,7 +132,7 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
 def _doubts(group: Group) -> list[Message]:
     messages = []
     for row in group.main_rows[:MAX_ROWS]:
-        checks = [check for check in failed_checks(pooled_checks(row)) if check.id not in SAID_BY_BANNERS]
+        checks = [check for check in failed_checks(row) if check.id not in SAID_BY_BANNERS]
         doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
         if doubts:
             messages.append(message("console.doubts", row=row.name, doubts=doubts))

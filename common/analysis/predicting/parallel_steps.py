@@ -28,7 +28,7 @@ of the step, or of the exchange where that is shorter."""
 KNOWN_SLOWDOWN_DOUBT = 0.5
 """Share of the slowdown that step 01's small layers may get wrong for another model, upwards. Downwards it is all of
 it: a program that ran beside step 01 alone slows its devices in the same way."""
-LINK_RATES = np.geomspace(1e4, 1e13, 2**15)
+LINK_RATES = np.geomspace(1e4, 1e13, 2**15 + 1)
 """Bytes a second among which a link is sought, each less than a thousandth above the one before."""
 
 
