@@ -42,13 +42,8 @@ def next_step(
 ) -> NextStep:
     """What to run now that this is decided; `rows`: all of the group, those included that shared a device or whose
     speed is withheld. `done` names the campaigns that the folder holds."""
-    if (failed := decision.failed) and decision.choice != "one_device":
-        reason = failed.failure.message.partition("\n")[0].rstrip(". ")
-        advice = Message(re.sub("[{}]", r"\g<0>\g<0>", failed.failure.advice))  # translated where it is known
-        command = failed.command
-        if cure := re.search(r"--accumulation-steps \d+", failed.failure.advice):
-            command = f"{re.sub(r' --accumulation-steps[ =][0-9]+', '', command)} {cure[0]}"
-        return NextStep(message("next.failed", method=failed.method, reason=reason, advice=advice), command)
+    if decision.failed and decision.choice != "one_device":
+        return _again(decision.failed)
     if decision.fastest is None:
         return NextStep(message("next.nothing"), "make lab")
     record = decision.fastest.record
@@ -98,6 +93,16 @@ def _removable_doubts(rows: Sequence[Row]) -> tuple[list[Message], int | None]:
     epochs = max(ceil(MIN_STEPS * run.record.config.epochs / run.times.steps) for run in short)
     steps = min(run.times.steps for run in short)
     return [*causes, message("next.few_steps", steps=steps, epochs=epochs)], epochs
+
+
+def _again(record: Record) -> NextStep:
+    """What to do about a run that failed, and its command, with the flag by which the advice keeps the batch."""
+    reason = record.failure.message.partition("\n")[0].rstrip(". ")
+    advice = Message(re.sub("[{}]", r"\g<0>\g<0>", record.failure.advice))  # in the reader's language where it is known
+    command = record.command
+    if cure := re.search(r"--accumulation-steps \d+", record.failure.advice):
+        command = f"{re.sub(r' --accumulation-steps[ =][0-9]+', '', command)} {cure[0]}"
+    return NextStep(message("next.failed", method=record.method, reason=reason, advice=advice), command)
 
 
 def your_script(decision: Decision) -> Message | None:
