@@ -73,7 +73,7 @@ def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
     own = METHODS[record.method]
     later = (method for method in METHODS.values() if method.step > own.step)
-    refused = any(one.declared.not_with_replicas for one in unusual_settings(record.config))
+    refused = any(one.not_with_replicas for one, _ in unusual_settings(record.config))
     following = next((method for method in later if not (refused and method.has_replicas)), None)
     if following is None:
         given, _ = _read("--results-dir", "--lang")

@@ -177,7 +177,7 @@ def _check_declared(settings: RunConfig | DdpOptions, method: Method, world: Wor
 
 def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
     if ddp.exchange != "ddp":  # built by hand: torch's options would change nothing
-        flags = [f"--{one.declared.flag}" for one in unusual_settings(ddp)]
+        flags = [f"--{one.flag}" for one, _ in unusual_settings(ddp)]
         changed = [flag for flag in flags if flag not in ("--exchange", "--sync-bn")]
         changed += ["--compile"] if config.compile else []
         if changed:

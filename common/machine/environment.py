@@ -25,7 +25,7 @@ from common.command_line.commands import loopback_is_up, name_is_found, slowing_
 from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
 from common.machine.nvml import Nvml, open_nvml
 from common.machine.torch_versions import import_torchvision
-from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_of_gpus, machine_of_host
+from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_hash
 
 T = TypeVar("T")
 RENDEZVOUS_PORT = 29500
@@ -114,9 +114,9 @@ def machine_identity(nvml: Nvml | None, cpu_model: str) -> str | None:
     """
     uuids = [gpu.uuid() for gpu in nvml.gpus()] if nvml else []
     if uuids and all(uuids):
-        return machine_of_gpus(filter(None, uuids))
+        return machine_hash("gpus", *sorted(filter(None, uuids)))
     id = ("" if is_container() else _read(MACHINE_ID)) or _read(BOOT_ID)
-    return machine_of_host(id, cpu_model) if id else None
+    return machine_hash("host", id, cpu_model) if id else None
 
 
 def is_container() -> bool:

@@ -4,24 +4,14 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Literal
 
-from common.records.setting_declaration import (
-    Backend,
-    Bytes,
-    Count,
-    DeviceKind,
-    FailFastList,
-    PositiveCount,
-    PositiveSeconds,
-    RecordModel,
-    Seconds,
-    Whole,
-)
+from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds, Whole
 
+DeviceKind = Literal["cuda", "cpu"]
+Backend = Literal["nccl", "gloo"]
 JOINED = " + "
 """Between the models of unlike devices."""
 SALT = "DataParallel lab, which machine: "
 """So that a hash of this lab can be compared with no other list of hashes."""
-DIGITS = 12
 BY_NAME = "by-name-"
 """Begins an identity that rests on the host's name."""
 
@@ -33,8 +23,8 @@ class Gpu(RecordModel):
     name: str
     uuid: str | None = None
     compute_capability: str | None = None
-    memory_total_bytes: Bytes | None = None
-    memory_free_bytes: Bytes | None = None
+    memory_total_bytes: Count | None = None
+    memory_free_bytes: Count | None = None
     pcie_generation: Whole | None = None
     pcie_width: Whole | None = None
     nvlink_links: Whole | None = None
@@ -78,7 +68,7 @@ class Environment(RecordModel):
     """The fastest first; nothing where all cores are alike, and in older records."""
     cpu_quota: PositiveSeconds | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
-    ram_bytes: Bytes | None = None
+    ram_bytes: Count | None = None
     """Of the host, or what the control group allows of it."""
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
@@ -97,14 +87,10 @@ class Environment(RecordModel):
         return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
 
 
-def machine_of_gpus(uuids: Iterable[str]) -> str:
-    """A machine's identity by all of its GPUs, in whatever order."""
-    return _hash("gpus", *sorted(uuids))
-
-
-def machine_of_host(id: str, cpu_model: str) -> str:
-    """A machine's identity by an id of the system, and by its CPU: copies of one virtual machine may have one id."""
-    return _hash("host", id, cpu_model)
+def machine_hash(kind: Literal["gpus", "host", "name"], *parts: str) -> str:
+    """A machine's identity: by the sorted UUIDs of all of its `gpus`; by an id of the `host`'s system and by its CPU,
+    for copies of one virtual machine may have one id; or by its `name` and parts."""
+    return sha256((SALT + "\n".join((kind, *parts))).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def machine_of(environment: Environment) -> str:
@@ -112,17 +98,12 @@ def machine_of(environment: Environment) -> str:
     without these by its name, processor and GPU models, and begins with `BY_NAME`."""
     if environment.machine:
         return environment.machine
-    uuids = [gpu.uuid for gpu in environment.gpus]
-    if uuids and all(uuids):
-        return machine_of_gpus(filter(None, uuids))
-    names = (gpu.name for gpu in environment.gpus)
-    return BY_NAME + _hash(
-        "name", environment.hostname, environment.cpu_model, str(environment.cpu_cores), *sorted(names)
-    )
-
-
-def _hash(*parts: str) -> str:
-    return sha256((SALT + "\n".join(parts)).encode(errors="surrogatepass")).hexdigest()[:DIGITS]
+    uuids = [gpu.uuid for gpu in environment.gpus if gpu.uuid]
+    if uuids and len(uuids) == len(environment.gpus):
+        return machine_hash("gpus", *sorted(uuids))
+    names = sorted(gpu.name for gpu in environment.gpus)
+    host = (environment.hostname, environment.cpu_model, str(environment.cpu_cores))
+    return BY_NAME + machine_hash("name", *host, *names)
 
 
 def joint_model(names: Iterable[str]) -> str:

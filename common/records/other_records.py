@@ -7,17 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
 from common.records.methods import Method
 from common.records.record import Record
-from common.records.setting_declaration import (
-    SCHEMA_VERSION,
-    Count,
-    FailFastList,
-    PositiveCount,
-    RecordModel,
-    Seconds,
-    Texts,
-)
 
 FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
 
@@ -45,7 +37,7 @@ class FaultRecord(RecordModel):
     like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     fault: FaultName
     started_at: str
@@ -96,7 +88,7 @@ class PredictionRecord(RecordModel):
     first."""
 
     kind: Literal["prediction"] = "prediction"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     started_at: str
     """UTC, ISO 8601."""

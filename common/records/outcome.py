@@ -4,29 +4,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from common.records.setting_declaration import (
-    Amount,
-    Bytes,
-    Checksum,
-    Count,
-    FailFastList,
-    FiniteFloat,
-    PositiveCount,
-    RecordModel,
-    Seconds,
-    Times,
-    Whole,
-)
+from common.records.fields import Count, FailFastList, FiniteFloat, PositiveCount, RecordModel, Seconds, Times, Whole
+
+Amount = Annotated[FiniteFloat, Field(ge=0)]
+Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class DeviceMemory(RecordModel):
     """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
 
-    peak_allocated_bytes: Bytes | None = None
+    peak_allocated_bytes: Count | None = None
     """torch's CUDA allocator: in tensors."""
-    peak_reserved_bytes: Bytes | None = None
+    peak_reserved_bytes: Count | None = None
     """torch's CUDA allocator: taken from the driver."""
-    peak_process_bytes: Bytes | None = None
+    peak_process_bytes: Count | None = None
     """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
 
 
@@ -52,7 +43,7 @@ class DeviceUse(RecordModel):
     index: Count
     """CUDA index, or number of the stand-in core."""
     name: str
-    capacity_bytes: Bytes | None = None
+    capacity_bytes: Count | None = None
     memory: DeviceMemory = DeviceMemory()
     health: GpuHealth | None = None
     energy_joules: Amount | None = None
@@ -66,10 +57,10 @@ class StaticMemory(RecordModel):
 
     parameters: Count
     """Number of parameters."""
-    parameter_bytes: Bytes
-    buffer_bytes: Bytes
-    gradient_bytes: Bytes
-    optimizer_state_bytes: Bytes
+    parameter_bytes: Count
+    buffer_bytes: Count
+    gradient_bytes: Count
+    optimizer_state_bytes: Count
 
 
 class Validation(RecordModel):
