@@ -9,7 +9,6 @@ from common.records.environment_record import *
 from common.records.fields import *
 from common.records.host import *
 from common.records.methods import *
-from common.records.other_records import *
 from common.records.outcome import *
 from common.records.record import *
 from common.records.settings import *

@@ -25,8 +25,8 @@ from pydantic_core import PydanticSerializationError
 from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
-from common.records.other_records import FaultRecord, PredictionRecord
-from common.records.record import Record
+from common.records.outcome import FaultRecord
+from common.records.record import PredictionRecord, Record
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyRecord = Record | EnvironmentRecord | FaultRecord | PredictionRecord

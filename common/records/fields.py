@@ -23,6 +23,7 @@ PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(ge=-MAX_FINITE, le=MAX_FINITE, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=MAX_FINITE, allow_inf_nan=False)]
 FailFastList = Annotated[list[_Item], FailFast()]
 """A list that is refused at its first wrong item: a report of a million of them would fill the memory."""
 Times = FailFastList[Seconds]

@@ -1,10 +1,11 @@
-"""Where a run took place: the host with an anonymous identity of its machine, and the devices taken together."""
+"""Where a run took place: the host with an anonymous identity of its machine, the devices taken together, and what each
+of them did."""
 
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Literal
 
-from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds, Whole
+from common.records.fields import Amount, Count, FailFastList, PositiveCount, RecordModel, Seconds, Whole
 
 DeviceKind = Literal["cuda", "cpu"]
 Backend = Literal["nccl", "gloo"]
@@ -66,7 +67,7 @@ class Environment(RecordModel):
     """Different cores among them: two hardware threads of one share its arithmetic."""
     core_kinds: FailFastList[CoreKind] = []
     """The fastest first; nothing where all cores are alike, and in older records."""
-    cpu_quota: PositiveSeconds | None = None
+    cpu_quota: Amount | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
     ram_bytes: Count | None = None
     """Of the host, or what the control group allows of it."""
@@ -167,3 +168,45 @@ class Requirement(RecordModel):
     """note: worth knowing, and nothing is harmed."""
     found: str
     advice: str = ""
+
+
+class DeviceMemory(RecordModel):
+    """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
+
+    peak_allocated_bytes: Count | None = None
+    """torch's CUDA allocator: in tensors."""
+    peak_reserved_bytes: Count | None = None
+    """torch's CUDA allocator: taken from the driver."""
+    peak_process_bytes: Count | None = None
+    """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
+
+
+class GpuHealth(RecordModel):
+    """NVML readings of one GPU, about one a second during the measured epochs."""
+
+    samples: PositiveCount
+    sm_clock_mhz_min: Count | None = None
+    sm_clock_mhz_median: Count | None = None
+    sm_clock_mhz_max: Count | None = None
+    temperature_celsius_max: Whole | None = None
+    throttle_reasons: FailFastList[str] = []
+    """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
+    other_processes: Count | None = None
+    """Processes on the GPU that do not belong to this run, the most seen at once."""
+
+
+class DeviceUse(RecordModel):
+    """One device of a run. A device on which several replicas ran is listed once for each of them."""
+
+    host: str
+    rank: Count
+    index: Count
+    """CUDA index, or number of the stand-in core."""
+    name: str
+    capacity_bytes: Count | None = None
+    memory: DeviceMemory = DeviceMemory()
+    health: GpuHealth | None = None
+    energy_joules: Amount | None = None
+    """Drawn by the whole GPU during the measured epochs (NVML's counter)."""
+    idle_watts: Amount | None = None
+    """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""

@@ -1,4 +1,5 @@
-"""The record of a run, and the numbers that follow from its raw times, one function each."""
+"""The record of a run, the numbers that follow from its raw times, one function each, and a record of what was
+predicted of runs."""
 
 from dataclasses import dataclass
 from itertools import accumulate, compress, pairwise
@@ -6,10 +7,10 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from common.records.fields import Count, FailFastList, RecordModel, Texts
-from common.records.host import Environment, World, joint_model
+from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
+from common.records.host import DeviceUse, Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
-from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
+from common.records.outcome import Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.settings import RunConfig
 from common.records.step_phases import ProfileRecord
 
@@ -183,3 +184,31 @@ def throughput(record: Record) -> float | None:
     """Samples per second in steady state; None where the seconds per sample are."""
     seconds = seconds_per_sample(record)
     return 1 / seconds if seconds else None
+
+
+class StepPrediction(RecordModel):
+    """The mean step of one configuration."""
+
+    model: str
+    method: Method
+    devices: PositiveCount
+    per_device_batch_size: PositiveCount
+    seconds: Seconds
+
+    def is_of(self, record: Record) -> bool:
+        """Whether a run trained this configuration."""
+        return (self.model, self.method, self.devices, self.per_device_batch_size) == (
+            record.config.model, record.method, record.world.devices, record.config.per_device_batch_size
+        )  # fmt: skip
+
+
+class PredictionRecord(RecordModel):
+    """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
+    first."""
+
+    kind: Literal["prediction"] = "prediction"
+    schema_version: Literal[1] = 1
+    run_id: str
+    started_at: str
+    """UTC, ISO 8601."""
+    steps: FailFastList[StepPrediction]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from common.command_line.options import TrainingOptions, training_parser
+from common.command_line.options import TrainingOptions, read_options, training_parser
 from common.command_line.parser import start, under_torchrun
 from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
@@ -39,7 +39,7 @@ def start_training(train: Callable[[TrainingOptions], None], method: Method, des
     """Read the command line and call a script's `train` with it; exits with 2 and one line where it makes no sense."""
 
     def main() -> None:
-        options = training_parser(method, description).read()
+        options = read_options(training_parser(method, description))
         if options.threads == "kept":
             options = options.model_copy(update={"method": "dp_kept_threads"})
         prepare_workers()
