@@ -15,9 +15,11 @@ from typing import Any
 from common.command_line.commands import command_line, launched_by_campaign
 from common.command_line.terminal import tell
 from common.errors import UsageError
+from common.formats import printable
 from common.machine.devices import LocalDevices, backend_class, from_rank_0, gathered
 from common.machine.environment import describe
 from common.measuring.clocks import CoreLosses
+from common.messages import Message, message
 from common.records import (
     MAX_FINITE,
     MAX_TEXTS,
@@ -93,11 +95,11 @@ class Recorder:
                 getattr(trace, name).append(value)
         return epoch
 
-    def new_unreadable(self, files: Iterable[str]) -> list[str]:
-        """Enter files that could not be decoded; returns those that were not known yet."""
+    def new_unreadable(self, files: Iterable[str]) -> list[Message]:
+        """Enter files that could not be decoded; returns what to say of those that were not known yet."""
         new = sorted(set(files).difference(self.record.unreadable_files))
         self.record.unreadable_files += new
-        return new
+        return [message("skipped {file}", file=printable(name)) for name in new]
 
     def record_of_all_ranks(self) -> Record:
         """The record of a completed run. All ranks call it."""
