@@ -12,15 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.instruments import PROFILED_STEPS, busy_seconds, instruments, readiness
 from common.examining.one_device import measure_for_prediction, measure_forward_threads
-from common.examining.timed_steps import (
-    MAX_SECONDS,
-    MIN_WARM_UP,
-    Experiment,
-    PhaseClock,
-    Rounds,
-    TooSlowError,
-    timed,
-)
+from common.examining.timed_steps import MAX_SECONDS, MIN_WARM_UP, Experiment, PhaseClock, Rounds, TooSlowError, timed
 from common.examining.wrapper_costs import (
     LEAD_STEPS,
     measure_exchange_cost,

@@ -6,7 +6,7 @@ Whole steps that differ in one thing, of several kinds in rounds.
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -34,22 +34,14 @@ LEAD_STEPS = 2
 """One right after the other, of each kind that is warm, to see how far the host is then ahead."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of steps."""
+def as_one_of_many(model: nn.Module, under_no_sync: bool) -> AbstractContextManager:
+    """What a step, or several, are taken in, as if each followed one of its own kind.
 
-    training: Training
-    under_no_sync: bool = False
-
-    def prepared(self) -> AbstractContextManager:
-        """What a step of this kind, or several, are taken in.
-
-        DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it
-        was under `no_sync`: here every step is as if it followed one of its own kind.
-        """
-        model = self.training.model
-        model.require_forward_param_sync = not self.under_no_sync
-        return model.no_sync() if self.under_no_sync else nullcontext()
+    DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it was
+    under `no_sync`.
+    """
+    model.require_forward_param_sync = not under_no_sync
+    return model.no_sync() if under_no_sync else nullcontext()
 
 
 def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
@@ -60,23 +52,23 @@ def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
     exchange. An exchange that was built by hand is only on or off.
     """
     training, devices, batches = experiment.training, experiment.devices, experiment.batches
-    model, leads, communication = training.model, dict[str, float](), list[tuple[float, float]]()
-    kinds = {"exchange_on": Kind(training), "exchange_off": Kind(training, under_no_sync=True)}
+    model, leads, communication = training.model, dict[str, float](), list[dict[str, Any]]()
+    kinds = {"exchange_on": training, "exchange_off": training}
     if isinstance(model, DistributedDataParallel):
         # Buckets and copies without an all-reduce. The hook is Python's, and called for every bucket: that much more is
         # taken for the wrapper's own work, and less for the exchange.
         silent = _copied(training, devices)
         silent.model.register_comm_hook(None, noop_hook)
-        kinds |= {"no_all_reduce": Kind(silent), "one_bucket": Kind(_copied(training, devices, one_bucket=True))}
+        kinds |= {"no_all_reduce": silent, "one_bucket": _copied(training, devices, one_bucket=True)}
         for kind in kinds.values():
             # Every step here ends with a synchronisation, as this clock would force.
-            kind.training.model._set_ddp_runtime_logging_sample_rate(1)
+            kind.model._set_ddp_runtime_logging_sample_rate(1)
 
     def step(name: str) -> float:
-        with kinds[name].prepared():
-            seconds = timed(devices, partial(kinds[name].training.step, batches), leads.get(name, 0.0))
+        with as_one_of_many(kinds[name].model, name == "exchange_off"):
+            seconds = timed(devices, partial(kinds[name].step, batches), leads.get(name, 0.0))
         if name == "exchange_on" and isinstance(model, DistributedDataParallel):
-            communication.append(_communication(model))
+            communication.append(model._get_ddp_logging_data())
         return seconds
 
     def measure_lead(name: str) -> None:
@@ -84,21 +76,21 @@ def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
         least; 0 on CPU devices."""
         devices.synchronize()
         barrier()
-        with kinds[name].prepared():
+        with as_one_of_many(kinds[name].model, name == "exchange_off"):
             for _ in range(LEAD_STEPS):
-                kinds[name].training.step(batches)
+                kinds[name].step(batches)
         launched = perf_counter()
         devices.synchronize()
         lead = perf_counter() - launched if devices.kind == "cuda" else 0.0
         leads[name] = round(min(gathered(lead)), 7)
 
     taken = experiment.rounds.take({name: partial(step, name) for name in kinds}, warmed=measure_lead)
-    of_rounds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
+    nanoseconds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
     return {
         **{f"{name}_seconds": seconds for name, seconds in taken.seconds.items()},
         "lead_seconds": leads if devices.kind == "cuda" else {},
-        "communication_seconds": [seconds for seconds, _ in of_rounds],
-        "overlap_seconds": [seconds for _, seconds in of_rounds],
+        "communication_seconds": [max(0, times.get("backward_comm_time", 0)) / 1e9 for times in nanoseconds],
+        "overlap_seconds": [max(0, times.get("backward_compute_comm_overlap_time", 0)) / 1e9 for times in nanoseconds],
     }
 
 
@@ -109,13 +101,6 @@ def _copied(training: Training, devices: LocalDevices, **options: bool) -> Train
     if config.compile:
         model.compile(mode=config.compile_mode)
     return replace(training, model=model, optimizer=create_optimizer(model, config))
-
-
-def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
-    """Seconds of all-reduce, and of it beside the backward pass, in the last step that torch has published."""
-    logged = ddp._get_ddp_logging_data()
-    nanoseconds = (logged.get("backward_comm_time", 0), logged.get("backward_compute_comm_overlap_time", 0))
-    return tuple(max(0, value) / 1e9 for value in nanoseconds)
 
 
 def replicated_kinds(model: nn.DataParallel) -> list[str]:

@@ -20,14 +20,7 @@ from common.machine.devices import LocalDevices
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.failures import (
-    explain,
-    grows_with_the_batch,
-    is_host_limit,
-    killed_rank,
-    say_last,
-    says,
-)
+from common.running.failures import explain, grows_with_the_batch, is_host_limit, killed_rank, say_last, says
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed

@@ -26,7 +26,7 @@ from common.messages import Message, message
 from common.records import ProfileRecord
 from common.records.disk import keep_unfinished
 from common.running.checkpoints import Checkpoints
-from common.running.recorder import Recorder, ScalarLog, unfinished
+from common.running.recorder import Recorder, ScalarLog
 from common.running.resumption import find_start, restore
 from common.running.start import carried_over, interrupt_if_unheard
 from common.sentences import Sentences, language_of
@@ -66,11 +66,8 @@ class MeasuredRun:
         self._clock = StepClock(devices)
 
     def prepare(self, training: Training) -> None:
-        """All that comes before the first epoch.
-
-        Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
-        model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
-        """
+        """Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
+        model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted."""
         self._training, here, record = training, self.local_devices, self.recorder.record
         self._start, record.resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
@@ -174,7 +171,7 @@ class MeasuredRun:
 
     def _train(self, number: int) -> Iterator[int]:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
-        training, config, words, record = self._training, self.config, self.words, self.recorder.record
+        training, config, words = self._training, self.config, self.words
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
@@ -190,7 +187,7 @@ class MeasuredRun:
         self.progress.line(run_lines.epoch_line(epoch, config, sum(result.times.steps), words))
         if epoch.mean_loss is None:
             self._warn([run_lines.LOSS_IS_LOST])
-        quota, oversubscribed = record.environment.cpu_quota, self.local_devices.world.oversubscribed
+        quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
         self._warn(self._core_losses.warnings(result.times.host, quota, oversubscribed))
         self._warn(self.recorder.new_unreadable(result.unreadable))
         if self._validation:
@@ -199,8 +196,7 @@ class MeasuredRun:
             self._warn(self.recorder.new_unreadable(unreadable))
         self._scalars.epoch(epoch, result, config, self._meter.peaks())
         if self.local_devices.rank == 0:
-            failure = unfinished(len(record.epochs))
-            keep_unfinished(self.options.results_dir, self.recorder.record_of_this_rank(failure))
+            keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 
     def close(self) -> None:
         """Take the bar off the screen and write what is left of the logs; nobody waits for an exchange any more."""
@@ -213,8 +209,7 @@ class MeasuredRun:
         """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
         interrupt_if_unheard()
         self.progress.advance()
-        problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
-        if problem:
+        if problem := self._checkpoints.after_step(self._training, epoch, done + steps, self._clock):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
