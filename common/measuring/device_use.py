@@ -20,7 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from common.machine.devices import LocalDevices, capacity_bytes
+from common.machine.before_torch import ram_bytes
+from common.machine.devices import LocalDevices
 from common.machine.nvml import THROTTLE_REASONS, Nvml, NvmlGpu, open_nvml
 from common.records import DeviceMemory, DeviceUse, GpuHealth, StaticMemory
 
@@ -77,14 +78,15 @@ class GpuSampler:
         if not samples:
             return None
         clocks = [one.clock for one in samples if one.clock is not None]
-        reasons = {reason for one in samples for reason in one.reasons}
         return GpuHealth(
             samples=len(samples),
             sm_clock_mhz_min=min(clocks, default=None),
             sm_clock_mhz_median=round(statistics.median(clocks)) if clocks else None,
             sm_clock_mhz_max=max(clocks, default=None),
             temperature_celsius_max=_peak(one.temperature for one in samples),
-            throttle_reasons=[name for name in THROTTLE_REASONS.values() if name in reasons],
+            throttle_reasons=[
+                name for name in THROTTLE_REASONS.values() if any(name in one.reasons for one in samples)
+            ],
             other_processes=_peak(one.other_processes for one in samples),
         )
 
@@ -114,9 +116,9 @@ def _peak(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _gpus(nvml: Nvml | None, indices: Iterable[int]) -> dict[int, NvmlGpu]:
+def _gpus(nvml: Nvml, indices: Iterable[int]) -> dict[int, NvmlGpu]:
     """Those that NVML knows."""
-    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml else {}
+    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml.gpus() else {}
     return {index: gpu for index, gpu in known.items() if gpu is not None}
 
 
@@ -181,8 +183,7 @@ class DeviceMeter:
         self._joules.update({index: joules - before[index] for index, joules in after.items()})
 
     def peaks(self) -> list[DeviceMemory]:
-        """Of memory, in bytes, one entry for each of this process's devices, in order; on CPU cores, of which none has
-        a part of its own, the first entry is that of the whole process, and the others are empty."""
+        """Of memory, in bytes, by device; on CPU cores the first has that of the whole process, the others none."""
         if self._local_devices.kind == "cpu":
             others = [DeviceMemory()] * (len(self._local_devices.indices) - 1)
             return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *others]
@@ -202,14 +203,15 @@ class DeviceMeter:
 
     def uses(self) -> list[DeviceUse]:
         """One entry for each of this process's devices, in order; what was not measured (yet) stays empty."""
-        devices = self._local_devices
+        devices, on_gpus = self._local_devices, self._local_devices.kind == "cuda"
         return [
             DeviceUse(
                 host=socket.gethostname(),
                 rank=devices.rank,
                 index=devices.numbers[position],
-                name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,
-                capacity_bytes=capacity_bytes(devices.kind, index),
+                name=torch.cuda.get_device_name(index) if on_gpus else devices.world.device_model,
+                # All cores share the host's memory.
+                capacity_bytes=torch.cuda.get_device_properties(index).total_memory if on_gpus else ram_bytes(),
                 memory=self._peaks[position],
                 health=self._sampler.health(index),
                 # A GPU that several replicas share has one counter, entered once.
