@@ -3,9 +3,11 @@ profiler, whose trace shows when the device works (to look into with Perfetto)."
 
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -185,27 +187,25 @@ def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[Phas
     """The same of a trace's events (times in µs). What a device does belongs to the phase in which it was launched."""
     events = [event for event in events if event.get("ph") == "X"]
     marked = (e for e in events if e.get("cat") == "user_annotation" and e["name"] in RANGES)  # torch marks more
-    ranges = [(e["ts"], e["ts"] + e["dur"], e["name"]) for e in marked]
-    steps = sorted((began, ended) for began, ended, name in ranges if name == "step")
-    phases = sorted((ended - began, began, ended, name) for began, ended, name in ranges if name != "step")
+    ranges = sorted((e["dur"], e["ts"], e["name"]) for e in marked)
     launched = {e["args"].get("correlation"): e["ts"] for e in events if e.get("cat") in LAUNCHES}
-    work: list[dict[PhaseOrStep, list[Interval]]] = [{} for _ in steps]
+    steps = sorted((one for one in ranges if one[2] == "step"), key=itemgetter(1))
+    work: dict[tuple, dict[PhaseOrStep, list[Interval]]] = {step: defaultdict(list) for step in steps}
     for event in events:
         moment = launched.get(event["args"].get("correlation")) if event.get("cat") in WORK else None
         if moment is None or event["args"].get("device") != device:
             continue
-        # Phases lie one after another or within one another: the shortest that contains the moment is the innermost.
-        phase = next((name for _, began, ended, name in phases if began <= moment <= ended), None)
-        step = next((number for number, (began, ended) in enumerate(steps) if began <= moment <= ended), None)
-        if phase is None or step is None:
-            continue
-        if "nccl" in event["name"].lower() and phase not in OWN_NCCL:
-            phase = "exchange"
-        work[step].setdefault(phase, []).append((event["ts"], event["ts"] + event["dur"]))
-    names = {name for of_step in work for name in of_step}
-    seconds = {name: [_length(of_step.get(name, ())) for of_step in work] for name in sorted(names)}
-    whole = [_length([i for name, own in of_step.items() if name != "exchange" for i in own]) for of_step in work]
-    return seconds | {"step": whole}
+        # Phases lie one after another or within one another, and all in steps: from the innermost to the step.
+        around = [one for one in ranges if one[1] <= moment <= one[0] + one[1]]
+        if len(around) > 1:
+            phase = around[0][2]
+            if "nccl" in event["name"].lower() and phase not in OWN_NCCL:
+                phase = "exchange"
+            work[around[-1]][phase].append((event["ts"], event["ts"] + event["dur"]))
+    names = sorted({name for of_step in work.values() for name in of_step})
+    whole = [[i for name, own in of_step.items() if name != "exchange" for i in own] for of_step in work.values()]
+    seconds = {name: [_length(of_step.get(name, ())) for of_step in work.values()] for name in names}
+    return seconds | {"step": [_length(intervals) for intervals in whole]}
 
 
 def _length(intervals: Sequence[Interval]) -> float:

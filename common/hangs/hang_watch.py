@@ -115,32 +115,28 @@ class HangWatch:
         return next((rank for rank in ended if self._file(rank, "stack").exists()), None)
 
     def _last_activity(self, rank: int) -> str:
-        """What a rank does, or did when the first of those that wait for it asked; which ended it."""
-        state = self._ask(rank)
-        if state in ENDED:
-            return "has ended"
-        stack, until = "", monotonic() + STACK_SECONDS
-        while monotonic() < until and sibling_state(self._pids[rank]) not in ENDED:
-            sleep(0.05)  # it writes in pieces, and ends once it has written the last
-        with suppress(OSError):
-            stack = self._file(rank, "stack").read_text()
-        activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
-        return f"{activity}, at {own_line(FRAME.findall(stack))}"
-
-    def _ask(self, rank: int) -> str:
-        """Have a rank write its stack and end, unless another has asked it. Returns the state that it was in."""
+        """What a rank does, or did when the first of those that wait for it asked for its stack; which ended it."""
         pid, asked = self._pids[rank], self._file(rank, "asked")
         state = sibling_state(pid)
         try:
             asked.symlink_to(f"state {state}")  # unlike a file, it is there with what it says or not at all
         except FileExistsError:
-            return os.readlink(asked).removeprefix("state ")
-        if state not in ENDED:
+            state = os.readlink(asked).removeprefix("state ")
+        else:
             with suppress(OSError):
-                signal_main_thread(pid, signal.SIGUSR2)
+                if state not in ENDED:
+                    signal_main_thread(pid, signal.SIGUSR2)
                 if state == "T":
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
-        return state
+        if state in ENDED:
+            return "has ended"
+        stack, until = "", monotonic() + STACK_SECONDS
+        while monotonic() < until and sibling_state(pid) not in ENDED:
+            sleep(0.05)  # it writes in pieces, and ends once it has written the last
+        with suppress(OSError):
+            stack = self._file(rank, "stack").read_text()
+        activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
+        return f"{activity}, at {own_line(FRAME.findall(stack))}"
 
     def _notes(self, kind: str) -> dict[int, str]:
         """What each rank has written down, of those that have."""

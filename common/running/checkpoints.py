@@ -133,9 +133,8 @@ def _locked(folder: Path, run_id: str) -> Iterator[None]:
         yield
     finally:
         if lock:
-            with suppress(OSError):
+            with lock, suppress(OSError):
                 os.unlink(folder / LOCK)  # before another run can lock it: that one looks whether it is still there
-            lock.close()
 
 
 def _lock(folder: Path, run_id: str) -> TextIO | None:
