@@ -31,8 +31,8 @@ def read_gpus(indices: Iterable[int], reading: Callable[[NvmlGpu], float | None]
     if not indices:
         return {}
     with open_nvml() as nvml:
-        values = {index: reading(gpu) for index, gpu in _gpus(nvml, indices).items()}
-    return {index: value for index, value in values.items() if value is not None}
+        gpus = _gpus(nvml, indices).items()
+        return {index: value for index, gpu in gpus if (value := reading(gpu)) is not None}
 
 
 class _Readings(NamedTuple):
@@ -77,6 +77,7 @@ class GpuSampler:
         samples = self._samples.get(index)
         if not samples:
             return None
+        reasons = {reason for one in samples for reason in one.reasons}
         clocks = [one.clock for one in samples if one.clock is not None]
         return GpuHealth(
             samples=len(samples),
@@ -84,9 +85,7 @@ class GpuSampler:
             sm_clock_mhz_median=round(statistics.median(clocks)) if clocks else None,
             sm_clock_mhz_max=max(clocks, default=None),
             temperature_celsius_max=_peak(one.temperature for one in samples),
-            throttle_reasons=[
-                name for name in THROTTLE_REASONS.values() if any(name in one.reasons for one in samples)
-            ],
+            throttle_reasons=[name for name in THROTTLE_REASONS.values() if name in reasons],
             other_processes=_peak(one.other_processes for one in samples),
         )
 
@@ -185,8 +184,7 @@ class DeviceMeter:
     def peaks(self) -> list[DeviceMemory]:
         """Of memory, in bytes, by device; on CPU cores the first has that of the whole process, the others none."""
         if self._local_devices.kind == "cpu":
-            others = [DeviceMemory()] * (len(self._local_devices.indices) - 1)
-            return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *others]
+            return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *self._peaks[1:]]
         return [
             DeviceMemory(
                 peak_allocated_bytes=torch.cuda.max_memory_allocated(index),
