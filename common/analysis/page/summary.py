@@ -13,8 +13,9 @@ from common.analysis.comparing.groups import Group
 from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.wording import Wording
+from common.analysis.sections.changes import without_default
 from common.analysis.sections.comparison import group_table, group_title
-from common.analysis.sections.group import GroupResults, without_default
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
