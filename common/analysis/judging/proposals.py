@@ -161,7 +161,7 @@ def training_command(
     config, host = record.config, record.environment
     batch = batch or config.per_device_batch_size
     has_replicas = METHODS[method].has_replicas
-    unusual = [one for one in unusual_settings(config) if not (has_replicas and one.declared.not_with_replicas)]
+    unusual = [pair for pair in unusual_settings(config) if not (has_replicas and pair[0].not_with_replicas)]
     flags = {
         "--model": config.model,
         "--batch-size": batch * devices if has_replicas else batch,
@@ -169,13 +169,13 @@ def training_command(
         "--samples-per-epoch": config.samples_per_epoch,
         "--image-size": config.image_size or None,  # 0 of a model that takes no images
         "--precision": config.precision,
-        **{f"--{one.declared.flag}": one.value for one in unusual if not isinstance(one.value, bool)},
+        **{f"--{one.flag}": value for one, value in unusual if not isinstance(value, bool)},
         "--data-dir": config.data_dir or None,
         "--data": config.data or None,
         "--device": "cpu" if record.world.device_kind == "cpu" and host.gpus else None,
     }
     words = [str(part) for flag, value in flags.items() if value is not None for part in (flag, value)]
-    words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
+    words += [word for one, value in unusual if isinstance(value, bool) for word in one.words(value)]
     words += _results_folder(record)
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only
