@@ -14,7 +14,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.runs import Run
-from common.analysis.reading.step_profile import PHASES
+from common.analysis.reading.step_profile import PHASES, StepProfile
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 from common.formats import without_controls
@@ -136,19 +136,20 @@ def _line(number: int, group: Group, row: Row) -> Line:
 
 
 def _profile(row: Row) -> Line:
-    profile = row.profile
-    slowest = profile.slowest if profile else None
-    line = with_ends("step_seconds", slowest.step if slowest else None)
-    for name in PHASES:
-        line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
-    for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
-        line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
-    replicated, forward = (profile.replicated, profile.threads_of_forward) if profile else (None, None)
-    line |= with_ends("new_threads_cost_seconds", replicated.threads_cost if replicated else None)
-    line |= with_ends("new_replicas_cost_seconds", replicated.replicas_cost if replicated else None)
-    line |= with_ends("threads_with_replicas_seconds", replicated.interaction if replicated else None)
-    of_step = forward.new_cost if forward and forward.timed == "step" else None
-    return line | with_ends("new_thread_cost_seconds", of_step)
+    profile = row.profile or StepProfile(ranks=())
+    phases = profile.slowest.phases if row.profile else {}
+    replicated, forward = profile.replicated, profile.threads_of_forward
+    figures = {
+        "step": profile.slowest.step if row.profile else None,
+        **{name.replace(" ", "_"): phases.get(name) for name in PHASES},
+        "exposed": profile.exposed, "wrapper_cost": profile.wrapper_cost,
+        "overlap_gain": profile.overlap_gain, "whole_exchange": profile.whole_exchange,
+        "new_threads_cost": replicated.threads_cost, "new_replicas_cost": replicated.replicas_cost,
+        "threads_with_replicas": replicated.interaction,
+        "new_thread_cost": forward.new_cost if forward and forward.timed == "step" else None,
+    }  # fmt: skip
+    lines = [with_ends(f"{name}_seconds", median) for name, median in figures.items()]
+    return {column: value for line in lines for column, value in line.items()}
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Path], list[Path]]:
