@@ -172,27 +172,19 @@ def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
     standing = first = min(rows, key=_began)
     trials: list[Trial] = []
     for one in sorted(tries, key=_began):  # `first` among them, which is no trial above itself
-        trial = _trial(standing, one)
-        known = [(other.fact, other.values) for other in trials]
-        if trial and not (trial.failed and (trial.fact, trial.values) in known):
-            trials.append(trial)
-            standing = trial.row if trial.outcome == "kept" else standing
+        before, after = _switches(standing.record), _switches(one.record)
+        changed = [name for name in SWITCHES if before[name] != after[name]]
+        if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
+            continue  # more than one switch, or back to a smaller batch
+        fact, values = changed[0], (before[changed[0]], after[changed[0]])
+        if isinstance(one, Row):
+            quotient = paired_speedup(one, standing)
+            outcome = outcome_of_ratio(quotient)
+            is_kept = outcome == "faster" and not one.missing_runs
+            trials.append(Trial(fact, values, "kept" if is_kept else outcome, one, quotient))
+            standing = one if is_kept else standing
+        elif (fact, values) not in [(other.fact, other.values) for other in trials]:
+            trials.append(Trial(fact, values, "failed", failed=one))
     goal = _switches(standing.record) | {"per_device_batch_size": first.record.config.per_device_batch_size}
     at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
     return Ladder(first, trials, standing, at_first_batch)
-
-
-def _trial(standing: Row, one: Row | Run) -> Trial | None:
-    """What `one` tries; None where it differs from what stands in more than one switch, or goes back to a smaller
-    batch."""
-    before, after = _switches(standing.record), _switches(one.record)
-    changed = [name for name in SWITCHES if before[name] != after[name]]
-    if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
-        return None
-    (fact,) = changed
-    values = (before[fact], after[fact])
-    if isinstance(one, Run):
-        return Trial(fact, values, "failed", failed=one)
-    quotient = paired_speedup(one, standing)
-    outcome = outcome_of_ratio(quotient)
-    return Trial(fact, values, "kept" if outcome == "faster" and not one.missing_runs else outcome, one, quotient)
