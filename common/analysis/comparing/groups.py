@@ -138,8 +138,8 @@ def _importance(group: Group) -> tuple:
 
 
 def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
-    """Rows that may be compared, each with the row that it is compared with; ordered and named, and representatives
-    chosen. Of rows of its own, since a row's baseline and name are those of its group."""
+    """Rows that may be compared, each with the row that it is compared with; ordered and named. Of rows of its own,
+    since a row's baseline and name are those of its group."""
     for alike in grouped(pooled, lambda row: tuple(group_key(row.record, scaling).values())).values():
         rows = [replace(row) for row in alike]
         # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
