@@ -78,7 +78,7 @@ def _labels(rows: list[Row], failed: Record | None, words: Wording) -> list[str]
     labels = []
     for row in rows:
         speed = row.speed_up or Estimate(1.0)
-        ends = [f"({FORMATS['times'].interval(*speed.interval).number})"] if speed.interval else []
+        ends = [f"({FORMATS['times'](*speed.interval).number})"] if speed.interval else []
         measured = " ".join([words.number("times", speed.value), *ends])
         labels.append("\n".join([flagged(words, row, name=words.text(name_here(row))), measured]))
     if failed:
