@@ -26,15 +26,15 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
 
 
 # In the order of the tables' columns; what is new comes after what was there.
-_OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
-_OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
+_OF_ROWS = ("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps",
+            *facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS))  # fmt: skip
 _OF_GROUPS = ("model", "num_classes", *facts_of_settings(lambda one: one.compared == "group"))
 GROUP_KEY = (*dict.fromkeys(_OF_GROUPS), "device_model")
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
 _OF_RUNS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
-            "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS)  # fmt: skip
+            "nodes", "threads_per_device", "backend", "transport", *dict.fromkeys(_OF_ROWS))  # fmt: skip
 _LATER = ("variables", "interpreter_lock", "backend_class", "cpu_quota")
 _SAID_BEFORE_THEM = ("campaign", OPTIONS)
 OTHER_FACTS = (*_OF_RUNS, *_LATER, *_SAID_BEFORE_THEM)

@@ -12,16 +12,7 @@ from itertools import combinations
 from typing import get_args
 
 from common.analysis.comparing.csv_files import Line, of_side, with_ends
-from common.analysis.comparing.facts import (
-    OPTIONS,
-    PLACE,
-    USUAL,
-    Fact,
-    configuration,
-    facts_of_settings,
-    group_key,
-    grouped,
-)
+from common.analysis.comparing.facts import OPTIONS, PLACE, USUAL, configuration, facts_of_settings, group_key, grouped
 from common.analysis.comparing.rows import Row, closest
 from common.analysis.comparing.speedup import paired_runs, paired_speedup
 from common.analysis.reading.runs import Run
@@ -54,7 +45,7 @@ class OneChange:
     """Whether `before` has the first of all values of this fact, which the page compares all others with."""
 
     @property
-    def values(self) -> tuple[Fact, Fact]:
+    def values(self) -> tuple:
         """The fact's value before and after."""
         return configuration(self.before.record)[self.fact], configuration(self.after.record)[self.fact]
 
@@ -118,7 +109,7 @@ class Trial:
     """One switch that was tried: a rung of the ladder, as the page calls it."""
 
     fact: str
-    values: tuple[Fact, Fact]
+    values: tuple
     """Before and after."""
     outcome: str
     """`kept`, or why not: the outcome of its ratio, or `failed`."""

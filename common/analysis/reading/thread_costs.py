@@ -90,7 +90,7 @@ class ForwardThreads:
         return [layer for layer in self.layers if layer.is_convolution]
 
 
-def reduce_forward_threads(measured: ThreadsOfForward | None) -> ForwardThreads | None:
+def reduce_threads(measured: ThreadsOfForward | None) -> ForwardThreads | None:
     """Reduce one device's experiment."""
     if measured is None or not measured.passes.orders:
         return None
