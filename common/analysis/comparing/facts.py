@@ -46,33 +46,17 @@ USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "
 MAX_CANDIDATES = 100
 
 
-def group_facts(record: Record) -> Facts:
-    """What decides whether runs may be compared."""
-    known = _known_of(record)
-    return {name: known[name] for name in (*GROUP_KEY, *BATCH.values())}
-
-
-def group_key(record: Record, scaling: Scaling) -> Facts:
-    """The facts on which runs of one group agree."""
-    facts = group_facts(record)
-    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
-
-
-def other_facts(record: Record) -> Facts:
-    """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
-    known = _known_of(record)
-    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
-    return {name: known[name] for name in names if known[name] is not None}
-
-
-def _known_of(record: Record) -> dict[str, Any]:
+def configuration(record: Record) -> Facts:
+    """All in which repeats of one another agree, but for the outcome of their self-checks; None for what is not known.
+    The seed is left out."""
     config, world = record.config, record.world
     workers = config.loader_workers / world.devices
-    return {
+    known: dict[str, Any] = {
         **dict(config),
         **dict(world),
         **dict(record.environment),
         **{one.fact: getattr(config, name) for name, one in SETTINGS.items()},
+        "method": record.method,
         "loader_workers_per_device": int(workers) if workers.is_integer() else workers,
         # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
         "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
@@ -83,17 +67,26 @@ def _known_of(record: Record) -> dict[str, Any]:
         # It moves no speed. But what is run once more for another purpose must not move what was measured before.
         "campaign": record.launch.campaign if record.launch else "by_hand" if record.loader_runs_on else "unknown",
     }
+    return {name: known[name] for name in ("method", *PLACE, *GROUP_KEY, *BATCH.values(), *OTHER_FACTS)}
 
 
-def configuration(record: Record) -> Facts:
-    """All in which repeats of one another agree, but for the outcome of their self-checks."""
-    return {
-        "method": record.method,
-        **{name: getattr(record.world, name) for name in PLACE},
-        **group_facts(record),
-        **dict.fromkeys(OTHER_FACTS),
-        **other_facts(record),
-    }
+def group_facts(record: Record) -> Facts:
+    """What decides whether runs may be compared."""
+    facts = configuration(record)
+    return {name: facts[name] for name in (*GROUP_KEY, *BATCH.values())}
+
+
+def group_key(record: Record, scaling: Scaling) -> Facts:
+    """The facts on which runs of one group agree."""
+    facts = configuration(record)
+    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
+
+
+def other_facts(record: Record) -> Facts:
+    """Everything else that is known and may move a run's speed or memory, and that is not the method itself."""
+    facts = configuration(record)
+    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
+    return {name: facts[name] for name in names if facts[name] is not None}
 
 
 def ddp_flags(options: DdpOptions | None) -> str:
