@@ -141,8 +141,8 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
             heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
             commands.append(Commands([command], heading, row.method))
     return [
-        fold(devices, memory) if memory else None,
-        fold(message("page.accuracy"), sheet(accuracy)) if accuracy else None,
+        fold(devices, memory) if memory.lines else None,
+        fold(message("page.accuracy"), sheet(accuracy)) if accuracy.lines else None,
         fold(message("page.experts"), *map(sheet, tables)) if tables else None,
         fold(message("page.wrapper_commands"), hint(message("page.wrapper_hint")), Commands(of_wrapper))
         if of_wrapper else None,
