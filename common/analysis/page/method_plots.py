@@ -82,7 +82,7 @@ def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
     labels = []
     for row in rows:
         speed = row.speed_up or Estimate(1.0)
-        ends = f" ({FORMATS['times'].interval(*speed.interval).number})" if speed.interval else ""
+        ends = f" ({FORMATS['times'](*speed.interval).number})" if speed.interval else ""
         name = row.name if row.is_parallel else message("one.capital", one=device_here(row))
         labels.append(f"{flagged(words, row, name=words.text(name))}\n{words.number('times', speed.value)}{ends}")
     if failed := report.decision.failed:

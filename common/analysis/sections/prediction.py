@@ -4,8 +4,8 @@ from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.predicting.links import MAX_DEVICES, Question
-from common.analysis.predicting.parallel_steps import consequences
+from common.analysis.predicting.inputs import MAX_DEVICES, Question
+from common.analysis.predicting.parallel_steps import ddp_efficiency, slowest_useful_link
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05
@@ -31,19 +31,23 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
         return []
     farthest = max(of_ddp, key=lambda one: one.devices)
     devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
-    follows, most = consequences(predicted.basis, predicted.exchange, devices), predicted.most
-    values = {"devices": devices, "most": most, "rests_on": predicted.exchange.rests_on()}
+    basis, network, most = predicted.basis, predicted.network, predicted.most
+    values = {"devices": devices, "most": most, "rests_on": network.rests_on}
     low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
-    shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
+    shares = {
+        "efficiency": ddp_efficiency(basis, network, devices),
+        "batch": ddp_efficiency(basis, network, devices, work=2.0),
+        "bytes": ddp_efficiency(basis, network, devices, size=0.5),
+    }
     advice = []
     if most > devices:  # else all cores of a machine are joined already
-        if rate := follows.half_gain_bytes_per_second:
+        if rate := slowest_useful_link(basis, devices):
             link = values | {"bytes_per_second": rate}
             advice.append(Advice(message("advice.link", **link), message("because.link", **link)))
         because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
         reach = message("advice.reach", row=farthest.name, low=low, high=high)
         advice.append(Advice(reach, message(because, **values)))
-    if max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency > WORTH_SAYING:
+    if max(shares["batch"], shares["bytes"]) - shares["efficiency"] > WORTH_SAYING:
         of_help = message("advice.batch_or_bytes", **values, **shares)
         advice.append(Advice(of_help, message("because.batch_or_bytes", **values)))
     return advice
@@ -83,14 +87,15 @@ def prediction_table(predicted: GroupForecast) -> Table:
 def prediction_notes(predicted: GroupForecast) -> list[Message]:
     """What each row is predicted from; what that lacks here, and which assumption takes its place."""
     basis, methods = predicted.basis, {one.method for one in predicted.forecasts}
+    launches = basis.probes.launches
     same = grouped(predicted.forecasts, lambda one: (one.method, str(one.rests_on)))
     notes = [message("forecast.basis", rows=[one.name for one in of_basis], basis=of_basis[0].rests_on)
              for of_basis in same.values()]  # fmt: skip
     lacking = {
-        "no_readiness": not basis.has_readiness,
-        "no_slowdown": basis.probes is None or basis.probes.together is None,
+        "no_readiness": not basis.parameters,
+        "no_slowdown": basis.probes.together is None,
         "no_replicas": "dp" not in methods and basis.row.profile.replicate is None,
         "late_host": any(one.step.is_late_host for one in predicted.forecasts),
-        "no_launches": basis.lacks_launches,
+        "no_launches": basis.row.on_gpu and launches is not None and not launches.is_plausible,
     }
     return [*notes, *(message(f"forecast.{name}") for name, is_so in lacking.items() if is_so)]
