@@ -21,9 +21,6 @@ from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
 
-OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
-"""Names of the files that `write_figures` makes."""
-
 
 def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
@@ -63,7 +60,8 @@ def write_figures(folder: Path, figures: Mapping[str, Plot]) -> int:
             write_bytes(folder / f"{name}.svg", plot.svg.encode())
             write_bytes(folder / f"{name}.png", plot.png)
         for path in folder.iterdir():
-            if OWN_FILE.fullmatch(path.name) and path.stem not in figures:
+            is_own = re.fullmatch(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)", path.name)
+            if is_own and path.stem not in figures:
                 path.unlink()
     except OSError as error:
         raise UsageError(
