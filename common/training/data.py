@@ -1,6 +1,7 @@
 """Data sets: synthetic images, samples of any structure made on the fly from (seed, index), and the user's own."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -29,12 +30,14 @@ from common.training.user_file import (
 from common.workload import Workload
 
 MAX_FIRST = 4
+POOL_SIZE, POOL_BYTES = 256, 2**28
+"""At most so many samples are made; the data set repeats them."""
 
 
 def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
     """What is trained on: the images of `--data-dir`, or synthetic ones."""
     if config.data_dir:
-        return image_folder.TrainingImages(config)
+        return image_folder.training_images(config)
     if config.data:
         return OwnSamples(config.data, config.samples_per_epoch)
     if workload.sample is None:
@@ -80,7 +83,6 @@ class SyntheticImageNet(PooledSamples):
     a few steps (an error in the training shows as a loss that does not).
     """
 
-    POOL_IMAGES = 256
     POOL_CLASSES = 64
 
     def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
@@ -88,25 +90,12 @@ class SyntheticImageNet(PooledSamples):
         classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
         patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
         patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
-        which = torch.arange(min(self.POOL_IMAGES, samples)) % len(classes)
+        which = torch.arange(min(POOL_SIZE, samples)) % len(classes)
         images = torch.empty(len(which), 3, image_size, image_size, dtype=torch.uint8)
         for image, pattern in zip(images, patterns[which], strict=True):
             noise = torch.randn(pattern.shape, generator=random)
             image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
         super().__init__((images, classes[which]), samples)
-
-
-class MadeSamples(PooledSamples):
-    """Samples of a workload, the same for the same (seed, index) everywhere."""
-
-    POOL_SAMPLES, POOL_BYTES = 256, 2**28
-
-    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
-        first = inputs_and_targets(make(seed, 0))
-        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors_of(first)))
-        size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // bytes_of_one))
-        others = (inputs_and_targets(make(seed, index)) for index in range(1, size))
-        super().__init__(stacked([first, *others]), samples)
 
 
 class OwnSamples(Dataset):
@@ -190,20 +179,24 @@ def _own_dataset(data: str) -> Dataset:
     return dataset
 
 
-def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> MadeSamples:
-    """Samples of a workload, made on the fly. Raises `UsageError` for those that do not make a batch, or that are not
-    the same each time."""
+def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> PooledSamples:
+    """Samples of a workload, made on the fly, the same for the same (seed, index) everywhere.
+
+    Raises `UsageError` for those that do not make a batch, or that are not the same each time.
+    """
     path = path_of_model(config)
-    if path is None:
-        return MadeSamples(make, samples, config.seed)
-    where = place_of(make, path)
-    with errors_of(path, at=where):
-        one, again = (tensors_of(inputs_and_targets(make(config.seed, 0))) for _ in range(2))
-        if not one:
+    where = place_of(make, path) if path else ""
+    with errors_of(path, at=where) if path else nullcontext():
+        first, again = (inputs_and_targets(make(config.seed, 0)) for _ in range(2))
+        tensors = tensors_of(first)
+        if not tensors:
             raise UsageError(f"{where}: a sample without a tensor: return a pair (inputs, targets)")
-        if not all(map(torch.equal, one, again)):
+        if not all(map(torch.equal, tensors, tensors_of(again))):
             raise UserCodeError(
                 f"{where}: the sample of one seed and index is another one each time: draw it from "
                 "torch.Generator().manual_seed(hash((seed, index)) % 2**63)"
             )
-        return MadeSamples(make, samples, config.seed)
+        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors))
+        size = max(1, min(POOL_SIZE, samples, POOL_BYTES // bytes_of_one))
+        others = (inputs_and_targets(make(config.seed, index)) for index in range(1, size))
+        return PooledSamples(stacked([first, *others]), samples)

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from functools import partial
 from itertools import chain
 
 import torch
@@ -64,15 +65,12 @@ class TrainedModel(nn.Module):
         device, dtype = tensors_of(inputs)[0].device, self.autocast_dtype
         randomness = same_random_numbers(device) if self.repeats_random_numbers else nullcontext()
         with randomness, torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
-            outputs = call(self.backbone, self.prepare(inputs) if self.prepare else inputs)
+            inputs = self.prepare(inputs) if self.prepare else inputs
+            if isinstance(inputs, dict):
+                outputs = self.backbone(**inputs)
+            else:
+                outputs = self.backbone(*inputs) if isinstance(inputs, tuple | list) else self.backbone(inputs)
         return map_tensors(lambda tensor: tensor.float() if tensor.dtype in AUTOCAST.values() else tensor, outputs)
-
-
-def call(model: nn.Module, inputs: Nested) -> Nested:
-    """Outputs for a tensor, the members of a tuple in their order, or those of a dict by their names."""
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def own_loss(outputs: Nested, targets: Nested) -> Tensor:
@@ -118,13 +116,12 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
     path = path_of_model(config)
     few = first_batch(workload, config) if path or workload.sample else None
     images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
-    inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
-        model.flops_by_kind = count_flops(model, map_tensors(lambda tensor: tensor.to("meta"), inputs))
+        model.flops_by_kind = count_flops(
+            model, few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
+        )
     except Exception as error:
-        if few is None:
-            raise cannot_train(config, error) from None
-        model.flops_by_kind = count_flops_by_running(model, map_tensors(lambda tensor: tensor[:1], few.inputs))
+        raise cannot_train(config, error) from None
     if config.ddp and config.ddp.sync_bn:
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
@@ -158,36 +155,32 @@ def has_exchange(model: nn.Module) -> bool:
     return hasattr(model, "no_sync")
 
 
-def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | None:
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
-    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone: `inputs` is a
-    batch on the meta device. None where torch cannot count this model's operations. Raises what the model itself raises
-    for inputs that it cannot take.
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of the shapes of `inputs` alone;
+    by running one of them, if they are no meta tensors, for models that look at the numbers in their tensors. None where
+    torch cannot count this model's operations. Raises what the model itself raises for shapes that it cannot take.
     """
+    shapes = map_tensors(lambda tensor: tensor.to("meta"), inputs)
+    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
-        return _counted(_forward_of_shapes, model, inputs)
-    except Exception:
-        _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
-        return None
-
-
-def count_flops_by_running(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
-    """The same of a real batch, where it lies: for models that look at the numbers in their tensors."""
-    dtype, model.autocast_dtype = model.autocast_dtype, None
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            return _counted(lambda model, inputs: model(inputs), model, inputs)
-    except Exception:
+        with suppress(Exception):
+            return _counted(partial(_forward_of_shapes, model), shapes)
+        if tensors_of(inputs)[0].is_meta:
+            _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
+            return None
+        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
+            return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
         return None
     finally:
         model.autocast_dtype = dtype
         model.zero_grad(set_to_none=True)
 
 
-def _counted(forward: Callable[[nn.Module, Nested], Nested], model: nn.Module, inputs: Nested) -> dict[FlopKind, int]:
+def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKind, int]:
     with FlopCounterMode(display=False) as counter:
-        outputs = tensors_of(forward(model, inputs))
+        outputs = tensors_of(forward(inputs))
         sum(output.sum() for output in outputs if output.requires_grad).backward()
     flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
@@ -202,11 +195,9 @@ def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:
         name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
     }
-    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
     batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
     try:
         return functional_call(model, state, (inputs,))
     finally:
         torch.batch_norm = batch_norm
-        model.autocast_dtype = dtype

@@ -38,18 +38,18 @@ def create_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimiz
 
 def described_optimizer(optimizer: torch.optim.Optimizer) -> str:
     """Its class and numbers: `AdamW lr=0.0003 betas=(0.9, 0.95) weight_decay=0.1`."""
-    numbers = {
-        name: value
+
+    def short(value: object) -> str:
+        if isinstance(value, tuple):
+            return f"({', '.join(map(short, value))})"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    numbers = [
+        f"{name}={short(value)}"
         for name, value in optimizer.param_groups[0].items()
         if name not in ("params", "eps") and not isinstance(value, bool) and value
-    }
-    return " ".join([type(optimizer).__name__, *(f"{name}={_short(value)}" for name, value in numbers.items())])
-
-
-def _short(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_short, value))})"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    ]
+    return " ".join([type(optimizer).__name__, *numbers])
 
 
 @dataclass
@@ -184,12 +184,11 @@ def validate(model: nn.Module, loader: DataLoader, device: torch.device) -> tupl
     barrier()
     if not samples:
         return None, unreadable
-    mean_loss = loss / samples
     validation = Validation(
         samples=int(samples),
         top1=first / samples,
         top5=five / samples,
-        mean_loss=mean_loss if isfinite(mean_loss) else None,
+        mean_loss=loss / samples if isfinite(loss) else None,
         seconds=perf_counter() - started,
     )
     return validation, unreadable

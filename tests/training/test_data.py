@@ -9,7 +9,7 @@ from trainers import make_loader
 from common.errors import UsageError
 from common.training import loader
 from common.training.batch import EpochSampler, checksum, expected_indices
-from common.training.data import MadeSamples, SyntheticImageNet, bytes_of_sample
+from common.training.data import SyntheticImageNet, bytes_of_sample, made_samples
 from common.training.loader import create_loader
 
 
@@ -100,8 +100,8 @@ def test_batches_are_as_large_as_their_own_samples(monkeypatch):
     """Those of a model of tokens have no pixels."""
     seen = []
     monkeypatch.setattr(loader, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
-    tokens = MadeSamples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, 0)
     config = make_config(image_size=0, loader_workers=2, global_batch_size=8)
+    tokens = made_samples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, config)
     create_loader(tokens, EpochSampler(tokens, seed=0), config, make_place())
     assert seen == [(8 * 128 * 8, 2)]
     assert bytes_of_sample(SyntheticImageNet(64, 32, 10, seed=0)) == 3 * 32**2 + 8

@@ -91,10 +91,7 @@ def test_every_usual_format_is_decoded_and_only_what_is_broken_is_not(tmp_path, 
 
 def test_labels_of_validation_are_those_of_training(tree):
     images = image_folder.image_tree(tree)
-    numbers = images.training.class_to_idx
-    assert all(
-        f"/{name}/" in path for path, label in images.validation.samples for name in numbers if numbers[name] == label
-    )
+    assert all(f"/{images.classes[label]}/" in path for path, label in images.validation)
 
 
 def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
@@ -123,7 +120,7 @@ def test_the_random_numbers_of_the_training_stay_its_own(tree):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    image_folder.TrainingImages(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
+    image_folder.training_images(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -165,7 +162,11 @@ def test_a_flat_tree_and_a_part_of_it(tree, tmp_path):
     [
         (lambda folder: None, [], "is not a folder"),
         (lambda folder: folder.mkdir(), [], "one folder of images per class"),
-        (lambda folder: (folder / "ant").mkdir(parents=True), [], "no valid file for the classes ant"),
+        (
+            lambda folder: (folder / "ant").mkdir(parents=True),
+            [],
+            "no valid file for the classes ant. Supported extensions are: .jpg, ",
+        ),
         (lambda folder: fill(folder, 2), ["--num-classes", 3], "4 classes"),
         (lambda folder: fill(folder, 2), ["--samples-per-epoch", 9], "8 samples"),
         (lambda folder: fill(folder, 1), ["--batch-size", 8], "lower --batch-size"),
@@ -194,9 +195,9 @@ def test_what_programs_leave_in_a_folder_is_neither_a_class_nor_an_image(tmp_pat
             (where / name).write_bytes(b"no image")
     images = image_folder.find(folder)
     assert (images.samples, images.classes) == (8, 4)
-    tree = image_folder.image_tree(folder).training
+    tree = image_folder.image_tree(folder)
     assert tree.classes == sorted(COLOURS)
-    assert {path.removeprefix(str(folder)) for path, _ in tree.samples} == {
+    assert {path.removeprefix(str(folder)) for path, _ in tree.training} == {
         f"/{name}/{number}.jpg" for name in COLOURS for number in range(2)
     }
 
