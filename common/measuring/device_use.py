@@ -19,7 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from common.machine.devices import LocalDevices, capacity_bytes
+from common.machine.before_torch import ram_bytes
+from common.machine.devices import LocalDevices
 from common.machine.nvml import THROTTLE_REASONS, Nvml, NvmlGpu, open_nvml
 from common.records import DeviceMemory, DeviceUse, GpuHealth, StaticMemory
 
@@ -118,9 +119,9 @@ def _peak(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _gpus(nvml: Nvml | None, indices: Iterable[int]) -> dict[int, NvmlGpu]:
+def _gpus(nvml: Nvml, indices: Iterable[int]) -> dict[int, NvmlGpu]:
     """Those that NVML knows."""
-    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml else {}
+    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml.gpus() else {}
     return {index: gpu for index, gpu in known.items() if gpu is not None}
 
 
@@ -197,14 +198,15 @@ def device_uses(
 
     `joules` (of the measured epochs) and `idle_watts` are by CUDA index.
     """
-    joules, idle_watts = joules or {}, idle_watts or {}
+    joules, idle_watts, on_gpus = joules or {}, idle_watts or {}, devices.kind == "cuda"
     return [
         DeviceUse(
             host=socket.gethostname(),
             rank=devices.rank,
             index=devices.numbers[position],
-            name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,
-            capacity_bytes=capacity_bytes(devices.kind, index),
+            name=torch.cuda.get_device_name(index) if on_gpus else devices.world.device_model,
+            # All cores share the host's memory.
+            capacity_bytes=torch.cuda.get_device_properties(index).total_memory if on_gpus else ram_bytes(),
             memory=memories[position] if memories else DeviceMemory(),
             health=sampler.health(index) if sampler else None,
             # A GPU that several replicas share has one counter, entered once.

@@ -11,8 +11,7 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import LocalDevices
-from common.machine.torch_versions import MATMUL, has_tf32
+from common.machine.devices import MATMUL, LocalDevices, has_tf32
 from common.measuring.clocks import StepClock
 from common.probes import processes, together
 from common.probes.processes import probed_device, run_in_processes

@@ -19,9 +19,8 @@ from common.examining import parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine.devices import LocalDevices, barrier, default_workers
+from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
 from common.machine.nvml import NvmlGpu
-from common.machine.torch_versions import default_precision
 from common.measuring import device_use
 from common.measuring.clocks import CoreWait, StepClock
 from common.messages import Message, message
