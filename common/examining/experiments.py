@@ -21,8 +21,7 @@ from common.examining.wrapper_costs import (
 from common.machine.devices import LocalDevices, barrier, gathered
 from common.records import FORWARD_THREADS, ProfileRecord, RankProfile
 from common.training.batch import Batch
-from common.training.models import has_exchange
-from common.training.training import Training
+from common.training.training import Training, has_exchange
 
 BUSY = "what the device is busy with"
 RUNS, STEPS_OF_RUN = 6, 4

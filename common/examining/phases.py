@@ -16,8 +16,7 @@ from common.records import DdpOptions, PhaseName, PhaseOrStep, RankProfile
 from common.training.batch import Batch, Nested, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
-from common.training.models import has_exchange
-from common.training.training import Training
+from common.training.training import Training, has_exchange
 
 # Phases that happen inside another one, whose own time is what they leave of it.
 INSIDE: dict[PhaseOrStep, PhaseName] = {

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.command_line.resolve import OwnData
 from common.errors import UsageError
 from common.machine.environment import import_torchvision
 from common.records import RunConfig
@@ -63,15 +62,14 @@ def _files_by_class(folder: Path) -> dict[str, list[str]]:
         raise UsageError(f"--data-dir: Couldn't find any class folder in {folder}; {ADVICE}")
     files: dict[str, list[str]] = {name: [] for name in classes}
     for inside, folders, names in os.walk(folder, followlinks=True):
+        here = Path(inside)
+        if here.is_symlink() and here.parent.resolve().is_relative_to(here.resolve()):
+            # Its images would be counted dozens of times.
+            raise UsageError(f"--data-dir: {here} is a link to a folder that it lies in; remove it")
         folders[:] = [name for name in folders if not _is_litter(name)]
-        for link in (os.path.join(inside, name) for name in folders):
-            if os.path.islink(link) and Path(inside).resolve().is_relative_to(Path(link).resolve()):
-                # Its images would be counted dozens of times.
-                raise UsageError(f"--data-dir: {link} is a link to a folder that it lies in; remove it")
-        if inside != str(folder):
+        if here != folder:
             images = (name for name in names if name.lower().endswith(EXTENSIONS) and not _is_litter(name))
-            name_of_class = os.path.relpath(inside, folder).split(os.sep)[0]
-            files[name_of_class] += [os.path.join(inside, name) for name in images]
+            files[here.relative_to(folder).parts[0]] += [os.path.join(inside, name) for name in images]
     if empty := ", ".join(name for name in classes if not files[name]):
         supported = f"Supported extensions are: {', '.join(EXTENSIONS)}"
         raise UsageError(f"--data-dir: Found no valid file for the classes {empty}. {supported}; {ADVICE}")
@@ -81,13 +79,6 @@ def _files_by_class(folder: Path) -> dict[str, list[str]]:
 def _is_litter(name: str) -> bool:
     """Whether a file or folder is there without anybody having chosen it as data."""
     return name.startswith(".") or name in LITTER
-
-
-def find(folder: Path) -> OwnData:
-    """What `--data-dir` holds, in numbers."""
-    classes, images, _ = image_tree(folder)
-    text = f"{folder.resolve().name}: {len(images)} images, {len(classes)} classes"
-    return OwnData(text, len(images), len(classes))
 
 
 class FolderImages(Dataset):

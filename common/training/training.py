@@ -18,7 +18,7 @@ from common.measuring.clocks import EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
 from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
-from common.training.models import has_exchange, unwrap
+from common.training.models import unwrap
 
 Phase = Callable[[PhaseName], object]
 """Called as each part of a step begins, for callers that time it."""
@@ -86,6 +86,11 @@ class Training:
         """The micro-batches of one step after another, without end, whichever epochs they belong to."""
         while True:
             yield tuple(self.loader.next_batch() for _ in range(self.config.accumulation_steps))
+
+
+def has_exchange(model: nn.Module) -> bool:
+    """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
+    return hasattr(model, "no_sync")
 
 
 @dataclass(frozen=True)
