@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -53,7 +54,7 @@ def batches(processes: int, epoch: int):
     for rank in range(processes):
         devices = make_place()
         world = devices.world.model_copy(update={"processes": processes, "devices": processes})
-        loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
+        loader = make_loader(config, replace(devices, world=world, rank=rank))
         loader.sampler.set_epoch(epoch)
         steps.append([batch.indices.tolist() for batch in loader])
     return [[*chain.from_iterable(step)] for step in zip(*steps, strict=True)]

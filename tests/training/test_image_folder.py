@@ -1,5 +1,6 @@
 """Real images: a small tree of JPEGs, trained on in all three methods."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -98,7 +99,7 @@ def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
     config = make_config(data_dir=str(tree), samples_per_epoch=64, image_size=16, seed=3, loader_workers=workers)
     devices = make_place()
     world = devices.world.model_copy(update={"processes": processes, "devices": processes})
-    loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
+    loader = make_loader(config, replace(devices, world=world, rank=rank))
     loader.sampler.set_epoch(epoch)
     return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.inputs, strict=True)}
 
