@@ -26,7 +26,7 @@ import torch.distributed as dist
 from common.command_line.commands import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
 from common.machine.nvml import Nvml, open_nvml
-from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_of_gpus, machine_of_host
+from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_hash
 
 T = TypeVar("T")
 RENDEZVOUS_PORT = 29500
@@ -119,12 +119,12 @@ def machine_identity(gpu_uuids: list[str | None], cpu_model: str) -> str | None:
     then runs of two machines, which parts too much and pools nothing that is not alike.
     """
     if gpu_uuids and all(gpu_uuids):
-        return machine_of_gpus(gpu_uuids)
+        return machine_hash("gpus", *sorted(filter(None, gpu_uuids)))
     signs = [IN_A_CONTAINER.search(text_of(CGROUP)), ON_LAYERS.search(text_of(MOUNTS))]
     id = text_of(MACHINE_ID).strip()
     if any(signs) or any(map(os.path.exists, CONTAINER_FILES)) or id in ("", "uninitialized"):  # as systemd leaves it
         id = text_of(BOOT_ID).strip()
-    return machine_of_host(id, cpu_model) if id else None
+    return machine_hash("host", id, cpu_model) if id else None
 
 
 def open_files_limit() -> int | None:

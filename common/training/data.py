@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,15 +140,15 @@ def generator(seed: int, index: int) -> torch.Generator:
 
 def find_data(options: TrainingOptions) -> OwnData | None:
     """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
-    if options.data_dir:
-        classes, images, _ = image_folder.image_tree(options.data_dir)
-        name = options.data_dir.resolve().name
+    folder, data = options.settings.get("data_dir"), options.settings.get("data")
+    if folder:
+        classes, images, _ = image_folder.image_tree(Path(folder))
+        name = Path(folder).resolve().name
         return OwnData(f"{name}: {len(images)} images, {len(classes)} classes", len(images), len(classes))
-    if options.data is None:
+    if data is None:
         return None
-    path = name_in_file(options.data, "dataset", "--data").path
-    samples = len(_own_dataset(options.data))
-    return OwnData(f"{options.data} {user_file.source_of_code(path)}", samples, 0)
+    path = name_in_file(data, "dataset", "--data").path
+    return OwnData(f"{data} {user_file.source_of_code(path)}", len(_own_dataset(data)), 0)
 
 
 @cache

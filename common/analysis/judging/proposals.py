@@ -173,8 +173,8 @@ def training_command(
     }
     if not config.image_size:  # a model that takes no images
         del sizes["--image-size"]
-    unusual = [one for one in unusual_settings(config) if not (has_replicas and one.declared.not_with_replicas)]
-    sizes |= {f"--{one.declared.flag}": one.value for one in unusual if not isinstance(one.value, bool)}
+    unusual = [pair for pair in unusual_settings(config) if not (has_replicas and pair[0].not_with_replicas)]
+    sizes |= {f"--{one.flag}": value for one, value in unusual if not isinstance(value, bool)}
     if config.data_dir:
         sizes["--data-dir"] = config.data_dir
     if config.data:
@@ -182,7 +182,7 @@ def training_command(
     if record.world.device_kind == "cpu" and host.gpus:
         sizes["--device"] = "cpu"
     words = [str(part) for pair in sizes.items() for part in pair]
-    words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
+    words += [word for one, value in unusual if isinstance(value, bool) for word in one.words(value)]
     words += _results_folder(record)
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only

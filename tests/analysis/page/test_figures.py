@@ -16,10 +16,9 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS, folder_of, groups_of
 from common.analysis.page import charts
-from common.analysis.page.answer_plots import draw_answer, draw_scaling
-from common.analysis.page.comparison_plots import draw_loss
+from common.analysis.page.method_plots import draw_answer, draw_loss, draw_scaling
+from common.analysis.page.reason_plots import draw_breakdowns
 from common.analysis.page.rendering import draw_figures, on_page, write_figures
-from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.links import Question
 from common.analysis.reading.folder import read_folder
