@@ -76,9 +76,8 @@ def _differences(both: BeforeAfter) -> list[Message]:
 
 def _others(both: BeforeAfter) -> list[Message]:
     """What is not compared: a line at most for each reason."""
-    by_reason = {"only_before": both.only_before, "only_after": both.only_after, "withheld": both.withheld}
     lines = []
-    for reason, rows in by_reason.items():
+    for reason, rows in both.not_compared.items():
         names = message("before_after.rows", rows=[where_and_what(row) for row in rows[:MAX_NAMED]])
         more = len(rows) - MAX_NAMED
         names = message("before_after.more", shown=names, count=more) if more > 0 else names
@@ -99,8 +98,7 @@ def limit_lines(both: BeforeAfter, limit: float) -> tuple[list[Message], list[Me
                                   needed=_needed(match)))  # fmt: skip
         else:
             passed += 1
-    below += [message("limit.missing", what=where_and_what(row)) for row in both.missing]
-    below += [message("limit.withheld", what=where_and_what(row)) for row in both.withheld_after]
+    below += [message(f"limit.{why}", what=where_and_what(row)) for why, rows in both.lost.items() for row in rows]
     return below, [*others, *([message("limit.passed", count=passed, limit=limit)] if passed else [])]
 
 

@@ -127,14 +127,11 @@ class BeforeAfter:
     """Two folders, before and after."""
 
     matches: list[Match]
-    only_before: list[Row]
-    only_after: list[Row]
-    withheld: list[Row]
-    """Rows whose speed a self-check withholds, of either side: they are not compared."""
-    withheld_after: list[Row]
-    """Those of them that are the configuration of a row before whose speed stands."""
-    missing: list[Row]
-    """Rows before whose configuration has no row after, not even one whose speed is withheld."""
+    not_compared: dict[Literal["only_before", "only_after", "withheld"], list[Row]]
+    """By the reason; `withheld`: rows of either side whose speed a self-check withholds."""
+    lost: dict[Literal["missing", "withheld"], list[Row]]
+    """What cannot be compared any more: rows before whose configuration has no row after, not even one whose speed is
+    withheld; and rows after that are withheld, of a configuration whose speed before stands."""
     repeated: int
     """Runs of the folder after that stand in the one before, too: they belong to that side alone."""
 
@@ -158,11 +155,12 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     only_before = [row for row in earlier if row not in taken]
     return BeforeAfter(
         matches=[Match(*pair) for pair in pairs],
-        only_before=only_before,
-        only_after=[row for row in later if row not in taken],
-        withheld=earlier_withheld + later_withheld,
-        withheld_after=[row for _, row in doubtful],
-        missing=[row for row in only_before if row not in doubted],
+        not_compared={
+            "only_before": only_before,
+            "only_after": [row for row in later if row not in taken],
+            "withheld": earlier_withheld + later_withheld,
+        },
+        lost={"missing": [row for row in only_before if row not in doubted], "withheld": [row for _, row in doubtful]},
         repeated=len(after.runs) - len(new),
     )
 
