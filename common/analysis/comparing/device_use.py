@@ -91,30 +91,24 @@ class Energy:
 
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
     """Each GPU, over the runs that measured it."""
-    used = [(run, _gpus(runs, run)) for run in runs]
-    keys = dict.fromkeys(key for _, gpus in used for key in gpus)
-    of_gpu = {key: _energy(runs, [(run, [gpus[key]]) for run, gpus in used if key in gpus]) for key in keys}
-    return {key: energy for key, energy in of_gpu.items() if energy}
+    keys = dict.fromkeys(_gpu_key(runs[-1].record, device) for run in runs for device in run.record.devices)
+    return {key: energy for key in keys if (energy := energy_of(runs, key))}
 
 
-def total_energy(runs: Sequence[Run]) -> Energy | None:
-    """All devices together; None where one of them was not measured in a run that measured any."""
-    used = [(run, [*_gpus(runs, run).values()]) for run in runs]
-    are_measured = [{gpu.energy_joules is not None for gpu in gpus} for _, gpus in used]
-    return None if {True, False} in are_measured else _energy(runs, used)
-
-
-def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
-    """Of replicas that share a GPU the first, which has its counter."""
-    gpus: dict[GpuKey, DeviceUse] = {}
-    for device in run.record.devices:
-        gpus.setdefault(_gpu_key(runs[-1].record, device), device)
-    return gpus
-
-
-def _energy(runs: Sequence[Run], used: Sequence[tuple[Run, Sequence[DeviceUse]]]) -> Energy | None:
-    """Over those runs in which all of the GPUs beside them were measured."""
-    used = [(run, gpus) for run, gpus in used if gpus and None not in [gpu.energy_joules for gpu in gpus]]
+def energy_of(runs: Sequence[Run], key: GpuKey | None = None) -> Energy | None:
+    """Of one GPU, over the runs that measured it, or of all together; None where one of these was not measured in a run
+    that measured any."""
+    used: list[tuple[Run, list[DeviceUse]]] = []
+    for run in runs:
+        by_key: dict[GpuKey, DeviceUse] = {}
+        for device in run.record.devices:  # of replicas that share a GPU the first, which has its counter
+            by_key.setdefault(_gpu_key(runs[-1].record, device), device)
+        gpus = [gpu for own_key, gpu in by_key.items() if key in (None, own_key)]
+        are_measured = {gpu.energy_joules is not None for gpu in gpus}
+        if are_measured == {True, False}:
+            return None
+        if are_measured == {True}:
+            used.append((run, gpus))
     if not used:
         return None
     joules = [sum(gpu.energy_joules for gpu in gpus) for _, gpus in used]

@@ -6,7 +6,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Self
 
-from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, peaks_by_device, total_energy
+from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, energy_of, peaks_by_device
 from common.analysis.comparing.facts import MAX_CANDIDATES, Facts, ddp_flags, other_facts
 from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.reading.runs import Run
@@ -187,7 +187,7 @@ class Row:
     @cached_property
     def energy(self) -> Energy | None:
         """All devices together; None where one of them was not measured."""
-        return total_energy(self.runs)
+        return energy_of(self.runs)
 
     @property
     def rounds(self) -> int:
