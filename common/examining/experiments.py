@@ -143,20 +143,17 @@ def _data_path(experiment: Experiment) -> dict[str, Any]:
     training = experiment.training
     upcoming = training.endless_steps()
     resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
-    sources: dict[str, Iterator[Sequence[Batch]]] = {
-        "loaded_seconds": upcoming,
-        "resident_seconds": repeat(resident),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sources}
+    loaded_seconds: list[float] = []
+    resident_seconds: list[float] = []
 
     def run(source: Iterator[Sequence[Batch]]) -> None:
         for batches in islice(source, STEPS_OF_RUN):
             training.step(batches)
 
     for _ in range(RUNS):
-        for name, source in sources.items():
-            seconds[name].append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
-    return seconds
+        for seconds, source in ((loaded_seconds, upcoming), (resident_seconds, repeat(resident))):
+            seconds.append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
+    return {"loaded_seconds": loaded_seconds, "resident_seconds": resident_seconds}
 
 
 def _busy(experiment: Experiment) -> dict[str, Any]:

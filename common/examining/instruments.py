@@ -75,14 +75,14 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def overridden(owner: object, **functions: Callable) -> Iterator[None]:
-    """While open, `owner` has these functions in place of its own, or of its class's."""
-    own = {name: owner.__dict__[name] for name in functions if name in owner.__dict__}
-    owner.__dict__.update(functions)
+def overridden(owner: object, **attributes: Any) -> Iterator[None]:
+    """While open, `owner` has these attributes, methods mostly, in place of its own, or of its class's."""
+    own = {name: owner.__dict__[name] for name in attributes if name in owner.__dict__}
+    owner.__dict__.update(attributes)
     try:
         yield
     finally:
-        for name in functions:
+        for name in attributes:
             del owner.__dict__[name]
         owner.__dict__.update(own)
 
