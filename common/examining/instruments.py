@@ -42,13 +42,12 @@ def instruments(
     """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside.
 
     Under DataParallel it hears of the stages, and of each of `replicas`, which takes hooks on every weight of each.
-    Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
+    Under DDP it hears of `last_gradients` alone, the end of `readiness`: a hook on every parameter takes the
     interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
     """
     with ExitStack() as watching:
-        watching.enter_context(
-            hooked(p.register_post_accumulate_grad_hook(clock.gradient_ready) for p in last_gradients)
-        )
+        for parameter in last_gradients:
+            watching.enter_context(parameter.register_post_accumulate_grad_hook(clock.gradient_ready))
         if isinstance(model, nn.DataParallel):
             _time_stages(model, clock, watching)
             if replicas:
