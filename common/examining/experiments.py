@@ -24,8 +24,7 @@ from common.records import FORWARD_THREADS, DdpOptions, PhaseName, ProfileRecord
 from common.training.batch import Batch, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
-from common.training.models import has_exchange
-from common.training.training import Training
+from common.training.training import Training, has_exchange
 
 RUNS, STEPS_OF_RUN = 6, 4
 """Of the data path: so many runs of so many steps with the loader, and as many without: the fewest that

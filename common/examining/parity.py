@@ -1,7 +1,8 @@
 """Parity: does the parallel model compute the gradient that one device computes from the same samples?"""
 
 import copy
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite
@@ -10,13 +11,13 @@ from time import perf_counter
 from types import SimpleNamespace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from common.machine.devices import LocalDevices, gathered
+from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, gathered
+from common.machine.environment import import_torchvision
 from common.records import DdpOptions, Parity
-from common.training.batch import Batch, chunks
+from common.training.batch import Batch, Nested, chunks
 from common.training.models import TrainedModel
-from common.training.precision import draws_random_numbers, ieee_fp32
 from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
@@ -105,6 +106,49 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
         if passed
         else f"the gradient of {worst} is not the one that one device computes",
     )
+
+
+@contextmanager
+def ieee_fp32(model: TrainedModel) -> Iterator[None]:
+    """IEEE fp32, the same random numbers in each forward pass, buffers put back at the end: the same samples give the
+    same gradient twice.
+
+    Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
+    numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
+    """
+    backends = (CONVOLUTION, MATMUL)
+    fp32 = [backend.fp32_precision for backend in backends]
+    dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
+    random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
+    random_layers = [layer for layer in model.modules() if isinstance(layer, random_kinds) and layer.training]
+    try:
+        model.autocast_dtype, model.repeats_random_numbers = None, True
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        for layer in random_layers:
+            layer.eval()
+        yield
+    finally:
+        model.autocast_dtype, model.repeats_random_numbers = dtype, False
+        for backend, value in zip(backends, fp32, strict=True):
+            backend.fp32_precision = value
+        for layer in random_layers:
+            layer.train()
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+
+
+def draws_random_numbers(model: TrainedModel, inputs: Nested, device: torch.device) -> bool:
+    """Whether a forward pass takes numbers from torch's generator of `device`. Within `ieee_fp32`."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before, model.repeats_random_numbers = generator.get_state(), False
+    with torch.no_grad():
+        model(inputs)
+    has_drawn = not torch.equal(generator.get_state(), before)
+    generator.set_state(before)
+    model.repeats_random_numbers = True
+    return has_drawn
 
 
 def reference_gradient(

@@ -46,13 +46,6 @@ class Answer:
         marks = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
         return {name: found for name, found in marks.items() if found}
 
-    @property
-    def order(self) -> Message | None:
-        """Whether the doubts could change who is first."""
-        if not self.doubts or len(self.rows) < 2:
-            return None
-        return message("page.order_open", pairs=self.unsure) if self.unsure else message("page.order_stands")
-
 
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
@@ -78,11 +71,6 @@ def _unsure(rows: list[Row]) -> list[Message]:
             one, other = (row.name if row.is_parallel else device_here(row) for row in (faster, slower))
             pairs.append(message("answer.pair", one=one, other=other))
     return pairs
-
-
-def name_here(row: Row) -> RowName | Message | None:
-    """A row's name; of one device what it is here, as the headline says it."""
-    return row.name if row.is_parallel else message("one.capital", one=device_here(row))
 
 
 def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:
