@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.reading.raw_times import TENTHS
+from common.analysis.reading.runs import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
 from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
@@ -50,7 +49,7 @@ class Answer:
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
     rows = group.representatives
-    takers = oversubscribed_rows(group.rows)
+    takers = group.oversubscribed
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))

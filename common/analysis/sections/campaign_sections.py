@@ -7,8 +7,8 @@ from pathlib import PurePath
 
 from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.one_change import Ladder
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row, RowName
-from common.analysis.comparing.speedup import speedup
+from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.comparing.utilisation import MAX_IDLE
 from common.analysis.judging.proposals import own_address
 from common.analysis.judging.verdicts import rate_of
@@ -157,14 +157,14 @@ def prediction_of(series: BatchSeries) -> Message | None:
     predicted, measured = series.predicted, series.measured
     if predicted is None:
         return None
-    if measured is None:
-        comparison = message("nothing")
-    elif measured.batch in (0, math.inf):
-        id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-        comparison = message(id, first=measured.below, last=measured.above)
-    else:
-        sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
-        comparison = message("crossing.measured", batch=measured.batch, **sides)
+    comparison = message("nothing")
+    if measured:
+        batch, below, above = measured
+        comparison = message("crossing.measured_nowhere" if batch else "crossing.measured_everywhere", first=below,
+                             last=above)  # fmt: skip
+        if 0 < batch < math.inf:
+            comparison = message("crossing.measured", batch=batch, below=below, above=above,
+                                 error=predicted.batch / batch - 1)  # fmt: skip
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
     return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,

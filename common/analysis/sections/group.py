@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
+from common.analysis.comparing.facts import varying_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
@@ -127,9 +128,11 @@ def _why(results: GroupResults) -> Section:
 def _details(group: Group, in_full: bool) -> list[Section | None]:
     memory, accuracy = memory_table(group), accuracy_table(group)
     tables, of_wrapper = (expert_tables(group), wrapper_commands(group)) if in_full else ([], [])
+    varying = varying_facts({row: row.facts for row in group.rows})
+    shared = {fact: value for row in group.rows for fact, value in row.facts.items() if fact not in varying}
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
     settings = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
-                for name, value in {**group.key, **group.shared_facts}.items()
+                for name, value in {**group.key, **shared}.items()
                 if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]
     older = sum(bool(run.times and run.times.steps_left_out) for run in runs)

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from common.analysis.comparing.facts import GROUP_KEY, varying_facts
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.verdicts import (
@@ -52,7 +51,7 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
     decision = decide(rivals, failed)
     if not rivals:
         return Headline(verdict(decision), message(f"headline.{'no_valid_run' if groups else 'no_run'}"), [])
-    parallel, takers = _in_order(rivals), oversubscribed_rows(groups[0].rows)
+    parallel, takers = _in_order(rivals), groups[0].oversubscribed
     alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
              for row in rivals if not row.is_parallel]  # fmt: skip
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.

@@ -7,9 +7,9 @@ from functools import cached_property
 import pandas as pd
 
 from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
-from common.analysis.comparing.csv_files import comparison_table, runs_table
+from common.analysis.comparing.csv_files import comparison_table, run_line, table_of
 from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
-from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, one_change_table, one_changes
+from common.analysis.comparing.one_change import Ladder, OneChange, change_line, ladder_of, one_changes
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
@@ -89,8 +89,8 @@ class Report:
         residuals = {one.row: one.items["residual"] for results in self.groups for one in results.breakdowns}
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
-            "runs.csv": runs_table(self.folder.runs),
-            "one_change.csv": one_change_table(self.one_changes),
+            "runs.csv": table_of(map(run_line, self.folder.runs)),
+            "one_change.csv": table_of(map(change_line, self.one_changes)),
             "predictions.csv": forecast_table(self.forecasts),
         }
 
