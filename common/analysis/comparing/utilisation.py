@@ -74,23 +74,21 @@ def attainable_rate(row: Row) -> float | Message:
     Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless that is changed: only convolutions run
     in TF32. So each kind of work counts at the rate of the precision that it really ran in.
     """
-    config, world, by_kind = row.record.config, row.record.world, row.record.flops_by_kind
-    if not row.record.flops_per_sample:
+    record, config, device_model = row.record, row.record.config, row.record.world.device_model
+    if not record.flops_per_sample:
         return message("missing.flops")
-    if by_kind is None or not sum(by_kind.values()):
+    by_kind = {kind: flops for kind, flops in (record.flops_by_kind or {}).items() if flops}
+    if not by_kind:
         if config.precision == "tf32" and config.model.startswith(TRANSFORMERS):
             return message("missing.flops_by_kind", model=config.model)
-        by_kind = {"convolution": row.record.flops_per_sample}
-    ran_in = {"convolution": config.precision, "matmul": config.precision}
-    if config.precision == "tf32":
-        ran_in["matmul"] = "ieee-fp32"
+        by_kind = {"convolution": record.flops_per_sample}
     seconds = 0.0
     for kind, flops in by_kind.items():
-        if flops:
-            rate = matmul_rate(row.probed, world.device_model, ran_in[kind])
-            if rate is None:
-                return message("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
-            seconds += flops / rate
+        precision: Precision = "ieee-fp32" if (kind, config.precision) == ("matmul", "tf32") else config.precision
+        rate = matmul_rate(row.probed, device_model, precision)
+        if rate is None:
+            return message("missing.matmul_rate", precision=precision, device_model=device_model)
+        seconds += flops / rate
     return sum(by_kind.values()) / seconds
 
 
