@@ -30,10 +30,6 @@ FLAGS = {
         "devices of several kinds: the slowest one decides the speed of all, and none of them is a baseline"
     ),
 }
-ALONE = message(
-    "one process only: DDP has nobody to exchange gradients with; torchrun --nproc_per_node=N starts one for each of N "
-    "devices"
-)
 OPTIMIZERS = {
     "sgd": message("SGD, learning rate {rate:.4g}, momentum {momentum:g}"),
     "adamw": message("AdamW, learning rate {rate:.4g}, weight decay {decay:g}"),
@@ -120,7 +116,10 @@ def _notes(method: TrainingMethod, world: World, resumed: Resumed | None, words:
     for flag in (*world.flags, *(["unlike"] if world.has_unlike_devices else [])):
         yield FLAGS[flag].with_values(devices=world.devices)
     if method.launcher == "torchrun" and world.processes == 1:
-        yield ALONE
+        yield message(
+            "one process only: DDP has nobody to exchange gradients with; torchrun --nproc_per_node=N starts one for "
+            "each of N devices"
+        )
     if world.restarts:
         yield message("restarted by torchrun, {times} so far", times=world.restarts)
     if resumed:
