@@ -55,7 +55,7 @@ class Example:
 
     def item(self, method: str, id: str):
         """One of its items."""
-        return next(item for item in self.breakdown(method).items if item.id == id)
+        return self.breakdown(method).items[id]
 
     def changed(self, fact: str):
         """The page's comparison of two configurations that differ in one fact."""

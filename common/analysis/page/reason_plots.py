@@ -8,7 +8,7 @@ from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import Ladder
 from common.analysis.judging.breakdown import Breakdown
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.page import charts
 from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
 from common.analysis.page.method_plots import MAX_BARS
@@ -49,7 +49,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     for one in breakdowns:
         scale = 1000 * samples / one.row.record.config.global_batch_size
         totals.append(one.measured.value * scale)
-        items = {item.id: scale * max(0.0, item.seconds) for item in one.items}
+        items = {id: scale * max(0.0, cost.value) for id, cost in one.items.items()}
         shares.append(min(1.0, max(0.0, totals[-1] - ideal) / (sum(items.values()) or 1.0)))
         known.append(items | {"ideal": min(ideal, totals[-1])})
     drawn = [{id: length * (share if id != "ideal" else 1.0) for id, length in bar.items()}
@@ -106,7 +106,7 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
 
     ends = charts.draw_stack(axes, parts, look)
     for height, (row, step, end) in enumerate(zip(rows, steps, ends, strict=True)):
-        if failed_checks(pooled_checks(row), "profile"):
+        if any(check.id == "profile" and check.has_failed for check in pooled_checks(row)):
             axes.barh(height, end, left=0, color=CARD, alpha=0.65)
         charts.draw_mark(axes, step, height)
         charts.label_end(axes, max(step, end), height, FORMATS["ms"](step / 1000).number)

@@ -8,7 +8,7 @@ from common.analysis.comparing.groups import Group, configuration_but
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import failed_checks
 from common.analysis.sections.comparison import ratio_cell, row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.content import NOTHING, WITHHELD, Cell, Line, Section, Table, columns, not_available
@@ -36,7 +36,7 @@ class Effect:
     def sentence(self, what: Message | str = "") -> Message:
         """`--one-bucket: slower, 0.93 times as fast (95 % interval 0.90–0.96), memory +12.0 MiB`; `what` names what
         sets the row apart, unless its options do."""
-        doubts = [check.id for check in failed_checks(pooled_checks(self.row))]
+        doubts = [check.id for check in failed_checks(self.row)]
         missing = {"here": self.row.missing_runs, "there": self.other.missing_runs}
         outcome = message(f"effect.{self.outcome}", ratio=self.quotient, **missing)
         memory = message("nothing" if self.bytes_more is None else "effect.memory", bytes=self.bytes_more)

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.sections.checkpoint import Checkpoint, Evidence
-from common.analysis.sections.checkpoints_1_to_3 import alone, difference, recognised
-from common.analysis.sections.checkpoints_4_and_5 import choice, optimising
+from common.analysis.sections.checkpoints import alone, choice, difference, optimising, recognised
 from common.analysis.sections.comparison import estimate_cell, ratio_cell
+from common.analysis.sections.evidence import Checkpoint, Evidence
 from common.analysis.sections.report import Report
 from common.content import (
     NOTHING,

@@ -9,10 +9,10 @@ from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.reasons import reasons, sentence_of
-from common.analysis.judging.row_checks import checks_section, pooled_checks
+from common.analysis.judging.row_checks import checks_section
 from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.sections.changes import Effect, effects, options_table, without_default
 from common.analysis.sections.comparison import (
     group_short,
@@ -117,7 +117,7 @@ def group_section(results: GroupResults) -> Section:
         fold(message("page.with_intervals"), table, None if group.on_gpu else hint(message("page.process_memory"))),
         prediction_section(results.prediction) if results.prediction else None,
         fold(message("page.more_figures"), more_figures) if in_full else None,
-        checks_section({row: pooled_checks(row) for row in group.rows[:MAX_ROWS]}, place),
+        checks_section(group.rows[:MAX_ROWS], place),
         Section(title=message("page.details"), contents=_details(group, in_full)),
     ]  # fmt: skip
     return Section(place, group_title(group), contents, short=group_short(group), style="group")

@@ -13,7 +13,7 @@ from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, o
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
@@ -94,7 +94,7 @@ class Report:
     @property
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
-        residuals = {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
+        residuals = {one.row: one.items["residual"] for results in self.groups for one in results.breakdowns}
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
             "runs.csv": runs_table(self.folder.runs),

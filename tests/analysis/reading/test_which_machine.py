@@ -6,7 +6,7 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.judging.row_checks import check_run
+from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.folder import Folder, read_folder
 from common.analysis.reading.runs import summarise
 from common.analysis.sections.other_sections import machines, unequal_terms

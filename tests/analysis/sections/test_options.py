@@ -11,7 +11,7 @@ from common.analysis.comparing.facts import ddp_flags
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.method_plots import draw_scaling
 from common.analysis.page.reason_plots import draw_options
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.sections.changes import effects, options_table, without_default
 from common.analysis.sections.comparison import group_title
 from common.analysis.sections.group import GroupResults

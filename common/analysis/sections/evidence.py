@@ -141,3 +141,30 @@ class Evidence:
     def probes(self, name: str) -> Probes | None:
         """Step 01's newest that have this part."""
         return next((one.probes for one in reversed(self.report.folder.probed) if getattr(one.probes, name)), None)
+
+    def is_foreseen(self, method: Method) -> bool:
+        """Whether step 05 was asked to predict what a person then ran to its end."""
+        runs = [run for run in self.by_hand if run.method == method and run.status == "completed"]
+        asked = self.report.folder.predictions
+        return any(step.is_of(run) and prediction.started_at <= run.started_at
+                   for prediction in asked for step in prediction.steps for run in runs)  # fmt: skip
+
+    def is_cured(self, failed: Record) -> bool:
+        """Whether a person's later run of the same method, model and batch ran to its end; what did not fit may have
+        another batch."""
+        may_differ = failed.failure is not None and failed.failure.kind == "out_of_memory"
+        return failed.failure is not None and any(
+            run.status == "completed" and run.started_at > failed.started_at
+            and (run.method, run.config.model) == (failed.method, failed.config.model)
+            and (may_differ or run.config.global_batch_size == failed.config.global_batch_size)
+            for run in self.by_hand
+        )  # fmt: skip
+
+    @property
+    def batch_too_large(self) -> int | None:
+        """One that cannot fit, by the memory that the runs took. Of GPUs alone: a host that is out of memory ends other
+        programs as well."""
+        used, batch = self.model.devices[0], self.model.config.per_device_batch_size
+        if not used.capacity_bytes or not used.memory.peak_allocated_bytes:
+            return None
+        return 2 ** int(2 * batch * used.capacity_bytes / used.memory.peak_allocated_bytes).bit_length()
