@@ -164,17 +164,21 @@ def reference_gradient(
         inputs, targets = shard.to(device)
         loss = model.loss(model(inputs), targets) / shards
         loss.backward()
-    return _take_gradients(model)
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
     gradients: dict[str, Tensor] = {}
+
+    def take() -> None:
+        for name, parameter in training.module.named_parameters():
+            if parameter.grad is not None:
+                gradients[name], parameter.grad = parameter.grad.detach().clone(), None
+
     # In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone.
-    reader = SimpleNamespace(
-        step=lambda: gradients.update(_take_gradients(training.module)), zero_grad=lambda set_to_none=True: None
-    )
+    reader = SimpleNamespace(step=take, zero_grad=lambda set_to_none=True: None)
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
     mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
@@ -204,9 +208,3 @@ def largest_error(
         errors[name] = error if isfinite(error) else inf
     worst = max(errors, key=errors.__getitem__)
     return errors[worst], worst
-
-
-def _take_gradients(module: TrainedModel) -> dict[str, Tensor]:
-    gradients = {name: p.grad.detach().clone() for name, p in module.named_parameters() if p.grad is not None}
-    module.zero_grad(set_to_none=True)
-    return gradients
