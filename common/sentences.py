@@ -32,12 +32,11 @@ def language_of(environment: Mapping[str, str] = os.environ) -> str:
 @cache
 def sentences(language: str = "en") -> dict[str, str]:
     """Every sentence of a language by its id, `verdict.faster`; the methods' names are those of their table."""
-    named = [method for method in METHODS.values() if method.short]
-    names = {id: text for method in named for id, text in (
-        (f"short.{method.name}", method.short),
-        (f"method.{method.name}", method.title),
-        (f"row.{method.name}", f"{method.short} × {{devices}}"),
-    )}  # fmt: skip
+    names = {}
+    for method in METHODS.values():
+        if method.short:
+            names[f"short.{method.name}"], names[f"method.{method.name}"] = method.short, method.title
+            names[f"row.{method.name}"] = f"{method.short} × {{devices}}"
     text = (TEMPLATES / f"sentences.{language}.toml").read_text(encoding="utf-8")
     return names | dict(_flat("", tomllib.loads(text)))
 

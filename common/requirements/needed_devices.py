@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from common.messages import message
 from common.records import EnvironmentRecord, Requirement
@@ -15,20 +14,10 @@ FIRMWARE_BYTES = 2**29
 """Driver and firmware keep some: a GPU that is sold with 8 GiB shows a few hundred MiB less."""
 
 
-def _fitting(record: EnvironmentRecord) -> dict[str, Any]:
-    """What would fit this machine, as values of the sentences: `fit`, a range of versions of torch, or None; and the
-    driver that this torch needs, None where the one that is there will do."""
-    here = record.environment
-    seen = [gpu.compute_capability for gpu in here.gpus if gpu.compute_capability]
-    fit = torch_for(here.driver, seen or record.driver_capabilities)
-    needed = too_old(here.driver, numbers_of(here.cuda)) if here.cuda else None
-    return {"fit": fit and str(fit), "driver": here.driver, "needed": needed, "cuda": here.cuda, "torch": here.torch}
-
-
 def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
-    """Verdicts on GPUs, or on the CPU cores that stand in for them."""
+    """Verdicts on how many there are, and on the CPU cores that stand in for GPUs."""
     translate, check, listed = words.translate, partial(checked, words), words.listed
-    here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
+    here, gpus = record.environment, record.environment.gpus
     number, kinds = here.devices, here.core_kinds
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
@@ -60,53 +49,63 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
             cores=here.alike_cores,
             kind=kinds[0].name,
         )
-    if known or gpus:
-        fit, problem = _fitting(record), None
-        if not known and here.cuda is None:
-            problem = notes(
-                "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be missing"
-            )
-        elif not known:
-            problem = warns(
-                "clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"
-            )
-        elif not gpus and here.cuda is None:
-            problem = warns("torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores")
-        elif not gpus and record.cuda_visible_devices in ("", "-1"):
-            problem = warns("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores")
-        elif not gpus and fit["needed"] and fit["fit"]:
-            problem = fails(
-                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
-                "install the newest of {fit}, as make lab does in a new .venv"
-            )
-        elif not gpus and fit["needed"]:
-            problem = fails("driver {driver} is too old for every torch of the lab: update it to {needed} or newer")
-        elif not gpus:
-            problem = fails("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA")
-        yield check(
-            message("torch reaches the GPUs"),
-            translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
-            if known
-            else translate("{here}; the driver does not answer", here=len(gpus)),
-            problem,
-            error=record.cuda_error,
-            **fit,
+
+
+def needs_of_gpus(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
+    """Verdicts on GPUs, where the driver knows or torch reaches any."""
+    translate, check, listed = words.translate, partial(checked, words), words.listed
+    here, gpus, known = record.environment, record.environment.gpus, record.driver_gpus
+    if not known and not gpus:
+        return
+    capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
+    fitting = torch_for(here.driver, capabilities or record.driver_capabilities)
+    needed = too_old(here.driver, numbers_of(here.cuda)) if here.cuda else None
+    # What the sentences on versions mention: the torch and driver that are here, and those that would do.
+    versions = {"fit": fitting, "needed": needed, "driver": here.driver, "cuda": here.cuda, "torch": here.torch}
+
+    problem = None
+    if not known and here.cuda is None:
+        problem = notes(
+            "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be missing"
         )
+    elif not known:
+        problem = warns("clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py")
+    elif not gpus and here.cuda is None:
+        problem = warns("torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores")
+    elif not gpus and record.cuda_visible_devices in ("", "-1"):
+        problem = warns("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores")
+    elif not gpus and needed and fitting:
+        problem = fails(
+            "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
+            "install the newest of {fit}, as make lab does in a new .venv"
+        )
+    elif not gpus and needed:
+        problem = fails("driver {driver} is too old for every torch of the lab: update it to {needed} or newer")
+    elif not gpus:
+        problem = fails("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA")
+    yield check(
+        message("torch reaches the GPUs"),
+        translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
+        if known
+        else translate("{here}; the driver does not answer", here=len(gpus)),
+        problem,
+        error=record.cuda_error,
+        **versions,
+    )
     if gpus and here.cuda and record.torch_architectures:
-        capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
-        unserved, fit = sorted(set(lacking(record.torch_architectures, capabilities))), _fitting(record)
+        unserved = sorted(set(lacking(record.torch_architectures, capabilities)))
         yield check(
             message("torch has code for these GPUs"),
             listed(sorted({f"sm_{capability.replace('.', '')}" for capability in capabilities})),
             unserved
-            and fit["fit"]
+            and fitting
             and fails(
                 "torch {torch} has no code for {unserved}: install the newest of {fit}, as make lab does in a new "
                 ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)"
             ),
             unserved and fails("no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"),
             unserved=listed(unserved),
-            **fit,
+            **versions,
         )
     if models := sorted({gpu.name for gpu in gpus}):
         yield check(

@@ -135,10 +135,8 @@ class EmulatedDataParallel(nn.DataParallel):
     def replica_backward(self, shard: Shard, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The way back through stage 3: one replica's gradients from those of its outputs."""
         used = [(out, grad) for out, grad in zip(tensors_of(shard.output), gradients, strict=True) if out.requires_grad]
-        trained = _trained(shard.replica)
-        return torch.autograd.grad(
-            [out for out, _ in used], trained, [grad for _, grad in used], allow_unused=True, materialize_grads=True
-        )
+        outputs, own = zip(*used, strict=True)
+        return torch.autograd.grad(outputs, _trained(shard.replica), own, allow_unused=True, materialize_grads=True)
 
     def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The way back through stage 2: sum the replicas' gradients onto replica 0, where the optimizer steps."""
@@ -182,7 +180,7 @@ class _Gather(torch.autograd.Function):
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         outputs = [tensors_of(shard.output) for shard in shards]
         parts = zip(*map(_cut, gradients, zip(*outputs, strict=True)), strict=True)
-        of_replicas = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
+        of_replicas = owner.kept_threads.map(owner.replica_backward, shards, parts)
         return None, None, None, *owner.reduce(of_replicas)
 
 
