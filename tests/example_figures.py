@@ -101,7 +101,7 @@ def _value(form: str, estimate) -> str:
 
 
 def _ends(form: str, estimate) -> str:
-    return FORMATS[form].interval(*estimate.interval).number
+    return FORMATS[form](*estimate.interval).number
 
 
 def _both(form: str, estimate) -> str:

@@ -86,7 +86,7 @@ def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
     labels = []
     for row in rows:
         speed = row.speed_up or Estimate(1.0)
-        ends = f" ({FORMATS['times'].interval(*speed.interval).number})" if speed.interval else ""
+        ends = f" ({FORMATS['times'](*speed.interval).number})" if speed.interval else ""
         name = flagged(words, row, name=words.text(name_here(row)))
         labels.append(f"{name}\n{words.number('times', speed.value)}{ends}")
     if failed := report.decision.failed:
