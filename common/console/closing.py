@@ -77,21 +77,20 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     mean = message("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
     unreadable = message("{count} images that cannot be decoded; the record names them", count=skipped)
     rows = [
-        (message("time per epoch"), [words.text(mean)]),
-        (message("throughput"), [rate_text(throughput(record), record.config, words)]),
-        (message("speed-up"), [] if console.quiet else ratios_to_earlier(record, path.parent, words)),
-        (message("skipped"), [f"[yellow]{words.text(unreadable)}"] if skipped else []),
-        (message("peak memory"), [_memory(record, position, words) for position in range(len(record.devices))]),
+        (message("time per epoch"), words.text(mean)),
+        (message("throughput"), rate_text(throughput(record), record.config, words)),
+        (message("speed-up"), "" if console.quiet else "\n".join(ratios_to_earlier(record, path.parent, words))),
+        (message("skipped"), f"[yellow]{words.text(unreadable)}" if skipped else ""),
+        (message("peak memory"), "\n".join(_memory(record, place, words) for place in range(len(record.devices)))),
     ]
-    named = [(words.text(name), lines) for name, lines in rows if lines]
+    named = {words.text(name): text for name, text in rows if text}
     table = pairs_table()
-    for name, lines in named:
-        for place, line in enumerate(lines):
-            table.add_row("" if place else f"  [dim]{name}", line)
+    for name, text in named.items():
+        table.add_row(f"  [dim]{name}", text)
     console.print()
     console.print(table)
     # Outside the table, which would break a path or a command in two and make it useless to copy.
-    width = max(cell_len(name) for name, _ in named) + 2
+    width = max(map(cell_len, named)) + 2
     for name, text in ((words.translate("record"), str(path)), (words.translate("next"), next_command)):
         console.print(f"  [dim]{set_cell_size(name, width)}[/]", end="")
         console.print(text, markup=False, soft_wrap=True)

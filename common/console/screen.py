@@ -28,8 +28,6 @@ LEAST_NEEDED = ("energy", "global_batch", "predicted_memory", "scaling_efficienc
 """Columns that a narrow console leaves to the page, in this order; after them the last ones."""
 NAME_WIDTH = 24
 """At least, of a first column that goes on in the next line."""
-WIDE = 1000
-"""Any table fits into so many characters."""
 
 
 def open_console(rank: int = 0, quiet: bool = False) -> Console:
@@ -109,7 +107,8 @@ class FittingTable:
             drawn = self._without(self._spare[:count])
             for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
                 drawn.columns[0].max_width = width
-                room = options.max_width - Measurement.get(console, options.update(max_width=WIDE), drawn).maximum
+                any_width = options.update(max_width=1000)
+                room = options.max_width - Measurement.get(console, any_width, drawn).maximum
                 if room >= 0:
                     drawn.columns[0].max_width = width and width + room
                     return drawn

@@ -24,10 +24,8 @@ from common.records import FORWARD_THREADS, DdpOptions, PhaseName, ProfileRecord
 from common.training.batch import Batch, tensors_of
 from common.training.data_parallel import EmulatedDataParallel
 from common.training.distributed import gradient_bytes
-from common.training.models import has_exchange
-from common.training.training import Training
+from common.training.training import Training, has_exchange
 
-BUSY = "what the device is busy with"
 RUNS, STEPS_OF_RUN = 6, 4
 """Of the data path: so many runs of so many steps with the loader, and as many without: the fewest that
 have an interval."""
@@ -56,8 +54,8 @@ def profile_steps(
 
     An experiment that fails leaves its reason, and the others go on. But not under DDP: the other ranks wait for the
     one that fails in an exchange, so that its error ends them all; what was known until then has been handed out.
-    (Steps that are too slow are so on all ranks.) Weights that come out of this are of no use: steps without
-    exchange let the ranks drift apart.
+    (Steps that are too slow are so on all ranks, and the profiler's trouble is nobody else's.) Weights that come out of
+    this are of no use: steps without exchange let the ranks drift apart.
     """
     model, config, upcoming = training.model, training.config, training.endless_steps()
     barrier()
@@ -78,13 +76,14 @@ def profile_steps(
     yield profile.model_copy(update={"ranks": gathered(mine)})
     rounds = Rounds(steps, config.seed, progress, partial(add_note, profile))
     for what, measure in _experiments(training, devices.kind == "cuda").items():
+        of_profiler = (OSError, ValueError, KeyError) if measure is _busy else ()
         try:
             found = measure(Experiment(training, devices, batches, rounds))
-        except (RuntimeError, MemoryError) as error:
-            if has_exchange(model) and not isinstance(error, TooSlowError):
+        except (RuntimeError, MemoryError, *of_profiler) as error:
+            if has_exchange(model) and not (of_profiler or isinstance(error, TooSlowError)):
                 raise
             found = {}
-            rounds.note(_not_measured(what, error))
+            rounds.note(f"{what} was not measured: {str(error) or type(error).__name__}")
         for name, value in found.items():
             setattr(mine if name in RankProfile.model_fields else profile, name, value)
         yield profile.model_copy(update={"ranks": gathered(mine)})
@@ -95,10 +94,6 @@ def add_note(profile: ProfileRecord, note: str) -> None:
     profile.note = "; ".join(filter(None, (profile.note, note.split("\n")[0])))
 
 
-def _not_measured(what: str, error: Exception) -> str:
-    return f"{what} was not measured: {str(error) or type(error).__name__}"
-
-
 def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experiment], dict[str, Any]]]:
     """What is measured of this method, by what it tells. Each returns what it has found, by the fields of
     `RankProfile`, or of `ProfileRecord` for what belongs to no rank."""
@@ -106,7 +101,7 @@ def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experi
     if on_gpu:
         experiments["what the host needs to launch a step"] = _launching
         experiments["the data path"] = _data_path
-        experiments[BUSY] = _busy
+        experiments["what the device is busy with"] = _busy
     if has_exchange(training.model):
         experiments["what the exchange costs"] = measure_exchange_cost
     elif isinstance(training.model, nn.DataParallel):
@@ -143,28 +138,21 @@ def _data_path(experiment: Experiment) -> dict[str, Any]:
     training = experiment.training
     upcoming = training.endless_steps()
     resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
-    sources: dict[str, Iterator[Sequence[Batch]]] = {
-        "loaded_seconds": upcoming,
-        "resident_seconds": repeat(resident),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sources}
+    loaded_seconds: list[float] = []
+    resident_seconds: list[float] = []
 
     def run(source: Iterator[Sequence[Batch]]) -> None:
         for batches in islice(source, STEPS_OF_RUN):
             training.step(batches)
 
     for _ in range(RUNS):
-        for name, source in sources.items():
-            seconds[name].append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
-    return seconds
+        for seconds, source in ((loaded_seconds, upcoming), (resident_seconds, repeat(resident))):
+            seconds.append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
+    return {"loaded_seconds": loaded_seconds, "resident_seconds": resident_seconds}
 
 
 def _busy(experiment: Experiment) -> dict[str, Any]:
-    try:
-        return {"busy_seconds": busy_seconds(experiment.training, experiment.devices)}
-    except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-        experiment.rounds.note(_not_measured(BUSY, error))
-        return {}
+    return {"busy_seconds": busy_seconds(experiment.training, experiment.devices)}
 
 
 def bytes_moved(

@@ -42,13 +42,12 @@ def instruments(
     """While open, `clock` hears of what goes on inside a wrapped model; a bare one has nothing inside.
 
     Under DataParallel it hears of the stages, and of each of `replicas`, which takes hooks on every weight of each.
-    Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
+    Under DDP it hears of `last_gradients` alone, the end of `readiness`: a hook on every parameter takes the
     interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
     """
     with ExitStack() as watching:
-        watching.enter_context(
-            hooked(p.register_post_accumulate_grad_hook(clock.gradient_ready) for p in last_gradients)
-        )
+        for parameter in last_gradients:
+            watching.enter_context(parameter.register_post_accumulate_grad_hook(clock.gradient_ready))
         if isinstance(model, nn.DataParallel):
             _time_stages(model, clock, watching)
             if replicas:
@@ -75,14 +74,14 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def overridden(owner: object, **functions: Callable) -> Iterator[None]:
-    """While open, `owner` has these functions in place of its own, or of its class's."""
-    own = {name: owner.__dict__[name] for name in functions if name in owner.__dict__}
-    owner.__dict__.update(functions)
+def overridden(owner: object, **attributes: Any) -> Iterator[None]:
+    """While open, `owner` has these attributes, methods mostly, in place of its own, or of its class's."""
+    own = {name: owner.__dict__[name] for name in attributes if name in owner.__dict__}
+    owner.__dict__.update(attributes)
     try:
         yield
     finally:
-        for name in functions:
+        for name in attributes:
             del owner.__dict__[name]
         owner.__dict__.update(own)
 

@@ -1,7 +1,8 @@
 """Parity: does the parallel model compute the gradient that one device computes from the same samples?"""
 
 import copy
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite
@@ -10,13 +11,13 @@ from time import perf_counter
 from types import SimpleNamespace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from common.machine.devices import LocalDevices, gathered
+from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, gathered
+from common.machine.environment import import_torchvision
 from common.records import DdpOptions, Parity
-from common.training.batch import Batch, chunks
+from common.training.batch import Batch, Nested, chunks
 from common.training.models import TrainedModel
-from common.training.precision import draws_random_numbers, ieee_fp32
 from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
@@ -107,6 +108,49 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     )
 
 
+@contextmanager
+def ieee_fp32(model: TrainedModel) -> Iterator[None]:
+    """IEEE fp32, the same random numbers in each forward pass, buffers put back at the end: the same samples give the
+    same gradient twice.
+
+    Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
+    numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
+    """
+    backends = (CONVOLUTION, MATMUL)
+    fp32 = [backend.fp32_precision for backend in backends]
+    dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
+    random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
+    random_layers = [layer for layer in model.modules() if isinstance(layer, random_kinds) and layer.training]
+    try:
+        model.autocast_dtype, model.repeats_random_numbers = None, True
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        for layer in random_layers:
+            layer.eval()
+        yield
+    finally:
+        model.autocast_dtype, model.repeats_random_numbers = dtype, False
+        for backend, value in zip(backends, fp32, strict=True):
+            backend.fp32_precision = value
+        for layer in random_layers:
+            layer.train()
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+
+
+def draws_random_numbers(model: TrainedModel, inputs: Nested, device: torch.device) -> bool:
+    """Whether a forward pass takes numbers from torch's generator of `device`. Within `ieee_fp32`."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before, model.repeats_random_numbers = generator.get_state(), False
+    with torch.no_grad():
+        model(inputs)
+    has_drawn = not torch.equal(generator.get_state(), before)
+    generator.set_state(before)
+    model.repeats_random_numbers = True
+    return has_drawn
+
+
 def reference_gradient(
     module: TrainedModel, batch: Batch, shards: int, device: torch.device, in_fp64: bool = False
 ) -> dict[str, Tensor]:
@@ -120,17 +164,21 @@ def reference_gradient(
         inputs, targets = shard.to(device)
         loss = model.loss(model(inputs), targets) / shards
         loss.backward()
-    return _take_gradients(model)
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
     gradients: dict[str, Tensor] = {}
+
+    def take() -> None:
+        for name, parameter in training.module.named_parameters():
+            if parameter.grad is not None:
+                gradients[name], parameter.grad = parameter.grad.detach().clone(), None
+
     # In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone.
-    reader = SimpleNamespace(
-        step=lambda: gradients.update(_take_gradients(training.module)), zero_grad=lambda set_to_none=True: None
-    )
+    reader = SimpleNamespace(step=take, zero_grad=lambda set_to_none=True: None)
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
     mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
@@ -160,9 +208,3 @@ def largest_error(
         errors[name] = error if isfinite(error) else inf
     worst = max(errors, key=errors.__getitem__)
     return errors[worst], worst
-
-
-def _take_gradients(module: TrainedModel) -> dict[str, Tensor]:
-    gradients = {name: p.grad.detach().clone() for name, p in module.named_parameters() if p.grad is not None}
-    module.zero_grad(set_to_none=True)
-    return gradients

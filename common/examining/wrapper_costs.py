@@ -4,14 +4,13 @@ Whole steps that differ in one thing, of several kinds in rounds.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any
 
-import torch
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -25,7 +24,6 @@ from common.training.data_parallel import (
     EmulatedDataParallel,
     EmulatedKeptThreads,
     KeptThreadsDataParallel,
-    Shard,
 )
 from common.training.distributed import ddp_kwargs
 from common.training.training import Training, create_optimizer
@@ -116,14 +114,13 @@ def measure_threads_and_replicas(experiment: Experiment) -> dict[str, Any]:
     are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device.
     """
     training, model = experiment.training, experiment.training.model
-    threads = DeviceThreads(len(model.device_ids))
+    emulated, one_thread = isinstance(model, EmulatedDataParallel), CallingThread()
+    kept_threads = model.kept_threads if emulated else DeviceThreads(len(model.device_ids))
 
     def step(name: str) -> float:
         with ExitStack() as varied:
-            if name.startswith("one_thread"):
-                varied.enter_context(_applied(model, map))
-            elif name.startswith("kept_threads"):
-                varied.enter_context(_applied(model, threads.map))
+            if not name.startswith("new_threads"):
+                varied.enter_context(_replicas_in(model, one_thread if name.startswith("one") else kept_threads))
             if name.endswith("kept_replicas"):  # made outside of the step's time, with the weights of the moment
                 replicas = model.replicate(model.module, model.device_ids)
                 kept = overridden(model, replicate=lambda module, device_ids: replicas[: len(device_ids)])
@@ -134,20 +131,17 @@ def measure_threads_and_replicas(experiment: Experiment) -> dict[str, Any]:
     return {"replicated_steps": experiment.rounds.take(kinds)}
 
 
-def _applied(model: nn.DataParallel, apply: Callable) -> AbstractContextManager:
-    """While open, the replicas of `model` go forward by `apply(function, replicas, inputs, kwargs)` instead of in new
-    threads, as torch's `parallel_apply` does it."""
+class CallingThread:
+    """In place of `DeviceThreads`: the replicas go forward one after another, in the thread that runs the step."""
 
-    def parallel_apply(replicas: Sequence[nn.Module], inputs: Sequence[tuple], kwargs: Sequence[dict]) -> list:
-        with_gradient = torch.is_grad_enabled()  # known to this thread alone
+    def map(self, function: Callable, *arguments: Iterable[Any]) -> list[Any]:
+        """As theirs."""
+        return list(map(function, *arguments))
 
-        def forward(number: int) -> object:
-            on_gpu = torch.cuda.is_initialized()
-            here = torch.cuda.device(model.device_ids[number]) if on_gpu else nullcontext()
-            with torch.set_grad_enabled(with_gradient), here:
-                output = replicas[number](*inputs[number], **kwargs[number])
-            return Shard(replicas[number], output) if isinstance(model, EmulatedDataParallel) else output
 
-        return list(apply(forward, range(len(replicas))))
-
-    return overridden(model, parallel_apply=parallel_apply)
+def _replicas_in(model: nn.DataParallel, threads: DeviceThreads | CallingThread) -> AbstractContextManager:
+    """While open, the replicas of `model` go forward in these threads instead of new ones."""
+    if isinstance(model, EmulatedDataParallel):
+        return overridden(model, forward_threads=lambda: threads)
+    kept_apply = partial(KeptThreadsDataParallel.parallel_apply, model)
+    return overridden(model, parallel_apply=kept_apply, _threads=threads)

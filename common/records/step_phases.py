@@ -156,15 +156,12 @@ class RankProfile(RecordModel):
     """DDP on GPUs: how far the host was ahead of the device, as in training, when a step of these kinds began, by
     `exchange_on` and so on. In records without it they began with idle devices."""
     new_threads_seconds: Times = []
-    """Older records, DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each
-    of the following kinds comes right after it, in this order; every step begins and ends with idle devices. Newer ones
-    have `ProfileRecord.replicated_steps`."""
     kept_threads_seconds: Times = []
-    """Older records, DataParallel: the same in threads that are kept from step to step, each for any replica."""
     one_thread_seconds: Times = []
-    """Older records, DataParallel: the same with the replicas launched one after another from one thread."""
     kept_replicas_seconds: Times = []
-    """Older records, DataParallel: new threads, but replicas that are kept."""
+    """Older records, DataParallel: whole steps as torch runs it, replicas made anew and run in new threads; right after
+    each of them one in kept threads, each for any replica, one with the replicas launched in turn from one thread, and
+    one with new threads, but kept replicas. All begin and end with idle devices. Newer: `replicated_steps`."""
 
 
 class Gradients(RecordModel):

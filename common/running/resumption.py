@@ -62,7 +62,14 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         if start.steps_done >= training.steps_per_epoch:
             raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
         training.module.load_state_dict(start.state["model"])
-        _restore_optimizer(training.optimizer, start.state["optimizer"])
+        # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
+        state = copy.deepcopy(start.state["optimizer"]["state"])  # else the warm-up changes it
+        training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
+        for parameter, values in training.optimizer.state.items():
+            for name in OF_EACH_WEIGHT & values.keys():
+                value = values[name]
+                if value is not None and value.shape != parameter.shape:
+                    raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
         if start.state["scaler"]:  # of a run in another precision it is empty
             training.scaler.load_state_dict(start.state["scaler"])
         of_ranks = start.state["random_by_rank"]
@@ -76,19 +83,6 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise UsageError(f"--resume: the checkpoint does not fit this model and run ({reason})") from None
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, kept: dict) -> None:
-    """Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were."""
-    numbers = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    optimizer.load_state_dict(copy.deepcopy(kept))  # else the warm-up changes it
-    for group, own in zip(optimizer.param_groups, numbers, strict=True):
-        group |= own
-    for parameter, state in optimizer.state.items():
-        for name in OF_EACH_WEIGHT & state.keys():
-            value = state[name]
-            if value is not None and value.shape != parameter.shape:
-                raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
 
 
 def _named(file: str | None, folder: Path | None, config: RunConfig) -> tuple[Start, Resumed | None]:

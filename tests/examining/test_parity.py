@@ -28,6 +28,17 @@ def check(model, devices=2, samples=SAMPLES, **config):
     return parity.check_parity(Training(train_step, model, None, loader, make_config(**config)), make_place(devices))
 
 
+def test_ieee_fp32_puts_everything_back():
+    model = make_model(make_config(model="alexnet", image_size=64, precision="bf16"), make_place())
+    dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    with parity.ieee_fp32(model):
+        assert model.autocast_dtype is None
+        assert not any(module.training for module in dropouts)
+    assert model.autocast_dtype is torch.bfloat16
+    assert dropouts
+    assert all(module.training for module in dropouts)
+
+
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
     classifier = make_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]

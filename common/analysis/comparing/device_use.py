@@ -41,27 +41,23 @@ def peaks_by_device(runs: Sequence[Run]) -> list[PeakMemory]:
     On CPU a device whose process belongs to another entry (DataParallel: one process drives all replicas) has no peak
     of its own, and is left out.
     """
-    newest = runs[-1].record
-    on_gpu = newest.world.device_kind == "cuda"
-    by_device = METHODS[newest.method].has_replicas and on_gpu
-    highest: dict[tuple, tuple[int, DeviceUse, Record]] = {}
+    newest, highest = runs[-1].record, dict[tuple, PeakMemory]()
+    on_gpu, has_replicas = newest.world.device_kind == "cuda", METHODS[newest.method].has_replicas
     for run in runs:
         for device in run.record.devices:
-            peak = device.memory.peak_allocated_bytes if on_gpu else device.memory.peak_process_bytes
-            key = (device.rank, *_gpu_key(newest, device))
-            if peak is not None and (key not in highest or peak > highest[key][0]):
-                highest[key] = (peak, device, run.record)
-    return [
-        PeakMemory(
-            kind="device" if by_device else "rank",
-            number=device.index if by_device else device.rank,
-            peak_bytes=peak,
-            reserved_bytes=device.memory.peak_reserved_bytes,
-            process_bytes=device.memory.peak_process_bytes,
-            static=_static(record, is_first=position == 0),
-        )
-        for position, (peak, device, record) in enumerate(highest.values())
-    ]
+            memory, key = device.memory, (device.rank, *_gpu_key(newest, device))
+            peak = memory.peak_allocated_bytes if on_gpu else memory.peak_process_bytes
+            if peak is not None and (key not in highest or peak > highest[key].peak_bytes):
+                holds_all = not has_replicas or key == next(iter(highest), key)
+                highest[key] = PeakMemory(
+                    kind="device" if has_replicas and on_gpu else "rank",
+                    number=device.index if has_replicas and on_gpu else device.rank,
+                    peak_bytes=peak,
+                    reserved_bytes=memory.peak_reserved_bytes,
+                    process_bytes=memory.peak_process_bytes,
+                    static=_static(run.record, holds_all),
+                )
+    return list(highest.values())
 
 
 def _gpu_key(newest: Record, device: DeviceUse) -> GpuKey:
@@ -69,15 +65,13 @@ def _gpu_key(newest: Record, device: DeviceUse) -> GpuKey:
     return newest.environment.hostname if newest.world.nodes == 1 else device.host, device.index
 
 
-def _static(record: Record, is_first: bool) -> dict[StaticPart, int]:
+def _static(record: Record, holds_all: bool) -> dict[StaticPart, int]:
     """DataParallel keeps gradients and optimizer state on device 0 alone; the others hold a copy of the model."""
-    size = record.static_memory
-    if size is None:
+    if (size := record.static_memory) is None:
         return {}
     model: dict[StaticPart, int] = {"parameters_and_buffers": size.parameter_bytes + size.buffer_bytes}
-    if METHODS[record.method].has_replicas and not is_first:
-        return model
-    return model | {"gradients": size.gradient_bytes, "optimizer_state": size.optimizer_state_bytes}
+    more: dict[StaticPart, int] = {"gradients": size.gradient_bytes, "optimizer_state": size.optimizer_state_bytes}
+    return model | more if holds_all else model
 
 
 @dataclass(frozen=True)

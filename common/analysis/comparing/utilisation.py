@@ -101,18 +101,16 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Message:
         return message("missing.one_process")
     if world.nodes > 1:
         return message("missing.within_one_host")
-    for record in reversed(row.probed):
-        curve = record.probes.all_reduce
-        if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
-            continue
-        if set(world.models) != record.probes.device_models:
-            continue
-        parts = [all_reduce_seconds(curve.times, size) for size in messages]
-        if not parts or None in parts:
-            sizes = [time.bytes for time in curve.times if time.seconds] or [0]
-            return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
-        return sum(parts)
-    return message("missing.all_reduce", processes=world.processes, backend=world.backend)
+    curves = [curve.times for record in row.probed if (curve := record.probes.all_reduce)
+              and (curve.ranks, curve.backend) == (world.processes, world.backend)
+              and record.probes.device_models == set(world.models)]  # fmt: skip
+    if not curves:
+        return message("missing.all_reduce", processes=world.processes, backend=world.backend)
+    parts = [all_reduce_seconds(curves[-1], size) for size in messages]
+    if not parts or None in parts:
+        sizes = [time.bytes for time in curves[-1] if time.seconds] or [0]
+        return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
+    return sum(parts)
 
 
 def copy_seconds(row: Row) -> float | None:
@@ -120,25 +118,20 @@ def copy_seconds(row: Row) -> float | None:
 
     Bytes moved / the rate that step 01 measured for that very path; None where it measured none.
     """
-    used = {device.index for device in row.record.devices}
-    for record in reversed(row.probed):
-        rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
-        fits = set(row.record.world.models) <= {rate.device_model for rate in record.probes.matmul}
-        if rates and all(rates) and fits and not row.record.world.shared:
-            return sum(row.profile.bytes_moved.values()) / min(rates)
-    return None
+    used, models = {device.index for device in row.record.devices}, set(row.record.world.models)
+    links = [[copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
+             for record in row.probed if models <= record.probes.device_models]  # fmt: skip
+    slowest = [min(rates) for rates in links if rates and all(rates)]
+    return sum(row.profile.bytes_moved.values()) / slowest[-1] if slowest and not row.record.world.shared else None
 
 
 def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
-    for record in reversed(row.probed):
-        times = record.probes.launches
-        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
-        if not times or not fits or not times.is_plausible:
-            continue
-        if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
-            return times
-    return None
+    model = row.record.world.device_model
+    slower = [times for record in row.probed if model in record.probes.device_models
+              and (times := record.probes.launches) and times.is_plausible
+              and times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds]  # fmt: skip
+    return slower[-1] if slower else None
 
 
 def phase_rate(row: Row, name: PhaseName) -> float | None:
@@ -185,26 +178,15 @@ def is_bound_by_exchange(row: Row) -> bool:
     profile = row.profile
     if not (profile and profile.wrapper_cost and is_cost(profile.exposed)):
         return False
-    needed = exchange_alone(row)
-    return profile.exposed_share > EXPOSED_LIMIT and (needed or 0.0) > COMPARABLE * profile.exposed.value
-
-
-def exchange_alone(row: Row) -> float | None:
-    """Seconds for the gradients' messages by step 01's all-reduce; where it has none for these ranks, what the last
-    rank of a step waits for them."""
-    if (known := _in_buckets(row)) is not None:
-        return known
-    return row.profile.last_wait.value if row.profile.last_wait else None
-
-
-def _in_buckets(row: Row) -> float | None:
-    known = exchange_seconds(row, row.profile.bucket_bytes) if row.profile.bucket_bytes else None
-    return known if isinstance(known, float) else None
+    needed = exchange_seconds(row, profile.bucket_bytes)
+    if isinstance(needed, Message):  # then by what the last rank of a step waits for them
+        needed = profile.last_wait.value if profile.last_wait else 0.0
+    return profile.exposed_share > EXPOSED_LIMIT and needed > COMPARABLE * profile.exposed.value
 
 
 def not_the_link(row: Row) -> Message:
     """Under DDP: what the exchange needs by itself, where step 01 has measured that."""
     if not METHODS[row.method].synchronises_gradients or row.devices < 2:
         return message("nothing")
-    known = _in_buckets(row)
-    return message("bound.not_the_link", seconds=known) if known else message("nothing")
+    seconds = exchange_seconds(row, row.profile.bucket_bytes)
+    return message("nothing") if isinstance(seconds, Message) else message("bound.not_the_link", seconds=seconds)

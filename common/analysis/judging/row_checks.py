@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import product
+from itertools import compress, product
 from statistics import median
 from typing import get_args
 
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import in_turn
+from common.analysis.comparing.speedup import paired_runs
 from common.analysis.judging.run_checks import Check, Outcome, check_run, doubt, warning_if
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
-from common.analysis.statistics.estimates import distinguishable, ratio
+from common.analysis.statistics.estimates import distinguishable, outliers, ratio
 from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
 
 MIN_DIFFERENCE = 0.05
@@ -44,8 +44,10 @@ def repeats(row: Row) -> Check:
     runs = row.runs
     if len(runs) == 1:
         return Check("repeats", "not measured")
-    if row.outliers:
-        return doubt("repeats", "warning", "outliers", files=[run.file for run in row.outliers[:5]])
+    marks = outliers([run.seconds_per_sample for run in runs])
+    if any(marks):
+        files = [run.file for run in compress(runs, marks)]
+        return doubt("repeats", "warning", "outliers", files=files[:5])
     if len(runs) == 2:
         quotient = ratio(runs[0].seconds_per_sample, runs[1].seconds_per_sample)
         if distinguishable(quotient) and abs(quotient.value - 1) > MIN_DIFFERENCE:
@@ -59,7 +61,7 @@ def conditions(row: Row) -> Check:
     over pairs of runs, those of a round where they ran in turn."""
     if row.baseline is None:
         return Check("conditions", "not applicable")
-    pairs = list((zip if in_turn(row, row.baseline) else product)(row.runs, row.baseline.runs))
+    pairs = paired_runs(row.runs, row.baseline.runs) or list(product(row.runs, row.baseline.runs))
     is_known, unlike = False, []
     for what, of_run, differ in CONDITIONS:
         figures = [(of_run(here), of_run(there)) for here, there in pairs]
@@ -87,8 +89,8 @@ def _by_much(here: float, there: float) -> bool:
 
 
 CONDITIONS: Sequence[tuple[str, Callable[[Run], float | None], Callable[[float, float], bool]]] = (
-    ("waits", lambda run: run.core_wait_share, _by_much),
-    ("steal", lambda run: run.steal_share, _by_much),
+    ("waits", lambda run: run.times.core_wait_share, _by_much),
+    ("steal", lambda run: run.times.steal_share, _by_much),
     ("clocks", _clock, lambda here, there: min(here, there) < CLOCK_DROP * max(here, there)),
     ("others", lambda run: run.other_processes, lambda here, there: bool(here) != bool(there)),
 )

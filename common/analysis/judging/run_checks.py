@@ -7,12 +7,15 @@ it says what else the number may have measured.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from common.analysis.reading.runs import CLOCK_TOLERANCE, CORE_WAIT_LIMIT, IMPOSSIBLE_CLOCK, Run
+from common.analysis.reading.runs import CORE_WAIT_LIMIT, IMPOSSIBLE_CLOCK, Run
 from common.content import Mark, Message, message
 from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
+CLOCK_TOLERANCE = 0.01
+"""Share of an epoch by which the host's clock and the devices' may differ: 200 recorded runs differ by 0.06 % at most.
+Epochs of half a second on a host with three jobs for each core were seen to differ by 1.2 %."""
 MIN_STEPS = 10
 STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
 """A step that takes so much longer than the typical one, and so many times as long, is no step of training alone."""
@@ -75,11 +78,11 @@ def _parity(run: Run) -> Check:
 
 
 def _samples(run: Run) -> Check:
-    wrong = run.times.unexpected_samples
-    if wrong is None:
+    if run.times.unexpected_samples is None:
         return Check("samples", "passed")
-    reason = "count" if wrong.seen != wrong.expected else "checksum"
-    return doubt("samples", "failed", reason, epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
+    epoch, seen, expected = run.times.unexpected_samples
+    reason = "count" if seen != expected else "checksum"
+    return doubt("samples", "failed", reason, epoch=epoch, seen=seen, expected=expected)
 
 
 def _clock(run: Run) -> Check:
@@ -92,11 +95,10 @@ def _clock(run: Run) -> Check:
 
 def _warm_up(run: Run) -> Check:
     """Are the first tenth of the steps slower than a batch of as many later steps would be by chance (99 %)?"""
-    first = run.times.first_steps
-    if first is None:
+    if run.times.first_steps is None:
         return Check("warm_up", "not measured")
-    is_slower = first.slower_share > max(WARM_UP_LIMIT, first.chance_share)
-    return warning_if(is_slower, "warm_up", "slower", steps=first.steps, share=first.slower_share)
+    steps, slower, by_chance = run.times.first_steps
+    return warning_if(slower > max(WARM_UP_LIMIT, by_chance), "warm_up", "slower", steps=steps, share=slower)
 
 
 def _steps(run: Run) -> Check:
@@ -187,17 +189,17 @@ def _load(run: Run) -> Check:
 
     By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run.
     """
-    host, share, stolen = run.record.environment, run.core_wait_share, run.steal_share or 0.0
+    host, share, stolen = run.record.environment, run.times.core_wait_share, run.times.steal_share or 0.0
+    average, cores, own = host.load_average_1min, host.cpu_cores, run.devices_before
     reasons = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)] if stolen > CORE_WAIT_LIMIT else []
-    if run.met_other_programs and share is None:
-        reason = "busy_after_own_run" if run.devices_before else "busy"
-        average, cores = host.load_average_1min, host.cpu_cores
-        reasons.append(message(f"check.load.{reason}", average=average, cores=cores, own=run.devices_before))
-    elif run.met_other_programs and run.times.throttled_periods:
+    if share is None and average is not None and average - own > cores:
+        reason = "busy_after_own_run" if own else "busy"
+        reasons.append(message(f"check.load.{reason}", average=average, cores=cores, own=own))
+    elif share is not None and share > CORE_WAIT_LIMIT and run.times.throttled_periods:
         periods, quota = run.times.throttled_periods, host.cpu_quota or 0.0
         reasons.append(message("check.load.throttled", share=share, periods=periods, quota=quota))
-    elif run.met_other_programs:
+    elif share is not None and share > CORE_WAIT_LIMIT:
         reasons.append(message("check.load.waited", share=share, limit=CORE_WAIT_LIMIT))
-    if not reasons and share is None and host.load_average_1min is None:
+    if not reasons and share is None and average is None:
         return Check("load", "not measured")
     return warning_if(bool(reasons), "load", "parts", parts=reasons)

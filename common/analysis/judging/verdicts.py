@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.analysis.comparing.facts import closest, grouped
+from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.rows import Row
+from common.analysis.comparing.rows import Row, closest
 from common.analysis.comparing.speedup import speedup
 from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
 from common.content import Message, message
@@ -46,7 +46,7 @@ def group_verdicts(group: Group) -> list[Message]:
         across = [row.method] if row.record.world.nodes > 1 else []
         earlier = [method for method in list(METHODS)[: method_order(row.method)] if METHODS[method].is_parallel]
         for method in (*earlier, *across):
-            rival = closest(row.facts, rivals.get((method, row.devices), []), lambda other: other.facts)
+            rival = closest(row.facts, rivals.get((method, row.devices), []))
             if rival:
                 verdicts.append(compare(row, rival, speedup(row, rival)))
     return verdicts

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -23,7 +23,6 @@ from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method, PhaseName
 
-_Name = TypeVar("_Name", bound=str)
 Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Estimates by their places on the other axis."""
 
@@ -57,25 +56,14 @@ FAMILIES = ["DejaVu Sans", *[name for name in CHINESE if name in font_manager.ge
 HAS_CHINESE_FONT = len(FAMILIES) > 1
 """Whether files of figures can show Chinese characters."""
 
-mpl.rcParams.update({
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a model may be called $x$
-    "font.family": FAMILIES,
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-})  # fmt: skip
+mpl.rc("svg", fonttype="none")
+mpl.rc("text", color=INK, parse_math=False)  # a model may be called $x$
+mpl.rc("font", family=FAMILIES, size=9.5)
+mpl.rc("axes", labelcolor=INK, edgecolor=MUTED, axisbelow=True)
+mpl.rc("axes.spines", top=False, right=False)
+mpl.rc(("xtick", "ytick"), color=MUTED, labelcolor=INK)
+mpl.rc("hatch", linewidth=0.7)
+mpl.rc("legend", frameon=False, fontsize=9.5)
 
 
 @dataclass
@@ -166,7 +154,7 @@ def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", 
 
 
 def draw_stack(
-    axes: Axes, parts: Mapping[_Name, Sequence[float]], look_of: Callable[[_Name], dict], thickness: float = THICKNESS
+    axes: Axes, parts: Mapping[Any, Sequence[float]], look_of: Callable[[Any], dict], thickness: float = THICKNESS
 ) -> list[float]:
     """Parts one after another, each with one length a bar; returns where the bars end."""
     ends = [0.0] * max(map(len, parts.values()))

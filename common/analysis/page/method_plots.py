@@ -13,10 +13,11 @@ from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
+from common.analysis.judging.verdicts import device_here
 from common.analysis.page import charts
 from common.analysis.page.charts import INK, MUTED, Plot
 from common.analysis.page.wording import Wording, flagged
-from common.analysis.sections.answer import Answer, name_here
+from common.analysis.sections.answer import Answer
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import Report
 from common.analysis.statistics.estimates import Estimate
@@ -40,7 +41,7 @@ def draw_answer(report: Report, words: Wording) -> Plot | None:
     if not rows:
         return None
     labels = _labels(report, rows, words)
-    figure, axes = charts.bar_chart(labels, _times_one(rows, words), 1.3 * len(labels) + 0.6)
+    figure, axes = charts.bar_chart(labels, "", 1.3 * len(labels) + 0.6)
     notes = _draw_speed_ups(axes, rows, words)
     return charts.titled(words, "answer", figure, map(str.splitlines, labels), *notes)
 
@@ -58,7 +59,6 @@ def draw_summary(report: Report, words: Wording) -> Plot | None:
     axes.set_ylim(len(labels) - 0.4, -0.8)
     notes = _draw_speed_ups(axes, rows, words)
     axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    axes.set_xlabel(_times_one(rows, words))
     source = [message("figure.source", device=report.groups[0].group.key["device_model"],
                       date=max(row.record.finished_at for row in rows)[:10],
                       runs=min(len(row.runs) for row in rows))]  # fmt: skip
@@ -76,10 +76,6 @@ def _compared(answer: Answer | None) -> list[Row]:
     return rows if any(row.speed_up for row in rows) else []
 
 
-def _times_one(rows: Sequence[Row], words: Wording) -> str:
-    return words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core")
-
-
 def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
     """Names with what is measured: there no interval, dot or dashed mark crosses the numbers. Last: a method that
     failed, which has no bar."""
@@ -87,8 +83,8 @@ def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
     for row in rows:
         speed = row.speed_up or Estimate(1.0)
         ends = f" ({FORMATS['times'](*speed.interval).number})" if speed.interval else ""
-        name = flagged(words, row, name=words.text(name_here(row)))
-        labels.append(f"{name}\n{words.number('times', speed.value)}{ends}")
+        name = row.name if row.is_parallel else message("one.capital", one=device_here(row))
+        labels.append(f"{flagged(words, row, name=words.text(name))}\n{words.number('times', speed.value)}{ends}")
     if failed := report.decision.failed:
         of_failed = RowName(failed.method, failed.world.devices, failed.world.nodes)
         labels.append(words.translate("figure.failed", row=of_failed))
@@ -101,6 +97,7 @@ def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
     speeds = [row.speed_up or Estimate(1.0) for row in rows]
     marks = [(row.devices, height) for height, row in enumerate(rows) if row.true_devices and row.devices > 1]
     axes.set_xlim(0, 1.06 * max([*(devices for devices, _ in marks), *(speed.bounds[1] for speed in speeds)]))
+    axes.set_xlabel(words.translate("figure.times_one_gpu" if rows[0].on_gpu else "figure.times_one_core"))
     axes.axvline(1, color=MUTED, linewidth=1, zorder=0.5)
     charts.draw_bars(axes, speeds, [{"color": METHODS[row.method].colour} for row in rows], [
         [one.seconds_per_sample.value / run.seconds_per_sample.value for run in row.runs[-MAX_POINTS:]]

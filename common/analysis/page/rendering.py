@@ -9,23 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from common.analysis.page import method_plots, reason_plots
 from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
-from common.analysis.page.method_plots import (
-    draw_answer,
-    draw_loss,
-    draw_memory,
-    draw_scaling,
-    draw_summary,
-    draw_throughput,
-)
-from common.analysis.page.reason_plots import (
-    draw_all_reduce,
-    draw_batches,
-    draw_breakdowns,
-    draw_ladder,
-    draw_options,
-    draw_steps,
-)
 from common.analysis.page.wording import Wording, typeset
 from common.analysis.sections.exercise import exercise_sections
 from common.analysis.sections.report import Report
@@ -36,31 +21,28 @@ from common.records.disk import write_bytes
 from common.requirements import as_recorded
 from common.sentences import TEMPLATES, language_of
 
-OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
-"""Names of the files that `write_figures` makes."""
-
 
 def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
-    plots: dict[str, list[Plot | None]] = {"group1": [draw_answer(report, words)]}
+    plots: dict[str, list[Plot | None]] = {"group1": [method_plots.draw_answer(report, words)]}
     for part in report.groups:
         if part.is_in_full:
             plots.setdefault(f"group{part.number}", []).extend([
-                draw_breakdowns(part.breakdowns, words),
-                draw_steps(part.group, words),
-                draw_scaling(part, words),
-                draw_throughput(part.group, words),
-                draw_memory(part.group, words),
-                draw_loss(part.group, words),
-                draw_options(part.effects, words),
+                reason_plots.draw_breakdowns(part.breakdowns, words),
+                reason_plots.draw_steps(part.group, words),
+                method_plots.draw_scaling(part, words),
+                method_plots.draw_throughput(part.group, words),
+                method_plots.draw_memory(part.group, words),
+                method_plots.draw_loss(part.group, words),
+                reason_plots.draw_options(part.effects, words),
             ])  # fmt: skip
     probed = report.folder.probed
-    plots["machine"] = [draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
-    plots["all"] = [draw_ladder(report.ladder, words)]
+    plots["machine"] = [reason_plots.draw_all_reduce(probed[-1].probes.all_reduce if probed else None, words)]
+    plots["all"] = [reason_plots.draw_ladder(report.ladder, words)]
     for number, crossover in enumerate(report.crossovers, start=1):
-        plots[f"batches{number}"] = draw_batches(crossover, words)
+        plots[f"batches{number}"] = reason_plots.draw_batches(crossover, words)
     figures = {f"{place}_{plot.name}": plot for place, of_place in plots.items() for plot in of_place if plot}
-    if with_png and (summary := draw_summary(report, words)):
+    if with_png and (summary := method_plots.draw_summary(report, words)):
         figures[summary.name] = summary
     for name, plot in figures.items():
         plot.draw(name, with_png)
@@ -78,7 +60,8 @@ def write_figures(folder: Path, figures: Mapping[str, Plot]) -> int:
             write_bytes(folder / f"{name}.svg", plot.svg.encode())
             write_bytes(folder / f"{name}.png", plot.png)
         for path in folder.iterdir():
-            if OWN_FILE.fullmatch(path.name) and path.stem not in figures:
+            is_own = re.fullmatch(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)", path.name)
+            if is_own and path.stem not in figures:
                 path.unlink()
     except OSError as error:
         raise UsageError(

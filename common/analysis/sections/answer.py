@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
-from common.analysis.reading.raw_times import TENTHS
+from common.analysis.reading.runs import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
 from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
@@ -46,18 +45,11 @@ class Answer:
         marks = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
         return {name: found for name, found in marks.items() if found}
 
-    @property
-    def order(self) -> Message | None:
-        """Whether the doubts could change who is first."""
-        if not self.doubts or len(self.rows) < 2:
-            return None
-        return message("page.order_open", pairs=self.unsure) if self.unsure else message("page.order_stands")
-
 
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
     rows = group.representatives
-    takers = oversubscribed_rows(group.rows)
+    takers = group.oversubscribed
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
@@ -78,11 +70,6 @@ def _unsure(rows: list[Row]) -> list[Message]:
             one, other = (row.name if row.is_parallel else device_here(row) for row in (faster, slower))
             pairs.append(message("answer.pair", one=one, other=other))
     return pairs
-
-
-def name_here(row: Row) -> RowName | Message | None:
-    """A row's name; of one device what it is here, as the headline says it."""
-    return row.name if row.is_parallel else message("one.capital", one=device_here(row))
 
 
 def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:

@@ -1,19 +1,20 @@
 """Sections of two campaigns: the ladder, one switch after another; and from which batch on several devices pay."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations, takewhile
 from pathlib import PurePath
 
 from common.analysis.comparing.crossover_batch import BatchSeries
 from common.analysis.comparing.one_change import Ladder
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row, RowName
-from common.analysis.comparing.speedup import speedup
+from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.comparing.utilisation import MAX_IDLE
 from common.analysis.judging.proposals import own_address
 from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, runs_note, speed_cell, unusual_parts
+from common.analysis.statistics.estimates import Estimate
 from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns, sheet
 from common.messages import Message, message
 from common.records import METHODS, Method
@@ -22,6 +23,8 @@ LEAST_FALL = 0.9
 """With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
+Ratios = Mapping[int, Estimate]
+"""By batch per device."""
 
 
 def ladder_section(ladder: Ladder) -> Section:
@@ -59,13 +62,12 @@ def _trains(ladder: Ladder) -> Message:
     """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
     rows = [row for row in (ladder.first, ladder.at_first_batch) if row]
     losses = [[epoch.mean_loss for epoch in row.record.epochs] for row in rows]
-    if len(rows) < 2 or any(len(of_run) < 2 or None in of_run for of_run in losses):
+    is_known = len(rows) == 2 and all(len(of_run) > 1 and None not in of_run for of_run in losses)
+    if not is_known or losses[0][0] <= losses[0][-1]:
         return message("ladder.not_checked")
     before, after = losses
-    fall = before[0] - before[-1]
-    if fall <= 0:
-        return message("ladder.not_checked")
-    id = "ladder.trains" if after[0] - after[-1] >= LEAST_FALL * fall else "ladder.does_not_train"
+    is_as_steep = after[0] - after[-1] >= LEAST_FALL * (before[0] - before[-1])
+    id = "ladder.trains" if is_as_steep else "ladder.does_not_train"
     return message(id, before=before[0], before_end=before[-1], after=after[0], after_end=after[-1], least=LEAST_FALL,
                    epochs=len(after))  # fmt: skip
 
@@ -89,10 +91,11 @@ def _ladder_table(ladder: Ladder) -> Table:
 
 def crossover_section(number: int, series: BatchSeries) -> Section:
     """Who is faster from which batch on, until when launches bind, and what was predicted; `number` from 1."""
-    parallel = _parallel(series)
-    reached = [*(_reached("faster", series, (method, "single"), 1) for method in parallel),
-               *(_reached("near", series, pair, NEAR) for pair in combinations(parallel, 2))]  # fmt: skip
-    lines = [line for line in (*reached, *_launches(series), prediction_of(series)) if line]
+    parallel = [method for method in METHODS if METHODS[method].is_parallel and method in series.rows]
+    pairs = [*((method, "single") for method in parallel), *combinations(parallel, 2)]
+    ratios = {pair: of_pair for pair in pairs if (of_pair := series.ratios(*pair))}
+    lines = [*(_reached(series, *pair, of_pair) for pair, of_pair in ratios.items()), *_launches(series)]
+    lines += filter(None, [prediction_of(series)])
     lines += [message("batches.out_of_memory", row=_name(series, method), batch=batch)
               for method, batch in series.out_of_memory.items()]  # fmt: skip
     if not any(row.on_gpu for row in series.all_rows):
@@ -100,7 +103,11 @@ def crossover_section(number: int, series: BatchSeries) -> Section:
     key = series.key
     title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     figures = [Figure(f"batches{number}_batches_{name}") for name in ("throughput", "speed_up")]
-    contents = [Lines(lines, "verdicts"), Section(style="figures", contents=figures), sheet(_batches_table(series))]
+    contents = [
+        Lines(lines, "verdicts"),
+        Section(style="figures", contents=figures),
+        sheet(_batches_table(series, ratios)),
+    ]
     short = message("table.batches")
     return Section(f"batches-{number}", title, contents, short=short, style="group batches", brief=lines)
 
@@ -109,29 +116,23 @@ def _name(series: BatchSeries, method: Method) -> RowName:
     return RowName(method, series.devices if METHODS[method].is_parallel else 1)
 
 
-def _parallel(series: BatchSeries) -> list[Method]:
-    return [method for method in METHODS if METHODS[method].is_parallel and method in series.rows]
-
-
-def _reached(what: str, series: BatchSeries, methods: tuple[Method, Method], limit: float) -> Message | None:
-    """From which batch on the whole interval of the ratio is above `limit`; the ratios as they were measured, without
-    any certainty, where some rest on fewer than three runs."""
-    ratios = series.ratios(*methods)
-    if not ratios:
-        return None
-    name, other = (_name(series, method) for method in methods)
+def _reached(series: BatchSeries, method: Method, other: Method, ratios: Ratios) -> Message:
+    """From which batch on the whole interval of the ratio is above 1 (of two parallel methods: near it); the ratios as
+    they were measured, without any certainty, where some rest on fewer than three runs."""
+    what, limit = ("near", NEAR) if METHODS[other].is_parallel else ("faster", 1.0)
+    names = {"row": _name(series, method), "other": _name(series, other)}
     if not all(ratio.interval for ratio in ratios.values()):
         points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
-        runs = {len(series.rows[method][batch].runs) for method in methods for batch in ratios}
+        runs = {len(series.rows[one][batch].runs) for one in (method, other) for batch in ratios}
         how = "points_of_one_run" if runs == {1} else "points"
-        return message(f"batches.{how}", row=name, other=other, points=points, enough=ENOUGH_RUNS)
+        return message(f"batches.{how}", points=points, enough=ENOUGH_RUNS, **names)
     first, last = min(ratios), max(ratios)
     above = takewhile(lambda batch: ratios[batch].interval[0] > limit, sorted(ratios, reverse=True))
     reached = min(above, default=None)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
     at = max(ratios, key=lambda batch: ratios[batch].value) if reached is None else reached
     times = message("ratio.times_with_interval", ratio=ratios[at])
-    return message(f"batches.{what}_{how}", row=name, other=other, batch=at, first=first, last=last, times=times)
+    return message(f"batches.{what}_{how}", batch=at, first=first, last=last, times=times, **names)
 
 
 def _launches(series: BatchSeries) -> Iterator[Message]:
@@ -156,14 +157,14 @@ def prediction_of(series: BatchSeries) -> Message | None:
     predicted, measured = series.predicted, series.measured
     if predicted is None:
         return None
-    if measured is None:
-        comparison = message("nothing")
-    elif measured.batch in (0, math.inf):
-        id = "crossing.measured_everywhere" if measured.batch == 0 else "crossing.measured_nowhere"
-        comparison = message(id, first=measured.below, last=measured.above)
-    else:
-        sides = {"below": measured.below, "above": measured.above, "error": predicted.batch / measured.batch - 1}
-        comparison = message("crossing.measured", batch=measured.batch, **sides)
+    comparison = message("nothing")
+    if measured:
+        batch, below, above = measured
+        comparison = message("crossing.measured_nowhere" if batch else "crossing.measured_everywhere", first=below,
+                             last=above)  # fmt: skip
+        if 0 < batch < math.inf:
+            comparison = message("crossing.measured", batch=batch, below=below, above=above,
+                                 error=predicted.batch / batch - 1)  # fmt: skip
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
     return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,
@@ -171,11 +172,9 @@ def prediction_of(series: BatchSeries) -> Message | None:
                    per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
-def _batches_table(series: BatchSeries) -> Table:
+def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], Ratios]) -> Table:
     """A line for each batch. Throughput is that of one device."""
     methods = [method for method in METHODS if method in series.rows]
-    pairs = [*((method, "single") for method in _parallel(series)), *combinations(_parallel(series), 2)]
-    ratios = {pair: ratios for pair in pairs if (ratios := series.ratios(*pair))}
     speeds = [f"per_device.{method}:throughput" if METHODS[method].is_parallel else "one_device:throughput"
               for method in methods]  # fmt: skip
     quotients = [f"quotient.{over}/{under}:speed-up" for over, under in ratios]

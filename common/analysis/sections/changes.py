@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import BATCH, OPTIONS, grouped
-from common.analysis.comparing.groups import Group, configuration_but
+from common.analysis.comparing.facts import BATCH, OPTIONS, configuration, grouped
+from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import paired_speedup
@@ -69,7 +69,7 @@ def effects(group: Group) -> list[Effect]:
 def without_default(group: Group) -> list[Message]:
     """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
     tried = [row for row in group.main_rows if row.options and row.is_valid]
-    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
+    alike = grouped(tried, lambda row: tuple({**configuration(row.record), OPTIONS: None}.values())).values()
     return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
 
 

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, Scaling
-from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.comparing.rows import Row
+from common.analysis.comparing.speedup import ENOUGH_RUNS
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.judging.verdicts import counted_as
 from common.analysis.sections.campaign_sections import height, prediction_of

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
+from common.analysis.comparing.facts import varying_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
@@ -14,31 +15,12 @@ from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
 from common.analysis.predicting.inputs import Question
 from common.analysis.sections.changes import Effect, effects, options_table, without_default
-from common.analysis.sections.comparison import (
-    group_short,
-    group_table,
-    group_title,
-    images_of,
-    in_brief,
-    scaling_meaning,
-)
+from common.analysis.sections.comparison import group_table, group_title, images_of, in_brief
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
-from common.content import (
-    Commands,
-    Figure,
-    Inline,
-    Lines,
-    Pairs,
-    Paragraph,
-    Section,
-    fold,
-    hint,
-    lead,
-    message,
-    sheet,
-)
+from common.content import Commands, Figure, Inline, Lines, Pairs, Paragraph, Section, fold, hint, lead, sheet
+from common.messages import message
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
@@ -101,9 +83,11 @@ def group_section(results: GroupResults) -> Section:
     options = options_table(results.effects, f"{place}-checks")
     tried = [sheet(options), Figure(f"group{number}_options", is_titled=False)]
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
+    # Where all rows have as many devices, weak and strong scaling mean the same.
+    meaning = message(f"scaling.{group.scaling}" if group.scales else "nothing")
     to_do = [(Inline(one.what), *filter(None, (one.how, one.because))) for one in results.advice]
     contents = [
-        lead(scaling_meaning(group), images_of(group), Inline(message("page.group", number=number), "group")),
+        lead(meaning, images_of(group), Inline(message("page.group", number=number), "group")),
         in_brief(table),
         hint(message("page.rows_left_out", count=table.left_out)) if table.left_out else None,
         hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if results.has_few_runs else None,
@@ -120,7 +104,7 @@ def group_section(results: GroupResults) -> Section:
         checks_section(group.rows[:MAX_ROWS], place),
         Section(title=message("page.details"), contents=_details(group, in_full)),
     ]  # fmt: skip
-    return Section(place, group_title(group), contents, short=group_short(group), style="group")
+    return Section(place, group_title(group), contents, short=group_title(group, short=True), style="group")
 
 
 def _why(results: GroupResults) -> Section:
@@ -144,9 +128,11 @@ def _why(results: GroupResults) -> Section:
 def _details(group: Group, in_full: bool) -> list[Section | None]:
     memory, accuracy = memory_table(group), accuracy_table(group)
     tables, of_wrapper = (expert_tables(group), wrapper_commands(group)) if in_full else ([], [])
+    varying = varying_facts({row: row.facts for row in group.rows})
+    shared = {fact: value for row in group.rows for fact, value in row.facts.items() if fact not in varying}
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
     settings = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
-                for name, value in {**group.key, **group.shared_facts}.items()
+                for name, value in {**group.key, **shared}.items()
                 if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]
     older = sum(bool(run.times and run.times.steps_left_out) for run in runs)
@@ -158,8 +144,8 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
             heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
             commands.append(Commands([command], heading, row.method))
     return [
-        fold(devices, memory) if memory else None,
-        fold(message("page.accuracy"), sheet(accuracy)) if accuracy else None,
+        fold(devices, memory) if memory.lines else None,
+        fold(message("page.accuracy"), sheet(accuracy)) if accuracy.lines else None,
         fold(message("page.experts"), *map(sheet, tables)) if tables else None,
         fold(message("page.wrapper_commands"), hint(message("page.wrapper_hint")), Commands(of_wrapper))
         if of_wrapper else None,

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from common.analysis.comparing.facts import GROUP_KEY, varying_facts
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.verdicts import (
@@ -52,7 +51,7 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
     decision = decide(rivals, failed)
     if not rivals:
         return Headline(verdict(decision), message(f"headline.{'no_valid_run' if groups else 'no_run'}"), [])
-    parallel, takers = _in_order(rivals), oversubscribed_rows(groups[0].rows)
+    parallel, takers = _in_order(rivals), groups[0].oversubscribed
     alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
              for row in rivals if not row.is_parallel]  # fmt: skip
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
@@ -69,7 +68,13 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
         speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
                   for row in rivals]  # fmt: skip
         details.append(message("headline.tokens", speeds=speeds))
-    details += _strong(groups)
+    # The first strong-scaling group of the headline's model, where the headline is of weak scaling.
+    for group in groups if groups[0].scaling == "weak" else []:
+        is_beside = group.scaling == "strong" and all(group.key[name] == groups[0].key[name] for name in GROUP_KEY)
+        if is_beside and (others := _in_order(group.representatives)):
+            batch = group.key["global_batch_size"]
+            details.append(message("headline.strong", batch=batch, parts=_ratios(others)))
+            break
     # Each parallel method with the next slower one; without one device the outcome itself compares them.
     ranked = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
     pairs = [compare(*pair, speedup(*pair)) for pair in pairwise(ranked)] if len(ranked) < len(rivals) else []
@@ -97,12 +102,11 @@ def verdict(decision: Decision) -> Message:
         return message("headline_verdict.nothing")
     if decision.choice in ("measure_longer", "tie", "either"):  # their order names no winner
         pair.sort(key=lambda row: method_order(row.method), reverse=True)
-    values = {"method": short_or_one(best), "one": device_here(best)}
+    one = device_here(best)
+    values = {"method": short_or_one(best), "one": one, "ratio": best.speed_up or decision.lead}
     values |= dict(zip(("first", "second"), map(short_or_one, pair), strict=False))
-    if decision.choice == "use_method":
-        ratio, other = (best.speed_up, device_here(best)) if best.speed_up else (decision.lead, values["second"])
-        return Message("headline_verdict.use_method", {**values, "ratio": ratio, "other": other})
-    return Message(f"headline_verdict.{decision.choice}", values)
+    other = one if best.speed_up else values.get("second")
+    return message(f"headline_verdict.{decision.choice}", other=other, **values)
 
 
 def short_or_one(row: Row) -> Message:
@@ -164,22 +168,11 @@ def _turns(takers: list[Row]) -> Message:
     """`4 devices took turns on 2 CPU cores: DP 2.01, DDP 1.89 times as fast as one CPU core; this is not scaling`."""
     record, on_gpu = takers[0].record, takers[0].on_gpu
     there = len({(device.host, device.index) for device in record.devices}) if on_gpu else record.environment.cpu_cores
-    where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
-    counts = sorted({row.devices for row in takers})
+    where = message(f"place.{'gpu' if on_gpu else 'core'}{'s' if there > 1 else ''}", count=there)
     ratios = [message("turns.ratio", method=row.method, ratio=row.speed_up) for row in takers if row.speed_up]
-    values = {"counts": counts, "where": message(where, count=there), "ratios": ratios, "one": device_here(takers[0])}
-    what = "replicas" if on_gpu else "devices"
-    return Message(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
-
-
-def _strong(groups: list[Group]) -> list[Message]:
-    """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
-    first = groups[0]
-    for group in groups[1:] if first.scaling == "weak" else []:
-        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in GROUP_KEY)
-        if is_beside and (parallel := _in_order(group.representatives)):
-            return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
-    return []
+    id = f"turns.{'replicas' if on_gpu else 'devices'}{'' if ratios else '_without_ratio'}"
+    counts = sorted({row.devices for row in takers})
+    return message(id, counts=counts, where=where, ratios=ratios, one=device_here(takers[0]))
 
 
 def place(row: Row) -> Message:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import grouped, varying_facts
-from common.analysis.comparing.groups import Group
+from common.analysis.comparing.groups import Group, readable_facts
 from common.analysis.reading.folder import Folder, Skipped
 from common.analysis.reading.runs import Run
 from common.content import (
@@ -33,10 +33,11 @@ MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
 
 
 def unequal_terms(group: Group) -> list[Message]:
-    """What differs between the rows of a group although they are compared."""
+    """What differs between the rows of a group although they are compared; options of DDP that were tried are not among
+    it."""
     return [
         _difference(fact, {value: [row.name for row in rows] for value, rows in by_value.items()})
-        for fact, by_value in group.differences.items()
+        for fact, by_value in varying_facts(readable_facts(group.main_rows)).items()
     ]
 
 

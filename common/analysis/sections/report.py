@@ -7,29 +7,21 @@ from functools import cached_property
 import pandas as pd
 
 from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
-from common.analysis.comparing.csv_files import comparison_table, runs_table
+from common.analysis.comparing.csv_files import comparison_table, run_line, table_of
 from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
-from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, one_change_table, one_changes
+from common.analysis.comparing.one_change import Ladder, OneChange, change_line, ladder_of, one_changes
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
+from common.analysis.sections import other_sections
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.campaign_sections import crossover_section, ladder_section
 from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
-from common.analysis.sections.other_sections import (
-    MAX_LISTED,
-    faults_section,
-    machine_section,
-    parts_section,
-    separate_section,
-    skipped_section,
-    unfinished_section,
-)
 from common.content import Message, Section, message
 
 MAX_SERIES = 3
@@ -97,8 +89,8 @@ class Report:
         residuals = {one.row: one.items["residual"] for results in self.groups for one in results.breakdowns}
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
-            "runs.csv": runs_table(self.folder.runs),
-            "one_change.csv": one_change_table(self.one_changes),
+            "runs.csv": table_of(map(run_line, self.folder.runs)),
+            "one_change.csv": table_of(map(change_line, self.one_changes)),
             "predictions.csv": forecast_table(self.forecasts),
         }
 
@@ -117,19 +109,19 @@ class Report:
     def sections(self) -> list[Section]:
         """Everything below the answer, in order."""
         folder, unfinished = self.folder, self._unfinished
-        left_out = sum(max(0, len(listed) - MAX_LISTED) for listed in (unfinished, folder.skipped))
+        left_out = sum(max(0, len(listed) - other_sections.MAX_LISTED) for listed in (unfinished, folder.skipped))
         sections = [
             self.before_after,
             *map(group_section, self.shown),
             *(crossover_section(number, series) for number, series in enumerate(self.crossovers, start=1)),
             ladder_section(self.ladder) if self.ladder else None,
             changes_section(self.changes),
-            separate_section({results.number: results.group for results in self.shown}),
-            unfinished_section(unfinished),
-            faults_section(folder.faults),
-            skipped_section(folder.skipped, left_out),
-            parts_section(folder.probed[-1]) if folder.probed else None,
-            machine_section(folder),
+            other_sections.separate_section({results.number: results.group for results in self.shown}),
+            other_sections.unfinished_section(unfinished),
+            other_sections.faults_section(folder.faults),
+            other_sections.skipped_section(folder.skipped, left_out),
+            other_sections.parts_section(folder.probed[-1]) if folder.probed else None,
+            other_sections.machine_section(folder),
         ]
         return [section for section in sections if section]
 

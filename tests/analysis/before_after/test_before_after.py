@@ -42,9 +42,9 @@ def test_what_two_environments_may_differ_in_is_named_and_not_pooled():
     (match,) = found.matches
     assert (len(match.before.runs), len(match.after.runs)) == (3, 3)
     assert match.quotient.value == pytest.approx(0.8, rel=0.01)
-    assert set(found.differences) == {
-        ("torch", "2.6.0", "2.13.0"), ("driver", "550.1", "580.2"), ("machine", "old", "new"), ("epochs", 2, 3),
-        ("device_model", "Example CPU", "Other GPU"),
+    assert match.differences == {
+        "torch": ("2.6.0", "2.13.0"), "driver": ("550.1", "580.2"), "machine": ("old", "new"), "epochs": (2, 3),
+        "device_model": ("Example CPU", "Other GPU"),
     }  # fmt: skip
 
 
