@@ -34,19 +34,14 @@ class NextStep:
     command: str
 
 
-def next_step(
-    decision: Decision,
-    rows: Sequence[Row],
-    checks: Sequence[EnvironmentRecord],
-    done: Sequence[str],
-) -> NextStep:
+def next_step(decision: Decision, rows: Sequence[Row], done: Sequence[str]) -> NextStep:
     """What to run now that this is decided; `rows`: all of the group, those included that shared a device or whose
     speed is withheld. `done` names the campaigns that the folder holds."""
     if decision.failed and decision.choice != "one_device":
         return _again(decision.failed)
     if decision.fastest is None:
         return NextStep(message("next.nothing"), "make lab")
-    record = decision.fastest.record
+    record, checks = decision.fastest.record, decision.fastest.probed
     config, own = record.config, [row for row in rows if row.true_devices]
     sizes = f"MODEL={shlex.quote(config.model)} BATCH={config.per_device_batch_size}"
     if has_one_device(record):

@@ -19,19 +19,16 @@ def reasons(group: Group) -> list[Message]:
     What the breakdown of a row contains is not said again.
     """
     rows = {row.method: row for row in group.representatives if row.profile}
-    sentences = []
-    one, other = rows.get("dp") or rows.get("ddp"), rows.get("ddp") if "dp" in rows else None
-    if one and (other := other or rows.get("single")):
-        sentences.append(largest_difference(one, other))
+    compared = [rows[method] for method in ("dp", "ddp", "single") if method in rows][:2]
+    sentences = [largest_difference(*compared)] if len(compared) > 1 else []
     broken_down = {breakdown.row for breakdown in breakdowns(group)}
     alone = [row for row in rows.values() if row not in broken_down]
     sentences += [thread_cost(row) for row in alone if row.profile.replicated.threads_cost]
     sentences += [bound(row) for row in rows.values() if row.profile.idle_share is not None]
     sentences += [_of_cost("data_path.costs", row, row.profile.data_path_cost) for row in rows.values()
                   if is_cost(row.profile.data_path_cost)]  # fmt: skip
-    several = [row for row in rows.values() if row.devices > 1]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
-    others = [row for row in several if row in alone and not row.profile.replicated.threads_cost]
+    others = [row for row in alone if row.devices > 1 and not row.profile.replicated.threads_cost]
     sentences += [exposed_cost(row) for row in others if row.profile.exposed]
     wrapped = [(row, row.profile.wrapper_cost) for row in others if row.profile.wrapper_cost]
     return sentences + [_of_cost(f"wrapper_work.{_outcome(row, cost)}", row, cost) for row, cost in wrapped]

@@ -67,19 +67,15 @@ def conditions(row: Row) -> Check:
         figures = [(of_run(here), of_run(there)) for here, there in pairs]
         known = [pair for pair in figures if None not in pair]
         is_known = is_known or bool(known)
-        unlike += _unlike(what, known, differ)
+        # It differs in more than half of the pairs, and in the same direction.
+        above = sum(differ(*pair) and pair[0] > pair[1] for pair in known)
+        below = sum(differ(*pair) and pair[0] < pair[1] for pair in known)
+        if 2 * max(above, below) > len(known):
+            here, there = (median(side) for side in zip(*known, strict=True))
+            unlike.append(message(f"unlike.{what}", here=here, there=there))
     if not is_known:
         return Check("conditions", "not measured")
     return warning_if(bool(unlike), "conditions", "unlike", parts=unlike, other=row.baseline.name)
-
-
-def _unlike(what: str, pairs: list[tuple[float, float]], differ: Callable[[float, float], bool]) -> list[Message]:
-    """The figure, where it differs in more than half of the pairs, and in the same direction."""
-    for sign in (1, -1):
-        if 2 * sum(differ(*pair) and sign * (pair[0] - pair[1]) > 0 for pair in pairs) > len(pairs) > 0:
-            here, there = (median(side) for side in zip(*pairs, strict=True))
-            return [message(f"unlike.{what}", here=here, there=there)]
-    return []
 
 
 def _clock(run: Run) -> float | None:

@@ -200,8 +200,6 @@ def _load(run: Run) -> Check:
         reasons.append(message("check.load.throttled", share=share, periods=periods, quota=quota))
     elif share is not None and share > CORE_WAIT_LIMIT:
         reasons.append(message("check.load.waited", share=share, limit=CORE_WAIT_LIMIT))
-    if stolen > CORE_WAIT_LIMIT:
-        return doubt("load", "warning", "parts", parts=reasons)
-    if reasons:
-        return Check("load", "warning", reasons[0])
-    return Check("load", "not measured" if share is None and average is None else "passed")
+    if not reasons and share is None and average is None:
+        return Check("load", "not measured")
+    return warning_if(bool(reasons), "load", "parts", parts=reasons)

@@ -153,9 +153,8 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
     """Decide between one row of each method, as far as their intervals carry; `failed`: runs that did, newest last."""
     fastest, second, *_ = [*sorted(rows, key=lambda row: row.throughput.value, reverse=True), None, None]
     models, methods = {row.record.config.model for row in rows}, {row.method for row in rows}
-    of_these = (run for run in reversed(failed) if not METHODS[run.method].variant_of)
-    newest = next((run for run in of_these
-                   if run.method not in methods and (not rows or run.config.model in models)), None)  # fmt: skip
+    newest = next((run for run in reversed(failed) if run.method not in methods and not METHODS[run.method].variant_of
+                   and (not rows or run.config.model in models)), None)  # fmt: skip
     if fastest is None:
         return Decision("failed" if newest else "nothing", failed=newest)
     on_one_device = all(row.devices == 1 for row in rows)

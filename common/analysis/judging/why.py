@@ -24,10 +24,9 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     by_method = {row.method: row for row in rows if row.profile and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
-    # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
-    slowing = [breakdown.items.get("slowed") for breakdown in breakdowns]
-    is_same = slowing and slowing[0] and slowing[0].value > 0 and all(cost == slowing[0] for cost in slowing)
-    slowed = slowing[0] if is_same else None
+    # Where the methods had as many devices, the ideal is the same, and with it how much the cores slow each other.
+    is_same = bool(breakdowns) and all(breakdown.ideal == breakdowns[0].ideal for breakdown in breakdowns)
+    slowed = breakdowns[0].items.get("slowed") if is_same else None
     timed = {row.method: row for row in rows if row.devices > 1 and row.true_devices}
     ratio = speedup(timed["ddp"], timed["dp"]) if {"dp", "ddp"} <= timed.keys() else None
     outcome = outcome_of_ratio(ratio) if ratio else None
@@ -36,8 +35,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
-    if breakdowns and all(breakdown.ideal == breakdowns[0].ideal for breakdown in breakdowns):
-        parts.append(_ideal(breakdowns[0], slowed))  # the methods had as many devices
+    parts += [_ideal(breakdowns[0], slowed)] if is_same else []
     if dp:
         causes = _causes(dp, of_row.get(dp), slowed)
         if grown := _grown_phase(dp, one or ddp):
@@ -131,7 +129,7 @@ def _ideal(breakdown: Breakdown, slowed: Median | None) -> Message:
         ideal=breakdown.ideal.value,
         one=device_here(row),
         devices=row.devices,
-        slowed=message("why.slowed", cost=slowed.value) if slowed else NOTHING,
+        slowed=message("why.slowed", cost=slowed.value) if slowed and slowed.value > 0 else NOTHING,
     )
 
 

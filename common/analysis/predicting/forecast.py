@@ -127,11 +127,10 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     basis = basis_of(group)
     if basis is None:
         return None
-    within, asks_for_links = question.link or basis.all_reduce, bool(question.link or question.between)
-    if question.between:
-        network = Network(within or question.between, question.between, question.per_node)
-    else:
-        network = Network(within) if within else None
+    asks_for_links = bool(question.link or question.between)
+    within = question.link or basis.all_reduce or question.between
+    per_node = question.per_node if question.between else MAX_DEVICES
+    network = Network(within, question.between, per_node) if within else None
     cores = None if basis.row.on_gpu else basis.row.record.environment.alike_cores
     measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
     by_default = [count for count in DEFAULT_COUNTS if cores is None or count <= cores]

@@ -59,7 +59,7 @@ class Report:
         """What to run now."""
         rows = self.groups[0].group.rows if self.groups else []
         done = [name for name, found in (("crossover", self.crossovers), ("ladder", self.ladder)) if found]
-        return next_step(self.decision, rows, self.folder.probed, done)
+        return next_step(self.decision, rows, done)
 
     @cached_property
     def your_script(self) -> Message | None:
