@@ -33,7 +33,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, mean_of_steps, ratio, student_quantile
 from common.campaigns.campaign import CAMPAIGNS
-from common.campaigns.launches import drawn_orders
+from common.campaigns.launches import PUBLISHED, drawn_orders
 from common.campaigns.stopping_rule import RATIOS
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000, 4000)
@@ -41,7 +41,6 @@ CORRELATIONS = (0.0, 0.3, 0.5, 0.7)
 SPREAD, GAMMA_SHAPE, OUTLIERS = 0.05, 2.0, 0.01
 OUTLIER_EXTRAS = (0.5, 2.0)
 """What an outlier adds to a step of mean 1."""
-STEPS_OF_LAB = ("02", "03", "04")
 LAB = CAMPAIGNS["lab"]
 ROUNDS = (3, 5, 7)
 MAX_ROUNDS = (5, 7, 12)
@@ -176,8 +175,8 @@ def seconds_by_step(slots: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def paired(seconds: np.ndarray, slower: str, faster: str) -> tuple[np.ndarray, np.ndarray]:
-    """`paired_ratio` of two steps in each campaign: the ratio's logarithm, and half of its interval there."""
-    above, below = (seconds[:, :, STEPS_OF_LAB.index(step)] for step in (slower, faster))
+    """`paired_ratio` of two methods in each campaign: the ratio's logarithm, and half of its interval there."""
+    above, below = (seconds[:, :, PUBLISHED.index(method)] for method in (slower, faster))
     scatter = above / above.mean(axis=1, keepdims=True) - below / below.mean(axis=1, keepdims=True)
     rounds = seconds.shape[1]
     reach = student_quantile(rounds - 1) * scatter.std(axis=1, ddof=1) / rounds**0.5
@@ -186,7 +185,7 @@ def paired(seconds: np.ndarray, slower: str, faster: str) -> tuple[np.ndarray, n
 
 def told_apart(seconds: np.ndarray, rounds: int) -> np.ndarray:
     """Whether each campaign would name a winner between 02 and 04 after so many rounds."""
-    value, reach = paired(seconds[:, :rounds], "02", "04")
+    value, reach = paired(seconds[:, :rounds], "single", "ddp")
     return np.abs(value) > reach
 
 

@@ -68,7 +68,7 @@ def ladder(e: Example) -> Claims:
         ("per_device_batch_size", 512): "512 images",
     }
     assert set(trials) == set(names)
-    assert all(trial.is_kept for trial in trials.values())
+    assert all(trial.outcome == "kept" for trial in trials.values())
     lines, before = [], measured.first
     for key, name in names.items():
         lines.append(_line(name, before, trials[key].row, times_both(trials[key].quotient)))

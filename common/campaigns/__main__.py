@@ -1,21 +1,22 @@
 """Launches in rounds: `python -m common.campaigns lab`, or `make lab`, which also sets up what it needs."""
 
 import argparse
+import math
 import secrets
 from functools import partial
 from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
 from common.campaigns.launcher import LaunchError, in_minutes
-from common.campaigns.launches import QUIET, History, Outcome, Overrides, Plan, PlannedLaunch, newest_check
+from common.campaigns.launches import QUIET, History, Outcome, Overrides, Place, newest_check
 from common.campaigns.session import Session
-from common.campaigns.stopping_rule import rounds_as_needed
+from common.campaigns.stopping_rule import StoppingRule
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 from common.messages import message
-from common.records import RunConfig, settings_of
+from common.records import Environment, RunConfig, settings_of
 
 MAX_ROUNDS = 1000
 """That somebody could wait for."""
@@ -46,25 +47,12 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     """
     try:
         session.check_machine(campaign.check)
-        given, limit = session.overrides, None
-        if isinstance(campaign, AdaptiveCampaign):
-            plan = campaign.plan(session.here, given, session.seed, session.history)
-            if not given.repeats:
-                limit = 60 * (given.minutes or campaign.minutes["cuda" if session.here.gpus else "cpu"])
-                none = message("Nothing starts that would end later than {time} from the start (MINUTES).")
-                session.say(none.with_values(time=in_minutes(limit)), gap="\n")
+        if isinstance(campaign, RoundCampaign):
+            StoppingRule(session, campaign).run()
         else:
-            plan = rounds_as_needed(session, campaign)
-        outcome = None
-        while planned := next_launch(plan, outcome):
-            ends = session.pace.elapsed + session.pace.at_most(planned.command)
-            if limit is not None and planned.place and ends > limit:
-                over = message("{time} are as good as over. To go on: {again}")
-                session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
-                break
-            outcome = session.launch(planned, campaign.survives)
+            _run_in_time(session, campaign)
         end, page = message("At the end"), message("the page, and what it says")
-        session.launch(PlannedLaunch(campaign.report, heading=end, progress=page))
+        session.launch(campaign.report, heading=end, progress=page)
     except LaunchError as end:
         return session.ended(end)
     took = in_minutes(session.pace.elapsed)
@@ -72,19 +60,38 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     return 0
 
 
-def next_launch(plan: Plan, outcome: Outcome | None) -> PlannedLaunch | None:
-    """The next launch, after one that ended so; None at the end. `outcome`: None for the first."""
+class TimeIsUpError(Exception):
+    """Another launch would end after the campaign's time."""
+
+
+def _run_in_time(session: Session, campaign: AdaptiveCampaign) -> None:
+    given, limit = session.overrides, math.inf
+    if not given.repeats:
+        limit = 60 * (given.minutes or campaign.minutes["cuda" if session.here.gpus else "cpu"])
+        none = message("Nothing starts that would end later than {time} from the start (MINUTES).")
+        session.say(none.with_values(time=in_minutes(limit)), gap="\n")
+
+    def launch(command: str, place: Place | None) -> Outcome:
+        if place and session.pace.elapsed + session.pace.at_most(command) > limit:
+            raise TimeIsUpError
+        return session.launch(command, place, survives=campaign.survives)
+
     try:
-        return plan.send(outcome)
-    except StopIteration:
-        return None
+        campaign.plan(session.here, given, session.seed, session.history, launch)
+    except TimeIsUpError:
+        over = message("{time} are as good as over. To go on: {again}")
+        session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
 
 
-def rehearsed(plan: Plan) -> list[str]:
-    """Every command, as if each of them completed."""
+def rehearsed(campaign: AdaptiveCampaign, here: Environment, overrides: Overrides, seed: int) -> list[str]:
+    """Every command, as if each of them completed and paid."""
     commands: list[str] = []
-    while planned := next_launch(plan, "completed" if commands else None):
-        commands.append(planned.command)
+
+    def launch(command: str, place: Place | None) -> Outcome:
+        commands.append(command)
+        return "completed"
+
+    campaign.plan(here, overrides, seed, History(None, here), launch)
     return commands
 
 
@@ -93,7 +100,7 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides,
     here = newest_check().environment
     lines = [campaign.check, f"# The order of each round is drawn at random, here with SEED={seed}."]
     if isinstance(campaign, AdaptiveCampaign):
-        return [*lines, *rehearsed(campaign.plan(here, overrides, seed, History(None, here))), campaign.report]
+        return [*lines, *rehearsed(campaign, here, overrides, seed), campaign.report]
     total = overrides.repeats or campaign.repeats
     if here.gpus and campaign.tolerance and not (overrides.samples or overrides.epochs):
         lines.append("# On GPUs a pilot comes first, and says how many samples an epoch has: other numbers than here.")

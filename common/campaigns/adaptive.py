@@ -1,7 +1,6 @@
 """Campaigns that choose each launch by how those before it ended: `make crossover` and `make ladder`."""
 
-import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -11,16 +10,15 @@ from common.campaigns.launches import (
     QUIET,
     REPORT,
     History,
-    Outcome,
+    Launching,
     Overrides,
-    Plan,
-    PlannedLaunch,
     Sizes,
     drawn_orders,
+    paired_seconds,
 )
 from common.command_line.commands import default_count
 from common.errors import UsageError
-from common.records import METHODS, DeviceKind, Environment, Method, seconds_per_sample
+from common.records import METHODS, DeviceKind, Environment, Method
 
 MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
 BATCHES: dict[DeviceKind, tuple[int, ...]] = {
@@ -34,7 +32,7 @@ MIN_ROUNDS = 3
 """Of two, an interval has one degree of freedom and says nothing: where launches differed by a fifth, ± 35,777 %."""
 
 
-def over_batches(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
+def over_batches(here: Environment, overrides: Overrides, seed: int, history: History, launch: Launching) -> None:
     """One device, DP and DDP over batches, to see from which batch on more devices pay: rounds in which the methods of
     a batch have an order drawn anew. A method that is out of memory gets no larger batch; what was run before is not
     run again, so that an interrupted campaign goes on where it was. Raises `UsageError` where there is one device only.
@@ -50,7 +48,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
     for number in range(1, (overrides.repeats or 3) + 1):
         places = count(1)
         if number == 2:  # in between, at one place only: it must not always precede the same launch
-            yield PlannedLaunch(REPORT + QUIET)
+            launch(REPORT + QUIET, None)
         for batch in batches:
             for index in next(orders[batch]):
                 method = PUBLISHED[index]
@@ -59,8 +57,7 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
                     too_large[method] = min(batch, too_large.get(method, batch))
                 if batch >= too_large.get(method, batch + 1) or len(history.completed(command)) >= number:
                     continue
-                planned = PlannedLaunch(command + (QUIET if number > 1 else ""), (number, next(places)))
-                if (yield planned) == "out_of_memory":
+                if launch(command + (QUIET if number > 1 else ""), (number, next(places))) == "out_of_memory":
                     too_large[method] = batch
 
 
@@ -94,7 +91,7 @@ NEEDS_SWITCH = {" --compile-mode reduce-overhead": " --compile"}
 """Switches that say nothing without another one."""
 
 
-def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
+def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History, launch: Launching) -> None:
     """From the published command upwards, a trial for each switch, which stays if its interval says so: the best so
     far, and what is tried, in rounds of two. Then, where the batch has grown, the switches that were kept at the first
     batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start fails."""
@@ -103,7 +100,7 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
     if rounds < MIN_ROUNDS:
         raise UsageError(f"a rung needs {MIN_ROUNDS} rounds for an interval: give REPEATS={MIN_ROUNDS} or more")
     first = best = START[kind].chosen(overrides, 1)
-    orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True
+    orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True  # rounds are counted through all trials
     for switch in SWITCHES[kind]:
         if NEEDS_SWITCH.get(switch, "") not in best.switches or (switch == DOUBLED and not batch_pays):
             continue
@@ -111,57 +108,39 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
             tried = replace(best, batch=2 * best.batch)
         else:
             tried = replace(best, switches=best.switches + switch)
-        pays = yield from _compare(_trial(best), _trial(tried), rounds, orders, history)
-        best = tried if pays else best
-        batch_pays = batch_pays and (pays or switch != DOUBLED)
-    at_first_batch = _trial(replace(best, batch=first.batch))
+        if _pays(tried, best, rounds, orders, history, launch):
+            best = tried
+        elif switch == DOUBLED:
+            batch_pays = False
+    at_first_batch = replace(best, batch=first.batch).command("single", flags=NO_PROFILE)
     if best.batch > first.batch and not history.completed(at_first_batch):
-        yield PlannedLaunch(at_first_batch, (next(orders)[0], 1))
+        launch(at_first_batch, (next(orders)[0], 1))
 
 
-def _trial(sizes: Sizes) -> str:
-    return sizes.command("single", flags=NO_PROFILE)
-
-
-def _compare(
-    best: str, tried: str, rounds: int, orders: Iterator[tuple[int, list[int]]], history: History
-) -> Generator[PlannedLaunch, Outcome | None, bool]:
-    """Run both commands in rounds; whether `tried` is the faster, beyond doubt. What was run before counts.
-
-    `orders`: numbers of rounds, counted through all trials, and the order of each."""
-    if history.newest_failure(tried) in ("out_of_memory", "exception"):
+def _pays(
+    tried: Sizes, best: Sizes, rounds: int, orders: Iterator[tuple[int, list[int]]], history: History, launch: Launching
+) -> bool:
+    """Run both in rounds; whether what is tried is the faster, beyond doubt. What was run before counts."""
+    commands = [sizes.command("single", flags=NO_PROFILE) for sizes in (best, tried)]
+    if history.newest_failure(commands[1]) in ("out_of_memory", "exception"):
         return False
-    for _ in range(rounds - len(_paired_seconds(history, best, tried))):
-        if any(before < HOPELESS * after for before, after in _paired_seconds(history, best, tried)):
+    pairs = paired_seconds(*map(history.runs, commands))
+    for _ in range(rounds - len(pairs)):
+        if any(before < HOPELESS * after for before, after in pairs):
             return False
         number, order = next(orders)
         for place, index in enumerate(order, 1):
-            command = (best, tried)[index]
-            if (yield PlannedLaunch(command, (number, place))) == "completed":
+            if launch(commands[index], (number, place)) == "completed":
                 continue
-            if command == tried:
-                return False
-            raise UsageError(f"what stood so far fails now, and its record says why: {command}")
-    return history.folder is None or _is_faster(history, best, tried)
-
-
-def _paired_seconds(history: History, best: str, tried: str) -> list[tuple[float, float]]:
-    """Seconds per sample of both commands, in each round that both have completed."""
-
-    def by_round(command: str) -> dict[tuple[str, int], float]:
-        runs = ((run.launch, run) for run in history.completed(command))
-        return {(launch.id, launch.round): seconds_per_sample(run) or math.inf for launch, run in runs if launch}
-
-    before, after = by_round(best), by_round(tried)
-    return [(seconds, after[place]) for place, seconds in before.items() if place in after]
-
-
-def _is_faster(history: History, best: str, tried: str) -> bool:
+            if index == 0:
+                raise UsageError(f"what stood so far fails now, and its record says why: {commands[0]}")
+            return False
+        pairs = paired_seconds(*map(history.runs, commands))
+    if history.folder is None:  # a rehearsal, as if each switch paid
+        return True
+    if len(pairs) < MIN_ROUNDS:
+        raise UsageError(f"records of runs of {commands[1]} are missing, or say that they are another machine's")
     # Imported this late, for it takes numpy and scipy with it, which nothing else here needs.
-    from common.analysis.statistics.estimates import distinguishable, paired_ratio
+    from common.analysis.statistics.estimates import paired_ratio
 
-    seconds = _paired_seconds(history, best, tried)
-    if len(seconds) < MIN_ROUNDS:
-        raise UsageError(f"records of runs of {tried} are missing, or say that they are another machine's")
-    ratio = paired_ratio(*zip(*seconds, strict=True))
-    return ratio.value > 1 and bool(distinguishable(ratio))
+    return paired_ratio(*zip(*pairs, strict=True)).bounds[0] > 1

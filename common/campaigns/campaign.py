@@ -14,9 +14,9 @@ from common.campaigns.launches import (
     QUIET,
     REPORT,
     History,
+    Launching,
     Outcome,
     Overrides,
-    Plan,
     Sizes,
     drawn_orders,
 )
@@ -35,7 +35,7 @@ class AdaptiveCampaign:
     """Launches in rounds, each chosen by how those before it ended: a batch that did not fit, a switch that paid."""
 
     purpose: Message
-    plan: Callable[[Environment, Overrides, int, History], Plan]
+    plan: Callable[[Environment, Overrides, int, History, Launching], None]
     """On a machine, with the command line's overrides and the seed of the orders, after what was run before."""
     minutes: dict[DeviceKind, float]
     """From start to end, as far as past launches tell; not where the command line says how many rounds."""
@@ -120,7 +120,7 @@ LAB_GPU, LAB_CORES = Sizes("resnet50", batch=64, epochs=2), Sizes("resnet18", ba
 CAMPAIGNS: dict[str, RoundCampaign | AdaptiveCampaign] = {
     "lab": RoundCampaign(
         message("one device, DataParallel and DistributedDataParallel, with sizes that give a first page in minutes"),
-        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`session.py`) makes them more
+        # 80 measured steps of all devices: enough for an interval within a run. A pilot (`pilot.py`) makes them more
         # where the GPU is quick.
         sizes={"cuda": replace(LAB_GPU, steps=40, samples=5120), "cpu": replace(LAB_CORES, epochs=3, steps=4)},
         launches=_each_method,

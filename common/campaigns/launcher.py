@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from common.command_line.commands import LAUNCH_VARIABLE, startable
-from common.command_line.terminal import ending_with_parent, stop_with_me
+from common.command_line.terminal import end_with_parent, stop_with_me
 from common.messages import Message, message
 from common.records import Launch
 
@@ -42,23 +43,18 @@ class Launcher:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen | None = None
-        self._signal: signal.Signals | None = None
+        self.stopped_by: signal.Signals | None = None
+        """The signal that has come: from then on nothing more is started."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup, or a shell's background job: it stays ignored
                 signal.signal(number, self._stop)
         stop_with_me(lambda: self._child.pid if self._child else None)
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a signal has come: then nothing more is started."""
-        return self._signal is not None
 
     def run(self, command: str, launch: Launch | None = None) -> None:
         """Run a command as a person would type it, beginning with `python` or `torchrun`. Raises `LaunchError`.
 
         Its record says which `launch` of the campaign it was.
         """
-        self._raise_if_stopped(command)
         starter, *arguments = shlex.split(startable(command))
         environment = dict(os.environ)
         environment.pop(LAUNCH_VARIABLE, None)
@@ -66,34 +62,29 @@ class Launcher:
             environment[LAUNCH_VARIABLE] = launch.model_dump_json()
         if starter == "torchrun" and "--nproc_per_node=1" not in arguments:
             environment.setdefault("OMP_NUM_THREADS", "1")  # as torchrun sets it, with eight lines of warning
-        self._child = subprocess.Popen(
-            [*STARTERS[starter], *arguments],
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            process_group=0,
-            preexec_fn=ending_with_parent(),
-        )
-        if self._signal:  # it came in between
-            self._pass_on(self._signal)
-        code = self._child.wait()
-        self._child = None
-        self._raise_if_stopped(command)
+        code = 0
+        if not self.stopped_by:
+            self._child = subprocess.Popen(
+                [*STARTERS[starter], *arguments],
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                process_group=0,
+                preexec_fn=partial(end_with_parent, os.getpid()),
+            )
+            if self.stopped_by:  # it came in between
+                self._stop(self.stopped_by)
+            code = self._child.wait()
+            self._child = None
+        step = step_number(command)
+        if self.stopped_by:
+            how = "Ctrl-C" if self.stopped_by == signal.SIGINT else self.stopped_by.name
+            raise LaunchError(f"stopped by {how} at step {step}: {command}", 128 + self.stopped_by)
         if code:
             how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-            raise LaunchError(
-                f"error: step {step_number(command)} failed, {how}: {command}", code if code > 0 else 128 - code
-            )
+            raise LaunchError(f"error: step {step} failed, {how}: {command}", code if code > 0 else 128 - code)
 
-    def _raise_if_stopped(self, command: str) -> None:
-        if self._signal:
-            how = "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
-            raise LaunchError(f"stopped by {how} at step {step_number(command)}: {command}", 128 + self._signal)
-
-    def _stop(self, number: int, frame: object) -> None:
-        self._signal = signal.Signals(number)
-        self._pass_on(self._signal)
-
-    def _pass_on(self, number: signal.Signals) -> None:
+    def _stop(self, number: int, frame: object = None) -> None:
+        self.stopped_by = signal.Signals(number)
         if self._child:
             with suppress(ProcessLookupError):  # it has just ended by itself
                 os.killpg(self._child.pid, number)

@@ -3,16 +3,15 @@
 import random
 import re
 import shlex
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 from common.command_line.commands import startable
 from common.errors import UsageError
-from common.messages import Message
-from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
+from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of, seconds_per_sample
 from common.records.disk import record_in
 
 REPORT = (
@@ -23,7 +22,11 @@ PUBLISHED = [name for name, method in METHODS.items() if not method.variant_of]
 """Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 RESULTS = Path("results")
-RUNS, CHECKS = "0[234]_*.json", "01_*.json"
+Outcome = Literal["completed", "out_of_memory", "failed"]
+Place = tuple[int, int]
+"""A launch's round, and where it stands there."""
+Launching = Callable[[str, Place | None], Outcome]
+"""Runs a command and says how it ended, or only notes it, for a rehearsal. The page stands in no place."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class Sizes:
         """The same with what the command line says, for so many devices; `samples` is then an epoch's size."""
         batch = overrides.batch or self.batch
         samples = overrides.samples or max(self.samples, self.steps * batch * devices)
-        model, epochs = overrides.model or self.model, overrides.epochs or self.epochs
-        return replace(self, model=model, batch=batch, epochs=epochs, samples=samples)
+        model = overrides.model or self.model
+        return replace(self, model=model, batch=batch, epochs=overrides.epochs or self.epochs, samples=samples)
 
     def command(self, method: Method, devices: int = 1, flags: str = "") -> str:
         """The launch of it."""
@@ -88,28 +91,10 @@ def drawn_orders(count: int, seed: int | str) -> Iterator[list[int]]:
             yield [(line + column) % count for column in columns]
 
 
-Outcome = Literal["completed", "out_of_memory", "failed"]
-
-
-class PlannedLaunch(NamedTuple):
-    """A launch that is to come."""
-
-    command: str
-    place: tuple[int, int] | None = None
-    """Its round, and where it stands there; the page stands in none."""
-    heading: Message | None = None
-    progress: Message | None = None
-    """The time that is gone, and left; None: what is gone."""
-
-
-Plan = Generator[PlannedLaunch, Outcome | None, None]
-"""The launches of a campaign, one after another. It hears how each ended before it says the next one."""
-
-
 def newest_check(before: Collection[Path] = ()) -> EnvironmentRecord:
     """The record of step 01 that was started last, besides files that were there `before`. Raises `UsageError` where
     there is none."""
-    paths = [path for path in RESULTS.glob(CHECKS) if path not in before]
+    paths = [path for path in RESULTS.glob("01_*.json") if path not in before]
     records = [record for path in paths if (record := record_in(path, EnvironmentRecord))]
     if not records:
         missing = f"no record of step 01 in {RESULTS}/"
@@ -117,16 +102,26 @@ def newest_check(before: Collection[Path] = ()) -> EnvironmentRecord:
     return max(records, key=lambda record: record.started_at)
 
 
-def runs_in(folder: Path, before: Collection[Path] = ()) -> list[Record]:
-    """The runs of a folder, besides files that were there `before`. Step 05 says what is wrong with unreadable ones."""
-    paths = (path for path in sorted(folder.glob(RUNS)) if path not in before)
-    return [record for path in paths if (record := _run_at(path, path.lstat().st_mtime_ns))]
+def runs_in(folder: Path) -> list[Record]:
+    """The runs of a folder. Step 05 says what is wrong with those that cannot be read."""
+    runs = [_run_at(path, path.lstat().st_mtime_ns) for path in sorted(folder.glob("0[234]_*.json"))]
+    return [run for run in runs if run]
 
 
 @cache
 def _run_at(path: Path, changed: int) -> Record | None:
     """`changed`: when the file was; a run that goes on writes its record anew."""
     return record_in(path, Record)
+
+
+def paired_seconds(*kinds: Iterable[Record]) -> list[tuple[float, ...]]:
+    """Seconds per sample of several kinds of run, in each round in which all of them have completed."""
+    by_round = [
+        {(run.launch.id, run.launch.round): seconds for run in runs
+         if run.launch and run.status == "completed" and (seconds := seconds_per_sample(run))}
+        for runs in kinds
+    ]  # fmt: skip
+    return [tuple(of[place] for of in by_round) for place in by_round[0] if all(place in of for of in by_round)]
 
 
 class History:
@@ -138,14 +133,15 @@ class History:
 
     def completed(self, command: str) -> list[Record]:
         """The command's completed runs, the newest last."""
-        return [record for record in self._runs(command) if record.status == "completed"]
+        return [record for record in self.runs(command) if record.status == "completed"]
 
     def newest_failure(self, command: str) -> str | None:
         """Why the newest run did not complete: the kind of its `Failure`; None where it did, or where there is none."""
-        runs = self._runs(command)
+        runs = self.runs(command)
         return runs[-1].failure.kind if runs and runs[-1].failure else None
 
-    def _runs(self, command: str) -> list[Record]:
+    def runs(self, command: str) -> list[Record]:
+        """All of the command's, however they ended, the newest last."""
         runs = [
             record
             for record in (runs_in(self.folder) if self.folder else ())

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common.command_line.terminal import ask_for_parents_end, forgive_output, tell
+from common.command_line.terminal import end_with_parent, forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
 
@@ -29,9 +29,16 @@ MAX_WHOLE = 10**12
 def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
     forgive_output()
-    _end_with_torchrun()
+    if under_torchrun() and sys.platform == "linux":
+        # A rank gets SIGTERM when torchrun dies: else it would train on, unseen, or wait to meet the others.
+        end_with_parent()
+        if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
+            sys.exit(1)
     try:
-        code = _with_all_packages(main)
+        try:
+            code = main()
+        except ImportError as error:
+            raise _explained(error) from None
     except UsageError as error:
         if under_torchrun() and os.environ["LOCAL_RANK"] != "0":
             # All of them find the same. Torchrun ends the others as soon as one has ended: the first one is to speak.
@@ -47,33 +54,20 @@ def start(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-def _with_all_packages(main: Callable[[], int | None]) -> int | None:
-    """What `main` returns. Raises `UsageError` where a package of the lab's is not there, or torch does not load."""
-    try:
-        return main()
-    except ImportError as error:
-        name = (error.name or "").partition(".")[0]
-        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        if name in PACKAGES and isinstance(error, ModuleNotFoundError):
-            raise UsageError(f"{name} is missing in {sys.executable}: {INSTALL}") from None
-        if any(file.endswith(TORCH_LOADS) for file in files):
-            raise UsageError(
-                f"torch does not load in {sys.executable} ({str(error).splitlines()[0]}): {INSTALL}"
-            ) from None
-        raise
+def _explained(error: ImportError) -> Exception:
+    """A `UsageError` where a package of the lab's is not there, or torch does not load; any other error as it is."""
+    name = (error.name or "").partition(".")[0]
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if name in PACKAGES and isinstance(error, ModuleNotFoundError):
+        return UsageError(f"{name} is missing in {sys.executable}: {INSTALL}")
+    if any(file.endswith(TORCH_LOADS) for file in files):
+        return UsageError(f"torch does not load in {sys.executable} ({str(error).splitlines()[0]}): {INSTALL}")
+    return error
 
 
 def under_torchrun() -> bool:
     """Whether torchrun has started this process, and not a person in whose environment RANK happens to be set."""
     return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def _end_with_torchrun() -> None:
-    """A rank gets SIGTERM when torchrun dies (Linux): else it would train on, unseen, or wait to meet the others."""
-    if under_torchrun() and sys.platform == "linux":
-        ask_for_parents_end()
-        if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
-            sys.exit(1)
 
 
 def refuse_several_processes() -> None:

@@ -30,8 +30,7 @@ MAX_BYTES = 1000
 """Of a ticket, which anybody may have written."""
 
 
-class _Ticket(NamedTuple):
-    number: int
+class _Campaign(NamedTuple):
     who: str
     what: str
     since: str
@@ -51,7 +50,7 @@ def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator
         yield
         return
     try:
-        number, file = _take_ticket(Path(folder), say)
+        ticket, file = _take_ticket(Path(folder), say)
     except OSError as error:
         say(f"No queue can be kept in {folder} ({error.strerror}): nobody waits for others who measure here.")
         yield
@@ -59,22 +58,21 @@ def taking_turns(what: str, folder: str, say: Callable[[str], None]) -> Iterator
     before, os.environ[VARIABLE] = os.environ.get(VARIABLE), NO_QUEUE  # what it starts is part of its turn
     try:
         _write(file, what, "")
-        _wait(Path(folder), number, say)
+        _wait(ticket, say)
         _write(file, what, f"{datetime.now():%H:%M}")
         yield
     finally:
         os.environ.pop(VARIABLE)
         if before:
             os.environ[VARIABLE] = before
-        ticket = Path(folder) / str(number)
         with suppress(OSError):
             if os.path.samestat(ticket.lstat(), os.fstat(file)):  # who empties the folder frees its numbers for others
                 ticket.unlink()
         os.close(file)
 
 
-def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[int, int]:
-    """The next number, and its file, open and locked. Nobody else takes one meanwhile: the folder itself is locked."""
+def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[Path, int]:
+    """The next number's path, and the file, open and locked. Nobody else takes one meanwhile: the folder is locked."""
     mask = os.umask(0)  # all users write into the folder, and read each other's tickets
     try:
         with suppress(FileExistsError):
@@ -82,15 +80,15 @@ def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[int, int]:
         door = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             _lock_door(door, folder, say)
-            numbers = _numbers(folder)
-            for old in numbers:
-                if _holder(folder, old) is None:
+            tickets = _tickets(folder)
+            ticket = folder / str(int(tickets[-1].name) + 1 if tickets else 1)
+            for old in tickets:
+                if _holder(old) is None:
                     with suppress(OSError):  # another user's
-                        (folder / str(old)).unlink()
-            number = max(numbers, default=0) + 1
-            file = os.open(folder / str(number), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+                        old.unlink()
+            file = os.open(ticket, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(file, fcntl.LOCK_EX)
-            return number, file
+            return ticket, file
         finally:
             os.close(door)
     finally:
@@ -114,8 +112,8 @@ def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
         time.sleep(DOOR_POLL_SECONDS)
 
 
-def _numbers(folder: Path) -> list[int]:
-    return sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
+def _tickets(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def _write(file: int, what: str, since: str) -> None:
@@ -128,10 +126,10 @@ def _write(file: int, what: str, since: str) -> None:
     os.pwrite(file, text.encode(), 0)
 
 
-def _holder(folder: Path, number: int) -> _Ticket | None:
-    """The ticket of a campaign that is alive; None where its lock is free."""
+def _holder(ticket: Path) -> _Campaign | None:
+    """The campaign that has a ticket; None where that is not locked, since its process has ended."""
     try:
-        file = os.open(folder / str(number), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = os.open(ticket, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
@@ -142,23 +140,23 @@ def _holder(folder: Path, number: int) -> _Ticket | None:
             known = json.loads(os.pread(file, MAX_BYTES, 0))
         known = known if isinstance(known, dict) else {}
         who, what, since = (printable(str(known.get(name) or "")) for name in ("who", "what", "since"))
-        return _Ticket(number, who or "somebody", what or "a campaign", since)
+        return _Campaign(who or "somebody", what or "a campaign", since)
     else:
         return None
     finally:
         os.close(file)
 
 
-def _wait(folder: Path, number: int, say: Callable[[str], None]) -> None:
+def _wait(ticket: Path, say: Callable[[str], None]) -> None:
     started, said = time.monotonic(), ""
     while True:
-        tickets = (_holder(folder, other) for other in _numbers(folder) if other < number)
-        before = [ticket for ticket in tickets if ticket]
+        earlier = (other for other in _tickets(ticket.parent) if int(other.name) < int(ticket.name))
+        before = [campaign for campaign in map(_holder, earlier) if campaign]
         if not before:
             break
         first, *others = before
         text = f"Waiting: {first.who} runs {first.what}" + (f" since {first.since}" if first.since else "")
-        text += f"; then {', '.join(ticket.who for ticket in others)}" if others else ""
+        text += f"; then {', '.join(campaign.who for campaign in others)}" if others else ""
         if text != said:
             say(f"{text}; then it is your turn (QUEUE=no does not wait).")
             said = text

@@ -30,10 +30,6 @@ FLAGS = {
         "devices of several kinds: the slowest one decides the speed of all, and none of them is a baseline"
     ),
 }
-ALONE = message(
-    "one process only: DDP has nobody to exchange gradients with; torchrun --nproc_per_node=N starts one for each of N "
-    "devices"
-)
 OPTIMIZERS = {
     "sgd": message("SGD, learning rate {rate:.4g}, momentum {momentum:g}"),
     "adamw": message("AdamW, learning rate {rate:.4g}, weight decay {decay:g}"),
@@ -45,27 +41,45 @@ LOSS_IS_LOST = message(
 
 def show_plan(console: Console, words: Sentences, record: Record) -> None:
     """What the run is about to do, as it was entered into its record."""
-    method, config, world = METHODS[record.method], record.config, record.world
-    steps = words.counted(config.warmup_steps, "{count} step", "{count} steps")
-    rows: list[tuple[Message, Any]] = [
-        (message("model"), _model(config, record.optimizer)),
-        (message_in("plan", "devices"), _devices(method, world, words)),
-        (message("batch"), _batch(config)),
-        (message_in("plan", "samples"), _samples(config, words)),
-        (message("warm-up"), message("{steps}, not counted", steps=steps)),
-        (message("precision"), config.precision),
-    ]
-    if practice := _practice(config):
-        rows.append((message("practice"), words.listed(practice)))
+    method = METHODS[record.method]
     table = pairs_table()
-    for name, value in rows:
+    for name, value in _plan(record, words):
         table.add_row(f"  [dim]{words.text(name)}", escape(words.text(value)))
-    for note in _notes(method, world, record.resumed, words):
+    for note in _notes(method, record.world, record.resumed, words):
         table.add_row(f"  [dim]{words.translate('note')}", f"[yellow]{escape(words.text(note))}")
     title = method.title if method.is_parallel else words.translate("Training on one device")
     console.print(f"\n[bold]{title}")
     console.print(table)
     console.print()
+
+
+def _plan(record: Record, words: Sentences) -> Iterator[tuple[Message, Any]]:
+    config = record.config
+    yield message("model"), _model(config, record.optimizer)
+    yield message_in("plan", "devices"), _devices(METHODS[record.method], record.world, words)
+    batch = message(
+        "{total} global, {each} per device", total=config.global_batch_size, each=config.per_device_batch_size
+    )
+    if (parts := config.accumulation_steps) > 1:
+        in_parts = message("{batch}; {count} micro-batches of {size} one after another")
+        batch = in_parts.with_values(batch=batch, count=parts, size=config.micro_batch_size)
+    yield message("batch"), batch
+    epochs = words.counted(config.epochs, "{count} epoch", "{count} epochs")
+    samples = message("{count} an epoch, {epochs}", count=config.samples_per_epoch, epochs=epochs)
+    if config.data_dir or config.data:
+        samples = message("{samples}, of {source}", samples=samples, source=config.data_source)
+    yield message_in("plan", "samples"), samples
+    steps = words.counted(config.warmup_steps, "{count} step", "{count} steps")
+    yield message("warm-up"), message("{steps}, not counted", steps=steps)
+    yield message("precision"), config.precision
+    in_other_rows = ("num-classes", "accumulation-steps", "sample", "sequence-length", "optimizer")
+    beyond_defaults = [
+        one.flag + ("" if value is True else " off" if value is False else f" {value}")
+        for one, value in unusual_settings(config) + (unusual_settings(config.ddp) if config.ddp else [])
+        if one.flag not in in_other_rows
+    ]
+    if beyond_defaults:
+        yield message("practice"), words.listed(beyond_defaults)
 
 
 def _model(config: RunConfig, optimizer: str) -> Message:
@@ -80,18 +94,6 @@ def _model(config: RunConfig, optimizer: str) -> Message:
     rates = {"rate": config.learning_rate, "momentum": config.momentum, "decay": config.weight_decay}
     described = known.with_values(**rates) if known else optimizer
     return message("{model}, {inputs}, {optimizer}", model=config.model, inputs=inputs, optimizer=described)
-
-
-def _practice(config: RunConfig) -> list[str]:
-    """What was switched on beyond the defaults, by the names of the flags."""
-    in_other_rows = ("num-classes", "accumulation-steps", "sample", "sequence-length", "optimizer")
-    unusual = [one for one in unusual_settings(config) if one.declared.flag not in in_other_rows]
-    if config.ddp:
-        unusual += unusual_settings(config.ddp)
-    return [
-        one.declared.flag + ("" if one.value is True else " off" if one.value is False else f" {one.value}")
-        for one in unusual
-    ]
 
 
 def _devices(method: TrainingMethod, world: World, words: Sentences) -> Message | str:
@@ -109,29 +111,15 @@ def _devices(method: TrainingMethod, world: World, words: Sentences) -> Message 
     )
 
 
-def _batch(config: RunConfig) -> Message:
-    batch = message(
-        "{total} global, {each} per device", total=config.global_batch_size, each=config.per_device_batch_size
-    )
-    parts, size = config.accumulation_steps, config.micro_batch_size
-    if parts == 1:
-        return batch
-    return message("{batch}; {count} micro-batches of {size} one after another", batch=batch, count=parts, size=size)
-
-
-def _samples(config: RunConfig, words: Sentences) -> Message:
-    epochs = words.counted(config.epochs, "{count} epoch", "{count} epochs")
-    samples = message("{count} an epoch, {epochs}", count=config.samples_per_epoch, epochs=epochs)
-    own = config.data_dir or config.data
-    return message("{samples}, of {source}", samples=samples, source=config.data_source) if own else samples
-
-
 def _notes(method: TrainingMethod, world: World, resumed: Resumed | None, words: Sentences) -> Iterator[Message]:
     """What keeps this run from being scaling, and what came before it."""
     for flag in (*world.flags, *(["unlike"] if world.has_unlike_devices else [])):
         yield FLAGS[flag].with_values(devices=world.devices)
     if method.launcher == "torchrun" and world.processes == 1:
-        yield ALONE
+        yield message(
+            "one process only: DDP has nobody to exchange gradients with; torchrun --nproc_per_node=N starts one for "
+            "each of N devices"
+        )
     if world.restarts:
         yield message("restarted by torchrun, {times} so far", times=world.restarts)
     if resumed:

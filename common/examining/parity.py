@@ -1,21 +1,23 @@
 """Parity: does the parallel model compute the gradient that one device computes from the same samples?"""
 
 import copy
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from math import inf, isfinite
 from operator import itemgetter
 from time import perf_counter
+from types import SimpleNamespace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from common.machine.devices import LocalDevices, gathered
+from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, gathered
+from common.machine.environment import import_torchvision
 from common.records import DdpOptions, Parity
-from common.training.batch import Batch, chunks
+from common.training.batch import Batch, Nested, chunks
 from common.training.models import TrainedModel
-from common.training.precision import draws_random_numbers, ieee_fp32
 from common.training.training import Training
 
 SAMPLES_PER_SHARD = 4
@@ -78,17 +80,17 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     with ieee_fp32(module):
         if options.sync_bn and draws_random_numbers(module, batch.to(devices.device)[0], devices.device):
             return Parity(outcome="not applicable", shards=count, note=NOT_COMPARABLE)
-        # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
-        reference = reference_gradient(copy.deepcopy(module), batch, shards, devices.device)
+        reference = reference_gradient(module, batch, shards, devices.device)
         if options.sync_bn:
-            rounding, _ = largest_error(reference, gradient_in_fp64(module, batch, parts, devices.device))
-            tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
+            in_fp64 = reference_gradient(module, batch, shards, devices.device, in_fp64=True)
+            tolerance = max(tolerance, ROUNDING_MARGIN * largest_error(reference, in_fp64)[0])
         for _ in range(PASSES):
             gradient = parallel_gradient(training, batch, parts, devices)
             largest = largest_error(gradient, reference)
             if largest[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                in_fp64 = gradient_in_fp64(module, batch, shards, devices.device)
-                largest = largest_error(gradient, reference, noise_of(reference, in_fp64))
+                in_fp64 = reference_gradient(module, batch, shards, devices.device, in_fp64=True)
+                noise = {name for name, own in reference.items() if (own - in_fp64[name]).norm() > MOSTLY * own.norm()}
+                largest = largest_error(gradient, reference, noise)
             errors.append(largest)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
@@ -106,48 +108,81 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     )
 
 
-def reference_gradient(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
-    """The mean over the shards of one device's gradient, by parameter name."""
+@contextmanager
+def ieee_fp32(model: TrainedModel) -> Iterator[None]:
+    """IEEE fp32, the same random numbers in each forward pass, buffers put back at the end: the same samples give the
+    same gradient twice.
+
+    Layers that are nothing but random are switched off: in fp64, and where a batch is not cut up, they would draw other
+    numbers. Everything else that draws (attention's own dropout, `torch.rand`, NumPy) draws the same again.
+    """
+    backends = (CONVOLUTION, MATMUL)
+    fp32 = [backend.fp32_precision for backend in backends]
+    dtype, buffers = model.autocast_dtype, [buffer.clone() for buffer in model.buffers()]
+    random_kinds = (nn.modules.dropout._DropoutNd, import_torchvision().ops.StochasticDepth)
+    random_layers = [layer for layer in model.modules() if isinstance(layer, random_kinds) and layer.training]
+    try:
+        model.autocast_dtype, model.repeats_random_numbers = None, True
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        for layer in random_layers:
+            layer.eval()
+        yield
+    finally:
+        model.autocast_dtype, model.repeats_random_numbers = dtype, False
+        for backend, value in zip(backends, fp32, strict=True):
+            backend.fp32_precision = value
+        for layer in random_layers:
+            layer.train()
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+
+
+def draws_random_numbers(model: TrainedModel, inputs: Nested, device: torch.device) -> bool:
+    """Whether a forward pass takes numbers from torch's generator of `device`. Within `ieee_fp32`."""
+    generator = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before, model.repeats_random_numbers = generator.get_state(), False
+    with torch.no_grad():
+        model(inputs)
+    has_drawn = not torch.equal(generator.get_state(), before)
+    generator.set_state(before)
+    model.repeats_random_numbers = True
+    return has_drawn
+
+
+def reference_gradient(
+    module: TrainedModel, batch: Batch, shards: int, device: torch.device, in_fp64: bool = False
+) -> dict[str, Tensor]:
+    """The mean over the shards of one device's gradient, by parameter name; that in fp64 shows how far that of fp32 is
+    rounding."""
+    # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
+    model = copy.deepcopy(module)
+    if in_fp64:
+        model.double()
     for shard in chunk(batch, shards):
         inputs, targets = shard.to(device)
-        loss = module.loss(module(inputs), targets) / shards
+        loss = model.loss(model(inputs), targets) / shards
         loss.backward()
-    return _take_gradients(module)
-
-
-def gradient_in_fp64(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
-    """`reference_gradient` in fp64, beside which that of fp32 shows how far it is rounding."""
-    return reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
-
-
-def noise_of(reference: dict[str, Tensor], in_fp64: dict[str, Tensor]) -> set[str]:
-    """The parameters whose gradient in fp32 is rounding for the most part, by what fp64 says of it."""
-    return {name for name, own in reference.items() if (own - in_fp64[name]).norm() > MOSTLY * own.norm()}
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
-    reader = GradientReader(training.module)
+    gradients: dict[str, Tensor] = {}
+
+    def take() -> None:
+        for name, parameter in training.module.named_parameters():
+            if parameter.grad is not None:
+                gradients[name], parameter.grad = parameter.grad.detach().clone(), None
+
+    # In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone.
+    reader = SimpleNamespace(step=take, zero_grad=lambda set_to_none=True: None)
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
     mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
-    return reader.gradients
-
-
-class GradientReader:
-    """In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone."""
-
-    def __init__(self, module: TrainedModel) -> None:
-        self._module = module
-        self.gradients: dict[str, Tensor] = {}
-
-    def step(self) -> None:
-        """Take them."""
-        self.gradients = _take_gradients(self._module)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """They are taken already."""
+    return gradients
 
 
 def chunk(batch: Batch, parts: int) -> list[Batch]:
@@ -173,9 +208,3 @@ def largest_error(
         errors[name] = error if isfinite(error) else inf
     worst = max(errors, key=errors.__getitem__)
     return errors[worst], worst
-
-
-def _take_gradients(module: TrainedModel) -> dict[str, Tensor]:
-    gradients = {name: p.grad.detach().clone() for name, p in module.named_parameters() if p.grad is not None}
-    module.zero_grad(set_to_none=True)
-    return gradients

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 
 from common.analysis.reading.folder import Folder, RefusedError, read_folder, read_record, record_marks
+from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.report import build_report
 from common.command_line.parser import Parser, start
 from common.console.screen import open_console
@@ -139,8 +140,7 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
                 marks.append(record_marks(record)[-1])
     _enter_runs(row, known)
     if known.runs:
-        states = build_report(known).checkpoints
-        row.checkpoints = [(sum(p.is_there for p in state.proofs), len(state.proofs)) for state in states]
+        row.checkpoints = [(one.there, len(one.proofs)) for one in five_checkpoints(build_report(known))]
     row.exchange = mark_exchange(known.runs, exchange)
     if is_filled_in(exchange):
         marks.append(sha256(exchange.read_bytes()).hexdigest())

@@ -97,12 +97,11 @@ class StepClock:
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""
         device = self._local_devices.device
-        before = mark(device)
-        if self._local_devices.kind == "cpu" or not self._lag_seconds:
-            return before
-        gpu_sleep(device, self._lag_seconds)
-        after = mark(device)
-        self._held_up.append((before, after))
+        before = after = mark(device)
+        if self._local_devices.kind == "cuda" and self._lag_seconds:
+            gpu_sleep(device, self._lag_seconds)
+            after = mark(device)
+            self._held_up.append((before, after))
         return after
 
 

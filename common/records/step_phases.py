@@ -5,16 +5,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
-from common.records.setting_declaration import (
-    Bytes,
-    Count,
-    FailFastList,
-    PositiveCount,
-    RecordModel,
-    Seconds,
-    Texts,
-    Times,
-)
+from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
 
 PhaseName = Literal[
     "data wait",
@@ -165,15 +156,12 @@ class RankProfile(RecordModel):
     """DDP on GPUs: how far the host was ahead of the device, as in training, when a step of these kinds began, by
     `exchange_on` and so on. In records without it they began with idle devices."""
     new_threads_seconds: Times = []
-    """Older records, DataParallel as torch runs it, replicas made anew and run in new threads: whole steps. One of each
-    of the following kinds comes right after it, in this order; every step begins and ends with idle devices. Newer ones
-    have `ProfileRecord.replicated_steps`."""
     kept_threads_seconds: Times = []
-    """Older records, DataParallel: the same in threads that are kept from step to step, each for any replica."""
     one_thread_seconds: Times = []
-    """Older records, DataParallel: the same with the replicas launched one after another from one thread."""
     kept_replicas_seconds: Times = []
-    """Older records, DataParallel: new threads, but replicas that are kept."""
+    """Older records, DataParallel: whole steps as torch runs it, replicas made anew and run in new threads; right after
+    each of them one in kept threads, each for any replica, one with the replicas launched in turn from one thread, and
+    one with new threads, but kept replicas. All begin and end with idle devices. Newer: `replicated_steps`."""
 
 
 class Gradients(RecordModel):
@@ -183,7 +171,7 @@ class Gradients(RecordModel):
     take longer than without: shares of it carry over, seconds do not.
     """
 
-    bytes: list[Bytes]
+    bytes: list[Count]
     ready_seconds: list[Seconds]
     """Median, from the start of the last backward pass of a step."""
     backward_seconds: Seconds
@@ -195,7 +183,7 @@ class ProfileRecord(RecordModel):
 
     steps: PositiveCount
     ranks: FailFastList[RankProfile] = []
-    bytes_moved: dict[PhaseName, Bytes] = {}
+    bytes_moved: dict[PhaseName, Count] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
     """One device alone has this and the next two: what a prediction for several devices starts from."""
@@ -209,7 +197,7 @@ class ProfileRecord(RecordModel):
     """DataParallel: {new, kept} threads × {new, kept} replicas, and new replicas that one thread launches in turn
     (`REPLICATED_KINDS`). A kept thread belongs to one device; kept replicas were made before the step. A method that
     keeps its threads has no kinds with new ones."""
-    bucket_bytes: FailFastList[Bytes] = []
+    bucket_bytes: FailFastList[Count] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""
     """Why something is missing."""

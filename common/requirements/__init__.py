@@ -7,14 +7,15 @@ import re
 
 from common.formats import number
 from common.records import EnvironmentRecord, Requirement
-from common.requirements.needed_devices import needs_of_devices
+from common.requirements.needed_devices import needs_of_devices, needs_of_gpus
 from common.requirements.needed_host import needs_of_host, needs_of_software
 from common.sentences import Sentences
 
 
 def check_requirements(record: EnvironmentRecord, words: Sentences) -> list[Requirement]:
     """A verdict on each requirement that means something on this machine, in the language of `words`."""
-    return [*needs_of_software(record, words), *needs_of_devices(record, words), *needs_of_host(record, words)]
+    parts = (needs_of_software, needs_of_devices, needs_of_gpus, needs_of_host)
+    return [requirement for needs_of in parts for requirement in needs_of(record, words)]
 
 
 SAID_BEFORE = {"a quiet machine": "no other programs running", "compete for the cores": "use the cores"}

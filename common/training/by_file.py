@@ -3,9 +3,9 @@
 The step comes before anything is wrapped: what is wrong with the model is said at once.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,6 @@ from common.training.user_file import (
 from common.workload import Workload
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "uint8": torch.uint8}
-DECLARATION = "SAMPLE"
-"""The name in the file that says what `--sample` says."""
 MAX_DIFFERENCE = 0.1
 """Of two gradients of the same samples and random numbers; rounding, in whatever order, stays far below."""
 
@@ -46,43 +44,43 @@ def workload_of_file(config: RunConfig) -> Workload:
     where = place_of(build, name.path)
     if isinstance(built, nn.Module):
         built = Workload(model=built)
-        config.sample = config.sample or getattr(build, "__globals__", {}).get(DECLARATION, "")
+        config.sample = config.sample or getattr(build, "__globals__", {}).get("SAMPLE", "")  # as `--sample` says it
     elif not isinstance(built, Workload):
         raise UserCodeError(
             f"{where}: {name.function}() returns {kind_of(built)}: return an nn.Module, or a Workload "
             "(from common.workload import Workload)"
         )
-    _check_model(built.model, where)
+    if not isinstance(built.model, nn.Module):
+        raise UserCodeError(f"{where}: the workload's model is {kind_of(built.model)}: give an nn.Module")
+    tensors = [*built.model.parameters(), *built.model.buffers()]
+    if elsewhere := {tensor.device.type for tensor in tensors} - {"cpu"}:
+        raise UserCodeError(f"{where}: the model is on {elsewhere.pop()} already: {MOVES_ITSELF}")
+    if not any(parameter.requires_grad for parameter in built.model.parameters()):
+        raise UserCodeError(f"{where}: no parameter of the model requires a gradient: there is nothing to train")
     config.model_source = source_of_code(name.path)
     if built.sample is not None:
         return built
     with errors_of(name.path):
-        return _of_shape(built, config) if config.sample else _of_images(built, config)
+        return _with_samples(built, config)
 
 
-def _check_model(model: Any, where: str) -> None:
-    if not isinstance(model, nn.Module):
-        raise UserCodeError(f"{where}: the workload's model is {kind_of(model)}: give an nn.Module")
-    tensors = [*model.parameters(), *model.buffers()]
-    if elsewhere := {tensor.device.type for tensor in tensors} - {"cpu"}:
-        raise UserCodeError(f"{where}: the model is on {elsewhere.pop()} already: {MOVES_ITSELF}")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserCodeError(f"{where}: no parameter of the model requires a gradient: there is nothing to train")
-
-
-def _of_images(built: Workload, config: RunConfig) -> Workload:
-    """A model from images to logits."""
-    images = image_workload(built.model, config)
-    example = torch.zeros(2, 3, config.image_size, config.image_size, dtype=torch.uint8)
-    config.num_classes = config.num_classes or _classes(built.model, NormalisedImages(config)(example))
-    images.loss, images.optimizer = built.loss or images.loss, built.optimizer
-    return images
-
-
-def _of_shape(built: Workload, config: RunConfig) -> Workload:
-    """A model from inputs of a declared shape to logits: labels are drawn among as many as it has classes."""
-    inputs = declared_sample(config.sample)
-    config.num_classes = classes = config.num_classes or _classes(built.model, torch.stack([inputs(0, 0)] * 2))
+def _with_samples(built: Workload, config: RunConfig) -> Workload:
+    """A workload of images, or of inputs of the declared shape; there are as many classes as the model has outputs."""
+    if config.sample:
+        inputs = declared_sample(config.sample)
+        example = torch.stack([inputs(0, 0)] * 2)
+    else:
+        pixels = torch.zeros(2, 3, config.image_size, config.image_size, dtype=torch.uint8)
+        example = NormalisedImages(config)(pixels)
+    if not config.num_classes:
+        with torch.no_grad():
+            config.num_classes = tensors_of(built.model.eval()(example))[0].shape[-1]
+        built.model.train()
+    if not config.sample:
+        images = image_workload(built.model, config)
+        images.loss, images.optimizer = built.loss or images.loss, built.optimizer
+        return images
+    classes = config.num_classes
 
     def sample(seed: int, index: int) -> tuple[Tensor, Tensor]:
         return inputs(seed, index), torch.randint(classes, (), generator=generator(seed, index))
@@ -93,18 +91,14 @@ def _of_shape(built: Workload, config: RunConfig) -> Workload:
 
 def declared_sample(text: str) -> Callable[[int, int], Tensor]:
     """`3x64x64 float32`: normal numbers; `128 int64 1000`: whole ones from 0 to below 1000. Raises `UsageError`."""
-    words = text.split()
-    try:
-        shape = tuple(int(size) for size in words[0].split("x"))
-        dtype = DTYPES[words[1] if len(words) > 1 else "float32"]
-        below = int(words[2]) if len(words) > 2 else 256
-        if min(shape) < 1 or below < 1 or len(words) > 3:
-            raise ValueError
-    except (ValueError, KeyError, IndexError):
+    declared = re.fullmatch(r"([1-9]\d*(?:x[1-9]\d*)*)(?:\s+(\w+)(?:\s+([1-9]\d*))?)?", text.strip())
+    dtype = DTYPES.get(declared[2] or "float32") if declared else None
+    if declared is None or dtype is None:
         raise UsageError(
             f"--sample {text!r}: give a shape, and a type: '3x64x64 float32', or '128 int64 1000' for whole numbers "
             f"below 1000 ({', '.join(DTYPES)})"
-        ) from None
+        )
+    shape, below = tuple(map(int, declared[1].split("x"))), int(declared[3] or 256)
 
     def sample(seed: int, index: int) -> Tensor:
         random = generator(seed, index)
@@ -113,16 +107,6 @@ def declared_sample(text: str) -> Callable[[int, int], Tensor]:
         return torch.randint(below, shape, dtype=dtype, generator=random)
 
     return sample
-
-
-def _classes(model: nn.Module, inputs: Tensor) -> int:
-    """How many outputs a model has for each sample."""
-    was_training = model.training
-    try:
-        with torch.no_grad():
-            return tensors_of(model.eval()(inputs))[0].shape[-1]
-    finally:
-        model.train(was_training)
 
 
 def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path) -> list[str]:
@@ -136,7 +120,11 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
     model.repeats_random_numbers = True
     try:
         first, again = (_gradient(model, inputs, targets, path) for _ in range(2))
-        changed = _changed_buffers(model, buffers)
+        changed = {
+            name: model.get_submodule(name.rpartition(".")[0])
+            for name, buffer in model.named_buffers()
+            if not torch.equal(buffer, buffers[name])
+        }
     finally:
         model.repeats_random_numbers = False
         model.zero_grad(set_to_none=True)
@@ -144,8 +132,10 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])
     _refuse_unused(model, first, config, path)
+    # What a BatchNorm changes is meant to be.
+    owners = {name: owner for name, owner in changed.items() if not isinstance(owner, nn.modules.batchnorm._NormBase)}
     difference = _norm(first[name] - again.get(name, 0) for name in first)
-    if difference > MAX_DIFFERENCE * _norm(first.values()) and not changed:
+    if difference > MAX_DIFFERENCE * _norm(first.values()) and not owners:
         raise UserCodeError(
             f"{place_of(model.backbone, path)}: the same samples and random seed gave two different gradients: the "
             "model draws from a generator of its own, or keeps a state from step to step; draw with torch.rand or "
@@ -154,9 +144,9 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
     if config.ddp is None and config.per_device_batch_size == config.global_batch_size:
         return []  # one device
     return [
-        f"{place_of(owner, path)}: forward changes the buffer {name}: DataParallel keeps the change of device 0 alone, "
-        "DDP one for each rank (--broadcast-buffers: that of rank 0)"
-        for name, owner in changed
+        f"{place_of(owner, path)}: forward changes the buffer {name.removeprefix('backbone.')}: DataParallel keeps the "
+        "change of device 0 alone, DDP one for each rank (--broadcast-buffers: that of rank 0)"
+        for name, owner in owners.items()
     ]
 
 
@@ -198,21 +188,9 @@ def _refuse_unused(model: nn.Module, gradients: dict[str, Tensor], config: RunCo
     )
 
 
-def _changed_buffers(model: nn.Module, before: dict[str, Tensor]) -> list[tuple[str, nn.Module]]:
-    """Buffers that forward has changed, with their owners; a BatchNorm's are meant to be."""
-    changed = []
-    for name, buffer in model.named_buffers():
-        owner = model.get_submodule(name.rpartition(".")[0])
-        if not isinstance(owner, nn.modules.batchnorm._NormBase) and not torch.equal(buffer, before[name]):
-            changed.append((name.removeprefix("backbone."), owner))
-    return changed
-
-
 def described(value: Nested) -> str:
     """`float32 (4, 3, 64, 64)`; of several, one after another."""
-    if value is None:
-        return "none"
-    names = [f"{str(tensor.dtype)[6:]} {tuple(tensor.shape)}" for tensor in tensors_of(value)]
+    texts = [f"{str(tensor.dtype)[6:]} {tuple(tensor.shape)}" for tensor in tensors_of(value)]
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {text}" for name, text in zip(value, names, strict=False))
-    return ", ".join(names)
+        texts = [f"{name}: {text}" for name, text in zip(value, texts, strict=False)]
+    return ", ".join(texts) or "none"

@@ -8,7 +8,6 @@ import ast
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn import functional
 
 from common.command_line.model_names import close_names, model_name, no_such_classifier
 from common.errors import UsageError
-from common.machine.torch_versions import import_torchvision
+from common.machine.environment import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Nested
 from common.training.data import generator
@@ -55,7 +54,18 @@ def torchvision_workload(config: RunConfig) -> Workload:
 
     Raises `UsageError` for a name that is not in the zoo, and for images or classes that the model cannot take.
     """
-    return _built(config, _builder(config.model), **_arguments(config))
+    zoo, name = import_torchvision().models, config.model
+    names = zoo.list_models(module=zoo)
+    if name not in names:
+        raise no_such_classifier(name, names)
+    more: dict[str, Any] = {}
+    if name in AUXILIARY_WEIGHTS:
+        more = {"aux_logits": True, "init_weights": False}  # True warns, and draws for minutes on small machines
+    elif name.startswith("vit_"):
+        more = {"image_size": config.image_size}
+    elif name.startswith("maxvit_"):
+        more = {"input_size": (config.image_size, config.image_size)}
+    return _built(config, zoo.get_model_builder(name), weights=None, num_classes=config.num_classes, **more)
 
 
 def timm_workload(config: RunConfig) -> Workload:
@@ -79,6 +89,26 @@ def _built(config: RunConfig, build: Callable[..., nn.Module], **arguments: Any)
         raise cannot_train(config, error) from None
 
 
+def cannot_train(config: RunConfig, error: Exception) -> UsageError:
+    """What to say where a classifier of a library fails for images of this size, or so many classes."""
+    reason = str(error).strip().split("\n")[0] or "shapes do not fit"
+    library, name = model_name(config.model)
+    if "allocate" in reason:
+        advice = "lower --num-classes"
+    elif library == "timm":
+        import timm
+
+        described = timm.get_pretrained_cfg(name)
+        advice = f"try --image-size {described.input_size[-1] if described else 224}"
+    else:  # that of the published weights
+        transforms = import_torchvision().models.get_model_weights(name).DEFAULT.transforms
+        advice = f"try --image-size {transforms.keywords['crop_size']}"
+    return UsageError(
+        f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
+        f"and {config.num_classes} classes at a time ({reason}); {advice}"
+    )
+
+
 def image_workload(model: nn.Module, config: RunConfig) -> Workload:
     """Any classifier of images: (batch, 3, height, width) float32 -> logits, or several of them in a tuple."""
     weights = AUXILIARY_WEIGHTS.get(config.model, (1.0,))
@@ -91,44 +121,18 @@ def image_workload(model: nn.Module, config: RunConfig) -> Workload:
     return Workload(model=model, loss=loss, unit="images", prepare=NormalisedImages(config))
 
 
-def cannot_train(config: RunConfig, error: Exception) -> UsageError:
-    """What to say where a model of the zoo fails for images of this size, or so many classes."""
-    reason = str(error).strip().split("\n")[0] or "shapes do not fit"
-    advice = "lower --num-classes" if "allocate" in reason else f"try --image-size {_published_size(config.model)}"
-    return UsageError(
-        f"{config.model} cannot train on {config.smallest_micro_batch_size} images of {config.image_size} px "
-        f"and {config.num_classes} classes at a time ({reason}); {advice}"
-    )
+def own_loss(outputs: Nested, targets: Nested) -> Tensor:
+    """The loss that a model computes by itself, else the mean cross-entropy of its logits (batch, classes, …).
 
-
-def _published_size(model: str) -> int:
-    """Pixels of the images that the published weights of this model were made for."""
-    library, name = model_name(model)
-    if library == "timm":
-        import timm
-
-        described = timm.get_pretrained_cfg(name)
-        return described.input_size[-1] if described else 224
-    return import_torchvision().models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
-
-
-def _builder(name: str):
-    zoo = import_torchvision().models
-    names = zoo.list_models(module=zoo)
-    if name not in names:
-        raise no_such_classifier(name, names)
-    return zoo.get_model_builder(name)
-
-
-def _arguments(config: RunConfig) -> dict:
-    arguments: dict = {"weights": None, "num_classes": config.num_classes}
-    if config.model in AUXILIARY_WEIGHTS:
-        arguments |= {"aux_logits": True, "init_weights": False}  # True warns, and draws for minutes on small machines
-    if config.model.startswith("vit_"):
-        arguments["image_size"] = config.image_size
-    if config.model.startswith("maxvit_"):
-        arguments["input_size"] = (config.image_size, config.image_size)
-    return arguments
+    DataParallel gathers a loss of `forward` as a vector, a number for each replica: the mean of it.
+    """
+    if isinstance(outputs, dict) and "loss" in outputs:
+        outputs, targets = outputs["loss"], None
+    if targets is None:
+        if not isinstance(outputs, Tensor) or outputs.ndim > 1:
+            raise ValueError("samples have no targets, and the outputs are no loss: give the workload a loss")
+        return outputs.mean()
+    return functional.cross_entropy(outputs, targets)
 
 
 def transformers_workload(config: RunConfig) -> Workload:
@@ -140,76 +144,64 @@ def transformers_workload(config: RunConfig) -> Workload:
     import transformers
 
     transformers.logging.set_verbosity_error()
-    kind, _, changes = model_name(config.model).name.partition("?")
-    made = _configuration(transformers, config.model, kind, _values(config.model, changes))
-    made.use_cache = False  # it is for generating
-    limit = getattr(made, "max_position_embeddings", None)
-    if limit and config.sequence_length > limit:
-        raise UsageError(f"--sequence-length {config.sequence_length}: {config.model} takes at most {limit} tokens")
-    return Workload(
-        model=_model(transformers, config.model, made),
-        sample=partial(_sample, made.vocab_size, config.sequence_length),
-        unit="tokens",
-        units_per_sample=config.sequence_length,
-    )
-
-
-def _sample(words: int, length: int, seed: int, index: int) -> dict[str, Tensor]:
-    """Numbers that follow each other from a random one on: what comes next can be learned."""
-    first = torch.randint(words, (), generator=generator(seed, index))
-    tokens = (first + torch.arange(length)) % words
-    return {"input_ids": tokens, "labels": tokens}
-
-
-def _configuration(transformers: Any, model: str, kind: str, changes: dict[str, Any]) -> Any:
-    folder = Path(kind)
-    if (folder / "config.json").is_file():
-        made = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    else:
-        names = list(transformers.models.auto.configuration_auto.CONFIG_MAPPING_NAMES)
-        if kind not in names:
-            raise UsageError(
-                f"--model {model}: transformers has no architecture called {kind!r}; close: {_close(kind, names)}. "
-                "Names of trained models are not looked up: give an architecture, hf:bert, or a folder with config.json"
-            )
-        made = transformers.AutoConfig.for_model(kind)
-    known = {*made.to_dict(), *made.attribute_map}
-    for name in changes:
-        if name not in known:
-            raise UsageError(f"--model {model}: {kind} has no setting {name}; close: {_close(name, sorted(known))}")
-    return _tried(model, lambda: type(made).from_dict({**made.to_dict(), **changes}))
-
-
-def _model(transformers: Any, model: str, made: Any) -> Any:
-    for auto_class in (getattr(transformers, name) for name in LANGUAGE_MODELS):
-        if type(made) in auto_class._model_mapping:
-            return _tried(model, partial(auto_class.from_config, made))
-    raise UsageError(
-        f"--model {model}: {made.model_type} is no language model; build it in a file of your own (docs/models.md)"
-    )
-
-
-def _values(model: str, text: str) -> dict[str, Any]:
-    """`n_layer=4,n_embd=256` as names and values."""
-    values: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--model {model}: give values by name, hf:gpt2?n_layer=4,n_embd=256, not {part!r}")
-        with suppress(ValueError, SyntaxError):  # else it is a word
-            value = ast.literal_eval(value)
-        values[name] = value
-    return values
-
-
-def _tried(model: str, make: Callable[[], Any]) -> Any:
+    length = config.sequence_length
     try:
-        return make()
-    except MemoryError:
+        made = _configuration(config.model)
+        made.use_cache = False  # it is for generating
+        limit = getattr(made, "max_position_embeddings", None)
+        if limit and length > limit:
+            raise UsageError(f"--sequence-length {length}: {config.model} takes at most {limit} tokens")
+        heads = [getattr(transformers, name) for name in LANGUAGE_MODELS]
+        fitting = [head for head in heads if type(made) in head._model_mapping]
+        if not fitting:
+            raise UsageError(
+                f"--model {config.model}: {made.model_type} is no language model; build it in a file of your own "
+                "(docs/models.md)"
+            )
+        model = fitting[0].from_config(made)
+    except (MemoryError, UsageError):
         raise
     except Exception as error:  # what a class finds wrong with its values may be of any kind
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"--model {model}: transformers cannot build it ({reason})") from None
+        raise UsageError(f"--model {config.model}: transformers cannot build it ({reason})") from None
+
+    def sample(seed: int, index: int) -> dict[str, Tensor]:
+        """Numbers that follow each other from a random one on: what comes next can be learned."""
+        first = torch.randint(made.vocab_size, (), generator=generator(seed, index))
+        tokens = (first + torch.arange(length)) % made.vocab_size
+        return {"input_ids": tokens, "labels": tokens}
+
+    return Workload(model=model, sample=sample, unit="tokens", units_per_sample=length)
+
+
+def _configuration(model: str) -> Any:
+    """That of `hf:gpt2?n_layer=4,n_embd=256`: of an architecture, or in a folder, with values changed by name."""
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    kind, _, changes = model_name(model).name.partition("?")
+    if Path(kind, "config.json").is_file():
+        made = AutoConfig.from_pretrained(Path(kind), local_files_only=True, trust_remote_code=False)
+    elif kind in CONFIG_MAPPING_NAMES:
+        made = AutoConfig.for_model(kind)
+    else:
+        raise UsageError(
+            f"--model {model}: transformers has no architecture called {kind!r}; close: "
+            f"{_close(kind, list(CONFIG_MAPPING_NAMES))}. Names of trained models are not looked up: give an "
+            "architecture, hf:bert, or a folder with config.json"
+        )
+    values = made.to_dict()
+    known = sorted({*values, *made.attribute_map})
+    for part in filter(None, changes.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--model {model}: give values by name, hf:gpt2?n_layer=4,n_embd=256, not {part!r}")
+        if name not in known:
+            raise UsageError(f"--model {model}: {kind} has no setting {name}; close: {_close(name, known)}")
+        values[name] = value
+        with suppress(ValueError, SyntaxError):  # else it is a word
+            values[name] = ast.literal_eval(value)
+    return type(made).from_dict(values)
 
 
 def _close(name: str, names: list[str]) -> str:

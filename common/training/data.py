@@ -1,7 +1,9 @@
 """Data sets: synthetic images, samples of any structure made on the fly from (seed, index), and the user's own."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,26 +17,18 @@ from common.command_line.options import TrainingOptions
 from common.command_line.resolve import OwnData
 from common.errors import UsageError
 from common.records import RunConfig
-from common.training import image_folder
+from common.training import image_folder, user_file
 from common.training.batch import Batch, Nested, Sample, map_tensors, stacked, tensors_of
-from common.training.user_file import (
-    UserCodeError,
-    errors_of,
-    kind_of,
-    load_function,
-    path_of_model,
-    place_of,
-    source_of_code,
-)
 from common.workload import Workload
 
-MAX_FIRST = 4
+POOL_SIZE, POOL_BYTES = 256, 2**28
+"""At most so many samples are made; the data set repeats them."""
 
 
 def create_dataset(workload: Workload, config: RunConfig) -> Dataset:
     """What is trained on: the images of `--data-dir`, or synthetic ones."""
     if config.data_dir:
-        return image_folder.TrainingImages(config)
+        return image_folder.training_images(config)
     if config.data:
         return OwnSamples(config.data, config.samples_per_epoch)
     if workload.sample is None:
@@ -47,7 +41,7 @@ def first_batch(workload: Workload, config: RunConfig) -> Batch:
 
     Raises `UserCodeError` for samples that are none.
     """
-    count = min(config.smallest_micro_batch_size, MAX_FIRST)
+    count = min(config.smallest_micro_batch_size, 4)
     few = config.model_copy(update={"samples_per_epoch": count, "data_dir": None})  # no image is decoded for it
     return create_dataset(workload, few).__getitems__([(0, index) for index in range(count)])
 
@@ -80,7 +74,6 @@ class SyntheticImageNet(PooledSamples):
     a few steps (an error in the training shows as a loss that does not).
     """
 
-    POOL_IMAGES = 256
     POOL_CLASSES = 64
 
     def __init__(self, samples: int, image_size: int, num_classes: int, seed: int) -> None:
@@ -88,25 +81,12 @@ class SyntheticImageNet(PooledSamples):
         classes = torch.randperm(num_classes, generator=random)[: self.POOL_CLASSES]
         patterns = torch.randn(len(classes), 3, 4, 4, generator=random)
         patterns = functional.interpolate(patterns, size=(image_size, image_size), mode="bilinear")
-        which = torch.arange(min(self.POOL_IMAGES, samples)) % len(classes)
+        which = torch.arange(min(POOL_SIZE, samples)) % len(classes)
         images = torch.empty(len(which), 3, image_size, image_size, dtype=torch.uint8)
         for image, pattern in zip(images, patterns[which], strict=True):
             noise = torch.randn(pattern.shape, generator=random)
             image.copy_((128 + 40 * pattern + 20 * noise).clamp_(0, 255))
         super().__init__((images, classes[which]), samples)
-
-
-class MadeSamples(PooledSamples):
-    """Samples of a workload, the same for the same (seed, index) everywhere."""
-
-    POOL_SAMPLES, POOL_BYTES = 256, 2**28
-
-    def __init__(self, make: Callable[[int, int], Any], samples: int, seed: int) -> None:
-        first = inputs_and_targets(make(seed, 0))
-        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors_of(first)))
-        size = max(1, min(self.POOL_SAMPLES, samples, self.POOL_BYTES // bytes_of_one))
-        others = (inputs_and_targets(make(seed, index)) for index in range(1, size))
-        super().__init__(stacked([first, *others]), samples)
 
 
 class OwnSamples(Dataset):
@@ -137,9 +117,8 @@ def inputs_and_targets(sample: Any) -> tuple[Nested, Nested]:
         return _as_tensors(sample[0]), _as_tensors(sample[1])
     if isinstance(sample, dict | Tensor | np.ndarray):
         return _as_tensors(sample), None
-    raise TypeError(
-        f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {kind_of(sample)}"
-    )
+    what = user_file.kind_of(sample)
+    raise TypeError(f"a sample is a pair (inputs, targets), or inputs alone as a tensor or a dict; this is {what}")
 
 
 def _as_tensors(value: Any) -> Nested:
@@ -151,7 +130,7 @@ def _as_tensors(value: Any) -> Nested:
         return {name: _as_tensors(part) for name, part in value.items()}
     if isinstance(value, tuple | list):
         return tuple(map(_as_tensors, value))
-    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {kind_of(value)}")
+    raise TypeError(f"a sample holds tensors, arrays and numbers, and this one holds {user_file.kind_of(value)}")
 
 
 def generator(seed: int, index: int) -> torch.Generator:
@@ -161,49 +140,55 @@ def generator(seed: int, index: int) -> torch.Generator:
 
 def find_data(options: TrainingOptions) -> OwnData | None:
     """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
-    if options.data_dir:
-        return image_folder.find(options.data_dir)
-    if options.data is None:
+    folder, data = options.settings.get("data_dir"), options.settings.get("data")
+    if folder:
+        classes, images, _ = image_folder.image_tree(Path(folder))
+        name = Path(folder).resolve().name
+        return OwnData(f"{name}: {len(images)} images, {len(classes)} classes", len(images), len(classes))
+    if data is None:
         return None
-    path = name_in_file(options.data, "dataset", "--data").path
-    samples = len(_own_dataset(options.data))
-    return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
+    path = name_in_file(data, "dataset", "--data").path
+    return OwnData(f"{data} {user_file.source_of_code(path)}", len(_own_dataset(data)), 0)
 
 
 @cache
 def _own_dataset(data: str) -> Dataset:
     """Raises `UsageError` for what is no map-style data set."""
     name = name_in_file(data, "dataset", "--data")
-    make = load_function(name, "--data")
-    with errors_of(name.path):
+    make = user_file.load_function(name, "--data")
+    with user_file.errors_of(name.path):
         dataset = make()
-    where = place_of(make, name.path)
+    where = user_file.place_of(make, name.path)
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
-        raise UserCodeError(
+        raise user_file.UserCodeError(
             f"{where}: an iterable data set has no sample number i, and all methods must train on the same samples: "
             "return a map-style one, with __getitem__ and __len__"
         )
     if not hasattr(dataset, "__len__"):
-        raise UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
-    with errors_of(name.path, at=where):
+        raise user_file.UserCodeError(f"{where}: the data set has no __len__: say how many samples there are")
+    with user_file.errors_of(name.path, at=where):
         inputs_and_targets(dataset[0])
     return dataset
 
 
-def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> MadeSamples:
-    """Samples of a workload, made on the fly. Raises `UsageError` for those that do not make a batch, or that are not
-    the same each time."""
-    path = path_of_model(config)
-    if path is None:
-        return MadeSamples(make, samples, config.seed)
-    where = place_of(make, path)
-    with errors_of(path, at=where):
-        one, again = (tensors_of(inputs_and_targets(make(config.seed, 0))) for _ in range(2))
-        if not one:
+def made_samples(make: Callable[[int, int], Any], samples: int, config: RunConfig) -> PooledSamples:
+    """Samples of a workload, made on the fly, the same for the same (seed, index) everywhere.
+
+    Raises `UsageError` for those that do not make a batch, or that are not the same each time.
+    """
+    path = user_file.path_of_model(config)
+    where = user_file.place_of(make, path) if path else ""
+    with user_file.errors_of(path, at=where) if path else nullcontext():
+        first, again = (inputs_and_targets(make(config.seed, 0)) for _ in range(2))
+        tensors = tensors_of(first)
+        if not tensors:
             raise UsageError(f"{where}: a sample without a tensor: return a pair (inputs, targets)")
-        if not all(map(torch.equal, one, again)):
-            raise UserCodeError(
+        if not all(map(torch.equal, tensors, tensors_of(again))):
+            raise user_file.UserCodeError(
                 f"{where}: the sample of one seed and index is another one each time: draw it from "
                 "torch.Generator().manual_seed(hash((seed, index)) % 2**63)"
             )
-        return MadeSamples(make, samples, config.seed)
+        bytes_of_one = max(1, sum(tensor.nbytes for tensor in tensors))
+        size = max(1, min(POOL_SIZE, samples, POOL_BYTES // bytes_of_one))
+        others = (inputs_and_targets(make(config.seed, index)) for index in range(1, size))
+        return PooledSamples(stacked([first, *others]), samples)

@@ -87,6 +87,9 @@ class EmulatedDataParallel(nn.DataParallel):
     parallel_apply and gather, and fills in each of them for cores. Replica 0 is the module itself, as on GPU 0.
     """
 
+    keeps_threads = False
+    """Whether forward passes run in the threads of the step before; backward passes always do, as on GPUs."""
+
     def __init__(self, module: nn.Module, device_ids: Sequence[int]) -> None:
         nn.Module.__init__(self)  # not DataParallel's, which would look for GPUs
         self.module = module
@@ -113,15 +116,18 @@ class EmulatedDataParallel(nn.DataParallel):
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        return self.forward_threads().map(forward, replicas, inputs, kwargs)
-
-    def forward_threads(self) -> CoreThreads:
-        """New ones for every forward pass."""
-        return CoreThreads(len(self.device_ids))
+        threads = self.kept_threads if self.keeps_threads else CoreThreads(len(self.device_ids))
+        return threads.map(forward, replicas, inputs, kwargs)
 
     def gather(self, outputs: list[Shard], output_device: int) -> Nested:
-        """Stage 4: concatenate what came out. The backward pass starts here, with the way back of all four stages."""
-        gathered = _concatenated(outputs)
+        """Stage 4: concatenate what came out; of numbers, such as a loss, make a vector.
+
+        The backward pass starts here, with the way back of all four stages.
+        """
+        gathered = [
+            torch.cat([tensor.detach().reshape(tensor.shape or (1,)) for tensor in of_replicas])
+            for of_replicas in zip(*(tensors_of(shard.output) for shard in outputs), strict=True)
+        ]
         if torch.is_grad_enabled():
             gathered = _Gather.apply(self, outputs, gathered, *_trained(self.module))
         return filled(outputs[0].output, gathered)
@@ -129,10 +135,8 @@ class EmulatedDataParallel(nn.DataParallel):
     def replica_backward(self, shard: Shard, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The way back through stage 3: one replica's gradients from those of its outputs."""
         used = [(out, grad) for out, grad in zip(tensors_of(shard.output), gradients, strict=True) if out.requires_grad]
-        trained = _trained(shard.replica)
-        return torch.autograd.grad(
-            [out for out, _ in used], trained, [grad for _, grad in used], allow_unused=True, materialize_grads=True
-        )
+        outputs, own = zip(*used, strict=True)
+        return torch.autograd.grad(outputs, _trained(shard.replica), own, allow_unused=True, materialize_grads=True)
 
     def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """The way back through stage 2: sum the replicas' gradients onto replica 0, where the optimizer steps."""
@@ -145,8 +149,7 @@ class EmulatedDataParallel(nn.DataParallel):
 class EmulatedKeptThreads(EmulatedDataParallel):
     """The same with the threads of the step before."""
 
-    def forward_threads(self) -> CoreThreads:
-        return self.kept_threads
+    keeps_threads = True
 
 
 def own_data_parallel(model: nn.Module, devices: LocalDevices, threads: Threads) -> nn.DataParallel:
@@ -161,8 +164,7 @@ class _Gather(torch.autograd.Function):
 
     On CPU, autograd works through a graph on the thread that called backward: had the replicas been left in the main
     graph, their backward passes would run one after another. So the main graph holds this one node, from the
-    parameters of replica 0 to the output, and the replicas' graphs stay apart. The threads of the backward passes are
-    kept from step to step, as autograd's are on GPUs.
+    parameters of replica 0 to the output, and the replicas' graphs stay apart.
     """
 
     @staticmethod
@@ -178,14 +180,8 @@ class _Gather(torch.autograd.Function):
         ctx.shards = None  # the replicas' memory is free before the next step copies new ones
         outputs = [tensors_of(shard.output) for shard in shards]
         parts = zip(*map(_cut, gradients, zip(*outputs, strict=True)), strict=True)
-        of_replicas = list(owner.kept_threads.map(owner.replica_backward, shards, parts))
+        of_replicas = owner.kept_threads.map(owner.replica_backward, shards, parts)
         return None, None, None, *owner.reduce(of_replicas)
-
-
-def _concatenated(shards: list[Shard]) -> list[Tensor]:
-    """Each output of all replicas as one tensor; of numbers, such as a loss, a vector."""
-    rows = zip(*(tensors_of(shard.output) for shard in shards), strict=True)
-    return [torch.cat([output.detach().reshape(output.shape or (1,)) for output in row]) for row in rows]
 
 
 def _cut(gradient: Tensor, outputs: Sequence[Tensor]) -> list[Tensor]:

@@ -31,7 +31,6 @@ SILENT_BACKENDS = ("nccl",)
 """Those whose exchange does not raise where the host waits for it."""
 WATCHDOG_GRACE = timedelta(seconds=30)
 """More time for NCCL's own watchdog, which ends the process without a word, than for the lab's."""
-ONE_TORCHRUN = "start all ranks with one torchrun --standalone --nproc_per_node=N, which tells each of them the same"
 
 
 def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
@@ -52,7 +51,10 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
         store = dist.PrefixStore(f"attempt_{devices.world.restarts}", store)
         others = store.compare_set("world_size", "", str(processes)).decode()  # the first rank's
         if others != str(processes):
-            raise UsageError(f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: {ONE_TORCHRUN}")
+            raise UsageError(
+                f"WORLD_SIZE is {processes} for rank {rank} and {others} for another rank: start all ranks with one "
+                "torchrun --standalone --nproc_per_node=N, which tells each of them the same"
+            )
     agree_on_devices(devices, store)
     return {
         "backend": devices.world.backend,
@@ -77,21 +79,16 @@ def agree_on_devices(devices: LocalDevices, store: dist.Store) -> None:
     """
     if devices.kind == "cpu":
         return
-    own = {"host": socket.gethostname(), "gpu": _identity(devices.device), "model": devices.world.device_model}
+    host, uuid = socket.gethostname(), getattr(torch.cuda.get_device_properties(devices.device), "uuid", None)
+    gpu = str(uuid) if uuid else f"{host} {os.environ.get('CUDA_VISIBLE_DEVICES')} {devices.device.index}"
+    own = {"host": host, "gpu": gpu, "model": devices.world.device_model}
     store.set(f"device_{devices.rank}", json.dumps(own))
     ranks = [json.loads(store.get(f"device_{rank}")) for rank in range(devices.world.processes)]
-    here = list(dict.fromkeys(one["gpu"] for one in ranks if one["host"] == own["host"]))
-    devices.numbers[:] = [here.index(own["gpu"])]
+    here = list(dict.fromkeys(one["gpu"] for one in ranks if one["host"] == host))
+    devices.numbers[:] = [here.index(gpu)]
     devices.world.shared = len({one["gpu"] for one in ranks}) < len(ranks)
     devices.world.backend = "gloo" if devices.world.shared else "nccl"  # NCCL refuses two ranks on one GPU
     devices.world.device_model = joint_model(one["model"] for one in ranks)
-
-
-def _identity(device: torch.device) -> str:
-    """The GPU's UUID, the same for all that see it under whatever number; else its host, slot and visible number."""
-    properties = torch.cuda.get_device_properties(device)
-    uuid = getattr(properties, "uuid", None)
-    return str(uuid) if uuid else f"{socket.gethostname()} {os.environ.get('CUDA_VISIBLE_DEVICES')} {device.index}"
 
 
 @contextmanager
@@ -120,7 +117,10 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        atexit.register(_end_at_once, _exit_code(error))
+        code = 2 if isinstance(error, UsageError) else 1
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        atexit.register(_end_at_once, code)
         raise
     devices.synchronize()
     # No thread of the group may be left when the interpreter ends: if one of gloo's wants the interpreter's lock then,
@@ -129,7 +129,14 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     # threads with the lock in its hands where the model's reducer ends them, for good if one wants it (pytorch#56297),
     # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
     # and the interpreter is whole. Before torch 2.8 nothing gives the lock away: there the process ends instead.
-    atexit.register(_release_group if has_option(torch.__version__, (2, 8)) else _end_beside_group, last_holder)
+    if not has_option(torch.__version__, (2, 8)):
+        atexit.register(_end_at_once)
+        return
+
+    @atexit.register
+    def release_group() -> None:
+        gc.collect()
+        last_holder.clear()
 
 
 @contextmanager
@@ -142,16 +149,6 @@ def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[Non
     dist.destroy_process_group()
 
 
-def _release_group(last_holder: list) -> None:
-    gc.collect()
-    last_holder.clear()
-
-
-def _end_beside_group(last_holder: list) -> None:
-    """The exit code is 1 where the interpreter has shown a traceback."""
-    _end_at_once(int(hasattr(sys, "last_value")))
-
-
 def _cannot_meet(error: Exception) -> UsageError:
     where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
     return UsageError(
@@ -160,20 +157,16 @@ def _cannot_meet(error: Exception) -> UsageError:
     )
 
 
-def _exit_code(error: BaseException) -> int:
-    """What the process would end with if nothing but `command_line.parser.start` caught the error."""
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
-    return 2 if isinstance(error, UsageError) else 1
+def _end_at_once(code: int | None = None) -> None:
+    """The last of the exit functions: nothing else ends a thread of gloo that waits for another rank.
 
-
-def _end_at_once(code: int) -> None:
-    """The last of the exit functions: nothing else ends a thread of gloo that waits for another rank."""
+    Without a code it is 1 where the interpreter has shown a traceback.
+    """
     atexit.unregister(_end_at_once)
     atexit._run_exitfuncs()  # the others, that end the loader's workers, for one
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(int(hasattr(sys, "last_value")) if code is None else code)
 
 
 def ddp_kwargs(module: nn.Module, options: DdpOptions, devices: LocalDevices) -> dict[str, Any]:

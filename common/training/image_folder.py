@@ -1,41 +1,38 @@
 """Real images: a folder with one folder of images per class, decoded and augmented by torchvision."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from common.command_line.resolve import OwnData
 from common.errors import UsageError
-from common.machine.torch_versions import import_torchvision
+from common.machine.environment import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Batch, Sample
 
-if TYPE_CHECKING:
-    from torchvision.datasets import ImageFolder
-
 MAX_UNREADABLE_IN_A_ROW = 100
+ADVICE = "give a folder with one folder of images per class"
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """Whatever a file is called, only these are decoded: Pillow would start a program, Ghostscript, for some others. JPEG
 includes the MPO of phones: under that name Pillow knows no reader, and raises KeyError for all that come after it."""
-
-
 LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "@eaDir", "$RECYCLE.BIN")
 """Left in folders by macOS, Windows, disks and Synology's servers. What begins with a dot is hidden: Jupyter's
 `.ipynb_checkpoints`, and `._x.jpg`, which macOS writes beside `x.jpg` and which is no image."""
 
 
 class ImageTree(NamedTuple):
-    """The images of `--data-dir`."""
+    """The images of `--data-dir`, each a path and the number of its class."""
 
-    training: ImageFolder
-    validation: ImageFolder | None
-    """None where the tree is flat, without train/ and val/."""
+    classes: list[str]
+    training: list[tuple[str, int]]
+    validation: list[tuple[str, int]]
+    """Empty where the tree is flat, without train/ and val/."""
 
 
 @cache  # walking through a million files takes seconds
@@ -44,148 +41,116 @@ def image_tree(folder: Path) -> ImageTree:
     if not folder.is_dir():
         raise UsageError(f"--data-dir {folder} is not a folder; give one with one folder of images per class")
     divided = (folder / "train").is_dir()
-    training = _image_folder(folder / "train" if divided else folder)
-    if not divided or not (folder / "val").is_dir():
-        return ImageTree(training, None)
-    validation = _image_folder(folder / "val")
-    if unknown := sorted(set(validation.classes) - set(training.classes)):
+    training = _files_by_class(folder / "train" if divided else folder)
+    validation = _files_by_class(folder / "val") if divided and (folder / "val").is_dir() else {}
+    if unknown := sorted(set(validation) - set(training)):
         raise UsageError(f"--data-dir {folder}: val/ has classes that train/ has not: {', '.join(unknown[:5])}")
-    # A class that val/ lacks would shift the numbers of all that come after it.
-    numbers = training.class_to_idx
-    validation.samples = [(path, numbers[validation.classes[label]]) for path, label in validation.samples]
-    return ImageTree(training, validation)
+    # Numbered as in training: a class that val/ lacks would shift the numbers of all that come after it.
+    numbers = {name: number for number, name in enumerate(training)}
+    samples = ([(path, numbers[name]) for name in part for path in part[name]] for part in (training, validation))
+    return ImageTree(list(training), *samples)
 
 
-def is_litter(name: str) -> bool:
+def _files_by_class(folder: Path) -> dict[str, list[str]]:
+    """The images beneath each class's folder, by their names alone: whether a file can be decoded is found out when it
+    is its turn."""
+    try:
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_litter(entry.name))
+    except OSError as error:
+        raise UsageError(f"--data-dir: cannot read {folder} ({error.strerror})") from None
+    if not classes:
+        raise UsageError(f"--data-dir: Couldn't find any class folder in {folder}; {ADVICE}")
+    files: dict[str, list[str]] = {name: [] for name in classes}
+    for inside, folders, names in os.walk(folder, followlinks=True):
+        here = Path(inside)
+        if here.is_symlink() and here.parent.resolve().is_relative_to(here.resolve()):
+            # Its images would be counted dozens of times.
+            raise UsageError(f"--data-dir: {here} is a link to a folder that it lies in; remove it")
+        folders[:] = [name for name in folders if not _is_litter(name)]
+        if here != folder:
+            images = (name for name in names if name.lower().endswith(EXTENSIONS) and not _is_litter(name))
+            files[here.relative_to(folder).parts[0]] += [os.path.join(inside, name) for name in images]
+    if empty := ", ".join(name for name in classes if not files[name]):
+        supported = f"Supported extensions are: {', '.join(EXTENSIONS)}"
+        raise UsageError(f"--data-dir: Found no valid file for the classes {empty}. {supported}; {ADVICE}")
+    return {name: sorted(paths, key=os.path.split) for name, paths in files.items()}
+
+
+def _is_litter(name: str) -> bool:
     """Whether a file or folder is there without anybody having chosen it as data."""
     return name.startswith(".") or name in LITTER
 
 
-def is_image(path: str) -> bool:
-    """Whether a file counts as an image, by its name and the names of the folders on the way to it."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    return path.lower().endswith(IMG_EXTENSIONS) and not any(map(is_litter, filter(None, path.split(os.sep))))
-
-
-def _image_folder(folder: Path) -> ImageFolder:
-    import_torchvision()
-    from torchvision.datasets import ImageFolder
-
-    class ChosenImages(ImageFolder):
-        """Without the classes and images that no person has put there."""
-
-        def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-            names = sorted(
-                entry.name for entry in os.scandir(directory) if entry.is_dir() and not is_litter(entry.name)
-            )
-            if not names:
-                raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
-            return names, {name: number for number, name in enumerate(names)}
-
-    try:
-        _refuse_loops(folder)
-        # By their names alone: whether a file can be decoded is found out when it is its turn.
-        return ChosenImages(folder, is_valid_file=lambda path: is_image(path[len(str(folder)) :]))
-    except FileNotFoundError as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"--data-dir: {reason}; give a folder with one folder of images per class") from None
-    except OSError as error:
-        raise UsageError(f"--data-dir: cannot read {error.filename or folder} ({error.strerror})") from None
-
-
-def _refuse_loops(folder: Path) -> None:
-    """Raises `UsageError` for a link to a folder that it lies in: its images would be counted dozens of times."""
-    for inside, folders, _ in os.walk(folder):
-        for name in folders:
-            link = os.path.join(inside, name)
-            if os.path.islink(link) and os.path.join(os.path.realpath(inside), "").startswith(
-                os.path.join(os.path.realpath(link), "")
-            ):
-                raise UsageError(f"--data-dir: {link} is a link to a folder that it lies in; remove it")
-
-
-def find(folder: Path) -> OwnData:
-    """What `--data-dir` holds, in numbers."""
-    training = image_tree(folder).training
-    samples, classes = len(training.samples), len(training.classes)
-    return OwnData(f"{folder.resolve().name}: {samples} images, {classes} classes", samples, classes)
-
-
-class _Images(Dataset):
-    """`samples`: paths and labels."""
-
-    samples: list[tuple[str, int]]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
-class TrainingImages(_Images):
-    """A random crop of each image, mirrored or not, as ImageNet is usually trained.
+class FolderImages(Dataset):
+    """Images of a folder, as batches.
 
     What is random is drawn from (seed, epoch, index): a sample looks the same in every method and on every rank, and
     however many workers load it.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        self.samples = image_tree(Path(config.data_dir or "")).training.samples
-        if config.samples_per_epoch < len(self.samples):
-            random = torch.Generator().manual_seed(config.seed)
-            chosen = torch.randperm(len(self.samples), generator=random)[: config.samples_per_epoch]
-            self.samples = [self.samples[number] for number in chosen.tolist()]
-        self.seed = config.seed
-        v2 = _transforms()
-        crop = v2.RandomResizedCrop(config.image_size, antialias=True)
-        self.transform = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
+    def __init__(
+        self, samples: list[tuple[str, int]], transform: Callable[[Any], Tensor], seed: int = 0, attempts: int = 1
+    ) -> None:
+        """`samples`: paths and labels. `attempts`: how many files, one after another, are tried for one sample."""
+        self.samples, self.transform, self.seed, self.attempts = samples, transform, seed, attempts
+
+    def __len__(self) -> int:
+        return len(self.samples)
 
     def __getitems__(self, samples: list[Sample]) -> Batch:
         """A batch. In place of an image that cannot be decoded stands the next one that can, so that all ranks'
-        batches keep their size. Raises RuntimeError where a hundred in a row cannot."""
-        decoded: list[tuple] = []
+        batches keep their size; with one attempt it is left out. Raises RuntimeError where all of several fail."""
+        images, labels, indices = [], [], []
         unreadable: list[str] = []
         for epoch, index in samples:
-            for offset in range(MAX_UNREADABLE_IN_A_ROW):
+            for offset in range(self.attempts):
                 path, label = self.samples[(index + offset) % len(self)]
                 image = _decoded(path, unreadable)
                 if image is not None:
                     break
             else:
-                raise RuntimeError(f"{MAX_UNREADABLE_IN_A_ROW} images in a row cannot be decoded, the last one {path}")
+                if self.attempts == 1:
+                    continue
+                raise RuntimeError(f"{self.attempts} images in a row cannot be decoded, the last one {path}")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(hash((self.seed, epoch, index)) % 2**63)
-                decoded.append((self.transform(image), label, index))
-        return _batch(decoded, unreadable)
+                images.append(self.transform(image))
+            labels.append(label)
+            indices.append(index)
+        pixels = torch.stack(images) if images else torch.empty(0)
+        whole = torch.int64  # also of none
+        return Batch(pixels, torch.tensor(labels, dtype=whole), torch.tensor(indices, dtype=whole), tuple(unreadable))
 
 
-class ValidationImages(_Images):
-    """The middle of each image, as torchvision's references cut it: the shorter side to 256 / 224 of the crop."""
+def training_images(config: RunConfig) -> FolderImages:
+    """A random crop of each image, mirrored or not, as ImageNet is usually trained."""
+    import_torchvision()
+    from torchvision.transforms import v2
 
-    def __init__(self, folder: ImageFolder, image_size: int) -> None:
-        self.samples = folder.samples
-        v2 = _transforms()
-        resize = v2.Resize(round(image_size * 256 / 224), antialias=True)
-        self.transform = v2.Compose([resize, v2.CenterCrop(image_size), v2.PILToTensor()])
-
-    def __getitems__(self, samples: list[Sample]) -> Batch:
-        """A batch, without the images that cannot be decoded."""
-        decoded: list[tuple] = []
-        unreadable: list[str] = []
-        for _, index in samples:
-            path, label = self.samples[index]
-            image = _decoded(path, unreadable)
-            if image is not None:
-                decoded.append((self.transform(image), label, index))
-        return _batch(decoded, unreadable)
+    samples = image_tree(Path(config.data_dir or "")).training
+    if config.samples_per_epoch < len(samples):
+        random = torch.Generator().manual_seed(config.seed)
+        chosen = torch.randperm(len(samples), generator=random)[: config.samples_per_epoch]
+        samples = [samples[number] for number in chosen.tolist()]
+    crop = v2.RandomResizedCrop(config.image_size, antialias=True)
+    transform = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.PILToTensor()])
+    return FolderImages(samples, transform, config.seed, attempts=MAX_UNREADABLE_IN_A_ROW)
 
 
-def validation_images(config: RunConfig) -> ValidationImages | None:
-    """The images of `val/`; None where there are none."""
-    folder = image_tree(Path(config.data_dir)).validation if config.data_dir else None
-    return ValidationImages(folder, config.image_size) if folder else None
+def validation_images(config: RunConfig) -> FolderImages | None:
+    """The middle of each image of `val/`, as torchvision's references cut it: the shorter side to 256 / 224 of the
+    crop. None where there are none."""
+    samples = image_tree(Path(config.data_dir)).validation if config.data_dir else []
+    if not samples:
+        return None
+    import_torchvision()
+    from torchvision.transforms import v2
+
+    resize = v2.Resize(round(config.image_size * 256 / 224), antialias=True)
+    return FolderImages(samples, v2.Compose([resize, v2.CenterCrop(config.image_size), v2.PILToTensor()]))
 
 
-def _decoded(path: str, unreadable: list[str]):
+def _decoded(path: str, unreadable: list[str]) -> Any:
     """The image in RGB; None, and an entry in `unreadable`, where the file is broken."""
     from PIL import Image
 
@@ -199,18 +164,3 @@ def _decoded(path: str, unreadable: list[str]):
     except Exception as error:  # what a decoder stumbles over first in a broken file may be of any kind
         unreadable.append(f"{path} ({str(error).replace(path, '…') or type(error).__name__})")
         return None
-
-
-def _batch(decoded: list[tuple], unreadable: list[str]) -> Batch:
-    if not decoded:
-        nothing = torch.empty(0, dtype=torch.int64)
-        return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), nothing, nothing, tuple(unreadable))
-    pictures, labels, indices = zip(*decoded, strict=True)
-    return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(indices), tuple(unreadable))
-
-
-def _transforms():
-    import_torchvision()
-    from torchvision.transforms import v2
-
-    return v2

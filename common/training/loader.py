@@ -8,7 +8,6 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain, count, islice, repeat
 from time import perf_counter
 
@@ -96,39 +95,39 @@ class ContinuousLoader:
         self, dataset: Dataset, sampler: DistributedSampler, batch_size: int, copy_to: torch.device | None, **more
     ) -> None:
         """`copy_to`: a GPU to which batches are copied ahead (`--prefetch`). `more`: arguments of `DataLoader`."""
-        self.dataset, self.sampler, self._copy_to = dataset, sampler, copy_to
+        self.dataset, self.sampler, self._batch_size, self._copy_to = dataset, sampler, batch_size, copy_to
         self.first_batch = 0
         """Of the epoch: those before it are left out, because a checkpoint has seen them."""
-        self._samples_of = partial(batches_of_epochs, sampler, batch_size)
-        self._plan = _Plan(len(sampler) // batch_size)
+        self._plan = _Plan()
         self._loader = DataLoader(dataset, batch_sampler=self._plan, **more)
         self._batches: Iterator[Batch] = iter(())
         self._ready: list[Batch] = []
         """The next batch, if somebody has waited for it."""
-        self._first: tuple[int, int] | None = None
-        self._taken = self._uncounted = 0
+        self._begun, self._number = False, -1
+        """`_number`: that of the next batch, counted from the first of epoch 0 on."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
-        return len(self._plan)
+        return len(self.sampler) // self._batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        wanted = (self.sampler.epoch, self.first_batch)
-        if self._position() != wanted:
-            self.begin(*wanted)
-        for _ in range(wanted[1], len(self)):
+        if self._number != self.sampler.epoch * len(self) + self.first_batch:
+            self.begin(self.sampler.epoch, self.first_batch)
+        for _ in range(self.first_batch, len(self)):
             yield self.next_batch()
 
     def next_batch(self) -> Batch:
         """The next batch, whichever epoch it belongs to: there is no last one."""
         self.wait()
-        self._taken += 1
+        self._number += 1
         return self._ready.pop()
 
     def begin(self, epoch: int, batch: int = 0, uncounted: int = 0) -> None:
         """Start anew, with this batch of this epoch; before it come `uncounted` batches that belong to no epoch."""
-        self._first, self._taken, self._uncounted = (epoch, batch), 0, uncounted
-        of_none, of_epochs = self._samples_of(repeat(0)), self._samples_of(count(epoch))
+        self._begun, self._number = True, epoch * len(self) + batch - uncounted
+        of_none, of_epochs = (
+            batches_of_epochs(self.sampler, self._batch_size, epochs) for epochs in (repeat(0), count(epoch))
+        )
         self._plan.batches = chain(islice(of_none, uncounted), islice(of_epochs, batch, None))
         self._ready.clear()
         batches = iter(self._loader)
@@ -136,7 +135,7 @@ class ContinuousLoader:
 
     def wait(self) -> None:
         """Return when the next batch is there."""
-        if self._first is None:
+        if not self._begun:
             self.begin(self.sampler.epoch)
         if not self._ready:
             self._ready.append(next(self._batches))
@@ -151,14 +150,6 @@ class ContinuousLoader:
         self.wait()
         return perf_counter() - started
 
-    def _position(self) -> tuple[int, int] | None:
-        """Epoch and batch that come next; None before the first, and among the uncounted ones."""
-        taken = self._taken - self._uncounted
-        if self._first is None or taken < 0:
-            return None
-        epochs, batch = divmod(self._first[1] + taken, len(self))
-        return self._first[0] + epochs, batch
-
 
 class _Plan:
     """For `DataLoader`: the samples of one batch after another.
@@ -167,12 +158,7 @@ class _Plan:
     would then wait for processes that are none of its own.
     """
 
-    def __init__(self, batches_per_epoch: int) -> None:
-        self._batches_per_epoch = batches_per_epoch
-        self.batches: Iterator[list[Sample]] = iter(())
-
-    def __len__(self) -> int:
-        return self._batches_per_epoch
+    batches: Iterator[list[Sample]] = iter(())
 
     def __iter__(self) -> Iterator[list[Sample]]:
         while samples := next(self.batches, None):

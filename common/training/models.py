@@ -1,41 +1,39 @@
 """The model of a workload as every device runs it, and how many floating-point operations it needs."""
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import chain
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from common.command_line.model_names import model_name
 from common.command_line.terminal import tell
-from common.machine.devices import LocalDevices
-from common.records import FlopKind, RunConfig
+from common.errors import UsageError
+from common.machine.devices import CONVOLUTION, MATMUL, LocalDevices, has_tf32
+from common.records import FlopKind, Precision, RunConfig
+from common.training import by_library
 from common.training.batch import Nested, map_tensors, tensors_of
 from common.training.by_file import try_first_step, workload_of_file
-from common.training.by_library import (
-    MEMORY_FORMATS,
-    cannot_train,
-    timm_workload,
-    torchvision_workload,
-    transformers_workload,
-)
 from common.training.data import first_batch
-from common.training.precision import same_random_numbers, set_precision
 from common.training.user_file import path_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
-    "torchvision": torchvision_workload,
-    "timm": timm_workload,
-    "hf": transformers_workload,
+    "torchvision": by_library.torchvision_workload,
+    "timm": by_library.timm_workload,
+    "hf": by_library.transformers_workload,
     "file": workload_of_file,
 }
+_ONE_AT_A_TIME = threading.Lock()
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -50,10 +48,10 @@ class TrainedModel(nn.Module):
     def __init__(self, workload: Workload, config: RunConfig) -> None:
         super().__init__()
         self.backbone, self.prepare = workload.model, workload.prepare
-        self.loss, self.own_optimizer = workload.loss or own_loss, workload.optimizer
+        self.loss, self.own_optimizer = workload.loss or by_library.own_loss, workload.optimizer
         """`loss` of outputs and targets is a scalar, the mean over the batch."""
         self.autocast_dtype = AUTOCAST.get(config.precision)
-        self.memory_format = MEMORY_FORMATS[config.memory_format]
+        self.memory_format = by_library.MEMORY_FORMATS[config.memory_format]
         self.repeats_random_numbers = False
         """Whether each forward pass draws the same, as the parity check needs it."""
         self.flops_by_kind: dict[FlopKind, int] | None = None
@@ -64,29 +62,12 @@ class TrainedModel(nn.Module):
         device, dtype = tensors_of(inputs)[0].device, self.autocast_dtype
         randomness = same_random_numbers(device) if self.repeats_random_numbers else nullcontext()
         with randomness, torch.autocast(device.type, dtype=dtype) if dtype else nullcontext():
-            outputs = call(self.backbone, self.prepare(inputs) if self.prepare else inputs)
+            inputs = self.prepare(inputs) if self.prepare else inputs
+            if isinstance(inputs, dict):
+                outputs = self.backbone(**inputs)
+            else:
+                outputs = self.backbone(*inputs) if isinstance(inputs, tuple | list) else self.backbone(inputs)
         return map_tensors(lambda tensor: tensor.float() if tensor.dtype in AUTOCAST.values() else tensor, outputs)
-
-
-def call(model: nn.Module, inputs: Nested) -> Nested:
-    """Outputs for a tensor, the members of a tuple in their order, or those of a dict by their names."""
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
-
-
-def own_loss(outputs: Nested, targets: Nested) -> Tensor:
-    """The loss that a model computes by itself, else the mean cross-entropy of its logits (batch, classes, …).
-
-    DataParallel gathers a loss of `forward` as a vector, a number for each replica: the mean of it.
-    """
-    if isinstance(outputs, dict) and "loss" in outputs:
-        outputs, targets = outputs["loss"], None
-    if targets is None:
-        if not isinstance(outputs, Tensor) or outputs.ndim > 1:
-            raise ValueError("samples have no targets, and the outputs are no loss: give the workload a loss")
-        return outputs.mean()
-    return functional.cross_entropy(outputs, targets)
 
 
 def create_workload(config: RunConfig) -> Workload:
@@ -120,11 +101,9 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
     images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
     inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
-        model.flops_by_kind = count_flops(model, map_tensors(lambda tensor: tensor.to("meta"), inputs))
+        model.flops_by_kind = count_flops(model, inputs)
     except Exception as error:
-        if few is None:
-            raise cannot_train(config, error) from None
-        model.flops_by_kind = count_flops_by_running(model, map_tensors(lambda tensor: tensor[:1], few.inputs))
+        raise by_library.cannot_train(config, error) from None
     if config.ddp and config.ddp.sync_bn:
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
@@ -135,6 +114,24 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
             tell(*(f"warning: {warning}" for warning in warnings))
     seed_devices(devices, config.seed)
     return model
+
+
+def set_precision(precision: Precision, device: torch.device) -> None:
+    """Make convolutions run in `precision`. `tf32` and the two half precisions leave matrix products as torch has them.
+
+    Raises `UsageError` where the device lacks it. The half precisions are entered in `TrainedModel.forward`.
+    """
+    on_gpu = device.type == "cuda"
+    if precision == "tf32" and not (on_gpu and has_tf32(device)):
+        raise UsageError("--precision tf32 needs an NVIDIA GPU of compute capability 8.0 or later; try ieee-fp32")
+    if precision == "bf16" and on_gpu and torch.cuda.get_device_capability(device)[0] < 8:
+        raise UsageError("--precision bf16 needs a GPU of compute capability 8.0 or later; try fp16")
+    if precision == "fp16" and not on_gpu:
+        raise UsageError("--precision fp16 needs a GPU: CPU cores train in ieee-fp32 or bf16")
+    if precision == "ieee-fp32":
+        CONVOLUTION.fp32_precision = MATMUL.fp32_precision = "ieee"
+    elif precision == "tf32":
+        CONVOLUTION.fp32_precision = "tf32"
 
 
 def seed_devices(devices: LocalDevices, seed: int) -> None:
@@ -148,46 +145,57 @@ def seed_devices(devices: LocalDevices, seed: int) -> None:
         torch.cuda.default_generators[index].manual_seed(first + number)
 
 
+@contextmanager
+def same_random_numbers(device: torch.device) -> Iterator[None]:
+    """Inside, the generators of torch, NumPy and Python begin at the same place each time; afterwards they go on.
+
+    Threads share them, so that replicas of DataParallel take turns.
+    """
+    gpus = [device.index] if device.type == "cuda" else []
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=gpus):
+        of_python, of_numpy = random.getstate(), np.random.get_state()
+        for generator in (torch.default_generator, *(torch.cuda.default_generators[index] for index in gpus)):
+            generator.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+
+
 def unwrap(model: nn.Module) -> TrainedModel:
     """The model inside a wrapper, or `model` itself."""
     return model if isinstance(model, TrainedModel) else model.module
 
 
-def has_exchange(model: nn.Module) -> bool:
-    """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
-    return hasattr(model, "no_sync")
-
-
-def count_flops(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
+def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | None:
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
-    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone: `inputs` is a
-    batch on the meta device. None where torch cannot count this model's operations. Raises what the model itself raises
-    for inputs that it cannot take.
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone; a model that
+    looks at the numbers in its tensors runs one of `inputs`, where they are no meta tensors. None where torch cannot
+    count this model's operations. Raises what the model itself raises for shapes that it cannot take.
     """
+    shapes = map_tensors(lambda tensor: tensor.to("meta"), inputs)
+    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
-        return _counted(_forward_of_shapes, model, inputs)
-    except Exception:
-        _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
-        return None
-
-
-def count_flops_by_running(model: nn.Module, inputs: Nested) -> dict[FlopKind, int] | None:
-    """The same of a real batch, where it lies: for models that look at the numbers in their tensors."""
-    dtype, model.autocast_dtype = model.autocast_dtype, None
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            return _counted(lambda model, inputs: model(inputs), model, inputs)
-    except Exception:
+        with suppress(Exception):
+            return _counted(partial(_forward_of_shapes, model), shapes)
+        if tensors_of(inputs)[0].is_meta:
+            _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
+            return None
+        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
+            return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
         return None
     finally:
         model.autocast_dtype = dtype
         model.zero_grad(set_to_none=True)
 
 
-def _counted(forward: Callable[[nn.Module, Nested], Nested], model: nn.Module, inputs: Nested) -> dict[FlopKind, int]:
+def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKind, int]:
     with FlopCounterMode(display=False) as counter:
-        outputs = tensors_of(forward(model, inputs))
+        outputs = tensors_of(forward(inputs))
         sum(output.sum() for output in outputs if output.requires_grad).backward()
     flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
@@ -202,11 +210,9 @@ def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:
         name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
         for name, tensor in chain(model.named_parameters(), model.named_buffers())
     }
-    dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
     batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
     try:
         return functional_call(model, state, (inputs,))
     finally:
         torch.batch_norm = batch_norm
-        model.autocast_dtype = dtype

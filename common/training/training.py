@@ -18,7 +18,7 @@ from common.measuring.clocks import EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
 from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
-from common.training.models import has_exchange, unwrap
+from common.training.models import unwrap
 
 Phase = Callable[[PhaseName], object]
 """Called as each part of a step begins, for callers that time it."""
@@ -38,18 +38,18 @@ def create_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimiz
 
 def described_optimizer(optimizer: torch.optim.Optimizer) -> str:
     """Its class and numbers: `AdamW lr=0.0003 betas=(0.9, 0.95) weight_decay=0.1`."""
-    numbers = {
-        name: value
+
+    def short(value: object) -> str:
+        if isinstance(value, tuple):
+            return f"({', '.join(map(short, value))})"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    numbers = [
+        f"{name}={short(value)}"
         for name, value in optimizer.param_groups[0].items()
         if name not in ("params", "eps") and not isinstance(value, bool) and value
-    }
-    return " ".join([type(optimizer).__name__, *(f"{name}={_short(value)}" for name, value in numbers.items())])
-
-
-def _short(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_short, value))})"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    ]
+    return " ".join([type(optimizer).__name__, *numbers])
 
 
 @dataclass
@@ -86,6 +86,11 @@ class Training:
         """The micro-batches of one step after another, without end, whichever epochs they belong to."""
         while True:
             yield tuple(self.loader.next_batch() for _ in range(self.config.accumulation_steps))
+
+
+def has_exchange(model: nn.Module) -> bool:
+    """Whether its backward pass exchanges gradients between processes: torch's DDP, and those built by hand."""
+    return hasattr(model, "no_sync")
 
 
 @dataclass(frozen=True)
@@ -184,12 +189,11 @@ def validate(model: nn.Module, loader: DataLoader, device: torch.device) -> tupl
     barrier()
     if not samples:
         return None, unreadable
-    mean_loss = loss / samples
     validation = Validation(
         samples=int(samples),
         top1=first / samples,
         top5=five / samples,
-        mean_loss=mean_loss if isfinite(mean_loss) else None,
+        mean_loss=loss / samples if isfinite(loss) else None,
         seconds=perf_counter() - started,
     )
     return validation, unreadable

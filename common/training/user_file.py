@@ -2,8 +2,9 @@
 
 import difflib
 import hashlib
-import importlib.util
+import importlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,30 +25,26 @@ MAX_FRAMES = 4
 
 MOVES_ITSELF = "leave out .cuda() and .to(): the lab moves the model and its batches to each device"
 ADVICE = {
-    "moves itself to a GPU": MOVES_ITSELF,
-    "NVIDIA driver": MOVES_ITSELF,
-    "not compiled with CUDA": MOVES_ITSELF,
-    "No CUDA GPUs": MOVES_ITSELF,
+    "moves itself to a GPU|NVIDIA driver|not compiled with CUDA|No CUDA GPUs": MOVES_ITSELF,
     "same device": "make tensors where the inputs are (device=x.device), and hold constants with register_buffer",
     "inplace operation": "give the tensor or buffer a new value (self.seen = self.seen + 1) in place of +=",
     "does not require grad": "no parameter has a part in the loss: leave out detach(), no_grad() and argmax()",
     "shapes cannot be multiplied": "the layers before give another shape than this one takes",
     "must match the size": "the two shapes do not fit each other",
     "stack expects each tensor": "samples of different shapes make no batch: pad or crop them to one",
-    "zip() argument": "samples of different structures make no batch: let all have the same members",
+    r"zip\(\) argument": "samples of different structures make no batch: let all have the same members",
     "to have": "this layer takes another shape than it gets",
-    "missing": "the names of the inputs are those of forward's arguments",
-    "unexpected keyword": "the names of the inputs are those of forward's arguments",
+    "missing|unexpected keyword": "the names of the inputs are those of forward's arguments",
     "positional argument": "a tuple of inputs is given to forward as its arguments, one by one",
-    "not implemented for": "make the inputs of the dtype that the layer takes (a Linear: float32; an Embedding: int64)",
-    "dtype": "make the inputs of the dtype that the layer takes (a Linear: float32; an Embedding: int64)",
+    "not implemented for|dtype": "make the inputs of the dtype that the layer takes (a Linear: float32; an Embedding: "
+    "int64)",
     "Expected tensor for argument": "make the inputs of the dtype that the layer takes (an Embedding: int64)",
     "out of range": "an index is larger than the table: see its size, and the values of the inputs",
     "out of bounds": "a label or an index is larger than there are classes or rows",
     "more than 1 value per channel": "BatchNorm needs two samples for each device: raise --batch-size",
     "No module named": "install it, or correct the name",
 }
-"""What to do, by words of the error."""
+"""What to do, by words of the error (a regular expression)."""
 
 
 class UserCodeError(UsageError):
@@ -61,22 +58,16 @@ def path_of_model(config: RunConfig) -> Path | None:
 
 def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
     """The function of a file, which is imported under its own name. Raises `UsageError`."""
-    module_name = name.path.stem
-    known = sys.modules.get(module_name)
-    if known is not None and getattr(known, "__file__", None) != str(name.path.resolve()):
-        raise UsageError(f"{flag} {name.path}: {module_name} is the name of another module; rename the file")
-    if known is None:
-        path = name.path.resolve()
+    path, module_name = name.path.resolve(), name.path.stem
+    if module_name not in sys.modules:
         sys.path.insert(1, str(path.parent))  # for what lies beside it, and for the loader's workers
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        known = sys.modules[module_name] = importlib.util.module_from_spec(spec)
-        with errors_of(name.path):
-            spec.loader.exec_module(known)
-    function = getattr(known, name.function, None)
+    with errors_of(name.path):
+        module = importlib.import_module(module_name)
+    if getattr(module, "__file__", None) != str(path):
+        raise UsageError(f"{flag} {name.path}: {module_name} is the name of another module; rename the file")
+    function = getattr(module, name.function, None)
     if not callable(function):
-        callables = {key: value for key, value in vars(known).items() if callable(value)}
+        callables = {key: value for key, value in vars(module).items() if callable(value)}
         own = [key for key, value in callables.items() if getattr(value, "__module__", "") == module_name]
         close = difflib.get_close_matches(name.function, own, n=3, cutoff=0.4) or own[:3]
         there = f"it has {', '.join(close)}" if close else "it has no function"
@@ -103,13 +94,20 @@ def errors_of(path: Path, doing: str = "", at: str = "") -> Iterator[None]:
 
     `doing` says what it was called with, `at` where it is defined, for an error that no line of it has raised.
     """
+
+    def refused(*_: object, **__: object) -> None:
+        raise _MovesItselfError("the model moves itself to a GPU")
+
+    kept = nn.Module.cuda, torch.Tensor.cuda
+    nn.Module.cuda = torch.Tensor.cuda = refused  # an error on hosts with and without GPUs
     try:
-        with _no_moves():
-            yield
+        yield
     except (UsageError, MemoryError, torch.OutOfMemoryError, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:
         raise user_error(error, path, doing, at) from None
+    finally:
+        nn.Module.cuda, torch.Tensor.cuda = kept
 
 
 def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") -> UserCodeError:
@@ -120,7 +118,7 @@ def user_error(error: BaseException, path: Path, doing: str = "", at: str = "") 
     frames = frames_of_user(error, path)
     place = f"{_short(frames[-1].filename, path)}:{frames[-1].lineno}" if frames else at or str(path)
     what = text if isinstance(error, _MovesItselfError) else f"{type(error).__name__}: {text}"
-    advice = next((advice for words, advice in ADVICE.items() if words in text), "")
+    advice = next((advice for words, advice in ADVICE.items() if re.search(words, text)), "")
     line = f"{place}: {what}{f' ({doing})' if doing else ''}{f'; {advice}' if advice else ''}"
     problem = UserCodeError(line)
     problem.trace = tuple(
@@ -171,18 +169,3 @@ def _short(filename: str, path: Path) -> str:
 
 class _MovesItselfError(RuntimeError):
     """Raised in place of a call of `.cuda()`."""
-
-
-@contextmanager
-def _no_moves() -> Iterator[None]:
-    """While open, a model or tensor that moves itself to a GPU ends in an error, on hosts with and without GPUs."""
-    kept = nn.Module.cuda, torch.Tensor.cuda
-
-    def refused(*_: object, **__: object) -> None:
-        raise _MovesItselfError("the model moves itself to a GPU")
-
-    nn.Module.cuda = torch.Tensor.cuda = refused
-    try:
-        yield
-    finally:
-        nn.Module.cuda, torch.Tensor.cuda = kept

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.statistics.estimates import distinguishable, paired_ratio
-from common.campaigns.stopping_rule import RoundRatios, half_interval
+from common.campaigns.stopping_rule import after_another, half_interval, ratios_of, seconds_by_round
 from common.records import Record
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -22,7 +22,7 @@ def campaigns(noise=0.02, rounds=7):
 @pytest.mark.parametrize("rounds", [2, 3, 5, 7])
 def test_the_vectorised_ratio_is_that_of_step_05(rounds):
     seconds = campaigns(noise=0.1, rounds=rounds)
-    values, reaches = simulation.paired(seconds, "02", "04")
+    values, reaches = simulation.paired(seconds, "single", "ddp")
     told_apart = simulation.told_apart(seconds, rounds)
     for campaign, value, reach, told in zip(seconds, values, reaches, told_apart, strict=True):
         quotient = paired_ratio(campaign[:, 0], campaign[:, 2])
@@ -31,12 +31,8 @@ def test_the_vectorised_ratio_is_that_of_step_05(rounds):
         assert distinguishable(quotient) == told
 
 
-def known_of(campaign, rounds) -> RoundRatios:
-    known = RoundRatios()
-    for _, seconds in zip(range(rounds), campaign, strict=False):
-        for step, of_step in zip(simulation.STEPS_OF_LAB, seconds, strict=True):
-            known._seconds[step].append(of_step)
-    return known
+def widest(rounds):
+    return max(ratios_of(rounds.tolist()).values(), key=half_interval)
 
 
 def test_the_simulated_rule_is_that_of_the_lab():
@@ -45,8 +41,8 @@ def test_the_simulated_rule_is_that_of_the_lab():
     assert set(needed) == {3, 4, 5, 6, 7}
     for campaign, most in zip(seconds, needed, strict=True):
         for rounds in range(3, most):
-            assert known_of(campaign, rounds).widest()[1] > tolerance
-        assert most == 7 or known_of(campaign, most).widest()[1] <= tolerance
+            assert half_interval(widest(campaign[:rounds])) > tolerance
+        assert most == 7 or half_interval(widest(campaign[:most])) <= tolerance
 
 
 def test_steps_take_what_their_slot_takes():
@@ -66,8 +62,8 @@ def test_a_drift_names_winners_in_a_fixed_order_and_not_in_a_drawn_one():
 
 
 def test_what_another_round_would_leave_is_narrower():
-    known = known_of(campaigns()[0], 3)
-    assert known.after_another() < known.widest()[1]
+    known = widest(campaigns()[0][:3])
+    assert after_another(known) < half_interval(known)
 
 
 def test_a_method_with_a_flag_of_its_own_does_not_stand_in_for_its_step():
@@ -75,11 +71,11 @@ def test_a_method_with_a_flag_of_its_own_does_not_stand_in_for_its_step():
 
     (example,) = (ROOT / "results/examples/cpu").glob("02_*63bf.json")
     text = json.loads(example.read_text())
+    launch = {"campaign": "lab", "id": "x", "seed": 0, "round": 1, "place": 1}
 
     def of(step, method, seconds):
         ranks = [rank | {"step_seconds": [seconds] * len(rank["step_seconds"])} for rank in text["ranks"]]
-        return Record.model_validate(text | {"step": step, "method": method, "ranks": ranks})
+        return Record.model_validate(text | {"step": step, "method": method, "ranks": ranks, "launch": launch})
 
-    known = RoundRatios()
-    known.add([of("02", "single", 2.0), of("03", "dp", 4.0), of("04", "ddp", 1.0), of("03", "dp_kept_threads", 3.0)])
-    assert known.ratio("DP").value == pytest.approx(0.5)
+    runs = [of("02", "single", 2.0), of("03", "dp", 4.0), of("04", "ddp", 1.0), of("03", "dp_kept_threads", 3.0)]
+    assert ratios_of(seconds_by_round(runs))["DP"].value == pytest.approx(0.5)

@@ -182,5 +182,5 @@ def test_a_ticket_that_anybody_wrote_breaks_no_line(tmp_path, text):
     with turns.taking_turns("make lab", str(tmp_path), pytest.fail):
         (ticket,) = tmp_path.iterdir()
         ticket.write_bytes(text)
-        holder = turns._holder(tmp_path, int(ticket.name))
+        holder = turns._holder(ticket)
         assert holder.who in ("somebody", "\N{REPLACEMENT CHARACTER}[31m")

@@ -28,6 +28,17 @@ def check(model, devices=2, samples=SAMPLES, **config):
     return parity.check_parity(Training(train_step, model, None, loader, make_config(**config)), make_place(devices))
 
 
+def test_ieee_fp32_puts_everything_back():
+    model = make_model(make_config(model="alexnet", image_size=64, precision="bf16"), make_place())
+    dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    with parity.ieee_fp32(model):
+        assert model.autocast_dtype is None
+        assert not any(module.training for module in dropouts)
+    assert model.autocast_dtype is torch.bfloat16
+    assert dropouts
+    assert all(module.training for module in dropouts)
+
+
 def test_the_emulated_dataparallel_passes_and_leaves_nothing_behind():
     classifier = make_model(make_config(), make_place())
     before = [tensor.clone() for tensor in (*classifier.parameters(), *classifier.buffers())]
@@ -167,7 +178,7 @@ def test_batchnorm_that_is_not_synchronised_is_caught_where_it_should_be():
     assert checked.tolerance < 0.05 < checked.max_relative_error
     batch = SAMPLES.__getitems__([(0, index) for index in range(4)])
     reference = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"))
-    in_fp64 = parity.gradient_in_fp64(classifier, batch, 1, torch.device("cpu"))
+    in_fp64 = parity.reference_gradient(classifier, batch, 1, torch.device("cpu"), in_fp64=True)
     error, _ = parity.largest_error(reference, in_fp64)
     assert 1e-8 < error < 1e-2
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from trainers import make_loader
 from common.errors import UsageError
 from common.training import loader
 from common.training.batch import EpochSampler, checksum, expected_indices
-from common.training.data import MadeSamples, SyntheticImageNet, bytes_of_sample
+from common.training.data import SyntheticImageNet, bytes_of_sample, made_samples
 from common.training.loader import create_loader
 
 
@@ -53,7 +54,7 @@ def batches(processes: int, epoch: int):
     for rank in range(processes):
         devices = make_place()
         world = devices.world.model_copy(update={"processes": processes, "devices": processes})
-        loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
+        loader = make_loader(config, replace(devices, world=world, rank=rank))
         loader.sampler.set_epoch(epoch)
         steps.append([batch.indices.tolist() for batch in loader])
     return [[*chain.from_iterable(step)] for step in zip(*steps, strict=True)]
@@ -100,8 +101,8 @@ def test_batches_are_as_large_as_their_own_samples(monkeypatch):
     """Those of a model of tokens have no pixels."""
     seen = []
     monkeypatch.setattr(loader, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
-    tokens = MadeSamples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, 0)
     config = make_config(image_size=0, loader_workers=2, global_batch_size=8)
+    tokens = made_samples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, config)
     create_loader(tokens, EpochSampler(tokens, seed=0), config, make_place())
     assert seen == [(8 * 128 * 8, 2)]
     assert bytes_of_sample(SyntheticImageNet(64, 32, 10, seed=0)) == 3 * 32**2 + 8

@@ -1,5 +1,6 @@
 """Real images: a small tree of JPEGs, trained on in all three methods."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,10 +22,10 @@ COLOURS = {"ant": (200, 60, 60), "bee": (60, 200, 60), "cat": (60, 60, 200), "do
 COLOUR_NETWORK = """
 from torch import nn
 from common.training import by_library
-by_library._builder = lambda name: lambda weights, num_classes: nn.Sequential(
+by_library.torchvision_workload = lambda config: by_library.image_workload(nn.Sequential(
     nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(),
-    nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, num_classes),
-)
+    nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, config.num_classes),
+), config)
 """
 LEARNING = ["--image-size", 32, "--epochs", 5, "--lr", 0.02, "--anatomy-steps", 0]
 MAX_LOSS_RATIO, MIN_TOP1 = 0.5, 0.9
@@ -91,17 +92,14 @@ def test_every_usual_format_is_decoded_and_only_what_is_broken_is_not(tmp_path, 
 
 def test_labels_of_validation_are_those_of_training(tree):
     images = image_folder.image_tree(tree)
-    numbers = images.training.class_to_idx
-    assert all(
-        f"/{name}/" in path for path, label in images.validation.samples for name in numbers if numbers[name] == label
-    )
+    assert all(f"/{images.classes[label]}/" in path for path, label in images.validation)
 
 
 def loaded(tree, processes=1, rank=0, workers=0, epoch=1):
     config = make_config(data_dir=str(tree), samples_per_epoch=64, image_size=16, seed=3, loader_workers=workers)
     devices = make_place()
     world = devices.world.model_copy(update={"processes": processes, "devices": processes})
-    loader = make_loader(config, type(devices)("cpu", (0,), world, rank))
+    loader = make_loader(config, replace(devices, world=world, rank=rank))
     loader.sampler.set_epoch(epoch)
     return {index: image for batch in loader for index, image in zip(batch.indices.tolist(), batch.inputs, strict=True)}
 
@@ -123,7 +121,7 @@ def test_the_random_numbers_of_the_training_stay_its_own(tree):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    image_folder.TrainingImages(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
+    image_folder.training_images(make_config(data_dir=str(tree), samples_per_epoch=64)).__getitems__([(1, 0)])
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -165,7 +163,11 @@ def test_a_flat_tree_and_a_part_of_it(tree, tmp_path):
     [
         (lambda folder: None, [], "is not a folder"),
         (lambda folder: folder.mkdir(), [], "one folder of images per class"),
-        (lambda folder: (folder / "ant").mkdir(parents=True), [], "no valid file for the classes ant"),
+        (
+            lambda folder: (folder / "ant").mkdir(parents=True),
+            [],
+            "no valid file for the classes ant. Supported extensions are: .jpg, ",
+        ),
         (lambda folder: fill(folder, 2), ["--num-classes", 3], "4 classes"),
         (lambda folder: fill(folder, 2), ["--samples-per-epoch", 9], "8 samples"),
         (lambda folder: fill(folder, 1), ["--batch-size", 8], "lower --batch-size"),
@@ -192,11 +194,9 @@ def test_what_programs_leave_in_a_folder_is_neither_a_class_nor_an_image(tmp_pat
             (where / litter / name).write_bytes((folder / "ant" / "0.jpg").read_bytes())
         for name in ("._0.jpg", "Thumbs.db", ".DS_Store"):
             (where / name).write_bytes(b"no image")
-    images = image_folder.find(folder)
-    assert (images.samples, images.classes) == (8, 4)
-    tree = image_folder.image_tree(folder).training
-    assert tree.classes == sorted(COLOURS)
-    assert {path.removeprefix(str(folder)) for path, _ in tree.samples} == {
+    tree = image_folder.image_tree(folder)
+    assert (len(tree.training), tree.classes) == (8, sorted(COLOURS))
+    assert {path.removeprefix(str(folder)) for path, _ in tree.training} == {
         f"/{name}/{number}.jpg" for name in COLOURS for number in range(2)
     }
 

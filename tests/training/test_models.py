@@ -6,8 +6,8 @@ from factories import make_classifier, make_config, make_model, make_place
 
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
-from common.machine.torch_versions import import_torchvision
-from common.training import models, precision
+from common.machine.environment import import_torchvision
+from common.training import models
 from common.training.batch import tensors_of
 from common.training.by_library import MEAN, STD
 
@@ -70,17 +70,6 @@ def test_images_are_normalised_as_imagenet_is():
 def test_what_cannot_train_is_refused_before_it_is_tried(change, said):
     with pytest.raises(UsageError, match=said):
         make_model(make_config(**change), CPU)
-
-
-def test_ieee_fp32_puts_everything_back():
-    model = make_model(make_config(model="alexnet", image_size=64, precision="bf16"), CPU)
-    dropouts = [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
-    with precision.ieee_fp32(model):
-        assert model.autocast_dtype is None
-        assert not any(module.training for module in dropouts)
-    assert model.autocast_dtype is torch.bfloat16
-    assert dropouts
-    assert all(module.training for module in dropouts)
 
 
 def test_every_rank_and_replica_has_a_random_stream_of_its_own():

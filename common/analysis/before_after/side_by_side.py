@@ -1,10 +1,11 @@
 """Configurations of two folders side by side: which are the same, their ratio, and what a limit says of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, configuration, grouped
 from common.analysis.comparing.groups import build_groups, configurations, withheld_files
@@ -23,34 +24,28 @@ MAY_DIFFER = (
 )  # fmt: skip
 """What two environments, two versions of a program, or two defaults may differ in, and is then said. All else that
 tells configurations apart must agree."""
-LEFT_OUT = (*MAY_DIFFER, "campaign")
-"""For which campaign a run was made moves nothing."""
-Matches = list[tuple[Row, Row]]
 
 
-def matched(before: Sequence[Row], after: Sequence[Row]) -> Matches:
+def matched(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Pairs of the same configuration, before and after, in the order of `after`; each row stands in one at most.
 
     Of several that fit, those that differ least are a pair; of equals the newest.
     """
     earlier, later = (grouped(rows, lambda row: tuple(_work(row).values())) for rows in (before, after))
-    pairs = [pair for work, rows in later.items() for pair in _closest_pairs(earlier.get(work, []), rows)]
+    pairs, taken = list[tuple[Row, Row]](), set[Row]()
+    for work, rows in later.items():
+        newest = product(earlier.get(work, [])[: -MAX_CANDIDATES - 1 : -1], rows[: -MAX_CANDIDATES - 1 : -1])
+        for pair in sorted(newest, key=lambda pair: len(differing_facts(*pair))):
+            if taken.isdisjoint(pair):
+                taken.update(pair)
+                pairs.append(pair)
     return sorted(pairs, key=lambda pair: after.index(pair[1]))
 
 
-def _closest_pairs(before: Sequence[Row], after: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
-    newest = product(before[: -MAX_CANDIDATES - 1 : -1], after[: -MAX_CANDIDATES - 1 : -1])
-    taken: set[Row] = set()
-    for pair in sorted(newest, key=lambda pair: len(differing_facts(*pair))):
-        if taken.isdisjoint(pair):
-            taken.update(pair)
-            yield pair
-
-
 def _work(row: Row) -> Facts:
-    """What two rows must agree in."""
+    """What two rows must agree in. For which campaign a run was made moves nothing."""
     every = {"device_kind": row.record.world.device_kind, **configuration(row.record)}
-    return {name: value for name, value in every.items() if name not in LEFT_OUT}
+    return {name: value for name, value in every.items() if name not in (*MAY_DIFFER, "campaign")}
 
 
 def differing_facts(before: Row, after: Row) -> dict[str, tuple[Fact, Fact]]:
@@ -75,9 +70,6 @@ def nearest(before: Sequence[Row], after: Sequence[Row]) -> str:
     return f" (the closest two differ in {shown})" if shown else ""
 
 
-Difference = tuple[str, Fact, Fact]
-
-
 @dataclass(frozen=True, eq=False)
 class Match:
     """One configuration, before and after."""
@@ -92,20 +84,15 @@ class Match:
         quadrature, with Welch's degrees of freedom."""
         return effect_of(self.after, self.before)
 
-    @cached_property
-    def differences(self) -> dict[str, tuple[Fact, Fact]]:
-        """What differs between the two all the same, before and after."""
-        return differing_facts(self.before, self.after)
-
     @property
     def quotient(self) -> Estimate:
         """Throughput after / throughput before."""
         return self.effect.quotient
 
-    @property
-    def has_runs(self) -> bool:
-        """Whether both sides were launched often enough to know how launches differ."""
-        return not self.before.missing_runs and not self.after.missing_runs
+    @cached_property
+    def differences(self) -> dict[str, tuple[Fact, Fact]]:
+        """What differs between the two all the same, before and after."""
+        return differing_facts(self.before, self.after)
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -116,10 +103,18 @@ class Match:
     def needed(self) -> int | None:
         """Pairs, or without pairs runs on each side, that would show a difference that matters, those that were made
         included; None for more than a hundred."""
-        if not self.has_runs:
+        if self.before.missing_runs or self.after.missing_runs:
             return LEAST
         sides = [mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (self.before, self.after)]
         return runs_needed([self.quotient] if self.pairs else sides)
+
+    @property
+    def lacks(self) -> Literal["least", "some", "most"]:
+        """What would show it: the runs without which nobody knows how launches differ; some; or more than anybody
+        makes."""
+        if self.before.missing_runs or self.after.missing_runs:
+            return "least"
+        return "some" if self.needed else "most"
 
     def outcome_at(self, limit: float) -> LimitOutcome:
         """Whether it fell below `limit` times its throughput before; undecided where more runs would decide."""
@@ -132,25 +127,13 @@ class BeforeAfter:
     """Two folders, before and after."""
 
     matches: list[Match]
-    only_before: list[Row]
-    only_after: list[Row]
-    withheld: list[Row]
-    """Rows whose speed a self-check withholds, of either side: they are not compared."""
-    withheld_after: list[Row]
-    """Those of them that are the configuration of a row before whose speed stands."""
-    missing: list[Row]
-    """Rows before whose configuration has no row after, not even one whose speed is withheld."""
+    not_compared: dict[Literal["only_before", "only_after", "withheld"], list[Row]]
+    """By the reason; `withheld`: rows of either side whose speed a self-check withholds."""
+    lost: dict[Literal["missing", "withheld"], list[Row]]
+    """What cannot be compared any more: rows before whose configuration has no row after, not even one whose speed is
+    withheld; and rows after that are withheld, of a configuration whose speed before stands."""
     repeated: int
     """Runs of the folder after that stand in the one before, too: they belong to that side alone."""
-
-    @property
-    def differences(self) -> dict[Difference, list[Match]]:
-        """What differs between both sides of a configuration, and in which ones it does."""
-        by_difference: dict[Difference, list[Match]] = {}
-        for match in self.matches:
-            for name, values in match.differences.items():
-                by_difference.setdefault((name, *values), []).append(match)
-        return by_difference
 
 
 def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> BeforeAfter:
@@ -172,11 +155,12 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     only_before = [row for row in earlier if row not in taken]
     return BeforeAfter(
         matches=[Match(*pair) for pair in pairs],
-        only_before=only_before,
-        only_after=[row for row in later if row not in taken],
-        withheld=earlier_withheld + later_withheld,
-        withheld_after=[row for _, row in doubtful],
-        missing=[row for row in only_before if row not in doubted],
+        not_compared={
+            "only_before": only_before,
+            "only_after": [row for row in later if row not in taken],
+            "withheld": earlier_withheld + later_withheld,
+        },
+        lost={"missing": [row for row in only_before if row not in doubted], "withheld": [row for _, row in doubtful]},
         repeated=len(after.runs) - len(new),
     )
 

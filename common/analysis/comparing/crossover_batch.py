@@ -13,13 +13,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, every_fact, group_facts, grouped
+from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_facts, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
-from common.records import METHODS, Method, Record
+from common.records import METHODS, Method
 
 SAME = ("machine", "torch", "driver", "epochs", "loader_workers_per_device", "momentum", "weight_decay")
 """Beside a group's key. An epoch's samples may differ: larger batches take more of them for as many steps."""
@@ -40,17 +40,6 @@ class Predicted:
     """h: the same of one device, in seconds."""
     seconds_per_sample: float
     """d_1: how much longer one device is busy for each sample more."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Where the measured ratio crosses 1."""
-
-    batch: float
-    """By a straight line between the logarithms of batch and ratio; 0: faster at every batch; inf: at none."""
-    below: int
-    above: int
-    """The batches on both sides."""
 
 
 @dataclass(eq=False)
@@ -103,18 +92,22 @@ class BatchSeries:
         return Predicted(crossing(host.value), low, high, host, host_of_one=hosts[0].value, seconds_per_sample=slope)
 
     @cached_property
-    def measured(self) -> Measured | None:
-        """Where it does so, by the values alone, whatever their intervals; None without runs of both at some batch."""
+    def measured(self) -> tuple[float, int, int] | None:
+        """Where it does so, and the batches on both sides, by the values alone, whatever their intervals; None without
+        runs of both at some batch.
+
+        By a straight line between the logarithms of batch and ratio. 0: faster at every batch; inf: at none.
+        """
         ratios = {batch: ratio.value for batch, ratio in self.ratios("dp", "single").items()}
         if not ratios:
             return None
         slower = [batch for batch, ratio in ratios.items() if ratio <= 1]
         first, last = min(ratios), max(ratios)
         if not slower or slower[-1] == last:
-            return Measured(math.inf if slower else 0.0, first, last)
+            return math.inf if slower else 0.0, first, last
         below, above = next(pair for pair in pairwise(ratios) if pair[0] == slower[-1])
         batch = np.interp(0, np.log([ratios[below], ratios[above]]), np.log([below, above]))
-        return Measured(math.exp(batch), below, above)
+        return math.exp(batch), below, above
 
 
 def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
@@ -122,18 +115,17 @@ def batch_series(rows: Sequence[Row], runs: Sequence[Run]) -> list[BatchSeries]:
 
     `runs` are all runs, for those that did not fit into memory.
     """
+
+    def settings(one: Row | Run) -> tuple:
+        facts = configuration(one.record)
+        return tuple(facts[name] for name in (*GROUP_KEY, *SAME))
+
     usable = [row for row in rows
               if not row.options and row.is_valid and row.true_devices and row.record.world.nodes == 1]  # fmt: skip
     too_large = [run for run in runs if run.record.failure and run.record.failure.kind == "out_of_memory"]
-    failed = grouped(too_large, lambda run: _settings(run.record))
-    alike = grouped(usable, lambda row: _settings(row.record))
-    candidates = [_series(of_settings, failed.get(settings, [])) for settings, of_settings in alike.items()]
+    failed = grouped(too_large, settings)
+    candidates = [_series(alike, failed.get(key, [])) for key, alike in grouped(usable, settings).items()]
     return sorted(filter(None, candidates), key=lambda series: len(series.batches), reverse=True)
-
-
-def _settings(record: Record) -> tuple:
-    facts = every_fact(record)
-    return tuple(facts.get(name) for name in (*GROUP_KEY, *SAME))
 
 
 def _batch(one: Row | Run) -> int:
@@ -146,15 +138,14 @@ def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
     batches = {count: set(map(_batch, alike)) for count, alike in several.items()}
     devices = max(batches, key=lambda count: (len(batches[count]), count), default=0)
 
-    def fits(record: Record) -> bool:
-        return record.world.devices == (devices if METHODS[record.method].is_parallel else 1)
+    def fits(one: Row | Run) -> bool:
+        return one.record.world.devices == (devices if METHODS[one.record.method].is_parallel else 1)
 
     by_method: dict[Method, dict[int, Row]] = {}
-    for row in sorted(rows, key=lambda row: (_batch(row), row.rounds)):
-        if fits(row.record):
-            by_method.setdefault(row.method, {})[_batch(row)] = row
+    for row in sorted(filter(fits, rows), key=lambda row: (_batch(row), row.rounds)):
+        by_method.setdefault(row.method, {})[_batch(row)] = row
     if len(batches.get(devices, set()) & set(by_method.get("single", {}))) < MIN_BATCHES:
         return None
-    too_large = grouped((run for run in failed if fits(run.record)), lambda run: run.record.method)
+    too_large = grouped(filter(fits, failed), lambda run: run.record.method)
     limits = {method: min(map(_batch, alike)) for method, alike in too_large.items()}
     return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)

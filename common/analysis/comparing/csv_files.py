@@ -14,7 +14,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import mfu_of
 from common.analysis.reading.runs import Run
-from common.analysis.reading.step_profile import PHASES
+from common.analysis.reading.step_profile import PHASES, StepProfile
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import Median
 from common.formats import without_controls
@@ -23,17 +23,13 @@ from common.records.disk import write_bytes
 Line = dict[str, Any]
 
 
-def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A line for each run, in the same order (docs/tables.md)."""
-    return table_of(map(_run, runs))
-
-
 def table_of(lines: Iterable[Line]) -> pd.DataFrame:
     """Lines as a table. Of Python's own objects: pandas would make 4 a 4.0 where another line has nothing."""
     return pd.DataFrame(list(lines), dtype=object)
 
 
-def _run(run: Run) -> Line:
+def run_line(run: Run) -> Line:
+    """That of a run in runs.csv."""
     record, world, config = run.record, run.record.world, run.record.config
     speed, times = run.seconds_per_sample, run.times
     return {
@@ -53,9 +49,7 @@ def _run(run: Run) -> Line:
         **fields_of(times, "steps_left_out"),
         "measured_seconds": float(sum(run.epoch_seconds)),
         **with_ends("throughput_samples_per_second", speed.inverse() if speed else None),
-        **fields_of(times, "data_wait_share"),
-        **fields_of(run, "core_wait_share", "steal_share"),
-        **fields_of(times, "clock_difference_share"),
+        **fields_of(times, "data_wait_share", "core_wait_share", "steal_share", "clock_difference_share"),
         "load_average_1min": record.environment.load_average_1min,
         "flops_per_sample": record.flops_per_sample,
     }
@@ -142,19 +136,20 @@ def _line(number: int, group: Group, row: Row) -> Line:
 
 
 def _profile(row: Row) -> Line:
-    profile = row.profile
-    slowest = profile.slowest if profile else None
-    line = with_ends("step_seconds", slowest.step if slowest else None)
-    for name in PHASES:
-        line |= with_ends(f"{name.replace(' ', '_')}_seconds", slowest.phases.get(name) if slowest else None)
-    for cost in ("exposed", "wrapper_cost", "overlap_gain", "whole_exchange"):
-        line |= with_ends(f"{cost}_seconds", getattr(profile, cost) if profile else None)
-    replicated, forward = (profile.replicated, profile.threads_of_forward) if profile else (None, None)
-    line |= with_ends("new_threads_cost_seconds", replicated.threads_cost if replicated else None)
-    line |= with_ends("new_replicas_cost_seconds", replicated.replicas_cost if replicated else None)
-    line |= with_ends("threads_with_replicas_seconds", replicated.interaction if replicated else None)
-    of_step = forward.new_cost if forward and forward.timed == "step" else None
-    return line | with_ends("new_thread_cost_seconds", of_step)
+    profile = row.profile or StepProfile(ranks=())
+    phases = profile.slowest.phases if row.profile else {}
+    replicated, forward = profile.replicated, profile.threads_of_forward
+    figures = {
+        "step": profile.slowest.step if row.profile else None,
+        **{name.replace(" ", "_"): phases.get(name) for name in PHASES},
+        "exposed": profile.exposed, "wrapper_cost": profile.wrapper_cost,
+        "overlap_gain": profile.overlap_gain, "whole_exchange": profile.whole_exchange,
+        "new_threads_cost": replicated.threads_cost, "new_replicas_cost": replicated.replicas_cost,
+        "threads_with_replicas": replicated.interaction,
+        "new_thread_cost": forward.new_cost if forward and forward.timed == "step" else None,
+    }  # fmt: skip
+    lines = [with_ends(f"{name}_seconds", median) for name, median in figures.items()]
+    return {column: value for line in lines for column, value in line.items()}
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Path], list[Path]]:
@@ -169,7 +164,10 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> tuple[list
         if (path.is_file() or path.is_symlink()) and not _is_table(path, name, table):
             foreign.append(path)
         elif len(table.columns):
-            write_bytes(path, _as_csv(table))
+            # Text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises.
+            harmless = table_of({name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+                                 for name, value in line.items()} for line in table.to_dict("records"))  # fmt: skip
+            write_bytes(path, without_controls(harmless.to_csv(index=False)).encode(errors="replace"))
             written.append(path)
         else:
             path.unlink(missing_ok=True)
@@ -184,9 +182,3 @@ def _is_table(path: Path, name: str, table: pd.DataFrame) -> bool:
         header = file.readline(2**16).rstrip("\n").split(",")
     known = set(table.columns)
     return header == [""] or (tuple(header[:4]) == BEGINNINGS[name] and (not known or set(header) <= known))
-
-
-def _as_csv(table: pd.DataFrame) -> bytes:
-    """Text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises."""
-    harmless = table.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value)
-    return without_controls(harmless.to_csv(index=False)).encode(errors="replace")

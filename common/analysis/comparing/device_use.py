@@ -41,27 +41,23 @@ def peaks_by_device(runs: Sequence[Run]) -> list[PeakMemory]:
     On CPU a device whose process belongs to another entry (DataParallel: one process drives all replicas) has no peak
     of its own, and is left out.
     """
-    newest = runs[-1].record
-    on_gpu = newest.world.device_kind == "cuda"
-    by_device = METHODS[newest.method].has_replicas and on_gpu
-    highest: dict[tuple, tuple[int, DeviceUse, Record]] = {}
+    newest, highest = runs[-1].record, dict[tuple, PeakMemory]()
+    on_gpu, has_replicas = newest.world.device_kind == "cuda", METHODS[newest.method].has_replicas
     for run in runs:
         for device in run.record.devices:
-            peak = device.memory.peak_allocated_bytes if on_gpu else device.memory.peak_process_bytes
-            key = (device.rank, *_gpu_key(newest, device))
-            if peak is not None and (key not in highest or peak > highest[key][0]):
-                highest[key] = (peak, device, run.record)
-    return [
-        PeakMemory(
-            kind="device" if by_device else "rank",
-            number=device.index if by_device else device.rank,
-            peak_bytes=peak,
-            reserved_bytes=device.memory.peak_reserved_bytes,
-            process_bytes=device.memory.peak_process_bytes,
-            static=_static(record, is_first=position == 0),
-        )
-        for position, (peak, device, record) in enumerate(highest.values())
-    ]
+            memory, key = device.memory, (device.rank, *_gpu_key(newest, device))
+            peak = memory.peak_allocated_bytes if on_gpu else memory.peak_process_bytes
+            if peak is not None and (key not in highest or peak > highest[key].peak_bytes):
+                holds_all = not has_replicas or key == next(iter(highest), key)
+                highest[key] = PeakMemory(
+                    kind="device" if has_replicas and on_gpu else "rank",
+                    number=device.index if has_replicas and on_gpu else device.rank,
+                    peak_bytes=peak,
+                    reserved_bytes=memory.peak_reserved_bytes,
+                    process_bytes=memory.peak_process_bytes,
+                    static=_static(run.record, holds_all),
+                )
+    return list(highest.values())
 
 
 def _gpu_key(newest: Record, device: DeviceUse) -> GpuKey:
@@ -69,15 +65,13 @@ def _gpu_key(newest: Record, device: DeviceUse) -> GpuKey:
     return newest.environment.hostname if newest.world.nodes == 1 else device.host, device.index
 
 
-def _static(record: Record, is_first: bool) -> dict[StaticPart, int]:
+def _static(record: Record, holds_all: bool) -> dict[StaticPart, int]:
     """DataParallel keeps gradients and optimizer state on device 0 alone; the others hold a copy of the model."""
-    size = record.static_memory
-    if size is None:
+    if (size := record.static_memory) is None:
         return {}
     model: dict[StaticPart, int] = {"parameters_and_buffers": size.parameter_bytes + size.buffer_bytes}
-    if METHODS[record.method].has_replicas and not is_first:
-        return model
-    return model | {"gradients": size.gradient_bytes, "optimizer_state": size.optimizer_state_bytes}
+    more: dict[StaticPart, int] = {"gradients": size.gradient_bytes, "optimizer_state": size.optimizer_state_bytes}
+    return model | more if holds_all else model
 
 
 @dataclass(frozen=True)
@@ -97,30 +91,24 @@ class Energy:
 
 def energy_by_device(runs: Sequence[Run]) -> dict[GpuKey, Energy]:
     """Each GPU, over the runs that measured it."""
-    used = [(run, _gpus(runs, run)) for run in runs]
-    keys = dict.fromkeys(key for _, gpus in used for key in gpus)
-    of_gpu = {key: _energy(runs, [(run, [gpus[key]]) for run, gpus in used if key in gpus]) for key in keys}
-    return {key: energy for key, energy in of_gpu.items() if energy}
+    keys = dict.fromkeys(_gpu_key(runs[-1].record, device) for run in runs for device in run.record.devices)
+    return {key: energy for key in keys if (energy := energy_of(runs, key))}
 
 
-def total_energy(runs: Sequence[Run]) -> Energy | None:
-    """All devices together; None where one of them was not measured in a run that measured any."""
-    used = [(run, [*_gpus(runs, run).values()]) for run in runs]
-    are_measured = [{gpu.energy_joules is not None for gpu in gpus} for _, gpus in used]
-    return None if {True, False} in are_measured else _energy(runs, used)
-
-
-def _gpus(runs: Sequence[Run], run: Run) -> dict[GpuKey, DeviceUse]:
-    """Of replicas that share a GPU the first, which has its counter."""
-    gpus: dict[GpuKey, DeviceUse] = {}
-    for device in run.record.devices:
-        gpus.setdefault(_gpu_key(runs[-1].record, device), device)
-    return gpus
-
-
-def _energy(runs: Sequence[Run], used: Sequence[tuple[Run, Sequence[DeviceUse]]]) -> Energy | None:
-    """Over those runs in which all of the GPUs beside them were measured."""
-    used = [(run, gpus) for run, gpus in used if gpus and None not in [gpu.energy_joules for gpu in gpus]]
+def energy_of(runs: Sequence[Run], key: GpuKey | None = None) -> Energy | None:
+    """Of one GPU, over the runs that measured it, or of all together; None where one of these was not measured in a run
+    that measured any."""
+    used: list[tuple[Run, list[DeviceUse]]] = []
+    for run in runs:
+        by_key: dict[GpuKey, DeviceUse] = {}
+        for device in run.record.devices:  # of replicas that share a GPU the first, which has its counter
+            by_key.setdefault(_gpu_key(runs[-1].record, device), device)
+        gpus = [gpu for own_key, gpu in by_key.items() if key in (None, own_key)]
+        are_measured = {gpu.energy_joules is not None for gpu in gpus}
+        if are_measured == {True, False}:
+            return None
+        if are_measured == {True}:
+            used.append((run, gpus))
     if not used:
         return None
     joules = [sum(gpu.energy_joules for gpu in gpus) for _, gpus in used]

@@ -3,7 +3,7 @@
 Facts are named by ids, which are also the columns of the runs' table; `templates/sentences.en.toml` has their names.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from common.records import DdpOptions, Record, RunConfig, Setting, machine_of, settings_of, unusual_settings
@@ -26,15 +26,15 @@ def facts_of_settings(chosen: Callable[[Setting], bool]) -> tuple[str, ...]:
 
 
 # In the order of the tables' columns; what is new comes after what was there.
-_OF_GROUPS = facts_of_settings(lambda one: one.compared == "group")
-_OF_ROWS = facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS)
-_OF_ROWS = tuple(dict.fromkeys(("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps", *_OF_ROWS)))
-GROUP_KEY = (*dict.fromkeys(("model", "num_classes", *_OF_GROUPS)), "device_model")
+_OF_ROWS = ("loader_workers_per_device", "samples_per_epoch", "epochs", "warmup_steps",
+            *facts_of_settings(lambda one: one.compared == "row" and one.fact != OPTIONS))  # fmt: skip
+_OF_GROUPS = ("model", "num_classes", *facts_of_settings(lambda one: one.compared == "group"))
+GROUP_KEY = (*dict.fromkeys(_OF_GROUPS), "device_model")
 """Runs are compared where these agree, and the batch of their scaling."""
 BATCH: dict[Scaling, str] = {"weak": "per_device_batch_size", "strong": "global_batch_size"}
 """Weak scaling fixes the per-device batch, strong scaling the global batch."""
 _OF_RUNS = ("torch", "torchvision", "cuda", "cudnn", "nccl", "driver", "python", "machine", "cpu_model", "cpu_cores",
-            "nodes", "threads_per_device", "backend", "transport", *_OF_ROWS)  # fmt: skip
+            "nodes", "threads_per_device", "backend", "transport", *dict.fromkeys(_OF_ROWS))  # fmt: skip
 _LATER = ("variables", "interpreter_lock", "backend_class", "cpu_quota")
 _SAID_BEFORE_THEM = ("campaign", OPTIONS)
 OTHER_FACTS = (*_OF_RUNS, *_LATER, *_SAID_BEFORE_THEM)
@@ -46,38 +46,17 @@ USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "
 MAX_CANDIDATES = 100
 
 
-def group_facts(record: Record) -> Facts:
-    """What decides whether runs may be compared."""
-    known = _known_of(record)
-    return {name: known[name] for name in (*GROUP_KEY, *BATCH.values())}
-
-
-def group_key(record: Record, scaling: Scaling) -> Facts:
-    """The facts on which runs of one group agree."""
-    facts = group_facts(record)
-    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
-
-
-def other_facts(record: Record) -> Facts:
-    """Everything else that may move a run's speed or memory and that is not the method itself. The seed is left out."""
-    known = _known_of(record)
-    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
-    return {name: known[name] for name in names if known[name] is not None}
-
-
-def every_fact(record: Record) -> Facts:
-    """Both of them, the group's first."""
-    return {**group_facts(record), **other_facts(record)}
-
-
-def _known_of(record: Record) -> dict[str, Any]:
+def configuration(record: Record) -> Facts:
+    """All in which repeats of one another agree, but for the outcome of their self-checks; None for what is not known.
+    The seed is left out."""
     config, world = record.config, record.world
     workers = config.loader_workers / world.devices
-    return {
+    known: dict[str, Any] = {
         **dict(config),
         **dict(world),
         **dict(record.environment),
         **{one.fact: getattr(config, name) for name, one in SETTINGS.items()},
+        "method": record.method,
         "loader_workers_per_device": int(workers) if workers.is_integer() else workers,
         # By default the rate grows with the global batch (linear scaling rule); only a departure from it differs.
         "learning_rate_per_256_samples": float(f"{config.learning_rate * 256 / config.global_batch_size:.4g}"),
@@ -88,35 +67,31 @@ def _known_of(record: Record) -> dict[str, Any]:
         # It moves no speed. But what is run once more for another purpose must not move what was measured before.
         "campaign": record.launch.campaign if record.launch else "by_hand" if record.loader_runs_on else "unknown",
     }
+    return {name: known[name] for name in ("method", *PLACE, *GROUP_KEY, *BATCH.values(), *OTHER_FACTS)}
 
 
-def configuration(record: Record) -> Facts:
-    """All in which repeats of one another agree, but for the outcome of their self-checks."""
-    return {
-        "method": record.method,
-        **{name: getattr(record.world, name) for name in PLACE},
-        **group_facts(record),
-        **dict.fromkeys(OTHER_FACTS),
-        **other_facts(record),
-    }
+def group_facts(record: Record) -> Facts:
+    """What decides whether runs may be compared."""
+    facts = configuration(record)
+    return {name: facts[name] for name in (*GROUP_KEY, *BATCH.values())}
+
+
+def group_key(record: Record, scaling: Scaling) -> Facts:
+    """The facts on which runs of one group agree."""
+    facts = configuration(record)
+    return {name: facts[name] for name in (*GROUP_KEY, BATCH[scaling])}
+
+
+def other_facts(record: Record) -> Facts:
+    """Everything else that is known and may move a run's speed or memory, and that is not the method itself."""
+    facts = configuration(record)
+    names = (*_OF_RUNS, *_SAID_BEFORE_THEM, *_LATER)
+    return {name: facts[name] for name in names if facts[name] is not None}
 
 
 def ddp_flags(options: DdpOptions | None) -> str:
     """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is."""
-    return " ".join(word for one in unusual_settings(options or DdpOptions()) for word in one.words)
-
-
-def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts]) -> T | None:
-    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
-
-    Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
-    """
-
-    def distance(candidate: T) -> int:
-        other = facts_of(candidate)
-        return sum(other.get(name, value) != value for name, value in own.items())
-
-    return min(candidates[: -MAX_CANDIDATES - 1 : -1], key=distance, default=None)
+    return " ".join(word for one, value in unusual_settings(options or DdpOptions()) for word in one.words(value))
 
 
 def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -127,15 +102,11 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def values_of_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """Fact -> value -> those that have it; some may lack a fact (NCCL, for a run without it)."""
+def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
+    """Fact -> value -> those that have it, of every fact on which some disagree; that one lacks it (NCCL, for a run
+    without it) is no difference."""
     values: dict[str, dict[Fact, list[T]]] = {}
     for who, own in facts.items():
         for name, value in own.items():
             values.setdefault(name, {}).setdefault(value, []).append(who)
-    return values
-
-
-def varying_facts(facts: Mapping[T, Facts]) -> dict[str, dict[Fact, list[T]]]:
-    """The same of every fact on which some disagree; that one lacks it is no difference."""
-    return {fact: by_value for fact, by_value in values_of_facts(facts).items() if len(by_value) > 1}
+    return {fact: by_value for fact, by_value in values.items() if len(by_value) > 1}

@@ -6,25 +6,16 @@ batch, more devices do more) and *strong scaling* (the global batch stays, each 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
-from common.analysis.comparing.facts import (
-    OPTIONS,
-    Fact,
-    Facts,
-    Scaling,
-    closest,
-    configuration,
-    group_key,
-    grouped,
-    values_of_facts,
-    varying_facts,
-)
-from common.analysis.comparing.representatives import purpose_of, representative_rows
-from common.analysis.comparing.rows import Row, RowName
+from common.analysis.comparing.facts import OPTIONS, Facts, Scaling, configuration, group_key, grouped, varying_facts
+from common.analysis.comparing.rows import Row, RowName, closest
 from common.analysis.reading.folder import Folder
-from common.analysis.reading.runs import Run
 from common.records import method_order
+
+PURPOSES: dict = {"lab": 2, "exercise": 2, "by_hand": 1, "unknown": 1}
+"""What a row was run for; the higher, the rather it represents its method: a campaign that asks for the answer itself,
+runs by hand (or nobody knows), and with 0 any other campaign."""
 
 
 @dataclass(eq=False)
@@ -35,8 +26,6 @@ class Group:
     key: Facts
     """The facts on which all rows agree by definition."""
     rows: list[Row]
-    representatives: list[Row]
-    """One row of each method: those that the outcome is about."""
 
     @cached_property
     def main_rows(self) -> list[Row]:
@@ -54,39 +43,64 @@ class Group:
         return len({row.devices for row in self.rows}) > 1
 
     @cached_property
-    def differences(self) -> dict[str, dict[Fact, list[Row]]]:
-        """What differs between the rows although they are compared; options of DDP that were tried are not among it."""
-        return varying_facts(readable_facts(self.main_rows))
+    def representatives(self) -> list[Row]:
+        """One row of each method, all on the number of true devices that is measured best.
 
-    @cached_property
-    def shared_facts(self) -> Facts:
-        """Facts on which all rows that have them agree."""
-        values = values_of_facts({row: row.facts for row in self.rows})
-        return {fact: next(iter(by_value)) for fact, by_value in values.items() if len(by_value) == 1}
+        Of several configurations of a method one is picked by how well it is measured and by its settings, and never by
+        its speed: of enough tries the fastest wins by luck alone. It is the one that differs least from DP's row (from
+        DDP's, where there is no DP). DP's own is of the campaign that measured all methods in most rounds, so that a
+        few more runs for another purpose move nothing; then the one of most runs (three are enough), of equals the
+        newest. DDP with its default options goes before any other.
+        """
+        valid = [row for row in self.main_rows if row.is_valid]
+        true = [row for row in valid if row.true_devices] or valid
+        several = grouped((row for row in true if row.devices > 1), lambda row: row.devices)
+
+        def how_well_measured(count: int) -> tuple:
+            rounds = _most_rounds(several[count])
+            return len(rounds), min(rounds), max(map(_purpose, several[count])), count
+
+        devices = max(several, key=how_well_measured, default=1)
+        on_these = [row for row in true if row.devices == devices or not row.is_parallel]
+        campaigns = grouped(on_these, lambda row: row.facts["campaign"])
+        rounds = {campaign: sum(_most_rounds(of_campaign)) for campaign, of_campaign in campaigns.items()}
+
+        def quality(row: Row) -> tuple:
+            of_campaign = rounds[row.facts["campaign"]]
+            return row.has_default_options, of_campaign, _purpose(row), row.rounds, row.record.started_at
+
+        by_method = grouped(sorted(on_these, key=quality), lambda row: row.method).values()
+        best = [alike[-1] for alike in by_method]
+        first = min(best, key=lambda row: (not row.is_parallel, method_order(row.method)), default=None)
+        like_best = [[row for row in alike if row.has_default_options == alike[-1].has_default_options]
+                     for alike in by_method]  # fmt: skip
+        return [closest(first.facts, alike) for alike in like_best] if first else []
+
+    @property
+    def oversubscribed(self) -> list[Row]:
+        """Rows of several devices that took turns, where there are no others: each method's best measured, DP first."""
+        several = [row for row in self.main_rows if row.is_valid and row.devices > 1]
+        if any(row.true_devices for row in several):
+            return []
+        several.sort(key=lambda row: (row.rounds, row.devices, row.record.started_at))
+        return sorted({row.method: row for row in several}.values(), key=lambda row: method_order(row.method))
 
 
 def configurations(folder: Folder) -> list[Row]:
     """Every configuration of the comparable runs (completed, with a speed), its runs pooled: a row of no group,
     compared with no other, and without a letter."""
-    comparable = [run for run in _with_lasting_limits(folder.runs) if run.is_comparable]
+    limits: dict[str, frozenset[str]] = {}
+    for members in grouped(folder.runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
+        # What held the clocks back in all of these runs; of a single one nobody knows whether it lasts.
+        health = [device.health for run in members for device in run.record.devices if device.health]
+        seen = [frozenset(one.throttle_reasons) for one in health if len(members) > 1]
+        limits |= dict.fromkeys((run.file for run in members), frozenset.intersection(*seen) if seen else frozenset())
+    comparable = [replace(run, lasting_limits=limits[run.file]) for run in folder.runs if run.is_comparable]
     pools = grouped(comparable, lambda run: (run.failed_check, *configuration(run.record).values()))
     rows = [Row(runs, folder.probed) for runs in pools.values()]
     for row in rows:
-        nodes = row.record.world.nodes
-        row.name = RowName(row.method, row.devices, nodes, options=row.options, is_valid=row.is_valid)
+        row.name = RowName(row.method, row.devices, row.record.world.nodes, options=row.options, is_valid=row.is_valid)
     return rows
-
-
-def _with_lasting_limits(runs: Sequence[Run]) -> list[Run]:
-    """The runs, each with what held the clocks back in all runs of its weak-scaling group; of a single run nobody knows
-    whether it lasts."""
-    marked: dict[str, Run] = {}
-    for members in grouped(runs, lambda run: tuple(group_key(run.record, "weak").values())).values():
-        health = [device.health for run in members for device in run.record.devices if device.health]
-        seen = [frozenset(one.throttle_reasons) for one in health]
-        limits = frozenset.intersection(*seen) if len(members) > 1 and seen else frozenset[str]()
-        marked |= {run.file: replace(run, lasting_limits=limits) for run in members}
-    return [marked[run.file] for run in runs]
 
 
 def build_groups(rows: Sequence[Row]) -> list[Group]:
@@ -97,11 +111,8 @@ def build_groups(rows: Sequence[Row]) -> list[Group]:
     """
     strong = [group for group in _groups(rows, "strong") if group.scales]
     compared = {run.file for group in strong for row in group.rows for run in row.runs}
-    weak = [
-        group
-        for group in _groups(rows, "weak")
-        if len(group.rows) > 1 or any(run.file not in compared for row in group.rows for run in row.runs)
-    ]
+    weak = [group for group in _groups(rows, "weak") if len(group.rows) > 1
+            or not {run.file for row in group.rows for run in row.runs} <= compared]  # fmt: skip
     return sorted(weak + strong, key=_importance, reverse=True)
 
 
@@ -120,26 +131,26 @@ def _importance(group: Group) -> tuple:
         len({row.method for row in rows}) if is_parallel else 1,
         len({row.method for row in group.rows}),
         min(row.rounds for row in rows),
-        min(map(purpose_of, rows)),
+        min(map(_purpose, rows)),
         group.scaling == "weak",
         max(row.runs[0].record.started_at for row in rows),
     )
 
 
 def _groups(pooled: Sequence[Row], scaling: Scaling) -> Iterator[Group]:
-    """Rows that may be compared, each with the row that it is compared with; ordered and named, and representatives
-    chosen. Of rows of its own, since a row's baseline and name are those of its group."""
+    """Rows that may be compared, each with the row that it is compared with; ordered and named. Of rows of its own,
+    since a row's baseline and name are those of its group."""
     for alike in grouped(pooled, lambda row: tuple(group_key(row.record, scaling).values())).values():
         rows = [replace(row) for row in alike]
         # Baselines first: a row that is too fast beside its own is not valid, and no row that others are compared with.
         singles = sorted((row for row in rows if not row.is_parallel and row.is_valid), key=_place)
         for row in rows:
             if row.is_parallel:
-                row.baseline = closest(row.facts, singles, lambda single: single.facts)
+                row.baseline = closest(row.facts, singles)
         _link_default_options(rows)
         rows.sort(key=_place)
         _name_rows(rows)
-        yield Group(scaling, group_key(rows[0].record, scaling), rows, representative_rows(rows))
+        yield Group(scaling, group_key(rows[0].record, scaling), rows)
 
 
 def _link_default_options(rows: list[Row]) -> None:
@@ -147,9 +158,12 @@ def _link_default_options(rows: list[Row]) -> None:
 
     Two rows of the same options are linked to two rows or to none: they would be called the same.
     """
-    same = partial(configuration_but, left_out=(OPTIONS, "campaign"))
-    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), same)
-    tried = [(row, defaults.get(same(row), [])) for row in rows if row.options]
+
+    def other_facts_of(row: Row) -> tuple:
+        return tuple({**configuration(row.record), OPTIONS: None, "campaign": None}.values())
+
+    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), other_facts_of)
+    tried = [(row, defaults.get(other_facts_of(row), [])) for row in rows if row.options]
     for row, fitting in tried:
         row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
     linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}
@@ -159,11 +173,6 @@ def _link_default_options(rows: list[Row]) -> None:
             linked.add((row.default_options_row, row.options, row.is_valid))
 
 
-def configuration_but(row: Row, left_out: Sequence[str]) -> tuple:
-    """All of a configuration but some facts: without DDP's options, rows where it is equal show what these do."""
-    return tuple(value for name, value in configuration(row.record).items() if name not in left_out)
-
-
 def _place(row: Row) -> tuple:
     world, order = row.record.world, method_order(row.method)
     return row.devices > 1, row.devices, order, world.nodes, row.default_options_row is not None, row.record.started_at
@@ -171,7 +180,11 @@ def _place(row: Row) -> tuple:
 
 def _name_rows(rows: Sequence[Row]) -> None:
     """Give every row its name; with letters and the facts behind them where several would have the same one."""
-    for name, same in grouped((row for row in rows if row.default_options_row is None), _plain_name).items():
+
+    def without_letter(row: Row) -> RowName:
+        return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
+
+    for name, same in grouped((row for row in rows if row.default_options_row is None), without_letter).items():
         readable = readable_facts(same)
         varying = varying_facts(readable)
         for position, (row, facts) in enumerate(readable.items()):
@@ -182,10 +195,6 @@ def _name_rows(rows: Sequence[Row]) -> None:
             # A run that failed parity is not pooled with its repeats: there may be two rows of these options.
             row.name = replace(row.default_options_row.name, options=row.options, is_valid=row.is_valid)
             row.variant = {OPTIONS: row.options}
-
-
-def _plain_name(row: Row) -> RowName:
-    return RowName(row.method, row.devices, row.record.world.nodes if row.is_parallel else 1)
 
 
 def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
@@ -199,3 +208,13 @@ def readable_facts(rows: Sequence[Row]) -> dict[Row, Facts]:
 def _letters(position: int) -> str:
     """0, 1, … 25, 26 -> a, b, … z, aa."""
     return (_letters(position // 26 - 1) if position >= 26 else "") + "abcdefghijklmnopqrstuvwxyz"[position % 26]
+
+
+def _most_rounds(rows: Sequence[Row]) -> list[int]:
+    """The most rounds that a row of each method has."""
+    by_method = grouped(rows, lambda row: row.method)
+    return [max(row.rounds for row in alike) for alike in by_method.values()]
+
+
+def _purpose(row: Row) -> int:
+    return PURPOSES.get(row.facts["campaign"], 0)

@@ -11,26 +11,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import get_args
 
-import pandas as pd
-
-from common.analysis.comparing.csv_files import Line, of_side, table_of, with_ends
-from common.analysis.comparing.facts import (
-    OPTIONS,
-    PLACE,
-    USUAL,
-    Fact,
-    closest,
-    configuration,
-    every_fact,
-    facts_of_settings,
-    group_facts,
-    group_key,
-    grouped,
-)
-from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import in_turn, paired_speedup
+from common.analysis.comparing.csv_files import Line, of_side, with_ends
+from common.analysis.comparing.facts import OPTIONS, PLACE, USUAL, configuration, facts_of_settings, group_key, grouped
+from common.analysis.comparing.rows import Row, closest
+from common.analysis.comparing.speedup import paired_runs, paired_speedup
 from common.analysis.reading.runs import Run
-from common.analysis.statistics.estimates import Estimate, distinguishable, outcome_of_ratio
+from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
 
 ASIDE = (*facts_of_settings(lambda one: one.effect == "length"), "campaign")
@@ -59,9 +45,9 @@ class OneChange:
     """Whether `before` has the first of all values of this fact, which the page compares all others with."""
 
     @property
-    def values(self) -> tuple[Fact, Fact]:
+    def values(self) -> tuple:
         """The fact's value before and after."""
-        return every_fact(self.before.record)[self.fact], every_fact(self.after.record)[self.fact]
+        return configuration(self.before.record)[self.fact], configuration(self.after.record)[self.fact]
 
 
 def one_changes(rows: Sequence[Row]) -> list[OneChange]:
@@ -90,7 +76,7 @@ def _pairs(name: str | tuple, known: Sequence[tuple[Row, dict]]) -> Iterator[One
         values = sorted(by_value, key=lambda value: _order(name, value, by_value[value]))[:MAX_VALUES]
         for first, second in combinations(values, 2):
             for row in by_value[second]:
-                before = closest(_aside(row), by_value[first], _aside)
+                before = closest({name: row.facts[name] for name in ASIDE}, by_value[first])
                 yield OneChange(fact, before, row, is_from_first=first == values[0])
 
 
@@ -104,23 +90,15 @@ def _began(one: Row | Run) -> str:
     return (one.runs[0] if isinstance(one, Row) else one).record.started_at
 
 
-def _aside(row: Row) -> dict:
-    return {name: row.facts[name] for name in ASIDE}
-
-
-def one_change_table(pairs: Sequence[OneChange]) -> pd.DataFrame:
-    """A line for each pair."""
-    return table_of(map(_line, pairs))
-
-
-def _line(pair: OneChange) -> Line:
+def change_line(pair: OneChange) -> Line:
+    """That of a pair in one_change.csv."""
     before, after = pair.before, pair.after
     return {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
         **group_key(before.record, "weak"), OPTIONS: before.facts.get(OPTIONS),
         **with_ends("times_as_fast", paired_speedup(after, before)),
-        "in_turn": in_turn(after, before),
+        "in_turn": bool(paired_runs(after.runs, before.runs)),
         **of_side("before", before),
         **of_side("after", after),
     }  # fmt: skip
@@ -131,21 +109,15 @@ class Trial:
     """One switch that was tried: a rung of the ladder, as the page calls it."""
 
     fact: str
-    values: tuple[Fact, Fact]
+    values: tuple
     """Before and after."""
-    row: Row | None
+    outcome: str
+    """`kept`, or why not: the outcome of its ratio, or `failed`."""
+    row: Row | None = None
     """None where it did not run."""
-    quotient: Estimate | None
+    quotient: Estimate | None = None
     """Its throughput over that of what stood."""
-    is_kept: bool
     failed: Run | None = None
-
-    @property
-    def outcome(self) -> str:
-        """`kept`, or why not: the outcome of its ratio, or `failed`."""
-        if self.quotient is None:
-            return "failed"
-        return "kept" if self.is_kept else outcome_of_ratio(self.quotient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,11 +149,11 @@ def ladder_of(rows: Sequence[Row], runs: Sequence[Run]) -> Ladder | None:
 
 def _settings(record: Record) -> tuple:
     """Everything but the switches, and but what follows from the batch."""
-    return tuple(one for one in every_fact(record).items() if one[0] not in (*SWITCHES, "global_batch_size"))
+    return tuple(value for name, value in configuration(record).items() if name not in (*SWITCHES, "global_batch_size"))
 
 
 def _switches(record: Record) -> dict:
-    facts = group_facts(record)
+    facts = configuration(record)
     return {name: facts[name] for name in SWITCHES}
 
 
@@ -191,27 +163,19 @@ def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
     standing = first = min(rows, key=_began)
     trials: list[Trial] = []
     for one in sorted(tries, key=_began):  # `first` among them, which is no trial above itself
-        trial = _trial(standing, one)
-        known = [(other.fact, other.values) for other in trials]
-        if trial and not (trial.failed and (trial.fact, trial.values) in known):
-            trials.append(trial)
-            standing = trial.row if trial.is_kept and trial.row else standing
+        before, after = _switches(standing.record), _switches(one.record)
+        changed = [name for name in SWITCHES if before[name] != after[name]]
+        if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
+            continue  # more than one switch, or back to a smaller batch
+        fact, values = changed[0], (before[changed[0]], after[changed[0]])
+        if isinstance(one, Row):
+            quotient = paired_speedup(one, standing)
+            outcome = outcome_of_ratio(quotient)
+            is_kept = outcome == "faster" and not one.missing_runs
+            trials.append(Trial(fact, values, "kept" if is_kept else outcome, one, quotient))
+            standing = one if is_kept else standing
+        elif (fact, values) not in [(other.fact, other.values) for other in trials]:
+            trials.append(Trial(fact, values, "failed", failed=one))
     goal = _switches(standing.record) | {"per_device_batch_size": first.record.config.per_device_batch_size}
     at_first_batch = next((row for row in rows if _switches(row.record) == goal), None)
     return Ladder(first, trials, standing, at_first_batch)
-
-
-def _trial(standing: Row, one: Row | Run) -> Trial | None:
-    """What `one` tries; None where it differs from what stands in more than one switch, or goes back to a smaller
-    batch."""
-    before, after = _switches(standing.record), _switches(one.record)
-    changed = [name for name in SWITCHES if before[name] != after[name]]
-    if len(changed) != 1 or (changed == ["per_device_batch_size"] and after[changed[0]] < before[changed[0]]):
-        return None
-    (fact,) = changed
-    values = (before[fact], after[fact])
-    if isinstance(one, Run):
-        return Trial(fact, values, None, None, is_kept=False, failed=one)
-    quotient = paired_speedup(one, standing)
-    is_kept = not one.missing_runs and quotient.value > 1 and bool(distinguishable(quotient))
-    return Trial(fact, values, one, quotient, is_kept)

@@ -6,12 +6,12 @@ from functools import cached_property
 from statistics import fmean
 from typing import Self
 
-from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, peaks_by_device, total_energy
-from common.analysis.comparing.facts import Facts, ddp_flags, other_facts
-from common.analysis.comparing.speedup import MIN_PAIRS, speedup
+from common.analysis.comparing.device_use import Energy, PeakMemory, energy_by_device, energy_of, peaks_by_device
+from common.analysis.comparing.facts import MAX_CANDIDATES, Facts, ddp_flags, other_facts
+from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
-from common.analysis.statistics.estimates import Estimate, mean_of_runs, outliers
+from common.analysis.statistics.estimates import Estimate, mean_of_runs
 from common.records import METHODS, EnvironmentRecord, Method, Record
 
 MAX_WEAK_EFFICIENCY = 1.25
@@ -19,8 +19,6 @@ MAX_WEAK_EFFICIENCY = 1.25
 rest is left to a single run of one device that something slowed."""
 MAX_STRONG_EFFICIENCY = 2.0
 """A device's part of the batch may fit into a cache, or into the memory, where the whole did not."""
-ENOUGH_RUNS = MIN_PAIRS
-"""From here on a row's interval knows the difference between runs, and rounds are pairs."""
 
 
 @dataclass(frozen=True)
@@ -177,12 +175,6 @@ class Row:
         return max(run.times.data_wait_share for run in self.runs)
 
     @cached_property
-    def outliers(self) -> list[Run]:
-        """Runs that differ from their repeats by more than chance. They stay in the mean."""
-        marks = outliers([run.seconds_per_sample for run in self.runs])
-        return [run for run, mark in zip(self.runs, marks, strict=True) if mark]
-
-    @cached_property
     def memory(self) -> list[PeakMemory]:
         """Every device or process that reported a peak, device 0 first; over several runs the highest."""
         return peaks_by_device(self.runs)
@@ -195,7 +187,7 @@ class Row:
     @cached_property
     def energy(self) -> Energy | None:
         """All devices together; None where one of them was not measured."""
-        return total_energy(self.runs)
+        return energy_of(self.runs)
 
     @property
     def rounds(self) -> int:
@@ -216,3 +208,12 @@ class Row:
     def facts(self) -> Facts:
         """What rows of one group may differ in."""
         return other_facts(self.record)
+
+
+def closest(own: Facts, candidates: Sequence[Row]) -> Row | None:
+    """The candidate that differs from `own` in the fewest facts; of equals, the last (the newest).
+
+    Only the last hundred are looked at, so that thousands of configurations do not take the square of their number.
+    """
+    newest = candidates[: -MAX_CANDIDATES - 1 : -1]
+    return min(newest, default=None, key=lambda one: sum(one.facts.get(name, own[name]) != own[name] for name in own))

@@ -11,8 +11,8 @@ from typing import Protocol
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, paired_ratio, ratio
 
-MIN_PAIRS = 3
-"""Fewer say nothing of how pairs differ."""
+ENOUGH_RUNS = 3
+"""Fewer runs of a row, or pairs of two rows, say nothing of how they differ."""
 Pairs = list[tuple[Run, Run]]
 
 
@@ -34,7 +34,7 @@ def speedup(one: HasRuns, other: HasRuns, pairs: Pairs | None = None) -> Estimat
         seconds = [[run.seconds_per_sample.value for run in pair] for pair in pairs]
         return paired_ratio([theirs for _, theirs in seconds], [own for own, _ in seconds])
     own, theirs = (mean_of_runs([run.seconds_per_sample for run in row.runs]) for row in (one, other))
-    few = min(len(one.runs), len(other.runs)) < MIN_PAIRS
+    few = min(len(one.runs), len(other.runs)) < ENOUGH_RUNS
     return Estimate(theirs.value / own.value) if few else ratio(theirs, own)
 
 
@@ -57,11 +57,6 @@ def common_rounds(row: HasRuns, other: HasRuns) -> Pairs:
     return paired_runs(list(rounds.values()), [other.runs[place] for place in rounds])
 
 
-def in_turn(one: HasRuns, other: HasRuns) -> bool:
-    """Whether three or more rounds ran both."""
-    return bool(paired_runs(one.runs, other.runs))
-
-
 def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     """Of two rows, the runs of each round that has both; nothing where there are fewer than three such rounds.
 
@@ -69,21 +64,12 @@ def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     (by hand, and in older records) are pairs where each row ran once before either ran again. In which order the runs
     of a round came does not matter.
     """
-    own, theirs = _by_round(one), _by_round(other)
-    by_round = [(own[key], theirs[key]) for key in own if key in theirs]
-    pairs = by_round if own and theirs else _by_time(one, other)
-    return pairs if len(pairs) >= MIN_PAIRS else []
-
-
-def _by_round(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
-    """The newest run of each campaign's round; nothing where one of them has no round."""
-    known = {(launch.id, launch.round): run for run in runs if (launch := run.record.launch)}
-    return known if all(run.record.launch for run in runs) else {}
-
-
-def _by_time(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
-    if len(one) != len(other):
-        return []
-    pairs = list(zip(one, other, strict=True))
-    started = [[run.record.started_at for run in pair] for pair in pairs]
-    return pairs if all(max(this) < min(following) for this, following in pairwise(started)) else []
+    if all(run.record.launch for run in (*one, *other)):
+        own, theirs = ({(run.record.launch.id, run.record.launch.round): run for run in runs} for runs in (one, other))
+        pairs = [(own[key], theirs[key]) for key in own if key in theirs]
+    else:
+        pairs = list(zip(one, other, strict=False))
+        started = [[run.record.started_at for run in pair] for pair in pairs]
+        if len(one) != len(other) or not all(max(this) < min(following) for this, following in pairwise(started)):
+            return []
+    return pairs if len(pairs) >= ENOUGH_RUNS else []

@@ -74,23 +74,21 @@ def attainable_rate(row: Row) -> float | Message:
     Under TF32 torch multiplies matrices in IEEE fp32 all the same, unless that is changed: only convolutions run
     in TF32. So each kind of work counts at the rate of the precision that it really ran in.
     """
-    config, world, by_kind = row.record.config, row.record.world, row.record.flops_by_kind
-    if not row.record.flops_per_sample:
+    record, config, device_model = row.record, row.record.config, row.record.world.device_model
+    if not record.flops_per_sample:
         return message("missing.flops")
-    if by_kind is None or not sum(by_kind.values()):
+    by_kind = {kind: flops for kind, flops in (record.flops_by_kind or {}).items() if flops}
+    if not by_kind:
         if config.precision == "tf32" and config.model.startswith(TRANSFORMERS):
             return message("missing.flops_by_kind", model=config.model)
-        by_kind = {"convolution": row.record.flops_per_sample}
-    ran_in = {"convolution": config.precision, "matmul": config.precision}
-    if config.precision == "tf32":
-        ran_in["matmul"] = "ieee-fp32"
+        by_kind = {"convolution": record.flops_per_sample}
     seconds = 0.0
     for kind, flops in by_kind.items():
-        if flops:
-            rate = matmul_rate(row.probed, world.device_model, ran_in[kind])
-            if rate is None:
-                return message("missing.matmul_rate", precision=ran_in[kind], device_model=world.device_model)
-            seconds += flops / rate
+        precision: Precision = "ieee-fp32" if (kind, config.precision) == ("matmul", "tf32") else config.precision
+        rate = matmul_rate(row.probed, device_model, precision)
+        if rate is None:
+            return message("missing.matmul_rate", precision=precision, device_model=device_model)
+        seconds += flops / rate
     return sum(by_kind.values()) / seconds
 
 
@@ -101,18 +99,16 @@ def exchange_seconds(row: Row, messages: Sequence[int]) -> float | Message:
         return message("missing.one_process")
     if world.nodes > 1:
         return message("missing.within_one_host")
-    for record in reversed(row.probed):
-        curve = record.probes.all_reduce
-        if curve is None or (curve.ranks, curve.backend) != (world.processes, world.backend):
-            continue
-        if set(world.models) != record.probes.device_models:
-            continue
-        parts = [all_reduce_seconds(curve.times, size) for size in messages]
-        if not parts or None in parts:
-            sizes = [time.bytes for time in curve.times if time.seconds] or [0]
-            return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
-        return sum(parts)
-    return message("missing.all_reduce", processes=world.processes, backend=world.backend)
+    curves = [curve.times for record in row.probed if (curve := record.probes.all_reduce)
+              and (curve.ranks, curve.backend) == (world.processes, world.backend)
+              and record.probes.device_models == set(world.models)]  # fmt: skip
+    if not curves:
+        return message("missing.all_reduce", processes=world.processes, backend=world.backend)
+    parts = [all_reduce_seconds(curves[-1], size) for size in messages]
+    if not parts or None in parts:
+        sizes = [time.bytes for time in curves[-1] if time.seconds] or [0]
+        return message("missing.message_size", smallest_bytes=min(sizes), largest_bytes=max(sizes))
+    return sum(parts)
 
 
 def copy_seconds(row: Row) -> float | None:
@@ -120,25 +116,20 @@ def copy_seconds(row: Row) -> float | None:
 
     Bytes moved / the rate that step 01 measured for that very path; None where it measured none.
     """
-    used = {device.index for device in row.record.devices}
-    for record in reversed(row.probed):
-        rates = [copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
-        fits = set(row.record.world.models) <= {rate.device_model for rate in record.probes.matmul}
-        if rates and all(rates) and fits and not row.record.world.shared:
-            return sum(row.profile.bytes_moved.values()) / min(rates)
-    return None
+    used, models = {device.index for device in row.record.devices}, set(row.record.world.models)
+    links = [[copy.bytes_per_second for copy in record.probes.copies if {copy.source, copy.destination} <= used]
+             for record in row.probed if models <= record.probes.device_models]  # fmt: skip
+    slowest = [min(rates) for rates in links if rates and all(rates)]
+    return sum(row.profile.bytes_moved.values()) / slowest[-1] if slowest and not row.record.world.shared else None
 
 
 def convolutions_planned_anew(row: Row) -> LaunchTimes | None:
     """Step 01's convolution in a thread that has just started, where that took far longer than in one that knows it."""
-    for record in reversed(row.probed):
-        times = record.probes.launches
-        fits = row.record.world.device_model in {rate.device_model for rate in record.probes.matmul}
-        if not times or not fits or not times.is_plausible:
-            continue
-        if times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds:
-            return times
-    return None
+    model = row.record.world.device_model
+    slower = [times for record in row.probed if model in record.probes.device_models
+              and (times := record.probes.launches) and times.is_plausible
+              and times.first_convolution_seconds > MIN_SLOWER * times.convolution_seconds]  # fmt: skip
+    return slower[-1] if slower else None
 
 
 def phase_rate(row: Row, name: PhaseName) -> float | None:
@@ -185,26 +176,15 @@ def is_bound_by_exchange(row: Row) -> bool:
     profile = row.profile
     if not (profile and profile.wrapper_cost and is_cost(profile.exposed)):
         return False
-    needed = exchange_alone(row)
-    return profile.exposed_share > EXPOSED_LIMIT and (needed or 0.0) > COMPARABLE * profile.exposed.value
-
-
-def exchange_alone(row: Row) -> float | None:
-    """Seconds for the gradients' messages by step 01's all-reduce; where it has none for these ranks, what the last
-    rank of a step waits for them."""
-    if (known := _in_buckets(row)) is not None:
-        return known
-    return row.profile.last_wait.value if row.profile.last_wait else None
-
-
-def _in_buckets(row: Row) -> float | None:
-    known = exchange_seconds(row, row.profile.bucket_bytes) if row.profile.bucket_bytes else None
-    return known if isinstance(known, float) else None
+    needed = exchange_seconds(row, profile.bucket_bytes)
+    if isinstance(needed, Message):  # then by what the last rank of a step waits for them
+        needed = profile.last_wait.value if profile.last_wait else 0.0
+    return profile.exposed_share > EXPOSED_LIMIT and needed > COMPARABLE * profile.exposed.value
 
 
 def not_the_link(row: Row) -> Message:
     """Under DDP: what the exchange needs by itself, where step 01 has measured that."""
     if not METHODS[row.method].synchronises_gradients or row.devices < 2:
         return message("nothing")
-    known = _in_buckets(row)
-    return message("bound.not_the_link", seconds=known) if known else message("nothing")
+    seconds = exchange_seconds(row, row.profile.bucket_bytes)
+    return message("nothing") if isinstance(seconds, Message) else message("bound.not_the_link", seconds=seconds)

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -19,16 +19,31 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from common.analysis.comparing.rows import Row
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
-from common.records import METHODS, Method
+from common.records import METHODS, Method, PhaseName
 
-_Name = TypeVar("_Name", bound=str)
 Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Estimates by their places on the other axis."""
 
 INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "data wait": "#a4b1bd",
+    "copy": "#dacfb0",
+    "scatter": "#e4b437",
+    "replicate": "#aa4847",
+    "forward": "#6ac7fb",
+    "gather": "#a87111",
+    "loss": "#303449",
+    "backward": "#5a7ec6",
+    "reduce": "#e0789e",
+    "exchange": "#762a60",
+    "optimizer": "#1d6834",
+}
+"""Of phases: hatched those that only several devices have."""
+COST_COLOURS = {"new_threads": "#c8b529", "slowed": "#0e96bb", "wrapper": "#ba8985"}
+"""Of what is no phase. Colour-blind readers can tell apart what is in one chart, and from DP's and DDP's colours
+(tests/analysis/page/test_colours.py)."""
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
 EDGE = 2.0
@@ -41,25 +56,14 @@ FAMILIES = ["DejaVu Sans", *[name for name in CHINESE if name in font_manager.ge
 HAS_CHINESE_FONT = len(FAMILIES) > 1
 """Whether files of figures can show Chinese characters."""
 
-mpl.rcParams.update({
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a model may be called $x$
-    "font.family": FAMILIES,
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.7,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-})  # fmt: skip
+mpl.rc("svg", fonttype="none")
+mpl.rc("text", color=INK, parse_math=False)  # a model may be called $x$
+mpl.rc("font", family=FAMILIES, size=9.5)
+mpl.rc("axes", labelcolor=INK, edgecolor=MUTED, axisbelow=True)
+mpl.rc("axes.spines", top=False, right=False)
+mpl.rc(("xtick", "ytick"), color=MUTED, labelcolor=INK)
+mpl.rc("hatch", linewidth=0.7)
+mpl.rc("legend", frameon=False, fontsize=9.5)
 
 
 @dataclass
@@ -97,36 +101,29 @@ class Plot:
         self.svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
 
 
-def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None = None) -> tuple[Figure, Axes]:
-    """Axes for one horizontal bar a name, from top to bottom, as tall as `rows` bars need.
-
-    The axis below counts `unit` from 0 to `right`; without `right`, it shows what is drawn.
-    """
-    figure, axes = _new_figure(rows)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    if right is not None:
-        axes.set_xlim(0, right)
-    axes.set_xlabel(unit)
-    axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    return figure, axes
-
-
-def line_chart(
-    x_label: str, y_label: str, grid: Literal["y", "both"] = "y", height: float = 5.5
+def chart(
+    x_label: str, y_label: str, grid: Literal["x", "y", "both"] = "y", height: float = 5.5
 ) -> tuple[Figure, Axes]:
-    """Axes for lines, with their two labels; as tall as `height` bars."""
-    figure, axes = _new_figure(height)
+    """Axes with their two labels; as tall as `height` bars. 4.2 in wide: the text is 10 px high on a phone."""
+    figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, height)), layout="constrained")
+    axes = figure.subplots()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
     return figure, axes
 
 
-def _new_figure(rows: float) -> tuple[Figure, Axes]:
-    """4.2 in wide: its text is 10 px high on a phone."""
-    figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, rows)), layout="constrained")
-    return figure, figure.subplots()
+def bar_chart(names: Sequence[str], unit: str, height: float, right: float | None = None) -> tuple[Figure, Axes]:
+    """Axes for one horizontal bar a name, from top to bottom.
+
+    The axis below counts `unit` from 0 to `right`; without `right`, it shows what is drawn.
+    """
+    figure, axes = chart(unit, "", "x", height)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    if right is not None:
+        axes.set_xlim(0, right)
+    return figure, axes
 
 
 def draw_bars(
@@ -157,7 +154,7 @@ def draw_intervals(axes: Axes, points: Points, colour: str, along: Literal["x", 
 
 
 def draw_stack(
-    axes: Axes, parts: Mapping[_Name, Sequence[float]], look_of: Callable[[_Name], dict], thickness: float = THICKNESS
+    axes: Axes, parts: Mapping[Any, Sequence[float]], look_of: Callable[[Any], dict], thickness: float = THICKNESS
 ) -> list[float]:
     """Parts one after another, each with one length a bar; returns where the bars end."""
     ends = [0.0] * max(map(len, parts.values()))
@@ -184,11 +181,6 @@ def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
 def label_end(axes: Axes, end: float, height: float, text: str, **look) -> None:
     """A text beside the end of a bar."""
     axes.annotate(text, (end, height), (4, 0), textcoords="offset points", va="center", color=INK, **look)
-
-
-def colour_of(row: Row) -> dict:
-    """A row's look: its method's colour."""
-    return {"color": METHODS[row.method].colour}
 
 
 def hatched(colour: str, is_hatched: bool) -> dict:

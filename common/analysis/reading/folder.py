@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
+from common.records import EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
@@ -66,9 +66,7 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot read {flag} {folder} ({reason}): give the folder that 02, 03 and 04 wrote") from None
-    runs: list[Run] = []
-    environments: list[EnvironmentRecord] = []
-    predictions: list[PredictionRecord] = []
+    used: list[Run | EnvironmentRecord | PredictionRecord] = []
     skipped: list[Skipped] = []
     seen: dict[tuple[str, str], str] = {}
     shared_parts: dict[str, BaseModel] = {}
@@ -80,16 +78,7 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
             for what, mark in marks:
                 if (what, mark) in seen:
                     raise RefusedError(f"the same {what} as {seen[what, mark]}, which was used: a copy")
-            if isinstance(record, EnvironmentRecord):
-                environments.append(record)
-            elif isinstance(record, PredictionRecord):
-                predictions.append(record)
-            else:
-                run = summarise(name, record)
-                if run.seconds_per_sample is None and record.status == "completed":
-                    raise RefusedError("its step times add up to no usable time")
-                _share_parts(run.record, shared_parts)
-                runs.append(run)
+            used.append(_run(name, record, shared_parts) if isinstance(record, Record) else record)
             seen |= dict.fromkeys(marks, name)
         except RefusedError as error:
             skipped.append(Skipped(name, str(error)))
@@ -98,13 +87,13 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
             where = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {error} ({Path(where.filename).name}, line {where.lineno})"
             skipped.append(Skipped(name, reason, is_our_fault=True))
-    environments.sort(key=lambda record: record.started_at)
-    runs.sort(key=lambda run: (run.record.started_at, run.file))
+    environments = sorted((one for one in used if isinstance(one, EnvironmentRecord)), key=lambda one: one.started_at)
+    runs = sorted((one for one in used if isinstance(one, Run)), key=lambda one: (one.record.started_at, one.file))
     return Folder(
         runs=with_devices_before(runs, environments),
         environment=environments[-1] if environments else None,
         probed=[record for record in environments if record.probes],
-        predictions=predictions,
+        predictions=[one for one in used if isinstance(one, PredictionRecord)],
         faults=_read_faults(folder / "faults", skipped),
         skipped=skipped,
     )
@@ -128,12 +117,15 @@ def record_marks(record: AnyRecord) -> list[tuple[str, str]]:
     return marks
 
 
-def _share_parts(record: Record, shared_parts: dict[str, BaseModel]) -> None:
+def _run(file: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
     """Equal parts of many records become one object: ten thousand runs of one machine describe it once."""
+    run = summarise(file, record)
+    if run.seconds_per_sample is None and record.status == "completed":
+        raise RefusedError("its step times add up to no usable time")
     for part in ("config", "environment", "world", "static_memory"):
-        value = getattr(record, part)
-        if value is not None:
-            setattr(record, part, shared_parts.setdefault(value.model_dump_json(), value))
+        if value := getattr(record, part):
+            setattr(run.record, part, shared_parts.setdefault(value.model_dump_json(), value))
+    return run
 
 
 def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
@@ -186,7 +178,7 @@ def _reason(error: ValidationError, content: bytes) -> str:
     for problem in problems:
         if problem["loc"][-1:] == ("schema_version",):
             return (
-                f"written with schema version {str(problem['input'])[:20]}, this lab reads version {SCHEMA_VERSION}: "
+                f"written with schema version {str(problem['input'])[:20]}, this lab reads version 1: "
                 "read it with the lab that wrote it, or run again"
             )
     first = problems[0]

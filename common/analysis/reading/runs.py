@@ -1,39 +1,59 @@
-"""A run as the comparison needs it: the record without its raw lists, and the numbers that were computed from them."""
+"""A run as the comparison needs it: the record without its raw lists, and the numbers that these were reduced to."""
 
 import math
-from bisect import bisect
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from common.analysis.reading.raw_times import RawTimes, reduce_times
-from common.analysis.reading.step_profile import StepProfile, reduce_profile
-from common.analysis.statistics.estimates import Estimate, mean_of_steps
-from common.records import (
-    DeviceUse,
-    EnvironmentRecord,
-    GpuHealth,
-    Record,
-    epoch_seconds,
-    machine_of,
-    measured_steps,
-)
+import numpy as np
 
+from common.analysis.reading.step_profile import StepProfile, reduce_profile
+from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
+from common.analysis.statistics.medians import Median, median_of
+from common.records import DeviceUse, EnvironmentRecord, Record, epoch_seconds, machine_of, measured_steps
+
+TENTHS = 10
+"""The first tenth of the steps is compared with the other nine."""
 CORE_WAIT_LIMIT = 0.15
 """Share of the time, waited or stolen. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
 loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
-CLOCK_TOLERANCE = 0.01
-"""Share of an epoch by which the host's clock and the devices' may differ: 200 recorded runs differ by 0.06 % at most.
-Epochs of half a second on a host with three jobs for each core were seen to differ by 1.2 %."""
 IMPOSSIBLE_CLOCK = 0.05
-"""A larger share is no accident: one of the two clocks did not measure this run."""
-LASTING = "application clocks"
-"""A limit that somebody has set, and that does not come and go."""
-MINUTE_SECONDS = 60.0
-"""The load average is one over a minute."""
+"""Share of an epoch: a larger difference is no accident, but one of the two clocks did not measure this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawTimes:
+    """What is kept of a run's raw lists, apart from its estimates. All but the two checks of whole epochs (samples and
+    clock) is of the steps that count for speeds."""
+
+    steps: int
+    steps_left_out: int
+    """First steps of epochs, in older records."""
+    typical_step: Median
+    longest_step: float
+    """Both in seconds."""
+    data_wait_share: float
+    """Of the measured time, on the rank that waited longest for its loader."""
+    data_wait: Estimate
+    """Seconds of a step in which that rank waited: a mean."""
+    core_wait_share: float | None
+    """Of the measured time, in which the rank that waited longest could have run but others had the cores; None where
+    that was not counted, or where the others may be the run's own."""
+    steal_share: float | None
+    """Of the CPU time that a rank's cores wanted, what a virtual machine's host gave to others, on the rank that lost
+    most; None where the system does not count it."""
+    throttled_periods: int
+    """Periods in which a CPU quota had stopped the run."""
+    clock_difference_share: float
+    """Largest difference between an epoch by the host's clock and the sum of its steps, over all ranks."""
+    unexpected_samples: tuple[int, int, int] | None
+    """The first epoch in which the ranks together did not see each sample once, the samples that they saw, and those
+    that they should have seen: as many where only the checksum is off."""
+    first_steps: tuple[int, float, float] | None
+    """How many steps are the first tenth; their mean / the mean of the others − 1; and how large that may be by chance
+    alone, the one-sided 99 % prediction bound for a batch of that length. None where there are fewer than ten steps."""
 
 
 @dataclass(frozen=True)
@@ -65,39 +85,23 @@ class Run:
         return "clock" if self.times and self.times.clock_difference_share > IMPOSSIBLE_CLOCK else ""
 
     @property
-    def core_wait_share(self) -> float | None:
-        """Share of the time in which others had the cores; None where it was not counted, or they may be its own."""
-        return self.times.core_wait_share if self.times and not self.record.world.oversubscribed else None
-
-    @property
-    def steal_share(self) -> float | None:
-        """Share of the wanted CPU time that went to other virtual machines; None where it was not counted."""
-        return self.times.steal_share if self.times else None
-
-    @property
-    def met_other_programs(self) -> bool:
-        """Whether others of this machine had the cores: by the time that the run waited for them. Where that was not
-        counted, whether more was running in the minute before than there are cores and the lab itself explains."""
-        if self.core_wait_share is not None:
-            return self.core_wait_share > CORE_WAIT_LIMIT
-        average = self.record.environment.load_average_1min
-        return average is not None and average - self.devices_before > self.record.environment.cpu_cores
-
-    @property
     def slowed_gpus(self) -> list[DeviceUse]:
         """Those whose clock fell, or was held back by what does not hold in every run."""
-        return [device for device in self.record.devices if device.health and self._is_slowed(device.health)]
-
-    def _is_slowed(self, health: GpuHealth) -> bool:
-        low, typical = health.sm_clock_mhz_min, health.sm_clock_mhz_median
-        fell = low is not None and typical is not None and low < CLOCK_DROP * typical
-        return fell or bool({*health.throttle_reasons} - {LASTING, *self.lasting_limits})
+        lasting = {"application clocks", *self.lasting_limits}  # the first is a limit that somebody has set
+        slowed = []
+        for device in self.record.devices:
+            if health := device.health:
+                low, typical = health.sm_clock_mhz_min, health.sm_clock_mhz_median
+                fell = low is not None and typical is not None and low < CLOCK_DROP * typical
+                if fell or {*health.throttle_reasons} - lasting:
+                    slowed.append(device)
+        return slowed
 
     @property
     def other_processes(self) -> int | None:
         """The most that another program's processes were on a GPU of the run; None where nobody looked."""
-        health = [device.health for device in self.record.devices if device.health]
-        return max((one.other_processes for one in health if one.other_processes is not None), default=None)
+        counts = [device.health.other_processes for device in self.record.devices if device.health]
+        return max((count for count in counts if count is not None), default=None)
 
     @property
     def is_comparable(self) -> bool:
@@ -117,10 +121,74 @@ def summarise(file: str, record: Record) -> Run:
         kept,
         seconds_per_sample=replace(mean_of_steps(steps.steady_seconds), value=seconds),
         epoch_seconds=tuple(epoch_seconds(record)),
-        times=reduce_times(record, steps),
+        times=reduce_times(record, np.asarray(steps.seconds), np.asarray(steps.is_steady)),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
+
+
+def reduce_times(record: Record, every_step: np.ndarray, steady: np.ndarray) -> RawTimes:
+    """Reduce the raw lists of a run that finished at least one epoch; `steady`: which steps count for speeds."""
+    steps, ranks = every_step[steady], record.ranks
+    waits = np.asarray([rank.data_wait_seconds for rank in ranks])[:, steady]
+    of_ranks = np.asarray([rank.step_seconds for rank in ranks])[:, steady]
+    wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]
+    waited = [_share(sum(rank.core_wait_seconds), sum(rank.host_epoch_seconds))
+              for rank in ranks if rank.core_wait_seconds and not record.world.oversubscribed]  # fmt: skip
+    stolen = [_share(sum(rank.steal_seconds), sum(rank.steal_seconds) + sum(rank.busy_core_seconds))
+              for rank in ranks if rank.steal_seconds]  # fmt: skip
+    # Each epoch by the host's clock, and the sum of its steps by the devices' clocks.
+    epochs = [(by_host, sum(rank.step_seconds[part])) for rank in ranks
+              for part, by_host in zip(record.epoch_slices, rank.host_epoch_seconds, strict=True)]  # fmt: skip
+    return RawTimes(
+        steps=len(steps),
+        steps_left_out=len(steady) - len(steps),
+        typical_step=median_of(steps.tolist()),
+        longest_step=float(steps.max()),
+        data_wait_share=max(wait_shares),
+        data_wait=mean_of_steps(waits[int(np.argmax(wait_shares))]),
+        core_wait_share=max(waited, default=None),
+        steal_share=max(stolen, default=None),
+        throttled_periods=max(sum(rank.throttled_periods) for rank in ranks),
+        clock_difference_share=max(_share(abs(by_host - by_steps), max(by_host, by_steps))
+                                   for by_host, by_steps in epochs),
+        unexpected_samples=_unexpected_samples(record),
+        first_steps=_first_steps(np.maximum(0.0, steps - waits.max(axis=0))),
+    )  # fmt: skip
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / max(whole, 1e-12))
+
+
+def _unexpected_samples(record: Record) -> tuple[int, int, int] | None:
+    """The first epoch that is not what its steps and its checksum say.
+
+    Where a step is split into micro-batches, the last one of an epoch holds those that are left, and no others.
+    """
+    config = record.config
+    missing = -(config.samples_per_epoch // config.micro_batch_size) % config.accumulation_steps
+    for position, epoch in enumerate(record.epochs):
+        due = epoch.steps * config.global_batch_size - missing * config.micro_batch_size
+        seen = sum(rank.samples[position] for rank in record.ranks)
+        if seen != due or epoch.samples != due:
+            return epoch.epoch, seen if seen != due else epoch.samples, due
+        checksum = sum(int(rank.checksums[position], 16) for rank in record.ranks) % 2**64
+        if checksum != int(epoch.expected_checksum, 16):
+            return epoch.epoch, seen, due
+    return None
+
+
+def _first_steps(steps: np.ndarray) -> tuple[int, float, float] | None:
+    if len(steps) < TENTHS:
+        return None
+    length = len(steps) // TENTHS
+    first, *rest = steps[: len(steps) // length * length].reshape(-1, length).mean(axis=1)
+    mean = float(np.mean(rest))
+    if mean <= 0:
+        return length, 0.0, 0.0
+    noise = student_quantile(len(rest) - 1, 0.98) * np.std(rest, ddof=1) * (1 + 1 / len(rest)) ** 0.5
+    return length, float(first / mean - 1), float(noise / mean)
 
 
 def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
@@ -130,31 +198,21 @@ def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentR
     Step 01 counts, too: its probes keep every device busy.
     """
     runs = list(runs)
-    busy = [(run.record.environment, _timestamp(run.record.finished_at), run.record.world.threads) for run in runs]
-    busy += [
-        (record.environment, _timestamp(record.started_at) + record.probes.seconds, record.environment.devices)
-        for record in environments
-        if record.probes
-    ]
-    ends: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for environment, end, devices in busy:
-        if not math.isnan(end):
-            ends[machine_of(environment)].append((end, devices))
-    for of_machine in ends.values():
-        of_machine.sort()
+    busy = [(_timestamp(run.record.finished_at), run.record.world.threads, run.record.environment) for run in runs]
+    busy += [(_timestamp(record.started_at) + record.probes.seconds, record.environment.devices, record.environment)
+             for record in environments if record.probes]  # fmt: skip
+    ends = np.asarray([end for end, _, _ in busy])
 
     def devices_before(record: Record) -> int:
-        start, known = _timestamp(record.started_at), ends[machine_of(record.environment)]
-        if math.isnan(start):
-            return 0
-        first, last = bisect(known, (start - MINUTE_SECONDS, 0)), bisect(known, (start, math.inf))
-        return max((devices for _, devices in known[first:last]), default=0)
+        start, machine = _timestamp(record.started_at), machine_of(record.environment)
+        recent = np.flatnonzero((start - 60 <= ends) & (ends <= start))
+        return max((busy[place][1] for place in recent if machine_of(busy[place][2]) == machine), default=0)
 
     return [replace(run, devices_before=devices_before(run.record)) for run in runs]
 
 
 def _timestamp(text: str) -> float:
-    """Seconds since 1970; nan for what is no time."""
+    """Seconds since 1970; nan for what is no time, which is neither before nor after any other."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -4,20 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
-from common.analysis.reading.thread_costs import (
-    ForwardThreads,
-    ReplicatedSteps,
-    reduce_forward_threads,
-    reduce_replicated,
-)
+from common.analysis.reading.thread_costs import ForwardThreads, ReplicatedSteps, reduce_replicated, reduce_threads
 from common.analysis.statistics.medians import Median, median_of, resampled_median
 from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
 """Phases that exist only because there is more than one device."""
-ALSO_ON_ONE_DEVICE: tuple[PhaseName, ...] = ("data wait", "copy", "loss", "optimizer")
-"""Phases that one device spends, too, beside its forward and backward pass."""
 COPIES_OF_DP: tuple[PhaseName, ...] = ("scatter", "gather", "reduce")
 """Phases of DataParallel in which batch, logits and gradients move. `replicate` is a part of what replicas cost."""
 
@@ -143,7 +136,7 @@ def reduce_profile(record: Record) -> StepProfile | None:
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
         replicated=reduce_replicated(profile, slowest),
-        threads_of_forward=reduce_forward_threads(profile.threads_of_forward),
+        threads_of_forward=reduce_threads(profile.threads_of_forward),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
         data_path_cost=beyond("loaded", "resident"),
         gradients=profile.gradients,
@@ -167,7 +160,7 @@ def _rank_steps(rank: RankProfile) -> RankSteps:
 
 def _beyond_replicas(rank: RankProfile) -> Median | None:
     """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
-    shared = [rank.phases[name] for name in ALSO_ON_ONE_DEVICE if rank.phases.get(name)]
+    shared = [rank.phases[name] for name in ("data wait", "copy", "loss", "optimizer") if rank.phases.get(name)]
     parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
     return median_of([step - sum(others) for step, *others in parts])
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
+import numpy as np
+
 from common.analysis.statistics.medians import Median, median_of, resampled_median
-from common.records import REPLICATED_KINDS, ForwardThread, LayerTimes, ProfileRecord, RankProfile, ThreadsOfForward
+from common.records import REPLICATED_KINDS, LayerTimes, ProfileRecord, RankProfile, ThreadsOfForward
 
 OLDER_KINDS = {
     "new_threads_new_replicas": "new_threads_seconds",
@@ -88,21 +90,17 @@ class ForwardThreads:
         return [layer for layer in self.layers if layer.is_convolution]
 
 
-def reduce_forward_threads(measured: ThreadsOfForward | None) -> ForwardThreads | None:
+def reduce_threads(measured: ThreadsOfForward | None) -> ForwardThreads | None:
     """Reduce one device's experiment."""
     if measured is None or not measured.passes.orders:
         return None
     times = measured.passes.seconds
-
-    def beyond_main(kind: ForwardThread) -> Median:
-        pairs = zip(times[kind], times["main_thread"], strict=True)
-        return resampled_median([other - main for other, main in pairs])
-
+    new, kept = (np.subtract(times[kind], times["main_thread"]).tolist() for kind in ("new_thread", "kept_thread"))
     return ForwardThreads(
         timed=measured.timed,
         samples=measured.samples,
         kinds={kind: median_of(seconds) for kind, seconds in times.items()},
-        new_cost=beyond_main("new_thread"),
-        kept_cost=beyond_main("kept_thread"),
+        new_cost=resampled_median(new),
+        kept_cost=resampled_median(kept),
         layers=[one for one in measured.layers if len(one.seconds) == len(times) and all(one.seconds.values())],
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import failed_checks
 from common.analysis.judging.run_checks import Check
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median
@@ -15,11 +15,13 @@ from common.content import NOTHING, WITHHELD, Cell, Line, Mark, Message, Table, 
 MAX_LINES = 60
 
 
-def group_title(group: Group) -> Message:
-    """`Weak scaling: resnet18, 64 px, ieee-fp32, …, 32 per device`."""
+def group_title(group: Group, short: bool = False) -> Message:
+    """`Weak scaling: resnet18, 64 px, ieee-fp32, …, 32 per device`; `short`: for the contents, without settings."""
     key, kind = group.key, group.scaling if group.scales else "plain"
-    parts = [*unusual_parts(key), _batch(group)]
-    return message(f"title.{kind}", model=key["model"], device=key["device_model"], parts=parts)
+    batch = message(f"title.batch_{group.scaling}", value=key[BATCH[group.scaling]])
+    if short:
+        return message(f"contents.{kind}", model=key["model"], batch=batch)
+    return message(f"title.{kind}", model=key["model"], device=key["device_model"], parts=[*unusual_parts(key), batch])
 
 
 def unusual_parts(key: Facts) -> list[Message]:
@@ -41,21 +43,6 @@ def row_and_settings(row: Row, *left_out: str) -> Message:
     return message("change.where", row=row.name, model=key["model"], parts=parts)
 
 
-def group_short(group: Group) -> Message:
-    """`Weak scaling: resnet50, 64 samples per device`, for the contents."""
-    kind = group.scaling if group.scales else "plain"
-    return message(f"contents.{kind}", model=group.key["model"], batch=_batch(group))
-
-
-def _batch(group: Group) -> Message:
-    return message(f"title.batch_{group.scaling}", value=group.key[BATCH[group.scaling]])
-
-
-def scaling_meaning(group: Group) -> Message:
-    """What weak or strong scaling means, for the line under a title; nothing where all rows have as many devices."""
-    return message(f"scaling.{group.scaling}" if group.scales else "nothing")
-
-
 def images_of(group: Group) -> Message:
     """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
     config = group.rows[0].record.config
@@ -73,7 +60,21 @@ def group_table(group: Group, checks: str = "") -> Table:
     memory = "gpu_memory:memory" if group.on_gpu else "process_memory:memory"
     shown = columns("method", "devices", "global_batch", "epoch_time", memory, "throughput", "speed_up",
                     "scaling_efficiency", *(["energy"] if has_energy else []))  # fmt: skip
-    lines = [Line(_cells(row, has_energy), row.method, row.name, row.is_valid) for row in rows]
+    lines = []
+    for row in rows:
+        config = row.record.config
+        cells = [
+            _method(row),
+            Cell(row.devices, "count"),
+            Cell(config.global_batch_size, "count", notes=(message("note.each", count=config.per_device_batch_size),)),
+            estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
+            _memory(row),
+            speed_cell(row, doubts_about_speed(row)),
+            _relative(row, row.speed_up, "×"),
+            _relative(row, row.efficiency, "%"),
+            *([_energy(row)] if has_energy else []),
+        ]
+        lines.append(Line(cells, row.method, row.name, row.is_valid))
     left_out = len(group.main_rows) - len(rows)
     return Table("comparison", shown, lines, left_out=left_out, style="comparison whole", checks=checks)
 
@@ -91,25 +92,9 @@ def in_brief(table: Table) -> Table:
     return replace(table, columns=[table.columns[place] for place in kept], lines=lines, style="comparison")
 
 
-def _cells(row: Row, has_energy: bool) -> list[Cell]:
-    config = row.record.config
-    each = message("note.each", count=config.per_device_batch_size)
-    return [
-        _method(row),
-        Cell(row.devices, "count"),
-        Cell(config.global_batch_size, "count", notes=(each,)),
-        estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
-        _memory(row),
-        speed_cell(row, doubts_about_speed(row)),
-        _relative(row, row.speed_up, "×"),
-        _efficiency(row),
-        *([_energy(row)] if has_energy else []),
-    ]
-
-
 def doubts_about_speed(row: Row) -> list[Check]:
     """The failed checks about a row's speed, but for the one that its name words already: emulated, shared."""
-    return [check for check in failed_checks(pooled_checks(row)) if check.id != "devices"]
+    return [check for check in failed_checks(row) if check.id != "devices"]
 
 
 def _method(row: Row) -> Cell:
@@ -134,7 +119,7 @@ def runs_note(row: Row) -> Message:
 
 def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     """A row's throughput, with the checks that cast doubt on it: all that failed, unless others are given."""
-    marks = [check.mark for check in (failed_checks(pooled_checks(row)) if doubts is None else doubts)]
+    marks = [check.mark for check in (failed_checks(row) if doubts is None else doubts)]
     if row.throughput is None:
         return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
     return estimate_cell(row.rate, row.rate_form, marks=marks)
@@ -163,19 +148,16 @@ def median_cell(median: Median | None) -> Cell:
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:
+    """Speed-up or efficiency, or why there is none."""
     if estimate is not None:
         return ratio_cell(estimate, form)
     if not row.is_valid:
         return WITHHELD
-    return not_available(message("note.no_run_on_one_device")) if row.is_parallel else NOTHING
-
-
-def _efficiency(row: Row) -> Cell:
-    if row.speed_up is not None and not row.true_devices:
-        world, cores = row.record.world, row.record.environment.cpu_cores
-        shares = message("note.shares_a_gpu")
-        return not_available(shares if world.shared else message("note.on_cores", devices=world.devices, cores=cores))
-    return _relative(row, row.efficiency, "%")
+    if row.speed_up is None:
+        return not_available(message("note.no_run_on_one_device")) if row.is_parallel else NOTHING
+    if row.record.world.shared:
+        return not_available(message("note.shares_a_gpu"))
+    return not_available(message("note.on_cores", devices=row.devices, cores=row.record.environment.cpu_cores))
 
 
 def _memory(row: Row) -> Cell:

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from common.analysis.comparing.facts import GROUP_KEY, varying_facts
 from common.analysis.comparing.groups import Group
-from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.verdicts import (
@@ -52,7 +51,7 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
     decision = decide(rivals, failed)
     if not rivals:
         return Headline(verdict(decision), message(f"headline.{'no_valid_run' if groups else 'no_run'}"), [])
-    parallel, takers = _in_order(rivals), oversubscribed_rows(groups[0].rows)
+    parallel, takers = _in_order(rivals), groups[0].oversubscribed
     alone = [message("headline.one_alone", one=device_here(row), throughput=rate_of(row))
              for row in rivals if not row.is_parallel]  # fmt: skip
     # What belongs to the same group first: after strong scaling it would be read as strong scaling's.
@@ -64,8 +63,21 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
         return Headline(message("headline_verdict.turns"), outcome, alone)
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
-    details += [*_in_tokens(rivals), *_strong(groups)]
-    pairs = _between_methods(rivals)
+    if rivals[0].record.config.unit == "tokens":
+        length = rivals[0].record.config.units_per_sample
+        speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
+                  for row in rivals]  # fmt: skip
+        details.append(message("headline.tokens", speeds=speeds))
+    # The first strong-scaling group of the headline's model, where the headline is of weak scaling.
+    for group in groups if groups[0].scaling == "weak" else []:
+        is_beside = group.scaling == "strong" and all(group.key[name] == groups[0].key[name] for name in GROUP_KEY)
+        if is_beside and (others := _in_order(group.representatives)):
+            batch = group.key["global_batch_size"]
+            details.append(message("headline.strong", batch=batch, parts=_ratios(others)))
+            break
+    # Each parallel method with the next slower one; without one device the outcome itself compares them.
+    ranked = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
+    pairs = [compare(*pair, speedup(*pair)) for pair in pairwise(ranked)] if len(ranked) < len(rivals) else []
     conditions = _conditions(groups[0], rivals, pairs) if parallel else None
     return Headline(verdict(decision), _outcome(groups[0], rivals, parallel), details, conditions, pairs)
 
@@ -90,27 +102,16 @@ def verdict(decision: Decision) -> Message:
         return message("headline_verdict.nothing")
     if decision.choice in ("measure_longer", "tie", "either"):  # their order names no winner
         pair.sort(key=lambda row: method_order(row.method), reverse=True)
-    values = {"method": short_or_one(best), "one": device_here(best)}
+    one = device_here(best)
+    values = {"method": short_or_one(best), "one": one, "ratio": best.speed_up or decision.lead}
     values |= dict(zip(("first", "second"), map(short_or_one, pair), strict=False))
-    if decision.choice == "use_method":
-        ratio, other = (best.speed_up, device_here(best)) if best.speed_up else (decision.lead, values["second"])
-        return Message("headline_verdict.use_method", {**values, "ratio": ratio, "other": other})
-    return Message(f"headline_verdict.{decision.choice}", values)
+    other = one if best.speed_up else values.get("second")
+    return message(f"headline_verdict.{decision.choice}", other=other, **values)
 
 
 def short_or_one(row: Row) -> Message:
     """`DDP`, or what one device is here."""
     return short_method(row) if row.is_parallel else device_here(row)
-
-
-def _in_tokens(rows: list[Row]) -> list[Message]:
-    """How many tokens each method trains a second, where a model counts tokens."""
-    length = rows[0].record.config.units_per_sample
-    if rows[0].record.config.unit != "tokens":
-        return []
-    speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
-              for row in rows]  # fmt: skip
-    return [message("headline.tokens", speeds=speeds)]
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
@@ -123,14 +124,18 @@ def _in_order(rows: list[Row]) -> list[Row]:
 
 def _ratios(parallel: list[Row]) -> list[Message]:
     """Every method against one device, and whether the methods themselves can be told apart."""
-    parts = [_against_one(row, row is parallel[0]) for row in parallel]
+    one, parts = device_here(parallel[0]), []
+    for row in parallel:
+        tail = message(f"tail.{outcome_of_ratio(row.speed_up)}", ratio=row.speed_up, one=one)
+        id = "headline.first_ratio" if row is parallel[0] else "headline.next_ratio"
+        parts.append(message(id, ratio=row.speed_up, one=one, method=short_method(row), tail=tail))
     sentences = [message("headline.ratios", parts=parts)]
     if any(distinguishable(speedup(*pair)) is False for pair in pairwise(parallel)):
         sentences.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
     unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
     if unsettled:
-        of_one = [(device_here(parallel[0]), max(row.baseline.missing_runs for row in parallel))]
-        missing = missing_runs_of([*of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
+        of_one = (one, max(row.baseline.missing_runs for row in parallel))
+        missing = missing_runs_of([of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
         sentences.append(message("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
     return sentences
 
@@ -150,13 +155,6 @@ def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
     return message(f"headline.{id}", ratio=lead, missing=missing, **names, **at)
 
 
-def _against_one(row: Row, is_first: bool) -> Message:
-    ratio, one = row.speed_up, device_here(row)
-    tail = message(f"tail.{outcome_of_ratio(ratio)}", ratio=ratio, one=one)
-    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": tail}
-    return Message("headline.first_ratio" if is_first else "headline.next_ratio", values)
-
-
 def batch_of(group: Group) -> Message:
     """`64 images per GPU`, `16 sequences of 512 tokens per GPU`."""
     what = counted_as(group.rows[0].record)
@@ -170,49 +168,25 @@ def _turns(takers: list[Row]) -> Message:
     """`4 devices took turns on 2 CPU cores: DP 2.01, DDP 1.89 times as fast as one CPU core; this is not scaling`."""
     record, on_gpu = takers[0].record, takers[0].on_gpu
     there = len({(device.host, device.index) for device in record.devices}) if on_gpu else record.environment.cpu_cores
-    where = ("place.gpu" if on_gpu else "place.core") + ("s" if there > 1 else "")
-    counts = sorted({row.devices for row in takers})
+    where = message(f"place.{'gpu' if on_gpu else 'core'}{'s' if there > 1 else ''}", count=there)
     ratios = [message("turns.ratio", method=row.method, ratio=row.speed_up) for row in takers if row.speed_up]
-    values = {"counts": counts, "where": message(where, count=there), "ratios": ratios, "one": device_here(takers[0])}
-    what = "replicas" if on_gpu else "devices"
-    return Message(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
-
-
-def _between_methods(rivals: list[Row]) -> list[Message]:
-    """Each parallel method with the next slower one; without one device the outcome itself compares them."""
-    parallel = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
-    has_one = len(parallel) < len(rivals)
-    return [compare(*pair, speedup(*pair)) for pair in pairwise(parallel)] if has_one else []
-
-
-def _strong(groups: list[Group]) -> list[Message]:
-    """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
-    first = groups[0]
-    for group in groups[1:] if first.scaling == "weak" else []:
-        is_beside = group.scaling == "strong" and all(group.key[name] == first.key[name] for name in GROUP_KEY)
-        if is_beside and (parallel := _in_order(group.representatives)):
-            return [message("headline.strong", batch=group.key["global_batch_size"], parts=_ratios(parallel))]
-    return []
+    id = f"turns.{'replicas' if on_gpu else 'devices'}{'' if ratios else '_without_ratio'}"
+    counts = sorted({row.devices for row in takers})
+    return message(id, counts=counts, where=where, ratios=ratios, one=device_here(takers[0]))
 
 
 def place(row: Row) -> Message:
     """Which devices these are: `4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`."""
-    world, host = row.record.world, row.record.environment
+    world = row.record.world
     if world.device_kind == "cpu":
         id = "place.oversubscribed" if world.oversubscribed else "place.cores" if world.devices > 1 else "place.core"
-        return message(
-            "place.of_model",
-            what=message(id, count=world.devices, cores=host.cpu_cores),
-            model=world.device_model.removeprefix(CORE_OF),
-        )
+        cores = message(id, count=world.devices, cores=row.record.environment.cpu_cores)
+        return message("place.of_model", what=cores, model=world.device_model.removeprefix(CORE_OF))
     gpus = len({(device.host, device.index) for device in row.record.devices})
+    # `H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles.
+    models = [re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name
+              for name in (world.models if world.has_unlike_devices else [world.device_model])]  # fmt: skip
     if world.has_unlike_devices:
-        models = JOINED.join(map(_short_model, world.models))
-        return message("place.of_model", what=message("place.gpus", count=gpus), model=models)
-    return message("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
-                   model=_short_model(world.device_model))  # fmt: skip
-
-
-def _short_model(name: str) -> str:
-    """`H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles."""
-    return re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name
+        return message("place.of_model", what=message("place.gpus", count=gpus), model=JOINED.join(models))
+    id = "place.replicas" if world.shared else "place.models"
+    return message(id, count=gpus, devices=world.devices, model=models[0])

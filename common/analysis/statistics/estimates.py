@@ -173,9 +173,9 @@ def limit_outcome(quotient: Estimate, limit: float, runs: int, needed: int | Non
     return "not_below" if interval and (interval[0] >= limit or has_enough) else "undecided"
 
 
-def runs_needed(sides: Sequence[Estimate], difference: float = NARROW) -> int | None:
+def runs_needed(sides: Sequence[Estimate]) -> int | None:
     """Runs on each side (or pairs) after which the whole interval of a ratio lies below a limit in nine of ten cases,
-    if the ratio is `difference` less than the limit, as a share of it. None for more than `MOST`.
+    if the ratio is less than the limit by `NARROW` of it. None for more than `MOST`.
 
     `sides`: the mean of each side over its runs, three or more; or the ratio over pairs, alone. By noncentral t
     (Julious, Sample Sizes for Clinical Trials, chapters 3 and 4). Few runs know their own scatter badly, and half of
@@ -191,7 +191,7 @@ def runs_needed(sides: Sequence[Estimate], difference: float = NARROW) -> int | 
     def power(runs: int) -> float:
         """Probability that the interval's upper end is below a limit that lies so much above the truth."""
         degrees = welch_satterthwaite(spread, [runs - 1] * len(spread))
-        distance = -math.log1p(-difference) * math.sqrt(runs) / scatter
+        distance = -math.log1p(-NARROW) * math.sqrt(runs) / scatter
         return 1 - float(nctdtr(degrees, distance, student_quantile(degrees)))
 
     possible = range(LEAST, MOST + 1)
@@ -199,16 +199,16 @@ def runs_needed(sides: Sequence[Estimate], difference: float = NARROW) -> int | 
     return possible[place] if place < len(possible) else None
 
 
-def outliers(runs: Sequence[Estimate], least_difference: float = 0.05) -> list[bool]:
+def outliers(runs: Sequence[Estimate]) -> list[bool]:
     """For each of three or more repeats: is it further from their median than the others' scatter explains?
 
     Scatter is the larger of 1.4826 × the median absolute deviation and the runs' own typical error; the limit is 3.5 of
-    it (Iglewicz and Hoaglin 1993), and at least `least_difference` of the median, so that a very quiet machine does not
-    mark trifles. Below three runs nobody can say which one is an outlier.
+    it (Iglewicz and Hoaglin 1993), and at least 5 % of the median, so that a very quiet machine does not mark trifles.
+    Below three runs nobody can say which one is an outlier.
     """
     if len(runs) < 3:
         return [False] * len(runs)
     middle = median(run.value for run in runs)
     deviations = [abs(run.value - middle) for run in runs]
     scatter = max(1.4826 * median(deviations), median((run.relative_error or 0) * run.value for run in runs))
-    return [deviation > max(3.5 * scatter, least_difference * middle) for deviation in deviations]
+    return [deviation > max(3.5 * scatter, 0.05 * middle) for deviation in deviations]

@@ -99,10 +99,9 @@ def median_of(values: Sequence[float]) -> Median | None:
 @lru_cache
 def interval_rank(count: int) -> tuple[int, float]:
     """The largest k whose interval still covers 95 %, and what it covers; (0, nan) below `MIN_VALUES`."""
-    rank = 0
-    while rank < count // 2 and 2 * bdtr(rank, count, 0.5) <= 1 - CONFIDENCE:
-        rank += 1
-    return rank, 1 - 2 * float(bdtr(rank - 1, count, 0.5)) if rank else math.nan
+    missed = 2 * bdtr(np.arange(count // 2), count, 0.5)  # by the intervals of k = 1, 2, …
+    rank = int(np.sum(missed <= 1 - CONFIDENCE))
+    return rank, 1 - float(missed[rank - 1]) if rank else math.nan
 
 
 def resampled_median(rounds: Sequence[float]) -> Median | None:
@@ -114,13 +113,9 @@ def resampled_median(rounds: Sequence[float]) -> Median | None:
     value, count = float(np.median(values)), len(values)
     if count < MIN_VALUES:
         return Median(value, count)
-    draws = np.median(values[_drawn_rounds(count)], axis=1)
+    drawn = np.random.default_rng(count).integers(count, size=(DRAWS, count))
+    draws = np.median(values[drawn], axis=1)
     return Median(value, count, middle(draws), draws)
-
-
-@lru_cache
-def _drawn_rounds(count: int) -> np.ndarray:
-    return np.random.default_rng(count).integers(count, size=(DRAWS, count))
 
 
 def draws_of_estimate(estimate: Estimate, seed: int) -> np.ndarray | None:
@@ -128,17 +123,14 @@ def draws_of_estimate(estimate: Estimate, seed: int) -> np.ndarray | None:
     if estimate.relative_error is None:
         return None
     spread = student_quantile(estimate.degrees_of_freedom) * estimate.relative_error
-    return estimate.value * np.exp(_symmetric(spread, seed))
+    return estimate.value * np.exp(draws_of_interval(0.0, (-spread, spread), seed))
 
 
 def draws_of_interval(value: float, interval: tuple[float, float], seed: int) -> np.ndarray:
-    """What a figure that has an interval and no draws might have been: normal, and independent of all others."""
-    return value + _symmetric((interval[1] - interval[0]) / 2, seed)
-
-
-def _symmetric(half: float, seed: int) -> np.ndarray:
-    """Normal draws of which 95 % lie within ± `half`."""
-    return np.random.default_rng(seed).standard_normal(DRAWS) * half / student_quantile(np.inf)
+    """What a figure that has an interval and no draws might have been: normal, 95 % of it within half the interval on
+    either side, and independent of all others."""
+    half = (interval[1] - interval[0]) / 2
+    return value + np.random.default_rng(seed).standard_normal(DRAWS) * half / student_quantile(math.inf)
 
 
 def middle(draws: np.ndarray) -> tuple[float, float]:

@@ -42,9 +42,9 @@ def test_what_two_environments_may_differ_in_is_named_and_not_pooled():
     (match,) = found.matches
     assert (len(match.before.runs), len(match.after.runs)) == (3, 3)
     assert match.quotient.value == pytest.approx(0.8, rel=0.01)
-    assert set(found.differences) == {
-        ("torch", "2.6.0", "2.13.0"), ("driver", "550.1", "580.2"), ("machine", "old", "new"), ("epochs", 2, 3),
-        ("device_model", "Example CPU", "Other GPU"),
+    assert match.differences == {
+        "torch": ("2.6.0", "2.13.0"), "driver": ("550.1", "580.2"), "machine": ("old", "new"), "epochs": (2, 3),
+        "device_model": ("Example CPU", "Other GPU"),
     }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_what_two_environments_may_differ_in_is_named_and_not_pooled():
 def test_other_work_is_no_match(other):
     found = compared([ddp(), make_record()], [other, make_record()])
     assert [match.after.method for match in found.matches] == ["single"]
-    assert (len(found.only_before), len(found.only_after)) == (1, 1)
+    assert [len(found.not_compared[reason]) for reason in ("only_before", "only_after")] == [1, 1]
 
 
 def test_of_several_that_fit_those_that_differ_least_are_a_pair():
@@ -77,7 +77,7 @@ def test_a_run_that_stands_in_both_counts_before_alone():
 
 def test_a_wrong_gradient_is_not_compared_and_named():
     found = compared([ddp(), make_record()], [ddp(parity=WRONG), make_record()])
-    assert [row.method for row in found.withheld] == ["ddp"]
+    assert [row.method for row in found.not_compared["withheld"]] == ["ddp"]
     (line,) = [line for line in said(before_after_section(found, *NAMES).brief) if "self-check" in line]
     assert "DDP × 2" in line
 

@@ -7,7 +7,7 @@ import pytest
 from analysis.factories import in_rounds, make_record
 from analysis.views import WORDS, rows_of
 from common.analysis.judging.row_checks import conditions, pooled_checks
-from common.records import GpuHealth
+from common.records import GpuHealth, Launch
 
 POWER = {"throttle_reasons": ["power cap"]}
 
@@ -54,7 +54,7 @@ def losing(share):
 
 
 def trouble(row):
-    return {part.check.id for part in pooled_checks(row) if part.check.has_failed}
+    return {check.id for check in pooled_checks(row) if check.has_failed}
 
 
 def test_a_busy_host_on_which_nothing_waited_doubts_nothing():
@@ -101,3 +101,13 @@ def test_what_hits_one_launch_of_three_is_left_to_the_interval():
     assert conditions(row).outcome != "warning"
     usual = lab()["DDP × 2"].speed_up
     assert row.speed_up.relative_error == pytest.approx(usual.relative_error)  # no rule widens it
+
+
+def test_a_round_that_one_side_lacks_shifts_no_pair():
+    """Each round waits longer than the one before, both sides alike."""
+    records = in_rounds(make_record(), make_record("ddp", 2, 0.55), rounds=5)
+    for number, record in enumerate(records):
+        waiting(0.2 * (number // 2))(record)
+        record.launch = Launch(campaign="lab", id="one", seed=0, round=1 + number // 2, place=1 + number % 2)
+    first_of_one, _, *others = records
+    assert conditions(rows_of(first_of_one, *others)["DDP × 2"]).outcome == "passed"

@@ -54,13 +54,13 @@ def test_what_to_use(times, scatter, choice, method):
 def test_the_next_command_is_for_what_is_still_open(records, choice, command):
     decision, rows = decided(*records)
     assert decision.choice == choice
-    assert next_step(decision, rows, [], []).command.startswith(command)
+    assert next_step(decision, rows, []).command.startswith(command)
 
 
 def test_next_removes_the_cause_of_a_warning_about_the_numbers():
     """Few steps: more epochs."""
     decision, rows = decided(*in_rounds(*typical_lab(epochs=2, steps=4)))
-    step = next_step(decision, rows, [], [])
+    step = next_step(decision, rows, [])
     assert said([step.why]) == ["A run measured only 8 steps: train 3 epochs. Measure again, 3 rounds:"]
     assert step.command == "make lab MODEL=resnet18 BATCH=16 EPOCHS=3 REPEATS=3"
 
@@ -74,7 +74,7 @@ def test_a_repetition_without_other_work_ends_the_warning():
             rank.core_wait_seconds = [0.3 * seconds for seconds in rank.host_epoch_seconds]
         decision, rows = decided(*records)
         assert decision.choice == "use_method"
-        steps.append(next_step(decision, rows, [], []))
+        steps.append(next_step(decision, rows, []))
     newest, earlier = steps
     assert said([newest.why]) == [
         "Other work took time from these runs: end it, or use an idle machine. Measure again, 3 rounds:"]  # fmt: skip
@@ -94,14 +94,14 @@ def test_what_took_turns_is_measured_on_devices_of_its_own_where_there_are_some(
     group = groups_of(*in_rounds(*records))[0]
     decision = decide(group.representatives)
     assert (decision.choice, {row.method for row in group.rows}) == (choice, {"single", "dp", "ddp"})
-    assert next_step(decision, group.rows, [], []).command.startswith(command)
+    assert next_step(decision, group.rows, []).command.startswith(command)
     of_turns = groups_of(*turns)[0]  # without one device's run beside them
     assert (decide(of_turns.representatives).choice == "one_device") is (cores == 1)
 
 
 def test_where_one_device_has_its_ladder_ones_own_model_is_next():
     decision, rows = decided(make_record(environment={"cpu_cores": 1}))
-    assert next_step(decision, rows, [], ["ladder"]).command == "make ladder MODEL=my_model.py:build"
+    assert next_step(decision, rows, ["ladder"]).command == "make ladder MODEL=my_model.py:build"
 
 
 def test_a_method_that_failed_is_run_again_once_its_cause_is_gone():
@@ -109,14 +109,14 @@ def test_a_method_that_failed_is_run_again_once_its_cause_is_gone():
     failed = make_record("dp", 2, status="failed", failure=failure)
     rows = [row for group in groups_of(*in_rounds(*lab(0.5, 0.8, 0.6)[::2])) for row in group.representatives]
     decision = decide(rows, [failed])
-    step = next_step(decision, rows, [], [])
+    step = next_step(decision, rows, [])
     assert said([step.why]) == ["DP failed: out of memory. lower --batch-size. Run it again:"]
     assert step.command == failed.command
-    assert next_step(decide([], [failed]), [], [], []).command == failed.command
+    assert next_step(decide([], [failed]), [], []).command == failed.command
     failure.advice = "--accumulation-steps 2 keeps the global batch; or lower --batch-size."
-    assert next_step(decision, rows, [], []).command == f"{failed.command} --accumulation-steps 2"
+    assert next_step(decision, rows, []).command == f"{failed.command} --accumulation-steps 2"
     other = make_record("dp", 2, status="failed", failure=failure, config={"model": "vgg11"})
-    command = next_step(decide(rows, [other]), rows, [], []).command
+    command = next_step(decide(rows, [other]), rows, []).command
     assert command.startswith("python 03_dataparallel_training.py --model")
 
 
@@ -141,7 +141,7 @@ def test_a_run_that_was_interrupted_or_goes_on_has_not_failed():
 
 def test_without_a_speed_everything_is_still_to_be_measured():
     assert decide([]).choice == "nothing"
-    assert next_step(decide([]), [], [], []).command == "make lab"
+    assert next_step(decide([]), [], []).command == "make lab"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_make_lab_would_not_measure_is_repeated_with_its_own_flags(config, 
     for record in records:
         record.command += folder
     decision, rows = decided(*records)
-    command = next_step(decision, rows, [], []).command
+    command = next_step(decision, rows, []).command
     assert decision.choice == "more_rounds"
     assert command.startswith("for round in $(seq 3); do python 02_")
     assert all(word in command for word in ("; python 03_", "; torchrun ", "--image-size 32" if config else folder))

@@ -9,11 +9,12 @@ from analysis.factories import MIB, in_rounds, make_parity, make_record, typical
 from analysis.views import WORDS, groups_of, label, said
 from common.analysis.comparing.facts import ddp_flags
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.answer_plots import draw_scaling
-from common.analysis.page.comparison_plots import draw_options
-from common.analysis.predicting.links import Question
+from common.analysis.page.method_plots import draw_scaling
+from common.analysis.page.reason_plots import draw_options
+from common.analysis.predicting.inputs import Question
+from common.analysis.sections.changes import effects, options_table, without_default
 from common.analysis.sections.comparison import group_title
-from common.analysis.sections.group import GroupResults, effects, options_table, without_default
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.other_sections import unequal_terms
 from common.records import DdpOptions
 
@@ -155,7 +156,7 @@ def test_a_sweep_does_not_crowd_out_the_methods():
     assert list(map(label, group.main_rows)) == ["One device", "DP × 2", "DDP × 2"]
     assert len(group.rows) == 11
     assert len(group_verdicts(group)) == 3
-    assert group.differences == {}
+    assert unequal_terms(group) == []
     assert label(group.rows[-1]).startswith("DDP × 2 with --")
     table = options_of(group)
     assert [WORDS.cell(line.cells[0]) for line in table.lines][:2] == ["the defaults", "--no-gradient-as-bucket-view"]

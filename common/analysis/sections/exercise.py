@@ -1,6 +1,6 @@
-"""The table that the published exercise prints, with the reader's own rows of the same shape beside it.
+"""The page of the exercise: its five checkpoints, and the table that it prints, with the reader's own rows beside it.
 
-Nobody measured anything against these figures: they are illustrative, and the page says so.
+Nobody measured anything against the printed figures: they are illustrative, and the page says so.
 """
 
 from collections.abc import Sequence
@@ -8,21 +8,12 @@ from typing import NamedTuple
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
+from common.analysis.sections.checkpoints import alone, choice, difference, optimising, recognised
 from common.analysis.sections.comparison import estimate_cell, ratio_cell
-from common.content import (
-    NOTHING,
-    Cell,
-    Column,
-    Line,
-    Lines,
-    Message,
-    Paragraph,
-    Section,
-    Table,
-    lead,
-    message,
-    not_available,
-)
+from common.analysis.sections.evidence import Checkpoint, Evidence
+from common.analysis.sections.report import Report
+from common.content import NOTHING, Cell, Column, Line, Lines, Paragraph, Section, Table, lead, not_available
+from common.messages import message
 from common.records import Method
 
 SHAPE = {"model": "resnet50", "image_size_px": 224, "per_device_batch_size": 64}
@@ -48,15 +39,40 @@ ROWS = (
 )
 
 
+def exercise_sections(report: Report) -> list[Section]:
+    """The checkpoints, where there is a run, and the published table."""
+    parts = [checkpoint.section(number) for number, checkpoint in enumerate(five_checkpoints(report), start=1)]
+    contents = [lead(message("page.checkpoints_lead")), *parts]
+    checkpoints = Section("checkpoints", message("page.checkpoints"), contents, style="group")
+    return [*([checkpoints] if parts else []), published_section([results.group for results in report.groups])]
+
+
+def five_checkpoints(report: Report) -> list[Checkpoint]:
+    """All of them, in the order of the exercise; none where there is no run to take settings from."""
+    order = (difference, alone, recognised, choice, optimising)
+    return [checkpoint(Evidence(report)) for checkpoint in order] if report.folder.runs else []
+
+
 def published_section(groups: Sequence[Group]) -> Section:
-    """The published rows; columns of the reader's own stand beside them where a run has the shape of one."""
+    """The published rows; columns of the reader's own stand beside them where a run has the shape of one. Below them:
+    the single device's speed; every method's efficiency, whatever the number of devices."""
     own = [row for group in groups if group.scaling == "weak" and SHAPE.items() <= group.key.items()
            for row in group.main_rows if row.is_valid and row.true_devices]  # fmt: skip
     of_shape = {(row.method, row.devices): row for row in reversed(own)}
     pairs = [(row, of_shape.get((row.method, row.devices))) for row in ROWS]
-    cells, differs = [_cells(*pair) for pair in pairs], _differs(own, pairs)
+    cells = [_cells(*pair) for pair in pairs]
     shown = [column for column in cells[0] if any(one for _, one in pairs) or not column.id.endswith("_here")]
     lines = [Line([of_row[column] for column in shown], row.method) for row, of_row in zip(ROWS, cells, strict=True)]
+    differs = []
+    for published, same in pairs:
+        row = same or next((row for row in own if row.method == published.method and row.efficiency), None)
+        if published.devices > 1 and row and row.efficiency:
+            differs.append(message("published.efficiency", row=row.name, here=row.efficiency,
+                                   there=published.efficiency, devices=published.devices))  # fmt: skip
+        elif published.devices == 1 and same:
+            ratio, record = same.throughput.value / published.throughput, same.record
+            differs.append(message("published.one_device", ratio=ratio, device=record.world.device_model,
+                                   precision=record.config.precision))  # fmt: skip
     contents = [
         lead(message("page.published_lead")),
         Table("published", shown, lines),
@@ -86,18 +102,3 @@ def _cells(row: PublishedRow, own: Row | None) -> dict[Column, Cell]:
         Column("efficiency_published", "scaling-efficiency"): Cell(row.efficiency, "%") if row.efficiency else NOTHING,
         Column("efficiency_here", "scaling-efficiency"): efficiency,
     }
-
-
-def _differs(own: list[Row], pairs: list[tuple[PublishedRow, Row | None]]) -> list[Message]:
-    """The single device's speed; every method's efficiency, whatever the number of devices."""
-    lines = []
-    published, one = pairs[0]
-    if one:
-        lines.append(message("published.one_device", ratio=one.throughput.value / published.throughput,
-                             device=one.record.world.device_model, precision=one.record.config.precision))  # fmt: skip
-    for published, same in pairs[1:]:
-        row = same or next((row for row in own if row.method == published.method and row.efficiency), None)
-        if row and row.efficiency:
-            lines.append(message("published.efficiency", row=row.name, here=row.efficiency,
-                                 there=published.efficiency, devices=published.devices))  # fmt: skip
-    return lines
