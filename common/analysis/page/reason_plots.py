@@ -88,7 +88,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
 
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
-    """One stacked bar for each row that was taken apart: the phases of its slowest rank, in the order of a step."""
+    """One stacked bar for each row that was profiled: the phases of its slowest rank, in the order of a step."""
     rows = [row for row in group.main_rows if row.profile][:MAX_BARS]
     if not rows:
         return None

@@ -37,9 +37,9 @@ class Wording(Sentences):
     def _row(self, name: RowName, single: str) -> str:
         id = f"row.{name.method}" if METHODS[name.method].is_parallel else single
         text = self.translate(id, devices=name.devices)
-        said = {"on_nodes": name.nodes > 1, "letter": name.letter, "options": name.options,
+        parts = {"on_nodes": name.nodes > 1, "letter": name.letter, "options": name.options,
                 "not_valid": not name.is_valid}  # fmt: skip
-        for id in filter(said.get, said):
+        for id in filter(parts.get, parts):
             text = self.translate(f"row.{id}", row=text, nodes=name.nodes, letter=name.letter, options=name.options)
         return text
 

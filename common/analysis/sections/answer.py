@@ -28,7 +28,7 @@ class Answer:
     rows: list[Row]
     """One device, then one row of each method."""
     why: list[Message]
-    """A sentence each; empty without steps that were taken apart."""
+    """A sentence each; empty without steps that were profiled."""
     unsure: list[Message]
     """Pairs that could change places without what the marks name."""
     is_host_bound: bool
@@ -53,9 +53,9 @@ def answer_of(group: Group) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
-    found = breakdowns(group)
-    is_host_bound = any(one.verdict == "host" and one.says_something for one in found)
-    return Answer(rows, why(rows, found), _unsure(rows), is_host_bound) if rows else None
+    of_steps = breakdowns(group)
+    is_host_bound = any(one.verdict == "host" and one.says_something for one in of_steps)
+    return Answer(rows, why(rows, of_steps), _unsure(rows), is_host_bound) if rows else None
 
 
 def _unsure(rows: list[Row]) -> list[Message]:

@@ -136,7 +136,7 @@ def _reached(series: BatchSeries, method: Method, other: Method, ratios: Ratios)
 
 
 def _launches(series: BatchSeries) -> Iterator[Message]:
-    """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
+    """Until which batch the device waits for launches, of every method that was profiled at two batches or more."""
     for method in METHODS:
         # a rank that idles may wait for the others
         rows = {} if METHODS[method].synchronises_gradients else series.rows.get(method, {})

@@ -28,7 +28,7 @@ SWITCHES = {" --channels-last": ("memory_format", "channels_first"), " --fused-o
 
 
 def difference(here: Evidence) -> Checkpoint:
-    """Proven by step 01's launches and by steps of both methods that were taken apart."""
+    """Proven by step 01's launches and by steps of both methods that were profiled."""
     probes = here.probes("launches")
     dp, ddp = (here.row(method, lambda row: row.profile) for method in ("dp", "ddp"))
     proofs = [
@@ -111,8 +111,8 @@ def _scaling(here: Evidence) -> tuple[list[Message], Table | None]:
     answer = [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
     lines = []
     for at, row in sorted((scaled["strong"] | scaled["weak"]).items(), reverse=True):
-        found = [of_scaling.get(at) for of_scaling in scaled.values()]
-        cells = [ratio_cell(one.speed_up, "×", runs_note(one)) if one else NOTHING for one in found]
+        of_count = [of_scaling.get(at) for of_scaling in scaled.values()]
+        cells = [ratio_cell(one.speed_up, "×", runs_note(one)) if one else NOTHING for one in of_count]
         lines.append(Line([Cell(row.name), *cells], row.method, row.name))
     shown = columns("method", "weak_speed_up:speed-up", "strong_speed_up:speed-up")
     return answer, Table("scaling", shown, lines) if lines else None
