@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.setup.environments import OLDEST_DRIVERS, Gpus, PythonEnvironment, gpus_here, torch_for, usable_torch
 from common.setup.installation import (
@@ -34,8 +35,9 @@ def start_python(arguments: Sequence[str]) -> int:
     while rest[:1] == ["--extra"]:
         extras += rest[1:2] or [""]
         del rest[:2]
-    if unknown := [extra for extra in extras if extra not in _extras()]:
-        print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(_extras())}", file=sys.stderr)
+    known = _project()["optional-dependencies"]
+    if unknown := [extra for extra in extras if extra not in known]:
+        print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(known)}", file=sys.stderr)
         return 2
     try:
         python = prepared(extras).python
@@ -83,13 +85,14 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
     if isinstance(torch, str):
         print(f"{environment.folder} is not used: {torch}.", flush=True)
         return False
-    missing = not_there(requirements(extras), torch.packages)
+    version, there = torch
+    missing = not_there(requirements(extras), there)
     todo = f"Missing, and installed now: {', '.join(missing)}" if missing else "All that the lab needs is there"
-    print(f"Environment: {environment.folder}, with its torch {torch.version}. {todo}; nothing is up- or downgraded.",
+    print(f"Environment: {environment.folder}, with its torch {version}. {todo}; nothing is up- or downgraded.",
           flush=True)  # fmt: skip
     try:
         if missing:
-            install(environment, missing, torch.packages)
+            install(environment, missing, there)
     except InstallationError as error:
         if environment is OWN:
             raise EnvironmentKeptError(
@@ -105,7 +108,7 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
 
 def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
     if os.path.lexists(OWN.folder):
-        todo = ["deactivate it"] * any(map(_is_own, _active())) + [f"rm -r {OWN.folder}"] * (not OWN.is_the_labs)
+        todo = ["deactivate it"] * any(map(_is_own, _active())) + [f"rm -r {OWN.folder}"] * (not OWN.made.exists())
         if todo:
             raise EnvironmentKeptError(
                 f"{OWN.folder} does not serve the lab, and stays, for it is active or not of the lab's making: "
@@ -129,12 +132,12 @@ def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
 
 def requirements(extras: Sequence[str]) -> list[str]:
     """What pyproject.toml lists."""
-    project = tomllib.loads(PROJECT.read_text())["project"]
+    project = _project()
     return [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
 
 
-def _extras() -> list[str]:
-    return list(tomllib.loads(PROJECT.read_text())["project"].get("optional-dependencies", {}))
+def _project() -> dict[str, Any]:
+    return tomllib.loads(PROJECT.read_text())["project"]
 
 
 if __name__ == "__main__":
