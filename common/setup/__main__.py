@@ -60,7 +60,7 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
         return OWN
     with one_at_a_time():
         gpus = gpus_here()
-        for environment in (OWN, *(one for one in _active() if not _is_own(one))):
+        for environment in (OWN, *(one for place, one in _active().items() if place != OWN.folder.resolve())):
             if environment.is_ready(extras, since):  # of OWN: after another's installation
                 return environment
             if environment.python.exists() and _completed(environment, extras, gpus):
@@ -69,13 +69,10 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
     return OWN
 
 
-def _active() -> list[PythonEnvironment]:
-    folders = filter(None, map(os.environ.get, ("VIRTUAL_ENV", "CONDA_PREFIX")))
-    return [PythonEnvironment(Path(folder)) for folder in folders]
-
-
-def _is_own(environment: PythonEnvironment) -> bool:
-    return environment.folder.resolve() == OWN.folder.resolve()
+def _active() -> dict[Path, PythonEnvironment]:
+    """By where they really are."""
+    folders = map(Path, filter(None, map(os.environ.get, ("VIRTUAL_ENV", "CONDA_PREFIX"))))
+    return {folder.resolve(): PythonEnvironment(folder) for folder in folders}
 
 
 def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
@@ -108,7 +105,11 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
 
 def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
     if os.path.lexists(OWN.folder):
-        todo = ["deactivate it"] * any(map(_is_own, _active())) + [f"rm -r {OWN.folder}"] * (not OWN.made.exists())
+        todo = []
+        if OWN.folder.resolve() in _active():
+            todo.append("deactivate it")
+        if not OWN.made.exists():
+            todo.append(f"rm -r {OWN.folder}")
         if todo:
             raise EnvironmentKeptError(
                 f"{OWN.folder} does not serve the lab, and stays, for it is active or not of the lab's making: "
