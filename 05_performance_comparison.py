@@ -41,7 +41,7 @@ def main() -> int:
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
     from common.analysis.page.wording import Wording
     from common.analysis.predicting.forecast import prediction_record
-    from common.analysis.predicting.links import read_question
+    from common.analysis.predicting.inputs import read_question
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console
 

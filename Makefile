@@ -54,7 +54,7 @@ PYBABEL := $(LAB) --extra test -m babel.messages.frontend -q
 
 messages:
 	mkdir -p build
-	$(PYBABEL) extract -F pyproject.toml -k message -k message_in:1c,2 -k translate -k counted:2,3 -k notes:2 -k warns:2 \
-	  -k fails:2 --add-location file -o build/messages.pot .
+	$(PYBABEL) extract -F pyproject.toml -k message -k message_in:1c,2 -k translate -k counted:2,3 -k notes -k warns \
+	  -k fails --add-location file -o build/messages.pot .
 	$(PYBABEL) update -i build/messages.pot -o templates/zh-TW.po -l zh_TW -w 0 --ignore-obsolete \
 	  --ignore-pot-creation-date

@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from common.command_line.options import training_parser
+from common.command_line.options import read_options, training_parser
 from common.errors import UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +147,7 @@ def senseless_line(choose: random.Random) -> str:
     code = 0
     with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
         try:
-            parser.read(words)
+            read_options(parser, words)
         except UsageError as problem:
             print(f"error: {problem}", file=sys.stderr)
             code = 2

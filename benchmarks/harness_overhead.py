@@ -37,20 +37,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DistributedSampler
 
 from common.analysis.statistics.estimates import Estimate, paired_ratio
-from common.command_line.options import training_parser
+from common.command_line.options import read_options, training_parser
 from common.command_line.parser import Parser, positive_int, start
 from common.command_line.resolve import resolve
 from common.console.screen import TrainingProgress, open_console
 from common.machine.devices import (
     LocalDevices,
     barrier,
+    default_precision,
     default_workers,
     listed_devices,
     of_torchrun,
     one_device,
     rank_device,
 )
-from common.machine.torch_versions import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import GpuSampler
 from common.training.batch import Batch
@@ -188,7 +188,7 @@ def told(quotient: Estimate) -> str:
 def prepare(setting: str, devices: LocalDevices) -> Training:
     """The training that step 02 (or 04, under torchrun) would make of these flags."""
     method = "ddp" if devices.world.backend else "dp" if len(devices.indices) > 1 else "single"
-    options = training_parser(method).read(shlex.split(setting))
+    options = read_options(training_parser(method), shlex.split(setting))
     if method == "dp":
         options = options.model_copy(update={"batch_size": options.batch_size * len(devices.indices)})
     config = resolve(options, devices.world, default_precision(devices.kind), default_workers(devices.kind))

@@ -27,7 +27,7 @@ from namespaces import link, missing_here, start
 
 from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.links import Link, Question
+from common.analysis.predicting.inputs import Link, Question
 from common.analysis.predicting.parallel_steps import PredictedStep
 from common.analysis.reading.folder import Folder, read_record
 from common.analysis.reading.runs import summarise

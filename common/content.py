@@ -9,22 +9,19 @@ from common.messages import Message, message
 
 @dataclass(frozen=True)
 class Inline:
-    """A message within a line that looks like a link, like the badge of an outcome, or bold."""
+    """A message within a line that looks like a link to a place of the page, like the badge of an outcome, or bold."""
 
     text: Message
     anchor: str = ""
-    """The place of the page that it leads to."""
     outcome: str = ""
-    """Whose colours it has."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A doubt about a figure, which stands beside it."""
+    """A doubt about a figure, which stands beside it: `failed` or `warning`, and why."""
 
     text: Message
     outcome: str
-    """`failed` or `warning`."""
     reason: Message
 
 
@@ -50,22 +47,19 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its header is the sentence `column.<id>`."""
+    """A column: its header is the sentence `column.<id>`, and leads to its entry in the glossary."""
 
     id: str
     anchor: str = ""
-    """Its entry in the glossary."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table. The first cell is its head."""
+    """A line of a table, of a row of this name. The first cell is its head, with the mark of a method before it."""
 
     cells: Sequence[Cell]
     method: str | None = None
-    """Whose mark stands before it."""
     name: Any = None
-    """Of the row that it is of."""
     is_valid: bool = True
 
 
@@ -92,14 +86,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Point:
-    """A line of a list with a state of its own."""
+    """A line of a list with a state of its own, in words for those who do not see it, and more in small print."""
 
     text: Any
     state: str
     state_in_words: Message
-    """For those who do not see it."""
     more: Message | None = None
-    """In small print."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +127,11 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Commands:
-    """Commands to run, or that were run."""
+    """Commands to run, or that were run, under a heading with the mark of a method before it."""
 
     commands: Sequence[str]
     heading: Any = None
     method: str | None = None
-    """Whose mark stands before the heading."""
     is_listed: bool = False
     """Whether each is one of several, and not a line of one text."""
 
@@ -167,7 +158,7 @@ class Section:
     is_open: bool = False
     """Of a folded one: whether it stands open at first."""
     method: str | None = None
-    """Whose mark stands before the title of a folded one."""
+    """Of a folded one: whose mark stands before its title."""
     brief: Sequence[Message] = ()
     """What the console says of it."""
     commands: Sequence[str] = ()

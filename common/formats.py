@@ -1,7 +1,7 @@
 """How numbers are written: three significant digits, thousands in full, and the unit apart from the number.
 
 A format says in which unit a number appears and how exactly. `FORMATS["ms"](0.0152)` is the text `15.2 ms`, with its
-number and unit as attributes; `FORMATS["ms"].interval(0.0152, 0.0161)` writes both ends of an interval in one unit.
+number and unit as attributes; `FORMATS["ms"](0.0152, 0.0161)` writes both ends of an interval in one unit.
 """
 
 import math
@@ -44,18 +44,14 @@ def without_controls(text: str) -> str:
 
 def number(value: float) -> str:
     """39.1, 425, 1,205, 0.0312: three significant digits, but whole numbers from 100 on."""
-    rounded = abs(_three_digits(value))
+    rounded = _three_digits(value)
     decimals = max(0, 2 - math.floor(math.log10(rounded))) if rounded else 0
-    return _minus(f"{value:,.{decimals}f}")
+    return f"{value:,.{decimals}f}".replace("-", "−")
 
 
 def _three_digits(value: float) -> float:
-    """Rounded first, so that 99.96 is seen to have three digits before the point."""
-    return float(f"{value:.2e}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    """Its size, rounded first, so that 99.96 is seen to have three digits before the point and 999.7 B is 1.00 kB."""
+    return float(f"{abs(value):.2e}")
 
 
 DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -66,7 +62,7 @@ BINARY = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """A way to write a number. Calling it gives the text; `interval` gives that of two ends."""
+    """A way to write a number."""
 
     unit: str
     factor: float = 1.0
@@ -80,16 +76,14 @@ class NumberFormat:
     shows_side: bool = False
     """Whether more decimals are written where fewer would turn 0.998 or 1.003 into 1.00."""
 
-    def __call__(self, value: float) -> FormattedNumber:
-        size, prefix = self._prefix(value)
-        sign = "+" if self.signed and value >= 0 else ""
-        return FormattedNumber(sign + self._digits(value / size), prefix + self.unit)
-
-    def interval(self, low: float, high: float) -> FormattedNumber:
-        """`15.2–16.1 ms`: both ends with the prefix that suits the larger."""
-        size, prefix = self._prefix(max(abs(low), abs(high)))
-        dash = "–" if low >= 0 else " to "
-        return FormattedNumber(f"{self._digits(low / size)}{dash}{self._digits(high / size)}", prefix + self.unit)
+    def __call__(self, *values: float) -> FormattedNumber:
+        """A number, `15.2 ms`, or both ends of an interval, `15.2–16.1 ms`, with the prefix that suits the larger."""
+        largest = max(map(abs, values))
+        fitting = (prefix for prefix in self.prefixes if _three_digits(largest / prefix[0]) >= 1)
+        size, prefix = next(fitting, self.prefixes[-1])
+        sign = "+" if self.signed and len(values) == 1 and values[0] >= 0 else ""
+        dash = "–" if values[0] >= 0 else " to "
+        return FormattedNumber(sign + dash.join(self._digits(value / size) for value in values), prefix + self.unit)
 
     def _digits(self, value: float) -> str:
         value *= self.factor
@@ -98,12 +92,7 @@ class NumberFormat:
         decimals = self.decimals
         while self.shows_side and decimals < MAX_DECIMALS and value != 1 and round(value, decimals) == 1:
             decimals += 1
-        return _minus(f"{value:,.{decimals}f}")
-
-    def _prefix(self, value: float) -> tuple[float, str]:
-        smallest = self.prefixes[-1]
-        # Compared after rounding: 999.7 B is 1.00 kB.
-        return next((pair for pair in self.prefixes if _three_digits(abs(value) / pair[0]) >= 1), smallest)
+        return f"{value:,.{decimals}f}".replace("-", "−")
 
 
 FORMATS = {

@@ -116,17 +116,15 @@ class Sentences(string.Formatter):
         latin_side = second[0] if is_chinese[0] else first[-1]
         return f"{first} {second}" if any(is_chinese) and LATIN.match(latin_side) else one + other
 
-    def number(self, form: str, value: float) -> FormattedNumber:
-        """A number in one of `FORMATS`, its unit in this language."""
-        return self._in_words(FORMATS[form](value))
+    def number(self, form: str, *values: float) -> FormattedNumber:
+        """A number in one of `FORMATS`, or both ends of an interval, `−1.75 to 0.415 ms`; in this language."""
+        text = FORMATS[form](*values)
+        gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "
+        return FormattedNumber(text.number.replace(" to ", self.translate(" to ")), self._said(text.unit), gap)
 
     def unit(self, form: str) -> str:
         """The unit of one of `FORMATS`, without a prefix."""
         return self.number(form, 1.0).unit
-
-    def _in_words(self, text: FormattedNumber) -> FormattedNumber:
-        gap = "" if self.language == "zh-TW" and text.unit in ("%", "×") else " "
-        return FormattedNumber(text.number, self._said(text.unit), gap)
 
     def header(self, column: Column) -> str:
         """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
@@ -154,34 +152,27 @@ class Sentences(string.Formatter):
         """A cell's interval, without the unit where that stands beside the value."""
         if cell.interval is None:
             return ""
-        ends = self._ends(cell.form, cell.interval)
+        ends = self.number(cell.form, *cell.interval)
         return ends.number if ends.unit == self.number(cell.form, cell.value).unit else ends
 
-    def _ends(self, form: str, ends: tuple[float, float]) -> FormattedNumber:
-        """Both ends of an interval: `0.103–0.471 ms`, `−1.75 to 0.415 ms`."""
-        text = FORMATS[form].interval(*ends)
-        return self._in_words(FormattedNumber(text.number.replace(" to ", self.translate(" to ")), text.unit))
-
-    def device(self, model: str) -> str:
-        """A device's model as records have it; of a CPU core in words."""
+    def device(self, model: str, is_one: bool = True) -> str:
+        """A device's model as records have it; of a CPU core, or of several, in words."""
         cpu = model.removeprefix(CORE_OF)
-        return model if cpu == model else self.translate("1 core of {cpu}", cpu=cpu)
+        core = self.translate("1 core of {cpu}", cpu=cpu) if is_one else self.translate("cores of {cpu}", cpu=cpu)
+        return model if cpu == model else core
 
     def format_field(self, value: Any, spec: str) -> str:
         """How one value stands in a sentence."""
         if spec in FORMATS:
             return self.number(spec, getattr(value, "value", value))
-        if spec == "device":
-            return self.device(value)
-        if spec == "devices":
-            cpu = value.removeprefix(CORE_OF)
-            return value if cpu == value else self.translate("cores of {cpu}", cpu=cpu)
         how, _, what = spec.partition(" ")
         comma = self.translate(", ")
         special = {
+            "device": self.device,
+            "devices": lambda model: self.device(model, is_one=False),
             "of": lambda name: self._sentences[f"{what}.{name}"],
             "join": lambda things: what.join(self.lines(things)),
-            "interval": lambda ends: self._ends(what, getattr(ends, "interval", None) or ends),
+            "interval": lambda ends: self.number(what, *(getattr(ends, "interval", None) or ends)),
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
             "and": lambda things: reduce(self._both, self.lines(things)),
             "short": self._short,

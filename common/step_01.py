@@ -11,16 +11,6 @@ from common.records import BY_NAME, AllReduce, Copy, Environment, EnvironmentRec
 
 MAX_GPUS = 16
 Facts = list[tuple[Message, Any]]
-SOFTWARE = {
-    "python": message("Python"),
-    "torch": message("torch"),
-    "torchvision": message("torchvision"),
-    "cuda": message("CUDA"),
-    "driver": message("driver"),
-    "cudnn": message("cuDNN"),
-    "nccl": message("NCCL"),
-    "variables": message("environment variables"),
-}
 INTERPRETER_LOCK: dict[bool | None, Message] = {
     True: message("on: one thread at a time runs Python"),
     False: message("off (free-threaded)"),
@@ -65,7 +55,14 @@ def machine_facts(environment: Environment) -> Facts:
         (message("platform"), environment.platform),
         (message("CPU"), message("{model}, {cores} cores", model=environment.cpu_model, cores=environment.cpu_cores)),
         (message("RAM"), None if ram is None else message("{bytes:GiB}", bytes=ram)),
-        *((name, getattr(environment, field)) for field, name in SOFTWARE.items()),
+        (message("Python"), environment.python),
+        (message("torch"), environment.torch),
+        (message("torchvision"), environment.torchvision),
+        (message("CUDA"), environment.cuda),
+        (message("driver"), environment.driver),
+        (message("cuDNN"), environment.cudnn),
+        (message("NCCL"), environment.nccl),
+        (message("environment variables"), environment.variables),
         (message_in("machine", "interpreter lock"), INTERPRETER_LOCK.get(environment.interpreter_lock)),
         *((message("GPU {index}", index=gpu.index), _gpu(gpu)) for gpu in environment.gpus),
         (message("GPU"), None if environment.gpus else message("none")),
@@ -107,12 +104,9 @@ def probe_tables(probes: Probes) -> list[Table]:
 
 def not_measured(probes: Probes) -> list[Message]:
     """What was not measured, and why."""
-    return [
-        *(message("{probe}: {reason}", probe=PROBE_NAMES[name], reason=reason)
-          for name, reason in probes.failed.items()),
-        *(message("{probe}: {why}", probe=PROBE_NAMES[name], why=NEEDLESS[name])
-          for name in probes.not_applicable),
-    ]  # fmt: skip
+    failed = [message("{probe}: {reason}", probe=PROBE_NAMES[name], reason=why) for name, why in probes.failed.items()]
+    return failed + [message("{probe}: {why}", probe=PROBE_NAMES[name], why=NEEDLESS[name])
+                     for name in probes.not_applicable]  # fmt: skip
 
 
 def all_reduce_table(curve: AllReduce) -> Table:
@@ -126,12 +120,8 @@ def all_reduce_table(curve: AllReduce) -> Table:
         lines.append(Line([Cell(time.bytes, "GiB"), *cells]))
     shown = columns("message:probes", "time:probes", "algorithm_bandwidth:bus-bandwidth", "bus_bandwidth")
     title = message("All-reduce of {ranks} ranks by {backend}", ranks=curve.ranks, backend=curve.backend)
-    hint = (
-        message("Left out, because they would have taken too long: {sizes:sizes}.", sizes=curve.left_out_bytes)
-        if curve.left_out_bytes
-        else None
-    )
-    return Table("all_reduce", shown, lines, title, hint)
+    hint = message("Left out, because they would have taken too long: {sizes:sizes}.", sizes=curve.left_out_bytes)
+    return Table("all_reduce", shown, lines, title, hint if curve.left_out_bytes else None)
 
 
 def _one_device(probes: Probes) -> Table:
@@ -158,20 +148,13 @@ def _times(id: str, times, hint: Message | None = None) -> Table:
 
 def _copies(copies: list[Copy]) -> Table:
     """Bandwidth from each source (a line) to each GPU (a column)."""
-    by_ends = {(copy.source, copy.destination): copy for copy in copies}
+    damaged = Cell(message("damaged"), notes=(message("the data arrived wrong"),))
+    speeds = {(copy.source, copy.destination): copy.bytes_per_second for copy in copies}
+    cells = {ends: damaged if speed is None else Cell(speed, "B/s") for ends, speed in speeds.items()}
     destinations = sorted({copy.destination for copy in copies})[:MAX_GPUS]
-    sources = [None, *destinations] if destinations else []
     lines = []
-    for source in sources:
+    for source in [None, *destinations] if destinations else []:
         head = Cell(message("host") if source is None else message("GPU {index}", index=source))
-        lines.append(Line([head, *(_copy(by_ends.get((source, destination))) for destination in destinations)]))
+        lines.append(Line([head, *(cells.get((source, destination), NOTHING) for destination in destinations)]))
     to = [f"to_gpu.{destination}:probes" for destination in destinations]
     return Table("copies", columns("copy_from:probes", *to), lines)
-
-
-def _copy(copy: Copy | None) -> Cell:
-    if copy is None:
-        return NOTHING
-    if copy.bytes_per_second is None:
-        return Cell(message("damaged"), notes=(message("the data arrived wrong"),))
-    return Cell(copy.bytes_per_second, "B/s")

@@ -93,7 +93,7 @@ def _lines(found: list[dict], method: str, case: str) -> list[str]:
             own[int(batch.split()[0])] = line
     lines = []
     for batch, line in sorted(own.items()):
-        ends = FORMATS["ms"].interval(line["low_ms"] / 1e3, line["high_ms"] / 1e3).number
+        ends = FORMATS["ms"](line["low_ms"] / 1e3, line["high_ms"] / 1e3).number
         error = FORMATS["±%.1"](line["error"])
         error = f"**{error}**" if abs(line["error"]) > FAR_OFF else error
         label = f"| {LABELS[case]} |" if not lines else "| |"

@@ -109,7 +109,7 @@ def another_host(e: Example, before: Example) -> Claims:
         "new_threads": "starting new threads", "new_replicas": "making new replicas",
         "copies": "copies of batch, outputs, gradients", "residual": "residual",
     }  # fmt: skip
-    assert {item.id for item in breakdown.items} == set(names)
+    assert set(breakdown.items) == set(names)
     lines = [f"| measured step | {ms(breakdown.measured)} | {ms_ends(breakdown.measured)} |"]
     lines += [f"| {name} | {ms(e.item('dp', id))} | {ms_ends(e.item('dp', id))} |" for id, name in names.items()]
     yield says(WHY, "| item | ms | 95 % interval | |---|---:|---| " + " ".join(lines))

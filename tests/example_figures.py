@@ -55,7 +55,7 @@ class Example:
 
     def item(self, method: str, id: str):
         """One of its items."""
-        return next(item for item in self.breakdown(method).items if item.id == id)
+        return self.breakdown(method).items[id]
 
     def changed(self, fact: str):
         """The page's comparison of two configurations that differ in one fact."""
@@ -101,7 +101,7 @@ def _value(form: str, estimate) -> str:
 
 
 def _ends(form: str, estimate) -> str:
-    return FORMATS[form].interval(*estimate.interval).number
+    return FORMATS[form](*estimate.interval).number
 
 
 def _both(form: str, estimate) -> str:

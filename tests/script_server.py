@@ -39,13 +39,7 @@ from typing import TextIO
 
 ROOT = Path(__file__).parents[1]
 PRELOADED = {
-    "training": [
-        "rich.progress",
-        "torch.distributed",
-        "torch.profiler",
-        "common.sentences",
-        "common.machine.torch_versions",
-    ],
+    "training": ["rich.progress", "torch.distributed", "torch.profiler", "common.sentences"],
     # No torchvision: it imports what a rank of step 04 imports once the ranks have met, and that order may matter.
     "torch": ["rich.progress", "torch.distributed"],
     "analysis": ["common.campaigns.__main__"],
@@ -61,12 +55,13 @@ def preload(kind: str) -> set[str]:
     for name in PRELOADED[kind]:
         importlib.import_module(name)
     if kind == "training":
-        sys.modules["common.machine.torch_versions"].import_torchvision()
-        register_few_layers()
         sys.modules["common.sentences"].sentences("en")
     before = set(sys.modules)
     if SCRIPTS[kind]:
         import_as(sorted(ROOT.glob(SCRIPTS[kind])))
+    if kind == "training":
+        sys.modules["common.machine.environment"].import_torchvision()
+        register_few_layers()
     return {name for name in set(sys.modules) - before if name.startswith("common.")} if kind == "training" else set()
 
 

@@ -34,10 +34,10 @@ def test_number_and_unit_are_apart():
 
 
 def test_both_ends_of_an_interval_have_one_unit():
-    assert FORMATS["ms"].interval(0.000746, 0.00121) == "0.746–1.21 ms"
-    assert FORMATS["ms"].interval(-0.0021, 0.0005) == "−2.10 to 0.500 ms"
-    assert FORMATS["B"].interval(900e6, 1.1e9) == "0.900–1.10 GB"
-    assert FORMATS["%"].interval(0.27, 0.36).number == "27–36"
+    assert FORMATS["ms"](0.000746, 0.00121) == "0.746–1.21 ms"
+    assert FORMATS["ms"](-0.0021, 0.0005) == "−2.10 to 0.500 ms"
+    assert FORMATS["B"](900e6, 1.1e9) == "0.900–1.10 GB"
+    assert FORMATS["%"](0.27, 0.36).number == "27–36"
 
 
 def test_gib_of_nothing_is_not_available():

@@ -14,10 +14,11 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from common.command_line.commands import LAUNCH_VARIABLE, startable
-from common.command_line.terminal import ending_with_parent, stop_with_me
+from common.command_line.terminal import end_with_parent, stop_with_me
 from common.messages import Message, message
 from common.records import Launch
 
@@ -68,7 +69,7 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 process_group=0,
-                preexec_fn=ending_with_parent(),
+                preexec_fn=partial(end_with_parent, os.getpid()),
             )
             if self.stopped_by:  # it came in between
                 self._stop(self.stopped_by)

@@ -17,11 +17,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from common.command_line.terminal import tell
 from common.errors import UsageError
 from common.messages import Message, message
 from common.records import METHODS, Environment, Launch, Record, RunConfig, World, settings_of, unusual_settings
-from common.sentences import Sentences
 
 LAUNCH_VARIABLE = "LAB_LAUNCH"
 """By it a campaign tells a run its place, so that the command stays the one that a person would type."""
@@ -73,7 +71,7 @@ def next_command(record: Record) -> str:
     """The step after this one, with the same model and per-device batch, on the devices that there are."""
     own = METHODS[record.method]
     later = (method for method in METHODS.values() if method.step > own.step)
-    refused = any(one.declared.not_with_replicas for one in unusual_settings(record.config))
+    refused = any(one.not_with_replicas for one, _ in unusual_settings(record.config))
     following = next((method for method in later if not (refused and method.has_replicas)), None)
     if following is None:
         given, _ = _read("--results-dir", "--lang")
@@ -118,20 +116,19 @@ def startable(command: str) -> str:
 @cache
 def name_is_found() -> bool:
     """Whether the host's own name leads to an address of this very host, in under two seconds."""
-    answers: list[bool] = []
-    asking = threading.Thread(target=lambda: answers.append(_leads_here()), daemon=True)
+    found: list[object] = []
+
+    def look() -> None:
+        with suppress(OSError):  # no name service knows it
+            for family, _, _, _, address in socket.getaddrinfo(socket.getfqdn(), 0):
+                with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as server:
+                    server.bind(address)
+                    found.append(address)
+
+    asking = threading.Thread(target=look, daemon=True)
     asking.start()
     asking.join(MAX_SECONDS)
-    return bool(answers) and answers[0]
-
-
-def _leads_here() -> bool:
-    with suppress(OSError):  # no name service knows it
-        for family, _, _, _, address in socket.getaddrinfo(socket.getfqdn(), 0):
-            with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as server:
-                server.bind(address)
-                return True
-    return False
+    return bool(found)
 
 
 def loopback_is_up() -> bool:
@@ -154,10 +151,9 @@ def check_interfaces(backend: str) -> None:
     wanted, here = value.removeprefix("="), [name for _, name in socket.if_nameindex()]
     if not value or (value.startswith("^") and backend == "nccl"):
         return
-    by_beginning = backend == "nccl" and wanted == value
-    for name in filter(None, wanted.split(",")):
-        if any(known == name or (by_beginning and known.startswith(name)) for known in here):
-            return
+    names, by_beginning = tuple(filter(None, wanted.split(","))), backend == "nccl" and wanted == value
+    if any(known in names or (by_beginning and known.startswith(names)) for known in here):
+        return
     raise UsageError(
         f"{variable}={value} names no network interface of this host, which has {', '.join(here)}: correct or unset it"
     )
@@ -176,16 +172,10 @@ def steering_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[Message, str]]:
     """Those that spoil what is measured, as (what is said of it, `NAME=value`); `in_ranks`: under torchrun."""
-    settings = [(SLOWS, name) for name in SLOWING if environment.get(name, "0").lower() not in OFF]
-    detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
-    if in_ranks and detail != "OFF":
-        settings.append((MAY_END if detail == "DETAIL" else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
+    known = [(SLOWS, name) for name in SLOWING]
     if in_ranks:
-        settings += [(BINDS, name) for name in BINDING if environment.get(name, "").lower() not in OFF]
-    return [(said, f"{name}={environment[name]}") for said, name in settings]
-
-
-def warn_of_variables(words: Sentences, in_ranks: bool) -> None:
-    """Say on stderr what is set that spoils the numbers, and, where torch itself ends by it, before it does."""
-    for said, setting in slowing_variables(in_ranks):
-        tell(words.text(said.with_values(setting=setting, name=setting.partition("=")[0])))
+        has_detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "").upper() == "DETAIL"
+        known.append((MAY_END if has_detail else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
+        known += [(BINDS, name) for name in BINDING]
+    is_set = [(said, name) for said, name in known if environment.get(name, "").lower() not in OFF]
+    return [(said, f"{name}={environment[name]}") for said, name in is_set]

@@ -3,14 +3,13 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from common.errors import UsageError
-from common.records import RunConfig, settings_of
 
 LIBRARIES = {"timm": "timm", "hf": "transformers"}
 """Their packages, by the beginning of the name."""
@@ -109,14 +108,3 @@ def sha256(path: Path) -> str:
         return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     except OSError as error:
         raise UsageError(f"cannot read {path} ({error.strerror})") from None
-
-
-def check_settings_of_model(settings: Mapping[str, Any]) -> None:
-    """Raises `UsageError` for a setting on the command line that this kind of model does not have."""
-    given = {name for name, value in settings.items() if value is not None}
-    library = model_name(settings["model"]).library
-    for name, declared in settings_of(RunConfig).items():
-        if name in given and declared.models and library not in declared.models:
-            raise UsageError(f"--{declared.flag} does not go with --model {settings['model']}: leave it out")
-    if {"data", "data_dir"} <= given:
-        raise UsageError("--data and --data-dir are two data sets: leave one of them out")

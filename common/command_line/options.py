@@ -5,7 +5,7 @@ Imports no torch: `--help` answers at once.
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from common.command_line.commands import warn_of_variables
+from common.command_line.commands import slowing_variables
 from common.command_line.parser import (
     Parser,
     count,
@@ -24,6 +24,7 @@ from common.command_line.parser import (
     positive_int,
     refuse_several_processes,
 )
+from common.command_line.terminal import tell
 from common.records import METHODS, DdpOptions, Method, RunConfig, Setting, setting, settings_of
 from common.sentences import Language, Sentences, language_of
 
@@ -67,11 +68,9 @@ class TrainingOptions(BaseModel):
     )
     """Optimizer steps."""
     resume: str | None = setting(
-        None,
-        "go on from this checkpoint; auto: from the newest in --checkpoint-dir",
-        otherwise="start anew",
+        None, "go on from this checkpoint; auto: from the newest in --checkpoint-dir", otherwise="start anew",
         metavar="FILE",
-    )
+    )  # fmt: skip
     tensorboard: Path | None = setting(None, "write logs for TensorBoard there", otherwise="none", metavar="DIR")
 
     device: Literal["auto", "cuda", "cpu"] = _measurement("auto", "auto: GPUs, or CPU cores where there are none")
@@ -80,17 +79,6 @@ class TrainingOptions(BaseModel):
     results_dir: Path = _measurement(Path("results"), "where the record goes", metavar="DIR")
     lang: Language | None = _measurement(None, "language of what is printed", otherwise="the locale's")
     quiet: bool = _measurement(False, "print errors only")
-
-    @property
-    def data_dir(self) -> Path | None:
-        """The image tree."""
-        folder = self.settings.get("data_dir")
-        return Path(folder) if folder else None
-
-    @property
-    def data(self) -> str | None:
-        """A data set of the user's own, `my_model.py:dataset`."""
-        return self.settings.get("data")
 
 
 class PrintTemplate(argparse.Action):
@@ -101,28 +89,9 @@ class PrintTemplate(argparse.Action):
         parser.exit()
 
 
-class TrainingParser(Parser):
-    """The parser of 02, 03 or 04."""
-
-    def read(self, arguments: Sequence[str] | None = None) -> TrainingOptions:
-        """The command line (or `arguments`) as options. Raises `UsageError`."""
-        given = vars(self.parse_args(arguments))
-        has_ranks = METHODS[given["method"]].launcher == "torchrun"
-        if not has_ranks:
-            refuse_several_processes()
-        if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
-            warn_of_variables(Sentences(given["lang"] or language_of()), in_ranks=has_ranks)
-        ddp = DdpOptions(**_taken(given, DdpOptions)) if given["method"] == "ddp" else None
-        return TrainingOptions(settings=_taken(given, RunConfig), ddp=ddp, **given)
-
-
-def _taken(given: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    return {name: given.pop(name) for name in settings_of(model) if name in given}
-
-
-def training_parser(method: Method, description: str = "") -> TrainingParser:
+def training_parser(method: Method, description: str = "") -> Parser:
     """The parser of a method's script."""
-    parser, how = TrainingParser(description=description), METHODS[method]
+    parser, how = Parser(description=description), METHODS[method]
     parser.set_defaults(method=method)
     said = "print a file to begin with, for --model my_model.py:build, and exit"
     parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=said)
@@ -138,19 +107,33 @@ def training_parser(method: Method, description: str = "") -> TrainingParser:
     return parser
 
 
+def read_options(parser: Parser, arguments: Sequence[str] | None = None) -> TrainingOptions:
+    """The command line of 02, 03 or 04 (or `arguments`) as options. Raises `UsageError`."""
+    given = vars(parser.parse_args(arguments))
+    has_ranks = METHODS[given["method"]].launcher == "torchrun"
+    if not has_ranks:
+        refuse_several_processes()
+    if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
+        words = Sentences(given["lang"] or language_of())
+        for said, setting in slowing_variables(has_ranks):  # where torch itself ends by it, before it does
+            tell(words.text(said.with_values(setting=setting, name=setting.partition("=")[0])))
+    settings, of_ddp = (
+        {name: given.pop(name) for name in settings_of(model) if name in given} for model in (RunConfig, DdpOptions)
+    )
+    return TrainingOptions(settings=settings, ddp=DdpOptions(**of_ddp) if has_ranks else None, **given)
+
+
 def _add_flags(parser: Parser, batch_size: str, *more: type[BaseModel]) -> None:
     """All flags, in the order of their groups, of those that exclude each other, and of the declarations."""
     models: list[type[BaseModel]] = [RunConfig, TrainingOptions, *more]
-    declared = {name: one for model in models for name, one in settings_of(model).items() if one.help}
     fields = {name: field for model in models for name, field in model.model_fields.items()}
+    declared = {name: one for model in models for name, one in settings_of(model).items() if one.help}
     names: list[str] = []
     for name, one in declared.items():
         names.insert(names.index(one.after) + 1 if one.after else len(names), name)
     for key, title in GROUPS.items():
-        of_group = [name for name in names if declared[name].group == key]
-        if not of_group:
-            continue
         group = parser.add_argument_group(title)
+        of_group = [name for name in names if declared[name].group == key]
         alternatives = dict.fromkeys(declared[name].either for name in of_group if declared[name].either)
         holders = {either: group.add_mutually_exclusive_group() for either in alternatives} | {"": group}
         for name in sorted(of_group, key=lambda name: list(holders).index(declared[name].either)):
@@ -164,30 +147,18 @@ def _add_flag(
     if declared.on_gpus is not None:
         unsaid += f"{'; ' if unsaid else ''}{declared.on_gpus} on GPUs, {declared.on_cores} on CPU cores"
     default = declared.typed if field.is_required() or unsaid else field.default
-    how: dict[str, Any]
+    kind: Any = get_args(field.annotation)[0] if NoneType in get_args(field.annotation) else field.annotation
+    how: dict[str, Any] = {"metavar": declared.metavar}
     if declared.sets:
         how, default, unsaid = {"action": "store_const", "const": declared.sets}, None, "False"
-    elif field.annotation is bool:
+    elif kind is bool:
         how = {"action": argparse.BooleanOptionalAction if declared.has_no else "store_true"}
+    elif get_origin(kind) is Literal:
+        how["choices"] = get_args(kind)
     else:
-        how = {"metavar": declared.metavar, **_read_as(field)}
+        is_positive = any(getattr(one, "gt", None) == 0 or getattr(one, "ge", None) == 1 for one in field.metadata)
+        whole, real = (positive_int, positive_float) if is_positive else (count, nonnegative_float)
+        how["type"] = {int: whole, float: real, Path: Path, str: str}[kind]
     text += otherwise(unsaid) if unsaid else ""
     names = [f"--{one}" for one in (declared.flag, declared.formerly) if one]
     group.add_argument(*names, dest=name, default=default, help=text, **how)
-
-
-def _read_as(field: FieldInfo) -> dict[str, Any]:
-    """How argparse reads a value of a field's type."""
-    kind: Any = field.annotation
-    if NoneType in get_args(kind):
-        kind = next(one for one in get_args(kind) if one is not NoneType)
-    if get_origin(kind) is Literal:
-        return {"choices": get_args(kind)}
-    is_positive = any(getattr(limit, "gt", None) == 0 or getattr(limit, "ge", None) == 1 for limit in field.metadata)
-    readers: dict[type, Callable[[str], Any]] = {
-        int: positive_int if is_positive else count,
-        float: positive_float if is_positive else nonnegative_float,
-        Path: Path,
-        str: str,
-    }
-    return {"type": readers[kind]}

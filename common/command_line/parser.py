@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common.command_line.terminal import ask_for_parents_end, forgive_output, tell
+from common.command_line.terminal import end_with_parent, forgive_output, tell
 from common.errors import UsageError
 from common.sentences import LANGUAGES
 
@@ -29,7 +29,11 @@ MAX_WHOLE = 10**12
 def start(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: 0 or the number it returns, 2 with one line on stderr after a `UsageError`."""
     forgive_output()
-    _end_with_torchrun()
+    if under_torchrun() and sys.platform == "linux":
+        # A rank gets SIGTERM when torchrun dies: else it would train on, unseen, or wait to meet the others.
+        end_with_parent()
+        if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
+            sys.exit(1)
     try:
         code = _with_all_packages(main)
     except UsageError as error:
@@ -66,14 +70,6 @@ def _with_all_packages(main: Callable[[], int | None]) -> int | None:
 def under_torchrun() -> bool:
     """Whether torchrun has started this process, and not a person in whose environment RANK happens to be set."""
     return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def _end_with_torchrun() -> None:
-    """A rank gets SIGTERM when torchrun dies (Linux): else it would train on, unseen, or wait to meet the others."""
-    if under_torchrun() and sys.platform == "linux":
-        ask_for_parents_end()
-        if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
-            sys.exit(1)
 
 
 def refuse_several_processes() -> None:

@@ -4,7 +4,7 @@ from importlib.metadata import version
 from math import ceil, isqrt
 from typing import Any, NamedTuple
 
-from common.command_line.model_names import check_settings_of_model, model_name, source_of
+from common.command_line.model_names import model_name, source_of
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.records import (
@@ -52,11 +52,11 @@ def resolve(
     command line's. Raises `UsageError` where the batch cannot be laid over the devices, the samples do not fill one, or
     options contradict each other.
     """
-    global_batch = options.batch_size * world.processes
-    model = options.settings["model"]
+    model, global_batch = options.settings["model"], options.batch_size * world.processes
     library, own = model_name(model).library, DEFAULTS[world.device_kind]
+    of_imagenet = 1000 if library in ("torchvision", "timm") else 0  # 0: others decide by themselves
     known = {
-        "num_classes": _classes(library, data),
+        "num_classes": (data.classes if data else 0) or of_imagenet,
         "precision": AMP[world.device_kind] if options.amp else precision,
         "learning_rate": (0.001 if options.settings.get("optimizer") == "adamw" else 0.1) * global_batch / 256,
         "loader_workers": loader_workers,
@@ -68,10 +68,7 @@ def resolve(
         **{name: value for name, value in options.settings.items() if value is not None},
         **({"accumulation_steps": accumulation_steps} if accumulation_steps else {}),
     }
-    _check_batch(options.batch_size, world, known["accumulation_steps"])
-    _check_samples(known["samples_per_epoch"], global_batch, data)
-    if data and known["num_classes"] < data.classes:  # a model in a file has as many as it was built with
-        raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {data.classes} classes; leave it out")
+    _check_sizes(options.batch_size, world, known, data)
     config = RunConfig(
         **{name: value for name, value in known.items() if name in RunConfig.model_fields}
         | {
@@ -83,16 +80,10 @@ def resolve(
             "ddp": options.ddp,
         }
     )
-    _check_options(options, config, world)
+    _check_declared(config, options.method, world)
+    _check_together(options, config, world)
     check_settings_of_model(options.settings)
     return config
-
-
-def _classes(library: str, data: OwnData | None) -> int:
-    """Outputs of the last layer where nobody has said how many; 0: a model in a file, or of no classes, decides."""
-    if data and data.classes:
-        return data.classes
-    return 1000 if library in ("torchvision", "timm") else 0  # as ImageNet
 
 
 def next_accumulation(batch_size: int, accumulation_steps: int, devices: int) -> int | None:
@@ -109,39 +100,63 @@ def _divisors(number: int) -> list[int]:
     return sorted({*small, *(number // n for n in small)})
 
 
-def _check_batch(batch_size: int, world: World, accumulation_steps: int) -> None:
-    devices = world.devices // world.processes
-    if batch_size % accumulation_steps:
-        fitting = _divisors(batch_size)[1:]
-        nearest = sorted(sorted(fitting, key=lambda n: abs(n - accumulation_steps))[:3])
-        raise UsageError(
-            f"--accumulation-steps {accumulation_steps} does not divide --batch-size {batch_size}: "
-            f"try {' or '.join(map(str, nearest)) or 1}"
-        )
-    if not _reaches(batch_size // accumulation_steps, devices):
-        once = f", {accumulation_steps} times" if accumulation_steps > 1 else ""
-        multiple = devices * accumulation_steps
-        raise UsageError(
-            f"a global batch of {batch_size} does not reach {devices} devices{once}: "
-            f"give a multiple, --batch-size {ceil(batch_size / multiple) * multiple} for one"
-        )
-
-
 def _reaches(batch: int, devices: int) -> bool:
     """Whether DataParallel, which cuts a batch into parts of equal size, has one for every device."""
     return ceil(batch / ceil(batch / devices)) == devices
 
 
-def _check_samples(samples: int, global_batch: int, data: OwnData | None) -> None:
+def _check_sizes(batch: int, world: World, known: dict[str, Any], data: OwnData | None) -> None:
+    """`batch`: of one process."""
+    steps, samples, global_batch = known["accumulation_steps"], known["samples_per_epoch"], batch * world.processes
+    devices = world.devices // world.processes
+    if batch % steps:
+        nearest = sorted(sorted(_divisors(batch)[1:], key=lambda n: abs(n - steps))[:3])
+        raise UsageError(
+            f"--accumulation-steps {steps} does not divide --batch-size {batch}: "
+            f"try {' or '.join(map(str, nearest)) or 1}"
+        )
+    if not _reaches(batch // steps, devices):
+        once, multiple = f", {steps} times" if steps > 1 else "", devices * steps
+        raise UsageError(
+            f"a global batch of {batch} does not reach {devices} devices{once}: "
+            f"give a multiple, --batch-size {ceil(batch / multiple) * multiple} for one"
+        )
     if data and samples > data.samples:
         raise UsageError(f"--samples-per-epoch {samples}: the data have {data.samples} samples; leave it out for all")
     if samples < global_batch:
         more = "lower --batch-size" if data else "raise --samples-per-epoch or lower --batch-size"
         raise UsageError(f"{samples} samples an epoch do not fill one global batch of {global_batch}: {more}")
+    if data and known["num_classes"] < data.classes:  # a model in a file has as many as it was built with
+        raise UsageError(f"--num-classes {known['num_classes']}: --data-dir has {data.classes} classes; leave it out")
 
 
-def _check_options(options: TrainingOptions, config: RunConfig, world: World) -> None:
-    _check_declared(config, options.method, world)
+def check_settings_of_model(settings: dict[str, Any]) -> None:
+    """Raises `UsageError` for a setting on the command line that this kind of model does not have."""
+    given = {name for name, value in settings.items() if value is not None}
+    library = model_name(settings["model"]).library
+    for name, declared in settings_of(RunConfig).items():
+        if name in given and declared.models and library not in declared.models:
+            raise UsageError(f"--{declared.flag} does not go with --model {settings['model']}: leave it out")
+    if {"data", "data_dir"} <= given:
+        raise UsageError("--data and --data-dir are two data sets: leave one of them out")
+
+
+def _check_declared(config: RunConfig, method: Method, world: World) -> None:
+    """What declarations say of methods, devices and versions of torch that refuse a setting."""
+    here = version("torch")
+    for one, _ in unusual_settings(config) + (unusual_settings(config.ddp) if config.ddp else []):
+        flag, reason = one.flag, one.not_with_replicas
+        if reason and METHODS[method].has_replicas:
+            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
+        if one.needs_gpus and world.device_kind == "cpu":
+            raise UsageError(f"--{flag} needs GPUs: {one.needs_gpus}; leave it out")
+        if one.since and not has_option(here, one.since):
+            needed = ".".join(map(str, one.since))
+            raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
+
+
+def _check_together(options: TrainingOptions, config: RunConfig, world: World) -> None:
+    """Settings that contradict each other."""
     if config.compile_mode != "default" and not config.compile:
         raise UsageError(f"--compile-mode {config.compile_mode} needs --compile: add it")
     if config.fused_optimizer and config.precision == "fp16" and config.optimizer == "sgd":
@@ -156,30 +171,10 @@ def _check_options(options: TrainingOptions, config: RunConfig, world: World) ->
         raise UsageError("--checkpoint-every needs --checkpoint-dir DIR, where checkpoints go")
     if options.resume == "auto" and not options.checkpoint_dir:
         raise UsageError("--resume auto needs --checkpoint-dir DIR, where it looks for the newest checkpoint")
-    if config.ddp:
-        _check_ddp(config.ddp, config, world)
-        _check_declared(config.ddp, options.method, world)
-
-
-def _check_declared(settings: RunConfig | DdpOptions, method: Method, world: World) -> None:
-    """What declarations say of methods, devices and versions of torch that refuse a setting."""
-    here = version("torch")
-    for declared, _ in unusual_settings(settings):
-        flag, reason = declared.flag, declared.not_with_replicas
-        if reason and METHODS[method].has_replicas:
-            raise UsageError(f"--{flag} does not go with DataParallel, which {reason}: leave it out, or use step 04")
-        if declared.needs_gpus and world.device_kind == "cpu":
-            raise UsageError(f"--{flag} needs GPUs: {declared.needs_gpus}; leave it out")
-        if declared.since and not has_option(here, declared.since):
-            needed = ".".join(map(str, declared.since))
-            raise UsageError(f"--{flag} needs torch {needed} or newer, and this is {here}: leave it out")
-
-
-def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
+    ddp, over_gloo = config.ddp or DdpOptions(), world.backend == "gloo"
     if ddp.exchange != "ddp":  # built by hand: torch's options would change nothing
-        flags = [f"--{one.declared.flag}" for one in unusual_settings(ddp)]
-        changed = [flag for flag in flags if flag not in ("--exchange", "--sync-bn")]
-        changed += ["--compile"] if config.compile else []
+        of_torch = [one.flag for one, _ in unusual_settings(ddp) if one.flag not in ("exchange", "sync-bn")]
+        changed = [f"--{flag}" for flag in (*of_torch, *(["compile"] if config.compile else []))]
         if changed:
             raise UsageError(
                 f"--exchange {ddp.exchange} is built by hand and knows nothing of {', '.join(changed)}: "
@@ -190,9 +185,9 @@ def _check_ddp(ddp: DdpOptions, config: RunConfig, world: World) -> None:
             "--static-graph does not go with --accumulation-steps: under no_sync() it fails or stops exchanging "
             "gradients (pytorch#143580); leave one of them out"
         )
-    if ddp.comm_hook == "bf16" and world.backend == "gloo":
+    if ddp.comm_hook == "bf16" and over_gloo:
         raise UsageError("--comm-hook bf16 needs NCCL, one GPU per rank: torch refuses it over gloo; try fp16")
-    if ddp.comm_hook == "powersgd" and world.backend == "gloo" and not ddp.one_bucket:
+    if ddp.comm_hook == "powersgd" and over_gloo and not ddp.one_bucket:
         raise UsageError(
             "--comm-hook powersgd over gloo needs --one-bucket: torch's hook waits for one exchange within another, "
             "and with several buckets no thread of gloo's is left to carry it out"

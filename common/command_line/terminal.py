@@ -18,6 +18,10 @@ from types import FrameType
 
 from common.formats import printable
 
+LIBC = ctypes.CDLL(None)
+"""Loaded before any fork: a child that is not yet its own program must load nothing."""
+PR_SET_PDEATHSIG = 1
+
 
 class _Lossy(io.FileIO):
     """A file descriptor that takes everything; what cannot be written (the reader is gone, the disk full) is lost."""
@@ -61,28 +65,13 @@ def tell(*lines: str) -> None:
     print(*(printable(line) for line in lines), sep="\n", file=sys.stderr, flush=True)
 
 
-PR_SET_PDEATHSIG = 1
-
-
-def ending_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the child gets SIGTERM when this process dies in whatever way (Linux; elsewhere it stays)."""
-    parent, control = os.getpid(), _process_control()  # loaded before the fork
-
-    def follow() -> None:
-        control(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # dead before it could be asked
+def end_with_parent(parent: int = 0) -> None:
+    """This process gets SIGTERM when its parent dies in whatever way (Linux; elsewhere it stays). It ends at once where
+    `parent`, if it is known, has died before."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent and os.getppid() != parent:
             os._exit(1)
-
-    return follow
-
-
-def ask_for_parents_end() -> None:
-    """This process gets SIGTERM when its parent dies (Linux)."""
-    _process_control()(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _process_control() -> Callable[..., object]:
-    return ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
 
 
 def stop_with_me(command: Callable[[], int | None]) -> None:

@@ -1,6 +1,7 @@
 """What a run says after its epochs: where a step goes, and in a small table what it came to, beside the newest run that
 did the same work here."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -109,42 +110,34 @@ def _memory(record: Record, position: int, words: Sentences) -> str:
 
 def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[str]:
     """`0.66 × step 02 (1,693 samples/s, same 64 per device)`, for each earlier step of which there is such a run."""
-    earlier = list(METHODS)[: method_order(record.method)]
-    return [line for method in earlier if (line := _ratio(record, folder, method, words))]
+    lines, (form, each) = [], record.config.rate
+    for method in list(METHODS)[: method_order(record.method)]:
+        for field, sentence in SAME_BATCH.items():
+            batch = getattr(record.config, field)
+            same = (one for one in _alike(record, folder, method) if getattr(one.config, field) == batch)
+            if other := next(same, None):
+                theirs = throughput(other) or 0.0
+                speed, ratio = words.number(form, each * theirs), (throughput(record) or 0.0) / theirs
+                values = {"step": other.step, "throughput": speed, "batch": batch}
+                lines.append(words.text(sentence.with_values(ratio=ratio, **values)))
+                break
+    return lines
 
 
-def _ratio(record: Record, folder: Path, method: Method, words: Sentences) -> str | None:
-    for field, sentence in SAME_BATCH.items():
-        other = _newest(record, folder, method, field)
-        if other:
-            speed, theirs = throughput(record) or 0.0, throughput(other) or 0.0
-            form, each = record.config.rate
-            values = {
-                "step": METHODS[method].step,
-                "throughput": words.number(form, each * theirs),
-                "batch": getattr(record.config, field),
-            }
-            return words.text(sentence.with_values(ratio=speed / theirs, **values))
-    return None
-
-
-def _newest(record: Record, folder: Path, method: Method, field: str) -> Record | None:
+def _alike(record: Record, folder: Path, method: Method) -> Iterator[Record]:
+    """Runs of this method that did the same work on as many devices of the same machine, the newest first."""
     start = f"{METHODS[method].step}_{method}_{record.config.model}_"
+    devices = record.world.devices if METHODS[method].is_parallel else 1
     files = [path for path in folder.iterdir() if path.name.startswith(start) and path.suffix == ".json"]
     for path in sorted(files, key=lambda path: path.name.rpartition("_")[2], reverse=True)[:MAX_READ]:
-        if (other := record_in(path, Record)) and _does_the_same(record, other, field):
-            return other
-    return None
-
-
-def _does_the_same(one: Record, other: Record, field: str) -> bool:
-    devices = one.world.devices if METHODS[other.method].is_parallel else 1
-    return (
-        other.status == "completed"
-        and bool(throughput(other))
-        and other.world.devices == devices
-        and other.world.device_model == one.world.device_model
-        and machine_of(other.environment) == machine_of(one.environment)
-        and all(getattr(one.config, name) == getattr(other.config, name) for name in (*ALIKE, field))
-        and not other.failed_parity
-    )
+        other = record_in(path, Record)
+        if (
+            other
+            and other.status == "completed"
+            and throughput(other)
+            and (other.world.devices, other.world.device_model) == (devices, record.world.device_model)
+            and machine_of(other.environment) == machine_of(record.environment)
+            and all(getattr(record.config, name) == getattr(other.config, name) for name in ALIKE)
+            and not other.failed_parity
+        ):
+            yield other

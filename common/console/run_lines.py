@@ -85,13 +85,10 @@ def _model(config: RunConfig, optimizer: str) -> Message:
 def _practice(config: RunConfig) -> list[str]:
     """What was switched on beyond the defaults, by the names of the flags."""
     in_other_rows = ("num-classes", "accumulation-steps", "sample", "sequence-length", "optimizer")
-    unusual = [one for one in unusual_settings(config) if one.declared.flag not in in_other_rows]
+    unusual = [(one, value) for one, value in unusual_settings(config) if one.flag not in in_other_rows]
     if config.ddp:
         unusual += unusual_settings(config.ddp)
-    return [
-        one.declared.flag + ("" if one.value is True else " off" if one.value is False else f" {one.value}")
-        for one in unusual
-    ]
+    return [one.flag + ("" if value is True else " off" if value is False else f" {value}") for one, value in unusual]
 
 
 def _devices(method: TrainingMethod, world: World, words: Sentences) -> Message | str:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column as GridColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -50,12 +51,11 @@ class TrainingProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True)
+        self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True,
+                             disable=console.quiet or not console.is_terminal)  # fmt: skip
         self._drawn = 0.0
         self._task: TaskID | None = None
-        self._drawable = console.is_terminal and not console.quiet
-        if self._drawable:
-            self._bar.start()
+        self._bar.start()
 
     def phase(self, name: str, steps: int) -> None:
         """A new phase of `steps` optimizer steps begins."""
@@ -66,7 +66,7 @@ class TrainingProgress:
     def advance(self) -> None:
         """One step of the phase is done."""
         self._bar.advance(self._task)
-        if self._drawable and monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
+        if monotonic() - self._drawn > SECONDS_BETWEEN_DRAWINGS:
             self._drawn = monotonic()
             self._bar.refresh()
 
@@ -76,7 +76,7 @@ class TrainingProgress:
 
     def close(self) -> None:
         """Take the bar off the screen."""
-        if self._drawable:
+        if not self._bar.disable:
             self._bar.stop()
 
 
@@ -94,6 +94,9 @@ class FittingTable:
     def __init__(self, table: Table, words: Sentences, without: Collection[str] = (), title: str = "") -> None:
         self._table, self._words, self._title = table, words, title
         self._shown = [place for place, column in enumerate(table.columns) if column.id not in without]
+        later = self._shown[2:]
+        needless = [place for id in LEAST_NEEDED for place in later if table.columns[place].id == id]
+        self._spare = needless + [place for place in reversed(later) if place not in needless]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Grid]:
         yield self._drawn(console, options)
@@ -102,8 +105,8 @@ class FittingTable:
         return Measurement.get(console, options, self._drawn(console, options))
 
     def _drawn(self, console: Console, options: ConsoleOptions) -> Grid:
-        for left_out in self._choices():
-            drawn = self._without(left_out)
+        for count in range(len(self._spare) + 1):
+            drawn = self._without(self._spare[:count])
             for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
                 drawn.columns[0].max_width = width
                 room = options.max_width - Measurement.get(console, options.update(max_width=WIDE), drawn).maximum
@@ -111,15 +114,6 @@ class FittingTable:
                     drawn.columns[0].max_width = width and width + room
                     return drawn
         return drawn
-
-    def _choices(self) -> Iterator[list[int]]:
-        """Places of columns to leave out: none, then more and more; the first two stay."""
-        ids = [column.id for column in self._table.columns]
-        later = self._shown[2:]
-        order = [place for id in LEAST_NEEDED for place in later if ids[place] == id]
-        order += [place for place in reversed(later) if place not in order]
-        for count in range(len(order) + 1):
-            yield order[:count]
 
     def _without(self, left_out: Collection[int]) -> Grid:
         table, words = self._table, self._words
@@ -159,10 +153,7 @@ def facts(pairs: Iterable[tuple[Any, Any]], words: Sentences, style: str = "dim"
 
 def pairs_table() -> Grid:
     """An empty table of names and values. What is too long for a line goes on in the next: no path is cut off."""
-    drawn = Grid.grid(padding=(0, 2))
-    for _ in range(2):
-        drawn.add_column(overflow="fold")
-    return drawn
+    return Grid.grid(GridColumn(overflow="fold"), GridColumn(overflow="fold"), padding=(0, 2))
 
 
 def under_title(title: str, *contents: RenderableType) -> RenderableType:
@@ -173,7 +164,5 @@ def under_title(title: str, *contents: RenderableType) -> RenderableType:
 
 def plain_table(columns: Sequence[str]) -> Grid:
     """An empty table."""
-    drawn = Grid(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    return drawn
+    headers = (GridColumn(column, overflow="fold") for column in columns)
+    return Grid(*headers, box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)

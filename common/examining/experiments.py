@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice, repeat
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.instruments import PROFILED_STEPS, busy_seconds, instruments, readiness
 from common.examining.one_device import measure_for_prediction, measure_forward_threads
-from common.examining.phases import PhaseClock, bytes_moved
-from common.examining.rounds import MAX_SECONDS, MIN_WARM_UP, Experiment, Rounds, TooSlowError, timed
+from common.examining.timed_steps import MAX_SECONDS, MIN_WARM_UP, Experiment, PhaseClock, Rounds, TooSlowError, timed
 from common.examining.wrapper_costs import (
     LEAD_STEPS,
     measure_exchange_cost,
@@ -19,8 +20,10 @@ from common.examining.wrapper_costs import (
     replicated_kinds,
 )
 from common.machine.devices import LocalDevices, barrier, gathered
-from common.records import FORWARD_THREADS, ProfileRecord, RankProfile
-from common.training.batch import Batch
+from common.records import FORWARD_THREADS, DdpOptions, PhaseName, ProfileRecord, RankProfile
+from common.training.batch import Batch, tensors_of
+from common.training.data_parallel import EmulatedDataParallel
+from common.training.distributed import gradient_bytes
 from common.training.models import has_exchange
 from common.training.training import Training
 
@@ -32,13 +35,16 @@ have an interval."""
 
 def step_count(model: nn.Module, steps: int, on_gpu: bool, step_seconds: float | None = None) -> int:
     """Optimizer steps that `profile_steps` takes, as near as a reader needs to know; fewer where they take long."""
+    lead = 0
     if has_exchange(model):
-        kinds, each = (4 if isinstance(model, DistributedDataParallel) else 2), MIN_WARM_UP + LEAD_STEPS + steps
+        kinds, lead = (4 if isinstance(model, DistributedDataParallel) else 2), LEAD_STEPS
     elif isinstance(model, nn.DataParallel):
-        kinds, each = len(replicated_kinds(model)), MIN_WARM_UP + steps
+        kinds = len(replicated_kinds(model))
     else:
-        kinds, each = (len(FORWARD_THREADS) if on_gpu else 0), MIN_WARM_UP + steps
-    of_kinds = min(kinds * each, round(MAX_SECONDS / step_seconds)) if step_seconds else kinds * each
+        kinds = len(FORWARD_THREADS) if on_gpu else 0
+    of_kinds = kinds * (MIN_WARM_UP + lead + steps)
+    if step_seconds:
+        of_kinds = min(of_kinds, round(MAX_SECONDS / step_seconds))
     for_gpu = steps + PROFILED_STEPS + 2 * RUNS * STEPS_OF_RUN
     return 2 + steps + of_kinds + (for_gpu if on_gpu else 0)
 
@@ -53,33 +59,35 @@ def profile_steps(
     (Steps that are too slow are so on all ranks.) Weights that come out of this are of no use: steps without
     exchange let the ranks drift apart.
     """
-    model, upcoming = training.model, training.endless_steps()
+    model, config, upcoming = training.model, training.config, training.endless_steps()
     barrier()
     watching: AbstractContextManager[list[Tensor]] = readiness(model) if has_exchange(model) else nullcontext([])
     with watching as order:
-        batches = next(upcoming)
-        training.step(batches)
+        training.step(next(upcoming))
     clock = PhaseClock(devices)
     with instruments(model, clock, order[-1:]):
         for _ in range(1 + steps):
             batches = clock.take_step(training, upcoming)
             progress()
-    mine, config = clock.read(devices.rank), training.config
+    mine = clock.read()
     profile = ProfileRecord(steps=steps, bytes_moved=bytes_moved(model, batches, training.device, config.ddp))
-    profile.bucket_bytes = _bucket_bytes(model)
-    yield _of_all_ranks(profile, mine)
+    if isinstance(model, DistributedDataParallel):  # in the order in which they become ready
+        logged = model._get_ddp_logging_data()
+        sizes = logged.get("rebuilt_bucket_sizes") or logged.get("bucket_sizes", "")
+        profile.bucket_bytes = [int(size) for size in sizes.split(",") if size.strip()]
+    yield profile.model_copy(update={"ranks": gathered(mine)})
     rounds = Rounds(steps, config.seed, progress, partial(add_note, profile))
-    setting = Experiment(training, devices, batches, rounds, profile)
     for what, measure in _experiments(training, devices.kind == "cuda").items():
-        before = mine.model_copy(deep=True)
         try:
-            measure(setting, mine)
+            found = measure(Experiment(training, devices, batches, rounds))
         except (RuntimeError, MemoryError) as error:
             if has_exchange(model) and not isinstance(error, TooSlowError):
                 raise
-            mine = before
-            _note_missing(profile, what, error)
-        yield _of_all_ranks(profile, mine)
+            found = {}
+            rounds.note(_not_measured(what, error))
+        for name, value in found.items():
+            setattr(mine if name in RankProfile.model_fields else profile, name, value)
+        yield profile.model_copy(update={"ranks": gathered(mine)})
 
 
 def add_note(profile: ProfileRecord, note: str) -> None:
@@ -87,17 +95,14 @@ def add_note(profile: ProfileRecord, note: str) -> None:
     profile.note = "; ".join(filter(None, (profile.note, note.split("\n")[0])))
 
 
-def _of_all_ranks(profile: ProfileRecord, mine: RankProfile) -> ProfileRecord:
-    return profile.model_copy(update={"ranks": gathered(mine.model_copy(deep=True))})
+def _not_measured(what: str, error: Exception) -> str:
+    return f"{what} was not measured: {str(error) or type(error).__name__}"
 
 
-def _note_missing(profile: ProfileRecord, what: str, error: Exception) -> None:
-    add_note(profile, f"{what} was not measured: {str(error) or type(error).__name__}")
-
-
-def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experiment, RankProfile], None]]:
-    """What is measured of this method, by what it tells; each leaves it in the profile, or in this rank's."""
-    experiments: dict[str, Callable[[Experiment, RankProfile], None]] = {}
+def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experiment], dict[str, Any]]]:
+    """What is measured of this method, by what it tells. Each returns what it has found, by the fields of
+    `RankProfile`, or of `ProfileRecord` for what belongs to no rank."""
+    experiments: dict[str, Callable[[Experiment], dict[str, Any]]] = {}
     if on_gpu:
         experiments["what the host needs to launch a step"] = _launching
         experiments["the data path"] = _data_path
@@ -112,7 +117,7 @@ def _experiments(training: Training, on_gpu: bool) -> dict[str, Callable[[Experi
     return experiments
 
 
-def _launching(experiment: Experiment, mine: RankProfile) -> None:
+def _launching(experiment: Experiment) -> dict[str, Any]:
     """The host's time for each phase of steps that begin with an idle device, and how long these steps take.
 
     Without the hooks that watch replicas: in Python, on every weight, they would be a part of what the host does.
@@ -121,16 +126,15 @@ def _launching(experiment: Experiment, mine: RankProfile) -> None:
     upcoming, clock = training.endless_steps(), PhaseClock(devices)
     barrier()
     with instruments(training.model, clock, replicas=False):
-        for _ in range(1 + experiment.profile.steps):
+        for _ in range(1 + experiment.rounds.count):
             batches = next(upcoming)  # waiting for it is no work
             devices.synchronize()
             with clock.step():
                 training.step(batches, clock.phase)
-    mine.host_seconds = clock.host_seconds()
-    mine.from_idle_seconds = clock.read(devices.rank).step_seconds
+    return {"host_seconds": clock.host_seconds(), "from_idle_seconds": clock.read().step_seconds}
 
 
-def _data_path(experiment: Experiment, mine: RankProfile) -> None:
+def _data_path(experiment: Experiment) -> dict[str, Any]:
     """What fetching, pinning and copying batches beside the training costs a step on a GPU.
 
     Runs of steps with the loader, and of steps with one batch that is on the device, in turn. The difference is not
@@ -139,27 +143,54 @@ def _data_path(experiment: Experiment, mine: RankProfile) -> None:
     training = experiment.training
     upcoming = training.endless_steps()
     resident = [Batch(*batch.to(training.device), batch.indices) for batch in next(upcoming)]
+    sources: dict[str, Iterator[Sequence[Batch]]] = {
+        "loaded_seconds": upcoming,
+        "resident_seconds": repeat(resident),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sources}
 
     def run(source: Iterator[Sequence[Batch]]) -> None:
         for batches in islice(source, STEPS_OF_RUN):
             training.step(batches)
 
     for _ in range(RUNS):
-        for seconds, source in ((mine.loaded_seconds, upcoming), (mine.resident_seconds, repeat(resident))):
-            seconds.append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
+        for name, source in sources.items():
+            seconds[name].append(round(timed(experiment.devices, partial(run, source)) / STEPS_OF_RUN, 7))
+    return seconds
 
 
-def _busy(experiment: Experiment, mine: RankProfile) -> None:
+def _busy(experiment: Experiment) -> dict[str, Any]:
     try:
-        mine.busy_seconds = busy_seconds(experiment.training, experiment.devices)
+        return {"busy_seconds": busy_seconds(experiment.training, experiment.devices)}
     except (RuntimeError, OSError, ValueError, KeyError) as error:  # the profiler's trouble, and nobody else's
-        _note_missing(experiment.profile, BUSY, error)
+        experiment.rounds.note(_not_measured(BUSY, error))
+        return {}
 
 
-def _bucket_bytes(model: nn.Module) -> list[int]:
-    """Of DDP, in the order in which they become ready."""
-    if not isinstance(model, DistributedDataParallel):
-        return []
-    logged = model._get_ddp_logging_data()
-    sizes = logged.get("rebuilt_bucket_sizes") or logged.get("bucket_sizes", "")
-    return [int(size) for size in sizes.split(",") if size.strip()]
+def bytes_moved(
+    model: nn.Module, batches: Sequence[Batch], device: torch.device, ddp: DdpOptions | None
+) -> dict[PhaseName, int]:
+    """Bytes that a step moves between devices, by phase (`ProfileRecord.bytes_moved` in the record).
+
+    `device` is the first one. What DataParallel gathers is found out by a forward pass.
+    """
+    module = getattr(model, "module", model)
+    gradients = gradient_bytes(module)
+    if has_exchange(model):
+        if ddp.comm_hook == "powersgd":  # how much it sends it alone knows
+            return {}
+        return {"exchange": gradients // (1 if ddp.comm_hook == "none" else 2)}
+    if not isinstance(model, nn.DataParallel):
+        return {}
+    others = sum(device != model.device_ids[0] for device in model.device_ids)  # on one GPU, nothing leaves it
+    shares = others / len(model.device_ids)
+    held = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    emulated = isinstance(model, EmulatedDataParallel)  # cores share one memory: scattering hands out views
+    with torch.no_grad():
+        outputs = model(batches[0].to(device)[0])
+    return {
+        "scatter": 0 if emulated else round(sum(t.nbytes for b in batches for t in tensors_of(b.inputs)) * shares),
+        "replicate": held * others * len(batches),  # DataParallel knows nothing of accumulation
+        "gather": round(sum(tensor.nbytes for tensor in tensors_of(outputs)) * len(batches) * shares),
+        "reduce": gradients * others * len(batches),
+    }

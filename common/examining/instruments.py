@@ -3,8 +3,11 @@ profiler, whose trace shows when the device works (to look into with Perfetto)."
 
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import comm
 from torch.utils.hooks import RemovableHandle
 
-from common.examining.phases import PhaseClock
+from common.examining.timed_steps import PhaseClock
 from common.machine.devices import LocalDevices, barrier
 from common.measuring.clocks import Mark, mark
 from common.records import PhaseName, PhaseOrStep
 from common.training.batch import Nested, tensors_of
-from common.training.data_parallel import EmulatedDataParallel
+from common.training.data_parallel import EmulatedDataParallel, Shard
 from common.training.training import Training
 
 PROFILED_STEPS = 4
@@ -42,12 +45,15 @@ def instruments(
     Under DDP it hears of `last_gradients` alone, those of `last_to_be_ready`: a hook on every parameter takes the
     interpreter a hundred times during the backward pass, and makes it longer by a fifth on quick GPUs.
     """
-    if isinstance(model, nn.DataParallel):
-        with _inside_data_parallel(model, clock, replicas):
-            yield
-    else:
-        with hooked(parameter.register_post_accumulate_grad_hook(clock.gradient_ready) for parameter in last_gradients):
-            yield
+    with ExitStack() as watching:
+        watching.enter_context(
+            hooked(p.register_post_accumulate_grad_hook(clock.gradient_ready) for p in last_gradients)
+        )
+        if isinstance(model, nn.DataParallel):
+            _time_stages(model, clock, watching)
+            if replicas:
+                _watch_replicas(model, clock, watching)
+        yield
 
 
 @contextmanager
@@ -69,23 +75,36 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def overridden(module: nn.Module, **methods: Callable) -> Iterator[None]:
-    """While open, `module` has these methods in place of its class's."""
-    module.__dict__.update(methods)
+def overridden(owner: object, **functions: Callable) -> Iterator[None]:
+    """While open, `owner` has these functions in place of its own, or of its class's."""
+    own = {name: owner.__dict__[name] for name in functions if name in owner.__dict__}
+    owner.__dict__.update(functions)
     try:
         yield
     finally:
-        for name in methods:
-            del module.__dict__[name]
+        for name in functions:
+            del owner.__dict__[name]
+        owner.__dict__.update(own)
 
 
-@contextmanager
-def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_too: bool) -> Iterator[None]:
+def _time_stages(model: nn.DataParallel, clock: PhaseClock, watching: ExitStack) -> None:
     """The stages are methods of the model: for the time being, timed ones stand in front of them."""
+    stages = {name: clock.span(name)(getattr(model, name)) for name in ("scatter", "replicate", "gather")}
+    if isinstance(model, EmulatedDataParallel):
+        stages["reduce"] = clock.span("reduce")(model.reduce)
+    else:  # what torch calls to sum the gradients
+        timed_reduce = clock.span("reduce")(comm.reduce_add_coalesced)
+        watching.enter_context(overridden(comm, reduce_add_coalesced=timed_reduce))
+    watching.enter_context(overridden(model, **stages))
+
+
+def _watch_replicas(model: nn.DataParallel, clock: PhaseClock, watching: ExitStack) -> None:
+    """A module has hooks for its forward pass, which replicas take over; for the backward pass, emulation a method."""
+    emulated, usual = isinstance(model, EmulatedDataParallel), model.replicate
     numbers: dict[int, int] = {}
 
     def replicate(module: nn.Module, device_ids: list) -> list[nn.Module]:
-        replicas = original_replicate(module, device_ids)
+        replicas = usual(module, device_ids)
         numbers.clear()
         numbers.update({id(replica): number for number, replica in enumerate(replicas)})
         return replicas
@@ -96,34 +115,19 @@ def _inside_data_parallel(model: nn.DataParallel, clock: PhaseClock, replicas_to
     def forward_ends(replica: nn.Module, inputs: tuple[Nested], output: Nested) -> None:
         number, device = numbers.get(id(replica), 0), tensors_of(inputs)[0].device
         clock.replica_worked(number, replica.__dict__.pop("begun"), mark(device))
-        if not isinstance(model, EmulatedDataParallel):
-            _watch_backward(replica, output, device, lambda *marks: clock.replica_worked(number, *marks))
+        if not emulated:
+            _watch_backward(replica, output, device, partial(clock.replica_worked, number))
 
-    def replica_backward(shard, output_gradients: Sequence[Tensor]):
+    def replica_backward(shard: Shard, output_gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         device = output_gradients[0].device
         before = mark(device)
         gradients = type(model).replica_backward(model, shard, output_gradients)
         clock.replica_worked(numbers.get(id(shard.replica), 0), before, mark(device))
         return gradients
 
-    original_replicate, reduce_add = model.replicate, comm.reduce_add_coalesced
-    stages = {
-        "scatter": clock.timed("scatter", model.scatter),
-        "replicate": clock.timed("replicate", replicate),
-        "gather": clock.timed("gather", model.gather),
-    }
-    if isinstance(model, EmulatedDataParallel):
-        stages |= {"replica_backward": replica_backward, "reduce": clock.timed("reduce", model.reduce)}
-    else:
-        comm.reduce_add_coalesced = clock.timed("reduce", reduce_add)  # what torch calls to sum the gradients
-    try:
-        with overridden(model, **stages), ExitStack() as hooks:
-            if replicas_too:
-                hooks.enter_context(model.module.register_forward_pre_hook(forward_begins))
-                hooks.enter_context(model.module.register_forward_hook(forward_ends))
-            yield
-    finally:
-        comm.reduce_add_coalesced = reduce_add
+    watching.enter_context(overridden(model, replicate=replicate, replica_backward=replica_backward))
+    watching.enter_context(model.module.register_forward_pre_hook(forward_begins))
+    watching.enter_context(model.module.register_forward_hook(forward_ends))
 
 
 def _watch_backward(
@@ -183,27 +187,25 @@ def busy_by_phase(events: Iterable[Mapping[str, Any]], device: int) -> dict[Phas
     """The same of a trace's events (times in µs). What a device does belongs to the phase in which it was launched."""
     events = [event for event in events if event.get("ph") == "X"]
     marked = (e for e in events if e.get("cat") == "user_annotation" and e["name"] in RANGES)  # torch marks more
-    ranges = [(e["ts"], e["ts"] + e["dur"], e["name"]) for e in marked]
-    steps = sorted((began, ended) for began, ended, name in ranges if name == "step")
-    phases = sorted((ended - began, began, ended, name) for began, ended, name in ranges if name != "step")
+    ranges = sorted((e["dur"], e["ts"], e["name"]) for e in marked)
     launched = {e["args"].get("correlation"): e["ts"] for e in events if e.get("cat") in LAUNCHES}
-    work: list[dict[PhaseOrStep, list[Interval]]] = [{} for _ in steps]
+    steps = sorted((one for one in ranges if one[2] == "step"), key=itemgetter(1))
+    work: dict[tuple, dict[PhaseOrStep, list[Interval]]] = {step: defaultdict(list) for step in steps}
     for event in events:
         moment = launched.get(event["args"].get("correlation")) if event.get("cat") in WORK else None
         if moment is None or event["args"].get("device") != device:
             continue
-        # Phases lie one after another or within one another: the shortest that contains the moment is the innermost.
-        phase = next((name for _, began, ended, name in phases if began <= moment <= ended), None)
-        step = next((number for number, (began, ended) in enumerate(steps) if began <= moment <= ended), None)
-        if phase is None or step is None:
-            continue
-        if "nccl" in event["name"].lower() and phase not in OWN_NCCL:
-            phase = "exchange"
-        work[step].setdefault(phase, []).append((event["ts"], event["ts"] + event["dur"]))
-    names = {name for of_step in work for name in of_step}
-    seconds = {name: [_length(of_step.get(name, ())) for of_step in work] for name in sorted(names)}
-    whole = [_length([i for name, own in of_step.items() if name != "exchange" for i in own]) for of_step in work]
-    return seconds | {"step": whole}
+        # Phases lie one after another or within one another, and all in steps: from the innermost to the step.
+        around = [one for one in ranges if one[1] <= moment <= one[0] + one[1]]
+        if len(around) > 1:
+            phase = around[0][2]
+            if "nccl" in event["name"].lower() and phase not in OWN_NCCL:
+                phase = "exchange"
+            work[around[-1]][phase].append((event["ts"], event["ts"] + event["dur"]))
+    names = sorted({name for of_step in work.values() for name in of_step})
+    whole = [[i for name, own in of_step.items() if name != "exchange" for i in own] for of_step in work.values()]
+    seconds = {name: [_length(of_step.get(name, ())) for of_step in work.values()] for name in names}
+    return seconds | {"step": [_length(intervals) for intervals in whole]}
 
 
 def _length(intervals: Sequence[Interval]) -> float:

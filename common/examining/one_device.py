@@ -5,21 +5,22 @@ Steps of their own, with hooks on layers and parameters: nothing else is measure
 """
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import replicate
 
 from common.examining.instruments import hooked, overridden
-from common.examining.rounds import Experiment, orders_of_rounds, timed
+from common.examining.timed_steps import Experiment, orders_of_rounds, timed
 from common.machine.devices import LocalDevices
 from common.measuring.clocks import Mark, mark, seconds_between
-from common.records import FORWARD_THREADS, ForwardThread, Gradients, LayerTimes, RankProfile, ThreadsOfForward
+from common.records import FORWARD_THREADS, ForwardThread, Gradients, LayerTimes, ThreadsOfForward
 from common.training.batch import map_tensors
 from common.training.data_parallel import DeviceThreads
 from common.training.training import Training
@@ -30,44 +31,40 @@ LAYER_ROUNDS = 3
 SAMPLES_ON_CORES = 4
 
 
-def measure_forward_threads(experiment: Experiment, _: RankProfile) -> None:
-    """Enter into the profile the times of steps whose forward pass runs in the main thread, a new one, a kept one.
+def measure_forward_threads(experiment: Experiment) -> dict[str, Any]:
+    """The times of steps whose forward pass runs in the main thread, a new one, a kept one.
 
     Kinds are warmed up and taken in rounds (`Rounds`). On CPU cores forward passes of few samples are timed:
     the rest of a step runs in the main thread anyway, and a thread costs as much whatever it does. Then come a few
     passes more with hooks on every layer.
     """
     training, devices = experiment.training, experiment.devices
-    kept = DeviceThreads(1)
-    threads: dict[str, Callable[[], DeviceThreads]] = {
-        "new_thread": lambda: DeviceThreads(1),
-        "kept_thread": lambda: kept,
-    }
     batch, whole = experiment.batches[0], devices.kind == "cuda"
     samples = len(batch.indices) if whole else min(SAMPLES_ON_CORES, len(batch.indices))
     inputs = map_tensors(lambda tensor: tensor[:samples], batch.to(training.device)[0])
     forward = partial(training.model, inputs)
     work = partial(training.step, experiment.batches) if whole else forward
+    kept = DeviceThreads(1)
 
-    def timed_in(kind: str) -> float:
-        with _forward_in(training, threads.get(kind)):
+    def timed_in(kind: ForwardThread) -> float:
+        with _forward_in(kind, training, kept):
             return timed(devices, work)
 
     passes = experiment.rounds.take({kind: partial(timed_in, kind) for kind in FORWARD_THREADS})
     layers: dict[str, LayerTimes] = {}
     for order in orders_of_rounds(FORWARD_THREADS, LAYER_ROUNDS, training.config.seed):
         for kind in order:
-            with _forward_in(training, threads.get(kind)), _watched(training.model, layers, kind):
+            with _forward_in(kind, training, kept), _watched(training.model, layers, kind):
                 timed(devices, forward)
-    experiment.profile.threads_of_forward = ThreadsOfForward(
+    threads = ThreadsOfForward(
         timed="step" if whole else "forward", samples=samples, passes=passes, layers=list(layers.values())
     )
+    return {"threads_of_forward": threads}
 
 
-def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None) -> AbstractContextManager:
-    """While open, the model goes forward in a thread of `threads()`; without it, in that of its caller."""
-    if threads is None:
-        return nullcontext()
+@contextmanager
+def _forward_in(kind: ForwardThread, training: Training, kept: DeviceThreads) -> Iterator[None]:
+    """While open, the model goes forward in a thread of this kind."""
     model, device = training.model, training.device
     forward = model.forward
 
@@ -79,10 +76,12 @@ def _forward_in(training: Training, threads: Callable[[], DeviceThreads] | None)
             with torch.set_grad_enabled(with_gradient), here:
                 return forward(*inputs, **named)
 
-        (outputs,) = threads().map(run, [device])
+        threads = kept if kind == "kept_thread" else DeviceThreads(1)
+        (outputs,) = threads.map(run, [device])
         return outputs
 
-    return overridden(model, forward=in_thread)
+    with nullcontext() if kind == "main_thread" else overridden(model, forward=in_thread):
+        yield
 
 
 @contextmanager
@@ -114,16 +113,24 @@ def _watched(model: nn.Module, layers: dict[str, LayerTimes], kind: ForwardThrea
         layers[name].seconds.setdefault(kind, []).append(round(seconds, 7))
 
 
-def measure_for_prediction(experiment: Experiment, _: RankProfile) -> None:
-    """Enter into the profile what a prediction for several devices starts from."""
-    training, devices, profile = experiment.training, experiment.devices, experiment.profile
-    with convolutions(training.model) as shapes:
-        profile.gradients = _gradients(training, devices)
-    profile.different_convolutions = len(shapes)
-    profile.replicate_seconds = [_replica_seconds(training.module, devices) for _ in range(REPLICAS)][1:]
+def measure_for_prediction(experiment: Experiment) -> dict[str, Any]:
+    """What a prediction for several devices starts from."""
+    module, devices = experiment.training.module, experiment.devices
+    with convolutions(experiment.training.model) as shapes:
+        gradients = _gradients(experiment.training, devices)
+    # The host's time to make one replica: torch's way on a GPU; a copy on CPU cores, as emulated DataParallel does.
+    make = partial(replicate, module, devices.indices[:1]) if devices.kind == "cuda" else partial(copy.deepcopy, module)
+    seconds = []
+    for _ in range(REPLICAS):
+        devices.synchronize()
+        began = perf_counter()
+        make()
+        seconds.append(round(perf_counter() - began, 7))
+    return {"gradients": gradients, "different_convolutions": len(shapes), "replicate_seconds": seconds[1:]}
 
 
 def _gradients(training: Training, devices: LocalDevices) -> Gradients:
+    """When the gradients of a step are complete: medians over steps of their own."""
     trained = [parameter for parameter in training.module.parameters() if parameter.requires_grad]
     ready: dict[int, Mark] = {}
 
@@ -167,14 +174,3 @@ def shape_of_convolution(layer: nn.Module, inputs: tuple[Tensor]) -> tuple | Non
         return None
     how = (layer.stride, layer.padding, layer.dilation, layer.groups)
     return inputs[0].shape, layer.weight.shape, how, layer.bias is None
-
-
-def _replica_seconds(module: nn.Module, devices: LocalDevices) -> float:
-    """The host's time to make one replica: torch's way on a GPU; a copy on CPU cores, as emulated DataParallel does."""
-    devices.synchronize()
-    began = perf_counter()
-    if devices.kind == "cuda":
-        replicate(module, [devices.indices[0]])
-    else:
-        copy.deepcopy(module)
-    return round(perf_counter() - began, 7)

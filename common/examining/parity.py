@@ -7,6 +7,7 @@ from itertools import chain
 from math import inf, isfinite
 from operator import itemgetter
 from time import perf_counter
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -78,17 +79,17 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     with ieee_fp32(module):
         if options.sync_bn and draws_random_numbers(module, batch.to(devices.device)[0], devices.device):
             return Parity(outcome="not applicable", shards=count, note=NOT_COMPARABLE)
-        # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
-        reference = reference_gradient(copy.deepcopy(module), batch, shards, devices.device)
+        reference = reference_gradient(module, batch, shards, devices.device)
         if options.sync_bn:
-            rounding, _ = largest_error(reference, gradient_in_fp64(module, batch, parts, devices.device))
-            tolerance = max(tolerance, ROUNDING_MARGIN * rounding)
+            in_fp64 = reference_gradient(module, batch, shards, devices.device, in_fp64=True)
+            tolerance = max(tolerance, ROUNDING_MARGIN * largest_error(reference, in_fp64)[0])
         for _ in range(PASSES):
             gradient = parallel_gradient(training, batch, parts, devices)
             largest = largest_error(gradient, reference)
             if largest[0] > tolerance:  # fp64 takes long on many GPUs: it is asked only now
-                in_fp64 = gradient_in_fp64(module, batch, shards, devices.device)
-                largest = largest_error(gradient, reference, noise_of(reference, in_fp64))
+                in_fp64 = reference_gradient(module, batch, shards, devices.device, in_fp64=True)
+                noise = {name for name, own in reference.items() if (own - in_fp64[name]).norm() > MOSTLY * own.norm()}
+                largest = largest_error(gradient, reference, noise)
             errors.append(largest)
     error, worst = max(chain.from_iterable(gathered(errors)), key=itemgetter(0))
     passed = error <= tolerance
@@ -106,48 +107,34 @@ def check_parity(training: Training, devices: LocalDevices) -> Parity:
     )
 
 
-def reference_gradient(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
-    """The mean over the shards of one device's gradient, by parameter name."""
+def reference_gradient(
+    module: TrainedModel, batch: Batch, shards: int, device: torch.device, in_fp64: bool = False
+) -> dict[str, Tensor]:
+    """The mean over the shards of one device's gradient, by parameter name; that in fp64 shows how far that of fp32 is
+    rounding."""
+    # A copy: DDP has hooks on the model's own parameters, and a static graph would count these passes as its own.
+    model = copy.deepcopy(module)
+    if in_fp64:
+        model.double()
     for shard in chunk(batch, shards):
         inputs, targets = shard.to(device)
-        loss = module.loss(module(inputs), targets) / shards
+        loss = model.loss(model(inputs), targets) / shards
         loss.backward()
-    return _take_gradients(module)
-
-
-def gradient_in_fp64(module: TrainedModel, batch: Batch, shards: int, device: torch.device) -> dict[str, Tensor]:
-    """`reference_gradient` in fp64, beside which that of fp32 shows how far it is rounding."""
-    return reference_gradient(copy.deepcopy(module).double(), batch, shards, device)
-
-
-def noise_of(reference: dict[str, Tensor], in_fp64: dict[str, Tensor]) -> set[str]:
-    """The parameters whose gradient in fp32 is rounding for the most part, by what fp64 says of it."""
-    return {name for name, own in reference.items() if (own - in_fp64[name]).norm() > MOSTLY * own.norm()}
+    return _take_gradients(model)
 
 
 def parallel_gradient(training: Training, batch: Batch, parts: int, devices: LocalDevices) -> dict[str, Tensor]:
     """The gradient that this process's optimizer would step with, by parameter name: each process feeds its part of
     each of the `parts` micro-batches."""
-    reader = GradientReader(training.module)
+    gradients: dict[str, Tensor] = {}
+    # In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone.
+    reader = SimpleNamespace(
+        step=lambda: gradients.update(_take_gradients(training.module)), zero_grad=lambda set_to_none=True: None
+    )
     unscaled = training.config.model_copy(update={"precision": "ieee-fp32"})
     mine = [chunk(micro_batch, devices.world.processes)[devices.rank] for micro_batch in chunk(batch, parts)]
     replace(training, optimizer=reader, config=unscaled).step(mine)
-    return reader.gradients
-
-
-class GradientReader:
-    """In place of an optimizer: it keeps the gradients that it would step with, and leaves the weights alone."""
-
-    def __init__(self, module: TrainedModel) -> None:
-        self._module = module
-        self.gradients: dict[str, Tensor] = {}
-
-    def step(self) -> None:
-        """Take them."""
-        self.gradients = _take_gradients(self._module)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """They are taken already."""
+    return gradients
 
 
 def chunk(batch: Batch, parts: int) -> list[Batch]:

@@ -6,9 +6,10 @@ Whole steps that differ in one thing, of several kinds in rounds.
 import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,9 +17,9 @@ from torch.distributed.algorithms.ddp_comm_hooks.debugging_hooks import noop_hoo
 from torch.nn.parallel import DistributedDataParallel
 
 from common.examining.instruments import overridden
-from common.examining.rounds import Experiment, timed
+from common.examining.timed_steps import Experiment, timed
 from common.machine.devices import LocalDevices, barrier, gathered
-from common.records import REPLICATED_KINDS, RankProfile
+from common.records import REPLICATED_KINDS
 from common.training.data_parallel import (
     DeviceThreads,
     EmulatedDataParallel,
@@ -33,46 +34,41 @@ LEAD_STEPS = 2
 """One right after the other, of each kind that is warm, to see how far the host is then ahead."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of steps."""
+def as_one_of_many(model: nn.Module, under_no_sync: bool) -> AbstractContextManager:
+    """What a step, or several, are taken in, as if each followed one of its own kind.
 
-    training: Training
-    under_no_sync: bool = False
-
-    def prepared(self) -> AbstractContextManager:
-        """What a step of this kind, or several, are taken in.
-
-        DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it
-        was under `no_sync`: here every step is as if it followed one of its own kind.
-        """
-        model = self.training.model
-        model.require_forward_param_sync = not self.under_no_sync
-        return model.no_sync() if self.under_no_sync else nullcontext()
+    DDP copies rank 0's buffers to all ranks in the forward pass (`--broadcast-buffers`) unless the step before it was
+    under `no_sync`.
+    """
+    model.require_forward_param_sync = not under_no_sync
+    return model.no_sync() if under_no_sync else nullcontext()
 
 
-def measure_exchange_cost(experiment: Experiment, mine: RankProfile) -> None:
+def measure_exchange_cost(experiment: Experiment) -> dict[str, Any]:
     """Whole steps as they are, without the all-reduce, under `no_sync`, and in one bucket: one of each kind a round.
 
     The order of a round is the same on all ranks, which start each step together; on GPUs with the host as far ahead as
-    it is when steps of that kind follow one another. The seconds are left in `mine`, and those of torch's own clock of
-    the exchange. An exchange that was built by hand is only on or off.
+    it is when steps of that kind follow one another. With their seconds come those of torch's own clock of the
+    exchange. An exchange that was built by hand is only on or off.
     """
     training, devices, batches = experiment.training, experiment.devices, experiment.batches
-    model, leads, communication = training.model, dict[str, float](), list[tuple[float, float]]()
-    kinds = {"exchange_on": Kind(training), "exchange_off": Kind(training, under_no_sync=True)}
+    model, leads, communication = training.model, dict[str, float](), list[dict[str, Any]]()
+    kinds = {"exchange_on": training, "exchange_off": training}
     if isinstance(model, DistributedDataParallel):
-        kinds["no_all_reduce"] = Kind(without_all_reduce(training, devices))
-        kinds["one_bucket"] = Kind(_copied(training, devices, one_bucket=True))
+        # Buckets and copies without an all-reduce. The hook is Python's, and called for every bucket: that much more is
+        # taken for the wrapper's own work, and less for the exchange.
+        silent = _copied(training, devices)
+        silent.model.register_comm_hook(None, noop_hook)
+        kinds |= {"no_all_reduce": silent, "one_bucket": _copied(training, devices, one_bucket=True)}
         for kind in kinds.values():
             # Every step here ends with a synchronisation, as this clock would force.
-            kind.training.model._set_ddp_runtime_logging_sample_rate(1)
+            kind.model._set_ddp_runtime_logging_sample_rate(1)
 
     def step(name: str) -> float:
-        with kinds[name].prepared():
-            seconds = timed(devices, partial(kinds[name].training.step, batches), leads.get(name, 0.0))
+        with as_one_of_many(kinds[name].model, name == "exchange_off"):
+            seconds = timed(devices, partial(kinds[name].step, batches), leads.get(name, 0.0))
         if name == "exchange_on" and isinstance(model, DistributedDataParallel):
-            communication.append(_communication(model))
+            communication.append(model._get_ddp_logging_data())
         return seconds
 
     def measure_lead(name: str) -> None:
@@ -80,49 +76,31 @@ def measure_exchange_cost(experiment: Experiment, mine: RankProfile) -> None:
         least; 0 on CPU devices."""
         devices.synchronize()
         barrier()
-        with kinds[name].prepared():
+        with as_one_of_many(kinds[name].model, name == "exchange_off"):
             for _ in range(LEAD_STEPS):
-                kinds[name].training.step(batches)
+                kinds[name].step(batches)
         launched = perf_counter()
         devices.synchronize()
         lead = perf_counter() - launched if devices.kind == "cuda" else 0.0
         leads[name] = round(min(gathered(lead)), 7)
 
     taken = experiment.rounds.take({name: partial(step, name) for name in kinds}, warmed=measure_lead)
-    for name, seconds in taken.seconds.items():
-        setattr(mine, f"{name}_seconds", seconds)
-    if devices.kind == "cuda":
-        mine.lead_seconds = leads
-    of_rounds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
-    mine.communication_seconds = [seconds for seconds, _ in of_rounds]
-    mine.overlap_seconds = [seconds for _, seconds in of_rounds]
-
-
-def without_all_reduce(training: Training, devices: LocalDevices) -> Training:
-    """The same training of a copy of the model whose comm hook does nothing: buckets and copies without an all-reduce.
-
-    A copy, for a model takes one hook for good. The hook is Python's, and called for every bucket: that much more is
-    taken for the wrapper's own work, and less for the exchange.
-    """
-    silent = _copied(training, devices)
-    silent.model.register_comm_hook(None, noop_hook)
-    return silent
+    nanoseconds = communication[-len(taken.orders) :][1:]  # torch publishes a step's times with the next one
+    return {
+        **{f"{name}_seconds": seconds for name, seconds in taken.seconds.items()},
+        "lead_seconds": leads if devices.kind == "cuda" else {},
+        "communication_seconds": [max(0, times.get("backward_comm_time", 0)) / 1e9 for times in nanoseconds],
+        "overlap_seconds": [max(0, times.get("backward_compute_comm_overlap_time", 0)) / 1e9 for times in nanoseconds],
+    }
 
 
 def _copied(training: Training, devices: LocalDevices, **options: bool) -> Training:
-    """A copy of the model under DDP, with an optimizer of its own."""
+    """A copy of the model under DDP, for a model takes one hook for good; with an optimizer of its own."""
     module, config = copy.deepcopy(training.module), training.config
     model = DistributedDataParallel(module, **ddp_kwargs(module, config.ddp.model_copy(update=options), devices))
     if config.compile:
         model.compile(mode=config.compile_mode)
     return replace(training, model=model, optimizer=create_optimizer(model, config))
-
-
-def _communication(ddp: DistributedDataParallel) -> tuple[float, float]:
-    """Seconds of all-reduce, and of it beside the backward pass, in the last step that torch has published."""
-    logged = ddp._get_ddp_logging_data()
-    nanoseconds = (logged.get("backward_comm_time", 0), logged.get("backward_compute_comm_overlap_time", 0))
-    return tuple(max(0, value) / 1e9 for value in nanoseconds)
 
 
 def replicated_kinds(model: nn.DataParallel) -> list[str]:
@@ -131,12 +109,11 @@ def replicated_kinds(model: nn.DataParallel) -> list[str]:
     return [name for name in REPLICATED_KINDS if not (keeps and name.startswith("new_threads"))]
 
 
-def measure_threads_and_replicas(experiment: Experiment, _: RankProfile) -> None:
+def measure_threads_and_replicas(experiment: Experiment) -> dict[str, Any]:
     """DP: whole steps with new and with kept threads, each with new and with kept replicas, and from one thread.
 
     Two things that each are new or kept make four kinds: how they act together can be told from what each costs. Kinds
-    are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device. The seconds are left in
-    the profile.
+    are warmed up and taken in rounds (`Rounds`); a kept thread belongs to one device.
     """
     training, model = experiment.training, experiment.training.model
     threads = DeviceThreads(len(model.device_ids))
@@ -147,13 +124,14 @@ def measure_threads_and_replicas(experiment: Experiment, _: RankProfile) -> None
                 varied.enter_context(_applied(model, map))
             elif name.startswith("kept_threads"):
                 varied.enter_context(_applied(model, threads.map))
-            if name.endswith("kept_replicas"):
-                varied.enter_context(_kept_replicas(model))
+            if name.endswith("kept_replicas"):  # made outside of the step's time, with the weights of the moment
+                replicas = model.replicate(model.module, model.device_ids)
+                kept = overridden(model, replicate=lambda module, device_ids: replicas[: len(device_ids)])
+                varied.enter_context(kept)
             return timed(experiment.devices, partial(training.step, experiment.batches))
 
-    experiment.profile.replicated_steps = experiment.rounds.take(
-        {name: partial(step, name) for name in replicated_kinds(model)}
-    )
+    kinds = {name: partial(step, name) for name in replicated_kinds(model)}
+    return {"replicated_steps": experiment.rounds.take(kinds)}
 
 
 def _applied(model: nn.DataParallel, apply: Callable) -> AbstractContextManager:
@@ -173,9 +151,3 @@ def _applied(model: nn.DataParallel, apply: Callable) -> AbstractContextManager:
         return list(apply(forward, range(len(replicas))))
 
     return overridden(model, parallel_apply=parallel_apply)
-
-
-def _kept_replicas(model: nn.DataParallel) -> AbstractContextManager:
-    """While open, `model` runs replicas that were made before: outside of the step's time, with its present weights."""
-    replicas = model.replicate(model.module, model.device_ids)
-    return overridden(model, replicate=lambda module, device_ids: replicas[: len(device_ids)])

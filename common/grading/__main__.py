@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 
 from common.analysis.reading.folder import RefusedError, read_folder, read_record, record_marks
+from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.report import build_report
 from common.command_line.parser import Parser, start
 from common.console.screen import open_console
@@ -148,7 +149,7 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
         if record.status == "completed":
             by = f" {exchange_of(run)}" if exchange_of(run) != "ddp" else ""
             completed[f"{record.step} {record.method} × {world.devices}{by}"] += 1
-    states = build_report(known).checkpoints if known.runs else []
+    checkpoints = five_checkpoints(build_report(known)) if known.runs else []
     return Grade(
         manifest.name,
         str(archive),
@@ -158,7 +159,7 @@ def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
         not_completed=len(known.runs) - completed.total(),
         parity_passed=parity["passed"],
         parity_failed=parity["failed"],
-        checkpoints=[(sum(proof.is_there for proof in state.proofs), len(state.proofs)) for state in states],
+        checkpoints=[(one.there, len(one.proofs)) for one in checkpoints],
         blanks_left=answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None,
         exchange=mark_exchange(known.runs, exchange),
         edited=edited,

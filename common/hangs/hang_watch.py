@@ -31,7 +31,7 @@ STACK_SECONDS = 30.0
 """It takes a tenth of a second where the machine is idle."""
 AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
 """What to do about a hang."""
-FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
+FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 ENDED = ("", "Z")
 """States of a process that has ended: nothing is left of it, or only what its parent has not read yet."""
@@ -115,32 +115,28 @@ class HangWatch:
         return next((rank for rank in ended if self._file(rank, "stack").exists()), None)
 
     def _last_activity(self, rank: int) -> str:
-        """What a rank does, or did when the first of those that wait for it asked; which ended it."""
-        state = self._ask(rank)
-        if state in ENDED:
-            return "has ended"
-        stack, until = "", monotonic() + STACK_SECONDS
-        while monotonic() < until and sibling_state(self._pids[rank]) not in ENDED:
-            sleep(0.05)  # it writes in pieces, and ends once it has written the last
-        with suppress(OSError):
-            stack = self._file(rank, "stack").read_text()
-        activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
-        return f"{activity}, at {own_line(stack)}"
-
-    def _ask(self, rank: int) -> str:
-        """Have a rank write its stack and end, unless another has asked it. Returns the state that it was in."""
+        """What a rank does, or did when the first of those that wait for it asked for its stack; which ended it."""
         pid, asked = self._pids[rank], self._file(rank, "asked")
         state = sibling_state(pid)
         try:
             asked.symlink_to(f"state {state}")  # unlike a file, it is there with what it says or not at all
         except FileExistsError:
-            return os.readlink(asked).removeprefix("state ")
-        if state not in ENDED:
+            state = os.readlink(asked).removeprefix("state ")
+        else:
             with suppress(OSError):
-                signal_main_thread(pid, signal.SIGUSR2)
+                if state not in ENDED:
+                    signal_main_thread(pid, signal.SIGUSR2)
                 if state == "T":
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
-        return state
+        if state in ENDED:
+            return "has ended"
+        stack, until = "", monotonic() + STACK_SECONDS
+        while monotonic() < until and sibling_state(pid) not in ENDED:
+            sleep(0.05)  # it writes in pieces, and ends once it has written the last
+        with suppress(OSError):
+            stack = self._file(rank, "stack").read_text()
+        activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
+        return f"{activity}, at {own_line(FRAME.findall(stack))}"
 
     def _notes(self, kind: str) -> dict[int, str]:
         """What each rank has written down, of those that have."""
@@ -204,12 +200,12 @@ def since(began: float) -> str:
 
 def waiting_line(frames: traceback.StackSummary) -> str:
     """The line of this lab, or of the user's own code, at which the innermost of these frames is."""
-    return own_line("\n".join(f'File "{one.filename}", line {one.lineno} in {one.name}' for one in reversed(frames)))
+    return own_line([(one.filename, one.lineno, one.name) for one in reversed(frames)])
 
 
-def own_line(stack: str) -> str:
+def own_line(stack: list[tuple]) -> str:
     """`04_ddp_training.py:63 in train_step`: of a stack, innermost first, the first line that is no library's."""
-    frames = list(FRAME.finditer(stack))
-    for frame in [*(f for f in frames if not any(part in f["file"] for part in NOT_OURS)), *frames]:
-        return f"{Path(frame['file']).name}:{frame['line']} in {frame['name']}"
+    own = [frame for frame in stack if not any(part in frame[0] for part in NOT_OURS)]
+    for file, line, function in own[:1] or stack[:1]:
+        return f"{Path(file).name}:{line} in {function}"
     return "a place that it does not tell"

@@ -12,6 +12,7 @@ import platform
 import re
 import tempfile
 import threading
+from collections.abc import Iterator
 from multiprocessing import connection, forkserver, queues
 from pathlib import Path
 
@@ -65,16 +66,20 @@ def core_kinds() -> dict[str, set[int]]:
     Intel's hybrid processors name their kinds (the kernel's Documentation/admin-guide/perf/, a `cpu_core` and a
     `cpu_atom`). Others differ in `cpu_capacity` (ARM), or in their highest clock.
     """
-    kinds = {name: cores for folder, name in HYBRID.items() if (cores := _listed(SYSTEM / folder / "cpus"))}
-    if len(kinds) < 2:
-        kinds = _by_speed("cpu_capacity", "capacity {:.0f}", 1)
-        kinds = kinds or _by_speed("cpufreq/cpuinfo_max_freq", "{:.1f} GHz", 10**6)
-    return {name: cores & ALLOWED for name, cores in kinds.items() if cores & ALLOWED} if len(kinds) > 1 else {}
+    named = {}
+    for folder, name in HYBRID.items():
+        ranges = re.findall(r"(\d+)(?:-(\d+))?", text_of(SYSTEM / folder / "cpus"))  # 0-3,8
+        if cores := {core for first, last in ranges for core in range(int(first), int(last or first) + 1)}:
+            named[name] = cores
+    by_capacity = _by_speed("cpu_capacity", "capacity {:.0f}", 1)
+    by_clock = _by_speed("cpufreq/cpuinfo_max_freq", "{:.1f} GHz", 10**6)
+    kinds = next((kinds for kinds in (named, by_capacity, by_clock) if len(kinds) > 1), {})
+    return {name: cores & ALLOWED for name, cores in kinds.items() if cores & ALLOWED}
 
 
 def alike_cores() -> int:
     """Cores that can stand in for so many devices of one kind, the fastest."""
-    return min([cpu_cores(), *map(len, list(core_kinds().values())[:1])])
+    return min(cpu_cores(), len(next(iter(core_kinds().values()), ALLOWED)))
 
 
 def stay_on(devices: int) -> list[str]:
@@ -93,19 +98,13 @@ def _by_speed(file: str, name: str, unit: int) -> dict[str, set[int]]:
     """Kinds of core between whose speeds lies a gap: a core that boosts a little higher than others is none."""
     speeds = {int(cpu.name[3:]): int(word) for cpu in CPUS.glob("cpu[0-9]*") for word in text_of(cpu / file).split()}
     kinds: dict[str, set[int]] = {}
-    cores, last = set[int](), 0
-    for core, speed in sorted(speeds.items(), key=lambda item: -item[1]):
-        if not kinds or speed < SAME_KIND * last:
-            kinds[name.format(speed / unit)] = cores = set()
+    last = 0
+    for core in sorted(speeds, key=speeds.__getitem__, reverse=True):
+        if not kinds or speeds[core] < SAME_KIND * last:
+            kinds[name.format(speeds[core] / unit)] = cores = set()
         cores.add(core)
-        last = speed
-    return kinds if len(kinds) > 1 else {}
-
-
-def _listed(file: Path) -> set[int]:
-    """Cores of the kernel's list format, `0-3,8`."""
-    ranges = re.findall(r"(\d+)(?:-(\d+))?", text_of(file))
-    return {core for first, last in ranges for core in range(int(first), int(last or first) + 1)}
+        last = speeds[core]
+    return kinds
 
 
 def cpu_model() -> str:
@@ -124,22 +123,25 @@ def ram_bytes() -> int:
 
 def cpu_quota() -> float | None:
     """Cores' worth of time that the control groups allow, 1.5 say; None where they set no limit."""
-    return min((quota for group in _groups("cpu") if (quota := _quota(group))), default=None)
+    return min(_quotas().values(), default=None)
 
 
 def throttled_periods() -> int | None:
     """How many periods (of 0.1 s as a rule) the quota has stopped this process's control groups in, since they were
     made; None where there is no quota."""
-    stats = [text_of(group / "cpu.stat") for group in _groups("cpu") if _quota(group)]
+    stats = [text_of(group / "cpu.stat") for group in _quotas()]
     return max((int(count) for stat in stats for count in re.findall(r"nr_throttled (\d+)", stat)), default=None)
 
 
-def _quota(group: Path) -> float | None:
-    both = text_of(group / "cpu.max").split()
-    both = both or [word for name in ("quota", "period") for word in text_of(group / f"cpu.cfs_{name}_us").split()]
-    if len(both) != 2 or not all(word.isdigit() for word in both) or "0" in both:  # `max`, and -1, are no limit
-        return None
-    return int(both[0]) / int(both[1])
+def _quotas() -> dict[Path, float]:
+    """Cores' worth of time by control group, of those that set a limit."""
+    quotas = {}
+    for group in _groups("cpu"):
+        words = text_of(group / "cpu.max").split()
+        words = words or [text_of(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+        if all(map(str.isdigit, words)) and "0" not in words:  # `max`, and -1, are no limit
+            quotas[group] = int(words[0]) / int(words[1])
+    return quotas
 
 
 def text_of(file: Path) -> str:
@@ -150,22 +152,18 @@ def text_of(file: Path) -> str:
         return ""
 
 
-def _groups(controller: str) -> list[Path]:
+def _groups(controller: str) -> Iterator[Path]:
     """The folders of the control groups that this process is in, version 1 and 2, with all that lie above them."""
     own = [line.split(":", 2) for line in text_of(PROCESS / "cgroup").splitlines()]
-    mounts = [line.split() for line in text_of(PROCESS / "mountinfo").splitlines()]
-    folders = []
-    for mount in mounts:
+    for mount in map(str.split, text_of(PROCESS / "mountinfo").splitlines()):
         root, point, kind, options = mount[3], Path(mount[4]), mount[mount.index("-") + 1], mount[-1].split(",")
         if kind == "cgroup2" or (kind == "cgroup" and controller in options):
-            names = [name for _, controllers, name in own
-                     if (controller in controllers.split(",") if kind == "cgroup" else not controllers)]  # fmt: skip
-            for name in names:
+            wanted = controller if kind == "cgroup" else ""  # version 2 has one tree for all controllers
+            for name in (name for _, controllers, name in own if wanted in controllers.split(",")):
                 # Within a container the mount may begin at the container's own group, or the name lie outside of it.
                 inside = point / os.path.relpath(name, root)
                 inside = inside if point in (inside, *inside.parents) and inside.is_dir() else point
-                folders += [folder for folder in (inside, *inside.parents) if folder.is_relative_to(point)]
-    return folders
+                yield from (folder for folder in (inside, *inside.parents) if folder.is_relative_to(point))
 
 
 def prepare_workers() -> None:
@@ -200,19 +198,17 @@ def begin_worker(worker: int) -> None:
     its last child has gone, and so they would keep each other alive for ever. And what a queue cannot send (/dev/shm or
     the table of open files is full) is dropped with a traceback, while the training waits for it without end.
     """
+
+    def end_after_parent() -> None:
+        connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    def end_unsent(error: Exception, unsent: object) -> None:
+        tell(f"a loader worker cannot hand over a batch: {error}")
+        os._exit(1)
+
     give_cores_back()  # of other kinds than the devices', too
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+    if multiprocessing.parent_process():
+        threading.Thread(target=end_after_parent, daemon=True).start()
         # The standard library's hook for this, which its own executors override.
-        queues.Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
-
-
-def _end_unsent(error: Exception, unsent: object) -> None:
-    tell(f"a loader worker cannot hand over a batch: {error}")
-    os._exit(1)
-
-
-def _end_after(sentinel: int) -> None:
-    connection.wait([sentinel])
-    os._exit(1)
+        queues.Queue._on_queue_feeder_error = staticmethod(end_unsent)  # type: ignore[attr-defined]

@@ -1,14 +1,15 @@
-"""Which devices a run uses, what they are called, how many threads each may take, and what its ranks tell each other.
+"""Which devices a run uses, what they are called, threads and precision of each, and what its ranks tell each other.
 
 A device is one CUDA GPU. On a host without any, one CPU core (one thread) stands in for it.
 """
 
 import os
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 # Before torch: see there.
-from common.machine.before_torch import alike_cores, cpu_cores, cpu_model, give_cores_back, ram_bytes, stay_on
+from common.machine.before_torch import alike_cores, cpu_cores, cpu_model, give_cores_back, stay_on
 
 # isort: split
 import torch
@@ -16,7 +17,7 @@ import torch.distributed as dist
 
 from common.errors import UsageError
 from common.formats import CORE_OF
-from common.records import JOINED, DeviceKind, World, joint_model
+from common.records import JOINED, DeviceKind, Precision, World, joint_model
 
 _Value = TypeVar("_Value")
 
@@ -31,19 +32,14 @@ class LocalDevices:
     indices: tuple[int, ...]
     """CUDA indices, or numbers of the stand-in cores; the first one holds the model."""
     world: World
-    rank: int = 0
-    numbers: list[int] = field(default_factory=list)
+    rank: int
+    numbers: list[int]
     """What the devices are called beside those of the host's other ranks, each of which may see its own as number 0."""
 
     @property
     def device(self) -> torch.device:
         """The device that holds the model and receives the batch."""
-        return self.torch_devices[0]
-
-    @property
-    def torch_devices(self) -> list[torch.device]:
-        """One entry for each of `indices`; all are the same `cpu` where cores stand in."""
-        return [torch.device("cuda", i) if self.kind == "cuda" else torch.device("cpu") for i in self.indices]
+        return torch.device("cuda", self.indices[0]) if self.kind == "cuda" else torch.device("cpu")
 
     def synchronize(self) -> None:
         """Wait until every device of this process has finished its work."""
@@ -80,28 +76,22 @@ def listed_devices(requested: str, gpus: str | None) -> LocalDevices:
 
 
 def rank_device(requested: str, local_rank: int) -> LocalDevices:
-    """The device of rank `local_rank` of this host. Ranks beyond the last GPU share the GPUs, over gloo.
+    """The device of rank `local_rank` of this host; ranks beyond the last GPU share the GPUs.
 
-    What is said here of backend and sharing is a guess from numbers: each rank may see a GPU of its own alone
-    (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`). `agree_on_devices` knows better, once they meet.
+    Backend and sharing are right once the ranks have met (`agree_on_devices`): until then nobody knows whether a rank
+    sees all GPUs, or one of its own alone (Slurm's `--gpus-per-task`, slices of MIG, `--virtual-local-rank`).
     """
     kind = _kind(requested)
-    local_ranks, ranks = of_torchrun("LOCAL_WORLD_SIZE", local_rank + 1), of_torchrun("WORLD_SIZE", 1)
-    rank = of_torchrun("RANK", 0, ranks)
-    gpus = torch.cuda.device_count() if kind == "cuda" else 0
-    index = local_rank % gpus if gpus else local_rank
-    shared = bool(gpus) and local_ranks > gpus
+    ranks_here, ranks = of_torchrun("LOCAL_WORLD_SIZE", local_rank + 1), of_torchrun("WORLD_SIZE", 1)
     return _place(
         kind,
-        (index,),
+        (local_rank % torch.cuda.device_count() if kind == "cuda" else local_rank,),
+        rank=of_torchrun("RANK", 0, ranks),
+        ranks_here=ranks_here,
         processes=ranks,
         nodes=of_torchrun("GROUP_WORLD_SIZE", 1, default="1"),
         restarts=of_torchrun("TORCHELASTIC_RESTART_COUNT", 0, default="0"),
-        # NCCL refuses two ranks on one GPU.
-        backend="nccl" if kind == "cuda" and not shared else "gloo",
-        shared=shared,
-        rank=rank,
-        ranks_here=local_ranks,
+        backend="nccl" if kind == "cuda" else "gloo",
     )
 
 
@@ -116,13 +106,6 @@ def of_torchrun(name: str, least: int, below: int = 2**31, default: str | None =
     if not (text.isascii() and text.isdigit() and least <= int(text) < below):
         raise UsageError(f"{name}={text!r} in the environment is none of torchrun's: unset it, and start torchrun")
     return int(text)
-
-
-def capacity_bytes(kind: DeviceKind, index: int) -> int:
-    """Memory of a GPU; the host's RAM for a core, which all cores share."""
-    if kind == "cuda":
-        return torch.cuda.get_device_properties(index).total_memory
-    return ram_bytes()
 
 
 def default_workers(kind: DeviceKind) -> int:
@@ -142,9 +125,9 @@ def _kind(requested: str) -> DeviceKind:
 
 
 def _place(
-    kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here: int = 1, **world: Any
+    kind: DeviceKind, indices: tuple[int, ...], rank: int = 0, ranks_here: int = 1, processes: int = 1, **world: Any
 ) -> LocalDevices:
-    """`world`: what the devices of this process do not show."""
+    """`world`: what else the devices of this process do not show."""
     # One thread per device in every method: torchrun sets OMP_NUM_THREADS=1 for its ranks and plain python does not.
     torch.set_num_threads(1)
     replicas = ranks_here * len(indices)
@@ -155,25 +138,52 @@ def _place(
     else:
         kinds = stay_on(replicas)
         device_model = f"{CORE_OF}{cpu_model()}" + (f" ({JOINED.join(kinds)})" if kinds else "")
-    processes = world.pop("processes", 1)
-    world = {
-        "device_kind": kind,
-        "device_model": device_model,
-        "devices": processes * len(indices),
-        "processes": processes,
-        "transport": _transport(),
-        "threads_per_device": torch.get_num_threads(),
-        "shared": kind == "cuda" and len(set(indices)) < len(indices),
-        "oversubscribed": kind == "cpu" and replicas > cpu_cores(),
-    } | world
-    return LocalDevices(kind=kind, indices=indices, world=World(**world), rank=rank, numbers=list(indices))
+    # Of NCCL's and gloo's own variables those that may change a byte's way.
+    steering = sorted(name for name in os.environ if re.match("GLOO_|NCCL_(?!DEBUG|VERSION)", name))
+    all_devices = World(
+        device_kind=kind,
+        device_model=device_model,
+        devices=processes * len(indices),
+        processes=processes,
+        transport=" ".join(f"{name}={os.environ[name]}" for name in steering),
+        shared=len(set(indices)) < len(indices),
+        oversubscribed=kind == "cpu" and replicas > cpu_cores(),
+        **world,
+    )
+    return LocalDevices(kind, indices, all_devices, rank, numbers=list(indices))
 
 
-def _transport() -> str:
-    """What is set of NCCL's and gloo's own variables, but for those that change no byte's way."""
-    known = {name: value for name, value in os.environ.items() if name.startswith(("NCCL_", "GLOO_"))}
-    steering = sorted(name for name in known if not name.startswith(("NCCL_DEBUG", "NCCL_VERSION")))
-    return " ".join(f"{name}={known[name]}" for name in steering)
+@dataclass
+class _Before29:
+    """What torch has as `fp32_precision` since 2.9, by the switch that it had until then."""
+
+    backend: Any
+
+    @property
+    def fp32_precision(self) -> str:
+        return "tf32" if self.backend.allow_tf32 else "ieee"
+
+    @fp32_precision.setter
+    def fp32_precision(self, precision: str) -> None:
+        self.backend.allow_tf32 = precision == "tf32"
+
+
+MATMUL, CONVOLUTION = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)
+"""Each has an attribute `fp32_precision`, `ieee` or `tf32`."""
+if not hasattr(MATMUL, "fp32_precision"):
+    MATMUL, CONVOLUTION = _Before29(MATMUL), _Before29(torch.backends.cudnn)
+
+
+def has_tf32(device: torch.device | int = 0) -> bool:
+    """Whether a GPU has NVIDIA's TF32. AMD's capabilities are large numbers, too, without it; not seen on one."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def default_precision(kind: DeviceKind) -> Precision:
+    """What PyTorch's convolutions run in on this device if nobody asks for anything."""
+    if kind == "cpu" or not has_tf32() or os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+        return "ieee-fp32"
+    return "ieee-fp32" if CONVOLUTION.fp32_precision == "ieee" else "tf32"
 
 
 def gathered(value: _Value) -> list[_Value]:

@@ -14,8 +14,10 @@ import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata, util
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import torch
@@ -24,8 +26,7 @@ import torch.distributed as dist
 from common.command_line.commands import loopback_is_up, name_is_found, slowing_variables, steering_variables
 from common.machine.before_torch import core_kinds, cpu_cores, cpu_model, cpu_quota, physical_cores, ram_bytes, text_of
 from common.machine.nvml import Nvml, open_nvml
-from common.machine.torch_versions import import_torchvision
-from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_of_gpus, machine_of_host
+from common.records import CoreKind, Environment, EnvironmentRecord, Gpu, machine_hash
 
 T = TypeVar("T")
 RENDEZVOUS_PORT = 29500
@@ -49,20 +50,23 @@ def describe() -> Environment:
     with open_nvml() as nvml:
         return Environment(
             hostname=socket.gethostname(),
-            machine=_attempt(lambda: machine_identity(nvml, cpu_model())),
+            machine=_attempt(lambda: machine_identity([gpu.uuid() for gpu in nvml.gpus()], cpu_model())),
             platform=platform.platform(),
             python=platform.python_version(),
             interpreter_lock=getattr(sys, "_is_gil_enabled", lambda: True)(),  # before 3.13 there was always one
             torch=torch.__version__,
-            torchvision=torchvision_version(),
+            torchvision=_attempt(_torchvision_version) or _attempt(lambda: metadata.version("torchvision")),
             cuda=torch.version.cuda,
-            driver=nvml.driver() if nvml else None,
+            driver=nvml.driver(),
             cudnn=_attempt(_cudnn_version),
             nccl=_attempt(lambda: ".".join(map(str, torch.cuda.nccl.version()))),
             cpu_model=cpu_model(),
             cpu_cores=cpu_cores(),
             physical_cores=physical_cores(),
-            core_kinds=_attempt(_core_kinds) or [],
+            core_kinds=[
+                CoreKind(name=name, cores=len(cores), physical_cores=physical_cores(cores))
+                for name, cores in (_attempt(core_kinds) or {}).items()
+            ],
             cpu_quota=cpu_quota(),
             ram_bytes=_attempt(ram_bytes),
             load_average_1min=_attempt(lambda: os.getloadavg()[0]),
@@ -75,17 +79,19 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     """What step 01 records, its requirements still empty: this host, and what training will meet on it."""
     now = datetime.now(UTC)
     with open_nvml() as nvml:  # before torch touches a GPU, lest this process be counted among the others
-        known = nvml.gpus() if nvml else []
+        known = nvml.gpus()
         names = [gpu.name() or "unknown" for gpu in known]
         capabilities = [capability for gpu in known if (capability := gpu.compute_capability())]
         processes = {gpu.uuid(): gpu.process_bytes() for gpu in known}
     environment = describe()
+    gpus, may_read = range(len(environment.gpus)), torch.cuda.can_device_access_peer
     return EnvironmentRecord(
         run_id=f"01_environment-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
         command=command,
         started_at=now.isoformat(timespec="seconds"),
         environment=environment,
-        peer_access=_attempt(lambda: _peer_access(len(environment.gpus))) or [],
+        # Directly, and not only through the host's memory.
+        peer_access=_attempt(lambda: [[i == j or may_read(i, j) for j in gpus] for i in gpus]) or [],
         shared_memory_bytes=_attempt(lambda: shutil.disk_usage("/dev/shm").total),
         open_files_limit=_attempt(open_files_limit),
         own_name_found=name_is_found(),
@@ -104,36 +110,21 @@ def look_around(command: str, results_dir: Path) -> EnvironmentRecord:
     )
 
 
-def machine_identity(nvml: Nvml | None, cpu_model: str) -> str | None:
+def machine_identity(gpu_uuids: list[str | None], cpu_model: str) -> str | None:
     """A hash of the UUIDs of all GPUs that the driver knows, hidden from torch or not; without GPUs one of the
-    machine's id and CPU; None where neither can be read. Never raises.
+    machine's id and CPU; None where neither can be read.
 
     In a container /etc/machine-id is missing, empty, or the image's, the same on every host that runs it: there the
     boot id of the host's kernel stands for it, as where a host has no machine id. Runs before and after a restart are
     then runs of two machines, which parts too much and pools nothing that is not alike.
     """
-    uuids = [gpu.uuid() for gpu in nvml.gpus()] if nvml else []
-    if uuids and all(uuids):
-        return machine_of_gpus(filter(None, uuids))
-    id = ("" if is_container() else _read(MACHINE_ID)) or _read(BOOT_ID)
-    return machine_of_host(id, cpu_model) if id else None
-
-
-def is_container() -> bool:
-    """By the file that Docker or podman leaves, by the control group's name, or by a root made of layers."""
-    marked = any(map(os.path.exists, CONTAINER_FILES))
-    return marked or bool(IN_A_CONTAINER.search(_read(CGROUP)) or ON_LAYERS.search(_read(MOUNTS)))
-
-
-def _read(path: Path) -> str:
-    """Nothing where it cannot be read, or where systemd has not yet filled it in."""
-    text = text_of(path).strip()
-    return "" if text == "uninitialized" else text
-
-
-def _peer_access(gpus: int) -> list[list[bool]]:
-    """[i][j]: GPU i can read GPU j's memory directly, and not only through the host's."""
-    return [[i == j or torch.cuda.can_device_access_peer(i, j) for j in range(gpus)] for i in range(gpus)]
+    if gpu_uuids and all(gpu_uuids):
+        return machine_hash("gpus", *sorted(filter(None, gpu_uuids)))
+    signs = [IN_A_CONTAINER.search(text_of(CGROUP)), ON_LAYERS.search(text_of(MOUNTS))]
+    id = text_of(MACHINE_ID).strip()
+    if any(signs) or any(map(os.path.exists, CONTAINER_FILES)) or id in ("", "uninitialized"):  # as systemd leaves it
+        id = text_of(BOOT_ID).strip()
+    return machine_hash("host", id, cpu_model) if id else None
 
 
 def open_files_limit() -> int | None:
@@ -143,20 +134,13 @@ def open_files_limit() -> int | None:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this TCP port now."""
-    with socket.socket() as server:
-        # Without it, a port that a run has just left counts as taken for another minute.
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind(("", port))
-        except OSError:
-            return False
-    return True
+    """Whether a server could listen on this TCP port now, even if a run has just left it (SO_REUSEADDR)."""
+    return _error_of(lambda: socket.create_server(("", port)).close()) is None
 
 
-def _gpu(index: int, nvml: Nvml | None) -> Gpu:
+def _gpu(index: int, nvml: Nvml) -> Gpu:
     properties = torch.cuda.get_device_properties(index)
-    driver = nvml.gpu_of_torch(properties) if nvml else None
+    driver = nvml.gpu_of_torch(properties)
     return Gpu(
         index=index,
         name=properties.name,
@@ -171,19 +155,37 @@ def _gpu(index: int, nvml: Nvml | None) -> Gpu:
     )
 
 
-def _core_kinds() -> list[CoreKind]:
-    kinds = core_kinds().items()
-    return [CoreKind(name=name, cores=len(cores), physical_cores=physical_cores(cores)) for name, cores in kinds]
-
-
-def torchvision_version() -> str | None:
+def _torchvision_version() -> str:
     """Version with its build ("0.28.0+cu130"), without importing torchvision, which may fail and takes a second."""
+    folder = Path(util.find_spec("torchvision").submodule_search_locations[0])
+    return re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())[1]
 
-    def read() -> str:
-        folder = Path(util.find_spec("torchvision").submodule_search_locations[0])
-        return re.search(r"__version__ = ['\"](.+?)['\"]", (folder / "version.py").read_text())[1]
 
-    return _attempt(read) or _attempt(lambda: metadata.version("torchvision"))
+_declared: list[torch.library.Library] = []
+"""What was declared to torch, for it ends with the object that declared it."""
+
+
+@cache
+def import_torchvision() -> ModuleType:
+    """torchvision, also where a build for CUDA meets a torch without it.
+
+    torchvision's C++ operators do not load then, and its import stumbles over `torchvision::nms`, which has no schema.
+    The lab needs the models alone: declaring the two schemas is enough to import them.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(library)
+        import torchvision
+    import torchvision.models
+    import torchvision.ops
+
+    return torchvision
 
 
 def _cudnn_version() -> str | None:

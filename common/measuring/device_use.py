@@ -11,15 +11,17 @@ import socket
 import statistics
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from common.machine.devices import LocalDevices, capacity_bytes
+from common.machine.before_torch import ram_bytes
+from common.machine.devices import LocalDevices
 from common.machine.nvml import THROTTLE_REASONS, Nvml, NvmlGpu, open_nvml
 from common.records import DeviceMemory, DeviceUse, GpuHealth, StaticMemory
 
@@ -29,13 +31,8 @@ def read_gpus(indices: Iterable[int], reading: Callable[[NvmlGpu], float | None]
     if not indices:
         return {}
     with open_nvml() as nvml:
-        values = {index: reading(gpu) for index, gpu in _gpus(nvml, indices).items()}
-    return {index: value for index, value in values.items() if value is not None}
-
-
-def joules_since(before: Mapping[int, float]) -> dict[int, float]:
-    """What GPUs have drawn since their `NvmlGpu.energy_joules` were read."""
-    return {index: joules - before[index] for index, joules in read_gpus(before, NvmlGpu.energy_joules).items()}
+        gpus = _gpus(nvml, indices).items()
+        return {index: value for index, gpu in gpus if (value := reading(gpu)) is not None}
 
 
 class _Readings(NamedTuple):
@@ -80,8 +77,8 @@ class GpuSampler:
         samples = self._samples.get(index)
         if not samples:
             return None
-        clocks = [one.clock for one in samples if one.clock is not None]
         reasons = {reason for one in samples for reason in one.reasons}
+        clocks = [one.clock for one in samples if one.clock is not None]
         return GpuHealth(
             samples=len(samples),
             sm_clock_mhz_min=min(clocks, default=None),
@@ -118,42 +115,10 @@ def _peak(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _gpus(nvml: Nvml | None, indices: Iterable[int]) -> dict[int, NvmlGpu]:
+def _gpus(nvml: Nvml, indices: Iterable[int]) -> dict[int, NvmlGpu]:
     """Those that NVML knows."""
-    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml else {}
+    known = {i: nvml.gpu_of_torch(torch.cuda.get_device_properties(i)) for i in set(indices)} if nvml.gpus() else {}
     return {index: gpu for index, gpu in known.items() if gpu is not None}
-
-
-def reset_peaks(devices: LocalDevices) -> None:
-    """Start anew, on every device of this process (torch's own reset does the current one only).
-
-    The process's peak on CPU is reset too where the kernel allows it (Linux).
-    """
-    if devices.kind == "cuda":
-        for index in set(devices.indices):
-            torch.cuda.reset_peak_memory_stats(index)
-        return
-    with suppress(OSError):  # the peak then covers the whole process from its start: larger, never smaller
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def read_peaks(devices: LocalDevices, sampler: GpuSampler) -> list[DeviceMemory]:
-    """Peaks since `reset_peaks`, in bytes, one entry per device of this process, in order.
-
-    `sampler` knows what the driver saw this process hold on each GPU. On CPU one process holds the memory of all
-    its replicas, and no part of it belongs to one core: the first entry has it, the others are empty.
-    """
-    if devices.kind == "cpu":
-        others = [DeviceMemory()] * (len(devices.indices) - 1)
-        return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *others]
-    return [
-        DeviceMemory(
-            peak_allocated_bytes=torch.cuda.max_memory_allocated(index),
-            peak_reserved_bytes=torch.cuda.max_memory_reserved(index),
-            peak_process_bytes=sampler.peak_process_bytes(index),
-        )
-        for index in devices.indices
-    ]
 
 
 def highest_peak_bytes(devices: LocalDevices) -> int:
@@ -186,30 +151,70 @@ def static_memory(module: nn.Module, optimizer: torch.optim.Optimizer) -> Static
     )
 
 
-def device_uses(
-    devices: LocalDevices,
-    memories: Sequence[DeviceMemory] | None = None,
-    sampler: GpuSampler | None = None,
-    joules: Mapping[int, float] | None = None,
-    idle_watts: Mapping[int, float] | None = None,
-) -> list[DeviceUse]:
-    """One entry for each of this process's devices, in order; what was not measured (yet) stays empty.
+class DeviceMeter:
+    """What the devices of this process hold and draw, from `start` to `stop`."""
 
-    `joules` (of the measured epochs) and `idle_watts` are by CUDA index.
-    """
-    joules, idle_watts = joules or {}, idle_watts or {}
-    return [
-        DeviceUse(
-            host=socket.gethostname(),
-            rank=devices.rank,
-            index=devices.numbers[position],
-            name=torch.cuda.get_device_name(index) if devices.kind == "cuda" else devices.world.device_model,
-            capacity_bytes=capacity_bytes(devices.kind, index),
-            memory=memories[position] if memories else DeviceMemory(),
-            health=sampler.health(index) if sampler else None,
-            # A GPU that several replicas share has one counter, entered once.
-            energy_joules=joules.get(index) if position == devices.indices.index(index) else None,
-            idle_watts=idle_watts.get(index),
-        )
-        for position, index in enumerate(devices.indices)
-    ]
+    def __init__(self, devices: LocalDevices, run_pids: Iterable[int] = ()) -> None:
+        """`run_pids`: the run's processes. To be made while nothing runs on the devices yet."""
+        self._local_devices = devices
+        self._gpus = devices.indices if devices.kind == "cuda" else ()
+        self._idle_watts = read_gpus(self._gpus, NvmlGpu.power_watts)
+        self._joules: Counter[int] = Counter()
+        self._sampler = GpuSampler(self._gpus, run_pids)
+        self._peaks = [DeviceMemory()] * len(devices.indices)
+
+    def start(self, keep_peaks: bool) -> None:
+        """Begin to watch. On GPUs, memory's peaks are those of before if they are kept."""
+        if self._local_devices.kind == "cpu":
+            with suppress(OSError):  # the peak then covers the whole process from its start: larger, never smaller
+                Path("/proc/self/clear_refs").write_text("5")
+        elif not keep_peaks:
+            for index in set(self._gpus):  # torch's own reset does the current device only
+                torch.cuda.reset_peak_memory_stats(index)
+        self._sampler.start()
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """While open, the energy that is drawn counts."""
+        before = read_gpus(self._gpus, NvmlGpu.energy_joules)
+        yield
+        after = read_gpus(before, NvmlGpu.energy_joules)
+        self._joules.update({index: joules - before[index] for index, joules in after.items()})
+
+    def peaks(self) -> list[DeviceMemory]:
+        """Of memory, in bytes, by device; on CPU cores the first has that of the whole process, the others none."""
+        if self._local_devices.kind == "cpu":
+            return [DeviceMemory(peak_process_bytes=peak_resident_bytes()), *self._peaks[1:]]
+        return [
+            DeviceMemory(
+                peak_allocated_bytes=torch.cuda.max_memory_allocated(index),
+                peak_reserved_bytes=torch.cuda.max_memory_reserved(index),
+                peak_process_bytes=self._sampler.peak_process_bytes(index),  # as the driver saw it
+            )
+            for index in self._gpus
+        ]
+
+    def stop(self) -> None:
+        """End."""
+        self._sampler.stop()
+        self._peaks = self.peaks()
+
+    def uses(self) -> list[DeviceUse]:
+        """One entry for each of this process's devices, in order; what was not measured (yet) stays empty."""
+        devices, on_gpus = self._local_devices, self._local_devices.kind == "cuda"
+        return [
+            DeviceUse(
+                host=socket.gethostname(),
+                rank=devices.rank,
+                index=devices.numbers[position],
+                name=torch.cuda.get_device_name(index) if on_gpus else devices.world.device_model,
+                # All cores share the host's memory.
+                capacity_bytes=torch.cuda.get_device_properties(index).total_memory if on_gpus else ram_bytes(),
+                memory=self._peaks[position],
+                health=self._sampler.health(index),
+                # A GPU that several replicas share has one counter, entered once.
+                energy_joules=self._joules.get(index) if position == devices.indices.index(index) else None,
+                idle_watts=self._idle_watts.get(index),
+            )
+            for position, index in enumerate(devices.indices)
+        ]

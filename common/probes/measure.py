@@ -11,8 +11,7 @@ from time import perf_counter
 
 import torch
 
-from common.machine.devices import LocalDevices
-from common.machine.torch_versions import MATMUL, has_tf32
+from common.machine.devices import MATMUL, LocalDevices, has_tf32
 from common.measuring.clocks import StepClock
 from common.probes import processes, together
 from common.probes.processes import probed_device, run_in_processes
@@ -42,7 +41,7 @@ Action = Callable[[], object]
 
 def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     """The probes that mean something on this machine, and for the others why they do not."""
-    gpus, ranks = torch.cuda.device_count() if torch.cuda.is_available() else 0, processes.ranks_here()
+    ranks = processes.ranks_here()
     actions: dict[ProbeName, Action] = {
         "matmul": partial(_alone, matmul_rates),
         "memory": partial(_alone, memory_rates),
@@ -51,11 +50,9 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
         "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
     }
-    needless: set[ProbeName] = set() if gpus else {"copies"}
-    if ranks < 2:
-        needless |= {"all_reduce", "together"}
-    not_applicable = {name: NEEDLESS[name].text for name in actions if name in needless}
-    return {name: action for name, action in actions.items() if name not in needless}, not_applicable
+    means_something = {"copies": torch.cuda.is_available(), "all_reduce": ranks > 1, "together": ranks > 1}
+    not_applicable = {name: NEEDLESS[name].text for name in actions if not means_something.get(name, True)}
+    return {name: action for name, action in actions.items() if name not in not_applicable}, not_applicable
 
 
 def measure(
@@ -123,36 +120,35 @@ def memory_rates(rank: int = 0, size_bytes: int = MEMORY_BYTES) -> list[MemoryRa
     return rates
 
 
-def copies(rank: int = 0, size_bytes: int = COPY_BYTES) -> list[Copy]:
+def copies(rank: int = 0) -> list[Copy]:
     """From the host's pinned memory to each GPU, and from each GPU to each other one."""
     gpus = range(torch.cuda.device_count())
     pairs = [(None, gpu) for gpu in gpus] + [(source, gpu) for source in gpus for gpu in gpus if source != gpu]
-    return [_copy(source, destination, size_bytes) for source, destination in pairs]
-
-
-def _copy(source: int | None, destination: int, size_bytes: int) -> Copy:
-    pattern = torch.arange(size_bytes // 4, dtype=torch.int32)
-    given = pattern.pin_memory() if source is None else pattern.cuda(source)
-    received = torch.zeros(size_bytes // 4, dtype=torch.int32, device=f"cuda:{destination}")
-    # torch queues a copy between two GPUs on the one that sends.
-    devices = probed_device(destination if source is None else source)
-    seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)
-    torch.cuda.synchronize(destination)
-    # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
-    arrived = torch.equal(received.cpu(), pattern)
-    return Copy(source=source, destination=destination, bytes=size_bytes, seconds=seconds if arrived else None)
+    pattern = torch.arange(COPY_BYTES // 4, dtype=torch.int32)
+    results = []
+    for source, destination in pairs:
+        given = pattern.pin_memory() if source is None else pattern.cuda(source)
+        received = torch.zeros_like(pattern, device=f"cuda:{destination}")
+        # torch queues a copy between two GPUs on the one that sends.
+        devices = probed_device(destination if source is None else source)
+        seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)  # noqa: B023
+        torch.cuda.synchronize(destination)
+        # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
+        arrived = torch.equal(received.cpu(), pattern)
+        results.append(
+            Copy(source=source, destination=destination, bytes=COPY_BYTES, seconds=seconds if arrived else None)
+        )
+    return results
 
 
 def median_seconds(action: Callable[[], object], devices: LocalDevices) -> float:
     """Median seconds of `action` on the device of `devices`, after a warm-up; no wait between the repeats on a GPU."""
-    started = perf_counter()
-    while True:
-        once = perf_counter()
+    once, warm_until = 0.0, perf_counter() + WARM_UP_SECONDS
+    while not once or perf_counter() < warm_until:
+        began = perf_counter()
         action()
         devices.synchronize()
-        once = perf_counter() - once
-        if perf_counter() - started > WARM_UP_SECONDS:
-            break
+        once = perf_counter() - began
     low, high = REPEATS
     clock = StepClock(devices)
     clock.start()

@@ -14,7 +14,6 @@ from datetime import timedelta
 from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic, perf_counter
@@ -97,14 +96,13 @@ def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> Non
 
 def probed_device(number: int) -> LocalDevices:
     """For a probe's process or thread of this number: its GPU, or one CPU core. More than there are GPUs share them."""
-    if not torch.cuda.is_available():
-        return one_device("cpu")
-    return listed_devices("cuda", str(number % torch.cuda.device_count()))
+    gpus = torch.cuda.device_count()
+    return listed_devices("cuda", str(number % gpus)) if gpus else one_device("cpu")
 
 
 def ranks_here() -> int:
     """Devices that take part: every GPU, or up to `MAX_CORES` CPU cores."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else min(alike_cores(), MAX_CORES)
+    return torch.cuda.device_count() or min(alike_cores(), MAX_CORES)
 
 
 def measure_all_reduce(
@@ -121,37 +119,31 @@ def measure_all_reduce(
     backend: Backend = "nccl" if torch.cuda.is_available() else "gloo"
     with TemporaryDirectory() as folder:
         # The ranks meet in a file: a port could be taken, or be taken between looking for it and using it.
-        rank_times = partial(
-            _rank_times, ranks=ranks, backend=backend, folder=folder, sizes=sizes, budget=budget_seconds,
-            exchange=exchange,
-        )  # fmt: skip
-        times = run_in_processes(rank_times, ranks, limit_seconds)[0]
+        group = {"backend": backend, "init_method": f"file://{folder}/store", "world_size": ranks}
+        probe = partial(_rank_times, group, sizes, budget_seconds, exchange)
+        times = run_in_processes(probe, ranks, limit_seconds)[0]
     return AllReduce(backend=backend, ranks=ranks, times=times, left_out_bytes=list(sizes[len(times) :]))
 
 
 def _rank_times(
-    rank: int, ranks: int, backend: Backend, folder: str, sizes: Sequence[int], budget: float, exchange: Exchange
+    group: dict[str, Any], sizes: Sequence[int], budget_seconds: float, exchange: Exchange, rank: int
 ) -> list[AllReduceTime]:
     device = probed_device(rank).device
     dist.init_process_group(
-        backend,
-        store=dist.FileStore(str(Path(folder) / "store"), ranks),
-        rank=rank,
-        world_size=ranks,
-        timeout=timedelta(minutes=1),
-        device_id=device if backend == "nccl" else None,
+        **group, rank=rank, timeout=timedelta(minutes=1), device_id=device if device.type == "cuda" else None
     )
     times: list[AllReduceTime] = []
     started = last = perf_counter()
     for size in sizes:
         message = torch.empty(size // (4 * ROW), ROW, device=device)
-        times.append(AllReduceTime(bytes=size, ranks=ranks, seconds=_median_seconds(message, exchange)))
+        seconds = _median_seconds(message, exchange)
+        times.append(AllReduceTime(bytes=size, ranks=group["world_size"], seconds=seconds))
         now = perf_counter()
         # The next size has twice the bytes. All ranks must stop at the same one.
-        if _largest(now - started + 2 * (now - last), device) > budget:
+        if _largest(now - started + 2 * (now - last), device) > budget_seconds:
             break
         last = now
-    if backend == "nccl":
+    if device.type == "cuda":
         dist.destroy_process_group()
     # A group of gloo goes with its process: before torch 2.8 ending it waits for threads with the interpreter's lock in
     # its hands, for good if one of them wants the lock to drop its last tensor (pytorch#154976). Two of five hung.

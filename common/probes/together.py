@@ -41,12 +41,11 @@ Work = Callable[[LocalDevices], Callable[[], object]]
 def measure_launches(limit_seconds: float) -> LaunchTimes:
     """Launches from one thread, from several, from several processes: as many at once as there are devices, two at
     least, of CPU cores four at most."""
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    workers = max(2, gpus or min(alike_cores(), 4))
+    workers = max(2, torch.cuda.device_count() or min(alike_cores(), 4))
     probe = partial(_launch_probe, workers, get_context("forkserver").Barrier(workers))
-    first, *others = run_in_processes(probe, workers, limit_seconds)
-    processes = median(of_process.pop("processes_seconds") for of_process in (first, *others))
-    return LaunchTimes(workers=workers, processes_seconds=processes, **first)
+    results = run_in_processes(probe, workers, limit_seconds)
+    processes = median(of_process.pop("processes_seconds") for of_process in results)
+    return LaunchTimes(workers=workers, processes_seconds=processes, **results[0])
 
 
 def _launch_probe(workers: int, everybody: Barrier, rank: int) -> dict[str, float]:
@@ -104,26 +103,30 @@ def _convolution_seconds() -> tuple[float, float]:
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:
     """As many workers as there are devices, one process each."""
     probe = partial(_training_probe, get_context("forkserver").Barrier(workers), work or small_layers)
-    results = run_in_processes(probe, workers, limit_seconds)
-    return Together(
-        workers=workers,
-        alone_seconds=results[0][0],
-        together_seconds=max(together for _, together in results),
-    )
+    alone, together = zip(*run_in_processes(probe, workers, limit_seconds), strict=True)
+    return Together(workers=workers, alone_seconds=alone[0], together_seconds=max(together))
 
 
 def _training_probe(everybody: Barrier, make: Work, rank: int) -> tuple[float, float]:
     """Process 0 works by itself first and last, while the others wait; in between all work at once.
 
-    Seconds of a pass, alone and together."""
-    work = make(probed_device(rank))
+    Seconds of a pass, alone (of process 0) and together."""
+    work, alone = make(probed_device(rank)), []
     everybody.wait()
-    before = _seconds(work) if rank == 0 else []
+    alone += _seconds(work) if rank == 0 else []
     everybody.wait()
     together = _seconds(work)
     everybody.wait()
-    after = _seconds(work) if rank == 0 else []
-    return median(before + after or together), median(together)
+    alone += _seconds(work) if rank == 0 else []
+    return median(alone or together), median(together)
+
+
+def _seconds(work: Callable[[], object]) -> list[float]:
+    ends = [perf_counter()]
+    for _ in range(SETTLING + PASSES):
+        work()
+        ends.append(perf_counter())
+    return [end - begin for begin, end in pairwise(ends)][SETTLING:]
 
 
 def small_layers(devices: LocalDevices) -> Callable[[], object]:
@@ -133,29 +136,16 @@ def small_layers(devices: LocalDevices) -> Callable[[], object]:
     model = nn.Sequential(*layers, nn.Conv2d(64, 128, 3, stride=2, bias=False), nn.BatchNorm2d(128), nn.ReLU())
     model.to(devices.device)
     images = torch.randn(samples, 64, size, size, device=devices.device)
-    weights = list(model.parameters())
-    momenta = [torch.zeros_like(weight) for weight in weights]
+    momenta = {weight: torch.zeros_like(weight) for weight in model.parameters()}
 
     def step() -> None:
         model(images).square().mean().backward()
-        update(weights, momenta)
+        # SGD with momentum by hand: torch's own imports its compiler first, for seconds in each of these processes.
+        with torch.no_grad():
+            for weight, momentum in momenta.items():
+                momentum.mul_(0.9).add_(weight.grad)
+                weight.sub_(momentum, alpha=1e-3)
+                weight.grad = None
         devices.synchronize()
 
     return step
-
-
-@torch.no_grad()
-def update(weights: list[nn.Parameter], momenta: list[torch.Tensor]) -> None:
-    """SGD with momentum by hand: torch's own imports its compiler first, for seconds in each of these processes."""
-    for weight, momentum in zip(weights, momenta, strict=True):
-        momentum.mul_(0.9).add_(weight.grad)
-        weight.sub_(momentum, alpha=1e-3)
-        weight.grad = None
-
-
-def _seconds(work: Callable[[], object]) -> list[float]:
-    ends = [perf_counter()]
-    for _ in range(SETTLING + PASSES):
-        work()
-        ends.append(perf_counter())
-    return [end - begin for begin, end in pairwise(ends)][SETTLING:]

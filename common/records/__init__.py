@@ -6,11 +6,10 @@ one function each, so that the table a script prints and the page of step 05 can
 """
 
 from common.records.environment_record import *
+from common.records.fields import *
 from common.records.host import *
 from common.records.methods import *
-from common.records.other_records import *
 from common.records.outcome import *
 from common.records.record import *
-from common.records.setting_declaration import *
 from common.records.settings import *
 from common.records.step_phases import *

@@ -25,8 +25,8 @@ from pydantic_core import PydanticSerializationError
 from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
-from common.records.other_records import FaultRecord, PredictionRecord
-from common.records.record import Record
+from common.records.outcome import FaultRecord
+from common.records.record import PredictionRecord, Record
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AnyRecord = Record | EnvironmentRecord | FaultRecord | PredictionRecord
@@ -41,17 +41,12 @@ _touched: set[Path] = set()
 """Of these, those that others have changed, which is said once."""
 
 
-def read_regular(path: Path) -> bytes:
-    """What is in a file. Raises OSError, also for what is none: to open a FIFO would wait for ever."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a file")
-    return path.read_bytes()
-
-
 def record_in(path: Path, kind: type[AnyModel]) -> AnyModel | None:
     """The record of this kind in a file; None where it cannot be read, or is none."""
     try:
-        return kind.model_validate_json(read_regular(path))
+        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
+            return None
+        return kind.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -149,41 +144,35 @@ def write_record(folder: Path, record: AnyRecord) -> Path | None:
 
 
 def _put(folder: Path, record: AnyRecord) -> Path | None:
-    """Write a record where this process has written it before, or under a name that nobody has taken.
+    """Write a record where this process has written it before, or under the first name that nobody has taken.
 
     None where another rank has ended the run there: what it says stays, unless this rank knows the run to its end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = record_path(folder, record.run_id)
-    known, look = _written.get(path, (None, None))
-    is_touched = known is None or look != _look(known)
+    own, look = _written.get(path, (None, None))
+    is_touched = own is None or look != _look(own)
     of_rank = _of_another_rank(path, record) if is_touched else None
     is_completed = isinstance(record, Record) and record.status == "completed"
     if of_rank and not of_rank.is_unfinished and (of_rank.status == "completed" or not is_completed):
         return None
-    where = path if of_rank else known
-    is_ours = where and (where.is_file() or not os.path.lexists(where))
-    where = _write(where, record) if where and is_ours else _put_as_new(folder, record)
-    if where is None:
-        return None
+    replaced = path if of_rank else own
+    new = [path, *(record_path(folder, f"{record.run_id}-{number}") for number in range(2, 100))]
+    for where in [replaced, *new] if replaced else new:
+        try:
+            _write(where, record, is_new=where is not replaced)
+            break
+        except FileExistsError:
+            if where is path and _of_another_rank(path, record):  # which was quicker by a moment
+                return _put(folder, record)
+    else:
+        raise FileExistsError(errno.EEXIST, "a hundred records of this name")
     _written[path] = where, _look(where)
-    if known and is_touched and not of_rank and path not in _touched:
+    if own and is_touched and not of_rank and path not in _touched:
         _touched.add(path)
-        text = f"{known} was changed by others while the run went on: it is written anew, and nothing is lost"
+        text = f"{own} was changed by others while the run went on: it is written anew, and nothing is lost"
         print(printable(text), file=sys.stderr, flush=True)
     return where
-
-
-def _put_as_new(folder: Path, record: AnyRecord) -> Path | None:
-    """Under its own name or, where it is taken, the next one. None where another rank has just ended the run there."""
-    for run_id in (record.run_id, *(f"{record.run_id}-{number}" for number in range(2, 100))):
-        path = record_path(folder, run_id)
-        try:
-            return _write(path, record, is_new=True)
-        except FileExistsError:
-            if run_id == record.run_id and _of_another_rank(path, record):  # which was quicker by a moment
-                return _put(folder, record)
-    raise FileExistsError(errno.EEXIST, "a hundred records of this name")
 
 
 def _write(path: Path, record: AnyRecord, is_new: bool = False) -> Path:

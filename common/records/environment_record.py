@@ -4,19 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.host import Environment, Requirement
-from common.records.setting_declaration import (
-    SCHEMA_VERSION,
-    Backend,
-    Bytes,
-    Count,
-    FailFastList,
-    PositiveCount,
-    PositiveSeconds,
-    Precision,
-    RecordModel,
-    Seconds,
-)
+from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds
+from common.records.host import Backend, Environment, Requirement
+from common.records.settings import Precision
 
 ProbeName = Literal["matmul", "memory", "copies", "all_reduce", "launches", "together"]
 
@@ -179,14 +169,14 @@ class EnvironmentRecord(RecordModel):
     """What step 01 writes."""
 
     kind: Literal["environment"] = "environment"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     command: str
     started_at: str
     environment: Environment
     peer_access: FailFastList[FailFastList[bool]] = []
     """[i][j]: GPU i can read GPU j's memory directly."""
-    shared_memory_bytes: Bytes | None = None
+    shared_memory_bytes: Count | None = None
     open_files_limit: Count | None = None
     own_name_found: bool | None = None
     """Whether the host's own name leads to an address of this host, where torchrun lets the ranks meet."""
@@ -210,7 +200,7 @@ class EnvironmentRecord(RecordModel):
     """Why torch, built for CUDA, cannot use the driver's GPUs."""
     torchvision_error: str | None = None
     """Why torchvision cannot be imported."""
-    disk_free_bytes: Bytes | None = None
+    disk_free_bytes: Count | None = None
     """Room in the results folder."""
     requirements: FailFastList[Requirement] = []
     probes: Probes | None = None

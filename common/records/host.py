@@ -1,27 +1,18 @@
-"""Where a run took place: the host with an anonymous identity of its machine, and the devices taken together."""
+"""Where a run took place: the host with an anonymous identity of its machine, the devices taken together, and what each
+of them did."""
 
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Literal
 
-from common.records.setting_declaration import (
-    Backend,
-    Bytes,
-    Count,
-    DeviceKind,
-    FailFastList,
-    PositiveCount,
-    PositiveSeconds,
-    RecordModel,
-    Seconds,
-    Whole,
-)
+from common.records.fields import Amount, Count, FailFastList, PositiveCount, RecordModel, Seconds, Whole
 
+DeviceKind = Literal["cuda", "cpu"]
+Backend = Literal["nccl", "gloo"]
 JOINED = " + "
 """Between the models of unlike devices."""
 SALT = "DataParallel lab, which machine: "
 """So that a hash of this lab can be compared with no other list of hashes."""
-DIGITS = 12
 BY_NAME = "by-name-"
 """Begins an identity that rests on the host's name."""
 
@@ -33,8 +24,8 @@ class Gpu(RecordModel):
     name: str
     uuid: str | None = None
     compute_capability: str | None = None
-    memory_total_bytes: Bytes | None = None
-    memory_free_bytes: Bytes | None = None
+    memory_total_bytes: Count | None = None
+    memory_free_bytes: Count | None = None
     pcie_generation: Whole | None = None
     pcie_width: Whole | None = None
     nvlink_links: Whole | None = None
@@ -76,9 +67,9 @@ class Environment(RecordModel):
     """Different cores among them: two hardware threads of one share its arithmetic."""
     core_kinds: FailFastList[CoreKind] = []
     """The fastest first; nothing where all cores are alike, and in older records."""
-    cpu_quota: PositiveSeconds | None = None
+    cpu_quota: Amount | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
-    ram_bytes: Bytes | None = None
+    ram_bytes: Count | None = None
     """Of the host, or what the control group allows of it."""
     load_average_1min: Seconds | None = None
     """Runnable processes on the host in the minute before the run began, as the kernel counts them."""
@@ -97,14 +88,10 @@ class Environment(RecordModel):
         return min([self.cpu_cores, *(kind.cores for kind in self.core_kinds[:1])])
 
 
-def machine_of_gpus(uuids: Iterable[str]) -> str:
-    """A machine's identity by all of its GPUs, in whatever order."""
-    return _hash("gpus", *sorted(uuids))
-
-
-def machine_of_host(id: str, cpu_model: str) -> str:
-    """A machine's identity by an id of the system, and by its CPU: copies of one virtual machine may have one id."""
-    return _hash("host", id, cpu_model)
+def machine_hash(kind: Literal["gpus", "host", "name"], *parts: str) -> str:
+    """A machine's identity: by the sorted UUIDs of all of its `gpus`; by an id of the `host`'s system and by its CPU,
+    for copies of one virtual machine may have one id; or by its `name` and parts."""
+    return sha256((SALT + "\n".join((kind, *parts))).encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def machine_of(environment: Environment) -> str:
@@ -112,17 +99,12 @@ def machine_of(environment: Environment) -> str:
     without these by its name, processor and GPU models, and begins with `BY_NAME`."""
     if environment.machine:
         return environment.machine
-    uuids = [gpu.uuid for gpu in environment.gpus]
-    if uuids and all(uuids):
-        return machine_of_gpus(filter(None, uuids))
-    names = (gpu.name for gpu in environment.gpus)
-    return BY_NAME + _hash(
-        "name", environment.hostname, environment.cpu_model, str(environment.cpu_cores), *sorted(names)
-    )
-
-
-def _hash(*parts: str) -> str:
-    return sha256((SALT + "\n".join(parts)).encode(errors="surrogatepass")).hexdigest()[:DIGITS]
+    uuids = [gpu.uuid for gpu in environment.gpus if gpu.uuid]
+    if uuids and len(uuids) == len(environment.gpus):
+        return machine_hash("gpus", *sorted(uuids))
+    names = sorted(gpu.name for gpu in environment.gpus)
+    host = (environment.hostname, environment.cpu_model, str(environment.cpu_cores))
+    return BY_NAME + machine_hash("name", *host, *names)
 
 
 def joint_model(names: Iterable[str]) -> str:
@@ -186,3 +168,45 @@ class Requirement(RecordModel):
     """note: worth knowing, and nothing is harmed."""
     found: str
     advice: str = ""
+
+
+class DeviceMemory(RecordModel):
+    """Peaks over the measured epochs. On CPU only `peak_process_bytes`, of the process that drives the device."""
+
+    peak_allocated_bytes: Count | None = None
+    """torch's CUDA allocator: in tensors."""
+    peak_reserved_bytes: Count | None = None
+    """torch's CUDA allocator: taken from the driver."""
+    peak_process_bytes: Count | None = None
+    """GPU: most that this process was seen to hold on the device (NVML, sampled). CPU: peak resident set size."""
+
+
+class GpuHealth(RecordModel):
+    """NVML readings of one GPU, about one a second during the measured epochs."""
+
+    samples: PositiveCount
+    sm_clock_mhz_min: Count | None = None
+    sm_clock_mhz_median: Count | None = None
+    sm_clock_mhz_max: Count | None = None
+    temperature_celsius_max: Whole | None = None
+    throttle_reasons: FailFastList[str] = []
+    """Names of the reasons seen that slow the clock (power cap, thermal, …); idle is not one."""
+    other_processes: Count | None = None
+    """Processes on the GPU that do not belong to this run, the most seen at once."""
+
+
+class DeviceUse(RecordModel):
+    """One device of a run. A device on which several replicas ran is listed once for each of them."""
+
+    host: str
+    rank: Count
+    index: Count
+    """CUDA index, or number of the stand-in core."""
+    name: str
+    capacity_bytes: Count | None = None
+    memory: DeviceMemory = DeviceMemory()
+    health: GpuHealth | None = None
+    energy_joules: Amount | None = None
+    """Drawn by the whole GPU during the measured epochs (NVML's counter)."""
+    idle_watts: Amount | None = None
+    """Power of the GPU before the first step, with nothing to do; `idle_watts` × seconds of `energy_joules` is idle."""

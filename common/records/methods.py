@@ -54,20 +54,16 @@ class TrainingMethod:
         """How many processes train on so many devices."""
         return devices if self.launcher == "torchrun" else 1
 
-    def starter(self, devices: int, address: str = "") -> str:
-        """What starts its script on so many devices of one host. `address`: the host's own, for a torchrun that would
-        not find it by its name."""
-        if self.launcher == "python":
-            return "python"
-        where = f"--standalone --local-addr={address}" if address else "--standalone"
-        return f"torchrun {where} {self.devices_flag}={devices}"
-
     def command(self, arguments: str, devices: int = 1, gpus: Sequence[int] = (), address: str = "") -> str:
         """What a person types to train on so many devices of one host. `gpus`: where each replica goes, if not to the
-        first ones."""
-        places = f"{self.devices_flag} {','.join(map(str, gpus or range(devices)))}" if self.has_replicas else ""
-        words = (self.starter(devices, address), self.script, arguments, places, self.flags)
-        return " ".join(word for word in words if word)
+        first ones. `address`: the host's own, for a torchrun that would not find it by its name."""
+        starter, places = "python", ""
+        if self.launcher == "torchrun":
+            local = f" --local-addr={address}" if address else ""
+            starter = f"torchrun --standalone{local} {self.devices_flag}={devices}"
+        elif self.is_parallel:
+            places = f"{self.devices_flag} {','.join(map(str, gpus or range(devices)))}"
+        return " ".join(word for word in (starter, self.script, arguments, places, self.flags) if word)
 
 
 METHODS: dict[str, TrainingMethod] = {

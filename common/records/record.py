@@ -1,4 +1,5 @@
-"""The record of a run, and the numbers that follow from its raw times, one function each."""
+"""The record of a run, the numbers that follow from its raw times, one function each, and a record of what was
+predicted of runs."""
 
 from dataclasses import dataclass
 from itertools import accumulate, compress, pairwise
@@ -6,19 +7,22 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from common.records.host import Environment, World, joint_model
+from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
+from common.records.host import DeviceUse, Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
-from common.records.outcome import DeviceUse, Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
-from common.records.setting_declaration import SCHEMA_VERSION, Count, FailFastList, FlopKind, RecordModel, Texts
+from common.records.outcome import Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
 from common.records.settings import RunConfig
 from common.records.step_phases import ProfileRecord
+
+FlopKind = Literal["convolution", "matmul"]
+"""What torch counts; in precision tf32 the two run in different ones."""
 
 
 class Record(RecordModel):
     """One launch of 02, 03 or 04: one JSON file."""
 
     kind: Literal["run"] = "run"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     step: Step
     method: Method
@@ -87,43 +91,41 @@ class Record(RecordModel):
         return self
 
     @model_validator(mode="after")
-    def _lengths_agree(self) -> Self:
-        steps = sum(epoch.steps for epoch in self.epochs)
-        for trace in self.ranks:
-            if len(trace.step_seconds) != steps or len(trace.data_wait_seconds) != steps:
-                raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
-            if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
-                raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
-            if {len(trace.core_wait_seconds), len(trace.steal_seconds)} - {0, len(self.epochs)}:
-                raise ValueError(f"rank {trace.rank}: waits for a core do not match {len(self.epochs)} epochs")
-            if len(trace.steal_seconds) != len(trace.busy_core_seconds):
-                raise ValueError(f"rank {trace.rank}: stolen time without the time that the cores worked")
+    def _agrees_with_itself(self) -> Self:
+        """Method and world only of completed runs: one that failed may have failed before it had its devices, and
+        nothing is ever compared with it."""
+        steps, epochs = sum(epoch.steps for epoch in self.epochs), len(self.epochs)
         ranks = [trace.rank for trace in self.ranks]
-        if len(set(ranks)) < len(ranks):
-            raise ValueError(f"a rank twice among {ranks[:8]}")
-        if any(later.epoch != epoch.epoch + 1 for epoch, later in pairwise(self.epochs)):
-            raise ValueError("epochs that do not follow each other")
-        if self.status == "completed" and not (self.epochs and self.ranks):
-            raise ValueError("a completed run without epochs")
-        if self.status == "completed" and self.failure:
-            raise ValueError("a completed run with a failure")
-        return self
-
-    @model_validator(mode="after")
-    def _method_and_world_agree(self) -> Self:
-        """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
-        compared with it."""
-        if self.status != "completed":
-            return self
-        method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
-        if self.step != method.step:
-            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {method.step}")
-        if devices > 1 and not method.is_parallel:
-            raise ValueError(f"method {self.method} on {devices} devices")
-        if processes != method.processes(devices):
-            raise ValueError(f"method {self.method} on {devices} devices in {processes} processes")
-        if len(self.ranks) != processes:
-            raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")
+        wrong: dict[str, bool] = {}
+        for trace in self.ranks:
+            a_step = {len(trace.step_seconds), len(trace.data_wait_seconds)}
+            an_epoch = {len(trace.host_epoch_seconds), len(trace.samples), len(trace.checksums)}
+            if_counted = {len(trace.core_wait_seconds), len(trace.steal_seconds)}
+            wrong |= {
+                f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps": a_step != {steps},
+                f"rank {trace.rank}: per-epoch lists do not match {epochs} epochs": an_epoch != {epochs},
+                f"rank {trace.rank}: waits for a core do not match {epochs} epochs": not if_counted <= {0, epochs},
+                f"rank {trace.rank}: stolen time without the time that the cores worked":
+                    len(trace.steal_seconds) != len(trace.busy_core_seconds),
+            }  # fmt: skip
+        wrong |= {
+            f"a rank twice among {ranks[:8]}": len(set(ranks)) < len(ranks),
+            "epochs that do not follow each other": any(b.epoch != a.epoch + 1 for a, b in pairwise(self.epochs)),
+        }
+        if self.status == "completed":
+            method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
+            by = f"method {self.method}"
+            wrong |= {
+                "a completed run without epochs": not (epochs and ranks),
+                "a completed run with a failure": self.failure is not None,
+                f"{by} by step {self.step}, which is that of step {method.step}": self.step != method.step,
+                f"{by} on {devices} devices": devices > 1 and not method.is_parallel,
+                f"{by} on {devices} devices in {processes} processes": processes != method.processes(devices),
+                f"times of {len(ranks)} ranks for {processes} processes": len(ranks) != processes,
+            }
+        for text, is_so in wrong.items():
+            if is_so:
+                raise ValueError(text)
         return self
 
 
@@ -182,3 +184,31 @@ def throughput(record: Record) -> float | None:
     """Samples per second in steady state; None where the seconds per sample are."""
     seconds = seconds_per_sample(record)
     return 1 / seconds if seconds else None
+
+
+class StepPrediction(RecordModel):
+    """The mean step of one configuration."""
+
+    model: str
+    method: Method
+    devices: PositiveCount
+    per_device_batch_size: PositiveCount
+    seconds: Seconds
+
+    def is_of(self, record: Record) -> bool:
+        """Whether a run trained this configuration."""
+        return (self.model, self.method, self.devices, self.per_device_batch_size) == (
+            record.config.model, record.method, record.world.devices, record.config.per_device_batch_size
+        )  # fmt: skip
+
+
+class PredictionRecord(RecordModel):
+    """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
+    first."""
+
+    kind: Literal["prediction"] = "prediction"
+    schema_version: Literal[1] = 1
+    run_id: str
+    started_at: str
+    """UTC, ISO 8601."""
+    steps: FailFastList[StepPrediction]

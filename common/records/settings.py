@@ -10,17 +10,9 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from common.records.setting_declaration import (
-    Count,
-    FiniteFloat,
-    PositiveCount,
-    Precision,
-    RecordModel,
-    Whole,
-    setting,
-    settings_of,
-)
+from common.records.fields import Count, FiniteFloat, PositiveCount, RecordModel, Whole, setting, settings_of
 
+Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]
 CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
 OF_IMAGES = ("torchvision", "timm", "file")

@@ -5,16 +5,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import model_validator
 
-from common.records.setting_declaration import (
-    Bytes,
-    Count,
-    FailFastList,
-    PositiveCount,
-    RecordModel,
-    Seconds,
-    Texts,
-    Times,
-)
+from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
 
 PhaseName = Literal[
     "data wait",
@@ -183,7 +174,7 @@ class Gradients(RecordModel):
     take longer than without: shares of it carry over, seconds do not.
     """
 
-    bytes: list[Bytes]
+    bytes: list[Count]
     ready_seconds: list[Seconds]
     """Median, from the start of the last backward pass of a step."""
     backward_seconds: Seconds
@@ -195,7 +186,7 @@ class ProfileRecord(RecordModel):
 
     steps: PositiveCount
     ranks: FailFastList[RankProfile] = []
-    bytes_moved: dict[PhaseName, Bytes] = {}
+    bytes_moved: dict[PhaseName, Count] = {}
     """Between devices, in one step, by the phase that moves them; `exchange`: the gradients that one rank gives."""
     gradients: Gradients | None = None
     """One device alone has this and the next two: what a prediction for several devices starts from."""
@@ -209,7 +200,7 @@ class ProfileRecord(RecordModel):
     """DataParallel: {new, kept} threads × {new, kept} replicas, and new replicas that one thread launches in turn
     (`REPLICATED_KINDS`). A kept thread belongs to one device; kept replicas were made before the step. A method that
     keeps its threads has no kinds with new ones."""
-    bucket_bytes: FailFastList[Bytes] = []
+    bucket_bytes: FailFastList[Count] = []
     """DDP's buckets, in the order in which they become ready."""
     note: str = ""
     """Why something is missing."""

@@ -17,7 +17,7 @@ FIRMWARE_BYTES = 2**29
 
 def _fitting(record: EnvironmentRecord) -> dict[str, Any]:
     """What would fit this machine, as values of the sentences: `fit`, a range of versions of torch, or None; and the
-    driver that this torch needs."""
+    driver that this torch needs, None where the one that is there will do."""
     here = record.environment
     seen = [gpu.compute_capability for gpu in here.gpus if gpu.compute_capability]
     fit = torch_for(here.driver, seen or record.driver_capabilities)
@@ -38,106 +38,95 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
         words.counted(number, "1 GPU", "{count} GPUs")
         if gpus
         else words.counted(number, "1 CPU core", "{count} CPU cores"),
-        warns(number < 2, "03 and 04 then run two devices on one: that shows how they work, not what they gain"),
-        notes(
-            not gpus and cores is not None and cores < threads,
+        number < 2 and warns("03 and 04 then run two devices on one: that shows how they work, not what they gain"),
+        not gpus
+        and cores is not None
+        and cores < threads
+        and notes(
             "{threads} hardware threads on {cores} physical cores: two devices on one core share its arithmetic; "
-            "at most {cores} devices show scaling",
+            "at most {cores} devices show scaling"
         ),
         threads=threads,
         cores=cores,
     )
     if kinds and not gpus:
-        found = listed(translate("{count} × {model}", count=kind.cores, model=kind.name) for kind in kinds)
         yield check(
             message("CPU cores of one kind"),
-            found,
-            notes(
-                len(kinds) > 1,
-                "devices are {kind}s as long as there are enough ({cores}); with more, the slowest sets the pace "
-                "of all",
+            listed(translate("{count} × {model}", count=kind.cores, model=kind.name) for kind in kinds),
+            len(kinds) > 1
+            and notes(
+                "devices are {kind}s as long as there are enough ({cores}); with more, the slowest sets the pace of all"
             ),
             cores=here.alike_cores,
             kind=kinds[0].name,
         )
     if known or gpus:
-        fitting = _fitting(record)
-        driver_too_old = not gpus and fitting["needed"] is not None
+        fit, problem = _fitting(record), None
+        if not known and here.cuda is None:
+            problem = notes(
+                "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be missing"
+            )
+        elif not known:
+            problem = warns(
+                "clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"
+            )
+        elif not gpus and here.cuda is None:
+            problem = warns("torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores")
+        elif not gpus and record.cuda_visible_devices in ("", "-1"):
+            problem = warns("CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores")
+        elif not gpus and fit["needed"] and fit["fit"]:
+            problem = fails(
+                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
+                "install the newest of {fit}, as make lab does in a new .venv"
+            )
+        elif not gpus and fit["needed"]:
+            problem = fails("driver {driver} is too old for every torch of the lab: update it to {needed} or newer")
+        elif not gpus:
+            problem = fails("CUDA does not start ({error}): update the driver, or install a torch for an older CUDA")
         yield check(
             message("torch reaches the GPUs"),
             translate("{here} of {known} that the driver knows", here=len(gpus), known=len(known))
             if known
             else translate("{here}; the driver does not answer", here=len(gpus)),
-            notes(
-                not known and here.cuda is None and bool(gpus),
-                "GPUs of another maker than NVIDIA: clocks, temperatures and the memory of processes will be missing",
-            ),
-            warns(
-                not known, "clocks, temperatures and the memory of processes will be missing: pip install nvidia-ml-py"
-            ),
-            warns(
-                not gpus and here.cuda is None,
-                "torch {torch} is built without CUDA: install a CUDA build, or go on with CPU cores",
-            ),
-            warns(
-                not gpus and record.cuda_visible_devices in ("", "-1"),
-                "CUDA_VISIBLE_DEVICES hides them: unset it, or go on with CPU cores",
-            ),
-            fails(
-                driver_too_old and fitting["fit"] is not None,
-                "driver {driver} is too old for torch {torch} (CUDA {cuda}): update it to {needed} or newer, or "
-                "install the newest of {fit}, as make lab does in a new .venv",
-            ),
-            fails(
-                driver_too_old, "driver {driver} is too old for every torch of the lab: update it to {needed} or newer"
-            ),
-            fails(not gpus, "CUDA does not start ({error}): update the driver, or install a torch for an older CUDA"),
+            problem,
             error=record.cuda_error,
-            **fitting,
+            **fit,
         )
     if gpus and here.cuda and record.torch_architectures:
         capabilities = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
-        unserved = sorted(set(lacking(record.torch_architectures, capabilities)))
-        fitting = _fitting(record)
+        unserved, fit = sorted(set(lacking(record.torch_architectures, capabilities))), _fitting(record)
         yield check(
             message("torch has code for these GPUs"),
             listed(sorted({f"sm_{capability.replace('.', '')}" for capability in capabilities})),
-            fails(
-                bool(unserved) and fitting["fit"] is not None,
+            unserved
+            and fit["fit"]
+            and fails(
                 "torch {torch} has no code for {unserved}: install the newest of {fit}, as make lab does in a new "
-                ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)",
+                ".venv, or hide these GPUs (CUDA_VISIBLE_DEVICES)"
             ),
-            fails(
-                bool(unserved), "no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"
-            ),
+            unserved and fails("no torch of the lab has code for {unserved}: hide these GPUs (CUDA_VISIBLE_DEVICES)"),
             unserved=listed(unserved),
-            **fitting,
+            **fit,
         )
     if models := sorted({gpu.name for gpu in gpus}):
         yield check(
             message("GPUs of one model"),
             listed(models),
-            warns(len(models) > 1, "the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
+            len(models) > 1 and warns("the slowest sets the pace of all: pick equal ones, CUDA_VISIBLE_DEVICES=0,1"),
         )
+    may_not_fit = warns("resnet50 with a batch of 64 may not fit; try --batch-size 16 per device")
     if totals := [gpu.memory_total_bytes for gpu in gpus if gpu.memory_total_bytes is not None]:
-        small = min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES
         yield check(
             message("8 GiB on each GPU"),
             translate("{bytes:GiB} or more", bytes=min(totals)),
-            warns(small, "resnet50 with a batch of 64 may not fit; try --batch-size 16 per device"),
+            min(totals) < GPU_MEMORY_BYTES - FIRMWARE_BYTES and may_not_fit,
         )
     if free := [gpu.memory_free_bytes for gpu in gpus if gpu.memory_free_bytes is not None]:
         busy = sum(processes or 0 for processes in record.gpu_processes)
+        programs = words.counted(busy, "{count} other program", "{count} other programs")
         yield check(
             message("GPUs free for you"),
-            translate(
-                "{bytes:GiB} or more free, {programs}",
-                bytes=min(free),
-                programs=words.counted(busy, "{count} other program", "{count} other programs"),
-            ),
-            warns(busy > 0, "other programs take part of the speed measured here: nvidia-smi lists them"),
-            warns(
-                min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES,
-                "resnet50 with a batch of 64 may not fit; try --batch-size 16 per device",
-            ),
+            translate("{bytes:GiB} or more free, {programs}", bytes=min(free), programs=programs),
+            busy > 0 and warns("other programs take part of the speed measured here: nvidia-smi lists them"),
+            min(free) < GPU_MEMORY_BYTES - 2 * FIRMWARE_BYTES and may_not_fit,
         )

@@ -10,32 +10,31 @@ from common.records import EnvironmentRecord, Requirement
 from common.sentences import Sentences
 from common.setup.environments import BUILDS, numbers_of
 
-Problem = tuple[bool, Literal["note", "warning", "failure"], Message]
-"""Does it hold here; what it means; what to do."""
+Problem = tuple[Literal["ok", "note", "warning", "failure"], Message]
+"""What it means that the requirement is not met, and what to do."""
+NONE: Problem = "ok", Message("")
 
 
-def notes(holds: bool, remedy: str) -> Problem:
+def notes(remedy: str) -> Problem:
     """Worth knowing, and nothing is harmed."""
-    return holds, "note", message(remedy)
+    return "note", message(remedy)
 
 
-def warns(holds: bool, remedy: str) -> Problem:
+def warns(remedy: str) -> Problem:
     """The lab runs, with less to see or with numbers that say less."""
-    return holds, "warning", message(remedy)
+    return "warning", message(remedy)
 
 
-def fails(holds: bool, remedy: str) -> Problem:
+def fails(remedy: str) -> Problem:
     """The lab cannot run."""
-    return holds, "failure", message(remedy)
+    return "failure", message(remedy)
 
 
-def checked(words: Sentences, name: Message, found: str, /, *problems: Problem, **values: Any) -> Requirement:
-    """The first problem that holds decides; without one, all is well. `values` belong to the name and the remedies."""
-    said = {"name": words.text(name.with_values(**values)), "found": found}
-    for holds, outcome, remedy in problems:
-        if holds:
-            return Requirement(**said, outcome=outcome, advice=words.text(remedy.with_values(**values)))
-    return Requirement(**said, outcome="ok")
+def checked(words: Sentences, name: Message, found: str, /, *problems: Any, **values: Any) -> Requirement:
+    """The first problem that there is decides: each is `condition and warns(…)`. `values` belong to all sentences."""
+    outcome, remedy = next(filter(None, problems), NONE)
+    said, advice = (words.text(text.with_values(**values)) for text in (name, remedy))
+    return Requirement(name=said, found=found, outcome=outcome, advice=advice)
 
 
 TORCH_VERSIONS = BUILDS[0].first, BUILDS[-1].last
@@ -57,15 +56,16 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     yield check(
         message("torch and torchvision fit"),
         translate("{torch}, {torchvision}", torch=torch, torchvision=vision or translate("no torchvision")),
-        fails(vision is None, "install the versions of pyproject.toml: pip install -e ."),
-        fails(record.torchvision_error is not None, "importing torchvision fails ({error}); {install}"),
-        fails(torch_version < TORCH_VERSIONS[0], "this torch is too old; {install}"),
-        warns(torch_version > TORCH_VERSIONS[1], "newer than the lab; if a step fails, {install}"),
-        warns(vision_version != made_for and not loose, "made for different versions; if a model fails, {install}"),
-        notes(
-            all(builds) and builds[0] != builds[1],
+        vision is None and fails("install the versions of pyproject.toml: pip install -e ."),
+        record.torchvision_error and fails("importing torchvision fails ({error}); {install}"),
+        torch_version < TORCH_VERSIONS[0] and fails("this torch is too old; {install}"),
+        torch_version > TORCH_VERSIONS[1] and warns("newer than the lab; if a step fails, {install}"),
+        vision_version != made_for and not loose and warns("made for different versions; if a model fails, {install}"),
+        all(builds)
+        and builds[0] != builds[1]
+        and notes(
             "built for different devices ({torch} and {torchvision}): torchvision's own operators, such as nms for "
-            "object detection, do not load. The lab uses its classification models alone, and they work",
+            "object detection, do not load. The lab uses its classification models alone, and they work"
         ),
         install=install,
         error=record.torchvision_error,
@@ -76,16 +76,14 @@ def needs_of_software(record: EnvironmentRecord, words: Sentences) -> Iterator[R
     yield check(
         message("backend for step 04"),
         listed(backends) or translate("none"),
-        fails(not backends, "this torch cannot run distributed; {install}"),
-        warns(gpus > 0 and "nccl" not in backends, "without nccl the GPUs exchange gradients slowly, over gloo"),
-        fails(gpus == 0 and "gloo" not in backends, "CPU cores need gloo; {install}"),
+        not backends and fails("this torch cannot run distributed; {install}"),
+        gpus > 0 and "nccl" not in backends and warns("without nccl the GPUs exchange gradients slowly, over gloo"),
+        gpus == 0 and "gloo" not in backends and fails("CPU cores need gloo; {install}"),
         install=install,
     )
 
 
-SHARED_MEMORY_BYTES = 2**30
 OPEN_FILES = 1024
-DISK_BYTES = 100 * 2**20
 
 
 def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requirement]:
@@ -95,28 +93,22 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield check(
             message("shared memory of 1 GiB"),
             gib(shared),
-            warns(
-                shared < SHARED_MEMORY_BYTES,
-                "loaders with workers need it: docker run --shm-size=8g, or --workers 0 in each step",
-            ),
+            shared < 2**30
+            and warns("loaders with workers need it: docker run --shm-size=8g, or --workers 0 in each step"),
         )
     if (files := record.open_files_limit) is not None:
-        yield check(
-            message("{count} open files"),
-            str(files),
-            warns(files < OPEN_FILES, "raise it: ulimit -n {count}"),
-            count=OPEN_FILES,
-        )
+        few = files < OPEN_FILES and warns("raise it: ulimit -n {count}")
+        yield check(message("{count} open files"), str(files), few, count=OPEN_FILES)
     if record.loopback_up is not None:
         known = translate("by its name") if record.own_name_found else translate("not by its name")
         yield check(
             message("this host finds itself"),
             known if record.loopback_up else translate("no: 127.0.0.1 does not answer"),
-            fails(not record.loopback_up, "torchrun's processes meet there: ip link set lo up"),
-            warns(
-                not record.own_name_found,
+            not record.loopback_up and fails("torchrun's processes meet there: ip link set lo up"),
+            not record.own_name_found
+            and warns(
                 "torchrun would wait for minutes: give it --local-addr=127.0.0.1, as the lab's own commands do "
-                "here, or add the line `127.0.1.1 {name}` to /etc/hosts",
+                "here, or add the line `127.0.1.1 {name}` to /etc/hosts"
             ),
             name=record.environment.hostname,
         )
@@ -125,35 +117,30 @@ def needs_of_host(record: EnvironmentRecord, words: Sentences) -> Iterator[Requi
         yield check(
             message("port 29500"),
             translate("free") if free else translate("taken"),
-            warns(
-                not free,
-                "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one",
+            not free
+            and warns(
+                "another program has it, and torchrun starts there: use torchrun --standalone, which takes a free one"
             ),
         )
     if (load := record.environment.load_average_1min) is not None:
         cores = record.environment.cpu_cores
-        found = translate(
-            "load {load:.1f}, {cores}", load=load, cores=words.counted(cores, "{count} core", "{count} cores")
-        )
+        counted = words.counted(cores, "{count} core", "{count} cores")
         yield check(
             message("no other programs running"),
-            found,
-            warns(
-                load > max(1.0, cores / 2), "other programs use the cores: close them, or measure when they are done"
-            ),
+            translate("load {load:.1f}, {cores}", load=load, cores=counted),
+            load > max(1.0, cores / 2)
+            and warns("other programs use the cores: close them, or measure when they are done"),
         )
     if (variables := record.slowing_variables) is not None:
-        names = listed(setting.partition("=")[0] for setting in variables)
-        found = listed(variables) or translate("none")
         yield check(
             message("no variable that slows"),
-            found,
-            warns(bool(names), "they help to find faults, and slow every step: unset {names}"),
-            names=names,
+            listed(variables) or translate("none"),
+            bool(variables) and warns("they help to find faults, and slow every step: unset {names}"),
+            names=listed(setting.partition("=")[0] for setting in variables),
         )
     if (room := record.disk_free_bytes) is not None:
         yield check(
             message("room for the results"),
             translate("{bytes:GiB} free", bytes=room),
-            warns(room < DISK_BYTES, "records are not large, but they need space: make room"),
+            room < 100 * 2**20 and warns("records are not large, but they need space: make room"),
         )

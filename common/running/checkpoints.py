@@ -8,10 +8,10 @@ import fcntl
 import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import torch
 
@@ -24,6 +24,8 @@ from common.records.disk import check_writable, write_whole
 from common.running.start import signals_wait
 from common.training.training import Training
 
+_Value = TypeVar("_Value")
+
 KEEP = 2
 """Checkpoints that stay of those that a run wrote: should the newest be torn, there is one before it."""
 MADE_FOR = ("model", "num_classes", "optimizer")
@@ -34,7 +36,6 @@ POSITION = ("samples_per_epoch", "global_batch_size", "accumulation_steps", "see
 """And if it lies in the middle of an epoch."""
 LOCK = ".in-use"
 """Locked, and not only there: a lock ends with its process, on whatever host, and is not inherited by workers."""
-HELD = (errno.EACCES, errno.EAGAIN)
 NAME = re.compile(r"checkpoint-(\d{4,18})-(\d{6,18})\.pt")
 
 
@@ -60,7 +61,8 @@ class Checkpoints:
 
     def _write(self, training: Training, epoch: int, steps_done: int) -> str | None:
         """Whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps."""
-        random = gathered(_random_state(self._local_devices))
+        gpus = self._local_devices.indices if self._local_devices.kind == "cuda" else ()
+        random = gathered([torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)])  # the CPU's comes first
         if self._local_devices.rank != 0 or self._folder is None:
             return None
         state = {
@@ -86,12 +88,6 @@ class Checkpoints:
         return None
 
 
-def _random_state(devices: LocalDevices) -> list[torch.Tensor]:
-    """Of the CPU, then of each GPU of this process."""
-    gpus = devices.indices if devices.kind == "cuda" else ()
-    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
-
-
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the one that most was trained for first. Raises `UsageError`."""
     try:
@@ -103,33 +99,42 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(places, key=places.__getitem__, reverse=True)]
 
 
+def by_rank_0(devices: LocalDevices, act: Callable[[], _Value]) -> _Value:
+    """What rank 0 makes of it, on every rank. Raises `UsageError` on every rank where rank 0's `act` does."""
+    made: Any = None
+    if devices.rank == 0:
+        try:
+            made = act()
+        except UsageError as error:
+            made = error
+    made = from_rank_0(made)
+    if isinstance(made, UsageError):
+        raise made
+    return made
+
+
 @contextmanager
 def holding(folder: Path | None, run_id: str, devices: LocalDevices) -> Iterator[None]:
     """While open, no other run can write checkpoints into `folder`. All ranks call it, rank 0 locks.
 
     Raises `UsageError`, on every rank, where another run does, and where the folder cannot be written to.
     """
-    if folder is None:
+    with ExitStack() as held:
+        if folder:
+            by_rank_0(devices, lambda: held.enter_context(_locked(folder, run_id)))
         yield
-        return
-    lock: TextIO | None = None
-    problem: UsageError | None = None
-    if devices.rank == 0:
-        try:
-            check_writable(folder, "--checkpoint-dir")
-            lock = _lock(folder, run_id)
-        except UsageError as error:
-            problem = error
-    problem = from_rank_0(problem)
-    if problem:
-        raise problem
+
+
+@contextmanager
+def _locked(folder: Path, run_id: str) -> Iterator[None]:
+    check_writable(folder, "--checkpoint-dir")
+    lock = _lock(folder, run_id)
     try:
         yield
     finally:
         if lock:
-            with suppress(OSError):
+            with lock, suppress(OSError):
                 os.unlink(folder / LOCK)  # before another run can lock it: that one looks whether it is still there
-            lock.close()
 
 
 def _lock(folder: Path, run_id: str) -> TextIO | None:
@@ -143,23 +148,17 @@ def _lock(folder: Path, run_id: str) -> TextIO | None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             with file:
-                if error.errno not in HELD:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
                     return None
                 who = printable(file.read(400)) or "another run"
             raise UsageError(
                 f"--checkpoint-dir {folder} is in use by {who}: wait for its end, or name another folder"
             ) from None
-        if _is_still_there(file, folder):
-            file.truncate()
-            file.write(f"{run_id} (process {os.getpid()} on {socket.gethostname()})")
-            file.flush()
-            return file
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK)):
+                file.truncate()
+                file.write(f"{run_id} (process {os.getpid()} on {socket.gethostname()})")
+                file.flush()
+                return file
         file.close()
     return None
-
-
-def _is_still_there(file: TextIO, folder: Path) -> bool:
-    """Whether no run has ended, and taken its lock away, since this file was opened."""
-    with suppress(OSError):
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK))
-    return False

@@ -58,6 +58,13 @@ KNOWN = LIMITS | {
     ),
     "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
 }
+TIMEOUT = ("timed out", "timeout")
+TELLING_WORDS = {
+    "out of memory": ("out of memory", "can't allocate memory", "not enough memory"),
+    "timeout": TIMEOUT,
+    "communication": (*TIMEOUT, "connection", "nccl", "gloo", "peer"),
+}
+"""Of errors that torch tells apart by their text alone; one of a collective is a lost connection or too long a wait."""
 UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
 
 
@@ -70,10 +77,9 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
         advice = f"Epochs in the record: {epochs_done}. Start the command again for a full run."
-    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or is_allocation_failure(text):
-        kind = "out_of_memory"
-        advice = _for_less_memory(config, devices) if grows_with_the_batch(error) else _for_a_smaller_model(config)
-    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and is_communication(text):
+    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or says("out of memory", text):
+        kind, advice = "out_of_memory", _for_less_memory(config, devices, in_step=grows_with_the_batch(error))
+    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and says("communication", text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -94,27 +100,21 @@ def grows_with_the_batch(error: BaseException) -> bool:
     return any(frame.name in BY_THE_STEP for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _size_of_sample(config: RunConfig) -> tuple[str, str]:
-    """What a batch has many of, and the flag that makes each of them smaller: `images of 224 px`, `--image-size`."""
-    if config.image_size:
-        return f"images of {config.image_size} px", "--image-size"
-    if config.unit == "tokens":
-        return f"sequences of {config.units_per_sample} tokens", "--sequence-length" if config.sequence_length else ""
-    return config.unit, ""
-
-
-def _for_a_smaller_model(config: RunConfig) -> str:
-    flags = ["--num-classes"] if config.num_classes else []
-    flags += [flag for flag in (_size_of_sample(config)[1], "--samples-per-epoch") if flag]
-    return (
-        "It is not the batch that does not fit, but the model, the samples or their list: take a smaller model, or "
-        f"lower {', '.join(flags)}."
-    )
-
-
-def _for_less_memory(config: RunConfig, devices: LocalDevices) -> str:
+def _for_less_memory(config: RunConfig, devices: LocalDevices, in_step: bool) -> str:
     """Names what did not fit, and how to have the same global batch in less memory."""
-    what, flag = _size_of_sample(config)
+    what: str = config.unit
+    flag = ""  # that makes each of what a batch has many of smaller
+    if config.image_size:
+        what, flag = f"images of {config.image_size} px", "--image-size"
+    elif config.unit == "tokens":
+        what = f"sequences of {config.units_per_sample} tokens"
+        flag = "--sequence-length" if config.sequence_length else ""
+    if not in_step:
+        flags = ", ".join(filter(None, ("--num-classes" if config.num_classes else "", flag, "--samples-per-epoch")))
+        return (
+            "It is not the batch that does not fit, but the model, the samples or their list: take a smaller model, or "
+            f"lower {flags}."
+        )
     at_once = f"{config.per_device_micro_batch_size} {what} per device"
     problem = f"A batch of {at_once} did not fit (peak {gib(highest_peak_bytes(devices))})"
     steps = next_steps(config, devices.world)
@@ -171,19 +171,9 @@ def is_host_limit(advice: str) -> bool:
     return advice in {known.text for known in (LOADER_DIED, *LIMITS.values())}
 
 
-def is_allocation_failure(text: str) -> bool:
-    """Whether an error says that memory is full."""
-    return any(words in text for words in ("out of memory", "can't allocate memory", "not enough memory"))
-
-
-def is_timeout(text: str) -> bool:
-    """Whether an error of a collective is that it took too long."""
-    return any(words in text.lower() for words in ("timed out", "timeout"))
-
-
-def is_communication(text: str) -> bool:
-    """Whether an error is that of a collective: a lost connection, or too long a wait."""
-    return is_timeout(text) or any(words in text.lower() for words in ("connection", "nccl", "gloo", "peer"))
+def says(what: str, text: str) -> bool:
+    """Whether an error's text tells of this, one of `TELLING_WORDS`."""
+    return any(words in text.lower() for words in TELLING_WORDS[what])
 
 
 @contextmanager
@@ -208,7 +198,7 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
     line = waiting_line(traceback.extract_tb(error.__traceback__))
-    hang = hangs.examine(line) if is_communication(text) else None
+    hang = hangs.examine(line) if says("communication", text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)

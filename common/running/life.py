@@ -20,16 +20,8 @@ from common.machine.devices import LocalDevices
 from common.records import Failure
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.extra_steps import ProfileError
-from common.running.failures import (
-    explain,
-    grows_with_the_batch,
-    is_host_limit,
-    is_timeout,
-    killed_rank,
-    say_last,
-)
-from common.running.measured_run import MeasuredRun
+from common.running.failures import explain, grows_with_the_batch, is_host_limit, killed_rank, say_last, says
+from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
 from common.training.user_file import frames_of_user, path_of_model, user_error
@@ -45,49 +37,38 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
     with distributed.clean_shutdown(devices):
         run = MeasuredRun(options, devices)
         if devices.world.backend in distributed.SILENT_BACKENDS and options.ddp:
-            run.watch = CollectiveWatchdog(
-                options.ddp.timeout_seconds, run.hangs, partial(_hung, run), partial(_left_alone, run)
-            )
+            run.watch = CollectiveWatchdog(options.ddp.timeout_seconds, run.hangs, partial(_end_from_watch, run))
         check_writable(options.results_dir)
         interrupt_on_signals()
         try:
             with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
                 yield run
-            record = run.recorder.record_of_all_ranks()
+            record, ends_alone = run.recorder.record_of_all_ranks(), False
             ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
         except UsageError:
             run.hangs.close()
             raise
         except ProfileError as error:
-            _without_profile(run, error)
+            # Some rank has failed after the last epoch: the run is complete all the same. Every rank holds the record
+            # of all by now, the first to come here writes it, and the others must not wait for one that has failed:
+            # the process ends at once, which brings them here, too, for the lost connection.
+            record, ends_alone = error.args[0], True
+            ignore_signals()
         except BaseException as error:
             _failed(run, error)
             raise
         finally:
             run.close()
         run.hangs.close()
-        if devices.rank == 0:
-            path = write_record(options.results_dir, record)
-            if path:
-                show_summary(run.console, record, path, next_command(record), run.words)
-            else:
-                tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
-
-
-def _without_profile(run: MeasuredRun, error: ProfileError) -> NoReturn:
-    """Some rank has failed after the last epoch, and the others must not wait for it: the run is complete all the same.
-
-    Every rank holds the record of all ranks by now; the first to come here writes it. The process ends at once, and so
-    lets the others know, who come here for the lost connection.
-    """
-    ignore_signals()
-    record = error.record
-    path = write_record(run.options.results_dir, record)
-    if path:
-        tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
-        show_summary(run.console, record, path, next_command(record), run.words)
-    run.hangs.close()  # it has not been killed
-    sys.exit(0)
+        path = write_record(options.results_dir, record) if ends_alone or devices.rank == 0 else None
+        if path:
+            if ends_alone:
+                tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
+            show_summary(run.console, record, path, next_command(record), run.words)
+        elif devices.rank == 0 and not ends_alone:
+            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
+        if ends_alone:
+            sys.exit(0)
 
 
 def _failed(run: MeasuredRun, error: BaseException) -> None:
@@ -95,11 +76,11 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     ignore_signals()
     run.close()
     failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
-    if failure.kind == "communication" and is_timeout(failure.message):
+    if failure.kind == "communication" and says("timeout", failure.message):
         hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if hang:
-            failure = failure.model_copy(update={"kind": "hang", "message": hang[0], "rank": hang[1]})
-            failure.advice = AFTER_A_HANG
+            found = {"kind": "hang", "message": hang[0], "rank": hang[1], "advice": AFTER_A_HANG}
+            failure = failure.model_copy(update=found)
     elif failure.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     lost = None if failure.kind == "hang" else run.hangs.killed()
@@ -124,29 +105,19 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.exit(130 if failure.kind == "interrupted" else 1)
 
 
-def _hung(run: MeasuredRun, missing_ranks: list[int], waits: str) -> None:
-    """What the watch's thread does while the main one waits for an exchange to which a rank does not come."""
-    with _last_words(run):
-        try:
-            message = run.hangs.sentence(missing_ranks, f"rank {run.local_devices.rank} waits for it in {waits}")
-            _leave_record(run, Failure(kind="hang", rank=missing_ranks[0], message=message, advice=AFTER_A_HANG))
-        finally:
-            run.hangs.end(missing_ranks)
-
-
-def _left_alone(run: MeasuredRun, killed: int) -> None:
-    """What the watch's thread does when a rank was killed, for which the main one may wait without end."""
-    with _last_words(run):
-        _leave_record(run, killed_rank(killed), is_told_last=True)
-
-
-@contextmanager
-def _last_words(run: MeasuredRun) -> Iterator[None]:
-    """For the watch's thread: the process ends with the `with`, whatever its main thread waits for."""
+def _end_from_watch(run: MeasuredRun, missing_ranks: list[int], waits: str | None) -> NoReturn:
+    """What the watch's thread does: the process ends, whatever its main thread waits for. Without `waits` a rank was
+    killed, for which it may wait without end."""
     try:
         run.close()
-        yield
+        failure = killed_rank(missing_ranks[0])
+        if waits:
+            message = run.hangs.sentence(missing_ranks, f"rank {run.local_devices.rank} waits for it in {waits}")
+            failure = Failure(kind="hang", rank=missing_ranks[0], message=message, advice=AFTER_A_HANG)
+        _leave_record(run, failure, is_told_last=True)
     finally:
+        if waits:
+            run.hangs.end(missing_ranks)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

@@ -1,7 +1,6 @@
 """The named calls of 02, 03 and 04: each of them measures something, enters it into the record and tells the reader."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -14,29 +13,30 @@ from torch.utils.data import DataLoader
 from common.command_line.options import TrainingOptions
 from common.command_line.resolve import DEFAULTS, resolve
 from common.command_line.terminal import tell
-from common.console import run_lines, screen
-from common.examining import parity
+from common.console import closing, run_lines, screen
+from common.examining import experiments, instruments, parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine.devices import LocalDevices, barrier, default_workers
-from common.machine.nvml import NvmlGpu
-from common.machine.torch_versions import default_precision
-from common.measuring import device_use
+from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
 from common.measuring.clocks import CoreWait, StepClock
+from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
-from common.records import Epoch
+from common.records import ProfileRecord
 from common.records.disk import keep_unfinished
 from common.running.checkpoints import Checkpoints
-from common.running.extra_steps import take_apart, trace
-from common.running.recorder import Recorder, ScalarLog, unfinished
-from common.running.resumption import Start, find_start, restore
+from common.running.recorder import Recorder, ScalarLog
+from common.running.resumption import find_start, restore
 from common.running.start import carried_over, interrupt_if_unheard
 from common.sentences import Sentences, language_of
 from common.training.batch import Batch
 from common.training.data import bytes_of_sample, find_data
 from common.training.loader import ContinuousLoader, validation_loader
-from common.training.training import EpochResult, TimedEpoch, Training, described_optimizer, validate
+from common.training.training import TimedEpoch, Training, described_optimizer, validate
+
+
+class ProfileError(Exception):
+    """A rank has failed while steps were taken apart. Its argument is the record of the run without them."""
 
 
 class MeasuredRun:
@@ -54,27 +54,19 @@ class MeasuredRun:
         )
         self.recorder = Recorder(options.method, self.config, devices)
         record, pids = self.recorder.record, self.recorder.pids
-        record.devices = device_use.device_uses(devices)
+        self._meter = DeviceMeter(devices, pids)
+        record.devices = self._meter.uses()
         self.hangs = HangWatch(record.run_id, devices, pids)
         self.watch: CollectiveWatchdog | None = None  # over NCCL: for the time that exchanges take
         self.words = Sentences(options.lang or language_of())
         self.console = screen.open_console(devices.rank, options.quiet)
         self.progress = screen.TrainingProgress(self.console)
         self._scalars = ScalarLog(options.tensorboard, record.run_id, devices.rank)
-        self._gpus = devices.indices if devices.kind == "cuda" else ()
-        self._idle_watts = device_use.read_gpus(self._gpus, NvmlGpu.power_watts)  # nothing runs yet
-        self._sampler = device_use.GpuSampler(self._gpus, pids)
         self._clock = StepClock(devices)
-        self._start = Start()
-        self._step_seconds: float | None = None
-        """Of the newest epoch, the median."""
 
     def prepare(self, training: Training) -> None:
-        """All that comes before the first epoch.
-
-        Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
-        model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted.
-        """
+        """Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
+        model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted."""
         self._training, here, record = training, self.local_devices, self.recorder.record
         self._start, record.resumed = find_start(self.options, self.config, here)
         restore(training, here, self._start)
@@ -88,9 +80,6 @@ class MeasuredRun:
         if self.config.compile:
             # DDP's wrapper, not the model inside: only so does torch cut the graph where its buckets end.
             training.model.compile(mode=self.config.compile_mode)
-        self._warm_up(training)
-
-    def _warm_up(self, training: Training) -> None:
         steps, parts = self.config.warmup_steps, self.config.accumulation_steps
         self.progress.phase(self.words.translate("warm-up"), steps)
         training.loader.begin(self._start.epoch, self._start.steps_done * parts, uncounted=steps * parts)
@@ -98,7 +87,7 @@ class MeasuredRun:
             training.step(batches)
             self.progress.advance()
         self._clock.settle()
-        restore(training, self.local_devices, self._start)
+        restore(training, here, self._start)
         training.loader.wait()  # so that the first batch is there before the clock starts
 
     def epochs(self) -> Iterator[int]:
@@ -107,18 +96,15 @@ class MeasuredRun:
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
         training, here, record = self._training, self.local_devices, self.recorder.record
-        if here.kind == "cpu" or self.config.compile_mode == "default":
-            device_use.reset_peaks(here)  # else CUDA graphs: torch counts what they use while they are recorded only
-        self._joules: Counter[int] = Counter()
         self._checkpoints = Checkpoints(self.options, here, record.run_id)
         self._validation: DataLoader | None = validation_loader(self.config, here)
-        self._sampler.start()
+        # Of CUDA graphs, torch counts what they use while they are recorded only.
+        self._meter.start(keep_peaks=self.config.compile_mode != "default")
         for number in range(self._start.epoch, self.config.epochs + 1):
             yield from self._train(number)
-        self._sampler.stop()
-        peaks = device_use.read_peaks(here, self._sampler)
-        record.devices = device_use.device_uses(here, peaks, self._sampler, self._joules, self._idle_watts)
-        record.static_memory = device_use.static_memory(training.module, training.optimizer)
+        self._meter.stop()
+        record.devices = self._meter.uses()
+        record.static_memory = static_memory(training.module, training.optimizer)
         with suppress(RuntimeError):  # what was measured shall not be lost for an image that cannot be read
             self.recorder.trace.loader_start_seconds = round(training.loader.start_seconds(), 7)
 
@@ -128,10 +114,10 @@ class MeasuredRun:
         A step lasts from the end of the one before until the next one is asked for.
         """
         barrier()  # the ranks' clocks start together
-        joules, core_wait = device_use.read_gpus(self._gpus, NvmlGpu.energy_joules), CoreWait()
-        yield from self._epoch.steps(loader, self.config.accumulation_steps)
-        self._core_losses = core_wait.losses()
-        self._joules.update(device_use.joules_since(joules))
+        with self._meter.drawing():
+            core_wait = CoreWait()
+            yield from self._epoch.steps(loader, self.config.accumulation_steps)
+            self._core_losses = core_wait.losses()
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""
@@ -139,20 +125,56 @@ class MeasuredRun:
 
     def profile(self, training: Training) -> None:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
-        here, asked = self.local_devices, self.options.anatomy_steps
+        here, words, asked = self.local_devices, self.words, self.options.anatomy_steps
         if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
-            take_apart(training, here, steps, self.recorder, self.progress, self.words, self._step_seconds)
-        if self.options.trace:
-            text = trace(training, here, self.options.results_dir, self.recorder.record.run_id, self.words)
-            self.progress.line(escape(printable(text)))
+            self._take_apart(training, steps)
+        if not self.options.trace:
+            return
+        path = self.options.results_dir / "traces" / f"{self.recorder.record.run_id}_rank{here.rank}.json.gz"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            instruments.profiled_steps(training, here, steps=3).export_chrome_trace(str(path))
+            text = words.translate(
+                "trace: {path} (one per rank); open it in https://ui.perfetto.dev, which keeps it local", path=path
+            )
+        except OSError as error:
+            text = words.translate("trace: not written ({problem})", problem=error.strerror or error)
+        self.progress.line(escape(printable(text)))
+
+    def _take_apart(self, training: Training, steps: int) -> None:
+        """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
+        rank fails among several."""
+        here, words, record = self.local_devices, self.words, self.recorder.record
+        seconds = median(self.recorder.trace.step_seconds[-record.epochs[-1].steps :]) if record.epochs else None
+        count = experiments.step_count(training.model, steps, here.kind == "cuda", seconds)
+        self.progress.line(closing.profile_line(count, seconds, words))
+        self.progress.phase(words.translate("where a step goes"), count)
+        # Who fails alone cannot ask the others for their times any more: they are gathered before.
+        measured = self.recorder.record_of_all_ranks() if here.world.processes > 1 else None
+        anatomy = ProfileRecord(steps=steps)
+        try:
+            for anatomy in experiments.profile_steps(training, here, steps, self.progress.advance):
+                record.anatomy = anatomy
+        except (RuntimeError, MemoryError) as error:  # out of memory, most likely: one bucket takes a second model
+            who = f"rank {here.rank}: " if measured else ""
+            further = " further" if record.anatomy else ""
+            experiments.add_note(anatomy, f"not measured{further}: {who}{str(error) or type(error).__name__}")
+            record.anatomy = anatomy
+            if measured:
+                raise ProfileError(measured.model_copy(update={"anatomy": anatomy})) from error
+        if anatomy.threads_of_forward:
+            for line in closing.new_thread_lines_of(anatomy.threads_of_forward, words):
+                self.progress.line(line)
+        if anatomy.note:
+            self._warn([message("where a step goes: {note}", note=anatomy.note)])
 
     def _train(self, number: int) -> Iterator[int]:
-        """Let the script train epoch `number`, or what a checkpoint has left of it; then enter what came out."""
-        training, config, epochs = self._training, self.config, self.recorder.record.epochs
+        """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
+        training, config, words = self._training, self.config, self.words
         done = self._start.steps_done if number == self._start.epoch else 0
         training.loader.first_batch = done * config.accumulation_steps
-        left = training.steps_per_epoch - done
-        self.progress.phase(self.words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs), left)
+        title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
+        self.progress.phase(title, training.steps_per_epoch - done)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
         yield number
         result = self._epoch.result()
@@ -160,18 +182,20 @@ class MeasuredRun:
         # waits there for the loader's workers, five seconds for each.
         del self._epoch
         training.loader.first_batch = 0
-        self._step_seconds = median(result.times.steps)
-        self._say(self.recorder.epoch_done(number, done, result, self._core_losses), result)
+        epoch = self.recorder.epoch_done(number, done, result, self._core_losses)
+        self.progress.line(run_lines.epoch_line(epoch, config, sum(result.times.steps), words))
+        if epoch.mean_loss is None:
+            self._warn([run_lines.LOSS_IS_LOST])
+        quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
+        self._warn(self._core_losses.warnings(result.times.host, quota, oversubscribed))
+        self._warn(self.recorder.new_unreadable(result.unreadable))
         if self._validation:
-            of_epoch = validate(training.model, self._validation, self.local_devices.device)
-            epochs[-1].validation, unreadable = of_epoch
-            self.progress.line(run_lines.validation_line(epochs[-1].validation, self.words))
-            self._tell_unreadable(unreadable)
-        peaks = device_use.read_peaks(self.local_devices, self._sampler)
-        self._scalars.epoch(epochs[-1], result, config, peaks)
+            epoch.validation, unreadable = validate(training.model, self._validation, self.local_devices.device)
+            self.progress.line(run_lines.validation_line(epoch.validation, words))
+            self._warn(self.recorder.new_unreadable(unreadable))
+        self._scalars.epoch(epoch, result, config, self._meter.peaks())
         if self.local_devices.rank == 0:
-            record = self.recorder.record_of_this_rank(unfinished(len(epochs)))
-            keep_unfinished(self.options.results_dir, record)
+            keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 
     def close(self) -> None:
         """Take the bar off the screen and write what is left of the logs; nobody waits for an exchange any more."""
@@ -184,26 +208,12 @@ class MeasuredRun:
         """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
         interrupt_if_unheard()
         self.progress.advance()
-        problem = self._checkpoints.after_step(self._training, epoch, done + steps, self._clock)
-        if problem:
+        if problem := self._checkpoints.after_step(self._training, epoch, done + steps, self._clock):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
                 tell(text)
 
-    def _say(self, epoch: Epoch, result: EpochResult) -> None:
-        """Say what an epoch was like, and what disturbed it."""
-        self.progress.line(run_lines.epoch_line(epoch, self.config, sum(result.times.steps), self.words))
-        if epoch.mean_loss is None:
-            self._warn(run_lines.LOSS_IS_LOST)
-        quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
-        for warning in self._core_losses.warnings(result.times.host, quota, oversubscribed):
-            self._warn(warning)
-        self._tell_unreadable(result.unreadable)
-
-    def _tell_unreadable(self, files: list[str]) -> None:
-        for name in self.recorder.new_unreadable(files):
-            self._warn(message("skipped {file}", file=printable(name)))
-
-    def _warn(self, text: Message) -> None:
-        self.progress.line(run_lines.warning(self.words.text(text)))
+    def _warn(self, texts: Iterable[Message]) -> None:
+        for text in texts:
+            self.progress.line(run_lines.warning(self.words.text(text)))

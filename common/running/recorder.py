@@ -5,7 +5,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -15,9 +15,11 @@ from typing import Any
 from common.command_line.commands import command_line, launched_by_campaign
 from common.command_line.terminal import tell
 from common.errors import UsageError
+from common.formats import printable
 from common.machine.devices import LocalDevices, backend_class, from_rank_0, gathered
 from common.machine.environment import describe
 from common.measuring.clocks import CoreLosses
+from common.messages import Message, message
 from common.records import (
     MAX_FINITE,
     MAX_TEXTS,
@@ -38,7 +40,11 @@ class Recorder:
     """What this rank knows of the run so far: `record`, and its own times in `trace`. All ranks make theirs at once."""
 
     def __init__(self, method: Method, config: RunConfig, devices: LocalDevices) -> None:
-        now, self.pids = datetime.now(UTC), gathered(os.getpid())
+        now, self.pids, step = datetime.now(UTC), gathered(os.getpid()), METHODS[method].step
+        # Of examples/gpt.py:build, or hf:gpt2?n_layer=2.
+        model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[:80]
+        shape = f"{devices.world.devices}x{config.per_device_batch_size}_{config.precision}"
+        run_id = f"{step}_{method}_{model}_{shape}_{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         self.trace = RankTrace(
             rank=devices.rank,
             host=socket.gethostname(),
@@ -49,8 +55,8 @@ class Recorder:
             checksums=[],
         )
         self.record = Record(
-            run_id=from_rank_0(_new_id(method, config, devices.world.devices, now)),
-            step=METHODS[method].step,
+            run_id=from_rank_0(run_id),
+            step=step,
             method=method,
             status="interrupted",
             command=command_line(devices.world),
@@ -93,11 +99,11 @@ class Recorder:
                 getattr(trace, name).append(value)
         return epoch
 
-    def new_unreadable(self, files: Iterable[str]) -> list[str]:
-        """Enter files that could not be decoded; returns those that were not known yet."""
+    def new_unreadable(self, files: Iterable[str]) -> list[Message]:
+        """Enter files that could not be decoded; returns what to say of those that were not known yet."""
         new = sorted(set(files).difference(self.record.unreadable_files))
         self.record.unreadable_files += new
-        return new
+        return [message("skipped {file}", file=printable(name)) for name in new]
 
     def record_of_all_ranks(self) -> Record:
         """The record of a completed run. All ranks call it."""
@@ -116,27 +122,20 @@ class Recorder:
             ranks=[self.trace] if self.record.epochs else [],
         )
 
+    def unfinished_record(self) -> Record:
+        """What a record says while its run goes on, and for ever if nobody comes to say more."""
+        done = len(self.record.epochs)
+        failure = Failure(
+            kind="unfinished",
+            rank=0,
+            message=f"no word after epoch {done}: the run goes on, or was killed (SIGKILL, memory or power)",
+            advice=f"Epochs in the record: {done}. Start the command again for a full run.",
+        )
+        return self.record_of_this_rank(failure)
+
     def _record(self, **more: Any) -> Record:
         entered = dict(self.record) | {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")} | more
         return Record(**entered | {"unreadable_files": sorted(entered["unreadable_files"])[:MAX_TEXTS]})
-
-
-def unfinished(epochs_done: int) -> Failure:
-    """What a record says while its run goes on, and for ever if nobody comes to say more."""
-    return Failure(
-        kind="unfinished",
-        rank=0,
-        message=f"no word after epoch {epochs_done}: the run goes on, or was killed (SIGKILL, memory or power)",
-        advice=f"Epochs in the record: {epochs_done}. Start the command again for a full run.",
-    )
-
-
-def _new_id(method: Method, config: RunConfig, devices: int, now: datetime) -> str:
-    shape = f"{devices}x{config.per_device_batch_size}"
-    # Of examples/gpt.py:build, or hf:gpt2?n_layer=2.
-    model = re.sub(r"[^\w.-]+", "-", config.model.rpartition("/")[2])[:80]
-    stamp = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-    return f"{METHODS[method].step}_{method}_{model}_{shape}_{config.precision}_{stamp}"
 
 
 class ScalarLog:
@@ -152,7 +151,14 @@ class ScalarLog:
         if rank == 0:
             from torch.utils.tensorboard import SummaryWriter
 
-            threading.excepthook = _without_the_logs(threading.excepthook)
+            usual = threading.excepthook
+
+            def excepthook(failed: threading.ExceptHookArgs) -> None:
+                """Silent on TensorBoard's own thread, whose error comes back in the log's next call, and is told."""
+                if not type(failed.thread).__module__.startswith("tensorboard"):
+                    usual(failed)
+
+            threading.excepthook = excepthook
             try:
                 self._writer = SummaryWriter(folder / run_id)
             except OSError as error:
@@ -190,13 +196,3 @@ class ScalarLog:
         if writer is not None:
             with suppress(OSError, RuntimeError, ValueError):
                 writer.close()
-
-
-def _without_the_logs(hook: Callable) -> Callable:
-    """The hook, but for TensorBoard's own thread, whose error comes back in the next call of the log, and is told."""
-
-    def silent(failed: threading.ExceptHookArgs) -> None:
-        if not type(failed.thread).__module__.startswith("tensorboard"):
-            hook(failed)
-
-    return silent

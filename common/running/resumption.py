@@ -3,17 +3,17 @@
 import copy
 import pickle
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from common.command_line.options import TrainingOptions
 from common.errors import UsageError
 from common.formats import printable
-from common.machine.devices import LocalDevices, from_rank_0
+from common.machine.devices import LocalDevices
 from common.records import Resumed, RunConfig
-from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, checkpoint_files
+from common.running.checkpoints import MADE_FOR, POSITION, SAME_TRAINING, by_rank_0, checkpoint_files
 from common.training.models import seed_devices
 from common.training.training import Training
 
@@ -35,8 +35,7 @@ class NothingLeftError(UsageError):
     """A checkpoint that was written after the last epoch."""
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Where a run begins."""
 
     epoch: int = 1
@@ -47,16 +46,9 @@ class Start:
 
 def find_start(options: TrainingOptions, config: RunConfig, devices: LocalDevices) -> tuple[Start, Resumed | None]:
     """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
-    start: tuple[Start, Resumed | None] | UsageError = Start(), None
-    if devices.rank == 0:
-        try:
-            start = _read(options, config, devices.world.restarts)
-        except UsageError as error:
-            start = error
-    start = from_rank_0(start)
-    if isinstance(start, UsageError):
-        raise start
-    return start
+    if options.resume == "auto":
+        return by_rank_0(devices, lambda: _newest(options.checkpoint_dir, config, devices.world.restarts))
+    return by_rank_0(devices, lambda: _named(options.resume, options.checkpoint_dir, config))
 
 
 def restore(training: Training, devices: LocalDevices, start: Start) -> None:
@@ -67,70 +59,72 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
     if start.state is None:
         return
     try:
-        _restore(training, devices, start, start.state)
+        if start.steps_done >= training.steps_per_epoch:
+            raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
+        training.module.load_state_dict(start.state["model"])
+        _restore_optimizer(training.optimizer, start.state["optimizer"])
+        if start.state["scaler"]:  # of a run in another precision it is empty
+            training.scaler.load_state_dict(start.state["scaler"])
+        of_ranks = start.state["random_by_rank"]
+        if len(of_ranks) != devices.world.processes:  # another method, or other ranks: streams of their own again
+            seed_devices(devices, training.config.seed + start.epoch)
+            return
+        on_cpu, *on_gpus = of_ranks[devices.rank]
+        torch.set_rng_state(on_cpu)
+        for gpu, state in zip(devices.indices if devices.kind == "cuda" else (), on_gpus, strict=False):
+            torch.cuda.set_rng_state(state, gpu)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = printable(" ".join(str(error).split())[:200])
         raise UsageError(f"--resume: the checkpoint does not fit this model and run ({reason})") from None
 
 
-def _restore(training: Training, devices: LocalDevices, start: Start, checkpoint: dict) -> None:
-    if start.steps_done >= training.steps_per_epoch:
-        raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
-    training.module.load_state_dict(checkpoint["model"])
-    numbers = [
-        {name: value for name, value in group.items() if name != "params"} for group in training.optimizer.param_groups
-    ]
-    training.optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))  # else the warm-up changes it
-    for group, own in zip(training.optimizer.param_groups, numbers, strict=True):
-        group |= own  # as the record says, whatever those of the checkpoint were
-    for parameter, state in training.optimizer.state.items():
+def _restore_optimizer(optimizer: torch.optim.Optimizer, kept: dict) -> None:
+    """Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were."""
+    numbers = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(copy.deepcopy(kept))  # else the warm-up changes it
+    for group, own in zip(optimizer.param_groups, numbers, strict=True):
+        group |= own
+    for parameter, state in optimizer.state.items():
         for name in OF_EACH_WEIGHT & state.keys():
-            kept = state[name]
-            if kept is not None and kept.shape != parameter.shape:
-                raise ValueError(f"a {name} of shape {tuple(kept.shape)} for weights of {tuple(parameter.shape)}")
-    if checkpoint["scaler"]:  # of a run in another precision it is empty
-        training.scaler.load_state_dict(checkpoint["scaler"])
-    of_ranks = checkpoint["random_by_rank"]
-    if len(of_ranks) != devices.world.processes:  # another method, or other ranks: streams of their own again
-        seed_devices(devices, training.config.seed + start.epoch)
-        return
-    on_cpu, *on_gpus = of_ranks[devices.rank]
-    torch.set_rng_state(on_cpu)
-    for gpu, state in zip(devices.indices if devices.kind == "cuda" else (), on_gpus, strict=False):
-        torch.cuda.set_rng_state(state, gpu)
+            value = state[name]
+            if value is not None and value.shape != parameter.shape:
+                raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
 
 
-def _read(options: TrainingOptions, config: RunConfig, restarts: int) -> tuple[Start, Resumed | None]:
-    folder = options.checkpoint_dir
+def _named(file: str | None, folder: Path | None, config: RunConfig) -> tuple[Start, Resumed | None]:
+    """From the file that the command line names, or else from the beginning; `folder` is for new checkpoints."""
     newest_first = checkpoint_files(folder) if folder else []
-    if options.resume != "auto":
-        path = Path(options.resume) if options.resume else None
-        try:
-            start = _checked(path, _load(path), config, []) if path else (Start(), None)
-        except ValueError as error:
-            raise UsageError(f"--resume {path}: {error}") from None
-        if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
-            raise UsageError(
-                f"--checkpoint-dir {folder} holds checkpoints of another run: "
-                "add --resume auto to go on from the newest of them, or name another folder"
-            )
-        return start
+    path = Path(file) if file else None
+    try:
+        start = _checked(path, _load(path), config, []) if path else (Start(), None)
+    except ValueError as error:
+        raise UsageError(f"--resume {path}: {error}") from None
+    if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
+        raise UsageError(
+            f"--checkpoint-dir {folder} holds checkpoints of another run: "
+            "add --resume auto to go on from the newest of them, or name another folder"
+        )
+    return start
+
+
+def _newest(folder: Path | None, config: RunConfig, restarts: int) -> tuple[Start, Resumed | None]:
+    """From the newest checkpoint in `folder` that can be read, or from the beginning where there is none."""
     skipped: list[str] = []
-    for path in newest_first:
+    is_over = True  # of each that was skipped, that nothing is left to train after it
+    for path in checkpoint_files(folder) if folder else ():
         try:
             state = _load(path)
             _refuse_other_training(path, state, config)
             return _checked(path, state, config, skipped)
         except ValueError as error:
             skipped.append(f"{path.name}: {error}")
+            is_over = False
         except NothingLeftError:
             # The rank that died had written its last checkpoint, and took the times of all epochs with it.
             if not restarts:
                 raise
             skipped.append(f"{path.name}: nothing is left to train after it, and no record of what was trained")
-    if skipped and restarts and all("nothing is left" in reason for reason in skipped):
-        return Start(), None
-    if skipped:
+    if not is_over:
         raise UsageError(f"--resume auto: none of {folder}'s checkpoints can be read ({skipped[0]})")
     return Start(), None
 
@@ -162,8 +156,7 @@ def _refuse_other_training(path: Path, state: dict, config: RunConfig) -> None:
 
     Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
     """
-    theirs = state["config"]
-    ours = config.model_dump(mode="json")
+    theirs, ours = state["config"], config.model_dump(mode="json")
     for name in SAME_TRAINING:
         if name not in theirs or theirs[name] == ours[name]:  # older checkpoints know the seed alone
             continue

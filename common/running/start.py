@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from common.command_line.options import TrainingOptions, training_parser
+from common.command_line.options import TrainingOptions, read_options, training_parser
 from common.command_line.parser import start, under_torchrun
 from common.command_line.resolve import next_accumulation
 from common.errors import UsageError
@@ -33,13 +34,15 @@ UNDER_TORCHRUN = (
 SIGNALS = (signal.SIGINT, *REASONS)
 _heard: list[int] = []
 """Signals that came."""
+_only_note = threading.Event()
+"""Set while a signal must not raise anything."""
 
 
 def start_training(train: Callable[[TrainingOptions], None], method: Method, description: str) -> NoReturn:
     """Read the command line and call a script's `train` with it; exits with 2 and one line where it makes no sense."""
 
     def main() -> None:
-        options = training_parser(method, description).read()
+        options = read_options(training_parser(method, description))
         if options.threads == "kept":
             options = options.model_copy(update={"method": "dp_kept_threads"})
         prepare_workers()
@@ -122,11 +125,32 @@ def interrupt_on_signals() -> None:
             signal.signal(number, _interrupt)
 
 
+def _interrupt(number: int, frame: object) -> None:
+    _heard.append(number)
+    if not _only_note.is_set():
+        interrupt_if_unheard()
+
+
 def interrupt_if_unheard() -> None:
-    """Raise again what was lost: an exception that comes out of a signal may be swallowed by C code that was looking
-    something up at that moment, and the run would go on. For between two steps."""
-    if _heard:
-        _interrupt(_heard[0], None)
+    """Raise KeyboardInterrupt if a signal came, also one whose exception was lost: C code that was looking something up
+    at that moment may swallow it, and the run would go on. For between two steps."""
+    if not _heard:
+        return
+    reason = REASONS.get(signal.Signals(_heard[0]))
+    if _heard[0] == signal.SIGTERM and under_torchrun():
+        reason = UNDER_TORCHRUN
+    raise KeyboardInterrupt(reason) if reason else KeyboardInterrupt
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """While open, a signal is only noted; it counts when the `with` ends. For what must be whole, and does not hang."""
+    _only_note.set()
+    try:
+        yield
+    finally:
+        _only_note.clear()
+    interrupt_if_unheard()
 
 
 def reason_of(error: BaseException) -> BaseException:
@@ -140,28 +164,3 @@ def ignore_signals() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises an error wherever the program is
-
-
-@contextmanager
-def signals_wait() -> Iterator[None]:
-    """While open, a signal is only noted; it counts when the `with` ends. For what must be whole, and does not hang."""
-    noted: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in before:
-        signal.signal(number, lambda number, frame: noted.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if noted:
-        before[signal.Signals(noted[0])](noted[0], None)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    _heard.append(number)
-    reason = REASONS.get(signal.Signals(number))
-    if number == signal.SIGTERM and under_torchrun():
-        reason = UNDER_TORCHRUN
-    raise KeyboardInterrupt(reason) if reason else KeyboardInterrupt

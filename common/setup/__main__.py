@@ -35,7 +35,7 @@ def start_python(arguments: Sequence[str]) -> int:
     while rest[:1] == ["--extra"]:
         extras += rest[1:2] or [""]
         del rest[:2]
-    known = _project()["optional-dependencies"]
+    known = _project()["optional-dependencies"] if extras else {}
     if unknown := [extra for extra in extras if extra not in known]:
         print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(known)}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,13 +162,13 @@ def generator(seed: int, index: int) -> torch.Generator:
 
 def find_data(options: TrainingOptions) -> OwnData | None:
     """What `--data-dir` or `--data` holds; None where samples are made on the fly. Raises `UsageError`."""
-    if options.data_dir:
-        return image_folder.find(options.data_dir)
-    if options.data is None:
+    folder, data = options.settings.get("data_dir"), options.settings.get("data")
+    if folder:
+        return image_folder.find(Path(folder))
+    if data is None:
         return None
-    path = name_in_file(options.data, "dataset", "--data").path
-    samples = len(_own_dataset(options.data))
-    return OwnData(f"{options.data} {source_of_code(path)}", samples, 0)
+    path = name_in_file(data, "dataset", "--data").path
+    return OwnData(f"{data} {source_of_code(path)}", len(_own_dataset(data)), 0)
 
 
 @cache

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from common.command_line.resolve import OwnData
 from common.errors import UsageError
-from common.machine.torch_versions import import_torchvision
+from common.machine.environment import import_torchvision
 from common.records import RunConfig
 from common.training.batch import Batch, Sample
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from common.errors import UsageError
-from common.machine.torch_versions import CONVOLUTION, MATMUL, has_tf32, import_torchvision
+from common.machine.devices import CONVOLUTION, MATMUL, has_tf32
+from common.machine.environment import import_torchvision
 from common.records import Precision
 
 

@@ -124,8 +124,7 @@ def test_short_epochs_make_no_loser(reports, name, method, ratio, ends):
 
 def test_what_waits_at_an_epochs_start_is_no_reason_for_more_workers(reports):
     report = reports["h200x4"]
-    marked = {part.check.id for checks in map(pooled_checks, report.groups[0].group.rows) for part in checks
-              if part.check.outcome in ("warning", "failed")}  # fmt: skip
+    marked = {check.id for row in report.groups[0].group.rows for check in pooled_checks(row) if check.has_failed}
     assert not marked & {"data_wait", "warm_up"}
     assert not [line for line in report.groups[0].advice if "data" in line.what.text or "warm" in line.what.text]
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from analysis.factories import make_environment_record
 from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import check_run
-from common.analysis.judging.run_checks import Check
+from common.analysis.judging.run_checks import Check, check_run
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import summarise

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from common.command_line.commands import next_command
-from common.command_line.options import training_parser
+from common.command_line.options import read_options, training_parser
 from common.errors import UsageError
 from common.records import Record
 
@@ -29,7 +29,7 @@ def following(monkeypatch, command: str, of: Record) -> list[str]:
 def test_from_one_gpu_to_all_with_the_same_batch_on_each(monkeypatch):
     words = following(monkeypatch, "python 02_baseline_single_gpu.py --batch-size 64 --epochs 2", record())
     assert words[:2] == ["python", "03_dataparallel_training.py"]
-    read = training_parser("dp").read(words[2:])
+    read = read_options(training_parser("dp"), words[2:])
     assert (read.batch_size, read.gpus, read.settings["epochs"]) == (128, "0,1", 2)
 
 
@@ -46,13 +46,13 @@ def test_what_auto_accumulate_found_out_is_carried_on_and_the_flag_is_not(monkey
 def test_what_data_parallel_refuses_goes_on_with_step_04(monkeypatch, switch):
     words = following(monkeypatch, f"python 02_baseline_single_gpu.py --{switch}", record(**{switch: True}))
     assert "04_ddp_training.py" in words
-    parser = training_parser("ddp")
-    assert parser.read(words[words.index("04_ddp_training.py") + 1 :]).settings[switch]
+    read = read_options(training_parser("ddp"), words[words.index("04_ddp_training.py") + 1 :])
+    assert read.settings[switch]
 
 
 @pytest.mark.parametrize("typed", ["--warmup-steps 3", "--warmup-steps=3"])
 def test_a_flag_is_understood_by_its_former_name_and_proposed_by_the_one_it_has(monkeypatch, typed):
-    assert training_parser("single").read(typed.split()).settings["warmup_steps"] == 3
+    assert read_options(training_parser("single"), typed.split()).settings["warmup_steps"] == 3
     proposed = " ".join(following(monkeypatch, f"python 02_baseline_single_gpu.py {typed} --lr 0.5", record()))
     assert typed.replace("warmup", "uncounted") in proposed
     assert "warmup" not in proposed
@@ -60,4 +60,4 @@ def test_a_flag_is_understood_by_its_former_name_and_proposed_by_the_one_it_has(
 
 def test_abbreviated_flags_are_refused():
     with pytest.raises(UsageError, match="--batch"):
-        training_parser("single").read(["--batch", "32"])
+        read_options(training_parser("single"), ["--batch", "32"])

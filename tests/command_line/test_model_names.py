@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.command_line.model_names import check_settings_of_model
+from common.command_line.resolve import check_settings_of_model
 from common.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from common.analysis.page.summary import print_summary
 from common.analysis.page.wording import Wording
-from common.analysis.predicting.links import read_question
+from common.analysis.predicting.inputs import read_question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
 from common.console.machine_tables import gpu_table, machine_table, probe_table, requirement_table

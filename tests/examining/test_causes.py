@@ -48,7 +48,7 @@ def test_a_planted_cause_is_found_as_itself(tmp_path, folder_of_one, cause):
         (folder / record.name).write_bytes(record.read_bytes())
     records = read_folder(folder)
     (one,) = breakdowns(build_groups(configurations(records))[0])
-    items = {item.id: item.seconds for item in one.items}
+    items = {id: cost.value for id, cost in one.items.items()}
     # The costs themselves: a breakdown leaves out those that chance may explain. Its residual is not looked at, for it
     # holds what other programs took of the measured epochs.
     effects = one.row.profile.replicated

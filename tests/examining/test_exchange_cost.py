@@ -1,14 +1,12 @@
 """Kinds of steps that tell DDP's exchange from its own work, in one process."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from common.examining.wrapper_costs import Kind
+from common.examining.wrapper_costs import as_one_of_many
 
 
 @pytest.fixture
@@ -24,11 +22,10 @@ def ddp(monkeypatch):
 
 def test_each_step_copies_buffers_as_if_it_followed_one_of_its_own_kind(ddp):
     model, copied = ddp
-    training = SimpleNamespace(model=model)
     counts = []
     for under_no_sync in (False, True, True, False, False):
         before = len(copied)
-        with Kind(training, under_no_sync).prepared():
+        with as_one_of_many(model, under_no_sync):
             model(torch.ones(4, 2)).sum().backward()
         counts.append(len(copied) - before)
     assert counts == [1, 0, 0, 1, 1]

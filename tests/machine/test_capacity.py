@@ -12,6 +12,7 @@ from conftest import ROOT, environment
 
 from common.machine import before_torch, devices
 from common.machine.before_torch import cpu_cores, cpu_quota, physical_cores, ram_bytes, throttled_periods
+from common.measuring.device_use import DeviceMeter
 
 GIB = 2**30
 
@@ -51,7 +52,7 @@ def test_the_smallest_limit_of_all_groups_above_counts(host, kind, files):
     assert (cpu_quota(), cpu_cores(), ram_bytes(), throttled_periods()) == (1.5, 1, GIB, 7)
     world = devices.listed_devices("cpu", "0,1").world
     assert world.oversubscribed
-    assert devices.capacity_bytes("cpu", 0) == GIB
+    assert DeviceMeter(devices.one_device("cpu")).uses()[0].capacity_bytes == GIB
 
 
 @pytest.mark.parametrize(("name", "root"), [("/docker/1", "/docker/1"), ("/../../elsewhere", "/"), ("/gone", "/")])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from fake_pynvml import FakeGpu, FakePynvml, processes
 
-from common.machine import environment, torch_versions
+from common.machine import devices, environment
 from common.machine.devices import listed_devices
 from common.machine.environment import describe, look_around, open_files_limit, port_is_free
 
@@ -149,6 +149,6 @@ def test_what_steers_the_transport_is_recorded_and_what_only_logs_is_not(monkeyp
 def test_amds_gpus_have_no_tf32_though_their_capability_is_9(monkeypatch, hip, precision):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=0: (9, 4))
     monkeypatch.setattr(torch.version, "hip", hip)
-    monkeypatch.setattr(torch_versions, "CONVOLUTION", SimpleNamespace(fp32_precision="tf32"))
+    monkeypatch.setattr(devices, "CONVOLUTION", SimpleNamespace(fp32_precision="tf32"))
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
-    assert torch_versions.default_precision("cuda") == precision
+    assert devices.default_precision("cuda") == precision

@@ -6,7 +6,7 @@ import torch
 from factories import make_place
 
 from common.measuring import device_use
-from common.measuring.device_use import GpuSampler
+from common.measuring.device_use import DeviceMeter
 
 
 def resident(mebibytes: int) -> mmap.mmap:
@@ -19,12 +19,12 @@ def resident(mebibytes: int) -> mmap.mmap:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets the peak of a process")
 def test_the_peak_is_that_since_the_reset():
-    devices, sampler = make_place(2), GpuSampler([])
+    meter = DeviceMeter(make_place(2))
     resident(100).close()
-    device_use.reset_peaks(devices)
+    meter.start(keep_peaks=False)
     before = device_use.peak_resident_bytes()
     held = resident(50)
-    first, second = device_use.read_peaks(devices, sampler)
+    first, second = meter.peaks()
     assert 40 * 2**20 < first.peak_process_bytes - before < 70 * 2**20
     assert second.peak_process_bytes is None  # both replicas live in one process
     held.close()

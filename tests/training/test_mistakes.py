@@ -224,7 +224,7 @@ def test_an_iterable_data_set_is_refused_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "numbers_of_mine.py").write_text(HEAD + ITERABLE)
-    options = type("Options", (), {"data_dir": None, "data": "numbers_of_mine.py:dataset"})
+    options = type("Options", (), {"settings": {"data": "numbers_of_mine.py:dataset"}})
     with pytest.raises(UsageError, match=r"numbers_of_mine.py:5: an iterable data set has no sample number i"):
         find_data(options)
 

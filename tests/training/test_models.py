@@ -6,7 +6,7 @@ from factories import make_classifier, make_config, make_model, make_place
 
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
-from common.machine.torch_versions import import_torchvision
+from common.machine.environment import import_torchvision
 from common.training import models, precision
 from common.training.batch import tensors_of
 from common.training.by_library import MEAN, STD

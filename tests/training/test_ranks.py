@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from common.machine.devices import LocalDevices, rank_device
-from common.measuring import device_use
+from common.measuring.device_use import DeviceMeter
 from common.training.distributed import agree_on_devices
 
 seen = local()
@@ -67,7 +67,7 @@ def test_a_gpu_of_its_own_that_each_rank_calls_number_0_is_not_shared(met, virtu
     assert [devices.device.index for devices in places] == [0, 0]
     for number, devices in enumerate(places):
         seen.gpus = [A]
-        (use,) = device_use.device_uses(devices)
+        (use,) = DeviceMeter(devices).uses()
         assert use.index == number
 
 

@@ -103,7 +103,7 @@ def configuration(record: Record) -> Facts:
 
 def ddp_flags(options: DdpOptions | None) -> str:
     """The flags that set what is not DDP's default, `--comm-hook powersgd --one-bucket`; nothing where all of it is."""
-    return " ".join(word for one in unusual_settings(options or DdpOptions()) for word in one.words)
+    return " ".join(word for one, value in unusual_settings(options or DdpOptions()) for word in one.words(value))
 
 
 def closest(own: Facts, candidates: Sequence[T], facts_of: Callable[[T], Facts]) -> T | None:

@@ -4,12 +4,9 @@ Ideal: the seconds that one device needs for a step's samples / devices. What a 
 are costs that experiments found within the same run (docs/measurement.md, "The breakdown"); what they leave is named.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Literal
-
-import numpy as np
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
@@ -24,29 +21,6 @@ BEYOND_IDEAL = ("smaller_batch", "slowed")
 
 
 @dataclass(frozen=True)
-class Item:
-    """A part of a step, in seconds."""
-
-    id: str
-    """Names the word `breakdown_item.<id>`."""
-    seconds: float
-    interval: tuple[float, float] | None = None
-    draws: np.ndarray | None = field(default=None, compare=False, repr=False)
-    """What it would be with other rounds, where it comes from an experiment in rounds; items of the same rounds by the
-    same draws."""
-
-    @property
-    def may_be_nothing(self) -> bool:
-        """Whether it cannot be distinguished from 0."""
-        return self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
-
-    @property
-    def as_median(self) -> Median:
-        """As tables want it."""
-        return Median(self.seconds, 0, self.interval)
-
-
-@dataclass(frozen=True)
 class Breakdown:
     """One row's step, by what costs it time."""
 
@@ -55,8 +29,9 @@ class Breakdown:
     """Seconds of a step on as many devices that cost one another nothing."""
     measured: Estimate
     """Seconds of a step in the measured epochs."""
-    items: tuple[Item, ...]
-    """They add up to measured − ideal; the last one is the residual, which no experiment isolates."""
+    items: dict[str, Median]
+    """Seconds by the id of their word, `breakdown_item.<id>`. They add up to measured − ideal; the last one is the
+    residual, which no experiment isolates."""
 
     @property
     def lost(self) -> float:
@@ -79,16 +54,11 @@ class Breakdown:
         return self.row.speed_up.inverse().scaled(self.row.devices)
 
     @property
-    def residual(self) -> Item:
-        """What no experiment isolates."""
-        return self.items[-1]
-
-    @property
     def exceeds_loss(self) -> bool:
         """Whether the items of a GPU cost for certain more than is lost: the steps of their experiments begin with idle
         devices, and in training the host may work ahead of busy ones."""
         begins_idle = METHODS[self.row.method].has_replicas or self.row.profile.begins_idle
-        return self.row.on_gpu and begins_idle and self.residual.interval is not None and self.residual.interval[1] < 0
+        return self.row.on_gpu and begins_idle and self.items["residual"].is_below_zero
 
     @cached_property
     def over_link(self) -> float | None:
@@ -107,7 +77,7 @@ class Breakdown:
             return "hidden"
         if self.over_link is None:
             return None
-        host = sum(item.seconds for item in self.items if item.id in ("new_threads", "new_replicas"))
+        host = sum(self.items[id].value for id in ("new_threads", "new_replicas") if id in self.items)
         return "bytes" if self.over_link > self.lost / 2 else "host" if host > self.lost / 2 else None
 
 
@@ -121,45 +91,43 @@ def breakdowns(group: Group) -> list[Breakdown]:
 
 def _breakdown(row: Row, ddp: Row | None) -> Breakdown:
     ideal = row.baseline.seconds_per_sample.scaled(row.record.config.global_batch_size / row.devices)
-    of_method = _items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)
+    items = {
+        **_beyond_ideal(row, ddp, ideal),
+        "data_path": _data_path(row),
+        "data_wait": _data_wait(row, ideal),
+        **(_items_of_dp(row) if METHODS[row.method].has_replicas else items_of_ddp(row)),
+    }
     # What cannot be distinguished from nothing is no part of the loss that anybody could name.
-    items = (_beyond_ideal(row, ddp, ideal), _data_path(row), _data_wait(row, ideal), *of_method)
-    known = [item for item in items if item and not item.may_be_nothing]
-    return Breakdown(row, ideal, row.step, (*known, _residual(row, ideal, known)))
+    known = {id: cost for id, cost in items.items()
+             if cost and (cost.is_above_zero or cost.is_below_zero or not cost.interval)}  # fmt: skip
+    return Breakdown(row, ideal, row.step, {**known, "residual": _residual(row, ideal, known)})
 
 
-def _items_of_dp(row: Row) -> list[Item | None]:
+def _items_of_dp(row: Row) -> dict[str, Median | None]:
     """The cost of new threads and of new replicas, by experiment; and the phases in which the batch, logits and
     gradients move."""
     profile = row.profile
     phases = [profile.slowest.phases[name] for name in COPIES_OF_DP if name in profile.slowest.phases]
     moved = sum(phase.value for phase in phases)
-    copies = Item("copies", moved, interval_of_sum(moved, *(phase.interval for phase in phases))) if phases else None
-    replicas = _item("new_replicas", profile.replicated.replicas_cost)
+    replicas = profile.replicated.replicas_cost
     if not replicas and not row.on_gpu:  # no experiment; on cores the phase has no idle device in it
-        replicas = _item("new_replicas", profile.slowest.phases.get("replicate"))
-    return [_item("new_threads", profile.replicated.threads_cost), replicas, copies]
+        replicas = profile.slowest.phases.get("replicate")
+    return {
+        "new_threads": profile.replicated.threads_cost,
+        "new_replicas": replicas,
+        "copies": Median(moved, 0, interval_of_sum(moved, *(phase.interval for phase in phases))) if phases else None,
+    }
 
 
-def items_of_ddp(row: Row) -> list[Item | None]:
+def items_of_ddp(row: Row) -> dict[str, Median | None]:
     """What the exchange adds, and what the wrapper does beside it, by experiment; both in one where no steps without an
     all-reduce were taken."""
     if row.profile.wrapper_cost:
-        return [_item("exchange", row.profile.exposed), _item("wrapper", row.profile.wrapper_cost)]
-    return [_item("exchange_and_wrapper", row.profile.exposed)]
+        return {"exchange": row.profile.exposed, "wrapper": row.profile.wrapper_cost}
+    return {"exchange_and_wrapper": row.profile.exposed}
 
 
-def _data_path(row: Row) -> Item | None:
-    """What the loader costs a step beyond what it costs one device's, which the ideal contains."""
-    one = row.baseline.profile and row.baseline.profile.data_path_cost
-    own = row.profile.data_path_cost
-    if not one or not own:
-        return None
-    more = own.value - one.value
-    return Item("data_path", more, interval_of_sum(more, own.interval, one.interval))
-
-
-def _beyond_ideal(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
+def _beyond_ideal(row: Row, ddp: Row | None, ideal: Estimate) -> dict[str, Median]:
     """DDP's step without exchange, less the ideal: one device's own work on its share of the batch, while all work.
 
     Strong scaling: what a device loses because its share is smaller than one device's batch was. Else, on CPU cores,
@@ -169,15 +137,25 @@ def _beyond_ideal(row: Row, ddp: Row | None, ideal: Estimate) -> Item | None:
     share = row.record.config.per_device_batch_size
     is_smaller = share != row.baseline.record.config.per_device_batch_size
     if ddp is None or not ddp.profile or ddp.record.config.per_device_batch_size != share:
-        return None
+        return {}
     own = ddp.profile.step_without_exchange
     if own is None or (row.on_gpu and not is_smaller):
-        return None
+        return {}
     ends = own.interval and (own.interval[0] - ideal.value, own.interval[1] - ideal.value)
-    return Item("smaller_batch" if is_smaller else "slowed", own.value - ideal.value, ends)
+    return {"smaller_batch" if is_smaller else "slowed": Median(own.value - ideal.value, 0, ends)}
 
 
-def _data_wait(row: Row, ideal: Estimate) -> Item | None:
+def _data_path(row: Row) -> Median | None:
+    """What the loader costs a step beyond what it costs one device's, which the ideal contains."""
+    one = row.baseline.profile and row.baseline.profile.data_path_cost
+    own = row.profile.data_path_cost
+    if not one or not own:
+        return None
+    more = own.value - one.value
+    return Median(more, 0, interval_of_sum(more, own.interval, one.interval))
+
+
+def _data_wait(row: Row, ideal: Estimate) -> Median | None:
     """CPU cores: what a step waits for its batch beyond what one device's does, which the ideal contains; nothing below
     a hundredth of a step. On GPUs a host that is ahead waits for nothing that is lost: there it is the data path."""
     one = row.baseline
@@ -185,34 +163,30 @@ def _data_wait(row: Row, ideal: Estimate) -> Item | None:
     more = own.value - others.value
     if row.on_gpu or more < LEAST_WAIT * row.step.value:
         return None
-    return Item("data_wait", more, interval_of_sum(more, own.bounds, others.bounds))
+    return Median(more, 0, interval_of_sum(more, own.bounds, others.bounds))
 
 
-def _residual(row: Row, ideal: Estimate, known: Sequence[Item]) -> Item:
+def _residual(row: Row, ideal: Estimate, known: dict[str, Median]) -> Median:
     """What no experiment isolates: measured − ideal − the items that are known.
 
     Its interval: the middle of what other rounds would give, and other runs. Costs from the same rounds are resampled
     together. Runs that were taken in rounds are compared in pairs; nothing else is known to belong together.
     """
     measured = row.step
-    left = measured.value - ideal.value - sum(item.seconds for item in known)
+    left = measured.value - ideal.value - sum(cost.value for cost in known.values())
     ratio = row.speed_up.scaled(1 / row.devices)  # ideal / measured
     shares = draws_of_estimate(ratio, seed=0)
     whole, free = (draws_of_estimate(one, seed) for seed, one in enumerate((measured, ideal), start=1))
-    if whole is not None and any(item.id in BEYOND_IDEAL for item in known):
+    if whole is not None and any(id in known for id in BEYOND_IDEAL):
         lost = whole - ideal.value  # such an item is a step less the ideal, whose error cancels
     elif shares is not None:
         lost = measured.value * (1 - shares)
     elif whole is not None and free is not None:
         lost = whole - free
     else:
-        return Item("residual", left)
-    for seed, item in enumerate(known, start=3):
-        if item.draws is None and item.interval is None:
-            return Item("residual", left)
-        lost = lost - (draws_of_interval(item.seconds, item.interval, seed) if item.draws is None else item.draws)
-    return Item("residual", left, middle(lost), lost)
-
-
-def _item(id: str, cost: Median | None) -> Item | None:
-    return Item(id, cost.value, cost.interval, cost.draws) if cost else None
+        return Median(left, 0)
+    for seed, cost in enumerate(known.values(), start=3):
+        if cost.interval is None:
+            return Median(left, 0)
+        lost = lost - (draws_of_interval(cost.value, cost.interval, seed) if cost.draws is None else cost.draws)
+    return Median(left, 0, middle(lost), lost)

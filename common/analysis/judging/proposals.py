@@ -8,8 +8,7 @@ from math import ceil
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import check_run
-from common.analysis.judging.run_checks import MIN_STEPS
+from common.analysis.judging.run_checks import MIN_STEPS, check_run
 from common.analysis.judging.verdicts import Decision, has_one_device, recommended, wrapped_rows
 from common.content import Message, message
 from common.records import (
@@ -55,29 +54,25 @@ def next_step(
         two = message("place.gpus" if decision.fastest.on_gpu else "place.cores", count=2)
         why = message("next.on_one_device", two=two, here=message("next.ladder" if is_new else "next.own_model"))
         return NextStep(why, f"make ladder {sizes if is_new else OWN_MODEL}")
-    devices = max(2, *(row.devices for row in own)) if own else 2
+    most = max([2, *(row.devices for row in own)])
+    devices = {method: most if METHODS[method].is_parallel else 1 for method in PUBLISHED}
     measured = {row.method for row in own if row.devices > 1 or not row.is_parallel}
-    for method in PUBLISHED:
-        if method not in measured:
-            is_parallel = METHODS[method].is_parallel
-            command = training_command(record, method, checks, devices if is_parallel else 1)
-            id = "next.missing" if is_parallel else "next.missing_one"
-            return NextStep(message(id, method=method, devices=devices), command)
+    if missing := next((method for method in PUBLISHED if method not in measured), None):
+        id = "next.missing" if METHODS[missing].is_parallel else "next.missing_one"
+        command = training_command(record, missing, checks, devices[missing])
+        return NextStep(message(id, method=missing, devices=most), command)
     rounds = {"more_rounds": ENOUGH_ROUNDS, "measure_longer": MORE_ROUNDS}.get(decision.choice)
-    is_disturbed, steps, epochs = _removable_doubts([row for row in (decision.fastest, decision.second) if row])
-    if rounds or is_disturbed or epochs:
+    causes, epochs = _removable_doubts([row for row in (decision.fastest, decision.second) if row])
+    if rounds or causes:
         times = rounds or ENOUGH_ROUNDS
-        command = f"make lab {sizes}{f' EPOCHS={epochs}' if epochs else ''} REPEATS={times}"
-        if not _is_of_make_lab(record):
-            commands = [
-                training_command(record, method, checks, devices if METHODS[method].is_parallel else 1, epochs=epochs)
-                for method in PUBLISHED if method in {row.method for row in rows}
-            ]  # fmt: skip
+        if _is_of_make_lab(record):
+            command = f"make lab {sizes}{f' EPOCHS={epochs}' if epochs else ''} REPEATS={times}"
+        else:
+            commands = [training_command(record, method, checks, devices[method], epochs=epochs)
+                        for method in PUBLISHED if method in {row.method for row in rows}]  # fmt: skip
             command = f"for round in $(seq {times}); do {'; '.join(commands)}; done"
         is_open = rounds and decision.fastest.is_parallel and decision.second.is_parallel
         until_then = message("next.until_then" if is_open else "nothing")
-        causes = [message("next.disturbed")] if is_disturbed else []
-        causes += [message("next.few_steps", steps=steps, epochs=epochs)] if epochs else []
         id = "again" if causes else decision.choice
         return NextStep(message(f"next.{id}", until_then=until_then, causes=causes, rounds=times), command)
     if not re.search(r"\.py|:", config.model):  # one of torchvision's, which few came for
@@ -87,14 +82,17 @@ def next_step(
     return NextStep(message("next.ladder"), f"make ladder {sizes}")
 
 
-def _removable_doubts(rows: Sequence[Row]) -> tuple[bool, int | None, int | None]:
-    """What warnings of the rows' newest runs name that a repetition is free of: whether other work disturbed them; and
-    the steps of the shortest, with the epochs that are enough; None where there were enough."""
+def _removable_doubts(rows: Sequence[Row]) -> tuple[list[Message], int | None]:
+    """What warnings of the rows' newest runs name that a repetition is free of: other work that disturbed them, and too
+    few steps; with the epochs that are enough, None where there were enough."""
     doubts = [(row.runs[-1], check.id) for row in rows for check in check_run(row.runs[-1]) if check.has_failed]
+    causes = [message("next.disturbed")] if any(id in ("load", "other_processes") for _, id in doubts) else []
     short = [run for run, id in doubts if id == "steps"]
-    epochs = [ceil(MIN_STEPS * run.record.config.epochs / run.times.steps) for run in short]
-    steps = min((run.times.steps for run in short), default=None)
-    return any(id in ("load", "other_processes") for _, id in doubts), steps, max(epochs, default=None)
+    if not short:
+        return causes, None
+    epochs = max(ceil(MIN_STEPS * run.record.config.epochs / run.times.steps) for run in short)
+    steps = min(run.times.steps for run in short)
+    return [*causes, message("next.few_steps", steps=steps, epochs=epochs)], epochs
 
 
 def _again(record: Record) -> NextStep:
@@ -163,26 +161,21 @@ def training_command(
     config, host = record.config, record.environment
     batch = batch or config.per_device_batch_size
     has_replicas = METHODS[method].has_replicas
-    sizes = {
+    unusual = [pair for pair in unusual_settings(config) if not (has_replicas and pair[0].not_with_replicas)]
+    flags = {
         "--model": config.model,
         "--batch-size": batch * devices if has_replicas else batch,
         "--epochs": epochs or config.epochs,
         "--samples-per-epoch": config.samples_per_epoch,
-        "--image-size": config.image_size,
+        "--image-size": config.image_size or None,  # 0 of a model that takes no images
         "--precision": config.precision,
+        **{f"--{one.flag}": value for one, value in unusual if not isinstance(value, bool)},
+        "--data-dir": config.data_dir or None,
+        "--data": config.data or None,
+        "--device": "cpu" if record.world.device_kind == "cpu" and host.gpus else None,
     }
-    if not config.image_size:  # a model that takes no images
-        del sizes["--image-size"]
-    unusual = [one for one in unusual_settings(config) if not (has_replicas and one.declared.not_with_replicas)]
-    sizes |= {f"--{one.declared.flag}": one.value for one in unusual if not isinstance(one.value, bool)}
-    if config.data_dir:
-        sizes["--data-dir"] = config.data_dir
-    if config.data:
-        sizes["--data"] = config.data
-    if record.world.device_kind == "cpu" and host.gpus:
-        sizes["--device"] = "cpu"
-    words = [str(part) for pair in sizes.items() for part in pair]
-    words += [word for one in unusual if isinstance(one.value, bool) for word in one.words]
+    words = [str(part) for flag, value in flags.items() if value is not None for part in (flag, value)]
+    words += [word for one, value in unusual if isinstance(value, bool) for word in one.words(value)]
     words += _results_folder(record)
     one_gpu = record.world.device_kind == "cuda" and len(host.gpus) == 1
     gpus = [0] * devices if one_gpu else range(devices)  # replicas share a GPU where there is one only

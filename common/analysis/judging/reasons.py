@@ -1,12 +1,13 @@
 """Why the methods differ: the phase that tells them apart, what binds a step, and what the exchange costs."""
 
+from typing import Any
+
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import bound, convolutions_planned_anew, phase_rate
-from common.analysis.judging.breakdown import Breakdown, Item, breakdowns
+from common.analysis.judging.breakdown import Breakdown, breakdowns
 from common.analysis.judging.verdicts import counted_as
 from common.analysis.reading.step_profile import PHASES
-from common.analysis.reading.thread_costs import ForwardThreads
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
 from common.records import FORWARD_THREADS, METHODS, PhaseName
@@ -26,12 +27,22 @@ def reasons(group: Group) -> list[Message]:
     alone = [row for row in rows.values() if row not in broken_down]
     sentences += [thread_cost(row) for row in alone if row.profile.replicated.threads_cost]
     sentences += [bound(row) for row in rows.values() if row.profile.idle_share is not None]
-    sentences += [data_path_cost(row) for row in rows.values() if is_cost(row.profile.data_path_cost)]
+    sentences += [_of_cost("data_path.costs", row, row.profile.data_path_cost) for row in rows.values()
+                  if is_cost(row.profile.data_path_cost)]  # fmt: skip
     several = [row for row in rows.values() if row.devices > 1]
     # What DP moves is in its thread_cost, by experiment; the difference of its phases would be another figure for it.
     others = [row for row in several if row in alone and not row.profile.replicated.threads_cost]
     sentences += [exposed_cost(row) for row in others if row.profile.exposed]
-    return sentences + [wrapper_work(row) for row in others if row.profile.wrapper_cost]
+    wrapped = [(row, row.profile.wrapper_cost) for row in others if row.profile.wrapper_cost]
+    return sentences + [_of_cost(f"wrapper_work.{_outcome(row, cost)}", row, cost) for row, cost in wrapped]
+
+
+def _outcome(row: Row, cost: Median) -> str:
+    return outcome_of_cost(cost, row.profile.slowest.step.value)
+
+
+def _of_cost(id: str, row: Row, cost: Median, **values: Any) -> Message:
+    return message(id, row=row.name, cost=cost, interval=median_interval(cost), **values)
 
 
 def sentence_of(breakdown: Breakdown) -> Message:
@@ -50,13 +61,12 @@ def sentence_of(breakdown: Breakdown) -> Message:
         return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
     verdict = breakdown.verdict
     words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
-    shown = [_cost(item) for item in sorted(breakdown.items[:-1], key=lambda item: -item.seconds)]
-    return message("breakdown.lost", items=shown, rest=_cost(breakdown.residual), verdict=words, **values)
-
-
-def _cost(item: Item) -> Message:
-    values = {"item": message(f"breakdown_item.{item.id}"), "seconds": item.seconds, "item_interval": item}
-    return message("breakdown.item" if item.interval else "breakdown.item_without_interval", **values)
+    dearest_first = sorted(breakdown.items.items(), key=lambda pair: -pair[1].value)
+    costs = {id: message("breakdown.item" if cost.interval else "breakdown.item_without_interval",
+                         item=message(f"breakdown_item.{id}"), seconds=cost.value, item_interval=cost)
+             for id, cost in dearest_first}  # fmt: skip
+    rest = costs.pop("residual")
+    return message("breakdown.lost", items=list(costs.values()), rest=rest, verdict=words, **values)
 
 
 def largest_difference(one: Row, other: Row) -> Message:
@@ -69,6 +79,8 @@ def largest_difference(one: Row, other: Row) -> Message:
     name = max(gaps, key=lambda phase: abs(gaps[phase]))
     more, less = (one, other) if gaps[name] > 0 else (other, one)
     spent = less.profile.slowest.phases.get(name)
+    size, rate = more.profile.bytes_moved.get(name), phase_rate(more, name)
+    moved = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
     return message(
         "reason.phase" if spent else "reason.phase_of_one",
         more=more.name,
@@ -76,7 +88,7 @@ def largest_difference(one: Row, other: Row) -> Message:
         phase=name,
         more_seconds=more.profile.slowest.phases[name].value,
         less_seconds=spent.value if spent else 0.0,
-        moved=_moved(more, name),
+        moved=message(moved, bytes=size, bytes_per_second=rate),
     )
 
 
@@ -94,108 +106,58 @@ def differing_phases(one: Row, other: Row) -> dict[PhaseName, float]:
     return gaps
 
 
-def _moved(row: Row, name: PhaseName) -> Message:
-    """What a phase moves between devices, in brackets."""
-    size, rate = row.profile.bytes_moved.get(name), phase_rate(row, name)
-    id = "moved.nothing" if not size else "moved.bytes_and_rate" if rate else "moved.bytes"
-    return message(id, bytes=size, bytes_per_second=rate)
-
-
 def thread_cost(row: Row) -> Message:
     """What DataParallel's threads and replicas cost a step, by experiment."""
     cost, copies = row.profile.replicated.threads_cost, row.profile.replicated.replicas_cost
-    step = row.profile.slowest.step.value
     planned, lacks = convolutions_planned_anew(row), message("nothing")
     if planned:
         first, known = planned.first_convolution_seconds, planned.convolution_seconds
         lacks = message("threads.convolutions", first=first, known=known)
-    return message(
-        f"threads.{outcome_of_cost(cost, step)}",
-        row=row.name,
-        cost=cost,
-        interval=median_interval(cost),
-        because=lacks,
-        replicas=message(
-            f"replicas.{outcome_of_cost(copies, step)}",
-            cost=copies,
-            interval=median_interval(copies),
-            interaction=_interaction(row),
-        ),
-    )
-
-
-def _interaction(row: Row) -> Message:
-    """Whether threads and replicas cost more together, or less; nothing where neither is certain."""
-    interaction = row.profile.replicated.interaction
-    if interaction is None or not (interaction.is_above_zero or interaction.is_below_zero):
-        return message("nothing")
-    more = interaction if interaction.is_above_zero else interaction.negated()
-    id = "interaction.cost" if interaction.is_above_zero else "interaction.less"
-    return message(id, interaction=more, interval=median_interval(more))
+    together, interaction = row.profile.replicated.interaction, message("nothing")
+    if together and together.is_above_zero:
+        interaction = message("interaction.cost", interaction=together, interval=median_interval(together))
+    elif together and together.is_below_zero:
+        less = together.negated()
+        interaction = message("interaction.less", interaction=less, interval=median_interval(less))
+    replicas = message(f"replicas.{_outcome(row, copies)}", cost=copies, interval=median_interval(copies),
+                       interaction=interaction)  # fmt: skip
+    return _of_cost(f"threads.{_outcome(row, cost)}", row, cost, because=lacks, replicas=replicas)
 
 
 def new_thread_lines(row: Row) -> list[Message]:
-    """What was measured of a row of one device, and what follows."""
+    """What was measured of a row of one device, and what follows: which layers pay, and whether they are the ones that
+    differ in shape."""
     threads = row.profile.threads_of_forward
     kinds: dict[str, float] = {kind: threads.kinds[kind].value for kind in FORWARD_THREADS}
     outcome = outcome_of_cost(threads.new_cost, kinds["main_thread"])
-    values = {"row": row.name, "cost": threads.new_cost, "interval": median_interval(threads.new_cost),
-              "samples": threads.samples, **kinds}  # fmt: skip
-    lines = [message(f"new_thread.{threads.timed}_{outcome}", **values)]
-    if threads.timed == "step" and outcome == "cost":
-        lines += [*_of_layers(threads), message("new_thread.replicas", cost=threads.new_cost)]
-    return lines
-
-
-def _of_layers(threads: ForwardThreads) -> list[Message]:
-    """Which layers pay, and whether they are the ones that differ in shape."""
-    paying, all_of_them = threads.paying, threads.convolutions
-    convolutions = [layer for layer in all_of_them if layer.pays]
-    if not paying:
-        return []
-    different = [layer for layer in all_of_them if not layer.same_as]
-    others = len(paying) - len(convolutions)
-    return [
-        message(
-            "new_thread.layers_same" if convolutions and convolutions == different else "new_thread.layers_others",
+    lines = [_of_cost(f"new_thread.{threads.timed}_{outcome}", row, threads.new_cost, samples=threads.samples, **kinds)]
+    if threads.timed != "step" or outcome != "cost":
+        return lines
+    if threads.paying:
+        convolutions = [layer for layer in threads.convolutions if layer.pays]
+        different = [layer for layer in threads.convolutions if not layer.same_as]
+        others = len(threads.paying) - len(convolutions)
+        is_same = convolutions and convolutions == different
+        lines.append(message(
+            "new_thread.layers_same" if is_same else "new_thread.layers_others",
             paying=len(convolutions),
-            convolutions=len(all_of_them),
+            convolutions=len(threads.convolutions),
             different=len(different),
             others=message("new_thread.with_others", count=others) if others else message("nothing"),
-            seconds=sum(layer.extra for layer in paying),
-        )
-    ]
-
-
-def data_path_cost(row: Row) -> Message:
-    """What feeding a step costs beside what the devices compute."""
-    cost = row.profile.data_path_cost
-    return message("data_path.costs", row=row.name, cost=cost, interval=median_interval(cost))
+            seconds=sum(layer.extra for layer in threads.paying),
+        ))  # fmt: skip
+    return [*lines, message("new_thread.replicas", cost=threads.new_cost)]
 
 
 def exposed_cost(row: Row) -> Message:
     """What moving data between devices adds to a row's step."""
-    exposed = row.profile.exposed
+    exposed, outcome = row.profile.exposed, _outcome(row, row.profile.exposed)
     synchronises = METHODS[row.method].synchronises_gradients
     what = "replicas" if not synchronises else "gradients" if row.profile.wrapper_cost else "gradients_and_wrapper"
-    outcome = outcome_of_cost(exposed, row.profile.slowest.step.value)
-    values = {
-        "what": message(f"exposed.{what}"),
-        "row": row.name,
-        "exposed": exposed,
-        "share": row.profile.exposed_share,
-        "interval": median_interval(exposed),
-    }
-    how = "adds_from_idle" if synchronises and row.on_gpu and row.profile.begins_idle else "adds"
-    adds = outcome == "cost" or not exposed.interval
-    return Message(f"exposed.{how if adds else outcome}", values)
-
-
-def wrapper_work(row: Row) -> Message:
-    """What DDP does beside the exchange: its work on the host, and gradients copied into buckets."""
-    cost = row.profile.wrapper_cost
-    outcome = outcome_of_cost(cost, row.profile.slowest.step.value)
-    return message(f"wrapper_work.{outcome}", row=row.name, cost=cost, interval=median_interval(cost))
+    if outcome == "cost" or not exposed.interval:
+        outcome = "adds_from_idle" if synchronises and row.on_gpu and row.profile.begins_idle else "adds"
+    return message(f"exposed.{outcome}", what=message(f"exposed.{what}"), row=row.name, exposed=exposed,
+                   share=row.profile.exposed_share, interval=median_interval(exposed))  # fmt: skip
 
 
 def median_interval(median: Median) -> Message:

@@ -1,22 +1,16 @@
 """Self-checks of a row: those of its runs taken together, and those that one run alone cannot answer."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from statistics import median
+from typing import get_args
 
+from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import in_turn
-from common.analysis.judging.run_checks import (
-    Affected,
-    Check,
-    Outcome,
-    doubt,
-    machine_checks,
-    training_checks,
-    warning_if,
-)
+from common.analysis.judging.run_checks import Check, Outcome, check_run, doubt, warning_if
 from common.analysis.reading.runs import CLOCK_DROP, CORE_WAIT_LIMIT, Run
 from common.analysis.statistics.estimates import distinguishable, ratio
 from common.content import Cell, Column, Inline, Line, Lines, Message, Section, Table, fold, message
@@ -24,45 +18,25 @@ from common.content import Cell, Column, Inline, Line, Lines, Message, Section, 
 MIN_DIFFERENCE = 0.05
 """Two runs of one configuration may differ by this share without being marked."""
 SUPERLINEAR = 1.05
-SEVERITY = ("failed", "warning", "not measured", "passed", "not applicable")
-"""The worst first."""
-
-
-@dataclass(frozen=True)
-class PooledCheck:
-    """One question about a row: the worst answer of its runs, the newest of equals."""
-
-    check: Check
-    alike: int
-    """Runs with this outcome."""
-    runs: int
-
-
-def check_run(run: Run) -> list[Check]:
-    """Every self-check of one run; nothing where it finished no epoch."""
-    return [*training_checks(run), *machine_checks(run)] if run.times else []
 
 
 @cache
-def pooled_checks(row: Row) -> list[PooledCheck]:
-    """Every self-check of a row, in the order of the page."""
-    by_id: dict[str, list[Check]] = {}
-    for run in reversed(row.runs):
-        for check in check_run(run):
-            by_id.setdefault(check.id, []).append(check)
-    for check in [repeats(row), *([conditions(row), efficiency(row)] if row.is_parallel else [])]:
-        by_id[check.id] = [check]
-    return [_worst(checks) for checks in by_id.values()]
+def pooled_checks(row: Row) -> list[Check]:
+    """Every self-check of a row, in the order of the page: the worst answer of its runs, the newest of equals; and what
+    one run alone cannot answer."""
+    pooled = []
+    for checks in grouped(
+        (check for run in reversed(row.runs) for check in check_run(run)), lambda one: one.id
+    ).values():
+        worst = min(checks, key=lambda check: get_args(Outcome).index(check.outcome))
+        alike = sum(check.outcome == worst.outcome for check in checks)
+        pooled.append(replace(worst, alike=alike, runs=len(checks)))
+    return [*pooled, repeats(row), *([conditions(row), efficiency(row)] if row.is_parallel else [])]
 
 
-def _worst(checks: list[Check]) -> PooledCheck:
-    worst = min(checks, key=lambda check: SEVERITY.index(check.outcome))
-    return PooledCheck(worst, sum(check.outcome == worst.outcome for check in checks), len(checks))
-
-
-def failed_checks(pooled: list[PooledCheck], affects: Affected = "speed") -> list[Check]:
-    """The checks that did not hold and that are about the named number."""
-    return [part.check for part in pooled if part.check.has_failed and part.check.affects == affects]
+def failed_checks(row: Row) -> list[Check]:
+    """The checks that did not hold and that are about the row's speed; `profile` is about another number."""
+    return [check for check in pooled_checks(row) if check.has_failed and check.id != "profile"]
 
 
 def repeats(row: Row) -> Check:
@@ -136,49 +110,42 @@ def efficiency(row: Row) -> Check:
                       devices=row.devices)  # fmt: skip
 
 
-def checks_section(checks: Mapping[Row, list[PooledCheck]], place: str) -> Section:
+def checks_section(rows: Sequence[Row], place: str) -> Section:
     """The self-checks that did not pass, folded row by row and open where one has failed; what nobody measured; and,
-    folded, what passed.
-    `place`: of their group on the page."""
+    folded, what passed. `place`: of their group on the page."""
     parts: list = []
-    for row, pooled in checks.items():
-        doubts = [part for part in pooled if part.check.has_failed]
-        title = message("page.doubts", row=row.name, checks=[part.check.id for part in doubts])
+    doubts_of = {row: [check for check in pooled_checks(row) if check.has_failed] for row in rows}
+    for row, doubts in doubts_of.items():
+        title = message("page.doubts", row=row.name, checks=[check.id for check in doubts])
         shown = [Column("check"), Column("check_outcome"), Column("check_reason")]
-        table = Table("checks", shown, [_line(part) for part in doubts], message("page.checks_of", row=row.name),
-                      style="checks")  # fmt: skip
-        has_failed = any(part.check.outcome == "failed" for part in pooled)
+        table = Table(
+            "checks", shown, list(map(_line, doubts)), message("page.checks_of", row=row.name), style="checks"
+        )
+        has_failed = any(check.outcome == "failed" for check in doubts)
         if doubts:
             parts.append(Section(title=title, contents=[table], is_folded=True, is_open=has_failed, method=row.method))
-    clean = [row.name for row, pooled in checks.items() if not any(part.check.has_failed for part in pooled)]
-    if clean:
+    if clean := [row.name for row, doubts in doubts_of.items() if not doubts]:
         parts.append(Lines([message("page.no_doubts", rows=clean)], "checked"))
-    if open_questions := _with_outcome(checks, "not measured"):
+    if open_questions := _with_outcome(rows, "not measured"):
         parts.append(Lines(open_questions, "checked"))
-    every = fold(message("page.all_checks"), Lines(_with_outcome(checks, "passed")))
+    every = fold(message("page.all_checks"), Lines(_with_outcome(rows, "passed")))
     return Section(f"{place}-checks", message("page.checks"), [*parts, every])
 
 
-def _with_outcome(checks: Mapping[Row, list[PooledCheck]], outcome: Outcome) -> list[Message]:
+def _with_outcome(rows: Sequence[Row], outcome: Outcome) -> list[Message]:
     """The names of the checks that ended so, each once with the rows for which that holds."""
-    rows_of: dict[str, list[Row]] = {}
-    for row, pooled in checks.items():
-        for part in pooled:
-            if part.check.outcome == outcome:
-                rows_of.setdefault(part.check.id, []).append(row)
-    ids_of: dict[tuple[Row, ...], list[str]] = {}
-    for id, rows in rows_of.items():
-        ids_of.setdefault(tuple(rows), []).append(id)
+    ended = [(check.id, row) for row in rows for check in pooled_checks(row) if check.outcome == outcome]
+    rows_of = {id: tuple(row for _, row in pairs) for id, pairs in grouped(ended, lambda pair: pair[0]).items()}
     return [
         message("page.checks_with", rows=[row.name for row in alike], outcome=outcome,
                 checks=[message(f"check_name.{id}") for id in ids])
-        for alike, ids in ids_of.items()
+        for alike, ids in grouped(rows_of, rows_of.get).items()
     ]  # fmt: skip
 
 
-def _line(part: PooledCheck) -> Line:
-    check, reason = part.check, part.check.reason
+def _line(check: Check) -> Line:
+    reason = check.reason
     badge = Inline(message(f"outcome.{check.outcome}"), outcome=check.outcome.replace(" ", "-"))
-    if part.alike < part.runs:
-        reason = message("page.reason_of_runs", reason=reason, alike=part.alike, runs=part.runs)
+    if check.alike < check.runs:
+        reason = message("page.reason_of_runs", reason=reason, alike=check.alike, runs=check.runs)
     return Line([Cell(message(f"check_name.{check.id}")), Cell(badge), Cell(reason)])

@@ -4,12 +4,12 @@ Each check is a small function that answers one question. What the table calls a
 it says what else the number may have measured.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.analysis.reading.runs import CLOCK_TOLERANCE, CORE_WAIT_LIMIT, IMPOSSIBLE_CLOCK, Run
 from common.content import Mark, Message, message
-from common.records import METHODS, DeviceUse
+from common.records import METHODS
 
 DATA_WAIT_LIMIT = 0.05
 WARM_UP_LIMIT = 0.05
@@ -19,8 +19,8 @@ STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
 MAX_DISTURBANCE = 0.03
 """By how much steps may differ from the measured ones when they are taken apart."""
 
-Outcome = Literal["passed", "warning", "failed", "not applicable", "not measured"]
-Affected = Literal["speed", "profile"]
+Outcome = Literal["failed", "warning", "not measured", "passed", "not applicable"]
+"""The worst first."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,13 @@ class Check:
     outcome: Outcome
     reason: Message | None = None
     """What is wrong; None where nothing is."""
-    affects: Affected = "speed"
-    """The number that a failure is about, so that the page can put the warning beside it."""
+    alike: int = 1
+    """Of a row's runs: how many have this outcome."""
+    runs: int = 1
 
     @property
     def has_failed(self) -> bool:
-        """Whether it must stand beside that number."""
+        """Whether it must stand beside the number that it is about."""
         return self.outcome in ("failed", "warning")
 
     @property
@@ -55,21 +56,19 @@ def warning_if(is_wrong: bool, id: str, reason: str, **values: Any) -> Check:
     return doubt(id, "warning", reason, **values) if is_wrong else Check(id, "passed")
 
 
-def training_checks(run: Run) -> list[Check]:
-    """What a run's own record says of its training; the run has finished an epoch."""
-    of_images = [_images] if run.record.config.unit == "images" else []
-    questions = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, *of_images)
-    return [question(run) for question in questions]
+def check_run(run: Run) -> list[Check]:
+    """Every self-check of one run; nothing where it finished no epoch."""
+    of_training = (_parity, _samples, _clock, _warm_up, _steps, _standstill, _data_wait, _loss, _profile, _images)
+    of_machine = (_devices, _throttling, _other_processes, _load)
+    return [question(run) for question in of_training + of_machine] if run.times else []
 
 
 def _parity(run: Run) -> Check:
     parity = run.record.parity
-    if parity is None and METHODS[run.record.method].is_parallel:
-        return Check("parity", "not measured")
-    if parity is None or parity.outcome == "not applicable":
-        return Check("parity", "not applicable")
-    if parity.outcome == "passed":
-        return Check("parity", "passed")
+    if parity is None:
+        return Check("parity", "not measured" if METHODS[run.record.method].is_parallel else "not applicable")
+    if parity.outcome != "failed":
+        return Check("parity", parity.outcome)
     reason = "not_finite" if parity.max_relative_error is None else "failed"
     return doubt("parity", "failed", reason, error=parity.max_relative_error, tolerance=parity.tolerance or 0.0,
                  parameter=parity.worst_parameter)  # fmt: skip
@@ -79,9 +78,8 @@ def _samples(run: Run) -> Check:
     wrong = run.times.unexpected_samples
     if wrong is None:
         return Check("samples", "passed")
-    if wrong.seen != wrong.expected:
-        return doubt("samples", "failed", "count", epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
-    return doubt("samples", "failed", "checksum", epoch=wrong.epoch)
+    reason = "count" if wrong.seen != wrong.expected else "checksum"
+    return doubt("samples", "failed", reason, epoch=wrong.epoch, seen=wrong.seen, expected=wrong.expected)
 
 
 def _clock(run: Run) -> Check:
@@ -130,14 +128,13 @@ def _profile(run: Run) -> Check:
     """Do the steps that were timed phase by phase take as long as the measured ones? If not, their picture is another
     step's."""
     if run.profile is None:
-        return Check("profile", "not measured", affects="profile")
+        return Check("profile", "not measured")
     step, measured = run.profile.slowest.step, run.times.typical_step.value
     low, high = step.bounds
     if low <= (1 + MAX_DISTURBANCE) * measured and high >= (1 - MAX_DISTURBANCE) * measured:
-        return Check("profile", "passed", affects="profile")
+        return Check("profile", "passed")
     reason = "longer" if step.value > measured else "shorter"
-    check = doubt("profile", "warning", reason, step=step.value, measured=measured, share=step.value / measured - 1)
-    return replace(check, affects="profile")
+    return doubt("profile", "warning", reason, step=step.value, measured=measured, share=step.value / measured - 1)
 
 
 def _images(run: Run) -> Check:
@@ -147,11 +144,6 @@ def _images(run: Run) -> Check:
     names = run.record.unreadable_files
     reason = "unreadable" if len(names) > 1 else "one_unreadable"
     return warning_if(bool(names), "images", reason, count=len(names), files=names)
-
-
-def machine_checks(run: Run) -> list[Check]:
-    """Were the devices real and free, and did they keep their clocks?"""
-    return [question(run) for question in (_devices, _throttling, _other_processes, _load)]
 
 
 def _devices(run: Run) -> Check:
@@ -173,46 +165,41 @@ def _throttling(run: Run) -> Check:
         return Check("throttling", "not applicable")
     if not any(device.health for device in run.record.devices):
         return Check("throttling", "not measured")
-    return warning_if(bool(run.slowed_gpus), "throttling", "parts", parts=list(map(_slowed, run.slowed_gpus)))
-
-
-def _slowed(device: DeviceUse) -> Message:
-    health, reasons = device.health, device.health.throttle_reasons
-    return message("slowed.with_reasons" if reasons else "slowed.without_reason", device=device.index,
-                   low=health.sm_clock_mhz_min, high=health.sm_clock_mhz_max,
-                   celsius=health.temperature_celsius_max, reasons=reasons)  # fmt: skip
+    slowed = [
+        message("slowed.with_reasons" if device.health.throttle_reasons else "slowed.without_reason",
+                device=device.index, low=device.health.sm_clock_mhz_min, high=device.health.sm_clock_mhz_max,
+                celsius=device.health.temperature_celsius_max, reasons=device.health.throttle_reasons)
+        for device in run.slowed_gpus
+    ]  # fmt: skip
+    return warning_if(bool(slowed), "throttling", "parts", parts=slowed)
 
 
 def _other_processes(run: Run) -> Check:
     """Whether other programs used the GPUs of the run."""
-    if run.record.world.device_kind == "cpu":
-        return Check("other_processes", "not applicable")
     count = run.other_processes
-    if count is None:
-        return Check("other_processes", "not measured")
+    if count is None or run.record.world.device_kind == "cpu":
+        return Check("other_processes", "not measured" if run.record.world.device_kind == "cuda" else "not applicable")
     return warning_if(count > 0, "other_processes", "some", count=count)
 
 
 def _load(run: Run) -> Check:
-    """Was the host free, and was it whole: did other programs or other virtual machines have its cores?"""
-    check, stolen = _other_programs(run), run.steal_share or 0.0
-    if stolen <= CORE_WAIT_LIMIT:
-        return check
-    parts = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)]
-    return doubt("load", "warning", "parts", parts=parts + [check.reason] * check.has_failed)
+    """Was the host free, and was it whole: did other programs or other virtual machines have its cores?
 
-
-def _other_programs(run: Run) -> Check:
-    """By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run."""
-    host, share = run.record.environment, run.core_wait_share
-    if not run.met_other_programs:
-        is_known = share is not None or host.load_average_1min is not None
-        return Check("load", "passed" if is_known else "not measured")
-    if share is None:
+    By what the run waited for a core; where nobody counted that, by the load that it met, less the lab's own run.
+    """
+    host, share, stolen = run.record.environment, run.core_wait_share, run.steal_share or 0.0
+    reasons = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)] if stolen > CORE_WAIT_LIMIT else []
+    if run.met_other_programs and share is None:
         reason = "busy_after_own_run" if run.devices_before else "busy"
-        return doubt("load", "warning", reason, average=host.load_average_1min, cores=host.cpu_cores,
-                     own=run.devices_before)  # fmt: skip
-    if run.times and run.times.throttled_periods:
-        return doubt("load", "warning", "throttled", share=share, periods=run.times.throttled_periods,
-                     quota=host.cpu_quota or 0.0)  # fmt: skip
-    return doubt("load", "warning", "waited", share=share, limit=CORE_WAIT_LIMIT)
+        average, cores = host.load_average_1min, host.cpu_cores
+        reasons.append(message(f"check.load.{reason}", average=average, cores=cores, own=run.devices_before))
+    elif run.met_other_programs and run.times.throttled_periods:
+        periods, quota = run.times.throttled_periods, host.cpu_quota or 0.0
+        reasons.append(message("check.load.throttled", share=share, periods=periods, quota=quota))
+    elif run.met_other_programs:
+        reasons.append(message("check.load.waited", share=share, limit=CORE_WAIT_LIMIT))
+    if stolen > CORE_WAIT_LIMIT:
+        return doubt("load", "warning", "parts", parts=reasons)
+    if reasons:
+        return Check("load", "warning", reasons[0])
+    return Check("load", "not measured" if share is None and host.load_average_1min is None else "passed")

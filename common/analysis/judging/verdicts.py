@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.analysis.comparing.facts import closest
+from common.analysis.comparing.facts import closest, grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
@@ -40,10 +40,8 @@ def group_verdicts(group: Group) -> list[Message]:
     """
     valid = [row for row in group.main_rows if row.is_valid]
     verdicts = [compare(row, row.baseline, row.speed_up) for row in valid if row.speed_up]
-    rivals: dict[tuple, list[Row]] = {}
-    for row in valid:
-        if row.record.world.nodes == 1:
-            rivals.setdefault((row.method, row.devices), []).append(row)
+    within_one = (row for row in valid if row.record.world.nodes == 1)
+    rivals = grouped(within_one, lambda row: (row.method, row.devices))
     for row in valid:
         across = [row.method] if row.record.world.nodes > 1 else []
         earlier = [method for method in list(METHODS)[: method_order(row.method)] if METHODS[method].is_parallel]
@@ -87,13 +85,10 @@ def missing_runs(*rows: Row) -> list[Message]:
 
 def missing_runs_of(counted: Sequence[tuple[Message, int]]) -> list[Message]:
     """The same for anything that lacks so many runs."""
-    by_count: dict[int, list[Message]] = {}
-    for name, count in counted:
-        by_count.setdefault(count, []).append(name)
     return [
-        message(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(names) > 1 else 'it'}",
-                count=count, rows=names)
-        for count, names in sorted(by_count.items()) if count
+        message(f"missing_runs.{'one' if count == 1 else 'some'}_of_{'each' if len(alike) > 1 else 'it'}",
+                count=count, rows=[name for name, _ in alike])
+        for count, alike in sorted(grouped(counted, lambda pair: pair[1]).items()) if count
     ]  # fmt: skip
 
 
@@ -163,12 +158,23 @@ def decide(rows: Sequence[Row], failed: Sequence[Record] = ()) -> Decision:
                    if run.method not in methods and (not rows or run.config.model in models)), None)  # fmt: skip
     if fastest is None:
         return Decision("failed" if newest else "nothing", failed=newest)
-    if has_one_device(fastest.record) and (second is None or any(row.devices > 1 for row in rows)):
+    on_one_device = all(row.devices == 1 for row in rows)
+    if has_one_device(fastest.record) and (second is None or not on_one_device):
         return Decision("one_device", fastest, failed=newest)
-    lead = speedup(fastest, second) if second else None
-    choice: Choice = _choice(rows, fastest, second, lead) if second and lead else "alone"
-    if newest and choice in ("alone", "more_rounds", "measure_longer"):
-        choice = "failed"
+    if second is None:
+        return Decision("failed" if newest else "alone", fastest, failed=newest)
+    lead = speedup(fastest, second)
+    choice: Choice = "either"
+    if on_one_device:
+        choice = "no_wrapper"
+    elif lead.interval is None:
+        choice = "failed" if newest else "more_rounds"
+    elif clearly_fastest(lead):
+        choice = "use_method" if fastest.is_parallel else "use_single"
+    elif outcome_of_ratio(lead) == "uncertain":
+        choice = "failed" if newest else "measure_longer"
+    elif all(row.speed_up and distinguishable(row.speed_up) and row.speed_up.value > 1 for row in (fastest, second)):
+        choice = "tie"  # both are surely faster than one device
     return Decision(choice, fastest, second, lead, newest)
 
 
@@ -177,29 +183,8 @@ def has_one_device(record: Record) -> bool:
     return record.devices_there == record.world.nodes == 1
 
 
-def _choice(rows: Sequence[Row], fastest: Row, second: Row, lead: Estimate) -> Choice:
-    if all(row.devices == 1 for row in rows):
-        return "no_wrapper"
-    if lead.interval is None:
-        return "more_rounds"
-    if clearly_fastest(lead):
-        return "use_method" if fastest.is_parallel else "use_single"
-    if outcome_of_ratio(lead) == "uncertain":
-        return "measure_longer"
-    return "tie" if all(map(_pays, (fastest, second))) else "either"
-
-
-def _pays(row: Row) -> bool:
-    """Whether a parallel row is surely faster than one device."""
-    return bool(row.speed_up and distinguishable(row.speed_up) and row.speed_up.value > 1)
-
-
 def recommended(decision: Decision) -> Row | None:
     """The row that a tie goes to: DDP's, as PyTorch advises; else the fastest."""
-    if decision.choice == "tie":
-        return max(filter(None, (decision.fastest, decision.second)), key=_synchronises)
-    return decision.fastest
-
-
-def _synchronises(row: Row) -> bool:
-    return METHODS[row.method].synchronises_gradients
+    if decision.choice != "tie":
+        return decision.fastest
+    return max((decision.fastest, decision.second), key=lambda row: METHODS[row.method].synchronises_gradients)

@@ -5,11 +5,11 @@ from math import inf
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.comparing.utilisation import MAX_IDLE, bound, convolutions_planned_anew, not_the_link
-from common.analysis.judging.breakdown import Breakdown, Item, items_of_ddp
+from common.analysis.judging.breakdown import Breakdown, items_of_ddp
 from common.analysis.judging.reasons import differing_phases
 from common.analysis.judging.verdicts import counted_as, device_here
 from common.analysis.statistics.estimates import distinguishable, outcome_of_ratio
-from common.analysis.statistics.medians import is_cost, outcome_of_cost
+from common.analysis.statistics.medians import Median, is_cost, outcome_of_cost
 from common.content import Message, message
 from common.records import METHODS
 
@@ -25,7 +25,9 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Said once, with the ideal, where it is the same for every method: how much the cores slow each other.
-    slowed = _slowed(breakdowns)
+    slowing = [breakdown.items.get("slowed") for breakdown in breakdowns]
+    is_same = slowing and slowing[0] and slowing[0].value > 0 and all(cost == slowing[0] for cost in slowing)
+    slowed = slowing[0] if is_same else None
     timed = {row.method: row for row in rows if row.devices > 1 and row.true_devices}
     ratio = speedup(timed["ddp"], timed["dp"]) if {"dp", "ddp"} <= timed.keys() else None
     outcome = outcome_of_ratio(ratio) if ratio else None
@@ -34,19 +36,27 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
-    parts += [_ideal(breakdowns, slowed)] if breakdowns else []
+    if breakdowns and all(breakdown.ideal == breakdowns[0].ideal for breakdown in breakdowns):
+        parts.append(_ideal(breakdowns[0], slowed))  # the methods had as many devices
     if dp:
+        causes = _causes(dp, of_row.get(dp), slowed)
         if grown := _grown_phase(dp, one or ddp):
             parts.append(_takes(dp, None, [grown]))  # no item of the breakdown, whose rest contains it
-        elif (causes := _causes(dp, of_row.get(dp), slowed)) or dp in of_row:
+        elif causes or dp in of_row:
             parts.append(_takes(dp, of_row.get(dp), _worded(dp, causes)))
     if ddp and (ddp.profile.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
-        without = [] if any(cause.id in OF_EXCHANGE for cause in causes) else [_no_exchange(ddp)]
-        parts.append(_takes(ddp, of_row.get(ddp), [*without, *_worded(ddp, causes)]))
-    if any(_exceeded(breakdown) for breakdown in breakdowns):
+        words = _worded(ddp, causes)
+        if not causes.keys() & OF_EXCHANGE:  # that it costs nothing measurable, if that much is known
+            exposed = ddp.profile.exposed
+            is_known = exposed and outcome_of_cost(exposed, ddp.profile.slowest.step.value) != "uncertain"
+            words.insert(0, message("why.no_exchange" if is_known else "why.exchange_uncertain"))
+        parts.append(_takes(ddp, of_row.get(ddp), words))
+    # The causes may be more than the loss by much of it, though nothing hides them.
+    lossy = [breakdown for breakdown in breakdowns if breakdown.says_something and not breakdown.exceeds_loss]
+    if any(breakdown.items["residual"].value < -WORTH_SAYING * breakdown.lost for breakdown in lossy):
         parts.append(message("why.apart"))
-    return [part for part in parts if part]
+    return parts
 
 
 def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
@@ -58,32 +68,33 @@ def _main_reason(dp: Row, breakdown: Breakdown | None) -> list[Message]:
         idle = dp.profile.idle_share
         return [message("why.works_ahead", idle=idle)] if idle is not None and idle <= MAX_IDLE else []
     items = breakdown.items if breakdown else _causes(dp, None, None)
-    largest = max(items, key=lambda item: item.seconds, default=None)
     is_slower = bool(breakdown and distinguishable(dp.speed_up) and dp.speed_up.value < 1)
-    if largest and largest.id == "new_threads":
-        is_enough = is_slower and largest.seconds > breakdown.measured.value - dp.devices * breakdown.ideal.value
-        plans, slower = (message(id if holds else "nothing") for id, holds in
-                         (("why.plan", repeats_planning(dp)), ("why.slower", is_enough)))  # fmt: skip
-        values, also = {"step": dp.step.value, "cost": largest.seconds}, NOTHING
+    if max(items, key=lambda id: items[id].value, default=None) == "new_threads":
+        cost = items["new_threads"].value
+        is_enough = is_slower and cost > breakdown.measured.value - dp.devices * breakdown.ideal.value
+        values, also = {"step": dp.step.value, "cost": cost}, NOTHING
         of = message("why.of_step", **values)
-        if breakdown and largest.seconds < breakdown.lost:
+        if breakdown and cost < breakdown.lost:
             of = message("why.of_lost", lost=breakdown.lost, **values)
-            copies = next((item.seconds for item in items if item.id == "new_replicas"), 0.0)
-            rest = breakdown.lost - largest.seconds - copies
+            copies = items["new_replicas"].value if "new_replicas" in items else 0.0
+            rest = breakdown.lost - cost - copies
             if copies >= WORTH_SAYING * breakdown.lost and rest >= 0:  # costs that overlap are no pieces of a whole
                 also = message("why.also", cost=copies, rest=rest)
+        plans, slower = _said_if(repeats_planning(dp), "why.plan"), _said_if(is_enough, "why.slower")
         return [message("why.new_threads", plans=plans, slower=slower, also=also, of=of)]
-    if _verdict(breakdown) != "host":
-        return []
-    return [message("why.host", slower=message("why.slower") if is_slower else NOTHING)]
+    is_host = breakdown and breakdown.verdict == "host"
+    return [message("why.host", slower=_said_if(is_slower, "why.slower"))] if is_host else []
+
+
+def _said_if(is_so: bool, id: str) -> Message:
+    return message(id) if is_so else NOTHING
 
 
 def _little_waiting(ddp: Row) -> list[Message]:
     """DDP without DP beside it: what gradients cost, where that is little."""
     exposed, step = ddp.profile.exposed, ddp.step.value
-    if not is_cost(exposed) or exposed.value > WORTH_SAYING * step:
-        return []
-    return [message("why.little_waiting", cost=exposed.value, step=step)]
+    is_little = is_cost(exposed) and exposed.value <= WORTH_SAYING * step
+    return [message("why.little_waiting", cost=exposed.value, step=step)] if is_little else []
 
 
 def _on_one_device(rows: list[Row]) -> list[Message]:
@@ -94,7 +105,7 @@ def _on_one_device(rows: list[Row]) -> list[Message]:
     threads = one.profile.threads_of_forward if one.profile and not others else None
     parts = [message("why.one_device")]
     if threads and threads.timed == "step" and is_cost(threads.new_cost):
-        plans = message("why.plan" if repeats_planning(one) else "nothing")
+        plans = _said_if(repeats_planning(one), "why.plan")
         parts.insert(0, message("why.in_a_new_thread", plans=plans, cost=threads.new_cost))
     return parts
 
@@ -109,93 +120,62 @@ def repeats_planning(row: Row) -> bool:
     return convolutions_planned_anew(row) is not None
 
 
-def _slowed(breakdowns: list[Breakdown]) -> Item | None:
-    if not breakdowns:
-        return None
-    first, *others = breakdowns
-    return next((item for item in first.items if item.id == "slowed" and item.seconds > 0
-                 and all(item in other.items for other in others)), None)  # fmt: skip
-
-
-def _no_exchange(ddp: Row) -> Message:
-    """Where the exchange is no cause that could be named: that it costs nothing measurable, if that much is known."""
-    exposed = ddp.profile.exposed
-    outcome = outcome_of_cost(exposed, ddp.profile.slowest.step.value) if exposed else "uncertain"
-    return message("why.exchange_uncertain" if outcome == "uncertain" else "why.no_exchange")
-
-
-def _ideal(breakdowns: list[Breakdown], slowed: Item | None) -> Message | None:
-    """What a step would take on devices that cost one another nothing; nothing where the methods had not as many."""
-    first, record = breakdowns[0], breakdowns[0].row.record
-    if any(breakdown.ideal != first.ideal for breakdown in breakdowns):
-        return None
-    batch = first.row.baseline.record.config.global_batch_size
+def _ideal(breakdown: Breakdown, slowed: Median | None) -> Message:
+    """What a step would take on devices that cost one another nothing."""
+    row = breakdown.row
+    batch = row.baseline.record.config.global_batch_size
     return message(
-        "why.ideal_weak" if batch * first.row.devices == record.config.global_batch_size else "why.ideal_strong",
+        "why.ideal_weak" if batch * row.devices == row.record.config.global_batch_size else "why.ideal_strong",
         batch=batch,
-        what=counted_as(first.row.record),
-        ideal=first.ideal.value,
-        one=device_here(first.row),
-        devices=first.row.devices,
-        slowed=message("why.slowed", cost=slowed.seconds) if slowed else NOTHING,
+        what=counted_as(row.record),
+        ideal=breakdown.ideal.value,
+        one=device_here(row),
+        devices=row.devices,
+        slowed=message("why.slowed", cost=slowed.value) if slowed else NOTHING,
     )
 
 
-def _verdict(breakdown: Breakdown | None) -> str | None:
-    return breakdown.verdict if breakdown and breakdown.says_something else None
-
-
 def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Message:
-    """A method's step, and its causes."""
+    """A method's step, its causes, and what they leave of the loss where that is much of it."""
     is_known = breakdown is None or breakdown.is_narrow
     values = {
         "method": message(f"short.{row.method}"),
         "step": row.step.value,
         "causes": causes or [message("why.no_loss" if is_known else "why.loss_uncertain")],
     }
-    idle = row.profile.idle_share or 0.0
+    idle, main, rest = row.profile.idle_share or 0.0, NOTHING, NOTHING
     if causes and breakdown and breakdown.exceeds_loss and idle <= MAX_IDLE:
         return message("why.hidden", idle=idle, **values)
-    main = message("why.over_link", seconds=breakdown.over_link) if _verdict(breakdown) == "bytes" else NOTHING
-    rest = _rest(breakdown) if breakdown and breakdown.says_something else NOTHING
+    if breakdown and breakdown.says_something:
+        if breakdown.verdict == "bytes":
+            main = message("why.over_link", seconds=breakdown.over_link)
+        left = breakdown.items["residual"]
+        if left.value >= WORTH_SAYING * breakdown.lost:
+            may_be_chance = left.interval is not None and left.interval[0] <= 0
+            rest = message("why.rest.chance" if may_be_chance else "why.rest.unexplained", rest=left.value)
     return message("why.takes", main=main, rest=rest, **values)
 
 
-def _causes(row: Row, breakdown: Breakdown | None, said: Item | None) -> list[Item]:
+def _causes(row: Row, breakdown: Breakdown | None, said: Median | None) -> dict[str, Median]:
     """What is worth naming, the dearest first: of the breakdown; without one, of the experiments alone."""
     if breakdown:
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
-        items = [item for item in breakdown.items[:-1] if item.interval and item.seconds >= least and item != said]
+        found = {id: cost for id, cost in breakdown.items.items()
+                 if id != "residual" and cost.interval and cost.value >= least and cost != said}  # fmt: skip
+    elif METHODS[row.method].has_replicas:
+        costs = row.profile.replicated
+        both = {"new_threads": costs.threads_cost, "new_replicas": costs.replicas_cost}
+        found = {id: cost for id, cost in both.items() if is_cost(cost)}
     else:
-        of_dp = {
-            "new_threads": row.profile.replicated.threads_cost,
-            "new_replicas": row.profile.replicated.replicas_cost,
+        found = {
+            id: cost for id, cost in items_of_ddp(row).items() if cost and (cost.is_above_zero or cost.is_below_zero)
         }
-        if METHODS[row.method].has_replicas:
-            items = [Item(id, cost.value, cost.interval) for id, cost in of_dp.items() if is_cost(cost)]
-        else:
-            items = [item for item in items_of_ddp(row) if item and not item.may_be_nothing and item.interval]
-    return sorted(items, key=lambda item: (item.id not in OF_EXCHANGE, -item.seconds))
+    return dict(sorted(found.items(), key=lambda pair: (pair[0] not in OF_EXCHANGE, -pair[1].value)))
 
 
-def _worded(row: Row, causes: list[Item]) -> list[Message]:
-    plans = message("why.plans") if repeats_planning(row) else NOTHING
-    return [message(f"why.cause.{cause.id}", cost=cause.seconds, plans=plans) for cause in causes]
-
-
-def _exceeded(breakdown: Breakdown) -> bool:
-    """Whether the causes are more than the loss by much of it, and not because something hides them."""
-    rest = breakdown.residual
-    return breakdown.says_something and not breakdown.exceeds_loss and rest.seconds < -WORTH_SAYING * breakdown.lost
-
-
-def _rest(breakdown: Breakdown) -> Message:
-    """What the causes leave of the loss, where that is much of it."""
-    rest = breakdown.residual
-    if rest.seconds < WORTH_SAYING * breakdown.lost:
-        return NOTHING
-    may_be_chance = rest.interval is not None and rest.interval[0] <= 0
-    return message("why.rest.chance" if may_be_chance else "why.rest.unexplained", rest=rest.seconds)
+def _worded(row: Row, causes: dict[str, Median]) -> list[Message]:
+    plans = _said_if(repeats_planning(row), "why.plans")
+    return [message(f"why.cause.{id}", cost=cost.value, plans=plans) for id, cost in causes.items()]
 
 
 def _grown_phase(dp: Row, other: Row | None) -> Message | None:

@@ -19,16 +19,32 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from common.analysis.comparing.rows import Row
 from common.analysis.page.wording import Wording
 from common.analysis.statistics.estimates import Estimate
-from common.records import METHODS, Method
+from common.records import METHODS, Method, PhaseName
 
 _Name = TypeVar("_Name", bound=str)
 Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Estimates by their places on the other axis."""
 
 INK, MUTED, CARD = "#24292f", "#a9b1ba", "#ffffff"
+PHASE_COLOURS: dict[PhaseName, str] = {
+    "data wait": "#a4b1bd",
+    "copy": "#dacfb0",
+    "scatter": "#e4b437",
+    "replicate": "#aa4847",
+    "forward": "#6ac7fb",
+    "gather": "#a87111",
+    "loss": "#303449",
+    "backward": "#5a7ec6",
+    "reduce": "#e0789e",
+    "exchange": "#762a60",
+    "optimizer": "#1d6834",
+}
+"""Of phases: hatched those that only several devices have."""
+COST_COLOURS = {"new_threads": "#c8b529", "slowed": "#0e96bb", "wrapper": "#ba8985"}
+"""Of what is no phase. Colour-blind readers can tell apart what is in one chart, and from DP's and DDP's colours
+(tests/analysis/page/test_colours.py)."""
 THICKNESS = 0.62
 """Of a bar; 1 is the distance between two."""
 EDGE = 2.0
@@ -97,36 +113,29 @@ class Plot:
         self.svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # figure_1, axes_1, …: the same in every figure
 
 
-def bar_chart(names: Sequence[str], unit: str, rows: float, right: float | None = None) -> tuple[Figure, Axes]:
-    """Axes for one horizontal bar a name, from top to bottom, as tall as `rows` bars need.
-
-    The axis below counts `unit` from 0 to `right`; without `right`, it shows what is drawn.
-    """
-    figure, axes = _new_figure(rows)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    if right is not None:
-        axes.set_xlim(0, right)
-    axes.set_xlabel(unit)
-    axes.grid(axis="x", color=MUTED, linewidth=0.6, alpha=0.5)
-    return figure, axes
-
-
-def line_chart(
-    x_label: str, y_label: str, grid: Literal["y", "both"] = "y", height: float = 5.5
+def chart(
+    x_label: str, y_label: str, grid: Literal["x", "y", "both"] = "y", height: float = 5.5
 ) -> tuple[Figure, Axes]:
-    """Axes for lines, with their two labels; as tall as `height` bars."""
-    figure, axes = _new_figure(height)
+    """Axes with their two labels; as tall as `height` bars. 4.2 in wide: the text is 10 px high on a phone."""
+    figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, height)), layout="constrained")
+    axes = figure.subplots()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(axis=grid, color=MUTED, linewidth=0.6, alpha=0.5)
     return figure, axes
 
 
-def _new_figure(rows: float) -> tuple[Figure, Axes]:
-    """4.2 in wide: its text is 10 px high on a phone."""
-    figure = Figure(figsize=(4.2, 0.75 + 0.42 * max(1.4, rows)), layout="constrained")
-    return figure, figure.subplots()
+def bar_chart(names: Sequence[str], unit: str, height: float, right: float | None = None) -> tuple[Figure, Axes]:
+    """Axes for one horizontal bar a name, from top to bottom.
+
+    The axis below counts `unit` from 0 to `right`; without `right`, it shows what is drawn.
+    """
+    figure, axes = chart(unit, "", "x", height)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    if right is not None:
+        axes.set_xlim(0, right)
+    return figure, axes
 
 
 def draw_bars(
@@ -184,11 +193,6 @@ def draw_mark(axes: Axes, value: float, height: float, line: str = "-") -> None:
 def label_end(axes: Axes, end: float, height: float, text: str, **look) -> None:
     """A text beside the end of a bar."""
     axes.annotate(text, (end, height), (4, 0), textcoords="offset points", va="center", color=INK, **look)
-
-
-def colour_of(row: Row) -> dict:
-    """A row's look: its method's colour."""
-    return {"color": METHODS[row.method].colour}
 
 
 def hatched(colour: str, is_hatched: bool) -> dict:

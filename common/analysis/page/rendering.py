@@ -9,18 +9,25 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from common.analysis.page.answer_plots import draw_answer, draw_scaling, draw_summary
-from common.analysis.page.charts import CARD, INK, MUTED, Plot
-from common.analysis.page.comparison_plots import (
-    draw_batches,
-    draw_ladder,
+from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.method_plots import (
+    draw_answer,
     draw_loss,
     draw_memory,
-    draw_options,
+    draw_scaling,
+    draw_summary,
     draw_throughput,
 )
-from common.analysis.page.step_plots import COST_COLOURS, PHASE_COLOURS, draw_all_reduce, draw_breakdowns, draw_steps
+from common.analysis.page.reason_plots import (
+    draw_all_reduce,
+    draw_batches,
+    draw_breakdowns,
+    draw_ladder,
+    draw_options,
+    draw_steps,
+)
 from common.analysis.page.wording import Wording, typeset
+from common.analysis.sections.exercise import exercise_sections
 from common.analysis.sections.report import Report
 from common.errors import UsageError
 from common.formats import without_controls
@@ -31,14 +38,6 @@ from common.sentences import TEMPLATES, language_of
 
 OWN_FILE = re.compile(r"((group\d+|batches\d+|machine|all)_[a-z_]+|summary)\.(svg|png)")
 """Names of the files that `write_figures` makes."""
-
-CSS_NAMES = {
-    INK: "ink",
-    MUTED: "grid",
-    CARD: "card",
-    **{colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()},
-    **{colour: f"cost-{name.replace('_', '-')}" for name, colour in COST_COLOURS.items()},
-}
 
 
 def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
@@ -103,41 +102,35 @@ def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None)
 
     UsageError where a file cannot be written, or holds anything but a page.
     """
-    exercise = {language: _exercise_beside(path) for language, path in files.items()}
-    plots: dict[str, Plot] = {}
+    exercise, plots = exercise_sections(report), dict[str, Plot]()
+    beside = {language: path.with_name(f"checkpoints{'.zh-TW' if path.stem.endswith('.zh-TW') else ''}{path.suffix}")
+              for language, path in files.items()}  # fmt: skip
     for language, path in files.items():
         words = Wording(language)
         figures = draw_figures(report, words, language == with_png)
         plots = figures if language == with_png else plots
         others = {other: file.name for other, file in files.items() if other != language}
-        _write(path, render_page(report, figures, words, others, exercise[language].name))
-        others = {other: exercise[other].name for other in others}
-        _write(exercise[language], render_exercise(report, figures, words, path.name, others))
-    return [*files.values(), *exercise.values()], plots
-
-
-def _exercise_beside(path: Path) -> Path:
-    language = ".zh-TW" if path.stem.endswith(".zh-TW") else ""
-    return path.with_name(f"checkpoints{language}{path.suffix}")
+        _write(path, render_page(report, figures, words, others, beside[language].name))
+        others = {other: beside[other].name for other in others}
+        _write(beside[language], _render("checkpoints.html.j2", words, others=others, home=path.name, sections=exercise,
+                                         figures=figures))  # fmt: skip
+    return [*files.values(), *beside.values()], plots
 
 
 def _write(path: Path, page: str) -> None:
-    """Write a page, whole or not at all."""
+    """Write a page, whole or not at all, over a page or an empty file alone: no record, say."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and not _is_page(path):  # a record, say
-            raise FileExistsError(errno.EEXIST, "it is there and no page")
+        if path.is_file():
+            with open(path, "rb") as file:
+                start = file.read(64).lstrip().lower()
+            if start and not start.startswith(b"<!doctype html>"):
+                raise FileExistsError(errno.EEXIST, "it is there and no page")
         write_bytes(path, without_controls(page).encode(errors="replace"))
     except OSError as error:
         raise UsageError(
             f"cannot write --output-report {path} ({error.strerror}): give a file that can be written"
         ) from None
-
-
-def _is_page(path: Path) -> bool:
-    with open(path, "rb") as file:
-        start = file.read(64).lstrip()
-    return not start or start.lower().startswith(b"<!doctype html>")
 
 
 def render_page(
@@ -151,13 +144,6 @@ def render_page(
     newest = max((run.record.finished_at for run in report.folder.runs), default="")[:16].replace("T", " ")
     return _render("report.html.j2", words, others=others, home="", exercise=exercise, sections=report.sections,
                    report=report, figures=figures, newest=newest)  # fmt: skip
-
-
-def render_exercise(
-    report: Report, figures: Mapping[str, Plot], words: Wording, home: str, others: Mapping[str, str]
-) -> str:
-    """The page of the exercise as text: checkpoints, and the published table. `home`: the address of the report."""
-    return _render("checkpoints.html.j2", words, others=others, home=home, sections=report.exercise, figures=figures)
 
 
 def _render(template: str, words: Wording, **values) -> str:
@@ -197,7 +183,9 @@ def on_page(plot: Plot) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', lambda match: f'{match[1]} role="img" aria-label="{says}"', svg,
                  count=1)  # fmt: skip
     svg = svg.replace("'DejaVu Sans'", "var(--font)")
-    of_methods = {method.colour: method.name for method in METHODS.values()}
-    for colour, css_name in (CSS_NAMES | of_methods).items():
-        svg = svg.replace(colour, f"var(--{css_name})")
+    names = {INK: "ink", MUTED: "grid", CARD: "card"} | {method.colour: method.name for method in METHODS.values()}
+    names |= {colour: f"phase-{name.replace(' ', '-')}" for name, colour in PHASE_COLOURS.items()}
+    names |= {colour: f"cost-{name.replace('_', '-')}" for name, colour in COST_COLOURS.items()}
+    for colour, name in names.items():
+        svg = svg.replace(colour, f"var(--{name})")
     return svg

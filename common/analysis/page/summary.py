@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from common.analysis.comparing.facts import grouped
-from common.analysis.comparing.groups import Group
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
 from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.page.wording import Wording
-from common.analysis.sections.comparison import group_table, group_title
-from common.analysis.sections.group import GroupResults, without_default
+from common.analysis.sections.changes import without_default
+from common.analysis.sections.comparison import doubts_about_speed, group_table, group_title
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
@@ -24,8 +23,6 @@ from common.formats import printable
 
 MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
-SAID_BY_BANNERS = ("devices",)
-"""Checks that a banner words already."""
 
 CHINESE = "\u3400-\u9fff"
 OPENING, CLOSING = "（「", "）」、，。；：！？"
@@ -122,18 +119,11 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     console.print(FittingTable(group_table(group), words, without, words.text(group_title(group))))
     say(group_verdicts(group))
     say([message("console.differs", difference=text) for text in unequal_terms(group)], "yellow")
-    say(_doubts(group), "yellow")
+    doubts = {row.name: doubts_about_speed(row) for row in group.main_rows[:MAX_ROWS]}
+    of_rows = {name: [message("console.doubt", check=check.id, reason=check.reason) for check in failed]
+               for name, failed in doubts.items() if failed}  # fmt: skip
+    say([message("console.doubts", row=name, doubts=reasons) for name, reasons in of_rows.items()], "yellow")
     for standard, tried in grouped(part.effects, lambda effect: effect.other).items():
         console.print(f"\n[bold]{safe(words.translate('console.options', row=standard.name))}[/bold]")
         say([effect.sentence() for effect in tried], most=MAX_OPTIONS)
     say(without_default(group))
-
-
-def _doubts(group: Group) -> list[Message]:
-    messages = []
-    for row in group.main_rows[:MAX_ROWS]:
-        checks = [check for check in failed_checks(pooled_checks(row)) if check.id not in SAID_BY_BANNERS]
-        doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in checks]
-        if doubts:
-            messages.append(message("console.doubts", row=row.name, doubts=doubts))
-    return messages

@@ -35,32 +35,23 @@ class Wording(Sentences):
         return super().format_field(value, spec)
 
     def _row(self, name: RowName, single: str) -> str:
-        text = self.translate(
-            f"row.{name.method}" if METHODS[name.method].is_parallel else single, devices=name.devices
-        )
-        for id, value, is_said in (
-            ("on_nodes", {"nodes": name.nodes}, name.nodes > 1),
-            ("letter", {"letter": name.letter}, name.letter),
-            ("options", {"options": name.options}, name.options),
-            ("not_valid", {}, not name.is_valid),
-        ):
-            text = self.translate(f"row.{id}", row=text, **value) if is_said else text
+        id = f"row.{name.method}" if METHODS[name.method].is_parallel else single
+        text = self.translate(id, devices=name.devices)
+        said = {"on_nodes": name.nodes > 1, "letter": name.letter, "options": name.options,
+                "not_valid": not name.is_valid}  # fmt: skip
+        for id in filter(said.get, said):
+            text = self.translate(f"row.{id}", row=text, nodes=name.nodes, letter=name.letter, options=name.options)
         return text
 
 
-def flagged(words: Wording, row: Row, name: str | None = None) -> str:
-    """A name that says what the row's devices really were, since a figure may travel without its page."""
-    return "\n".join([name or words.text(row.name), *_flags(words, row)])
-
-
-def flagged_in_line(words: Wording, row: Row, name: str) -> str:
-    """The same for a legend, which has one line for each."""
-    flags = _flags(words, row)
-    return words.translate("figure.flagged", name=name, flags=words.listed(flags)) if flags else name
-
-
-def _flags(words: Wording, row: Row) -> list[str]:
-    return [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
+def flagged(words: Wording, row: Row, name: str | None = None, in_line: bool = False) -> str:
+    """A name that says what the row's devices really were, since a figure may travel without its page; under it, or
+    for a legend in its line."""
+    name = name or words.text(row.name)
+    flags = [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
+    if in_line and flags:
+        return words.translate("figure.flagged", name=name, flags=words.listed(flags))
+    return "\n".join([name, *flags])
 
 
 PARTS = re.compile(r"(<(svg|style)\b.*?</\2>|<[^>]*>)", re.DOTALL)
@@ -91,18 +82,14 @@ def typeset(page: str) -> str:
     """
     pieces, depth = [], 0
     for place, part in enumerate(PARTS.split(page)):
-        kind = place % 3
-        if kind == 0:
-            pieces.append(_marked(part, in_code=depth > 0))
-        elif kind == 1:
-            pieces.append(part)
+        kind = place % 3  # text, a tag (or what is none), and the name of the latter
+        if kind == 1:
             depth += {"<pre": 1, "<code": 1, "</pre": -1, "</code": -1}.get(part.rstrip(">").split(" ")[0], 0)
+        elif kind == 0 and depth:
+            part = CODE_WORD.sub(r'<span class="word">\g<0></span>', part)
+        elif kind == 0:
+            part = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", TIED.sub("\u00a0", ROOM.sub("", part)))
+            part = WORD.sub(r'<span class="word">\g<0></span>', part)
+            part = QUOTED.sub(r'「<span lang="en">\1</span>」', part)
+        pieces.append(part if kind < 2 else "")
     return "".join(pieces)
-
-
-def _marked(text: str, in_code: bool) -> str:
-    if in_code:
-        return CODE_WORD.sub(r'<span class="word">\g<0></span>', text)
-    text = re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", TIED.sub("\u00a0", ROOM.sub("", text)))
-    text = WORD.sub(r'<span class="word">\g<0></span>', text)
-    return QUOTED.sub(r'「<span lang="en">\1</span>」', text)

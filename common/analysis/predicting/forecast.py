@@ -2,17 +2,16 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
 
-from common.analysis.comparing.csv_files import Line, fields_of, table_of
+from common.analysis.comparing.csv_files import fields_of, table_of
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
-from common.analysis.predicting.basis import Basis, basis_of
-from common.analysis.predicting.links import MAX_DEVICES, AllReduceModel, MeasuredTable, Nodes, Question, Ring
-from common.analysis.predicting.parallel_steps import PredictedStep, ddp_step, dp_step
+from common.analysis.predicting.inputs import MAX_DEVICES, Basis, Question, basis_of
+from common.analysis.predicting.parallel_steps import Network, PredictedStep, ddp_step, dp_step
 from common.content import Message, message
 from common.records import Method, PredictionRecord, StepPrediction
 
@@ -28,13 +27,42 @@ class Forecast:
     method: Method
     devices: int
     step: PredictedStep
-    memory_bytes: int | None
-    """Of the device that holds most."""
-    rests_on: Message
-    is_measured_link: bool
-    """Whether the exchange itself was measured for so many devices."""
+    network: Network | None
+    """What DDP exchanges gradients over; None of DP."""
     measured: Row | None = None
-    nodes: int = 1
+
+    @property
+    def nodes(self) -> int:
+        """How many hold the devices."""
+        return self.network.nodes(self.devices) if self.network else 1
+
+    @property
+    def rests_on(self) -> Message:
+        """What the exchange is predicted from."""
+        if not self.network:
+            return message("forecast.on_replicas" if self.basis.row.on_gpu else "forecast.on_replicas_emulated")
+        return self.network.rests_on if self.devices > 1 else message("forecast.on_no_exchange")
+
+    @property
+    def is_measured_link(self) -> bool:
+        """Whether the exchange itself was measured for so many devices."""
+        return self.network is None or self.network.is_measured(self.devices)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Of the device that holds most."""
+        record, on_gpu = self.basis.row.record, self.basis.row.on_gpu
+        peak = max((peak.peak_bytes for peak in self.basis.row.memory), default=None)
+        if peak is None or (self.method == "dp" and not on_gpu):
+            return None
+        if self.method == "ddp":
+            # torch's allocator: buckets live from step to step, where one device has no gradients when it holds most. A
+            # process on CPU cores keeps the memory of its gradients, and the buckets take its place.
+            return peak + (self.basis.gradient_bytes if on_gpu else 0)
+        each = record.bytes_per_sample
+        if each is None:  # an older record: images of one byte a colour
+            each = 3 * record.config.image_size**2
+        return peak + (self.devices - 1) * record.config.per_device_batch_size * each  # device 0 holds all samples
 
     @property
     def throughput(self) -> float:
@@ -88,10 +116,10 @@ class GroupForecast:
     """All predictions of a group."""
 
     basis: Basis
-    exchange: AllReduceModel | None
+    network: Network | None
     most: int
     """So many devices the link may carry: those of one machine, unless the links were given."""
-    forecasts: list[Forecast] = field(default_factory=list)
+    forecasts: list[Forecast]
 
 
 def forecast(group: Group, question: Question) -> GroupForecast | None:
@@ -99,65 +127,26 @@ def forecast(group: Group, question: Question) -> GroupForecast | None:
     basis = basis_of(group)
     if basis is None:
         return None
-    exchange, asks_for_links = _exchange(basis, question), bool(question.link or question.between)
-    cores = basis.row.record.environment.alike_cores if basis.is_cpu else None
-    predicted = GroupForecast(basis, exchange, MAX_DEVICES if asks_for_links else cores or MAX_GPUS_IN_A_MACHINE)
+    within, asks_for_links = question.link or basis.all_reduce, bool(question.link or question.between)
+    if question.between:
+        network = Network(within or question.between, question.between, question.per_node)
+    else:
+        network = Network(within) if within else None
+    cores = None if basis.row.on_gpu else basis.row.record.environment.alike_cores
     measured = {row.devices for row in group.main_rows if row.devices > 1 and row.true_devices}
     by_default = [count for count in DEFAULT_COUNTS if cores is None or count <= cores]
+    forecasts = []
     for devices in question.counts or sorted(measured.union(by_default)):
-        if exchange:
-            predicted.forecasts.append(_ddp(group, basis, exchange, devices, question))
+        if network:
+            nodes = network.nodes(devices)
+            # Over a link that is not here nothing was measured; nodes have a link that may be here.
+            run = None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes)
+            forecasts.append(Forecast(basis, "ddp", devices, ddp_step(basis, network, devices), network, run))
         is_here = devices > 1 and not asks_for_links and (cores is None or devices <= cores)
         if is_here and (step := dp_step(basis, devices)):
-            predicted.forecasts.append(_dp(group, basis, step, devices))
-    return predicted if predicted.forecasts else None
-
-
-def _exchange(basis: Basis, question: Question) -> AllReduceModel | None:
-    table = basis.probes.all_reduce
-    usable = table is not None and sum(bool(time.seconds) for time in table.times) > 1
-    within = Ring(question.link) if question.link else MeasuredTable(table) if usable else None
-    if question.between:
-        return Nodes(within or Ring(question.between), question.between, question.per_node or 1)
-    return within
-
-
-def _ddp(group: Group, basis: Basis, exchange: AllReduceModel, devices: int, question: Question) -> Forecast:
-    peaks = [peak.peak_bytes for peak in basis.row.memory]
-    # torch's allocator: buckets live from step to step, where one device has no gradients when it holds most. A process
-    # on CPU cores keeps the memory of its gradients, and the buckets take its place.
-    more = 0 if basis.is_cpu else basis.gradient_bytes
-    nodes = -(-devices // (question.per_node or 1)) if question.between else 1
-    return Forecast(
-        basis,
-        "ddp",
-        devices,
-        ddp_step(basis, exchange, devices),
-        memory_bytes=max(peaks) + more if peaks else None,
-        rests_on=exchange.rests_on() if devices > 1 else message("forecast.on_no_exchange"),
-        is_measured_link=exchange.is_measured(devices),
-        # Over a link that is not here nothing was measured; nodes have a link that may be here.
-        measured=None if question.link and nodes == 1 else _measured(group, "ddp", devices, nodes),
-        nodes=nodes,
-    )
-
-
-def _dp(group: Group, basis: Basis, step: PredictedStep, devices: int) -> Forecast:
-    record, peaks = basis.row.record, [peak.peak_bytes for peak in basis.row.memory]
-    each = record.bytes_per_sample
-    if each is None:  # an older record: images of one byte a colour
-        each = 3 * record.config.image_size**2
-    others = (devices - 1) * record.config.per_device_batch_size * each  # device 0 holds the samples of all devices
-    return Forecast(
-        basis,
-        "dp",
-        devices,
-        step,
-        memory_bytes=max(peaks) + others if peaks and not basis.is_cpu else None,
-        rests_on=message("forecast.on_replicas_emulated" if basis.is_cpu else "forecast.on_replicas"),
-        is_measured_link=True,
-        measured=_measured(group, "dp", devices, 1),
-    )
+            forecasts.append(Forecast(basis, "dp", devices, step, None, _measured(group, "dp", devices, 1)))
+    most = MAX_DEVICES if asks_for_links else cores or MAX_GPUS_IN_A_MACHINE
+    return GroupForecast(basis, network, most, forecasts) if forecasts else None
 
 
 def _measured(group: Group, method: Method, devices: int, nodes: int) -> Row | None:
@@ -182,22 +171,22 @@ def prediction_record(groups: Sequence[tuple[int, GroupForecast]]) -> Prediction
 
 def forecast_table(groups: Sequence[tuple[int, GroupForecast]]) -> pd.DataFrame:
     """Every prediction of every group, the groups by their numbers on the page (docs/tables.md)."""
-    return table_of(_line(number, one) for number, group in groups for one in group.forecasts)
-
-
-def _line(number: int, one: Forecast) -> Line:
-    return {
-        "group": number,
-        **fields_of(one, "method", "devices", "nodes"),
-        "predicted_step_seconds": one.step.seconds,
-        "predicted_step_seconds_low": one.step.low,
-        "predicted_step_seconds_high": one.step.high,
-        "predicted_throughput_samples_per_second": one.throughput,
-        "predicted_scaling_efficiency": one.efficiency,
-        "predicted_memory_bytes": one.memory_bytes,
-        "exchange_seconds": one.step.exchange,
-        "exposed_seconds": one.step.exposed,
-        "is_measured_link": one.is_measured_link,
-        "measured_step_seconds": one.measured_step,
-        **fields_of(one, "error", "naive_error", "is_covered"),
-    }
+    return table_of(
+        {
+            "group": number,
+            **fields_of(one, "method", "devices", "nodes"),
+            "predicted_step_seconds": one.step.seconds,
+            "predicted_step_seconds_low": one.step.low,
+            "predicted_step_seconds_high": one.step.high,
+            "predicted_throughput_samples_per_second": one.throughput,
+            "predicted_scaling_efficiency": one.efficiency,
+            "predicted_memory_bytes": one.memory_bytes,
+            "exchange_seconds": one.step.exchange,
+            "exposed_seconds": one.step.exposed,
+            "is_measured_link": one.is_measured_link,
+            "measured_step_seconds": one.measured_step,
+            **fields_of(one, "error", "naive_error", "is_covered"),
+        }
+        for number, group in groups
+        for one in group.forecasts
+    )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import SCHEMA_VERSION, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
+from common.records import EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
@@ -186,7 +186,7 @@ def _reason(error: ValidationError, content: bytes) -> str:
     for problem in problems:
         if problem["loc"][-1:] == ("schema_version",):
             return (
-                f"written with schema version {str(problem['input'])[:20]}, this lab reads version {SCHEMA_VERSION}: "
+                f"written with schema version {str(problem['input'])[:20]}, this lab reads version 1: "
                 "read it with the lab that wrote it, or run again"
             )
     first = problems[0]

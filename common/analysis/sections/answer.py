@@ -8,7 +8,6 @@ from common.analysis.comparing.representatives import oversubscribed_rows
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.comparing.speedup import speedup
 from common.analysis.judging.breakdown import breakdowns
-from common.analysis.judging.run_checks import Check
 from common.analysis.judging.verdicts import Decision, device_here, recommended, short_method
 from common.analysis.judging.why import why
 from common.analysis.predicting.forecast import GroupForecast
@@ -16,7 +15,6 @@ from common.analysis.reading.raw_times import TENTHS
 from common.analysis.sections.comparison import doubts_about_speed
 from common.analysis.sections.headline import batch_of, place
 from common.analysis.sections.prediction import is_trusted
-from common.analysis.statistics.estimates import Estimate
 from common.content import Mark, Message, message
 from common.records import method_order
 
@@ -71,18 +69,15 @@ def answer_of(group: Group) -> Answer | None:
 def _unsure(rows: list[Row]) -> list[Message]:
     """Rows and the next faster ones that they might overtake, were they free of all the time that their marks name."""
     fastest_first = sorted((row for row in rows if row.throughput), key=lambda row: row.seconds_per_sample.value)
-    return [
-        message("answer.pair", one=_name_within(faster), other=_name_within(slower))
-        for faster, slower in pairwise(fastest_first)
-        if not _stays_ahead(speedup(faster, slower), doubts_about_speed(slower))
-    ]
-
-
-def _stays_ahead(quotient: Estimate, doubts: list[Check]) -> bool:
-    if quotient.interval is None or any(doubt.id not in SHARE_OF_TIME for doubt in doubts):
-        return False
-    marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts)
-    return quotient.interval[0] * (1 - marked) > 1
+    pairs = []
+    for faster, slower in pairwise(fastest_first):
+        interval, doubts = speedup(faster, slower).interval, doubts_about_speed(slower)
+        is_told = interval and all(doubt.id in SHARE_OF_TIME for doubt in doubts)
+        marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts) if is_told else 0.0
+        if not is_told or interval[0] * (1 - marked) <= 1:
+            one, other = (row.name if row.is_parallel else device_here(row) for row in (faster, slower))
+            pairs.append(message("answer.pair", one=one, other=other))
+    return pairs
 
 
 def name_here(row: Row) -> RowName | Message | None:
@@ -90,24 +85,20 @@ def name_here(row: Row) -> RowName | Message | None:
     return row.name if row.is_parallel else message("one.capital", one=device_here(row))
 
 
-def _name_within(row: Row) -> RowName | Message | None:
-    return row.name if row.is_parallel else device_here(row)
-
-
 def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:
     """The decision in two sentences, to be copied: with its numbers, its conditions, and what was only predicted.
     Nothing where nothing is decided."""
     best = recommended(decision)
-    others = [row for row in answer.rows if row.speed_up and row is not best]
     has_no_interval = best is not None and best.speed_up is not None and best.speed_up.interval is None
     if decision.choice not in ("use_method", "tie", "use_single") or has_no_interval:
         return []
+    one = device_here(best)
     where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
-             "batch": batch_of(group), "one": device_here(best), "runs": len(best.runs)}  # fmt: skip
-    of_others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=where["one"])
-                 for row in others if row.speed_up.interval]  # fmt: skip
-    because = message("pass_on.because_host") if answer.is_host_bound else message("nothing")
-    second = [message("pass_on.others", others=of_others, because=because)] if of_others else []
+             "batch": batch_of(group), "one": one, "runs": len(best.runs)}  # fmt: skip
+    others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=one)
+              for row in answer.rows if row is not best and row.speed_up and row.speed_up.interval]  # fmt: skip
+    because = message("pass_on.because_host" if answer.is_host_bound else "nothing")
+    second = [message("pass_on.others", others=others, because=because)] if others else []
     if not best.speed_up:
         return [message("pass_on.use_single", **where), *second]
     first = message(f"pass_on.{decision.choice}", method=short_method(best), ratio=best.speed_up,
@@ -117,8 +108,8 @@ def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: Grou
 
 def _forecast(best: Row, predicted: GroupForecast | None) -> Message:
     """What the most devices are predicted to do that were asked for and not run."""
-    found = [one for one in predicted.forecasts if one.method == best.method] if predicted else []
-    most = max(found, key=lambda one: one.devices, default=None)
+    of_method = [one for one in predicted.forecasts if one.method == best.method] if predicted else []
+    most = max(of_method, key=lambda one: one.devices, default=None)
     if most is None or most.measured or most.devices <= best.devices or not is_trusted(predicted):
         return message("nothing")
     devices = message("place.gpus" if best.on_gpu else "place.cores", count=most.devices)

@@ -1,38 +1,20 @@
-"""What one change does, wherever the two configurations are on the page; and the ladder, one change after another."""
+"""What one change does to speed and memory: DDP's options within a group, any other fact wherever its rows are."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
-from common.analysis.comparing.facts import BATCH, OPTIONS
-from common.analysis.comparing.one_change import Ladder, OneChange
+from common.analysis.comparing.facts import BATCH, OPTIONS, grouped
+from common.analysis.comparing.groups import Group, configuration_but
+from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import paired_speedup, speedup
-from common.analysis.judging.proposals import own_address
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
-from common.analysis.judging.verdicts import rate_of
+from common.analysis.comparing.speedup import paired_speedup
+from common.analysis.judging.row_checks import failed_checks
 from common.analysis.sections.comparison import ratio_cell, row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
-from common.content import (
-    NOTHING,
-    WITHHELD,
-    Cell,
-    Commands,
-    Figure,
-    Line,
-    Lines,
-    Message,
-    Section,
-    Table,
-    columns,
-    message,
-    not_available,
-)
-from common.records import METHODS
+from common.content import NOTHING, WITHHELD, Cell, Line, Section, Table, columns, not_available
+from common.messages import Message, message
 
-MAX_LINES = 60
-LEAST_FALL = 0.9
-"""With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
+MAX_LINES, MAX_OPTIONS = 60, 48
 
 
 @dataclass(frozen=True)
@@ -45,22 +27,22 @@ class Effect:
     """Its throughput over that of the other row; None where its speed is withheld."""
     bytes_more: int | None
     """Its peak on the device that holds most, less the other row's."""
-    outcome: str
-    """That of the ratio; `withheld` where there is none."""
+
+    @property
+    def outcome(self) -> str:
+        """That of the ratio; `withheld` where there is none."""
+        return outcome_of_ratio(self.quotient) if self.quotient else "withheld"
 
     def sentence(self, what: Message | str = "") -> Message:
         """`--one-bucket: slower, 0.93 times as fast (95 % interval 0.90–0.96), memory +12.0 MiB`; `what` names what
         sets the row apart, unless its options do."""
-        doubts = [check.id for check in failed_checks(pooled_checks(self.row))]
+        doubts = [check.id for check in failed_checks(self.row)]
         missing = {"here": self.row.missing_runs, "there": self.other.missing_runs}
-        more = message("effect.memory", bytes=self.bytes_more) if self.bytes_more is not None else message("nothing")
-        return message(
-            "effect.line",
-            options=what or self.row.name.options,
-            outcome=message(f"effect.{self.outcome}", ratio=self.quotient, **missing),
-            memory=more,
-            doubts=message("effect.doubts", checks=doubts) if doubts else message("nothing"),
-        )
+        outcome = message(f"effect.{self.outcome}", ratio=self.quotient, **missing)
+        memory = message("nothing" if self.bytes_more is None else "effect.memory", bytes=self.bytes_more)
+        of_checks = message("effect.doubts" if doubts else "nothing", checks=doubts)
+        options = what or self.row.name.options
+        return message("effect.line", options=options, outcome=outcome, memory=memory, doubts=of_checks)
 
     @property
     def cells(self) -> list[Cell]:
@@ -76,8 +58,33 @@ def effect_of(row: Row, other: Row) -> Effect:
     """What sets `row` apart from `other`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, other)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    quotient = paired_speedup(row, other) if row.is_valid else None
-    return Effect(row, other, quotient, more, outcome_of_ratio(quotient) if quotient else "withheld")
+    return Effect(row, other, paired_speedup(row, other) if row.is_valid else None, more)
+
+
+def effects(group: Group) -> list[Effect]:
+    """What DDP's options do: of each row that has a default row to be compared with, in the order of the rows."""
+    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
+
+
+def without_default(group: Group) -> list[Message]:
+    """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
+    tried = [row for row in group.main_rows if row.options and row.is_valid]
+    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
+    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
+
+
+def options_table(tried: list[Effect], checks: str = "") -> Table:
+    """The default rows, each followed by the rows that are compared with it."""
+    shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
+                    "memory_difference:memory")  # fmt: skip
+    lines = []
+    for standard, of_standard in grouped(tried[:MAX_OPTIONS], lambda effect: effect.other).items():
+        head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
+        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
+        for effect in of_standard:
+            head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
+            lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
+    return Table("options", shown, lines, hint=message("hint.options"), checks=checks)
 
 
 @dataclass(frozen=True)
@@ -88,11 +95,6 @@ class Change:
     effect: Effect
 
     @property
-    def sentence(self) -> Message:
-        """One line: `precision: tf32 → bf16 (One device, resnet50, …): 1.12 times as fast (…), memory −2.50 GiB`."""
-        return self.effect.sentence(message("change.at", what=self.what, where=self.where))
-
-    @property
     def what(self) -> Message:
         """`precision: tf32 → bf16`."""
         return changed(self.pair.fact, self.pair.values)
@@ -101,6 +103,11 @@ class Change:
     def where(self) -> Message:
         """What both have in common: `One device, resnet50, 224 px, 64 samples per device`."""
         return row_and_settings(self.pair.before, self.pair.fact)
+
+    @property
+    def sentence(self) -> Message:
+        """One line: `precision: tf32 → bf16 (One device, resnet50, …): 1.12 times as fast (…), memory −2.50 GiB`."""
+        return self.effect.sentence(message("change.at", what=self.what, where=self.where))
 
 
 def changed(fact: str, values: tuple) -> Message:
@@ -117,15 +124,14 @@ def changes(
     Left out is what has a table elsewhere: DDP's options against the default ones, batches of `over_batches`, and all
     between rows `in_ladder`.
     """
-    shown = [
-        pair
+    return [
+        Change(pair, effect_of(pair.after, pair.before))
         for pair in pairs
         if pair.is_from_first
         and not (pair.fact == OPTIONS and not pair.before.facts[OPTIONS])
         and not (pair.fact == BATCH["weak"] and {pair.before, pair.after} <= set(over_batches))
         and not {pair.before, pair.after} <= set(in_ladder)
     ]
-    return [Change(pair, effect_of(pair.after, pair.before)) for pair in shown]
 
 
 def changes_section(made: Sequence[Change]) -> Section | None:
@@ -134,84 +140,14 @@ def changes_section(made: Sequence[Change]) -> Section | None:
         return None
     shown = columns("change:one-change", "before:throughput", "after:throughput", "times_as_fast:one-change",
                     "effect:one-change", "memory_difference:memory")  # fmt: skip
-    lines = [Line(_cells(change), change.pair.after.method) for change in made[:MAX_LINES]]
+    lines = []
+    for change in made[:MAX_LINES]:
+        before, after = change.pair.before, change.pair.after
+        head = Cell(change.what, notes=(change.where, runs_note(after)))
+        lines.append(Line([head, speed_cell(before), speed_cell(after), *change.effect.cells], after.method))
     hint = message("hint.one_change")
     if left_out := len(made) - len(lines):
         hint = message("change.left_out", hint=hint, count=left_out)
     table = Table("one_change", shown, lines, hint=hint)
     brief = [change.sentence for change in made]
     return Section("changes", table.heading, [table], style="group changes", brief=brief)
-
-
-def _cells(change: Change) -> list[Cell]:
-    before, after = change.pair.before, change.pair.after
-    head = Cell(change.what, notes=(change.where, runs_note(after)))
-    return [head, speed_cell(before), speed_cell(after), *change.effect.cells]
-
-
-def ladder_section(ladder: Ladder) -> Section:
-    """All that the ladder shows; the commands of its top configuration, on one device and on all."""
-    lines = [
-        height(ladder),
-        *([_trains(ladder)] if ladder.top is not ladder.first else []),
-        *(message("ladder.failed", what=changed(trial.fact, trial.values), message=trial.failed.record.failure.message)
-          for trial in ladder.trials if trial.failed),
-    ]  # fmt: skip
-    # Without what takes its steps apart, as anybody would want it.
-    command = ladder.top.record.command.replace(" --anatomy-steps 0", "")
-    here = Commands([command], message("ladder.command"))
-    everywhere = Commands([_with_all_devices(ladder.top, command)], message("ladder.on_all_devices"))
-    figure = Figure("all_ladder", is_titled=False)
-    shown = Section(style="beside", contents=[figure, Section(contents=[here, everywhere])])
-    return Section("one-device", message("table.ladder"), [Lines(lines, "verdicts"), shown, ladder_table(ladder)],
-                   style="group changes", brief=lines, commands=[command])  # fmt: skip
-
-
-def height(ladder: Ladder) -> Message:
-    """How much faster the top configuration is than the first."""
-    if ladder.top is ladder.first:
-        return message("ladder.stays", first=rate_of(ladder.first))
-    ratio = speedup(ladder.top, ladder.first)
-    times = message("ratio.times_with_interval" if ratio.interval else "ratio.times", ratio=ratio)
-    return message("ladder.height", first=rate_of(ladder.first), top=rate_of(ladder.top), times=times)
-
-
-def _trains(ladder: Ladder) -> Message:
-    """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
-    rows = [row for row in (ladder.first, ladder.at_first_batch) if row]
-    losses = [[epoch.mean_loss for epoch in row.record.epochs] for row in rows]
-    if len(rows) < 2 or any(len(of_run) < 2 or None in of_run for of_run in losses):
-        return message("ladder.not_checked")
-    before, after = losses
-    fall = before[0] - before[-1]
-    if fall <= 0:
-        return message("ladder.not_checked")
-    id = "ladder.trains" if after[0] - after[-1] >= LEAST_FALL * fall else "ladder.does_not_train"
-    return message(id, before=before[0], before_end=before[-1], after=after[0], after_end=after[-1], least=LEAST_FALL,
-                   epochs=len(after))  # fmt: skip
-
-
-def ladder_table(ladder: Ladder) -> Table:
-    """A line for each trial, the first configuration on top."""
-    peak = "gpu_peak:memory" if ladder.first.on_gpu else "process_peak:memory"
-    shown = columns("rung:ladder", "throughput", "times_as_fast:ladder", "effect:ladder", peak)
-    lines = [_rung(message("ladder.start"), ladder.first, NOTHING, NOTHING)]
-    for trial in ladder.trials:
-        times = ratio_cell(trial.quotient, "×") if trial.quotient else NOTHING
-        lines.append(_rung(changed(trial.fact, trial.values), trial.row, times, Cell(message(f"rung.{trial.outcome}"))))
-    return Table("ladder", shown, lines, hint=message("hint.ladder"))
-
-
-def _rung(name: Message, row: Row | None, *cells: Cell) -> Line:
-    if row is None:
-        return Line([Cell(name), NOTHING, *cells, NOTHING], "single")
-    peak = Cell(row.memory[0].peak_bytes, "GiB") if row.memory else NOTHING
-    return Line([Cell(name, notes=(runs_note(row),)), speed_cell(row, []), *cells, peak], "single")
-
-
-def _with_all_devices(row: Row, command: str) -> str:
-    host = row.record.environment
-    devices = len(host.gpus) or min(host.alike_cores, 4)
-    script = next(word for word in command.split() if PurePath(word).name.startswith("02_"))
-    arguments = command.partition(f"{script} ")[2]
-    return METHODS["ddp"].command(arguments, devices, address=own_address(row.record, row.probed))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
-from common.analysis.judging.row_checks import failed_checks, pooled_checks
+from common.analysis.judging.row_checks import failed_checks
 from common.analysis.judging.run_checks import Check
 from common.analysis.statistics.estimates import Estimate
 from common.analysis.statistics.medians import MIN_VALUES, Median
@@ -109,7 +109,7 @@ def _cells(row: Row, has_energy: bool) -> list[Cell]:
 
 def doubts_about_speed(row: Row) -> list[Check]:
     """The failed checks about a row's speed, but for the one that its name words already: emulated, shared."""
-    return [check for check in failed_checks(pooled_checks(row)) if check.id != "devices"]
+    return [check for check in failed_checks(row) if check.id != "devices"]
 
 
 def _method(row: Row) -> Cell:
@@ -134,7 +134,7 @@ def runs_note(row: Row) -> Message:
 
 def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     """A row's throughput, with the checks that cast doubt on it: all that failed, unless others are given."""
-    marks = [check.mark for check in (failed_checks(pooled_checks(row)) if doubts is None else doubts)]
+    marks = [check.mark for check in (failed_checks(row) if doubts is None else doubts)]
     if row.throughput is None:
         return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
     return estimate_cell(row.rate, row.rate_form, marks=marks)

@@ -4,44 +4,35 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.facts import OPTIONS, grouped
-from common.analysis.comparing.groups import Group, configuration_but
+from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.reasons import reasons, sentence_of
-from common.analysis.judging.row_checks import checks_section, pooled_checks
+from common.analysis.judging.row_checks import checks_section
 from common.analysis.judging.verdicts import group_verdicts, wrapper_costs
 from common.analysis.predicting.forecast import GroupForecast, forecast
-from common.analysis.predicting.links import Question
-from common.analysis.sections.changes import Effect, effect_of
+from common.analysis.predicting.inputs import Question
+from common.analysis.sections.changes import Effect, effects, options_table, without_default
 from common.analysis.sections.comparison import (
     group_short,
     group_table,
     group_title,
     images_of,
     in_brief,
-    runs_note,
     scaling_meaning,
-    speed_cell,
 )
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_advice, prediction_section
 from common.analysis.sections.row_tables import accuracy_table, expert_tables, memory_table, new_thread_section
 from common.content import (
-    NOTHING,
-    Cell,
     Commands,
     Figure,
     Inline,
-    Line,
     Lines,
-    Message,
     Pairs,
     Paragraph,
     Section,
-    Table,
-    columns,
     fold,
     hint,
     lead,
@@ -51,7 +42,7 @@ from common.content import (
 
 MAX_GROUPS_IN_FULL = 4
 """The best measured groups get reasons, advice and figures; a folder of many models would make the page endless."""
-MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS, MAX_OPTIONS = 60, 5, 100, 48
+MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
 FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
@@ -105,8 +96,12 @@ def group_section(results: GroupResults) -> Section:
     place, table = f"group-{number}", group_table(group, f"group-{number}-checks")
     # The page's first screen has told the verdicts of the first group, and shows how it scales.
     verdicts, figures = (group_verdicts(group), FIGURES) if number > 1 else ([], FIGURES[1:])
-    differences = unequal_terms(group)
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
+    differences = unequal_terms(group)
+    options = options_table(results.effects, f"{place}-checks")
+    tried = [sheet(options), Figure(f"group{number}_options", is_titled=False)]
+    link = Inline(message("line.head", text=message("column.options")), "ddp-options")
+    to_do = [(Inline(one.what), *filter(None, (one.how, one.because))) for one in results.advice]
     contents = [
         lead(scaling_meaning(group), images_of(group), Inline(message("page.group", number=number), "group")),
         in_brief(table),
@@ -116,49 +111,16 @@ def group_section(results: GroupResults) -> Section:
         Section(title=message("page.differs"), contents=[Lines(differences)], style="note") if differences else None,
         *([_why(results), *new_thread_section(group)] if in_full
           else [hint(message("page.groups_in_full", count=MAX_GROUPS_IN_FULL))]),
-        options_section(group, results.effects, number),
-        _advice(results.advice) if results.advice else None,
+        Section(contents=[Section(style="options", contents=tried) if results.effects else None,
+                          *(hint(link, line) for line in without_default(group))]),
+        fold(message("console.recommendations"), Lines(to_do), hint(message("page.rules"))) if to_do else None,
         fold(message("page.with_intervals"), table, None if group.on_gpu else hint(message("page.process_memory"))),
         prediction_section(results.prediction) if results.prediction else None,
         fold(message("page.more_figures"), more_figures) if in_full else None,
-        checks_section({row: pooled_checks(row) for row in group.rows[:MAX_ROWS]}, place),
+        checks_section(group.rows[:MAX_ROWS], place),
         Section(title=message("page.details"), contents=_details(group, in_full)),
     ]  # fmt: skip
     return Section(place, group_title(group), contents, short=group_short(group), style="group")
-
-
-def effects(group: Group) -> list[Effect]:
-    """One for each row that has a default row to be compared with, in the order of the rows."""
-    return [effect_of(row, row.default_options_row) for row in group.rows if row.default_options_row is not None]
-
-
-def without_default(group: Group) -> list[Message]:
-    """A line for every set of rows that differ in DDP's options alone and lack the default ones."""
-    tried = [row for row in group.main_rows if row.options and row.is_valid]
-    alike = grouped(tried, lambda row: configuration_but(row, [OPTIONS])).values()
-    return [message("effect.no_default", rows=[row.name for row in rows]) for rows in alike if len(rows) > 1]
-
-
-def options_section(group: Group, tried: list[Effect], number: int) -> Section:
-    """Table and figure of what was tried; lines of what cannot be compared. `number`: the group's, on the page."""
-    table, figure = options_table(tried, f"group-{number}-checks"), Figure(f"group{number}_options", is_titled=False)
-    shown = Section(style="options", contents=[sheet(table), figure]) if tried else None
-    link = Inline(message("line.head", text=message("column.options")), "ddp-options")
-    return Section(contents=[shown, *(hint(link, line) for line in without_default(group))])
-
-
-def options_table(tried: list[Effect], checks: str = "") -> Table:
-    """The default rows, each followed by the rows that are compared with it."""
-    shown = columns("options:ddp-options", "throughput", "against_defaults:ddp-options", "effect:ddp-options",
-                    "memory_difference:memory")  # fmt: skip
-    lines = []
-    for standard, of_standard in grouped(tried[:MAX_OPTIONS], lambda effect: effect.other).items():
-        head = Cell(message("cell.defaults"), notes=(message("note.plain", text=standard.name), runs_note(standard)))
-        lines.append(Line([head, speed_cell(standard), NOTHING, NOTHING, NOTHING], standard.method, standard.name))
-        for effect in of_standard:
-            head = Cell(effect.row.name.options, notes=(runs_note(effect.row),))
-            lines.append(Line([head, speed_cell(effect.row), *effect.cells], effect.row.method, effect.row.name))
-    return Table("options", shown, lines, hint=message("hint.options"), checks=checks)
 
 
 def _why(results: GroupResults) -> Section:
@@ -179,37 +141,28 @@ def _why(results: GroupResults) -> Section:
     return Section(title=message("page.why_steps"), contents=contents)
 
 
-def _advice(advice: list[Advice]) -> Section:
-    lines = [(Inline(line.what), *filter(None, (line.how, line.because))) for line in advice]
-    return fold(message("console.recommendations"), Lines(lines), hint(message("page.rules")))
-
-
 def _details(group: Group, in_full: bool) -> list[Section | None]:
     memory, accuracy = memory_table(group), accuracy_table(group)
-    tables, commands = (expert_tables(group), wrapper_commands(group)) if in_full else ([], [])
-    settings = {**group.key, **group.shared_facts}
+    tables, of_wrapper = (expert_tables(group), wrapper_commands(group)) if in_full else ([], [])
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
-    pairs = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
-             for name, value in settings.items() if name not in absent and value != "unknown"]  # fmt: skip
+    settings = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
+                for name, value in {**group.key, **group.shared_facts}.items()
+                if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]
     older = sum(bool(run.times and run.times.steps_left_out) for run in runs)
     loader = hint(message("page.loader_anew", runs=older, of=len(runs))) if older else None
     devices = message("page.memory_of_every_device" if group.on_gpu else "page.memory_of_every_process")
-    of_wrapper = (hint(message("page.wrapper_hint")), Commands(commands))
+    commands = []
+    for row in group.rows[:MAX_ROWS]:
+        for command, count in Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]:
+            heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
+            commands.append(Commands([command], heading, row.method))
     return [
         fold(devices, memory) if memory else None,
         fold(message("page.accuracy"), sheet(accuracy)) if accuracy else None,
         fold(message("page.experts"), *map(sheet, tables)) if tables else None,
-        fold(message("page.wrapper_commands"), *of_wrapper) if commands else None,
-        fold(message("page.configuration"), loader, Pairs(pairs)),
-        fold(message("page.commands"), *_commands(group)),
-    ]
-
-
-def _commands(group: Group) -> list[Commands]:
-    shown = []
-    for row in group.rows[:MAX_ROWS]:
-        for command, count in Counter(run.record.command for run in row.runs).most_common()[:MAX_COMMANDS]:
-            heading = message("page.commands_of", row=row.name, count=count) if count > 1 else row.name
-            shown.append(Commands([command], heading, row.method))
-    return shown
+        fold(message("page.wrapper_commands"), hint(message("page.wrapper_hint")), Commands(of_wrapper))
+        if of_wrapper else None,
+        fold(message("page.configuration"), loader, Pairs(settings)),
+        fold(message("page.commands"), *commands),
+    ]  # fmt: skip

@@ -64,8 +64,15 @@ def headline(groups: list[Group], failed: Sequence[Record] = ()) -> Headline:
         return Headline(message("headline_verdict.turns"), outcome, alone)
     if varying_facts({row: row.facts for row in rivals}):
         details.append(message("headline.unequal_terms"))
-    details += [*_in_tokens(rivals), *_strong(groups)]
-    pairs = _between_methods(rivals)
+    if rivals[0].record.config.unit == "tokens":
+        length = rivals[0].record.config.units_per_sample
+        speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
+                  for row in rivals]  # fmt: skip
+        details.append(message("headline.tokens", speeds=speeds))
+    details += _strong(groups)
+    # Each parallel method with the next slower one; without one device the outcome itself compares them.
+    ranked = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
+    pairs = [compare(*pair, speedup(*pair)) for pair in pairwise(ranked)] if len(ranked) < len(rivals) else []
     conditions = _conditions(groups[0], rivals, pairs) if parallel else None
     return Headline(verdict(decision), _outcome(groups[0], rivals, parallel), details, conditions, pairs)
 
@@ -103,16 +110,6 @@ def short_or_one(row: Row) -> Message:
     return short_method(row) if row.is_parallel else device_here(row)
 
 
-def _in_tokens(rows: list[Row]) -> list[Message]:
-    """How many tokens each method trains a second, where a model counts tokens."""
-    length = rows[0].record.config.units_per_sample
-    if rows[0].record.config.unit != "tokens":
-        return []
-    speeds = [message("headline.tokens_of", method=short_or_one(row), rate=round(row.throughput.value * length))
-              for row in rows]  # fmt: skip
-    return [message("headline.tokens", speeds=speeds)]
-
-
 def _in_order(rows: list[Row]) -> list[Row]:
     """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
     order names no winner."""
@@ -123,14 +120,18 @@ def _in_order(rows: list[Row]) -> list[Row]:
 
 def _ratios(parallel: list[Row]) -> list[Message]:
     """Every method against one device, and whether the methods themselves can be told apart."""
-    parts = [_against_one(row, row is parallel[0]) for row in parallel]
+    one, parts = device_here(parallel[0]), []
+    for row in parallel:
+        tail = message(f"tail.{outcome_of_ratio(row.speed_up)}", ratio=row.speed_up, one=one)
+        id = "headline.first_ratio" if row is parallel[0] else "headline.next_ratio"
+        parts.append(message(id, ratio=row.speed_up, one=one, method=short_method(row), tail=tail))
     sentences = [message("headline.ratios", parts=parts)]
     if any(distinguishable(speedup(*pair)) is False for pair in pairwise(parallel)):
         sentences.append(message("headline.alike", methods=[message(f"short.{row.method}") for row in parallel]))
     unsettled = [row for row in parallel if row.missing_runs or row.baseline.missing_runs]
     if unsettled:
-        of_one = [(device_here(parallel[0]), max(row.baseline.missing_runs for row in parallel))]
-        missing = missing_runs_of([*of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
+        of_one = (one, max(row.baseline.missing_runs for row in parallel))
+        missing = missing_runs_of([of_one, *((short_method(row), row.missing_runs) for row in unsettled)])
         sentences.append(message("headline.missing", methods=list(map(short_method, unsettled)), missing=missing))
     return sentences
 
@@ -148,13 +149,6 @@ def _outcome(group: Group, rivals: list[Row], parallel: list[Row]) -> Message:
     missing = missing_runs_of([(method_name(row), row.missing_runs) for row in (first, others[0])])
     names = {"first": method_name(first), "second": method_name(others[0])}
     return message(f"headline.{id}", ratio=lead, missing=missing, **names, **at)
-
-
-def _against_one(row: Row, is_first: bool) -> Message:
-    ratio, one = row.speed_up, device_here(row)
-    tail = message(f"tail.{outcome_of_ratio(ratio)}", ratio=ratio, one=one)
-    values = {"ratio": ratio, "one": one, "method": short_method(row), "tail": tail}
-    return Message("headline.first_ratio" if is_first else "headline.next_ratio", values)
 
 
 def batch_of(group: Group) -> Message:
@@ -178,13 +172,6 @@ def _turns(takers: list[Row]) -> Message:
     return Message(f"turns.{what}" if ratios else f"turns.{what}_without_ratio", values)
 
 
-def _between_methods(rivals: list[Row]) -> list[Message]:
-    """Each parallel method with the next slower one; without one device the outcome itself compares them."""
-    parallel = sorted((row for row in rivals if row.is_parallel), key=lambda row: row.throughput.value, reverse=True)
-    has_one = len(parallel) < len(rivals)
-    return [compare(*pair, speedup(*pair)) for pair in pairwise(parallel)] if has_one else []
-
-
 def _strong(groups: list[Group]) -> list[Message]:
     """The first strong-scaling group of the headline's model, where the headline is of weak scaling."""
     first = groups[0]
@@ -197,22 +184,16 @@ def _strong(groups: list[Group]) -> list[Message]:
 
 def place(row: Row) -> Message:
     """Which devices these are: `4 × NVIDIA H200`, `2 CPU cores (AMD EPYC)`."""
-    world, host = row.record.world, row.record.environment
+    world = row.record.world
     if world.device_kind == "cpu":
         id = "place.oversubscribed" if world.oversubscribed else "place.cores" if world.devices > 1 else "place.core"
-        return message(
-            "place.of_model",
-            what=message(id, count=world.devices, cores=host.cpu_cores),
-            model=world.device_model.removeprefix(CORE_OF),
-        )
+        cores = message(id, count=world.devices, cores=row.record.environment.cpu_cores)
+        return message("place.of_model", what=cores, model=world.device_model.removeprefix(CORE_OF))
     gpus = len({(device.host, device.index) for device in row.record.devices})
+    # `H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles.
+    models = [re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name
+              for name in (world.models if world.has_unlike_devices else [world.device_model])]  # fmt: skip
     if world.has_unlike_devices:
-        models = JOINED.join(map(_short_model, world.models))
-        return message("place.of_model", what=message("place.gpus", count=gpus), model=models)
-    return message("place.replicas" if world.shared else "place.models", count=gpus, devices=world.devices,
-                   model=_short_model(world.device_model))  # fmt: skip
-
-
-def _short_model(name: str) -> str:
-    """`H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles."""
-    return re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name
+        return message("place.of_model", what=message("place.gpus", count=gpus), model=JOINED.join(models))
+    id = "place.replicas" if world.shared else "place.models"
+    return message(id, count=gpus, devices=world.devices, model=models[0])

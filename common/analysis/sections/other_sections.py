@@ -76,29 +76,21 @@ def separate_section(groups: Mapping[int, Group]) -> Section | None:
 
 def unfinished_section(runs: Sequence[Run]) -> Section | None:
     """Runs that did not complete, the newest last, and what to do about each."""
-    notes = [_unfinished(run) for run in runs[-MAX_LISTED:]]
-    brief = [_in_brief(run) for run in runs]
-    return Section("unfinished", message("page.unfinished"), notes, brief=brief, colour="yellow") if runs else None
-
-
-def _unfinished(run: Run) -> Section:
-    record, failure = run.record, run.record.failure
-    finished = Paragraph([message("page.epochs_finished", done=len(record.epochs), of=record.config.epochs)])
-    contents = [finished]
-    if failure:
-        what = message("page.failure", kind=failure.kind, rank=failure.rank, message=failure.message)
-        to_do = [Inline(message("page.what_to_do")), message("quoted.text", text=failure.advice)]
-        contents = [Paragraph([what]), Paragraph(to_do), finished]
-    title = message("console.unfinished", file=run.file, status=record.status)
-    return Section(title=title, contents=contents, style="note")
-
-
-def _in_brief(run: Run) -> Message:
-    failure, at = run.record.failure, {"file": run.file, "status": run.record.status}
-    if failure is None:
-        return message("console.unfinished", **at)
-    return message("console.failed", kind=failure.kind, rank=failure.rank, message=failure.message,
-                   advice=failure.advice, **at)  # fmt: skip
+    notes, brief = [], []
+    for run in runs:
+        record, failure = run.record, run.record.failure
+        title = message("console.unfinished", file=run.file, status=record.status)
+        finished = Paragraph([message("page.epochs_finished", done=len(record.epochs), of=record.config.epochs)])
+        contents, line = [finished], title
+        if failure:
+            what = {"kind": failure.kind, "rank": failure.rank, "message": failure.message}
+            to_do = [Inline(message("page.what_to_do")), message("quoted.text", text=failure.advice)]
+            contents = [Paragraph([message("page.failure", **what)]), Paragraph(to_do), finished]
+            line = message("console.failed", **title.values, **what, advice=failure.advice)
+        notes.append(Section(title=title, contents=contents, style="note"))
+        brief.append(line)
+    title = message("page.unfinished")
+    return Section("unfinished", title, notes[-MAX_LISTED:], brief=brief, colour="yellow") if runs else None
 
 
 def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | None:
@@ -144,26 +136,21 @@ def machines(folder: Folder) -> list[Facts]:
     """Each different machine or installation among the runs, newest first."""
     seen: dict[str, tuple[Environment, set[str]]] = {}
     for run in reversed(folder.runs):
-        record = run.record
-        used = {device.host for device in record.devices if record.world.nodes > 1}
-        seen.setdefault(_constant(record.environment), (record.environment, set()))[1].update(used)
+        record, here = run.record, run.record.environment
+        # What changes from run to run is left out: a container has a new name each time.
+        gpus = [gpu.model_copy(update={"memory_free_bytes": None}) for gpu in here.gpus]
+        changes = {"load_average_1min": None, "gpus": gpus, "hostname": "", "machine": machine_of(here)}
+        installation = here.model_copy(update=changes).model_dump_json()
+        hosts = {device.host for device in record.devices if record.world.nodes > 1}
+        seen.setdefault(installation, (here, set()))[1].update(hosts)
     if not seen and folder.environment:
         return [machine_facts(folder.environment.environment)]
-    return [_with_others(environment, used) for environment, used in list(seen.values())[:MAX_MACHINES]]
-
-
-def _constant(environment: Environment) -> str:
-    """What does not change from run to run: a container has a new name each time."""
-    gpus = [gpu.model_copy(update={"memory_free_bytes": None}) for gpu in environment.gpus]
-    changes = {"load_average_1min": None, "gpus": gpus, "hostname": "", "machine": machine_of(environment)}
-    return environment.model_copy(update=changes).model_dump_json()
-
-
-def _with_others(environment: Environment, used: set[str]) -> Facts:
-    """Runs across nodes describe the machine of rank 0; of the others the records know the names."""
-    others = sorted(used - {environment.hostname})
-    names = [(message("machine.other_hosts"), message("machine_value.other_hosts", hosts=others))] if others else []
-    return machine_facts(environment) + names
+    shown = []
+    for here, hosts in list(seen.values())[:MAX_MACHINES]:
+        # Runs across nodes describe the machine of rank 0; of the others the records know the names.
+        others = message("machine_value.other_hosts", hosts=sorted(hosts - {here.hostname}))
+        shown.append(machine_facts(here) + ([(message("machine.other_hosts"), others)] if others["hosts"] else []))
+    return shown
 
 
 def solved_faults(records: Sequence[FaultRecord]) -> Message:
@@ -174,41 +161,26 @@ def solved_faults(records: Sequence[FaultRecord]) -> Message:
 
 def faults_section(records: Sequence[FaultRecord]) -> Section | None:
     """What named each fault that was caused on purpose, and whether its cure cured it; None where nobody caused any."""
-    if not records:
-        return None
-    caused = [record for record in records if not record.missing]
-    needs = [message("faults.left_out", title=_title(record), need=record.missing)
-             for record in records if record.missing]  # fmt: skip
-    commands = [Commands([command], heading) for record in caused
-                for command, heading in ((record.command, _title(record)), (record.cure_command, None))]  # fmt: skip
+    needs, lines, commands = [], [], []
+    for record in records:
+        title = message(f"fault.{record.fault}.title")
+        if record.missing:
+            needs.append(message("faults.left_out", title=title, need=record.missing))
+            continue
+        named = Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
+        outcome = message("faults.is_left" if record.cured else "faults.is_not_cured")
+        if record.is_solved:
+            outcome = message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
+        elif record.named_by is None:
+            named, outcome = Cell(message("faults.not_named")), message("faults.is_not_named")
+        lines.append(Line([Cell(title), named, Cell(message(f"fault.{record.fault}.cure")), Cell(outcome)]))
+        commands += [Commands([record.command], title), Commands([record.cure_command])]
+    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
     contents = [
-        lead(solved_faults(caused), message("page.faults_lead")),
-        *([_faults_table(caused), fold(message("page.commands"), *commands)] if caused else []),
+        lead(solved_faults(records), message("page.faults_lead")),
+        Table("faults", shown, lines, style="checks faults") if lines else None,
+        fold(message("page.commands"), *commands) if commands else None,
         hint(*needs) if needs else None,
     ]
-    return Section("faults-caused", message("page.faults"), contents, short=message("page.faults_short"))
-
-
-def _faults_table(caused: Sequence[FaultRecord]) -> Table:
-    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
-    lines = [Line([Cell(_title(record)), _named(record), Cell(message(f"fault.{record.fault}.cure")),
-                   Cell(_outcome(record))]) for record in caused]  # fmt: skip
-    return Table("faults", shown, lines, style="checks faults")
-
-
-def _title(record: FaultRecord) -> Message:
-    return message(f"fault.{record.fault}.title")
-
-
-def _named(record: FaultRecord) -> Cell:
-    if record.named_by is None:
-        return Cell(message("faults.not_named"))
-    return Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
-
-
-def _outcome(record: FaultRecord) -> Message:
-    if record.is_solved:
-        return message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
-    if record.named_by is None:
-        return message("faults.is_not_named")
-    return message("faults.is_left" if record.cured else "faults.is_not_cured")
+    short = message("page.faults_short")
+    return Section("faults-caused", message("page.faults"), contents, short=short) if records else None

@@ -3,9 +3,9 @@
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
-from common.analysis.predicting.forecast import Forecast, GroupForecast
-from common.analysis.predicting.links import MAX_DEVICES, Question
-from common.analysis.predicting.parallel_steps import consequences
+from common.analysis.predicting.forecast import GroupForecast
+from common.analysis.predicting.inputs import MAX_DEVICES, Question
+from common.analysis.predicting.parallel_steps import ddp_efficiency, slowest_useful_link
 from common.content import NOTHING, Cell, Line, Message, Section, Table, columns, fold, hint, message
 
 MAX_ERROR = 0.05
@@ -21,11 +21,36 @@ def prediction_section(predicted: GroupForecast) -> Section:
 
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
-    """Nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
-    if not is_trusted(predicted):
-        return []
+    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`.
+
+    Nothing where no device has another one to exchange gradients with, or where the prediction has failed.
+    """
+    of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
     has_several = any(row.devices > 1 for row in group.rows) or group.rows[0].record.devices_there > 1
-    return _advice(predicted) if has_several or question.link or question.between else []
+    if not of_ddp or not is_trusted(predicted) or not (has_several or question.link or question.between):
+        return []
+    farthest = max(of_ddp, key=lambda one: one.devices)
+    devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
+    basis, network, most = predicted.basis, predicted.network, predicted.most
+    values = {"devices": devices, "most": most, "rests_on": network.rests_on}
+    low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
+    shares = {
+        "efficiency": ddp_efficiency(basis, network, devices),
+        "batch": ddp_efficiency(basis, network, devices, work=2.0),
+        "bytes": ddp_efficiency(basis, network, devices, size=0.5),
+    }
+    advice = []
+    if most > devices:  # else all cores of a machine are joined already
+        if rate := slowest_useful_link(basis, devices):
+            link = values | {"bytes_per_second": rate}
+            advice.append(Advice(message("advice.link", **link), message("because.link", **link)))
+        because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
+        reach = message("advice.reach", row=farthest.name, low=low, high=high)
+        advice.append(Advice(reach, message(because, **values)))
+    if max(shares["batch"], shares["bytes"]) - shares["efficiency"] > WORTH_SAYING:
+        of_help = message("advice.batch_or_bytes", **values, **shares)
+        advice.append(Advice(of_help, message("because.batch_or_bytes", **values)))
+    return advice
 
 
 def is_trusted(predicted: GroupForecast) -> bool:
@@ -40,64 +65,37 @@ def prediction_table(predicted: GroupForecast) -> Table:
     shown = columns("row:method", "predicted_step:prediction", "throughput", "scaling_efficiency",
                     "predicted_memory:prediction", "measured_step:prediction",
                     "prediction_error:prediction")  # fmt: skip
-    lines = [_line(one) for one in predicted.forecasts]
+    lines = []
+    for one in predicted.forecasts:
+        extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
+        in_range = message("note.in_range" if one.is_covered else "note.out_of_range")
+        notes = (in_range, message("note.naive", error=one.naive_error))
+        form, each = one.basis.row.record.config.rate
+        cells = [
+            Cell(one.name, notes=extrapolated),
+            Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
+            Cell(each * one.throughput, form),
+            Cell(one.efficiency, "%.1"),
+            Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING,
+            Cell(one.measured_step, "ms") if one.measured_step else NOTHING,
+            NOTHING if one.error is None else Cell(one.error, "±%.1", notes=notes),
+        ]
+        lines.append(Line(cells, one.method, one.name))
     return Table("forecast", shown, lines, hint=message("hint.forecast"))
-
-
-def _line(one: Forecast) -> Line:
-    extrapolated = () if one.is_measured_link else (message("note.extrapolated"),)
-    in_range = message("note.in_range" if one.is_covered else "note.out_of_range")
-    notes = (in_range, message("note.naive", error=one.naive_error))
-    form, each = one.basis.row.record.config.rate
-    cells = [
-        Cell(one.name, notes=extrapolated),
-        Cell(one.step.seconds, "ms", interval=(one.step.low, one.step.high)),
-        Cell(each * one.throughput, form),
-        Cell(one.efficiency, "%.1"),
-        Cell(one.memory_bytes, "GiB") if one.memory_bytes else NOTHING,
-        Cell(one.measured_step, "ms") if one.measured_step else NOTHING,
-        NOTHING if one.error is None else Cell(one.error, "±%.1", notes=notes),
-    ]
-    return Line(cells, one.method, one.name)
 
 
 def prediction_notes(predicted: GroupForecast) -> list[Message]:
     """What each row is predicted from; what that lacks here, and which assumption takes its place."""
     basis, methods = predicted.basis, {one.method for one in predicted.forecasts}
+    launches = basis.probes.launches
     same = grouped(predicted.forecasts, lambda one: (one.method, str(one.rests_on)))
     notes = [message("forecast.basis", rows=[one.name for one in of_basis], basis=of_basis[0].rests_on)
              for of_basis in same.values()]  # fmt: skip
     lacking = {
-        "no_readiness": not basis.has_readiness,
-        "no_slowdown": basis.probes is None or basis.probes.together is None,
+        "no_readiness": not basis.parameters,
+        "no_slowdown": basis.probes.together is None,
         "no_replicas": "dp" not in methods and basis.row.profile.replicate is None,
         "late_host": any(one.step.is_late_host for one in predicted.forecasts),
-        "no_launches": basis.lacks_launches,
+        "no_launches": basis.row.on_gpu and launches is not None and not launches.is_plausible,
     }
     return [*notes, *(message(f"forecast.{name}") for name, is_so in lacking.items() if is_so)]
-
-
-def _advice(predicted: GroupForecast) -> list[Advice]:
-    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`."""
-    of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
-    if not of_ddp:
-        return []
-    farthest = max(of_ddp, key=lambda one: one.devices)
-    devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
-    follows = consequences(predicted.basis, predicted.exchange, devices)
-    most = predicted.most
-    values = {"devices": devices, "most": most, "rests_on": predicted.exchange.rests_on()}
-    low, high = (speed_up / farthest.devices for speed_up in farthest.speed_up_range)
-    shares = {"efficiency": follows.efficiency, "batch": follows.with_double_batch, "bytes": follows.with_half_bytes}
-    gain = max(follows.with_double_batch, follows.with_half_bytes) - follows.efficiency
-    link = {"bytes_per_second": follows.half_gain_bytes_per_second}
-    of_link = Advice(message("advice.link", **values, **link), message("because.link", **values, **link))
-    because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
-    of_reach = Advice(message("advice.reach", row=farthest.name, low=low, high=high), message(because, **values))
-    of_help = Advice(message("advice.batch_or_bytes", **values, **shares), message("because.batch_or_bytes", **values))
-    has_a_link = most > devices  # all cores of a machine are joined already
-    return [
-        *([of_link] if has_a_link and follows.half_gain_bytes_per_second else []),
-        *([of_reach] if has_a_link else []),
-        *([of_help] if gain > WORTH_SAYING else []),
-    ]

@@ -10,17 +10,15 @@ from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
 from common.analysis.comparing.csv_files import comparison_table, runs_table
 from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
 from common.analysis.comparing.one_change import Ladder, OneChange, ladder_of, one_change_table, one_changes
-from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import Run
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
-from common.analysis.sections.changes import Change, changes, changes_section, ladder_section
-from common.analysis.sections.checkpoints import Checkpoint, Evidence, checkpoints_section, five_checkpoints
-from common.analysis.sections.crossover import crossover_section
+from common.analysis.sections.campaign_sections import crossover_section, ladder_section
+from common.analysis.sections.changes import Change, changes, changes_section
 from common.analysis.sections.group import GroupResults, group_section
 from common.analysis.sections.headline import Headline, headline
 from common.analysis.sections.other_sections import (
@@ -32,7 +30,6 @@ from common.analysis.sections.other_sections import (
     skipped_section,
     unfinished_section,
 )
-from common.analysis.sections.published import published_section
 from common.content import Message, Section, message
 
 MAX_SERIES = 3
@@ -94,16 +91,10 @@ class Report:
         """Every group's predictions, by the group's number."""
         return [(results.number, results.prediction) for results in self.groups if results.prediction]
 
-    @cached_property
-    def checkpoints(self) -> list[Checkpoint]:
-        """The exercise's five."""
-        found = self.crossovers, self.ladder, self.changes
-        return five_checkpoints(Evidence(self.folder, self.groups, *found, self.decision, self.next_step))
-
     @property
     def csv_tables(self) -> dict[str, pd.DataFrame]:
         """What step 05 writes beside the page, by the name of the file."""
-        residuals = {one.row: one.residual.as_median for results in self.groups for one in results.breakdowns}
+        residuals = {one.row: one.items["residual"] for results in self.groups for one in results.breakdowns}
         return {
             "comparison.csv": comparison_table([results.group for results in self.groups], residuals),
             "runs.csv": runs_table(self.folder.runs),
@@ -119,15 +110,8 @@ class Report:
     def banners(self) -> list[Message]:
         """What a reader must know before the numbers."""
         told = {self.decision.failed.method} if self.decision.choice == "failed" else set()
-        runs = [run for run in self._unfinished if run.record.method not in told]
-        missing = [unfinished_banner(runs)] if runs else []
-        return missing + banners([results.group for results in self.groups])
-
-    @cached_property
-    def exercise(self) -> list[Section]:
-        """The page of the exercise: its five checkpoints, and its own table."""
-        published = published_section([results.group for results in self.groups])
-        return [section for section in (checkpoints_section(self.checkpoints), published) if section]
+        unfinished = [run for run in self._unfinished if run.record.method not in told]
+        return banners([results.group for results in self.groups], unfinished)
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -160,32 +144,29 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     ladder, pairs = ladder_of(rows, folder.runs), one_changes(rows)
     in_series = {row for series in crossovers for row in series.all_rows}
     in_ladder = ladder.rows if ladder else set()
-    repeated = _repeated(groups, in_series | in_ladder)
-    results = [
-        GroupResults(number, group, is_repeated, question or Question())
-        for number, (group, is_repeated) in enumerate(zip(groups, repeated, strict=True), start=1)
-    ]
+    # A group is repeated where every run of it stands in groups before it or, but for the first, in a series or ladder.
+    results: list[GroupResults] = []
+    shown: set[str] = set()
+    for number, group in enumerate(groups, start=1):
+        files = {run.file for row in group.rows for run in row.runs}
+        results.append(GroupResults(number, group, files <= shown, question or Question()))
+        shown |= files | {run.file for row in in_series | in_ladder for run in row.runs}
     changed = changes(pairs, in_series, in_ladder)
     return Report(folder, results, headline(groups, folder.failed), crossovers, ladder, pairs, changed)
 
 
-def _repeated(groups: Sequence[Group], elsewhere: set[Row]) -> list[bool]:
-    """For each group but the first: whether all of its runs stand in groups before it, or in rows `elsewhere`."""
-    in_series = {run.file for row in elsewhere for run in row.runs}
-    seen: set[str] = set()
-    repeated = []
-    for group in groups:
-        files = {run.file for row in group.rows for run in row.runs}
-        repeated.append(files <= seen)
-        seen |= files | in_series
-    return repeated
-
-
-def banners(groups: Sequence[Group]) -> list[Message]:
-    """For every run that was emulated, shared or oversubscribed."""
+def banners(groups: Sequence[Group], unfinished: Sequence[Run] = ()) -> list[Message]:
+    """For runs that did not complete, and for every one that was emulated, shared or oversubscribed."""
+    lines = []
+    if unfinished:  # `3 runs did not complete, and are not compared: DP (out of memory).`
+        records = [run.record for run in unfinished]
+        whose = []
+        for method, kind in dict.fromkeys((one.method, one.failure.kind if one.failure else "") for one in records):
+            name = message(f"short.{method}")
+            whose.append(message("banner.unfinished_run", method=name, kind=kind) if kind else name)
+        lines.append(message("banner.unfinished", count=len(unfinished), whose=whose))
     rows = [row for group in groups for row in group.rows]
     kinds = {row.record.world.device_kind for row in rows}
-    lines = []
     if "cpu" in kinds:
         lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
     for flag in ("emulated", "shared", "oversubscribed"):
@@ -193,11 +174,3 @@ def banners(groups: Sequence[Group]) -> list[Message]:
         if names:
             lines.append(message(f"banner.{flag}", rows=names))
     return lines
-
-
-def unfinished_banner(runs: Sequence[Run]) -> Message:
-    """`3 runs did not complete, and are not compared: DP (out of memory).`"""
-    kinds = dict.fromkeys((run.record.method, run.record.failure.kind if run.record.failure else "") for run in runs)
-    names = [(message(f"short.{method}"), kind) for method, kind in kinds]
-    whose = [message("banner.unfinished_run", method=name, kind=kind) if kind else name for name, kind in names]
-    return message("banner.unfinished", count=len(runs), whose=whose)

@@ -1,31 +1,20 @@
 """Tables with a line for each row: where a step goes and what it costs, energy, memory, accuracy, new threads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from statistics import median
+from typing import Any
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.utilisation import attainable_rate, exchange_seconds, mfu_of, phase_rate
 from common.analysis.judging.reasons import new_thread_lines
-from common.analysis.reading.step_profile import PHASES, StepProfile
+from common.analysis.reading.step_profile import PHASES
 from common.analysis.sections.comparison import estimate_cell, median_cell
-from common.content import (
-    NOTHING,
-    WITHHELD,
-    Cell,
-    Line,
-    Lines,
-    Message,
-    Section,
-    Table,
-    columns,
-    fold,
-    message,
-    not_available,
-    sheet,
-)
+from common.content import NOTHING, WITHHELD, Cell, Line, Lines, Section, Table, columns, fold, not_available, sheet
+from common.messages import Message, message
 from common.records import FORWARD_THREADS, METHODS, LayerTimes
 
 MAX_LINES, MAX_LAYERS = 48, 30
@@ -53,8 +42,8 @@ def _kinds_of_step(rows: list[Row]) -> Table:
         for kind, seconds in replicated.kinds.items():
             notes = (message("effect_of_kinds.unsettled"),) if kind in replicated.unsettled else ()
             cell = median_cell(seconds)
-            shown = Cell(cell.value, "ms", interval=cell.interval, notes=(*cell.notes, *notes))
-            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), shown))
+            cell = replace(cell, notes=(*cell.notes, *notes))
+            lines.append(_line(row, Cell(message(f"kind_of_step.{kind}")), cell))
         effects = {"threads": replicated.threads_cost, "replicas": replicated.replicas_cost,
                    "interaction": replicated.interaction, "turns": replicated.turns}  # fmt: skip
         lines += [_line(row, Cell(message(f"effect_of_kinds.{id}")), median_cell(cost))
@@ -71,29 +60,26 @@ def _communication(rows: list[Row]) -> Table:
     for row in rows:
         profile = row.profile
         costs = (profile.exposed, profile.wrapper_cost, profile.overlap_gain, profile.whole_exchange)
-        lines.append(_line(row, *map(median_cell, costs), _predicted(row), _torch_clock(profile)))
+        clock = NOTHING
+        if profile.communication:
+            beside = (message("note.beside_backward", seconds=profile.overlap.value),) if profile.overlap else ()
+            clock = Cell(profile.communication.value, "ms", notes=beside)
+        lines.append(_line(row, *map(median_cell, costs), _predicted(row), clock))
     return Table("communication", shown, lines, hint=message("hint.communication"))
 
 
 def _predicted(row: Row) -> Cell:
+    """The exchange as step 01's all-reduce tells it: in one message, and in the buckets that there were."""
     if not METHODS[row.method].synchronises_gradients:
         return NOTHING
     gradients, buckets = row.profile.bytes_moved.get("exchange", 0), row.profile.bucket_bytes
-    whole = exchange_seconds(row, [gradients])
+    whole, in_buckets = exchange_seconds(row, [gradients]), exchange_seconds(row, buckets)
     if isinstance(whole, Message):
         return not_available(whole)
     notes = [message("note.bytes", bytes=gradients)]
-    in_buckets = exchange_seconds(row, buckets)
     if not isinstance(in_buckets, Message):
         notes.append(message("note.in_buckets", seconds=in_buckets, count=len(buckets)))
-    return Cell(whole, "ms", notes=tuple(notes))
-
-
-def _torch_clock(profile: StepProfile) -> Cell:
-    if profile.communication is None:
-        return NOTHING
-    notes = (message("note.beside_backward", seconds=profile.overlap.value),) if profile.overlap else ()
-    return Cell(profile.communication.value, "ms", notes=notes)
+    return Cell(whole, "ms", notes=notes)
 
 
 def _limits(rows: list[Row]) -> Table:
@@ -187,31 +173,29 @@ def accuracy_table(group: Group) -> Table | None:
 def new_thread_section(group: Group) -> list[Section]:
     """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
     DataParallel. Nothing where no row has measured it."""
-    row = next((row for row in group.main_rows
-                if not row.is_parallel and row.profile and row.profile.threads_of_forward), None)  # fmt: skip
+    measured = (row for row in group.main_rows if row.profile and row.profile.threads_of_forward)
+    row = next((row for row in measured if not row.is_parallel), None)
     if row is None:
         return []
     table = layers_table(row)
     folded = [fold(message("page.new_thread_layers"), sheet(table))] if table.lines else []
-    contents = [Lines(new_thread_lines(row), "verdicts"), *folded]
-    return [Section(title=message("page.new_thread"), contents=contents)]
+    return [Section(title=message("page.new_thread"), contents=[Lines(new_thread_lines(row), "verdicts"), *folded])]
 
 
 def layers_table(row: Row) -> Table:
     """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
     threads = row.profile.threads_of_forward
-    paying = threads.paying
-    rest = [layer for layer in threads.layers if not layer.pays]
-    convolutions = [layer for layer in rest if layer.is_convolution]
-    others = [layer for layer in rest if not layer.is_convolution]
-    lines = [_layer_line(row, Cell(layer.name), [layer]) for layer in paying[:MAX_LAYERS]]
-    for id, layers in (("paying", paying[MAX_LAYERS:]), ("convolutions", convolutions), ("others", others)):
-        if layers:
-            lines.append(_layer_line(row, Cell(message(f"layers.{id}", count=len(layers))), layers))
+    paying, rest = threads.paying, [layer for layer in threads.layers if not layer.pays]
+    together = {
+        "paying": paying[MAX_LAYERS:],
+        "convolutions": [layer for layer in rest if layer.is_convolution],
+        "others": [layer for layer in rest if not layer.is_convolution],
+    }
+    parts: list[tuple[Any, Sequence[LayerTimes]]] = [(layer.name, [layer]) for layer in paying[:MAX_LAYERS]]
+    parts += [(message(f"layers.{id}", count=len(layers)), layers) for id, layers in together.items() if layers]
+    lines = []
+    for name, layers in parts:
+        seconds = [sum(median(layer.seconds[kind]) for layer in layers) for kind in FORWARD_THREADS]
+        lines.append(Line([Cell(name), *(Cell(of_kind, "ms") for of_kind in seconds)], row.method, row.name))
     shown = columns("layer", *(f"{kind}:threads" for kind in FORWARD_THREADS))
     return Table("layers_in_threads", shown, lines, hint=message("hint.layers_in_threads"))
-
-
-def _layer_line(row: Row, name: Cell, layers: Sequence[LayerTimes]) -> Line:
-    seconds = [sum(median(layer.seconds[kind]) for layer in layers) for kind in FORWARD_THREADS]
-    return Line([name, *(Cell(of_kind, "ms") for of_kind in seconds)], row.method, row.name)

@@ -13,11 +13,11 @@ from analysis.profile_factories import make_probes, make_profile, make_rank, pro
 from analysis.views import WORDS, groups_of, said
 from common.analysis.comparing.utilisation import COMPARABLE, EXPOSED_LIMIT
 from common.analysis.judging import advice, verdicts
-from common.analysis.judging.advice import RULES, Situation, advise
+from common.analysis.judging.advice import RULES, advise
 from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.reasons import reasons
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.prediction import prediction_advice
 from common.analysis.statistics import estimates
@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[3]
 def fired(rule, *records, probes=()):
     """The advice of one rule."""
     (group,) = groups_of(*records, probes=probes)
-    situation = Situation({row.method: row for row in group.representatives})
-    return [sentence(line) for line in RULES[rule](situation)]
+    rows = {row.method: row for row in group.representatives}
+    return [sentence(line) for line in RULES[rule](rows)]
 
 
 def sentence(line):

@@ -54,7 +54,7 @@ def losing(share):
 
 
 def trouble(row):
-    return {part.check.id for part in pooled_checks(row) if part.check.has_failed}
+    return {check.id for check in pooled_checks(row) if check.has_failed}
 
 
 def test_a_busy_host_on_which_nothing_waited_doubts_nothing():

@@ -17,7 +17,7 @@ from common.analysis.comparing.utilisation import bound, phase_rate
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.judging.reasons import reasons, thread_cost
 from common.analysis.judging.verdicts import wrapper_costs
-from common.analysis.page.step_plots import PHASE_COLOURS
+from common.analysis.page.charts import PHASE_COLOURS
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
 from common.records import Failure

@@ -6,7 +6,8 @@ import pytest
 
 from analysis.factories import make_parity, make_record, typical_lab
 from analysis.views import groups_of, outcome, reason, said
-from common.analysis.judging.row_checks import check_run, checks_section, pooled_checks
+from common.analysis.judging.row_checks import checks_section
+from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.runs import summarise
 from common.content import Lines
 from common.records import GpuHealth
@@ -220,7 +221,7 @@ def test_ranks_that_share_a_core_wait_for_each_other():
 def test_a_check_that_nobody_made_does_not_read_as_passed():
     """What was not measured is named beside the rows without doubts, and not only among what is folded."""
     rows = groups_of(*typical_lab())[0].rows
-    section = checks_section({row: pooled_checks(row) for row in rows}, "group-1")
+    section = checks_section(rows, "group-1")
     shown = [line for part in section.contents if isinstance(part, Lines) for line in said(part.lines)]
     assert any("not measured: " in line and "repeats" in line for line in shown)
     assert any(line.startswith("Every check that was made passed: ") for line in shown)

@@ -11,9 +11,10 @@ from analysis.comparing.test_groups import details_of, outcome_of
 from analysis.views import WORDS
 from common.analysis.comparing.groups import build_groups, configurations
 from common.analysis.comparing.utilisation import mfu_of
-from common.analysis.judging.row_checks import check_run, efficiency
+from common.analysis.judging.row_checks import efficiency
+from common.analysis.judging.run_checks import check_run
 from common.analysis.predicting.forecast import forecast
-from common.analysis.predicting.links import read_question
+from common.analysis.predicting.inputs import read_question
 from common.analysis.reading.folder import Folder, read_folder
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"

@@ -8,11 +8,12 @@ import pytest
 from analysis.factories import in_rounds, make_record
 from analysis.profile_factories import make_profile, make_rank, replicated_steps
 from analysis.views import groups_of, said
-from common.analysis.judging.breakdown import Item, breakdowns
+from common.analysis.judging.breakdown import breakdowns
 from common.analysis.judging.why import repeats_planning, why
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.answer import answer_of
 from common.analysis.sections.report import build_report
+from common.analysis.statistics.medians import Median
 from common.formats import FORMATS
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
@@ -120,10 +121,11 @@ def test_costs_that_overlap_are_no_pieces_of_the_loss():
     group = on_gpus(0.4, 0.7, 200, 20)
     (breakdown,) = breakdowns(group)
     apart, overlapping = (
-        said(why(group.representatives, [replace(breakdown, items=(
-            Item("new_threads", 0.2, (0.19, 0.21)), Item("new_replicas", copies, (copies - 0.01, copies + 0.01)),
-            Item("residual", 0.1 - copies, (-0.2, 0.2)),
-        ))]))[0]
+        said(why(group.representatives, [replace(breakdown, items={
+            "new_threads": Median(0.2, 9, (0.19, 0.21)),
+            "new_replicas": Median(copies, 9, (copies - 0.01, copies + 0.01)),
+            "residual": Median(0.1 - copies, 9, (-0.2, 0.2)),
+        })]))[0]
         for copies in (0.045, 0.15)
     )  # fmt: skip
     assert "200 ms for new threads; 45.0 ms for new copies of the model; 54.6 ms for the rest" in apart
@@ -187,7 +189,7 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
         *(make_record(m, 2, 0.45, anatomy=make_profile(m)) for m in ("dp", "ddp")),
     ]
     (group,) = groups_of(*records)
-    slowed = [item.seconds for breakdown in breakdowns(group) for item in breakdown.items if item.id == "slowed"]
+    slowed = [breakdown.items["slowed"].value for breakdown in breakdowns(group)]
     assert slowed == pytest.approx([0.15, 0.15], rel=0.02)
     why = said(answer_of(group).why)
     (part,) = [part for part in why if "slow each other" in part]
@@ -197,7 +199,7 @@ def test_cores_that_slow_each_other_are_a_reason_of_their_own():
     on_gpus = [make_record("single", 1, 0.2, kind="cuda")]
     on_gpus += [make_record(m, 2, 0.45, kind="cuda", anatomy=make_profile(m)) for m in ("dp", "ddp")]
     (group,) = groups_of(*on_gpus)
-    assert not [item for breakdown in breakdowns(group) for item in breakdown.items if item.id == "slowed"]
+    assert not [breakdown for breakdown in breakdowns(group) if "slowed" in breakdown.items]
 
 
 @pytest.mark.parametrize("example", ["cpu", "h100x2", "h100x2-lab", "h100x2-ledger"])

@@ -12,7 +12,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 
-from common.analysis.page.step_plots import COST_COLOURS, ITEM_COLOURS, PHASE_COLOURS
+from common.analysis.page.charts import COST_COLOURS, PHASE_COLOURS
+from common.analysis.page.reason_plots import ITEM_COLOURS
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.records import METHODS
 from common.sentences import TEMPLATES

@@ -16,12 +16,11 @@ from analysis.factories import make_record, typical_lab, write
 from analysis.profile_factories import make_probed, profiled_lab
 from analysis.views import WORDS, folder_of, groups_of
 from common.analysis.page import charts
-from common.analysis.page.answer_plots import draw_answer, draw_scaling
-from common.analysis.page.comparison_plots import draw_loss
+from common.analysis.page.method_plots import draw_answer, draw_loss, draw_scaling
+from common.analysis.page.reason_plots import draw_breakdowns
 from common.analysis.page.rendering import draw_figures, on_page, write_figures
-from common.analysis.page.step_plots import draw_breakdowns
 from common.analysis.page.wording import Wording
-from common.analysis.predicting.links import Question
+from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import build_report
@@ -129,7 +128,7 @@ def test_pieces_of_a_step_end_at_the_measured_step(example):
         measured = 1000 * one.measured.value * samples / one.row.record.config.global_batch_size
         assert max(left + width for left, width in pieces) == pytest.approx(measured, rel=0.01)
     assert ("thin pieces" in plot.caption) is any(text.get_text()[:1] == "+" for text in plot.figure.axes[0].texts)
-    exceeds = any(item.seconds < 0 for one in parts for item in one.items)
+    exceeds = any(cost.value < 0 for one in parts for cost in one.items.values())
     assert ("scaled to fit" in plot.caption) is exceeds
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.factories import make_record, typical_lab
 from analysis.views import without_marks
-from common.analysis.page.step_plots import PHASE_COLOURS
+from common.analysis.page.charts import PHASE_COLOURS
 from common.analysis.reading.step_profile import PHASES
 from common.formats import FORMATS
 from common.records import epoch_seconds, throughput

@@ -9,9 +9,9 @@ from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
 from common.analysis.comparing.groups import build_groups, configurations
-from common.analysis.predicting.basis import fill_buckets
 from common.analysis.predicting.forecast import Forecast, forecast
-from common.analysis.predicting.links import Link, MeasuredTable, Nodes, Question, Ring
+from common.analysis.predicting.inputs import Link, Question, fill_buckets
+from common.analysis.predicting.parallel_steps import Network, ring_seconds, table_seconds
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.prediction import prediction_advice, prediction_notes
 from common.analysis.sections.report import build_report
@@ -40,22 +40,22 @@ def ddp_step_over(link: Link, devices=2, together=IDLE):
 
 def test_a_ring_sends_what_nccl_tests_says():
     """doc/PERFORMANCE.md: S / B · 2 (n − 1) / n, and a latency for each of 2 (n − 1) messages."""
-    assert Ring(Link(1e9)).seconds(100 * MB, 4) == pytest.approx(0.15)
-    assert Ring(Link(1e9, 1e-3)).seconds(100 * MB, 4) == pytest.approx(0.15 + 6e-3)
-    assert Ring(Link(1e9, 1e-3)).seconds(100 * MB, 1) == 0
+    assert ring_seconds(Link(1e9), 100 * MB, 4) == pytest.approx(0.15)
+    assert ring_seconds(Link(1e9, 1e-3), 100 * MB, 4) == pytest.approx(0.15 + 6e-3)
+    assert ring_seconds(Link(1e9, 1e-3), 100 * MB, 1) == 0
 
 
 def test_a_measured_table_holds_for_its_ranks_and_is_carried_on_beyond():
     """1 MB takes 1 ms and 100 MB 100 ms on two ranks: the first is latency, and grows with the messages in turn."""
-    table = MeasuredTable(make_probes().all_reduce)
-    assert table.seconds(10 * MB, 2) == pytest.approx(0.010)
-    assert table.seconds(1000 * MB, 2) == pytest.approx(1.0)
-    assert table.seconds(100 * MB, 4) == pytest.approx(0.001 * 3 + 0.099 * 1.5)
-    assert (table.is_measured(2), table.is_measured(4)) == (True, False)
+    table = make_probes().all_reduce
+    assert table_seconds(table, 10 * MB, 2) == pytest.approx(0.010)
+    assert table_seconds(table, 1000 * MB, 2) == pytest.approx(1.0)
+    assert table_seconds(table, 100 * MB, 4) == pytest.approx(0.001 * 3 + 0.099 * 1.5)
+    assert (Network(table).is_measured(2), Network(table).is_measured(4)) == (True, False)
 
 
 def test_nodes_add_a_ring_of_their_own():
-    nodes = Nodes(Ring(Link(10e9)), Link(1e9), per_node=8)
+    nodes = Network(Link(10e9), Link(1e9), per_node=8)
     assert nodes.seconds(80 * MB, 8) == pytest.approx(0.008 * 1.75)
     assert nodes.seconds(80 * MB, 1024) == pytest.approx(0.008 * 1.75 + 0.08 * 2 * 127 / 128)
 
@@ -63,9 +63,10 @@ def test_nodes_add_a_ring_of_their_own():
 def test_buckets_are_torchs():
     """resnet50's, in MiB, as torch logs them: a bucket is closed when it has 1 MiB, the others when they have 25."""
     sizes = [4000, 8192000, 30 * 2**20, 24 * 2**20, 2**20, 9 * 2**20]
-    buckets = fill_buckets(sizes, [0.1, 0.2, 0.3, 0.5, 0.6, 1.0], 2.0)
-    assert [bucket.bytes for bucket in buckets] == [8196000, 30 * 2**20, 25 * 2**20, 9 * 2**20]
-    assert [bucket.ready for bucket in buckets] == [0.1, 0.15, 0.3, 0.5]
+    ready = [0.05, 0.1, 0.15, 0.25, 0.3, 0.5]
+    assert fill_buckets(zip(sizes, ready, strict=True)) == [
+        (8196000, 0.1), (30 * 2**20, 0.15), (25 * 2**20, 0.3), (9 * 2**20, 0.5)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed
-from common.analysis.judging.row_checks import check_run
+from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.folder import read_folder
 
 EARLIER = {"started_at": "2026-01-01T10:00:00+00:00", "finished_at": "2026-01-01T10:01:00+00:00"}

@@ -6,11 +6,11 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.views import WORDS, groups_of, rows_of, said
-from common.analysis.judging.row_checks import check_run
+from common.analysis.judging.run_checks import check_run
 from common.analysis.reading.folder import Folder, read_folder
 from common.analysis.reading.runs import summarise
 from common.analysis.sections.other_sections import machines, unequal_terms
-from common.records import BY_NAME, Gpu, machine_of, machine_of_gpus
+from common.records import BY_NAME, Gpu, machine_hash, machine_of
 
 
 def on(machine, hostname="bench", **more):
@@ -55,7 +55,7 @@ def test_older_records_are_known_by_their_gpus_else_by_name():
     gpus = [Gpu(index=index, name="Example", uuid=f"GPU-{index}") for index in range(2)]
     here = make_record(environment={"gpus": gpus, "hostname": "4f1c"}).environment
     turned = make_record(environment={"gpus": gpus[::-1], "hostname": "9e02"}).environment
-    assert machine_of(here) == machine_of(turned) == machine_of_gpus(["GPU-1", "GPU-0"])
+    assert machine_of(here) == machine_of(turned) == machine_hash("gpus", "GPU-0", "GPU-1")
     assert machine_of(make_record(environment={"gpus": gpus[:1]}).environment) != machine_of(here)
     named = machine_of(make_record().environment)
     assert named.startswith(BY_NAME)

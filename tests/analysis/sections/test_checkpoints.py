@@ -12,6 +12,7 @@ from analysis.profile_factories import make_probed, make_probes, profiled_lab
 from analysis.views import WORDS, said, without_marks
 from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.report import build_report
 from common.records import Copy, DeviceMemory, Failure, Launch, LaunchTimes, PredictionRecord
 from common.step_01 import probe_tables
@@ -32,13 +33,14 @@ def checked(tmp_path):
     folders = (tmp_path / str(number) for number in itertools.count())
 
     def check(*records):
-        return {one.id: one for one in build_report(read_folder(write(next(folders), *records))).checkpoints}
+        report = build_report(read_folder(write(next(folders), *records)))
+        return {one.id: one for one in five_checkpoints(report)}
 
     return check
 
 
 def answers(checkpoint):
-    return " ".join(said(line for quiz in checkpoint.quizzes for line in quiz.answer))
+    return " ".join(said(line for _, answer in checkpoint.quizzes for line in answer))
 
 
 def lost(kind, method="ddp", **changes):
@@ -75,7 +77,7 @@ def test_the_lesson_of_threads_needs_numbers_that_can_be(checked, threads, proce
 def test_one_run_proves_little_and_gets_every_command(checked):
     checkpoints = checked(make_record(command="python 02"))
     assert [one.state for one in checkpoints.values()] == ["not_yet", "partly", "not_yet", "not_yet", "not_yet"]
-    assert said([checkpoints["alone"].progress]) == ["partly: 1 of 5 proven"]
+    assert said([checkpoints["alone"].section(2).title[1].text]) == ["partly: 1 of 5 proven"]
     sizes = "--epochs 2 --samples-per-epoch 640 --image-size 64 --precision ieee-fp32"
     assert commands_of(checkpoints["alone"]) == [
         f"python 03_dataparallel_training.py --model resnet18 --batch-size 32 {sizes} --gpus 0,1",
@@ -83,7 +85,7 @@ def test_one_run_proves_little_and_gets_every_command(checked):
         f"python 03_dataparallel_training.py --model resnet18 --batch-size 16 {sizes} --gpus 0,1",
         f"torchrun --standalone --nproc_per_node=2 04_ddp_training.py --model resnet18 --batch-size 8 {sizes}",
     ]
-    assert all(quiz.answer for one in checkpoints.values() for quiz in one.quizzes)
+    assert all(answer for one in checkpoints.values() for _, answer in one.quizzes)
 
 
 def test_how_the_methods_differ(checked):

@@ -11,7 +11,7 @@ from analysis.profile_factories import make_profile, make_rank, wobbling
 from analysis.views import folder_of, said
 from common.analysis.comparing.crossover_batch import batch_series
 from common.analysis.comparing.groups import configurations
-from common.analysis.sections.crossover import crossover_section
+from common.analysis.sections.campaign_sections import crossover_section
 from common.records import Failure
 
 HOST_OF_ONE, HOST_OF_DP, PER_SAMPLE = 0.020, 0.080, 0.0005

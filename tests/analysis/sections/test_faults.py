@@ -7,6 +7,7 @@ from analysis.views import without_marks
 from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.other_sections import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
@@ -90,7 +91,7 @@ def test_outcomes(changes, id):
 
 
 def test_a_solved_fault_proves_the_third_checkpoint(found):
-    solved = {one.id: one for one in build_report(found(fault(), fault("disk_full", cured=False))).checkpoints}[
+    solved = {one.id: one for one in five_checkpoints(build_report(found(fault(), fault("disk_full", cured=False))))}[
         "faults"
     ]
     proofs = {proof.id: proof.is_there for proof in solved.proofs}
@@ -99,6 +100,6 @@ def test_a_solved_fault_proves_the_third_checkpoint(found):
 
 
 def test_an_unsolved_fault_proves_nothing(found):
-    checked = {one.id: one for one in build_report(found(fault(cured=False))).checkpoints}["faults"]
+    checked = {one.id: one for one in five_checkpoints(build_report(found(fault(cured=False))))}["faults"]
     assert not any(proof.is_there for proof in checked.proofs)
     assert checked.figures == []

@@ -8,7 +8,8 @@ from analysis.factories import make_record, write
 from analysis.views import folder_of, said
 from common.analysis.comparing.groups import configurations
 from common.analysis.comparing.one_change import ladder_of
-from common.analysis.sections.changes import changed, ladder_section
+from common.analysis.sections.campaign_sections import ladder_section
+from common.analysis.sections.changes import changed
 from common.records import Failure
 
 

@@ -9,11 +9,12 @@ from analysis.factories import MIB, in_rounds, make_parity, make_record, typical
 from analysis.views import WORDS, groups_of, label, said
 from common.analysis.comparing.facts import ddp_flags
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.answer_plots import draw_scaling
-from common.analysis.page.comparison_plots import draw_options
-from common.analysis.predicting.links import Question
+from common.analysis.page.method_plots import draw_scaling
+from common.analysis.page.reason_plots import draw_options
+from common.analysis.predicting.inputs import Question
+from common.analysis.sections.changes import effects, options_table, without_default
 from common.analysis.sections.comparison import group_title
-from common.analysis.sections.group import GroupResults, effects, options_table, without_default
+from common.analysis.sections.group import GroupResults
 from common.analysis.sections.other_sections import unequal_terms
 from common.records import DdpOptions
 

@@ -1,21 +1,13 @@
-"""How a setting is declared, and the building blocks of a record: numbers that know what they may be."""
+"""What the fields of a record are made of: numbers that know what they may be, and the declarations of settings."""
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from pydantic_core import PydanticUndefined
 
 _Item = TypeVar("_Item")
-
-SCHEMA_VERSION: Final = 1
-
-DeviceKind = Literal["cuda", "cpu"]
-Backend = Literal["nccl", "gloo"]
-Precision = Literal["ieee-fp32", "tf32", "bf16", "fp16"]
-FlopKind = Literal["convolution", "matmul"]
-"""What torch counts; in precision tf32 the two run in different ones."""
 
 MAX_COUNT: Final = 2**63 - 1
 """What a column of a table can hold."""
@@ -28,18 +20,16 @@ MAX_TEXTS: Final = 100_000
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Whole = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 PositiveCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Bytes = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, le=MAX_FINITE, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(ge=-MAX_FINITE, le=MAX_FINITE, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=MAX_FINITE, allow_inf_nan=False)]
 FailFastList = Annotated[list[_Item], FailFast()]
 """A list that is refused at its first wrong item: a report of a million of them would fill the memory."""
 Times = FailFastList[Seconds]
 """One entry a step."""
 Texts = Annotated[list[str], FailFast(), Field(max_length=MAX_TEXTS)]
 """Names of files, say."""
-Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
 class RecordModel(BaseModel):
@@ -109,19 +99,6 @@ class Setting:
         return [f"--{self.flag}", f"{value:g}" if isinstance(value, float) else str(value)]
 
 
-class UnusualSetting(NamedTuple):
-    """A setting that has another value than most runs have."""
-
-    declared: Setting
-    value: Any
-    """True for a flag without a value."""
-
-    @property
-    def words(self) -> list[str]:
-        """The flag as it is typed."""
-        return self.declared.words(self.value)
-
-
 def setting(default: Any = PydanticUndefined, help: str = "", gt: float | None = None, **declared: Any) -> Any:
     """A field of a model with the declaration of a setting: `setting(False, "what --help says of it")`."""
     extra: Any = {"setting": Setting(**{"usual": default, **declared}, help=help)}
@@ -140,12 +117,12 @@ def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
     }
 
 
-def unusual_settings(settings: BaseModel) -> list[UnusualSetting]:
-    """What is not usual among the flags of a model that runs may differ in; without what a model does not have: one of
-    tokens has images of 0 pixels."""
+def unusual_settings(settings: BaseModel) -> list[tuple[Setting, Any]]:
+    """What is not usual among the flags of a model that runs may differ in, with its value, True for a flag without
+    one; without what a model does not have: one of tokens has images of 0 pixels."""
     values = [(one, getattr(settings, name)) for name, one in settings_of(type(settings)).items()]
     return [
-        UnusualSetting(one, value == one.sets or value)
+        (one, value == one.sets or value)
         for one, value in values
         if one.help and not one.exempt and one.usual not in (value, PydanticUndefined)
         if isinstance(value, bool) or value not in (0, "")

@@ -1,6 +1,6 @@
-"""The table that the published exercise prints, with the reader's own rows of the same shape beside it.
+"""The page of the exercise: its five checkpoints, and the table that it prints, with the reader's own rows beside it.
 
-Nobody measured anything against these figures: they are illustrative, and the page says so.
+Nobody measured anything against the printed figures: they are illustrative, and the page says so.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
+from common.analysis.sections.checkpoints import alone, choice, difference, optimising, recognised
 from common.analysis.sections.comparison import estimate_cell, ratio_cell
+from common.analysis.sections.evidence import Checkpoint, Evidence
+from common.analysis.sections.report import Report
 from common.content import (
     NOTHING,
     Cell,
@@ -46,6 +49,21 @@ ROWS = (
     PublishedRow("dp", 4, 256, 85.2, "7.8 GB / 4.1 GB", 1205, 0.71),
     PublishedRow("ddp", 4, 256, 32.1, "3.4 GB", 1598, 0.94),
 )
+
+
+def exercise_sections(report: Report) -> list[Section]:
+    """The checkpoints, where there is a run, and the published table."""
+    parts = [checkpoint.section(number) for number, checkpoint in enumerate(five_checkpoints(report), start=1)]
+    checkpoints = Section(
+        "checkpoints", message("page.checkpoints"), [lead(message("page.checkpoints_lead")), *parts], style="group"
+    )
+    return [*([checkpoints] if parts else []), published_section([results.group for results in report.groups])]
+
+
+def five_checkpoints(report: Report) -> list[Checkpoint]:
+    """All of them, in the order of the exercise; none where there is no run to take settings from."""
+    order = (difference, alone, recognised, choice, optimising)
+    return [checkpoint(Evidence(report)) for checkpoint in order] if report.folder.runs else []
 
 
 def published_section(groups: Sequence[Group]) -> Section:

@@ -6,7 +6,7 @@ from itertools import chain, repeat
 import pytest
 from torch import nn
 
-from common.examining.rounds import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
+from common.examining.timed_steps import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
 from common.examining.wrapper_costs import replicated_kinds
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads

@@ -1,0 +1,219 @@
+"""The exercise's five checkpoints: what proves each, the reader's own figures, and questions with their answers."""
+
+from collections import Counter
+
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, Scaling
+from common.analysis.comparing.rows import ENOUGH_RUNS, Row
+from common.analysis.judging.reasons import thread_cost
+from common.analysis.judging.verdicts import counted_as
+from common.analysis.sections.campaign_sections import height, prediction_of
+from common.analysis.sections.changes import changed
+from common.analysis.sections.comparison import ratio_cell, runs_note
+from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof
+from common.analysis.sections.other_sections import solved_faults
+from common.content import NOTHING, Cell, Line, Message, Table, columns, message
+from common.records import METHODS, LaunchTimes
+
+OF_A_RANK = {"rank_killed", "rank_stopped", "endless_loader"}
+OF_MEMORY = {"out_of_memory", "dp_out_of_memory"}
+"""Faults of `make faults` that prove the same once they are named and cured."""
+STOPPED = "{training} --timeout 20 & sleep 60; pkill -STOP -n -P $!; wait"
+"""Stops one rank of this torchrun and of no other, a minute after its start; the others wait 20 seconds for it."""
+MAX_FIGURES = 4
+KEEP, DROP = ("kept", "faster"), ("slower", "failed")
+"""Outcomes by which a switch stays or goes; with any other its interval leaves the question open."""
+SWITCHES = {" --channels-last": ("memory_format", "channels_first"), " --fused-optimizer": ("fused_optimizer", False)}
+"""Ones that any machine can try, with the setting that each changes and its usual value."""
+
+
+def difference(here: Evidence) -> Checkpoint:
+    """Proven by step 01's launches and by steps of both methods that were taken apart."""
+    probes = here.probes("launches")
+    dp, ddp = (here.row(method, lambda row: row.profile) for method in ("dp", "ddp"))
+    proofs = [
+        Proof("launches", bool(probes and probes.launches.is_plausible), [PROBE],
+              message("proof_hint.launches") if probes else None),
+        Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
+        Proof("ddp_taken_apart", bool(ddp), [here.command("ddp")]),
+    ]  # fmt: skip
+    own, why = _launches(probes.launches) if probes else ([], message("solution.threads_not_measured"))
+    figures = [*own, *(_moved(row) for row in (dp, ddp) if row)]
+    figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
+    quizzes = [(message("quiz.threads"), [why]), (message("quiz.bytes"), [message("solution.bytes")])]
+    return Checkpoint("difference", proofs, figures, quizzes)
+
+
+def _launches(times: LaunchTimes) -> tuple[list[Message], Message]:
+    """The reader's own figures, and whether DP's loss comes from threads."""
+    alone, threads, processes = times.alone_seconds, times.threads_seconds, times.processes_seconds
+    seconds = {"workers": times.workers, "alone": alone, "threads": threads, "processes": processes}
+    if not times.is_plausible:
+        why = message("solution.threads_implausible", workers=times.workers)
+        return [message("own.launches_implausible", **seconds)], why
+    id = "solution.threads" if times.threads_are_dearer else "solution.threads_not_dearer"
+    why = message(id, workers=times.workers, threads=threads / alone, processes=processes / alone)
+    return [message("own.launches", **seconds)], why
+
+
+def _moved(row: Row) -> Message:
+    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
+    profile = row.profile
+    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
+    values = {"row": row.name, "bytes": sum(profile.bytes_moved.values()), "host": host}
+    if METHODS[row.method].synchronises_gradients:
+        return message("own.exchanged", count=len(profile.bucket_bytes), **values)
+    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
+    return message("own.moved" if row.on_gpu else "own.moved_in_memory", parts=parts, **values)
+
+
+def alone(here: Evidence) -> Checkpoint:
+    """Proven by completed runs of each script that a person started, parallel ones on several devices, and by such runs
+    in both kinds of scaling, with one device to compare them with."""
+    done = {record.method for record in here.by_hand if record.status == "completed"
+            and (record.world.devices > 1 or not METHODS[record.method].is_parallel)}  # fmt: skip
+    proofs = [Proof(f"{method}_run", method in done, [here.command(method)]) for method in ("single", "dp", "ddp")]
+    by_hand = {(group.scaling, row.method) for group in here.groups for row in group.main_rows
+               if row.devices > 1 and row.speed_up and any(run.record.launch is None for run in row.runs)}  # fmt: skip
+    devices, share = here.devices, here.model.config.per_device_batch_size
+    if share % devices:  # the batch of one device cannot be split: let one device have theirs
+        strong = [here.command("single", share * devices)]
+    else:
+        strong = [here.command(method, share // devices) for method in ("dp", "ddp")]
+    for kind, commands in (("weak", [here.command("dp"), here.command("ddp")]), ("strong", strong)):
+        proofs.append(Proof(kind, {(kind, "dp"), (kind, "ddp")} <= by_hand, commands))
+    figures = [message(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,
+                       per_device=row.record.config.per_device_batch_size, what=counted_as(row.record))
+               for row in (here.row("dp"), here.row("ddp")) if row]  # fmt: skip
+    batches = {"devices": devices, "share": share, "batch": share * devices, "what": counted_as(here.model)}
+    of_scaling, table = _scaling(here)
+    quizzes = [(message("quiz.batches", **batches), [message("solution.batches", **batches)]),
+               (message("quiz.scaling"), of_scaling)]  # fmt: skip
+    return Checkpoint("alone", proofs, figures, quizzes, table)
+
+
+def _scaling(here: Evidence) -> tuple[list[Message], Table | None]:
+    """Speed-ups in weak and in strong scaling, in words and as a table with a line for each method: of the
+    representative rows on several devices of the first group that has such, and for strong scaling of the first one
+    beside it."""
+    scaled: dict[Scaling, dict[tuple, Row]] = {"weak": {}, "strong": {}}
+    key: dict | None = None
+    for scaling in scaled:
+        for group in here.groups:
+            own = {name: group.key[name] for name in GROUP_KEY}
+            several = [row for row in group.representatives if row.devices > 1] or group.main_rows
+            rows = {(row.method, row.devices): row for row in several if row.devices > 1 and row.speed_up}
+            if rows and group.scaling == scaling and key in (None, own):
+                scaled[scaling], key = rows, own
+                break
+    pairs = [message("own.both", row=row.name, weak=row.speed_up, strong=scaled["strong"][at].speed_up)
+             for at, row in scaled["weak"].items() if at in scaled["strong"]]  # fmt: skip
+    answer = [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
+    lines = []
+    for at, row in sorted((scaled["strong"] | scaled["weak"]).items(), reverse=True):
+        found = [of_scaling.get(at) for of_scaling in scaled.values()]
+        cells = [ratio_cell(one.speed_up, "×", runs_note(one)) if one else NOTHING for one in found]
+        lines.append(Line([Cell(row.name), *cells], row.method, row.name))
+    shown = columns("method", "weak_speed_up:speed-up", "strong_speed_up:speed-up")
+    return answer, Table("scaling", shown, lines) if lines else None
+
+
+def recognised(here: Evidence) -> Checkpoint:
+    """Proven by kinds of fault that records name, and by a run that did what had failed before."""
+    faults = here.report.folder.faults
+    named = Counter(record.failure.kind for record in here.by_hand if record.failure)
+    solved = {record.fault for record in faults if record.is_solved}
+    long = here.command("ddp", epochs=100)  # enough to be stopped by hand
+    proofs = [
+        Proof("stopped", bool(named["interrupted"]), [long], message("proof_hint.stopped")),
+        Proof("lost_rank", bool(named["communication"] or named["hang"] or solved & OF_A_RANK),
+              [STOPPED.format(training=long)], message("proof_hint.lost_rank")),
+    ]  # fmt: skip
+    if batch := here.batch_too_large:
+        command = f"python 02_baseline_single_gpu.py --model {here.model.config.model} --batch-size {batch}"
+        proofs.append(Proof("out_of_memory", bool(named["out_of_memory"] or solved & OF_MEMORY), [command],
+                            message("proof_hint.out_of_memory")))  # fmt: skip
+    proofs.append(Proof("cured", bool(solved) or any(map(here.is_cured, here.by_hand)), [here.command("ddp")]))
+    kinds = [message("own.kind", kind=message(f"failure_kind.{kind}"), count=count)
+             for kind, count in named.most_common()]  # fmt: skip
+    figures = [message("own.faults", kinds=kinds)] if kinds else []
+    figures += [solved_faults(faults)] if solved else []
+    newest = next((record.failure for record in reversed(here.records) if record.failure), None)
+    read = [message("solution.no_failure")]
+    if newest:  # message and advice as they were written
+        kind = message(f"failure_kind.{newest.kind}")
+        read = [message("solution.newest", kind=kind, rank=newest.rank, message=newest.message),
+                message("solution.cure", advice=newest.advice)]  # fmt: skip
+    quizzes = [(message("quiz.newest"), read), (message("quiz.stands_still"), [message("solution.stands_still")])]
+    return Checkpoint("faults", proofs, figures, quizzes)
+
+
+def choice(here: Evidence) -> Checkpoint:
+    """Proven by predictions that were asked for before a person's own runs, and by a ratio that decides."""
+    report = here.report
+    # A prediction starts from step 01's measurements and one device's steps, as far as they are not there yet.
+    is_probed = all(here.probes(name) for name in ("all_reduce", "together", "launches"))
+    single = here.row("single", lambda row: row.profile and row.profile.gradients and row.profile.replicate)
+    first = [*([] if is_probed else [PROBE]), *([] if single else [here.command("single")]),
+             f"python 05_performance_comparison.py --predict {here.devices}"]  # fmt: skip
+    proofs = [Proof(f"{method}_error", here.is_foreseen(method), [*first, here.command(method)],
+                    message("proof_hint.predict")) for method in ("ddp", "dp")]  # fmt: skip
+    more = [] if report.decision.choice == "one_device" else [report.next_step.command]
+    proofs.append(Proof("chosen", report.decision.is_settled, more))
+    figures = [message("own.predicted", row=one.name, predicted=one.step.seconds, measured=one.measured_step,
+                       error=one.error, naive=one.naive_error) for _, prediction in report.forecasts
+               for one in prediction.forecasts if one.devices > 1 and one.error is not None]  # fmt: skip
+    figures += filter(None, map(prediction_of, report.crossovers))
+    best = report.groups[0] if report.groups else None
+    chosen = [message("solution.choose_not_measured")]
+    if best and len({row.method for row in best.group.rows}) > 1 and best.advice:
+        # the first recommendation of the best measured group, which rests on the ratio of the methods
+        chosen = [best.advice[0].sentence, message("solution.choose")]
+    quizzes = [(message("quiz.bandwidth"), [_bandwidth(here)]), (message("quiz.choose"), chosen)]
+    return Checkpoint("choice", proofs, figures, quizzes)
+
+
+def _bandwidth(here: Evidence) -> Message:
+    """DP's step as the bytes alone predict it: the ideal step, and the bytes over the link that step 01 measured."""
+    every = (breakdown for results in here.report.groups for breakdown in results.breakdowns)
+    dp = next((breakdown for breakdown in every if breakdown.row.method == "dp"), None)
+    if dp is None or (dp.row.on_gpu and dp.over_link is None):
+        return message("solution.bandwidth_not_measured")
+    over_link = dp.over_link if dp.row.on_gpu else 0.0  # nothing is copied between CPU cores
+    predicted, measured = dp.ideal.value + over_link, dp.measured.value
+    error = predicted / measured - 1
+    is_near = abs(error) < 0.05  # such a prediction has not failed
+    id = "holds" if is_near else "fails" if dp.row.on_gpu else "fails_on_cores"
+    id = id if dp.says_something else "undetermined"
+    return message(f"solution.bandwidth_{id}", row=dp.row.name, error=error, ideal=dp.ideal.value, bytes=over_link,
+                   predicted=predicted, measured=measured)  # fmt: skip
+
+
+def optimising(here: Evidence) -> Checkpoint:
+    """Proven by two runs that differ in one thing, and by three rounds of such a pair."""
+    ladder = here.report.ladder
+    trials = ladder.trials if ladder else []
+    effects = [effect for results in here.report.groups for effect in results.effects]
+    # Without the batches of DP and DDP: whoever has run weak and strong scaling has not tried them as a switch.
+    changes = [change for change in here.report.changes
+               if change.pair.fact != BATCH["weak"] or not change.pair.after.is_parallel]  # fmt: skip
+    # What each switch is, what came of it, and the rows with it and without it.
+    tried: list[tuple[Message | str, str, list[Row | None]]] = [
+        *((changed(trial.fact, trial.values), trial.outcome, [trial.row]) for trial in trials),
+        *((message("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
+           [change.pair.before, change.pair.after]) for change in changes),
+        *((effect.row.name.options, effect.outcome, [effect.row, effect.other]) for effect in effects),
+    ]  # fmt: skip
+    in_rounds = any(all(row and len(row.runs) >= ENOUGH_RUNS for row in rows) for *_, rows in tried)
+    # One switch in three rounds, in turn with the run without it.
+    config, one = here.model.config, here.command("single") + " --anatomy-steps 0"
+    free = [flag for flag, (setting, usual) in SWITCHES.items() if getattr(config, setting) == usual]
+    command = f"for round in 1 2 3; do {one}; {one}{[*free, ' --deterministic'][0]}; done"
+    proofs = [Proof("one_change", bool(tried), [command]), Proof("in_rounds", in_rounds, [command])]
+    figures = [height(ladder)] if ladder else []
+    figures += [change.sentence for change in changes] + [effect.sentence() for effect in effects]
+    sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
+    for what, outcome, _ in tried:  # a switch that was tried twice is named once
+        sorts["keep" if outcome in KEEP else "drop" if outcome in DROP else "open"].append(what)
+    keep = [message(f"solution.{sort}", switches=of_sort) for sort, of_sort in sorts.items() if of_sort]
+    quizzes = [(message("quiz.keep"), [*keep, message("solution.rule")])]
+    return Checkpoint("optimising", proofs, figures[:MAX_FIGURES], quizzes)
