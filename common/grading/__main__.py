@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from common.analysis.reading.folder import Folder, RefusedError, read_folder, read_record, record_marks
+from common.analysis.reading.folder import RefusedError, read_folder, read_record, record_marks
 from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.report import build_report
 from common.command_line.parser import Parser, start
@@ -35,7 +35,8 @@ def grade_class() -> None:
     grades = grade(submissions_in(options.folder))
     path = options.csv or options.folder / "grades.csv"
     try:
-        table = pd.DataFrame([one.line() for one in grades]).map(_no_formula)
+        # A spreadsheet computes what begins so, and a student chooses their name.
+        table = pd.DataFrame([one.line() for one in grades]).replace(r"^(?=[=+@-])", "'", regex=True)
         table.to_csv(path, index=False, encoding="utf-8-sig")  # so that Excel finds Chinese names in it
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror}): --csv names another file") from None
@@ -127,41 +128,42 @@ def grade(archives: Sequence[Path]) -> list[Grade]:
 
 def _grade(archive: Path, folder: Path) -> tuple[Grade, list[object]]:
     """Of one submission, and what no other one can have in common with it."""
-    manifest, changed = unpack(archive, folder)
+    manifest, edited = unpack(archive, folder)
     results, exchange, answers = folder / "results", folder / EXCHANGE, folder / ANSWERS
-    row = Grade(manifest.name, str(archive), edited=changed, made_at=manifest.made_at)
     known = read_folder(results)
-    row.edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
+    edited += [f"{skipped.file}: {skipped.reason}" for skipped in known.skipped]
     marks: list[object] = []
     for path in sorted(results.glob("*.json")):
         with suppress(RefusedError):  # said above; but a copy of one's own run may be another's, too
             if isinstance(record := read_record(path), Record):
-                row.edited += [f"{path.name}: {doubt}" for doubt in doubts(record, path.name)]
+                edited += [f"{path.name}: {doubt}" for doubt in doubts(record, path.name)]
                 marks.append(record_marks(record)[-1])
-    _enter_runs(row, known)
-    if known.runs:
-        row.checkpoints = [(one.there, len(one.proofs)) for one in five_checkpoints(build_report(known))]
-    row.exchange = mark_exchange(known.runs, exchange)
     if is_filled_in(exchange):
         marks.append(sha256(exchange.read_bytes()).hexdigest())
-    row.blanks_left = answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None
-    return row, marks
-
-
-def _enter_runs(row: Grade, known: Folder) -> None:
     models: dict[str, dict[str, None]] = defaultdict(dict)
-    runs = Counter[str]()
+    parity, completed = Counter[str](), Counter[str]()
     for run in known.runs:
         record, world = run.record, run.record.world
-        row.parity_passed += record.parity is not None and record.parity.outcome == "passed"
-        row.parity_failed += record.failed_parity
-        row.not_completed += record.status != "completed"
         models[machine_of(record.environment)][world.device_model] = None
+        parity[record.parity.outcome if record.parity else ""] += 1
         if record.status == "completed":
             by = f" {exchange_of(run)}" if exchange_of(run) != "ddp" else ""
-            runs[f"{record.step} {record.method} × {world.devices}{by}"] += 1
-    row.machines = {machine: f"{', '.join(names)} ({machine})" for machine, names in models.items()}
-    row.runs = dict(sorted(runs.items()))
+            completed[f"{record.step} {record.method} × {world.devices}{by}"] += 1
+    checkpoints = five_checkpoints(build_report(known)) if known.runs else []
+    return Grade(
+        manifest.name,
+        str(archive),
+        made_at=manifest.made_at,
+        machines={machine: f"{', '.join(names)} ({machine})" for machine, names in models.items()},
+        runs=dict(sorted(completed.items())),
+        not_completed=len(known.runs) - completed.total(),
+        parity_passed=parity["passed"],
+        parity_failed=parity["failed"],
+        checkpoints=[(one.there, len(one.proofs)) for one in checkpoints],
+        blanks_left=answers.read_text(errors="replace").count(BLANK) if answers.is_file() else None,
+        exchange=mark_exchange(known.runs, exchange),
+        edited=edited,
+    ), marks
 
 
 def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
@@ -181,11 +183,6 @@ def doubts_and_machines(grades: Sequence[Grade]) -> Iterator[str]:
 def _machines(grades: Sequence[Grade]) -> dict[str, str]:
     """All of them in words, by their identities."""
     return {identity: machine for one in grades for identity, machine in one.machines.items()}
-
-
-def _no_formula(value: object) -> object:
-    """A spreadsheet computes what begins so, and a student chooses their name."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@") else value
 
 
 def _table(grades: Sequence[Grade]) -> Table:

@@ -19,6 +19,7 @@ from common.formats import plural
 MINE, SLOW = "mine", "per-parameter"
 FOR_PARITY, FOR_SPEED = 6, 4
 """Points."""
+NOT_RIGHT = {"wrong": "parity failed", "unknown": "no parity check"}
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,14 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     """
     if not is_filled_in(source):
         return TaskMark(0, "not filled in")
-    mine = [run for run in runs if exchange_of(run) == MINE and _says_something(run)]
+    mine = [(run, gradients) for run in runs if exchange_of(run) == MINE and (gradients := _gradients(run))]
     if not mine:
         return TaskMark(0, "never run with a parity check (make my_exchange)")
-    wrong = [number for number, run in enumerate(mine) if not _is_right(run)]
-    if not _is_right(mine[-1]):
-        failed = mine[-1].record.failed_parity
-        what = "wrong gradients (parity failed" if failed else "unknown gradients (no parity check"
-        return TaskMark(0, what + (")" if len(wrong) == len(mine) else " in the newest run)"))
-    right = [run for run in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
+    wrong = [number for number, (_, gradients) in enumerate(mine) if gradients != "right"]
+    if (newest := mine[-1][1]) != "right":
+        where = "" if len(wrong) == len(mine) else " in the newest run"
+        return TaskMark(0, f"{newest} gradients ({NOT_RIGHT[newest]}{where})")
+    right = [run for run, _ in mine[wrong[-1] + 1 if wrong else 0 :] if run.is_comparable]
     note = f"; {plural(len(wrong), 'earlier run')} did not pass" if wrong else ""
     by_settings: dict[str, tuple[list[Run], list[Run]]] = defaultdict(lambda: ([], []))
     for run in [*right, *(run for run in runs if exchange_of(run) == SLOW and run.is_comparable)]:
@@ -62,14 +62,12 @@ def mark_exchange(runs: Sequence[Run], source: Path) -> TaskMark:
     return TaskMark(points, f"right gradients; {outcome.replace('_', ' ')}{note}", ratio)
 
 
-def _says_something(run: Run) -> bool:
-    """Whether it tells right from wrong: one device has nothing to compare, and who interrupts a run proves nothing."""
-    parity = run.record.parity
-    return parity.outcome != "not applicable" if parity else run.record.status == "failed"
-
-
-def _is_right(run: Run) -> bool:
-    return run.record.parity is not None and run.record.parity.outcome == "passed"
+def _gradients(run: Run) -> str:
+    """`right`, `wrong`, or `unknown` after a failure before the check; empty where a run says nothing: one device has
+    nothing to compare, and who interrupts a run proves nothing."""
+    if parity := run.record.parity:
+        return {"passed": "right", "failed": "wrong"}.get(parity.outcome, "")
+    return "unknown" if run.record.status == "failed" else ""
 
 
 def exchange_of(run: Run) -> str:
@@ -91,8 +89,5 @@ def is_filled_in(source: Path) -> bool:
     except (OSError, ValueError, SyntaxError):  # too many brackets, or no Python
         return False
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return any(not _says_nothing(node) for one in functions for node in one.body)
-
-
-def _says_nothing(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and not isinstance(node.value, ast.Call))
+    statements = [node for one in functions for node in one.body if not isinstance(node, ast.Pass)]
+    return any(not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call) for node in statements)

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.setup.environments import OLDEST_DRIVERS, Gpus, PythonEnvironment, gpus_here, torch_for, usable_torch
 from common.setup.installation import (
@@ -34,8 +35,9 @@ def start_python(arguments: Sequence[str]) -> int:
     while rest[:1] == ["--extra"]:
         extras += rest[1:2] or [""]
         del rest[:2]
-    if unknown := [extra for extra in extras if extra not in _extras()]:
-        print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(_extras())}", file=sys.stderr)
+    known = _project()["optional-dependencies"] if extras else {}
+    if unknown := [extra for extra in extras if extra not in known]:
+        print(f"error: --extra {unknown[0]}: give one of pyproject.toml's: {', '.join(known)}", file=sys.stderr)
         return 2
     try:
         python = prepared(extras).python
@@ -58,7 +60,7 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
         return OWN
     with one_at_a_time():
         gpus = gpus_here()
-        for environment in (OWN, *(one for one in _active() if not _is_own(one))):
+        for environment in (OWN, *(one for place, one in _active().items() if place != OWN.folder.resolve())):
             if environment.is_ready(extras, since):  # of OWN: after another's installation
                 return environment
             if environment.python.exists() and _completed(environment, extras, gpus):
@@ -67,13 +69,10 @@ def prepared(extras: Sequence[str]) -> PythonEnvironment:
     return OWN
 
 
-def _active() -> list[PythonEnvironment]:
-    folders = filter(None, map(os.environ.get, ("VIRTUAL_ENV", "CONDA_PREFIX")))
-    return [PythonEnvironment(Path(folder)) for folder in folders]
-
-
-def _is_own(environment: PythonEnvironment) -> bool:
-    return environment.folder.resolve() == OWN.folder.resolve()
+def _active() -> dict[Path, PythonEnvironment]:
+    """By where they really are."""
+    folders = map(Path, filter(None, map(os.environ.get, ("VIRTUAL_ENV", "CONDA_PREFIX"))))
+    return {folder.resolve(): PythonEnvironment(folder) for folder in folders}
 
 
 def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus) -> bool:
@@ -83,13 +82,14 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
     if isinstance(torch, str):
         print(f"{environment.folder} is not used: {torch}.", flush=True)
         return False
-    missing = not_there(requirements(extras), torch.packages)
+    version, there = torch
+    missing = not_there(requirements(extras), there)
     todo = f"Missing, and installed now: {', '.join(missing)}" if missing else "All that the lab needs is there"
-    print(f"Environment: {environment.folder}, with its torch {torch.version}. {todo}; nothing is up- or downgraded.",
+    print(f"Environment: {environment.folder}, with its torch {version}. {todo}; nothing is up- or downgraded.",
           flush=True)  # fmt: skip
     try:
         if missing:
-            install(environment, missing, torch.packages)
+            install(environment, missing, there)
     except InstallationError as error:
         if environment is OWN:
             raise EnvironmentKeptError(
@@ -105,7 +105,11 @@ def _completed(environment: PythonEnvironment, extras: Sequence[str], gpus: Gpus
 
 def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
     if os.path.lexists(OWN.folder):
-        todo = ["deactivate it"] * any(map(_is_own, _active())) + [f"rm -r {OWN.folder}"] * (not OWN.is_the_labs)
+        todo = []
+        if OWN.folder.resolve() in _active():
+            todo.append("deactivate it")
+        if not OWN.made.exists():
+            todo.append(f"rm -r {OWN.folder}")
         if todo:
             raise EnvironmentKeptError(
                 f"{OWN.folder} does not serve the lab, and stays, for it is active or not of the lab's making: "
@@ -129,12 +133,12 @@ def _make_new(extras: Sequence[str], gpus: Gpus) -> None:
 
 def requirements(extras: Sequence[str]) -> list[str]:
     """What pyproject.toml lists."""
-    project = tomllib.loads(PROJECT.read_text())["project"]
+    project = _project()
     return [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
 
 
-def _extras() -> list[str]:
-    return list(tomllib.loads(PROJECT.read_text())["project"].get("optional-dependencies", {}))
+def _project() -> dict[str, Any]:
+    return tomllib.loads(PROJECT.read_text())["project"]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ Version = tuple[int, ...]
 
 SINCE_TURING = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 UNTIL_HOPPER = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
+ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)[af]?")
 
 STAMP = ".dp-vs-ddp-lab"
 """A file in an environment that has what the lab needs: a line for each extra that was installed, too."""
@@ -105,18 +106,14 @@ def too_old(driver: str | None, cuda: Version) -> str | None:
 
 def lacking(architectures: Iterable[str], capabilities: Iterable[str]) -> list[str]:
     """The GPUs for which nothing is built, as sm_60; `architectures` are as `torch.cuda.get_arch_list()` has them."""
-    built = list(architectures)
+    built = [(match[1], int(match[2])) for match in map(ARCHITECTURE.fullmatch, architectures) if match]
     gpus = [int(capability.replace(".", "")) for capability in capabilities]
-    return [f"sm_{gpu}" for gpu in gpus if not any(_runs_on(architecture, gpu) for architecture in built)]
 
+    def serves(kind: str, least: int, gpu: int) -> bool:
+        # Machine code, sm_86, runs on 8.6 and 8.9, not on 8.0 or 9.0; compute_86 is compiled for all that came later.
+        return gpu >= least and (kind == "compute" or gpu // 10 == least // 10)
 
-def _runs_on(architecture: str, gpu: int) -> bool:
-    """Machine code, sm_86, runs on 8.6 and 8.9, not on 8.0 or 9.0; compute_86 is compiled for all that came later."""
-    match = re.fullmatch(r"(sm|compute)_(\d+)[af]?", architecture)
-    if not match:
-        return False
-    built = int(match[2])
-    return gpu >= built and (match[1] == "compute" or gpu // 10 == built // 10)
+    return [f"sm_{gpu}" for gpu in gpus if not any(serves(kind, least, gpu) for kind, least in built)]
 
 
 def numbers_of(text: str) -> Version:
@@ -140,13 +137,11 @@ class Gpus(NamedTuple):
 def gpus_here() -> Gpus:
     """What nvidia-smi says; nothing where there is none, or where CUDA_VISIBLE_DEVICES hides all GPUs."""
     command = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
-        return Gpus(None, [])
-    if done.returncode or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return Gpus(None, [])
-    rows = [[field.strip() for field in line.split(",")] for line in done.stdout.splitlines() if "," in line]
+    said = ""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1"):
+        with suppress(OSError, subprocess.SubprocessError):
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    rows = [[field.strip() for field in line.split(",")] for line in said.splitlines() if "," in line]
     return Gpus(rows[0][0] if rows else None, [capability for _, capability in rows if capability[:1].isdigit()])
 
 
@@ -154,44 +149,23 @@ class PythonEnvironment:
     """A folder with `bin/python`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.python = folder / "bin" / "python"
+        self.folder, self.python = folder, folder / "bin" / "python"
+        self.stamp, self.made = folder / STAMP, folder / MADE
 
     def is_ready(self, extras: Sequence[str], since: float) -> bool:
         """Whether the lab's packages and these extras were installed after `since` (seconds, as files have them)."""
-        stamp = self.folder / STAMP
-        return self.python.exists() and stamp.exists() and stamp.stat().st_mtime >= since and set(extras) <= self.extras
-
-    @property
-    def extras(self) -> set[str]:
-        """Those that have been installed."""
-        stamp = self.folder / STAMP
-        return set(stamp.read_text().split()) if stamp.exists() else set()
+        is_new = self.python.exists() and self.stamp.exists() and self.stamp.stat().st_mtime >= since
+        return is_new and set(extras) <= set(self.stamp.read_text().split())
 
     def mark_ready(self, extras: Sequence[str]) -> None:
-        """All is installed, with these extras. Where nobody may write, the next call looks again."""
+        """All is installed, with these extras, too. Where nobody may write, the next call looks again."""
         with suppress(OSError):
-            (self.folder / STAMP).write_text("".join(f"{extra}\n" for extra in sorted(self.extras | set(extras))))
-
-    @property
-    def is_the_labs(self) -> bool:
-        """Whether the lab made it."""
-        return (self.folder / MADE).exists()
-
-    def mark_made(self) -> None:
-        """The lab made it, with or without packages yet."""
-        (self.folder / MADE).touch()
+            before = self.stamp.read_text().split() if self.stamp.exists() else []
+            self.stamp.write_text("".join(f"{extra}\n" for extra in sorted({*before, *extras})))
 
 
-class Torch(NamedTuple):
-    """A torch that the lab can use, and all that is installed beside it."""
-
-    version: str
-    packages: Packages
-
-
-def usable_torch(environment: PythonEnvironment, gpus: Gpus) -> Torch | str:
-    """The torch of an environment, or why the lab cannot use it on this machine."""
+def usable_torch(environment: PythonEnvironment, gpus: Gpus) -> tuple[str, Packages] | str:
+    """The version of an environment's torch, and all that is installed there; or why the lab cannot use it here."""
     try:
         done = subprocess.run([environment.python, "-c", LOOK], capture_output=True, text=True, timeout=300)
     except (OSError, subprocess.SubprocessError) as error:
@@ -207,4 +181,4 @@ def usable_torch(environment: PythonEnvironment, gpus: Gpus) -> Torch | str:
         return f"its torch {version} does not reach the GPUs"
     if unserved := lacking(architectures, gpus.capabilities):
         return f"its torch {version} is not built for {unserved[0]}"
-    return Torch(version, [(name, there) for name, there in packages])
+    return version, [(name, there) for name, there in packages]

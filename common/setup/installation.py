@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from common.setup.environments import Packages, PythonEnvironment, Version, numbers_of
+from common.setup.environments import Packages, PythonEnvironment, numbers_of
 
 LOCK = Path("requirements.lock")
 TURN = Path(".venv.lock")
@@ -53,7 +53,7 @@ def replaced(environment: PythonEnvironment) -> Iterator[None]:
     old = PythonEnvironment(folder.with_name(f"{folder.name}.old"))
     moved = os.path.lexists(folder)
     if moved:
-        if os.path.lexists(old.folder) and not old.is_the_labs:
+        if os.path.lexists(old.folder) and not old.made.exists():
             raise EnvironmentKeptError(f"{folder} is to be kept as {old.folder} meanwhile: move away what lies there")
         try:
             _delete(old.folder)
@@ -67,7 +67,7 @@ def replaced(environment: PythonEnvironment) -> Iterator[None]:
             _delete(folder)
             old.folder.rename(folder)
         raise
-    if old.is_the_labs:  # also one that a killed installation left
+    if old.made.exists():  # also one that a killed installation left
         _delete(old.folder)
 
 
@@ -85,7 +85,7 @@ def make(environment: PythonEnvironment) -> None:
     try:
         _run_one_of([["uv", "venv", "--quiet", "--seed", "--python", python, str(environment.folder)],
                      [python, "-m", "venv", str(environment.folder)]])  # fmt: skip
-        environment.mark_made()
+        environment.made.touch()
     except BaseException:  # a part of one, without the mark, would be taken for someone else's
         _delete(environment.folder)
         raise
@@ -110,17 +110,17 @@ def install(environment: PythonEnvironment, requirements: list[str], there: Pack
 def not_there(requirements: list[str], there: Packages) -> list[str]:
     """The requirements, such as `pandas>=2.2,<3`, that no package there meets, or whose bounds only pip understands."""
     versions = {_normal(name): numbers_of(version) for name, version in there}
-    return [one for one in requirements if not _is_met(one, versions)]
 
+    def is_met(requirement: str) -> bool:
+        name = re.split("[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        version = versions.get(_normal(name))
+        bounds = [part.strip() for part in requirement.removeprefix(name).split(",") if part.strip()]
+        return version is not None and all(
+            version >= numbers_of(bound) if bound.startswith(">=") else bound[0] == "<" and version < numbers_of(bound)
+            for bound in bounds
+        )
 
-def _is_met(requirement: str, versions: dict[str, Version]) -> bool:
-    name = re.split("[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-    version = versions.get(_normal(name))
-    bounds = [part.strip() for part in requirement.removeprefix(name).split(",") if part.strip()]
-    return version is not None and all(
-        version >= numbers_of(bound) if bound.startswith(">=") else bound[0] == "<" and version < numbers_of(bound)
-        for bound in bounds
-    )
+    return [one for one in requirements if not is_met(one)]
 
 
 def _install(environment: PythonEnvironment, requirements: list[str], constraints: list[str]) -> None:

@@ -285,7 +285,7 @@ def test_a_folder_of_that_name_which_the_lab_did_not_make_is_not_deleted(place):
 def test_its_own_whose_torch_works_is_kept_where_it_cannot_be_completed(place, monkeypatch, capfd):
     """Without a network, say."""
     own = environment(Path(".venv"))
-    own.mark_made()
+    own.made.touch()
     before = contents(own)
     Path("wheels/missing-1.0-py3-none-any.whl").unlink()
     assert start_python(["-c", "print(1)"]) == 2
@@ -309,7 +309,7 @@ def test_one_that_is_active_or_not_the_labs_is_not_deleted(place, monkeypatch, c
     own.mark_ready([])  # it has been used, and its torch was changed after that
     os.utime(own.folder / STAMP, (0, 0))
     if made:
-        own.mark_made()
+        own.made.touch()
     if active:
         monkeypatch.setenv("VIRTUAL_ENV", str(own.folder))
     before = contents(own)
