@@ -30,8 +30,8 @@ class Breakdown:
     measured: Estimate
     """Seconds of a step in the measured epochs."""
     items: dict[str, Median]
-    """Seconds by the id of their word, `breakdown_item.<id>`. They add up to measured − ideal; the last one is the
-    residual, which no experiment isolates."""
+    """Seconds by the id of their word, `breakdown_item.<id>`; a `count` of 0 is that of a sum or difference of others.
+    They add up to measured − ideal; the last one is the residual, which no experiment isolates."""
 
     @property
     def lost(self) -> float:

@@ -39,6 +39,7 @@ def _outcome(row: Row, cost: Median) -> str:
 
 
 def _of_cost(id: str, row: Row, cost: Median, **values: Any) -> Message:
+    """A sentence about what something costs a row's step, with the interval of that."""
     return message(id, row=row.name, cost=cost, interval=median_interval(cost), **values)
 
 
@@ -58,10 +59,10 @@ def sentence_of(breakdown: Breakdown) -> Message:
         return message("breakdown.nothing_lost" if breakdown.is_narrow else "breakdown.uncertain", **values)
     verdict = breakdown.verdict
     words = message(f"breakdown.{verdict}", seconds=breakdown.over_link) if verdict else message("nothing")
-    dearest_first = sorted(breakdown.items.items(), key=lambda pair: -pair[1].value)
+    largest_first = sorted(breakdown.items.items(), key=lambda pair: -pair[1].value)
     costs = {id: message("breakdown.item" if cost.interval else "breakdown.item_without_interval",
                          item=message(f"breakdown_item.{id}"), seconds=cost.value, item_interval=cost)
-             for id, cost in dearest_first}  # fmt: skip
+             for id, cost in largest_first}  # fmt: skip
     rest = costs.pop("residual")
     return message("breakdown.lost", items=list(costs.values()), rest=rest, verdict=words, **values)
 
@@ -134,9 +135,8 @@ def new_thread_lines(row: Row) -> list[Message]:
         convolutions = [layer for layer in threads.convolutions if layer.pays]
         different = [layer for layer in threads.convolutions if not layer.same_as]
         others = len(threads.paying) - len(convolutions)
-        is_same = convolutions and convolutions == different
         lines.append(message(
-            "new_thread.layers_same" if is_same else "new_thread.layers_others",
+            "new_thread.layers_same" if convolutions and convolutions == different else "new_thread.layers_others",
             paying=len(convolutions),
             convolutions=len(threads.convolutions),
             different=len(different),

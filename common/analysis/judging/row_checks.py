@@ -25,9 +25,8 @@ def pooled_checks(row: Row) -> list[Check]:
     """Every self-check of a row, in the order of the page: the worst answer of its runs, the newest of equals; and what
     one run alone cannot answer."""
     pooled = []
-    for checks in grouped(
-        (check for run in reversed(row.runs) for check in check_run(run)), lambda one: one.id
-    ).values():
+    of_runs = [check for run in reversed(row.runs) for check in check_run(run)]
+    for checks in grouped(of_runs, lambda check: check.id).values():
         worst = min(checks, key=lambda check: get_args(Outcome).index(check.outcome))
         alike = sum(check.outcome == worst.outcome for check in checks)
         pooled.append(replace(worst, alike=alike, runs=len(checks)))
@@ -137,7 +136,7 @@ def _with_outcome(rows: Sequence[Row], outcome: Outcome) -> list[Message]:
     return [
         message("page.checks_with", rows=[row.name for row in alike], outcome=outcome,
                 checks=[message(f"check_name.{id}") for id in ids])
-        for alike, ids in grouped(rows_of, rows_of.get).items()
+        for alike, ids in grouped(rows_of, lambda id: rows_of[id]).items()
     ]  # fmt: skip
 
 

@@ -178,9 +178,11 @@ def _throttling(run: Run) -> Check:
 
 def _other_processes(run: Run) -> Check:
     """Whether other programs used the GPUs of the run."""
+    if run.record.world.device_kind == "cpu":
+        return Check("other_processes", "not applicable")
     count = run.other_processes
-    if count is None or run.record.world.device_kind == "cpu":
-        return Check("other_processes", "not measured" if run.record.world.device_kind == "cuda" else "not applicable")
+    if count is None:
+        return Check("other_processes", "not measured")
     return warning_if(count > 0, "other_processes", "some", count=count)
 
 
@@ -192,14 +194,15 @@ def _load(run: Run) -> Check:
     host, share, stolen = run.record.environment, run.times.core_wait_share, run.times.steal_share or 0.0
     average, cores, own = host.load_average_1min, host.cpu_cores, run.devices_before
     reasons = [message("check.load.stolen", share=stolen, limit=CORE_WAIT_LIMIT)] if stolen > CORE_WAIT_LIMIT else []
-    if share is None and average is not None and average - own > cores:
-        reason = "busy_after_own_run" if own else "busy"
-        reasons.append(message(f"check.load.{reason}", average=average, cores=cores, own=own))
-    elif share is not None and share > CORE_WAIT_LIMIT and run.times.throttled_periods:
+    has_waited = share is not None and share > CORE_WAIT_LIMIT
+    if has_waited and run.times.throttled_periods:
         periods, quota = run.times.throttled_periods, host.cpu_quota or 0.0
         reasons.append(message("check.load.throttled", share=share, periods=periods, quota=quota))
-    elif share is not None and share > CORE_WAIT_LIMIT:
+    elif has_waited:
         reasons.append(message("check.load.waited", share=share, limit=CORE_WAIT_LIMIT))
+    elif share is None and average is not None and average - own > cores:
+        reason = "busy_after_own_run" if own else "busy"
+        reasons.append(message(f"check.load.{reason}", average=average, cores=cores, own=own))
     if not reasons and share is None and average is None:
         return Check("load", "not measured")
     return warning_if(bool(reasons), "load", "parts", parts=reasons)

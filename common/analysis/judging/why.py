@@ -25,8 +25,8 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
     # Where the methods had as many devices, the ideal is the same, and with it how much the cores slow each other.
-    is_same = bool(breakdowns) and all(breakdown.ideal == breakdowns[0].ideal for breakdown in breakdowns)
-    slowed = breakdowns[0].items.get("slowed") if is_same else None
+    same_ideal = bool(breakdowns) and all(breakdown.ideal == breakdowns[0].ideal for breakdown in breakdowns)
+    slowed = breakdowns[0].items.get("slowed") if same_ideal else None
     timed = {row.method: row for row in rows if row.devices > 1 and row.true_devices}
     ratio = speedup(timed["ddp"], timed["dp"]) if {"dp", "ddp"} <= timed.keys() else None
     outcome = outcome_of_ratio(ratio) if ratio else None
@@ -35,7 +35,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if ddp and ddp.profile.idle_share is not None and bound(ddp).text == "bound.launches":
         parts.append(message("why.late_host", method=message("short.ddp"), idle=ddp.profile.idle_share,
                              link=not_the_link(ddp)))  # fmt: skip
-    parts += [_ideal(breakdowns[0], slowed)] if is_same else []
+    parts += [_ideal(breakdowns[0], slowed)] if same_ideal else []
     if dp:
         causes = _causes(dp, of_row.get(dp), slowed)
         if grown := _grown_phase(dp, one or ddp):
@@ -45,7 +45,7 @@ def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
     if ddp and (ddp.profile.exposed or ddp in of_row):
         causes = _causes(ddp, of_row.get(ddp), slowed)
         words = _worded(ddp, causes)
-        if not causes.keys() & OF_EXCHANGE:  # that it costs nothing measurable, if that much is known
+        if not any(id in OF_EXCHANGE for id in causes):  # that it costs nothing measurable, if that much is known
             exposed = ddp.profile.exposed
             is_known = exposed and outcome_of_cost(exposed, ddp.profile.slowest.step.value) != "uncertain"
             words.insert(0, message("why.no_exchange" if is_known else "why.exchange_uncertain"))
@@ -155,7 +155,8 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
 
 
 def _causes(row: Row, breakdown: Breakdown | None, named: Median | None) -> dict[str, Median]:
-    """What is worth naming, the dearest first: of the breakdown; without one, of the experiments alone."""
+    """What is worth naming, by its id, the exchange first and then the largest: of the breakdown, without what is
+    `named` with the ideal; without a breakdown, of the experiments alone."""
     if breakdown:
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
         causes = {id: cost for id, cost in breakdown.items.items()

@@ -149,10 +149,10 @@ def basis_of(group: Group) -> Basis | None:
     share = row.step.value / row.profile.slowest.step.value
     total = static.gradient_bytes
     if ready:
-        known = zip(ready.bytes, (moment / ready.backward_seconds for moment in ready.ready_seconds), strict=True)
+        gradients = zip(ready.bytes, (moment / ready.backward_seconds for moment in ready.ready_seconds), strict=True)
     else:  # evenly, by bytes, over the backward pass
         pieces = [FIRST_BUCKET_BYTES] * (total // FIRST_BUCKET_BYTES) + [total % FIRST_BUCKET_BYTES]
-        known = zip(pieces, (done / total for done in accumulate(pieces)), strict=True)
+        gradients = zip(pieces, (done / total for done in accumulate(pieces)), strict=True)
     return Basis(
         row=row,
         step=row.step.value,
@@ -160,7 +160,7 @@ def basis_of(group: Group) -> Basis | None:
         backward=share * row.profile.slowest.phases["backward"].value,
         gradient_bytes=total,
         parameters=len(ready.bytes) if ready else 0,
-        buckets=fill_buckets(known),
+        buckets=fill_buckets(gradients),
         # The newest that were measured on this device model, and on no other beside it.
         probes=next((record.probes for record in reversed(row.probed)
                      if record.probes.device_models == {row.record.world.device_model}), Probes(seconds=0)),
