@@ -87,9 +87,6 @@ class EmulatedDataParallel(nn.DataParallel):
     parallel_apply and gather, and fills in each of them for cores. Replica 0 is the module itself, as on GPU 0.
     """
 
-    keeps_threads = False
-    """Whether forward passes run in the threads of the step before; backward passes always do, as on GPUs."""
-
     def __init__(self, module: nn.Module, device_ids: Sequence[int]) -> None:
         nn.Module.__init__(self)  # not DataParallel's, which would look for GPUs
         self.module = module
@@ -116,8 +113,11 @@ class EmulatedDataParallel(nn.DataParallel):
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        threads = self.kept_threads if self.keeps_threads else CoreThreads(len(self.device_ids))
-        return threads.map(forward, replicas, inputs, kwargs)
+        return self.forward_threads().map(forward, replicas, inputs, kwargs)
+
+    def forward_threads(self) -> DeviceThreads:
+        """New ones for every forward pass; backward passes run in kept ones, as on GPUs."""
+        return CoreThreads(len(self.device_ids))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Nested:
         """Stage 4: concatenate what came out; of numbers, such as a loss, make a vector.
@@ -149,7 +149,8 @@ class EmulatedDataParallel(nn.DataParallel):
 class EmulatedKeptThreads(EmulatedDataParallel):
     """The same with the threads of the step before."""
 
-    keeps_threads = True
+    def forward_threads(self) -> DeviceThreads:
+        return self.kept_threads
 
 
 def own_data_parallel(model: nn.Module, devices: LocalDevices, threads: Threads) -> nn.DataParallel:
