@@ -106,7 +106,7 @@ class EmulatedDataParallel(nn.DataParallel):
         return [module, *(copy.deepcopy(module) for _ in device_ids[1:])]
 
     def parallel_apply(self, replicas: list[nn.Module], inputs: list, kwargs: list) -> list[Shard]:
-        """Stage 3: run every replica on its part, each in a thread, which torch starts anew each time."""
+        """Stage 3: run every replica on its part, each in a thread."""
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
         def forward(replica: nn.Module, args: tuple, kwarg: dict) -> Shard:
@@ -116,7 +116,7 @@ class EmulatedDataParallel(nn.DataParallel):
         return self.forward_threads().map(forward, replicas, inputs, kwargs)
 
     def forward_threads(self) -> DeviceThreads:
-        """New ones for every forward pass; backward passes run in kept ones, as on GPUs."""
+        """Those of a forward pass, new each time, as torch's are; backward passes have the kept ones, as on GPUs."""
         return CoreThreads(len(self.device_ids))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Nested:
@@ -147,9 +147,10 @@ class EmulatedDataParallel(nn.DataParallel):
 
 
 class EmulatedKeptThreads(EmulatedDataParallel):
-    """The same with the threads of the step before."""
+    """The same, whose forward passes have the threads of the step before."""
 
     def forward_threads(self) -> DeviceThreads:
+        """The kept ones."""
         return self.kept_threads
 
 
