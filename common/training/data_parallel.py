@@ -135,7 +135,7 @@ class EmulatedDataParallel(nn.DataParallel):
     def replica_backward(self, shard: Shard, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The way back through stage 3: one replica's gradients from those of its outputs."""
         used = [(out, grad) for out, grad in zip(tensors_of(shard.output), gradients, strict=True) if out.requires_grad]
-        outputs, own = zip(*used, strict=True)
+        outputs, own = [out for out, _ in used], [grad for _, grad in used]
         return torch.autograd.grad(outputs, _trained(shard.replica), own, allow_unused=True, materialize_grads=True)
 
     def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
