@@ -116,19 +116,19 @@ def startable(command: str) -> str:
 @cache
 def name_is_found() -> bool:
     """Whether the host's own name leads to an address of this very host, in under two seconds."""
-    found: list[object] = []
+    addresses: list[object] = []
 
     def look() -> None:
         with suppress(OSError):  # no name service knows it
             for family, _, _, _, address in socket.getaddrinfo(socket.getfqdn(), 0):
                 with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as server:
                     server.bind(address)
-                    found.append(address)
+                    addresses.append(address)
 
     asking = threading.Thread(target=look, daemon=True)
     asking.start()
     asking.join(MAX_SECONDS)
-    return bool(found)
+    return bool(addresses)
 
 
 def loopback_is_up() -> bool:
@@ -177,5 +177,5 @@ def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.enviro
         has_detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "").upper() == "DETAIL"
         known.append((MAY_END if has_detail else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
         known += [(BINDS, name) for name in BINDING]
-    is_set = [(said, name) for said, name in known if environment.get(name, "").lower() not in OFF]
-    return [(said, f"{name}={environment[name]}") for said, name in is_set]
+    is_set = [(warning, name) for warning, name in known if environment.get(name, "").lower() not in OFF]
+    return [(warning, f"{name}={environment[name]}") for warning, name in is_set]
