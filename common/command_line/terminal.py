@@ -18,8 +18,10 @@ from types import FrameType
 
 from common.formats import printable
 
-LIBC = ctypes.CDLL(None)
-"""Loaded before any fork: a child that is not yet its own program must load nothing."""
+if sys.platform == "linux":
+    LIBC = ctypes.CDLL(None)
+    """Loaded before any fork: a child that is not yet its own program must load nothing. Windows has none by that
+    name, and step 05 needs none."""
 PR_SET_PDEATHSIG = 1
 
 

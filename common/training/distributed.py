@@ -39,7 +39,6 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
     It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
     they have, which may change the backend of `devices`. Raises `UsageError` where they cannot meet.
     """
-    check_interfaces(devices.world.backend or "gloo")
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
@@ -56,6 +55,7 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
                 "torchrun --standalone --nproc_per_node=N, which tells each of them the same"
             )
     agree_on_devices(devices, store)
+    check_interfaces(devices.world.backend or "gloo")
     return {
         "backend": devices.world.backend,
         "store": store,

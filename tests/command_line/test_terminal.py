@@ -1,7 +1,12 @@
 """Printing never fails a run: readers that go away, full disks, encodings without our letters."""
 
+import importlib.util
+import sys
+
 import pytest
 from conftest import ROOT, SMALL, environment, planted, records_in, run_script
+
+from common.command_line import terminal
 
 SINGLE = "02_baseline_single_gpu.py"
 BROKEN = {
@@ -72,3 +77,15 @@ def test_variables_of_torchrun_set_by_hand(variables, tmp_path):
     assert process.returncode == 2, process.stderr
     assert "error: " in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_the_c_library_is_asked_for_on_linux_alone(monkeypatch):
+    """Windows has none by that name, and step 05 imports this module there, too."""
+
+    def refuse(name: None) -> None:
+        raise TypeError("no library without a name")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(terminal.ctypes, "CDLL", refuse)
+    specification = importlib.util.find_spec(terminal.__name__)
+    specification.loader.exec_module(importlib.util.module_from_spec(specification))

@@ -64,9 +64,9 @@ def _unsure(rows: list[Row]) -> list[Message]:
     pairs = []
     for faster, slower in pairwise(fastest_first):
         interval, doubts = speedup(faster, slower).interval, doubts_about_speed(slower)
-        is_told = interval and all(doubt.id in SHARE_OF_TIME for doubt in doubts)
-        marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts) if is_told else 0.0
-        if not is_told or interval[0] * (1 - marked) <= 1:
+        marked = [SHARE_OF_TIME[doubt.id] * doubt.reason["share"] for doubt in doubts if doubt.id in SHARE_OF_TIME]
+        has_other_doubts = len(marked) < len(doubts)
+        if interval is None or has_other_doubts or interval[0] * (1 - sum(marked)) <= 1:
             one, other = (row.name if row.is_parallel else device_here(row) for row in (faster, slower))
             pairs.append(message("answer.pair", one=one, other=other))
     return pairs

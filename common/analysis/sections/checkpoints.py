@@ -213,7 +213,7 @@ def optimising(here: Evidence) -> Checkpoint:
     figures = [height(ladder)] if ladder else []
     figures += [change.sentence for change in changes] + [effect.sentence() for effect in effects]
     sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
-    for what, outcome, _ in tried:  # a switch that was tried twice is named once
+    for what, outcome, _ in tried:
         sorts["keep" if outcome in KEEP else "drop" if outcome in DROP else "open"].append(what)
     keep = [message(f"solution.{sort}", switches=of_sort) for sort, of_sort in sorts.items() if of_sort]
     quizzes = [(message("quiz.keep"), [*keep, message("solution.rule")])]

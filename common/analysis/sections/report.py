@@ -139,10 +139,11 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     # A group is repeated where every run of it stands in groups before it or, but for the first, in a series or ladder.
     results: list[GroupResults] = []
     shown: set[str] = set()
+    elsewhere = {run.file for row in in_series | in_ladder for run in row.runs}
     for number, group in enumerate(groups, start=1):
         files = {run.file for row in group.rows for run in row.runs}
         results.append(GroupResults(number, group, files <= shown, question or Question()))
-        shown |= files | {run.file for row in in_series | in_ladder for run in row.runs}
+        shown |= files | elsewhere
     changed = changes(pairs, in_series, in_ladder)
     return Report(folder, results, headline(groups, folder.failed), crossovers, ladder, pairs, changed)
 
