@@ -1,5 +1,9 @@
 """Printing never fails a run: readers that go away, full disks, encodings without our letters."""
 
+import ctypes
+import runpy
+import sys
+
 import pytest
 from conftest import ROOT, SMALL, environment, planted, records_in, run_script
 
@@ -72,3 +76,15 @@ def test_variables_of_torchrun_set_by_hand(variables, tmp_path):
     assert process.returncode == 2, process.stderr
     assert "error: " in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_where_the_c_library_is_not_found_step_05_still_starts(monkeypatch):
+    """Windows: `ctypes.CDLL(None)` is a TypeError there."""
+
+    def missing(name):
+        raise TypeError("bad argument type")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    terminal = runpy.run_path(str(ROOT / "common" / "command_line" / "terminal.py"))
+    terminal["end_with_parent"](parent=1)  # nothing happens
