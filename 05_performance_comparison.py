@@ -25,8 +25,8 @@ ADVICE = "run 02_baseline_single_gpu.py, then 03_dataparallel_training.py and 04
 MAX_LIMIT = 10
 """Of --fail-below."""
 BASIS = (
-    "it takes a run of 02 whose steps were taken apart, and the all-reduce of step 01 on the same devices or --link "
-    "25GB/s,10us"
+    "it takes a run of 02 whose steps were timed phase by phase, and the all-reduce of step 01 on the same devices or "
+    "--link 25GB/s,10us"
 )
 
 
@@ -54,8 +54,8 @@ def main() -> int:
         earlier = records_in(options.against, "--against") if options.against else None
     with console.status("Comparing, drawing figures, writing the report …"):
         report = build_report(folder, question)
-        found = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
-        report.before_after = before_after_section(found, options.against, options.results_dir) if found else None
+        sides = compare_folders(earlier, folder, (options.against, options.results_dir)) if earlier else None
+        report.before_after = before_after_section(sides, options.against, options.results_dir) if sides else None
         if question.is_asked and not report.forecasts:
             raise UsageError(f"nothing to predict from in {options.results_dir}: {BASIS}")
         written, figures = write_pages(report, files, spoken if options.generate_plots else None)
@@ -66,7 +66,7 @@ def main() -> int:
     if "zh-TW" in files and not HAS_CHINESE_FONT:
         print("no font with Chinese characters is installed here (fonts-noto-cjk has one): files of figures show "
               "boxes; the page's own figures take the reader's fonts", file=sys.stderr)  # fmt: skip
-    written += write_csv_files(options.results_dir, report, found, words)
+    written += write_csv_files(options.results_dir, report, sides, words)
     if options.generate_plots:
         plots = write_figures(options.results_dir / "plots", figures)
         written.append(words.translate("console.plots", folder=options.results_dir / "plots", count=plots))
@@ -74,7 +74,7 @@ def main() -> int:
     print_verdict(console, report, words)
     if not options.fail_below:
         return 0
-    below, others = limit_lines(found, options.fail_below)
+    below, others = limit_lines(sides, options.fail_below)
     print_lines(console, words, others, most=len(others))
     for line in below:
         print(printable(words.text(line)), file=sys.stderr)
@@ -105,14 +105,14 @@ def records_in(path: Path, flag: str = "--results-dir"):
     return folder
 
 
-def write_csv_files(folder: Path, report, found, words) -> list[str]:
+def write_csv_files(folder: Path, report, sides, words) -> list[str]:
     """The tables, beside the records; returns their names. Records may be where nobody can write: the report is what
     was asked for, so that is no error."""
     from common.analysis.before_after.before_after_section import before_after_table
     from common.analysis.comparing.csv_files import write_tables
 
     try:
-        tables, foreign = write_tables(folder, report.csv_tables | {"against.csv": before_after_table(found)})
+        tables, foreign = write_tables(folder, report.csv_tables | {"against.csv": before_after_table(sides)})
     except OSError as error:
         print(f"no CSV tables: cannot write to {folder} ({error.strerror})", file=sys.stderr)
         return []

@@ -127,7 +127,7 @@ def batches(e: Example) -> Claims:
     found = series.predicted
     small, middle, large = (times(ratio) for ratio in series.ratios("dp", "single").values())
     host = f"From the host's {ms(found.host)} ms a step and"
-    met = number(series.measured.batch)
+    met = number(series.measured[0])
     yield says(
         WHY,
         f"DataParallel is {small} × one GPU at 8 images per GPU, {middle} × at 32 and {large} × at 128; one run of "
@@ -156,7 +156,7 @@ def batches_of_h200s(e: Example) -> Claims:
     yield says(
         WHY,
         f"one GPU is bound by launches up to 16 images; DataParallel catches up with it at "
-        f"{number(series.measured.batch)}, where {number(found.batch)} ({number(found.low)}–"
+        f"{number(series.measured[0])}, where {number(found.batch)} ({number(found.low)}–"
         f"{number(found.high)}) were predicted.",
     )
 

@@ -73,11 +73,11 @@ class Example:
 
     @staticmethod
     def apart(row: Row) -> Run:
-        """The run whose steps were taken apart."""
+        """The run whose steps were profiled."""
         return next(run for run in reversed(row.runs) if run.profile)
 
     def pair(self, row: Row, decimals: int) -> str:
-        """Milliseconds of a median step that was taken apart, and of one of the same run's measured steps."""
+        """Milliseconds of a median step that was profiled, and of one of the same run's measured steps."""
         both = (row.profile.slowest.step, self.apart(row).times.typical_step)
         return " and ".join(f"{1e3 * step.value:.{decimals}f}" for step in both)
 

@@ -52,8 +52,8 @@ def with_epochs_that_fit(session: Session, campaign: RoundCampaign) -> Overrides
         return given
     besides = seconds - sum(epoch_seconds(records[0]))
     samples = epoch_samples(rate, besides, sizes, devices, 60 * (given.minutes or campaign.minutes))
-    said = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
-    session.say(said.with_values(rate=rate, besides=besides, samples=samples))
+    text = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
+    session.say(text.with_values(rate=rate, besides=besides, samples=samples))
     return replace(given, samples=samples)
 
 

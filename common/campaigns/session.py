@@ -69,8 +69,8 @@ class Session:
         heading = heading or (message("Round {number}", number=number) if place else message("In between"))
         head = self.words.translate("{heading}, step {step}:", heading=heading, step=step_number(command))
         gap = "" if position > 1 else "\n"
-        said = self.words.text(progress or self.pace.progress())
-        self._console.print(f"{gap}[bold]{head}[/]{self.words.gap}{said}")
+        text = self.words.text(progress or self.pace.progress())
+        self._console.print(f"{gap}[bold]{head}[/]{self.words.gap}{text}")
         self.say(f"$ {command}")
         launch = Launch(campaign=self.name, id=self.id, seed=self.seed, round=number, place=position) if place else None
         started = monotonic()
@@ -101,6 +101,6 @@ class Session:
         kept = message("the records of all that ran are in {folder}/. To go on: {again}")
         finished = message("{finished} of {total} rounds are finished; ", finished=self.finished, total=self.total)
         rounds = self.words.text(finished) if self.total else ""
-        said = self.words.text(kept.with_values(folder=RESULTS, again=self.again()))
-        print(f"\n{end}\n{rounds}{said}", file=sys.stderr)
+        kept_text = self.words.text(kept.with_values(folder=RESULTS, again=self.again()))
+        print(f"\n{end}\n{rounds}{kept_text}", file=sys.stderr)
         return end.code

@@ -153,12 +153,12 @@ def _in_words(ratios: dict[str, Estimate], one_device: Message) -> Message:
     """All of them in one line."""
     if not ratios:
         return message("nothing yet, because a record is missing")
-    said = []
+    lines = []
     for ratio in ratios.values():
         with_interval, alone = message("{value:.2f} × ({low:.2f}–{high:.2f})"), message("{value:.2f} ×")
         low, high = ratio.bounds
-        said.append((with_interval if ratio.interval else alone).with_values(value=ratio.value, low=low, high=high))
-    dp, ddp, both = said
+        lines.append((with_interval if ratio.interval else alone).with_values(value=ratio.value, low=low, high=high))
+    dp, ddp, both = lines
     line = message("DP {dp}, DDP {ddp} {one_device}; DDP {both} DP", dp=dp, ddp=ddp, one_device=one_device, both=both)
     if ratios["DP"].interval:
         return line

@@ -116,19 +116,19 @@ def startable(command: str) -> str:
 @cache
 def name_is_found() -> bool:
     """Whether the host's own name leads to an address of this very host, in under two seconds."""
-    found: list[object] = []
+    addresses: list[object] = []
 
     def look() -> None:
         with suppress(OSError):  # no name service knows it
             for family, _, _, _, address in socket.getaddrinfo(socket.getfqdn(), 0):
                 with suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as server:
                     server.bind(address)
-                    found.append(address)
+                    addresses.append(address)
 
     asking = threading.Thread(target=look, daemon=True)
     asking.start()
     asking.join(MAX_SECONDS)
-    return bool(found)
+    return bool(addresses)
 
 
 def loopback_is_up() -> bool:
@@ -172,10 +172,10 @@ def steering_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[Message, str]]:
     """Those that spoil what is measured, as (what is said of it, `NAME=value`); `in_ranks`: under torchrun."""
-    found = [(SLOWS, name) for name in SLOWING if environment.get(name, "").lower() not in OFF]
+    warnings = [(SLOWS, name) for name in SLOWING if environment.get(name, "").lower() not in OFF]
     level = environment.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
     if in_ranks and level != "OFF":  # of others that mean "off" elsewhere, "0" or nothing, torch itself ends
-        found.append((MAY_END if level == "DETAIL" else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
+        warnings.append((MAY_END if level == "DETAIL" else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
     if in_ranks:
-        found += [(BINDS, name) for name in BINDING if environment.get(name, "").lower() not in OFF]
-    return [(said, f"{name}={environment[name]}") for said, name in found]
+        warnings += [(BINDS, name) for name in BINDING if environment.get(name, "").lower() not in OFF]
+    return [(warning, f"{name}={environment[name]}") for warning, name in warnings]

@@ -82,8 +82,8 @@ def check_model_name(model: str) -> None:
 
 def torchvision_names() -> list[str]:
     """Torchvision's image classifiers, from its source, for its import takes seconds; nothing where it is missing."""
-    found = find_spec("torchvision")
-    files = Path(found.origin).with_name("models").glob("*.py") if found and found.origin else ()
+    spec = find_spec("torchvision")
+    files = Path(spec.origin).with_name("models").glob("*.py") if spec and spec.origin else ()
     registered = re.compile(r"^@register_model\(\).*?^def (\w+)", re.MULTILINE | re.DOTALL)
     return sorted(name for file in files for name in registered.findall(file.read_text(encoding="utf-8")))
 

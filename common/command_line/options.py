@@ -74,7 +74,7 @@ class TrainingOptions(BaseModel):
     tensorboard: Path | None = setting(None, "write logs for TensorBoard there", otherwise="none", metavar="DIR")
 
     device: Literal["auto", "cuda", "cpu"] = _measurement("auto", "auto: GPUs, or CPU cores where there are none")
-    anatomy_steps: int | None = _measurement(None, "steps taken apart", on_gpus=20, on_cores=6, metavar="N")
+    anatomy_steps: int | None = _measurement(None, "steps timed phase by phase", on_gpus=20, on_cores=6, metavar="N")
     trace: bool = _measurement(False, "also write a trace of a few steps, for Perfetto")
     results_dir: Path = _measurement(Path("results"), "where the record goes", metavar="DIR")
     lang: Language | None = _measurement(None, "language of what is printed", otherwise="the locale's")
@@ -93,15 +93,15 @@ def training_parser(method: Method, description: str = "") -> Parser:
     """The parser of a method's script."""
     parser, how = Parser(description=description), METHODS[method]
     parser.set_defaults(method=method)
-    said = "print a file to begin with, for --model my_model.py:build, and exit"
-    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=said)
+    text = "print a file to begin with, for --model my_model.py:build, and exit"
+    parser.add_argument("--model-template", action=PrintTemplate, nargs=0, default=argparse.SUPPRESS, help=text)
     if how.launcher == "torchrun":
         _add_flags(parser, "samples per optimizer step and process, that is per device", DdpOptions)
     elif how.has_replicas:
         _add_flags(parser, "global batch: samples per optimizer step, over all devices")
         parser.add_argument("--gpus", metavar="0,1,…", help="devices by number" + otherwise("all"))
-        said = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
-        parser.add_argument("--threads", choices=["new", "kept"], default="new", help=said)
+        text = "of forward passes: new ones each time, as torch has it, or kept ones, a method of its own"
+        parser.add_argument("--threads", choices=["new", "kept"], default="new", help=text)
     else:
         _add_flags(parser, "samples per optimizer step, all on one device")
     return parser
@@ -115,8 +115,8 @@ def read_options(parser: Parser, arguments: Sequence[str] | None = None) -> Trai
         refuse_several_processes()
     if os.environ.get("LOCAL_RANK", "0") == "0" and not given["quiet"]:
         words = Sentences(given["lang"] or language_of())
-        for said, setting in slowing_variables(has_ranks):  # where torch itself ends by it, before it does
-            tell(words.text(said.with_values(setting=setting, name=setting.partition("=")[0])))
+        for warning, setting in slowing_variables(has_ranks):  # where torch itself ends by it, before it does
+            tell(words.text(warning.with_values(setting=setting, name=setting.partition("=")[0])))
     settings, of_ddp = (
         {name: given.pop(name) for name in settings_of(model) if name in given} for model in (RunConfig, DdpOptions)
     )

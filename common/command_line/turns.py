@@ -97,7 +97,7 @@ def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[Path, int]:
 
 def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
     """Raises `OSError` where somebody keeps it locked: any program may that can open the folder."""
-    started, said = time.monotonic(), False
+    started, is_announced = time.monotonic(), False
     while True:
         try:
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,8 +106,8 @@ def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
             waited = time.monotonic() - started
         if waited > DOOR_SECONDS:
             raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
-        if waited > DOOR_WORD_SECONDS and not said:
-            said = True
+        if waited > DOOR_WORD_SECONDS and not is_announced:
+            is_announced = True
             say(f"Somebody has locked {folder}: waiting up to {DOOR_SECONDS:g} s for it (QUEUE=no does not wait).")
         time.sleep(DOOR_POLL_SECONDS)
 
@@ -148,7 +148,7 @@ def _holder(ticket: Path) -> _Campaign | None:
 
 
 def _wait(ticket: Path, say: Callable[[str], None]) -> None:
-    started, said = time.monotonic(), ""
+    started, shown = time.monotonic(), ""
     while True:
         earlier = (other for other in _tickets(ticket.parent) if int(other.name) < int(ticket.name))
         before = [campaign for campaign in map(_holder, earlier) if campaign]
@@ -157,9 +157,9 @@ def _wait(ticket: Path, say: Callable[[str], None]) -> None:
         first, *others = before
         text = f"Waiting: {first.who} runs {first.what}" + (f" since {first.since}" if first.since else "")
         text += f"; then {', '.join(campaign.who for campaign in others)}" if others else ""
-        if text != said:
+        if text != shown:
             say(f"{text}; then it is your turn (QUEUE=no does not wait).")
-            said = text
+            shown = text
         time.sleep(POLL_SECONDS)
-    if said:
+    if shown:
         say(f"Your turn, after {round(time.monotonic() - started)} s.")

@@ -78,13 +78,13 @@ def profile_steps(
     for what, measure in _experiments(training, devices.kind == "cuda").items():
         of_profiler = (OSError, ValueError, KeyError) if measure is _busy else ()
         try:
-            found = measure(Experiment(training, devices, batches, rounds))
+            measured = measure(Experiment(training, devices, batches, rounds))
         except (RuntimeError, MemoryError, *of_profiler) as error:
             if has_exchange(model) and not (of_profiler or isinstance(error, TooSlowError)):
                 raise
-            found = {}
+            measured = {}
             rounds.note(f"{what} was not measured: {str(error) or type(error).__name__}")
-        for name, value in found.items():
+        for name, value in measured.items():
             setattr(mine if name in RankProfile.model_fields else profile, name, value)
         yield profile.model_copy(update={"ranks": gathered(mine)})
 

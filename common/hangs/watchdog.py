@@ -42,12 +42,12 @@ class CollectiveWatchdog:
             self._stopped.set()
 
     def _watch(self) -> None:
-        found = None
-        while not found and not self._stopped.wait(POLL_SECONDS):
-            found = self._look()
+        hang = None
+        while not hang and not self._stopped.wait(POLL_SECONDS):
+            hang = self._look()
         with self._speaks:
-            if found and not self._stopped.is_set():
-                self._on_end(*found)
+            if hang and not self._stopped.is_set():
+                self._on_end(*hang)
 
     def _look(self) -> tuple[list[int], str | None] | None:
         """What is said of ranks that do not come; None while nothing is wrong."""

@@ -96,13 +96,15 @@ def _child(function: Callable[[int], Any], rank: int, sender: Connection) -> Non
 
 def probed_device(number: int) -> LocalDevices:
     """For a probe's process or thread of this number: its GPU, or one CPU core. More than there are GPUs share them."""
-    gpus = torch.cuda.device_count()
-    return listed_devices("cuda", str(number % gpus)) if gpus else one_device("cpu")
+    if not torch.cuda.is_available():
+        return one_device("cpu")
+    return listed_devices("cuda", str(number % torch.cuda.device_count()))
 
 
-def ranks_here() -> int:
-    """Devices that take part: every GPU, or up to `MAX_CORES` CPU cores."""
-    return torch.cuda.device_count() or min(alike_cores(), MAX_CORES)
+def ranks_here(most_cores: int = MAX_CORES) -> int:
+    """Devices that take part: every GPU, or up to `most_cores` CPU cores."""
+    # torch also counts GPUs that it cannot use, where the driver is too old for it.
+    return torch.cuda.device_count() if torch.cuda.is_available() else min(alike_cores(), most_cores)
 
 
 def measure_all_reduce(
@@ -119,28 +121,31 @@ def measure_all_reduce(
     backend: Backend = "nccl" if torch.cuda.is_available() else "gloo"
     with TemporaryDirectory() as folder:
         # The ranks meet in a file: a port could be taken, or be taken between looking for it and using it.
-        group = {"backend": backend, "init_method": f"file://{folder}/store", "world_size": ranks}
-        probe = partial(_rank_times, group, sizes, budget_seconds, exchange)
+        probe = partial(_rank_times, f"{folder}/store", ranks, backend, sizes, budget_seconds, exchange)
         times = run_in_processes(probe, ranks, limit_seconds)[0]
     return AllReduce(backend=backend, ranks=ranks, times=times, left_out_bytes=list(sizes[len(times) :]))
 
 
 def _rank_times(
-    group: dict[str, Any], sizes: Sequence[int], budget_seconds: float, exchange: Exchange, rank: int
+    file: str, ranks: int, backend: Backend, sizes: Sequence[int], budget: float, exchange: Exchange, rank: int
 ) -> list[AllReduceTime]:
     device = probed_device(rank).device
     dist.init_process_group(
-        **group, rank=rank, timeout=timedelta(minutes=1), device_id=device if device.type == "cuda" else None
+        backend,
+        store=dist.FileStore(file, ranks),  # not as init_method="file://…", which takes `#` and `?` for parts of a URL
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(minutes=1),
+        device_id=device if device.type == "cuda" else None,
     )
     times: list[AllReduceTime] = []
     started = last = perf_counter()
     for size in sizes:
         message = torch.empty(size // (4 * ROW), ROW, device=device)
-        seconds = _median_seconds(message, exchange)
-        times.append(AllReduceTime(bytes=size, ranks=group["world_size"], seconds=seconds))
+        times.append(AllReduceTime(bytes=size, ranks=ranks, seconds=_median_seconds(message, exchange)))
         now = perf_counter()
         # The next size has twice the bytes. All ranks must stop at the same one.
-        if _largest(now - started + 2 * (now - last), device) > budget_seconds:
+        if _largest(now - started + 2 * (now - last), device) > budget:
             break
         last = now
     if device.type == "cuda":

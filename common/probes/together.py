@@ -23,9 +23,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from common.machine.before_torch import alike_cores
 from common.machine.devices import LocalDevices
-from common.probes.processes import probed_device, run_in_processes
+from common.probes.processes import probed_device, ranks_here, run_in_processes
 from common.records import LaunchTimes, Together
 
 LAUNCHES, CHUNKS = 1000, 7
@@ -41,7 +40,7 @@ Work = Callable[[LocalDevices], Callable[[], object]]
 def measure_launches(limit_seconds: float) -> LaunchTimes:
     """Launches from one thread, from several, from several processes: as many at once as there are devices, two at
     least, of CPU cores four at most."""
-    workers = max(2, torch.cuda.device_count() or min(alike_cores(), 4))
+    workers = max(2, ranks_here(most_cores=4))
     probe = partial(_launch_probe, workers, get_context("forkserver").Barrier(workers))
     results = run_in_processes(probe, workers, limit_seconds)
     processes = median(of_process.pop("processes_seconds") for of_process in results)

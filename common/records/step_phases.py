@@ -117,7 +117,7 @@ class ThreadsOfForward(RecordModel):
 
 
 class RankProfile(RecordModel):
-    """Extra steps of one process after the measured epochs, taken apart. One entry a step in every list."""
+    """Extra steps of one process after the measured epochs, profiled. One entry a step in every list."""
 
     rank: Count
     step_seconds: Times

@@ -26,8 +26,8 @@ def as_recorded(record: EnvironmentRecord, words: Sentences) -> list[tuple[Requi
     """The verdicts that a record holds, in English, said in the language of `words`; and whether that succeeded: a
     record of another version of the lab may have verdicts that are not drawn today."""
     drawn = zip(check_requirements(record, Sentences("en")), check_requirements(record, words), strict=True)
-    said = {_as_today(english): translated for english, translated in drawn}
-    verdicts = ((one, said.get(_as_today(one))) for one in record.requirements)
+    translated_of = {_as_today(english): translated for english, translated in drawn}
+    verdicts = ((one, translated_of.get(_as_today(one))) for one in record.requirements)
     return [(translated or recorded, translated is not None) for recorded, translated in verdicts]
 
 
@@ -36,4 +36,4 @@ def _as_today(verdict: Requirement) -> str:
     text = verdict.model_dump_json()
     for before, now in SAID_BEFORE.items():
         text = text.replace(before, now)
-    return re.sub(r"\d+\.\d+", lambda found: number(float(found[0])), text)
+    return re.sub(r"\d+\.\d+", lambda match: number(float(match[0])), text)

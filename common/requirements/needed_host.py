@@ -33,8 +33,8 @@ def fails(remedy: str) -> Problem:
 def checked(words: Sentences, name: Message, found: str, /, *problems: Any, **values: Any) -> Requirement:
     """The first problem that there is decides: each is `condition and warns(…)`. `values` belong to all sentences."""
     outcome, remedy = next(filter(None, problems), NONE)
-    said, advice = (words.text(text.with_values(**values)) for text in (name, remedy))
-    return Requirement(name=said, found=found, outcome=outcome, advice=advice)
+    named, advice = (words.text(text.with_values(**values)) for text in (name, remedy))
+    return Requirement(name=named, found=found, outcome=outcome, advice=advice)
 
 
 TORCH_VERSIONS = BUILDS[0].first, BUILDS[-1].last

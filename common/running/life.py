@@ -79,8 +79,8 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
     if failure.kind == "communication" and says("timeout", failure.message):
         hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
         if hang:
-            found = {"kind": "hang", "message": hang[0], "rank": hang[1], "advice": AFTER_A_HANG}
-            failure = failure.model_copy(update=found)
+            hang_fields = {"kind": "hang", "message": hang[0], "rank": hang[1], "advice": AFTER_A_HANG}
+            failure = failure.model_copy(update=hang_fields)
     elif failure.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     lost = None if failure.kind == "hang" else run.hangs.killed()
@@ -98,8 +98,8 @@ def _failed(run: MeasuredRun, error: BaseException) -> None:
         sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     path = path_of_model(run.config)
     if path and frames_of_user(error, path):
-        told = user_error(error, path)  # their lines; the whole traceback is in the record
-        tell(f"error: {told}", *told.trace)
+        explained = user_error(error, path)  # their lines; the whole traceback is in the record
+        tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
     if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
         sys.exit(130 if failure.kind == "interrupted" else 1)

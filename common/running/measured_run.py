@@ -36,7 +36,7 @@ from common.training.training import TimedEpoch, Training, described_optimizer, 
 
 
 class ProfileError(Exception):
-    """A rank has failed while steps were taken apart. Its argument is the record of the run without them."""
+    """A rank has failed while steps were profiled. Its argument is the record of the run without them."""
 
 
 class MeasuredRun:

@@ -62,9 +62,13 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         if start.steps_done >= training.steps_per_epoch:
             raise ValueError(f"{start.steps_done} steps done of an epoch of {training.steps_per_epoch}")
         training.module.load_state_dict(start.state["model"])
+        theirs, ours = start.state["optimizer"], training.optimizer.state_dict()
+        sizes, own_sizes = ([len(group["params"]) for group in each["param_groups"]] for each in (theirs, ours))
+        if sizes != own_sizes:  # a state would go to another weight
+            raise ValueError(f"an optimizer of {sizes} weights by group, not {own_sizes}")
         # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
-        state = copy.deepcopy(start.state["optimizer"]["state"])  # else the warm-up changes it
-        training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
+        state = copy.deepcopy(theirs["state"])  # else the warm-up changes it
+        training.optimizer.load_state_dict(ours | {"state": state})
         for parameter, values in training.optimizer.state.items():
             for name in OF_EACH_WEIGHT & values.keys():
                 value = values[name]

@@ -171,8 +171,8 @@ def usable_torch(environment: PythonEnvironment, gpus: Gpus) -> tuple[str, Packa
     except (OSError, subprocess.SubprocessError) as error:
         return f"its Python does not start ({error})"
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2]
-        return said if said.startswith("it has ") else f"its torch does not load ({said})"
+        reason = done.stderr.strip().rpartition("\n")[2]
+        return reason if reason.startswith("it has ") else f"its torch does not load ({reason})"
     version, reaches_gpus, architectures, packages = json.loads(done.stdout.splitlines()[-1])
     oldest, newest = BUILDS[0].first, BUILDS[-1].last
     if not oldest <= numbers_of(version)[:2] <= newest:

@@ -147,8 +147,9 @@ def find_data(options: TrainingOptions) -> OwnData | None:
         return OwnData(f"{name}: {len(images)} images, {len(classes)} classes", len(images), len(classes))
     if data is None:
         return None
+    samples = len(_own_dataset(data))  # before the hash, which includes what the file has imported
     path = name_in_file(data, "dataset", "--data").path
-    return OwnData(f"{data} {user_file.source_of_code(path)}", len(_own_dataset(data)), 0)
+    return OwnData(f"{data} {user_file.source_of_code(path)}", samples, 0)
 
 
 @cache

@@ -87,9 +87,6 @@ class EmulatedDataParallel(nn.DataParallel):
     parallel_apply and gather, and fills in each of them for cores. Replica 0 is the module itself, as on GPU 0.
     """
 
-    keeps_threads = False
-    """Whether forward passes run in the threads of the step before; backward passes always do, as on GPUs."""
-
     def __init__(self, module: nn.Module, device_ids: Sequence[int]) -> None:
         nn.Module.__init__(self)  # not DataParallel's, which would look for GPUs
         self.module = module
@@ -109,15 +106,18 @@ class EmulatedDataParallel(nn.DataParallel):
         return [module, *(copy.deepcopy(module) for _ in device_ids[1:])]
 
     def parallel_apply(self, replicas: list[nn.Module], inputs: list, kwargs: list) -> list[Shard]:
-        """Stage 3: run every replica on its part, each in a thread, which torch starts anew each time."""
+        """Stage 3: run every replica on its part, each in a thread."""
         with_gradient = torch.is_grad_enabled()  # known to this thread alone
 
         def forward(replica: nn.Module, args: tuple, kwarg: dict) -> Shard:
             with torch.set_grad_enabled(with_gradient):
                 return Shard(replica, replica(*args, **kwarg))
 
-        threads = self.kept_threads if self.keeps_threads else CoreThreads(len(self.device_ids))
-        return threads.map(forward, replicas, inputs, kwargs)
+        return self.forward_threads().map(forward, replicas, inputs, kwargs)
+
+    def forward_threads(self) -> DeviceThreads:
+        """Those of a forward pass, new each time, as torch's are; backward passes have the kept ones, as on GPUs."""
+        return CoreThreads(len(self.device_ids))
 
     def gather(self, outputs: list[Shard], output_device: int) -> Nested:
         """Stage 4: concatenate what came out; of numbers, such as a loss, make a vector.
@@ -135,7 +135,7 @@ class EmulatedDataParallel(nn.DataParallel):
     def replica_backward(self, shard: Shard, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The way back through stage 3: one replica's gradients from those of its outputs."""
         used = [(out, grad) for out, grad in zip(tensors_of(shard.output), gradients, strict=True) if out.requires_grad]
-        outputs, own = zip(*used, strict=True)
+        outputs, own = [out for out, _ in used], [grad for _, grad in used]
         return torch.autograd.grad(outputs, _trained(shard.replica), own, allow_unused=True, materialize_grads=True)
 
     def reduce(self, gradients: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
@@ -147,9 +147,11 @@ class EmulatedDataParallel(nn.DataParallel):
 
 
 class EmulatedKeptThreads(EmulatedDataParallel):
-    """The same with the threads of the step before."""
+    """The same, whose forward passes have the threads of the step before."""
 
-    keeps_threads = True
+    def forward_threads(self) -> DeviceThreads:
+        """The kept ones."""
+        return self.kept_threads
 
 
 def own_data_parallel(model: nn.Module, devices: LocalDevices, threads: Threads) -> nn.DataParallel:

@@ -39,7 +39,6 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
     It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
     they have, which may change the backend of `devices`. Raises `UsageError` where they cannot meet.
     """
-    check_interfaces(devices.world.backend or "gloo")
     timeout = timedelta(seconds=timeout_seconds)
     try:
         store, rank, processes = next(dist.rendezvous("env://", timeout=timeout))
@@ -56,6 +55,7 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
                 "torchrun --standalone --nproc_per_node=N, which tells each of them the same"
             )
     agree_on_devices(devices, store)
+    check_interfaces(devices.world.backend or "gloo")
     return {
         "backend": devices.world.backend,
         "store": store,
@@ -130,7 +130,7 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
     # and gives it away where the group's own object does (pytorch#154976). Exit functions run when the callers are done
     # and the interpreter is whole. Before torch 2.8 nothing gives the lock away: there the process ends instead.
     if not has_option(torch.__version__, (2, 8)):
-        atexit.register(_end_at_once)
+        atexit.register(_end_at_once, None, last_holder)
         return
 
     @atexit.register
@@ -157,10 +157,10 @@ def _cannot_meet(error: Exception) -> UsageError:
     )
 
 
-def _end_at_once(code: int | None = None) -> None:
+def _end_at_once(code: int | None, holds: object = None) -> None:
     """The last of the exit functions: nothing else ends a thread of gloo that waits for another rank.
 
-    Without a code it is 1 where the interpreter has shown a traceback.
+    Without a code it is 1 where the interpreter has shown a traceback. What it `holds` lives until the process is gone.
     """
     atexit.unregister(_end_at_once)
     atexit._run_exitfuncs()  # the others, that end the loader's workers, for one

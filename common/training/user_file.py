@@ -2,7 +2,7 @@
 
 import difflib
 import hashlib
-import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -59,11 +59,17 @@ def path_of_model(config: RunConfig) -> Path | None:
 def load_function(name: NameInFile, flag: str) -> Callable[[], Any]:
     """The function of a file, which is imported under its own name. Raises `UsageError`."""
     path, module_name = name.path.resolve(), name.path.stem
-    if module_name not in sys.modules:
+    module = sys.modules.get(module_name)
+    if module is None:
         sys.path.insert(1, str(path.parent))  # for what lies beside it, and for the loader's workers
-    with errors_of(name.path):
-        module = importlib.import_module(module_name)
-    if getattr(module, "__file__", None) != str(path):
+        # By its place: import_module would look for a package where the name has a dot, and could find another file.
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+        with errors_of(name.path):
+            spec.loader.exec_module(module)
+    elif getattr(module, "__file__", None) != str(path):
         raise UsageError(f"{flag} {name.path}: {module_name} is the name of another module; rename the file")
     function = getattr(module, name.function, None)
     if not callable(function):

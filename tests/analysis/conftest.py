@@ -58,7 +58,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lab_page(once):
-    """The page of a lab that was taken apart, with probes; like the next two written once, for many tests to read."""
+    """The page of a lab that was profiled, with probes; like the next two written once, for many tests to read."""
     return once("lab_page", lambda folder: _report(folder, *profiled_lab(epochs=3), make_probed()))
 
 

@@ -67,7 +67,7 @@ def make_profile(method: str, *ranks: RankProfile, steps: int = 9, **changes) ->
 
 
 def profiled_lab(**options) -> list:
-    """One device, DP and DDP on two, DDP ahead, all of them taken apart."""
+    """One device, DP and DDP on two, DDP ahead, all of them profiled."""
     cases = (("single", 1, 0.50), ("dp", 2, 0.80), ("ddp", 2, 0.60))
     return [
         make_record(

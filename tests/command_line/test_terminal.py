@@ -1,11 +1,12 @@
 """Printing never fails a run: readers that go away, full disks, encodings without our letters."""
 
-import ctypes
-import runpy
+import importlib.util
 import sys
 
 import pytest
 from conftest import ROOT, SMALL, environment, planted, records_in, run_script
+
+from common.command_line import terminal
 
 SINGLE = "02_baseline_single_gpu.py"
 BROKEN = {
@@ -78,13 +79,13 @@ def test_variables_of_torchrun_set_by_hand(variables, tmp_path):
     assert "Traceback" not in process.stderr
 
 
-def test_where_the_c_library_is_not_found_step_05_still_starts(monkeypatch):
-    """Windows: `ctypes.CDLL(None)` is a TypeError there."""
+def test_the_c_library_is_asked_for_on_linux_alone(monkeypatch):
+    """Windows has none by that name, and step 05 imports this module there, too."""
 
-    def missing(name):
-        raise TypeError("bad argument type")
+    def refuse(name: None) -> None:
+        raise TypeError("no library without a name")
 
     monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    terminal = runpy.run_path(str(ROOT / "common" / "command_line" / "terminal.py"))
-    terminal["end_with_parent"](parent=1)  # nothing happens
+    monkeypatch.setattr(terminal.ctypes, "CDLL", refuse)
+    specification = importlib.util.find_spec(terminal.__name__)
+    specification.loader.exec_module(importlib.util.module_from_spec(specification))

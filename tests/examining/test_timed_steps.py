@@ -1,13 +1,17 @@
 """Steps in rounds: every kind once a round, in random order, warmed up until its times settle."""
 
+import threading
 from collections import Counter
 from itertools import chain, repeat
+from types import SimpleNamespace
 
 import pytest
+import torch
+from factories import make_place
 from torch import nn
 
-from common.examining.timed_steps import MAX_WARM_UP, MIN_ROUNDS, Rounds, TooSlowError, has_settled
-from common.examining.wrapper_costs import replicated_kinds
+from common.examining.timed_steps import MAX_WARM_UP, MIN_ROUNDS, Experiment, Rounds, TooSlowError, has_settled
+from common.examining.wrapper_costs import measure_threads_and_replicas, replicated_kinds
 from common.records import REPLICATED_KINDS, StepsInRounds
 from common.training.data_parallel import EmulatedDataParallel, EmulatedKeptThreads
 
@@ -80,3 +84,26 @@ def test_a_method_that_keeps_its_threads_has_no_kinds_with_new_ones():
     assert replicated_kinds(EmulatedDataParallel(model, [0, 1])) == list(REPLICATED_KINDS)
     kept = ["kept_threads_new_replicas", "kept_threads_kept_replicas", "one_thread_new_replicas"]
     assert replicated_kinds(EmulatedKeptThreads(model, [0, 1])) == kept
+
+
+def test_each_kind_goes_forward_in_the_threads_of_its_name():
+    model = EmulatedDataParallel(nn.Linear(2, 2), [0, 1])
+    of_step = []
+    model.module.register_forward_pre_hook(lambda *_: of_step.append(threading.current_thread()))
+
+    def two_steps(kind):
+        steps = []
+        for _ in range(2):
+            of_step.clear()
+            kind()
+            steps.append(set(of_step))
+        return steps
+
+    training = SimpleNamespace(model=model, step=lambda batches: model(batches))
+    rounds = SimpleNamespace(take=lambda kinds: {name: two_steps(kind) for name, kind in kinds.items()})
+    experiment = Experiment(training, make_place(2), torch.ones(4, 2), rounds)
+    threads = measure_threads_and_replicas(experiment)["replicated_steps"]
+    assert threads.pop("one_thread_new_replicas") == [{threading.main_thread()}] * 2
+    for name, (first, second) in threads.items():
+        assert len(first) == 2, name
+        assert (first == second) == name.startswith("kept"), name

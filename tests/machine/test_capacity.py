@@ -106,7 +106,8 @@ def test_a_real_quota_is_seen_and_so_are_its_stops():
         f"open('{group}/cgroup.procs', 'w').write(str(os.getpid()))\n"
         "watch = CoreWait(); until = time.monotonic() + 30\n"
         "while not watch.losses().throttled_periods and time.monotonic() < until: sum(range(100_000))\n"
-        "print(cpu_quota(), cpu_cores(), watch.losses().throttled_periods)"
+        "print(cpu_quota(), cpu_cores(), watch.losses().throttled_periods, flush=True)\n"
+        "os._exit(0)"  # with so little time torch would take ten seconds to be unloaded
     )
     try:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

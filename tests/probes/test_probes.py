@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from functools import partial
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from rich.console import Console
 from workers import exchange_faults, shared_work
 
 from common.console import machine_tables as tables
-from common.probes import measure, together
-from common.probes.processes import ProbeError, measure_all_reduce, probed_device, run_in_processes
+from common.probes import measure, processes, together
+from common.probes.processes import ProbeError, measure_all_reduce, probed_device, ranks_here, run_in_processes
 from common.records import (
     AllReduce,
     AllReduceTime,
@@ -127,6 +128,22 @@ def test_two_cores_exchange_messages():
     for each in measured.times:
         assert 1e-6 < each.seconds < 1
         assert each.algorithm_bandwidth_bytes_per_second == each.bytes / each.seconds
+
+
+def test_ranks_meet_in_a_folder_of_any_name_and_leave_nothing(monkeypatch, tmp_path):
+    folder = tmp_path / "job#1?"
+    folder.mkdir()
+    monkeypatch.setattr(processes, "TemporaryDirectory", partial(TemporaryDirectory, dir=folder))
+    assert measure_all_reduce(2, 60, (4 * KIB,)).times
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_gpus_that_the_driver_is_too_old_for_take_no_part(monkeypatch):
+    """torch counts them by NVML, and cannot use them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 16)
+    assert probed_device(1).kind == "cpu"
+    assert ranks_here() <= 8
 
 
 def test_sizes_beyond_the_budget_are_named():

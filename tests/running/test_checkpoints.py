@@ -5,6 +5,11 @@ import os
 import pytest
 import torch
 from conftest import LEARNING, ROOT, SMALL, TWO_RANKS_RESTARTED, planted, records_in, run_script
+from factories import make_config, make_place
+from trainers import make_training
+
+from common.errors import UsageError
+from common.running.resumption import Start, restore
 
 SINGLE, DP, DDP = "02_baseline_single_gpu.py", "03_dataparallel_training.py", "04_ddp_training.py"
 STARTS = {
@@ -182,6 +187,20 @@ def test_a_file_from_elsewhere_does_not_join_the_checkpoints_of_another_run(writ
     process = train(SINGLE, tmp_path / "other", "--epochs", 3, "--resume", newest, results=tmp_path)
     assert process.returncode == 2
     assert "holds checkpoints of another run" in process.stderr
+
+
+def test_an_optimizer_whose_weights_are_grouped_otherwise_is_refused():
+    """Its momentum would go to other weights of the same shape."""
+    here = make_place()
+    training = make_training(make_config(), here)
+    weights = list(training.module.parameters())
+    training.step(next(training.endless_steps()))
+    state = {"model": training.module.state_dict(), "optimizer": training.optimizer.state_dict(), "scaler": {}}
+    start = Start(state=state | {"random_by_rank": []})
+    restore(training, here, start)
+    training.optimizer = torch.optim.SGD([{"params": weights[1:]}, {"params": weights[:1]}], lr=0.1)
+    with pytest.raises(UsageError, match=r"the checkpoint does not fit .*weights by group"):
+        restore(training, here, start)
 
 
 def test_a_checkpoint_names_its_run(written, tmp_path):

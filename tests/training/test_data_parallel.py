@@ -131,6 +131,16 @@ def test_an_error_in_a_replica_reaches_the_caller():
         EmulatedDataParallel(small_classifier(None, Broken()), range(2))(samples()[0])
 
 
+def test_outputs_without_a_gradient_give_the_parameters_none():
+    class Detached(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    model = EmulatedDataParallel(Detached(3, 3), range(2))
+    model(torch.ones(4, 3)).sum().backward()
+    assert not model.module.weight.grad.any()
+
+
 def test_the_snippet_of_kept_threads_is_the_labs_own_code():
     source = (ROOT / "common" / "training" / "data_parallel.py").read_text()
     classes = source[source.index("class DeviceThreads") : source.index("class Shard")].rstrip()

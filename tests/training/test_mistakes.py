@@ -7,11 +7,13 @@ from textwrap import dedent
 import pytest
 from factories import make_config, make_place
 
-from common.command_line.model_names import source_of
+from common.command_line.model_names import NameInFile, source_of
 from common.errors import UsageError
 from common.records import DdpOptions
+from common.training import data
 from common.training.data import create_dataset, find_data
 from common.training.models import create_model, create_workload
+from common.training.user_file import load_function
 
 HEAD = "import torch\nfrom torch import nn\nfrom common.workload import Workload\n"
 FITTING = "nn.Sequential(nn.Flatten(), nn.Linear(8, 3))"
@@ -227,6 +229,37 @@ def test_an_iterable_data_set_is_refused_with_the_reason(tmp_path, monkeypatch):
     options = type("Options", (), {"settings": {"data": "numbers_of_mine.py:dataset"}})
     with pytest.raises(UsageError, match=r"numbers_of_mine.py:5: an iterable data set has no sample number i"):
         find_data(options)
+
+
+def test_a_file_of_any_name_is_found_by_its_place(tmp_path, monkeypatch):
+    """Be there a dot in the name, a package of the same name beside it, or the file itself in another folder."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "net_of_mine").mkdir()
+    (tmp_path / "net_of_mine" / "__init__.py").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link_of_mine.py").symlink_to(tmp_path / "elsewhere" / "real_one.py")
+    for name in ("resnet.v2.py", "net_of_mine.py", "link_of_mine.py"):
+        path = tmp_path / name
+        path.write_text(f"def build():\n    return {name!r}\n")
+        assert load_function(NameInFile(path, "build"), "--model")() == name
+        monkeypatch.delitem(sys.modules, path.stem)
+
+
+def test_a_change_in_what_the_file_of_a_data_set_imports_is_another_data_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    code = "from sizes_of_mine import WIDTH\ndef dataset():\n    return [(torch.ones(WIDTH), 1)] * 8\n"
+    (tmp_path / "data_of_mine.py").write_text(HEAD + code)
+    options = type("Options", (), {"settings": {"data": "data_of_mine.py:dataset"}})
+    sources = set()
+    for width in (3, 5):
+        (tmp_path / "sizes_of_mine.py").write_text(f"WIDTH = {width}  # {'x' * width}\n")
+        for name in ("data_of_mine", "sizes_of_mine"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        data._own_dataset.cache_clear()
+        sources.add(find_data(options).source)
+    assert len(sources) == 2
 
 
 def test_a_change_in_what_a_file_imports_is_another_model(tmp_path, monkeypatch):

@@ -3,13 +3,18 @@
 The end on a busy machine, where a thread that is left would abort the process, is `benchmarks/parting_soak.py`'s.
 """
 
+import gc
 import time
+import weakref
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import SMALL, planted, records_in, run_script, run_worker
+from factories import make_place
 
 from common.records import has_option
+from common.training import distributed
 
 DDP = "04_ddp_training.py"
 
@@ -38,6 +43,23 @@ def test_an_exchange_that_ends_late_does_not_meet_the_end_of_the_interpreter():
     """It would abort the process ("terminate called without an active exception"); torch 2.11 would wait for good."""
     process = run_worker("late_exchange.py", "none", 0.5, ranks=2, finalize=True)
     assert process.returncode == 0, process.stderr
+
+
+def test_before_torch_2_8_something_holds_the_group_until_the_process_is_gone(monkeypatch):
+    """Else it ends with the model, which waits for the group's threads with the interpreter's lock in its hands."""
+    at_exit = []
+    monkeypatch.setattr(distributed, "has_option", lambda version, since: False)
+    monkeypatch.setattr(distributed.atexit, "register", lambda *call: at_exit.append(call))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    group = weakref.ref(dist.group.WORLD)
+    with distributed.clean_shutdown(make_place()):
+        pass
+    dist.destroy_process_group()
+    gc.collect()
+    assert group() is not None
+    at_exit.clear()
+    gc.collect()
+    assert group() is None
 
 
 @pytest.mark.parametrize(

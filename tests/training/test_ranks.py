@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from threading import local
 from types import SimpleNamespace
@@ -10,9 +12,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from common.errors import UsageError
 from common.machine.devices import LocalDevices, rank_device
 from common.measuring.device_use import DeviceMeter
-from common.training.distributed import agree_on_devices
+from common.training.distributed import agree_on_devices, rendezvous
 
 seen = local()
 """What the rank of this thread sees: the GPUs' UUIDs and models, by its own numbers."""
@@ -94,3 +97,16 @@ def test_two_ranks_whose_variables_name_the_same_gpu_share_it_though_a_second_is
 def test_without_uuids_the_slots_variable_decides(met, monkeypatch):
     places = met([[(None, "NVIDIA A"), (None, "NVIDIA A")]] * 2)
     assert worlds(places) == {("nccl", False, "NVIDIA A")}
+
+
+def test_the_network_interface_is_checked_for_the_backend_that_the_ranks_have_agreed_on(met, monkeypatch):
+    (place, _) = met([[A, B]] * 2)
+    place.world.backend, seen.gpus = "nccl", [A]
+    store = dist.HashStore()
+    met_before = dist.PrefixStore("attempt_0", store)
+    met_before.set("device_1", json.dumps({"host": socket.gethostname(), "gpu": "uuid-1", "model": "NVIDIA A"}))
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(store, 0, 2)]))
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "eth98")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth99")
+    with pytest.raises(UsageError, match="GLOO_SOCKET_IFNAME=eth99"):
+        rendezvous(place, 10)

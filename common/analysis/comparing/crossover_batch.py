@@ -35,7 +35,7 @@ class Predicted:
     high: float
     """By the ends of the interval of the host's time."""
     host: Median
-    """H: what DP's host needs to launch a step, in seconds, at its smallest batch that was taken apart."""
+    """H: what DP's host needs to launch a step, in seconds, at its smallest batch that was profiled."""
     host_of_one: float
     """h: the same of one device, in seconds."""
     seconds_per_sample: float

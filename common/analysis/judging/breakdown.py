@@ -83,7 +83,7 @@ class Breakdown:
 
 @cache
 def breakdowns(group: Group) -> list[Breakdown]:
-    """Those of the representative rows that had several devices to themselves and were taken apart, DP first."""
+    """Those of the representative rows that had several devices to themselves and were profiled, DP first."""
     rows = {row.method: row for row in group.representatives}
     known = [row for row in rows.values() if row.devices > 1 and row.speed_up and row.true_devices and row.profile]
     return [_breakdown(row, rows.get("ddp")) for row in sorted(known, key=lambda row: method_order(row.method))]

@@ -20,7 +20,7 @@ MIN_STEPS = 10
 STANDSTILL_SECONDS, STANDSTILL_TIMES = 5.0, 10
 """A step that takes so much longer than the typical one, and so many times as long, is no step of training alone."""
 MAX_DISTURBANCE = 0.03
-"""By how much steps may differ from the measured ones when they are taken apart."""
+"""By how much steps may differ from the measured ones when they are profiled."""
 
 Outcome = Literal["failed", "warning", "not measured", "passed", "not applicable"]
 """The worst first."""
@@ -127,7 +127,7 @@ def _loss(run: Run) -> Check:
 
 
 def _profile(run: Run) -> Check:
-    """Do the steps that were timed phase by phase take as long as the measured ones? If not, their picture is another
+    """Do the steps that were profiled take as long as the measured ones? If not, their picture is another
     step's."""
     if run.profile is None:
         return Check("profile", "not measured")

@@ -20,7 +20,7 @@ NOTHING = message("nothing")
 
 
 def why(rows: list[Row], breakdowns: list[Breakdown]) -> list[Message]:
-    """Parts of the answer; empty without steps that were taken apart. A step is as long in it as the measured ones."""
+    """Parts of the answer; empty without steps that were profiled. A step is as long in it as the measured ones."""
     by_method = {row.method: row for row in rows if row.profile and (row.devices > 1 or not row.is_parallel)}
     dp, ddp, one = (by_method.get(method) for method in ("dp", "ddp", "single"))
     of_row = {breakdown.row: breakdown for breakdown in breakdowns}
@@ -154,21 +154,21 @@ def _takes(row: Row, breakdown: Breakdown | None, causes: list[Message]) -> Mess
     return message("why.takes", main=main, rest=rest, **values)
 
 
-def _causes(row: Row, breakdown: Breakdown | None, said: Median | None) -> dict[str, Median]:
+def _causes(row: Row, breakdown: Breakdown | None, named: Median | None) -> dict[str, Median]:
     """What is worth naming, the dearest first: of the breakdown; without one, of the experiments alone."""
     if breakdown:
         least = WORTH_SAYING * breakdown.lost if breakdown.says_something else inf
-        found = {id: cost for id, cost in breakdown.items.items()
-                 if id != "residual" and cost.interval and cost.value >= least and cost != said}  # fmt: skip
+        causes = {id: cost for id, cost in breakdown.items.items()
+                 if id != "residual" and cost.interval and cost.value >= least and cost != named}  # fmt: skip
     elif METHODS[row.method].has_replicas:
         costs = row.profile.replicated
         both = {"new_threads": costs.threads_cost, "new_replicas": costs.replicas_cost}
-        found = {id: cost for id, cost in both.items() if is_cost(cost)}
+        causes = {id: cost for id, cost in both.items() if is_cost(cost)}
     else:
-        found = {
+        causes = {
             id: cost for id, cost in items_of_ddp(row).items() if cost and (cost.is_above_zero or cost.is_below_zero)
         }
-    return dict(sorted(found.items(), key=lambda pair: (pair[0] not in OF_EXCHANGE, -pair[1].value)))
+    return dict(sorted(causes.items(), key=lambda pair: (pair[0] not in OF_EXCHANGE, -pair[1].value)))
 
 
 def _worded(row: Row, causes: dict[str, Median]) -> list[Message]:

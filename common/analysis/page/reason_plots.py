@@ -88,7 +88,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
 
 
 def draw_steps(group: Group, words: Wording) -> Plot | None:
-    """One stacked bar for each row that was taken apart: the phases of its slowest rank, in the order of a step."""
+    """One stacked bar for each row that was profiled: the phases of its slowest rank, in the order of a step."""
     rows = [row for row in group.main_rows if row.profile][:MAX_BARS]
     if not rows:
         return None
@@ -122,10 +122,10 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
         return None
     figure, axes = charts.chart(words.translate("figure.message"), words.translate("figure.bandwidth"), grid="both")
     sizes = [time.bytes / 2**20 for time in times]
-    bus, algorithm = zip(*((time.bus_bandwidth_bytes_per_second / 1e9, time.algorithm_bandwidth_bytes_per_second / 1e9)
-                           for time in times), strict=True)  # fmt: skip
-    lines = [("bus", PHASE_COLOURS["exchange"], "-", bus), ("algorithm", METHODS["single"].colour, "--", algorithm)]
-    lines = lines[: 1 if curve.ranks == 2 else 2]  # with two ranks both are the same
+    lines = [("bus", PHASE_COLOURS["exchange"], "-", [time.bus_bandwidth_bytes_per_second / 1e9 for time in times])]
+    if curve.ranks > 2:  # with two ranks both are the same
+        speeds = [time.algorithm_bandwidth_bytes_per_second / 1e9 for time in times]
+        lines.append(("algorithm", METHODS["single"].colour, "--", speeds))
     for kind, colour, line, speeds in lines:
         axes.loglog(sizes, speeds, line, color=colour, marker=".", markersize=7, linewidth=1.6,
                     label=words.translate(f"figure.{kind}_bandwidth"))  # fmt: skip

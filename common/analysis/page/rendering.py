@@ -85,7 +85,8 @@ def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None)
 
     UsageError where a file cannot be written, or holds anything but a page.
     """
-    exercise, plots = exercise_sections(report), dict[str, Plot]()
+    exercise = exercise_sections(report)
+    plots: dict[str, Plot] = {}
     beside = {language: path.with_name(f"checkpoints{'.zh-TW' if path.stem.endswith('.zh-TW') else ''}{path.suffix}")
               for language, path in files.items()}  # fmt: skip
     for language, path in files.items():

@@ -119,10 +119,12 @@ def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
     console.print(FittingTable(group_table(group), words, without, words.text(group_title(group))))
     say(group_verdicts(group))
     say([message("console.differs", difference=text) for text in unequal_terms(group)], "yellow")
-    doubts = {row.name: doubts_about_speed(row) for row in group.main_rows[:MAX_ROWS]}
-    of_rows = {name: [message("console.doubt", check=check.id, reason=check.reason) for check in failed]
-               for name, failed in doubts.items() if failed}  # fmt: skip
-    say([message("console.doubts", row=name, doubts=reasons) for name, reasons in of_rows.items()], "yellow")
+    of_rows = []
+    for row in group.main_rows[:MAX_ROWS]:
+        doubts = [message("console.doubt", check=check.id, reason=check.reason) for check in doubts_about_speed(row)]
+        if doubts:
+            of_rows.append(message("console.doubts", row=row.name, doubts=doubts))
+    say(of_rows, "yellow")
     for standard, tried in grouped(part.effects, lambda effect: effect.other).items():
         console.print(f"\n[bold]{safe(words.translate('console.options', row=standard.name))}[/bold]")
         say([effect.sentence() for effect in tried], most=MAX_OPTIONS)

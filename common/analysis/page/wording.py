@@ -37,10 +37,11 @@ class Wording(Sentences):
     def _row(self, name: RowName, single: str) -> str:
         id = f"row.{name.method}" if METHODS[name.method].is_parallel else single
         text = self.translate(id, devices=name.devices)
-        said = {"on_nodes": name.nodes > 1, "letter": name.letter, "options": name.options,
+        parts = {"on_nodes": name.nodes > 1, "letter": name.letter, "options": name.options,
                 "not_valid": not name.is_valid}  # fmt: skip
-        for id in filter(said.get, said):
-            text = self.translate(f"row.{id}", row=text, nodes=name.nodes, letter=name.letter, options=name.options)
+        for id, is_there in parts.items():
+            if is_there:
+                text = self.translate(f"row.{id}", row=text, nodes=name.nodes, letter=name.letter, options=name.options)
         return text
 
 
@@ -82,7 +83,7 @@ def typeset(page: str) -> str:
     """
     pieces, depth = [], 0
     for place, part in enumerate(PARTS.split(page)):
-        kind = place % 3  # text, a tag (or what is none), and the name of the latter
+        kind = place % 3  # text; then a tag, or all of an <svg> or <style>; then the name of these two
         if kind == 1:
             depth += {"<pre": 1, "<code": 1, "</pre": -1, "</code": -1}.get(part.rstrip(">").split(" ")[0], 0)
         elif kind == 0 and depth:

@@ -137,7 +137,7 @@ class Basis:
 
 
 def basis_of(group: Group) -> Basis | None:
-    """The group's row of one device, if its steps were taken apart; strong scaling has none for the smaller batches."""
+    """The group's row of one device, if its steps were profiled; strong scaling has none for the smaller batches."""
     rows = [row for row in group.main_rows if not row.is_parallel and row.is_valid and row.profile]
     if not rows or group.scaling != "weak" or "backward" not in rows[-1].profile.slowest.phases:
         return None

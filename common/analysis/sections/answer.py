@@ -28,7 +28,7 @@ class Answer:
     rows: list[Row]
     """One device, then one row of each method."""
     why: list[Message]
-    """A sentence each; empty without steps that were taken apart."""
+    """A sentence each; empty without steps that were profiled."""
     unsure: list[Message]
     """Pairs that could change places without what the marks name."""
     is_host_bound: bool
@@ -53,9 +53,9 @@ def answer_of(group: Group) -> Answer | None:
     if takers and not any(row.speed_up for row in rows):
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
-    found = breakdowns(group)
-    is_host_bound = any(one.verdict == "host" and one.says_something for one in found)
-    return Answer(rows, why(rows, found), _unsure(rows), is_host_bound) if rows else None
+    of_steps = breakdowns(group)
+    is_host_bound = any(one.verdict == "host" and one.says_something for one in of_steps)
+    return Answer(rows, why(rows, of_steps), _unsure(rows), is_host_bound) if rows else None
 
 
 def _unsure(rows: list[Row]) -> list[Message]:
@@ -64,9 +64,9 @@ def _unsure(rows: list[Row]) -> list[Message]:
     pairs = []
     for faster, slower in pairwise(fastest_first):
         interval, doubts = speedup(faster, slower).interval, doubts_about_speed(slower)
-        is_told = interval and all(doubt.id in SHARE_OF_TIME for doubt in doubts)
-        marked = sum(SHARE_OF_TIME[doubt.id] * doubt.reason.values["share"] for doubt in doubts) if is_told else 0.0
-        if not is_told or interval[0] * (1 - marked) <= 1:
+        marked = [SHARE_OF_TIME[doubt.id] * doubt.reason["share"] for doubt in doubts if doubt.id in SHARE_OF_TIME]
+        has_other_doubts = len(marked) < len(doubts)
+        if interval is None or has_other_doubts or interval[0] * (1 - sum(marked)) <= 1:
             one, other = (row.name if row.is_parallel else device_here(row) for row in (faster, slower))
             pairs.append(message("answer.pair", one=one, other=other))
     return pairs

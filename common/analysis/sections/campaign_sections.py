@@ -136,7 +136,7 @@ def _reached(series: BatchSeries, method: Method, other: Method, ratios: Ratios)
 
 
 def _launches(series: BatchSeries) -> Iterator[Message]:
-    """Until which batch the device waits for launches, of every method that was taken apart at two batches or more."""
+    """Until which batch the device waits for launches, of every method that was profiled at two batches or more."""
     for method in METHODS:
         # a rank that idles may wait for the others
         rows = {} if METHODS[method].synchronises_gradients else series.rows.get(method, {})
@@ -157,14 +157,15 @@ def prediction_of(series: BatchSeries) -> Message | None:
     predicted, measured = series.predicted, series.measured
     if predicted is None:
         return None
-    comparison = message("nothing")
-    if measured:
-        batch, below, above = measured
-        comparison = message("crossing.measured_nowhere" if batch else "crossing.measured_everywhere", first=below,
-                             last=above)  # fmt: skip
-        if 0 < batch < math.inf:
-            comparison = message("crossing.measured", batch=batch, below=below, above=above,
-                                 error=predicted.batch / batch - 1)  # fmt: skip
+    batch, below, above = measured or (None, None, None)
+    if batch is None:
+        comparison = message("nothing")
+    elif 0 < batch < math.inf:
+        error = predicted.batch / batch - 1
+        comparison = message("crossing.measured", batch=batch, below=below, above=above, error=error)
+    else:
+        where = "nowhere" if batch else "everywhere"
+        comparison = message(f"crossing.measured_{where}", first=below, last=above)
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
     return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,

@@ -28,7 +28,7 @@ SWITCHES = {" --channels-last": ("memory_format", "channels_first"), " --fused-o
 
 
 def difference(here: Evidence) -> Checkpoint:
-    """Proven by step 01's launches and by steps of both methods that were taken apart."""
+    """Proven by step 01's launches and by steps of both methods that were profiled."""
     probes = here.probes("launches")
     dp, ddp = (here.row(method, lambda row: row.profile) for method in ("dp", "ddp"))
     proofs = [
@@ -111,8 +111,8 @@ def _scaling(here: Evidence) -> tuple[list[Message], Table | None]:
     answer = [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
     lines = []
     for at, row in sorted((scaled["strong"] | scaled["weak"]).items(), reverse=True):
-        found = [of_scaling.get(at) for of_scaling in scaled.values()]
-        cells = [ratio_cell(one.speed_up, "×", runs_note(one)) if one else NOTHING for one in found]
+        of_count = [of_scaling.get(at) for of_scaling in scaled.values()]
+        cells = [ratio_cell(one.speed_up, "×", runs_note(one)) if one else NOTHING for one in of_count]
         lines.append(Line([Cell(row.name), *cells], row.method, row.name))
     shown = columns("method", "weak_speed_up:speed-up", "strong_speed_up:speed-up")
     return answer, Table("scaling", shown, lines) if lines else None
@@ -213,7 +213,7 @@ def optimising(here: Evidence) -> Checkpoint:
     figures = [height(ladder)] if ladder else []
     figures += [change.sentence for change in changes] + [effect.sentence() for effect in effects]
     sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
-    for what, outcome, _ in tried:  # a switch that was tried twice is named once
+    for what, outcome, _ in tried:
         sorts["keep" if outcome in KEEP else "drop" if outcome in DROP else "open"].append(what)
     keep = [message(f"solution.{sort}", switches=of_sort) for sort, of_sort in sorts.items() if of_sort]
     quizzes = [(message("quiz.keep"), [*keep, message("solution.rule")])]

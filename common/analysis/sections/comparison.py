@@ -106,9 +106,9 @@ def _method(row: Row) -> Cell:
     notes: list = [row.name] if row.name.letter or row.name.nodes > 1 else []
     notes += [runs_note(row), *(message(f"flag.{flag}") for flag in flags)]
     for fact, value in row.variant.items():
-        said = message(f"fact_value.{fact}", value=value)
-        is_option = fact == OPTIONS
-        notes.append(message("note.options", value=said) if is_option else message("note.fact", fact=fact, value=said))
+        shown = message(f"fact_value.{fact}", value=value)
+        note = message("note.options", value=shown) if fact == OPTIONS else message("note.fact", fact=fact, value=shown)
+        notes.append(note)
     return Cell(message(f"method.{row.method}"), notes=notes)
 
 

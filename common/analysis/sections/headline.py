@@ -184,9 +184,8 @@ def place(row: Row) -> Message:
         return message("place.of_model", what=cores, model=world.device_model.removeprefix(CORE_OF))
     gpus = len({(device.host, device.index) for device in row.record.devices})
     # `H100` for `NVIDIA H100 80GB HBM3`: the full name stands in the groups' titles.
-    models = [re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name
-              for name in (world.models if world.has_unlike_devices else [world.device_model])]  # fmt: skip
+    short = JOINED.join(re.sub(r"^(NVIDIA )?(GeForce )?|[ -]\d+ ?GB.*$", "", name) or name for name in world.models)
     if world.has_unlike_devices:
-        return message("place.of_model", what=message("place.gpus", count=gpus), model=JOINED.join(models))
+        return message("place.of_model", what=message("place.gpus", count=gpus), model=short)
     id = "place.replicas" if world.shared else "place.models"
-    return message(id, count=gpus, devices=world.devices, model=models[0])
+    return message(id, count=gpus, devices=world.devices, model=short)

@@ -58,7 +58,7 @@ class Report:
     def next_step(self) -> NextStep:
         """What to run now."""
         rows = self.groups[0].group.rows if self.groups else []
-        done = [name for name, found in (("crossover", self.crossovers), ("ladder", self.ladder)) if found]
+        done = [name for name, measured in (("crossover", self.crossovers), ("ladder", self.ladder)) if measured]
         return next_step(self.decision, rows, done)
 
     @cached_property
@@ -101,8 +101,8 @@ class Report:
     @property
     def banners(self) -> list[Message]:
         """What a reader must know before the numbers."""
-        told = {self.decision.failed.method} if self.decision.choice == "failed" else set()
-        unfinished = [run for run in self._unfinished if run.record.method not in told]
+        in_verdict = {self.decision.failed.method} if self.decision.choice == "failed" else set()
+        unfinished = [run for run in self._unfinished if run.record.method not in in_verdict]
         return banners([results.group for results in self.groups], unfinished)
 
     @cached_property
@@ -139,10 +139,11 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     # A group is repeated where every run of it stands in groups before it or, but for the first, in a series or ladder.
     results: list[GroupResults] = []
     shown: set[str] = set()
+    elsewhere = {run.file for row in in_series | in_ladder for run in row.runs}
     for number, group in enumerate(groups, start=1):
         files = {run.file for row in group.rows for run in row.runs}
         results.append(GroupResults(number, group, files <= shown, question or Question()))
-        shown |= files | {run.file for row in in_series | in_ladder for run in row.runs}
+        shown |= files | elsewhere
     changed = changes(pairs, in_series, in_ladder)
     return Report(folder, results, headline(groups, folder.failed), crossovers, ladder, pairs, changed)
 
