@@ -172,10 +172,10 @@ def steering_variables(environment: Mapping[str, str] = os.environ) -> str:
 
 def slowing_variables(in_ranks: bool, environment: Mapping[str, str] = os.environ) -> list[tuple[Message, str]]:
     """Those that spoil what is measured, as (what is said of it, `NAME=value`); `in_ranks`: under torchrun."""
-    known = [(SLOWS, name) for name in SLOWING]
+    warnings = [(SLOWS, name) for name in SLOWING if environment.get(name, "").lower() not in OFF]
+    level = environment.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
+    if in_ranks and level != "OFF":  # of others that mean "off" elsewhere, "0" or nothing, torch itself ends
+        warnings.append((MAY_END if level == "DETAIL" else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
     if in_ranks:
-        has_detail = environment.get("TORCH_DISTRIBUTED_DEBUG", "").upper() == "DETAIL"
-        known.append((MAY_END if has_detail else SLOWS, "TORCH_DISTRIBUTED_DEBUG"))
-        known += [(BINDS, name) for name in BINDING]
-    is_set = [(warning, name) for warning, name in known if environment.get(name, "").lower() not in OFF]
-    return [(warning, f"{name}={environment[name]}") for warning, name in is_set]
+        warnings += [(BINDS, name) for name in BINDING if environment.get(name, "").lower() not in OFF]
+    return [(warning, f"{name}={environment[name]}") for warning, name in warnings]

@@ -35,10 +35,7 @@ def start(main: Callable[[], int | None]) -> NoReturn:
         if os.getppid() == 1 and b"torch" not in Path("/proc/1/cmdline").read_bytes():  # dead before it could be asked
             sys.exit(1)
     try:
-        try:
-            code = main()
-        except ImportError as error:
-            raise _explained(error) from None
+        code = _with_all_packages(main)
     except UsageError as error:
         if under_torchrun() and os.environ["LOCAL_RANK"] != "0":
             # All of them find the same. Torchrun ends the others as soon as one has ended: the first one is to speak.
@@ -54,15 +51,19 @@ def start(main: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-def _explained(error: ImportError) -> Exception:
-    """A `UsageError` where a package of the lab's is not there, or torch does not load; any other error as it is."""
-    name = (error.name or "").partition(".")[0]
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if name in PACKAGES and isinstance(error, ModuleNotFoundError):
-        return UsageError(f"{name} is missing in {sys.executable}: {INSTALL}")
-    if any(file.endswith(TORCH_LOADS) for file in files):
-        return UsageError(f"torch does not load in {sys.executable} ({str(error).splitlines()[0]}): {INSTALL}")
-    return error
+def _with_all_packages(main: Callable[[], int | None]) -> int | None:
+    """What `main` returns. Raises `UsageError` where a package of the lab's is not there, or torch does not load."""
+    try:
+        return main()
+    except ImportError as error:
+        name = (error.name or "").partition(".")[0]
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        if name in PACKAGES and isinstance(error, ModuleNotFoundError):
+            raise UsageError(f"{name} is missing in {sys.executable}: {INSTALL}") from None
+        if any(file.endswith(TORCH_LOADS) for file in files):
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"torch does not load in {sys.executable} ({reason}): {INSTALL}") from None
+        raise
 
 
 def under_torchrun() -> bool:

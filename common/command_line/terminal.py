@@ -18,10 +18,9 @@ from types import FrameType
 
 from common.formats import printable
 
-if sys.platform == "linux":
-    LIBC = ctypes.CDLL(None)
-    """Loaded before any fork: a child that is not yet its own program must load nothing. Windows has none by that
-    name, and step 05 needs none."""
+PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+"""Linux's call for a process's own settings, looked up before any fork: a child that is not yet its own program must
+load nothing, since another thread may have held the loader's lock."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -70,8 +69,8 @@ def tell(*lines: str) -> None:
 def end_with_parent(parent: int = 0) -> None:
     """This process gets SIGTERM when its parent dies in whatever way (Linux; elsewhere it stays). It ends at once where
     `parent`, if it is known, has died before."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if PRCTL:
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGTERM)
         if parent and os.getppid() != parent:
             os._exit(1)
 

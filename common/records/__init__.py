@@ -6,6 +6,7 @@ one function each, so that the table a script prints and the page of step 05 can
 """
 
 from common.records.environment_record import *
+from common.records.fault_record import *
 from common.records.fields import *
 from common.records.host import *
 from common.records.methods import *

@@ -25,7 +25,7 @@ from pydantic_core import PydanticSerializationError
 from common.errors import UsageError
 from common.formats import printable
 from common.records.environment_record import EnvironmentRecord
-from common.records.outcome import FaultRecord
+from common.records.fault_record import FaultRecord
 from common.records.record import PredictionRecord, Record
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)

@@ -3,9 +3,11 @@ of them did."""
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Literal
+from typing import Annotated, Literal
 
-from common.records.fields import Amount, Count, FailFastList, PositiveCount, RecordModel, Seconds, Whole
+from pydantic import Field
+
+from common.records.fields import Amount, Count, FailFastList, FiniteFloat, PositiveCount, RecordModel, Seconds, Whole
 
 DeviceKind = Literal["cuda", "cpu"]
 Backend = Literal["nccl", "gloo"]
@@ -67,7 +69,7 @@ class Environment(RecordModel):
     """Different cores among them: two hardware threads of one share its arithmetic."""
     core_kinds: FailFastList[CoreKind] = []
     """The fastest first; nothing where all cores are alike, and in older records."""
-    cpu_quota: Amount | None = None
+    cpu_quota: Annotated[FiniteFloat, Field(gt=0)] | None = None
     """Cores' worth of time that the control group allows; None where it sets no limit."""
     ram_bytes: Count | None = None
     """Of the host, or what the control group allows of it."""

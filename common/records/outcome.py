@@ -1,13 +1,10 @@
-"""What a run measured and how it ended, and what a fault looked like that was caused on purpose."""
+"""What a run measured, and how it ended."""
 
-import tomllib
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from common.records.fields import Count, FailFastList, FiniteFloat, PositiveCount, RecordModel, Seconds, Texts, Times
+from common.records.fields import Amount, Count, FailFastList, FiniteFloat, PositiveCount, RecordModel, Seconds, Times
 
 Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
@@ -88,7 +85,7 @@ class Parity(RecordModel):
 
     outcome: Literal["passed", "failed", "not applicable"]
     """`not applicable` for method `single`: there is nothing to compare; with several shards `note` says why not."""
-    max_relative_error: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    max_relative_error: Amount | None = None
     """Largest ‖g − ref‖ / ‖ref‖ over the parameters; None where not finite or not applicable."""
     worst_parameter: str | None = None
     tolerance: float | None = None
@@ -144,59 +141,3 @@ class Failure(RecordModel):
     advice: str
     """What to do about it."""
     traceback: str | None = None
-
-
-FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
-
-
-@cache
-def fault_names() -> tuple[str, ...]:
-    """Every fault of the table, in the order in which they are caused. Title and cure of each are sentences of the
-    page, `fault.<name>.title`."""
-    return tuple(name for name in tomllib.loads(FAULTS_TABLE.read_text(encoding="utf-8")) if name != "parts")
-
-
-def _is_known(name: str) -> str:
-    if name not in fault_names():
-        raise ValueError("no fault of this lab")
-    return name
-
-
-FaultName = Annotated[str, AfterValidator(_is_known)]
-FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control", "prlimit"]
-"""What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
-
-
-class FaultRecord(RecordModel):
-    """What `make faults` writes of each fault that it has caused on purpose, or could not cause here: what it looked
-    like, the sentence that named it, and whether its cure cured it."""
-
-    kind: Literal["fault"] = "fault"
-    schema_version: Literal[1] = 1
-    run_id: str
-    fault: FaultName
-    started_at: str
-    """UTC, ISO 8601."""
-    hostname: str
-    torch: str
-    missing: FaultNeed | None = None
-    """What this machine lacks for it; then it was not caused, and nothing below is known."""
-    command: str
-    """What was started, as one would type it; `$SCRATCH` is a folder of its own."""
-    seconds: Seconds = 0.0
-    seen: Texts = []
-    """The last lines of its output."""
-    named_by: Literal["record", "console"] | None = None
-    """Where the sentence stood: in the run's record, or in what was printed. None where nothing named the fault."""
-    sentence: str = ""
-    cure_command: str
-    cure_seconds: Seconds = 0.0
-    cured: bool = False
-    """Whether the cure's command ended well, without that sentence."""
-    processes_left: Count = 0
-    """Processes of the two commands that were still there some seconds after they had ended, and were killed."""
-
-    @property
-    def is_solved(self) -> bool:
-        """Caused, named, cured, and nothing left behind."""
-        return bool(self.named_by and self.cured and not self.processes_left)

@@ -91,41 +91,43 @@ class Record(RecordModel):
         return self
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
-        """Method and world only of completed runs: one that failed may have failed before it had its devices, and
-        nothing is ever compared with it."""
-        steps, epochs = sum(epoch.steps for epoch in self.epochs), len(self.epochs)
-        ranks = [trace.rank for trace in self.ranks]
-        wrong: dict[str, bool] = {}
+    def _lengths_agree(self) -> Self:
+        steps = sum(epoch.steps for epoch in self.epochs)
         for trace in self.ranks:
-            a_step = {len(trace.step_seconds), len(trace.data_wait_seconds)}
-            an_epoch = {len(trace.host_epoch_seconds), len(trace.samples), len(trace.checksums)}
-            if_counted = {len(trace.core_wait_seconds), len(trace.steal_seconds)}
-            wrong |= {
-                f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps": a_step != {steps},
-                f"rank {trace.rank}: per-epoch lists do not match {epochs} epochs": an_epoch != {epochs},
-                f"rank {trace.rank}: waits for a core do not match {epochs} epochs": not if_counted <= {0, epochs},
-                f"rank {trace.rank}: stolen time without the time that the cores worked":
-                    len(trace.steal_seconds) != len(trace.busy_core_seconds),
-            }  # fmt: skip
-        wrong |= {
-            f"a rank twice among {ranks[:8]}": len(set(ranks)) < len(ranks),
-            "epochs that do not follow each other": any(b.epoch != a.epoch + 1 for a, b in pairwise(self.epochs)),
-        }
-        if self.status == "completed":
-            method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
-            by = f"method {self.method}"
-            wrong |= {
-                "a completed run without epochs": not (epochs and ranks),
-                "a completed run with a failure": self.failure is not None,
-                f"{by} by step {self.step}, which is that of step {method.step}": self.step != method.step,
-                f"{by} on {devices} devices": devices > 1 and not method.is_parallel,
-                f"{by} on {devices} devices in {processes} processes": processes != method.processes(devices),
-                f"times of {len(ranks)} ranks for {processes} processes": len(ranks) != processes,
-            }
-        for text, is_so in wrong.items():
-            if is_so:
-                raise ValueError(text)
+            if len(trace.step_seconds) != steps or len(trace.data_wait_seconds) != steps:
+                raise ValueError(f"rank {trace.rank}: {len(trace.step_seconds)} step times for {steps} steps")
+            if not len(trace.host_epoch_seconds) == len(trace.samples) == len(trace.checksums) == len(self.epochs):
+                raise ValueError(f"rank {trace.rank}: per-epoch lists do not match {len(self.epochs)} epochs")
+            if {len(trace.core_wait_seconds), len(trace.steal_seconds)} - {0, len(self.epochs)}:
+                raise ValueError(f"rank {trace.rank}: waits for a core do not match {len(self.epochs)} epochs")
+            if len(trace.steal_seconds) != len(trace.busy_core_seconds):
+                raise ValueError(f"rank {trace.rank}: stolen time without the time that the cores worked")
+        ranks = [trace.rank for trace in self.ranks]
+        if len(set(ranks)) < len(ranks):
+            raise ValueError(f"a rank twice among {ranks[:8]}")
+        if any(later.epoch != epoch.epoch + 1 for epoch, later in pairwise(self.epochs)):
+            raise ValueError("epochs that do not follow each other")
+        if self.status == "completed" and not (self.epochs and self.ranks):
+            raise ValueError("a completed run without epochs")
+        if self.status == "completed" and self.failure:
+            raise ValueError("a completed run with a failure")
+        return self
+
+    @model_validator(mode="after")
+    def _method_and_world_agree(self) -> Self:
+        """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
+        compared with it."""
+        if self.status != "completed":
+            return self
+        method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
+        if self.step != method.step:
+            raise ValueError(f"method {self.method} by step {self.step}, which is that of step {method.step}")
+        if devices > 1 and not method.is_parallel:
+            raise ValueError(f"method {self.method} on {devices} devices")
+        if processes != method.processes(devices):
+            raise ValueError(f"method {self.method} on {devices} devices in {processes} processes")
+        if len(self.ranks) != processes:
+            raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")
         return self
 
 

@@ -173,16 +173,18 @@ def unwrap(model: nn.Module) -> TrainedModel:
 def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | None:
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
-    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone; a model that
-    looks at the numbers in its tensors runs one of `inputs`, where they are no meta tensors. None where torch cannot
-    count this model's operations. Raises what the model itself raises for shapes that it cannot take.
+    Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone; where that
+    fails, because a model looks at the numbers in its tensors, say, it runs one sample of `inputs`, unless they are
+    meta tensors. Its buffers are left as they were. None where torch cannot count this model's operations. Raises what
+    the model itself raises for meta tensors that it cannot take.
     """
     shapes = map_tensors(lambda tensor: tensor.to("meta"), inputs)
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
         with suppress(Exception):
             return _counted(partial(_forward_of_shapes, model), shapes)
-        if tensors_of(inputs)[0].is_meta:
+        if any(tensor.is_meta for tensor in tensors_of(inputs)):
             _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
             return None
         with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
@@ -191,6 +193,9 @@ def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | No
     finally:
         model.autocast_dtype = dtype
         model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
 
 
 def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKind, int]:

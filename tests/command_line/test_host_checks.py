@@ -120,6 +120,8 @@ def test_those_that_change_speed_are_recorded_and_no_others():
         ({"TORCH_DISTRIBUTED_DEBUG": "detail"}, True, [MAY_END]),
         ({"TORCH_DISTRIBUTED_DEBUG": "DETAIL"}, False, []),
         ({"TORCH_DISTRIBUTED_DEBUG": "OFF"}, True, []),
+        ({"TORCH_DISTRIBUTED_DEBUG": "0"}, True, [SLOWS]),  # torch ends by it, after this
+        ({"TORCH_DISTRIBUTED_DEBUG": ""}, True, [SLOWS]),
         ({"OMP_PROC_BIND": "close"}, True, [BINDS]),
         ({"OMP_PROC_BIND": "false"}, True, []),
         ({"OMP_PROC_BIND": "close"}, False, []),

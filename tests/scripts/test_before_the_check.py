@@ -51,3 +51,17 @@ def test_a_torch_whose_libraries_are_gone_is_one_line(tmp_path):
     results = f"sys.argv = ['02', '--results-dir', {str(tmp_path)!r}]"
     done = run_under(f"sys.path.insert(0, {str(tmp_path)!r}); {results}", STEPS[1])
     assert_one_line(done, "torch does not load", "libcudart.so.13")
+
+
+def test_an_import_that_fails_for_another_reason_keeps_its_cause():
+    code = (
+        "from common.command_line.parser import start\n"
+        "def main():\n"
+        "    try: 1 / 0\n"
+        "    except ZeroDivisionError as error: raise ImportError('a file of mine') from error\n"
+        "start(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "direct cause" in done.stderr

@@ -29,7 +29,7 @@ def table_of(lines: Iterable[Line]) -> pd.DataFrame:
 
 
 def run_line(run: Run) -> Line:
-    """That of a run in runs.csv."""
+    """A run as a line of runs.csv, by column."""
     record, world, config = run.record, run.record.world, run.record.config
     speed, times = run.seconds_per_sample, run.times
     return {

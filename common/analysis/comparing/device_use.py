@@ -41,13 +41,15 @@ def peaks_by_device(runs: Sequence[Run]) -> list[PeakMemory]:
     On CPU a device whose process belongs to another entry (DataParallel: one process drives all replicas) has no peak
     of its own, and is left out.
     """
-    newest, highest = runs[-1].record, dict[tuple, PeakMemory]()
+    newest = runs[-1].record
     on_gpu, has_replicas = newest.world.device_kind == "cuda", METHODS[newest.method].has_replicas
+    highest: dict[tuple, PeakMemory] = {}
     for run in runs:
         for device in run.record.devices:
             memory, key = device.memory, (device.rank, *_gpu_key(newest, device))
             peak = memory.peak_allocated_bytes if on_gpu else memory.peak_process_bytes
             if peak is not None and (key not in highest or peak > highest[key].peak_bytes):
+                # DataParallel's first device holds what the others do not.
                 holds_all = not has_replicas or key == next(iter(highest), key)
                 highest[key] = PeakMemory(
                     kind="device" if has_replicas and on_gpu else "rank",
@@ -104,7 +106,7 @@ def energy_of(runs: Sequence[Run], key: GpuKey | None = None) -> Energy | None:
         for device in run.record.devices:  # of replicas that share a GPU the first, which has its counter
             by_key.setdefault(_gpu_key(runs[-1].record, device), device)
         gpus = [gpu for own_key, gpu in by_key.items() if key in (None, own_key)]
-        are_measured = {gpu.energy_joules is not None for gpu in gpus}
+        are_measured = {gpu.energy_joules is not None for gpu in gpus}  # empty where the run was on other GPUs
         if are_measured == {True, False}:
             return None
         if are_measured == {True}:

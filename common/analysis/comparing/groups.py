@@ -159,11 +159,11 @@ def _link_default_options(rows: list[Row]) -> None:
     Two rows of the same options are linked to two rows or to none: they would be called the same.
     """
 
-    def other_facts_of(row: Row) -> tuple:
+    def without_options(row: Row) -> tuple:
         return tuple({**configuration(row.record), OPTIONS: None, "campaign": None}.values())
 
-    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), other_facts_of)
-    tried = [(row, defaults.get(other_facts_of(row), [])) for row in rows if row.options]
+    defaults = grouped((row for row in rows if row.has_default_options and row.is_valid), without_options)
+    tried = [(row, defaults.get(without_options(row), [])) for row in rows if row.options]
     for row, fitting in tried:
         row.default_options_row = next((one for one in fitting if one.facts["campaign"] == row.facts["campaign"]), None)
     linked = {(row.default_options_row, row.options, row.is_valid) for row, _ in tried}

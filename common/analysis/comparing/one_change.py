@@ -91,7 +91,7 @@ def _began(one: Row | Run) -> str:
 
 
 def change_line(pair: OneChange) -> Line:
-    """That of a pair in one_change.csv."""
+    """A pair as a line of one_change.csv, by column."""
     before, after = pair.before, pair.after
     return {
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],

@@ -65,11 +65,21 @@ def paired_runs(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
     of a round came does not matter.
     """
     if all(run.record.launch for run in (*one, *other)):
-        own, theirs = ({(run.record.launch.id, run.record.launch.round): run for run in runs} for runs in (one, other))
+        own, theirs = _by_round(one), _by_round(other)
         pairs = [(own[key], theirs[key]) for key in own if key in theirs]
     else:
-        pairs = list(zip(one, other, strict=False))
-        started = [[run.record.started_at for run in pair] for pair in pairs]
-        if len(one) != len(other) or not all(max(this) < min(following) for this, following in pairwise(started)):
-            return []
+        pairs = _by_time(one, other)
     return pairs if len(pairs) >= ENOUGH_RUNS else []
+
+
+def _by_round(runs: Sequence[Run]) -> dict[tuple[str, int], Run]:
+    """The newest run of each campaign's round."""
+    return {(run.record.launch.id, run.record.launch.round): run for run in runs}
+
+
+def _by_time(one: Sequence[Run], other: Sequence[Run]) -> Pairs:
+    if len(one) != len(other):
+        return []
+    pairs = list(zip(one, other, strict=True))
+    started = [[run.record.started_at for run in pair] for pair in pairs]
+    return pairs if all(max(this) < min(following) for this, following in pairwise(started)) else []

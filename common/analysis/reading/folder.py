@@ -118,7 +118,8 @@ def record_marks(record: AnyRecord) -> list[tuple[str, str]]:
 
 
 def _run(file: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
-    """Equal parts of many records become one object: ten thousand runs of one machine describe it once."""
+    """A record's numbers; RefusedError where a completed run has no usable time. Equal parts of many records become one
+    object: ten thousand runs of one machine describe it once."""
     run = summarise(file, record)
     if run.seconds_per_sample is None and record.status == "completed":
         raise RefusedError("its step times add up to no usable time")

@@ -99,7 +99,7 @@ def median_of(values: Sequence[float]) -> Median | None:
 @lru_cache
 def interval_rank(count: int) -> tuple[int, float]:
     """The largest k whose interval still covers 95 %, and what it covers; (0, nan) below `MIN_VALUES`."""
-    missed = 2 * bdtr(np.arange(count // 2), count, 0.5)  # by the intervals of k = 1, 2, …
+    missed = 2 * bdtr(np.arange(count // 2), count, 0.5)  # how often the intervals of k = 1, 2, … do not hold it
     rank = int(np.sum(missed <= 1 - CONFIDENCE))
     return rank, 1 - float(missed[rank - 1]) if rank else math.nan
 
