@@ -214,7 +214,6 @@ def slowest_useful_link(basis: Basis, devices: int) -> float | None:
     None where it is predicted to gain nothing over any."""
 
     def gain(rate: float) -> float:
-        """Speed-up over one device, less 1."""
         return devices * ddp_efficiency(basis, Network(Link(rate)), devices) - 1
 
     most = gain(LINK_RATES[-1])
