@@ -174,12 +174,10 @@ def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | No
     """Floating-point operations of one sample's forward and backward, a multiplication and an addition being two.
 
     Counted by torch (`torch.utils.flop_counter`) over convolutions and matrix products, of shapes alone; where that
-    fails, because a model looks at the numbers in its tensors, say, it runs one sample of `inputs`, unless they are
-    meta tensors. Its buffers are left as they were. None where torch cannot count this model's operations. Raises what
-    the model itself raises for meta tensors that it cannot take.
+    fails, as of a model that looks at its numbers, of one sample of `inputs`, unless they are meta tensors. None where
+    torch cannot count this model's operations. Raises what the model itself raises for the shapes of meta tensors.
     """
     shapes = map_tensors(lambda tensor: tensor.to("meta"), inputs)
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
         with suppress(Exception):
@@ -187,15 +185,14 @@ def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | No
         if any(tensor.is_meta for tensor in tensors_of(inputs)):
             _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
             return None
+        sample = map_tensors(lambda tensor: tensor[:1], inputs)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
-            return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
+            return _counted(lambda sample: functional_call(model, buffers, (sample,)), sample)
         return None
     finally:
         model.autocast_dtype = dtype
         model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
 
 
 def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKind, int]:

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 from factories import make_classifier, make_config, make_model, make_place
+from torch import nn
 
 from common.command_line.model_names import torchvision_names
 from common.errors import UsageError
@@ -105,3 +106,24 @@ def test_a_counter_that_fails_is_no_reason_to_refuse_a_model(monkeypatch):
 def test_names_that_are_read_from_the_source_are_those_of_the_zoo():
     zoo = import_torchvision().models
     assert torchvision_names() == sorted(zoo.list_models(module=zoo))
+
+
+def test_counting_flops_leaves_buffers_as_they_were():
+    """Of a model that looks at its numbers: one sample is run."""
+
+    class LooksAtNumbers(nn.Module):
+        autocast_dtype = None
+
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, images):
+            features = self.norm(self.convolution(images))
+            return features * float(features.detach().abs().max())
+
+    model = LooksAtNumbers()
+    # Forward and the gradient of the weights: 2 × 36 places × 27 products × 4 channels, twice.
+    assert models.count_flops(model, torch.randn(4, 3, 8, 8)) == {"convolution": 2 * 2 * 36 * 27 * 4, "matmul": 0}
+    assert model.norm.num_batches_tracked == 0
+    assert torch.equal(model.norm.running_mean, torch.zeros(4))
