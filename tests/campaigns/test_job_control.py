@@ -109,7 +109,9 @@ def test_a_campaign_that_dies_takes_its_step_along(fake_lab, job, how):
 
 def test_a_stopped_campaign_that_is_killed_takes_its_step_along(fake_lab, job):
     campaign, terminal = job
+    step = _pids(fake_lab, "pids")[0]
     os.write(terminal, b"\x1a")
-    _until(lambda: _state(campaign) == "stopped")
+    # The kernel continues what stands still when its parent dies: one that has yet to stop would stop for ever.
+    _until(lambda: [_state(pid) for pid in (campaign, step)] == ["stopped"] * 2)
     os.kill(campaign, signal.SIGKILL)
-    _until(lambda: _state(_pids(fake_lab, "pids")[0]) == "gone")
+    _until(lambda: _state(step) == "gone")
