@@ -39,16 +39,16 @@ def main() -> int:
     from common.analysis.page.charts import HAS_CHINESE_FONT
     from common.analysis.page.rendering import page_files, write_figures, write_pages
     from common.analysis.page.summary import print_lines, print_summary, print_verdict
-    from common.analysis.page.wording import Wording
     from common.analysis.predicting.forecast import prediction_record
     from common.analysis.predicting.inputs import read_question
     from common.analysis.sections.report import build_report
     from common.console.screen import open_console
+    from common.sentences import Sentences
 
     question = read_question(options.predict, options.link, options.inter_node, options.per_node)
     files = page_files(options.output_report, options.lang)
     spoken = language_of() if options.lang == "both" else next(iter(files))
-    console, words = open_console(quiet=options.quiet), Wording(spoken)
+    console, words = open_console(quiet=options.quiet), Sentences(spoken)
     with console.status("Reading records …"):
         folder = records_in(options.results_dir)
         earlier = records_in(options.against, "--against") if options.against else None

@@ -75,7 +75,9 @@ class Sentences(string.Formatter):
         return self.translate(one if number == 1 else several, count=number)
 
     def text(self, thing: Any) -> str:
-        """A message or a plain value as text."""
+        """A message, a thing that has one (the name of a row), or a plain value as text."""
+        if hasattr(thing, "as_message"):
+            thing = thing.as_message()
         if isinstance(thing, Message):
             return self.fill(self._said(thing.text, thing.context), thing.values)
         if isinstance(thing, bool):
@@ -175,6 +177,9 @@ class Sentences(string.Formatter):
             "capital": lambda thing: self.text(thing)[:1].upper() + self.text(thing)[1:],
             "and": lambda things: reduce(self._both, self.lines(things)),
             "short": self._short,
+            "within": lambda name: self.text(name.as_message("row.single_within")),
+            "or_defaults": lambda value: value or self._sentences["defaults.name"],
+            "checks": lambda ids: self._short(self._sentences[f"check_name.{id}"] for id in ids),
             "numbers": lambda values: comma.join(map(number, values)),
             "sizes": lambda sizes: comma.join(map(FORMATS["GiB"], sizes)),
         }

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.analysis.page.wording import Wording
 from common.command_line.parser import Parser, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
@@ -28,7 +27,7 @@ from common.faults.fault import Fault, all_faults, missing
 from common.formats import FORMATS, printable
 from common.records import FaultRecord, Record
 from common.records.disk import check_writable, write_record
-from common.sentences import language_of
+from common.sentences import Sentences, language_of
 
 MAX_LINES, MAX_LETTERS = 6, 400
 TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
@@ -43,7 +42,7 @@ def cause_faults() -> int:
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",
                         help="their records go to DIR/faults")  # fmt: skip
     parser.add_argument("--queue", default=queue_folder(), metavar="FOLDER", help=QUEUE_HELP)
-    options, words = parser.parse_args(), Wording(language_of())
+    options, words = parser.parse_args(), Sentences(language_of())
     faults = all_faults()
     if unknown := [name for name in options.name if name not in faults]:
         raise UsageError(f"no fault is called {unknown[0]!r}: --list prints the names")
@@ -62,7 +61,7 @@ class FaultLab:
     """Causes fault after fault in the current folder: shows what a user sees, what the lab says of it, and that the
     cure cures. A record of each goes to `results`/faults."""
 
-    def __init__(self, faults: Sequence[Fault], results: Path, words: Wording) -> None:
+    def __init__(self, faults: Sequence[Fault], results: Path, words: Sentences) -> None:
         self._faults, self._folder, self._words = faults, results / "faults", words
         self._console = Console(highlight=False, soft_wrap=True)
         self._cures: dict[tuple, tuple[Ended, bool]] = {}

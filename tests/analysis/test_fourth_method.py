@@ -10,13 +10,12 @@ from conftest import ROOT
 
 from common.analysis.judging.proposals import wrapper_commands
 from common.analysis.page.rendering import draw_figures, on_page, render_page
-from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.comparison import group_table, in_brief
 from common.analysis.sections.report import build_report
 from common.command_line.commands import next_command
 from common.records import METHODS, Record, TrainingMethod
-from common.sentences import LANGUAGES, sentences
+from common.sentences import LANGUAGES, Sentences, sentences
 
 LAB = ROOT / "results" / "examples" / "h100x2-lab"
 NAME = "dp_planted"
@@ -61,7 +60,7 @@ def test_an_unknown_method_is_refused_by_its_name():
 
 
 def test_page_and_tables_have_the_fourth_method(records):
-    folder, words = read_folder(records), Wording("en")
+    folder, words = read_folder(records), Sentences("en")
     assert folder.skipped == []
     report = build_report(folder)
     figures = draw_figures(report, words, with_png=False)
@@ -91,7 +90,7 @@ def test_page_and_tables_have_the_fourth_method(records):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_its_name(records, language):
     folder = read_folder(records)
-    page = render_page(build_report(folder), {}, Wording(language))
+    page = render_page(build_report(folder), {}, Sentences(language))
     assert "DP kept" in page
     assert "DataParallel with kept threads" in page
 
@@ -111,4 +110,4 @@ def test_without_one_of_the_methods_the_others_are_still_compared(records):
     for path in records.glob("*-kept.json"):
         path.unlink()
     report = build_report(read_folder(records))
-    assert any(line.startswith("DDP × 2 is") for line in Wording("en").lines(report.headline.pairs))
+    assert any(line.startswith("DDP × 2 is") for line in Sentences("en").lines(report.headline.pairs))

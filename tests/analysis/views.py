@@ -6,16 +6,16 @@ import re
 from collections.abc import Sequence
 
 from analysis.factories import make_environment_record
+from common.analysis.comparing.facts import fact_value
 from common.analysis.comparing.groups import Group, build_groups, configurations
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.run_checks import Check, check_run
-from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import Folder
 from common.analysis.reading.runs import summarise
-from common.content import message
 from common.records import Probes, Record
+from common.sentences import Sentences
 
-WORDS = Wording()
+WORDS = Sentences()
 
 
 def folder_of(*records: Record, probes: Sequence[Probes] = ()) -> Folder:
@@ -50,7 +50,7 @@ def said(messages) -> list[str]:
 
 def fact(name: str, value) -> tuple[str, str]:
     """A fact's name and its value, as the page says them."""
-    return WORDS.translate(f"fact.{name}"), WORDS.text(message(f"fact_value.{name}", value=value))
+    return WORDS.translate(f"fact.{name}"), WORDS.text(fact_value(name, value))
 
 
 def check_of(record: Record, id: str) -> Check:

@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from common.analysis.page.summary import print_summary
-from common.analysis.page.wording import Wording
 from common.analysis.predicting.inputs import read_question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
@@ -36,7 +35,7 @@ def test_no_table_of_steps_01_and_05_cuts_a_number_off(example):
     report = build_report(folder, read_question("1,2,4,8", None, None, None))
     looked = folder.environment
     for language in LANGUAGES:
-        words = Wording(language)
+        words = Sentences(language)
 
         def show(console, words=words):
             print_summary(console, report, words, with_forecasts=bool(report.forecasts))

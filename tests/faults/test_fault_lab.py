@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, environment
 
-from common.analysis.page.wording import Wording
 from common.faults import __main__ as fault_lab
 from common.faults import acts
 from common.faults.__main__ import FaultLab
 from common.faults.acts import ACTS, MARK, Processes
 from common.faults.fault import Fault
 from common.records import FaultRecord
+from common.sentences import Sentences
 
 # Two "ranks" without torch, and who waits for them.
 RANKS = """
@@ -38,7 +38,7 @@ def caused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(acts, "PATIENCE_SECONDS", 0.5)
 
     def cause(*faults):
-        code = FaultLab(faults, tmp_path, Wording("en")).run()
+        code = FaultLab(faults, tmp_path, Sentences("en")).run()
         files = sorted((tmp_path / "faults").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         return [FaultRecord.model_validate_json(path.read_bytes()) for path in files], code, capsys.readouterr()
 

@@ -6,7 +6,9 @@ Facts are named by ids, which are also the columns of the runs' table; `template
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
+from common.messages import Message, message
 from common.records import DdpOptions, Record, RunConfig, Setting, machine_of, settings_of, unusual_settings
+from common.sentences import sentences
 
 Scaling = Literal["weak", "strong"]
 Fact = str | int | float
@@ -44,6 +46,12 @@ PLACE = ("devices", "processes", "emulated", "shared", "oversubscribed")
 USUAL = {one.fact: one.usual for one in SETTINGS.values()} | {"transport": "", "variables": ""}
 """Values that a title leaves out, and that a change is counted from."""
 MAX_CANDIDATES = 100
+
+
+def fact_value(fact: str, value: Any) -> Message:
+    """A fact's value in words: those of this value, of this fact, or just the value."""
+    ids = (f"fact_value.{fact}_{value}", f"fact_value.{fact}", "fact_value.any")
+    return message(next(id for id in ids if id in sentences()), value=value)
 
 
 def configuration(record: Record) -> Facts:

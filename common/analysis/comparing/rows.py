@@ -12,6 +12,7 @@ from common.analysis.comparing.speedup import ENOUGH_RUNS, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.reading.step_profile import StepProfile
 from common.analysis.statistics.estimates import Estimate, mean_of_runs
+from common.messages import Message, message
 from common.records import METHODS, EnvironmentRecord, Method, Record
 
 MAX_WEAK_EFFICIENCY = 1.25
@@ -40,6 +41,16 @@ class RowName:
                  f"nodes={self.nodes}" if self.nodes > 1 else "", self.letter, self.options,
                  "" if self.is_valid else "(not valid)"]  # fmt: skip
         return " ".join(filter(None, parts))
+
+    def as_message(self, single: str = "row.single") -> Message:
+        """As sentences have it; `row.single_within` in the middle of one."""
+        name = message(f"row.{self.method}" if METHODS[self.method].is_parallel else single, devices=self.devices)
+        parts = {"on_nodes": self.nodes > 1, "letter": self.letter, "options": self.options,
+                 "not_valid": not self.is_valid}  # fmt: skip
+        for id, is_there in parts.items():
+            if is_there:
+                name = message(f"row.{id}", row=name, nodes=self.nodes, letter=self.letter, options=self.options)
+        return name
 
 
 @dataclass(eq=False)

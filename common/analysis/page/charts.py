@@ -19,9 +19,10 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from common.analysis.page.wording import Wording
+from common.analysis.comparing.rows import Row
 from common.analysis.statistics.estimates import Estimate
 from common.records import METHODS, Method, PhaseName
+from common.sentences import Sentences
 
 Points = Mapping[int, Estimate] | Mapping[float, Estimate]
 """Estimates by their places on the other axis."""
@@ -188,8 +189,18 @@ def hatched(colour: str, is_hatched: bool) -> dict:
     return {"facecolor": colour, "hatch": "////" if is_hatched else None, "edgecolor": CARD, "linewidth": 0.6}
 
 
+def flagged(words: Sentences, row: Row, name: str | None = None, in_line: bool = False) -> str:
+    """A name that says what the row's devices really were, since a figure may travel without its page; under it, or
+    for a legend in its line."""
+    name = name or words.text(row.name)
+    flags = [words.translate(f"flag.{flag}") for flag in row.record.world.flags]
+    if in_line and flags:
+        return words.translate("figure.flagged", name=name, flags=words.listed(flags))
+    return "\n".join([name, *flags])
+
+
 def titled(
-    words: Wording, name: str, figure: Figure, shown: Iterable[Iterable[str]], *notes: str, kind: str = "", **values
+    words: Sentences, name: str, figure: Figure, shown: Iterable[Iterable[str]], *notes: str, kind: str = "", **values
 ) -> Plot:
     """A plot with its title and caption. `shown`: its names and numbers, for those who do not see it; `notes`: what
     else the caption says; `kind`: where title and caption depend on the device."""

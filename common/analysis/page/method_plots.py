@@ -15,8 +15,7 @@ from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
 from common.analysis.judging.verdicts import device_here
 from common.analysis.page import charts
-from common.analysis.page.charts import INK, MUTED, Plot
-from common.analysis.page.wording import Wording, flagged
+from common.analysis.page.charts import INK, MUTED, Plot, flagged
 from common.analysis.sections.answer import Answer
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import Report
@@ -24,6 +23,7 @@ from common.analysis.statistics.estimates import Estimate
 from common.content import message
 from common.formats import FORMATS, number
 from common.records import METHODS, method_order
+from common.sentences import Sentences
 
 MAX_BARS, MAX_POINTS, MAX_DEVICES = 24, 60, 8
 """More than these make a figure unreadable (and a page of ten thousand runs endless)."""
@@ -35,7 +35,7 @@ STATIC_SHADES: dict[str, float] = {"parameters_and_buffers": 1.0, "gradients": 0
 REST_SHADE = 0.22
 
 
-def draw_answer(report: Report, words: Wording) -> Plot | None:
+def draw_answer(report: Report, words: Sentences) -> Plot | None:
     """A bar for each row's speed-up; a dashed mark where as many devices would ideally be."""
     rows = _compared(report.answer)
     if not rows:
@@ -46,7 +46,7 @@ def draw_answer(report: Report, words: Wording) -> Plot | None:
     return charts.titled(words, "answer", figure, map(str.splitlines, labels), *notes)
 
 
-def draw_summary(report: Report, words: Wording) -> Plot | None:
+def draw_summary(report: Report, words: Sentences) -> Plot | None:
     """The verdict with its bars, conditions, machine and day, as large as previews of links are."""
     rows = _compared(report.answer)
     if not rows:
@@ -76,7 +76,7 @@ def _compared(answer: Answer | None) -> list[Row]:
     return rows if any(row.speed_up for row in rows) else []
 
 
-def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
+def _labels(report: Report, rows: Sequence[Row], words: Sentences) -> list[str]:
     """Names with what is measured: there no interval, dot or dashed mark crosses the numbers. Last: a method that
     failed, which has no bar."""
     labels = []
@@ -91,7 +91,7 @@ def _labels(report: Report, rows: Sequence[Row], words: Wording) -> list[str]:
     return labels
 
 
-def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
+def _draw_speed_ups(axes: Axes, rows: list[Row], words: Sentences) -> list[str]:
     """Bars with intervals and single runs, from the left edge to the ideal; returns what the caption says of that."""
     one = next(row for row in rows if row.speed_up).baseline
     speeds = [row.speed_up or Estimate(1.0) for row in rows]
@@ -110,7 +110,7 @@ def _draw_speed_ups(axes: Axes, rows: list[Row], words: Wording) -> list[str]:
     return ["ideal"] if marks else [] if all(row.true_devices for row in rows) else ["turns"]
 
 
-def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
+def draw_scaling(results: GroupResults, words: Sentences) -> Plot | None:
     """Speed-up against devices: ideal, measured, and predicted from one device. Rows that share devices do not scale,
     and are left out."""
     rows = [row for row in results.group.main_rows if row.speed_up and row.true_devices]
@@ -150,7 +150,7 @@ def draw_scaling(results: GroupResults, words: Wording) -> Plot | None:
     return charts.titled(words, "scaling", figure, shown, *(["predicted"] if bands else []), "ideal")
 
 
-def draw_throughput(group: Group, words: Wording) -> Plot | None:
+def draw_throughput(group: Group, words: Sentences) -> Plot | None:
     """What each valid row trains a second, in what its model counts."""
     rows = [row for row in group.main_rows if row.is_valid][:MAX_BARS]
     if not rows:
@@ -168,7 +168,7 @@ def draw_throughput(group: Group, words: Wording) -> Plot | None:
     return charts.titled(words, "throughput", figure, shown)
 
 
-def draw_memory(group: Group, words: Wording) -> Plot | None:
+def draw_memory(group: Group, words: Sentences) -> Plot | None:
     """Peak memory of every device, its static part apart from the rest."""
     bars = [(row, peak) for row in group.main_rows for peak in row.memory[:MAX_DEVICES]][: 2 * MAX_BARS]
     if not bars:
@@ -193,7 +193,7 @@ def draw_memory(group: Group, words: Wording) -> Plot | None:
     return charts.titled(words, "memory", figure, zip(names, sizes, strict=True), kind=kind)
 
 
-def draw_loss(group: Group, words: Wording) -> Plot | None:
+def draw_loss(group: Group, words: Sentences) -> Plot | None:
     """Mean loss of each epoch. The caption says where DP and DDP train the same global batch, but BatchNorm sees other
     parts of it: DP deals it out in blocks, DDP's rank r has every n-th sample."""
     rows = [row for row in group.main_rows if len(row.record.epochs) >= MIN_EPOCHS][:MAX_BARS]

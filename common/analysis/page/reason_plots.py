@@ -10,13 +10,13 @@ from common.analysis.comparing.one_change import Ladder
 from common.analysis.judging.breakdown import Breakdown
 from common.analysis.judging.row_checks import pooled_checks
 from common.analysis.page import charts
-from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
+from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot, flagged
 from common.analysis.page.method_plots import MAX_BARS
-from common.analysis.page.wording import Wording, flagged
 from common.analysis.reading.step_profile import BETWEEN_DEVICES, PHASES
 from common.analysis.sections.changes import Effect, changed
 from common.formats import FORMATS, gib
 from common.records import METHODS, AllReduce, PhaseName
+from common.sentences import Sentences
 
 ITEM_COLOURS = {
     "ideal": METHODS["single"].colour,
@@ -37,7 +37,7 @@ MIN_LABELLED = 0.09
 """A segment below this share of the longest bar has no room for its number; that stands beside the bar's end."""
 
 
-def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
+def draw_breakdowns(breakdowns: list[Breakdown], words: Sentences) -> Plot | None:
     """Bars for the same samples, in milliseconds: one device, then each method from the ideal on. Items below zero are
     not drawn; where the others are more than was lost, they are drawn in proportion to it, so that each bar ends at
     the measured step."""
@@ -87,7 +87,7 @@ def draw_breakdowns(breakdowns: list[Breakdown], words: Wording) -> Plot | None:
     return charts.titled(words, "breakdown", figure, shown, *notes, samples=samples)
 
 
-def draw_steps(group: Group, words: Wording) -> Plot | None:
+def draw_steps(group: Group, words: Sentences) -> Plot | None:
     """One stacked bar for each row that was profiled: the phases of its slowest rank, in the order of a step."""
     rows = [row for row in group.main_rows if row.profile][:MAX_BARS]
     if not rows:
@@ -115,7 +115,7 @@ def draw_steps(group: Group, words: Wording) -> Plot | None:
     return charts.titled(words, "steps", figure, shown)
 
 
-def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
+def draw_all_reduce(curve: AllReduce | None, words: Sentences) -> Plot | None:
     """Bandwidth against message size, both logarithmic; sizes with a wrong sum have no speed."""
     times = [time for time in curve.times if time.seconds] if curve else []
     if not times:
@@ -142,7 +142,7 @@ def draw_all_reduce(curve: AllReduce | None, words: Wording) -> Plot | None:
     return charts.titled(words, "all_reduce", figure, shown, *notes, ranks=curve.ranks, backend=curve.backend)
 
 
-def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
+def draw_options(effects: list[Effect], words: Sentences) -> Plot | None:
     """Throughput over that of the default options, with its interval; a line at 1, where an option does nothing."""
     effects = [effect for effect in effects if effect.quotient][:MAX_BARS]
     if not effects:
@@ -159,7 +159,7 @@ def draw_options(effects: list[Effect], words: Wording) -> Plot | None:
     return charts.titled(words, "options", figure, zip(names, values, strict=True))
 
 
-def draw_batches(series: BatchSeries, words: Wording) -> list[Plot]:
+def draw_batches(series: BatchSeries, words: Sentences) -> list[Plot]:
     """Throughput per device, and speed-up with the predicted crossing, both against the batch per device."""
     form = next(row.rate_form for rows in series.rows.values() for row in rows.values())
     speeds = {method: {batch: row.rate.scaled(1 / row.devices) for batch, row in rows.items()}
@@ -190,7 +190,7 @@ def draw_batches(series: BatchSeries, words: Wording) -> list[Plot]:
     return plots
 
 
-def draw_ladder(ladder: Ladder | None, words: Wording) -> Plot | None:
+def draw_ladder(ladder: Ladder | None, words: Sentences) -> Plot | None:
     """Throughput of each trial, memory beside it; a trial that was dropped is pale and hatched."""
     if ladder is None:
         return None

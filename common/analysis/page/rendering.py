@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from common.analysis.page import method_plots, reason_plots
 from common.analysis.page.charts import CARD, COST_COLOURS, INK, MUTED, PHASE_COLOURS, Plot
-from common.analysis.page.wording import Wording, typeset
+from common.analysis.page.typesetting import typeset
 from common.analysis.sections.exercise import exercise_sections
 from common.analysis.sections.report import Report
 from common.errors import UsageError
@@ -19,10 +19,10 @@ from common.formats import without_controls
 from common.records import METHODS
 from common.records.disk import write_bytes
 from common.requirements import as_recorded
-from common.sentences import TEMPLATES, language_of
+from common.sentences import TEMPLATES, Sentences, language_of
 
 
-def draw_figures(report: Report, words: Wording, with_png: bool) -> dict[str, Plot]:
+def draw_figures(report: Report, words: Sentences, with_png: bool) -> dict[str, Plot]:
     """Every figure of what is told in full, by its name on the page, which is its file's, too: `group1_steps`."""
     plots: dict[str, list[Plot | None]] = {"group1": [method_plots.draw_answer(report, words)]}
     for part in report.groups:
@@ -90,7 +90,7 @@ def write_pages(report: Report, files: Mapping[str, Path], with_png: str | None)
     beside = {language: path.with_name(f"checkpoints{'.zh-TW' if path.stem.endswith('.zh-TW') else ''}{path.suffix}")
               for language, path in files.items()}  # fmt: skip
     for language, path in files.items():
-        words = Wording(language)
+        words = Sentences(language)
         figures = draw_figures(report, words, language == with_png)
         plots = figures if language == with_png else plots
         others = {other: file.name for other, file in files.items() if other != language}
@@ -118,7 +118,7 @@ def _write(path: Path, page: str) -> None:
 
 
 def render_page(
-    report: Report, figures: Mapping[str, Plot], words: Wording, others: Mapping[str, str] = {}, exercise: str = ""
+    report: Report, figures: Mapping[str, Plot], words: Sentences, others: Mapping[str, str] = {}, exercise: str = ""
 ) -> str:
     """The page as text. Everything that comes from a record is escaped by the template engine.
 
@@ -130,7 +130,7 @@ def render_page(
                    report=report, figures=figures, newest=newest)  # fmt: skip
 
 
-def _render(template: str, words: Wording, **values) -> str:
+def _render(template: str, words: Sentences, **values) -> str:
     engine = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from common.analysis.comparing.facts import grouped
 from common.analysis.judging.verdicts import group_verdicts
-from common.analysis.page.wording import Wording
 from common.analysis.sections.changes import without_default
 from common.analysis.sections.comparison import doubts_about_speed, group_table, group_title
 from common.analysis.sections.group import GroupResults
@@ -20,6 +19,7 @@ from common.analysis.sections.report import Report
 from common.console.screen import MAX_ROWS, FittingTable, safe
 from common.content import Message, message
 from common.formats import printable
+from common.sentences import Sentences
 
 MAX_GROUPS, MAX_LINES, MAX_OPTIONS, MAX_ADVICE = 1, 8, 12, 4
 """A folder of thousands of records must not fill the terminal; the page has the rest."""
@@ -32,7 +32,7 @@ PIECE = re.compile(rf"[{OPENING}]*(?:[{CHINESE}]|{TOKEN})[{CLOSING}]*\s*")
 """What stays together: one Chinese character, or a word, with its brackets and punctuation."""
 
 
-def print_summary(console: Console, report: Report, words: Wording, with_forecasts: bool = False) -> None:
+def print_summary(console: Console, report: Report, words: Sentences, with_forecasts: bool = False) -> None:
     """Print everything that a reader needs before opening the page."""
     say = partial(print_lines, console, words)
     for part in report.shown[:MAX_GROUPS]:
@@ -69,7 +69,7 @@ def print_summary(console: Console, report: Report, words: Wording, with_forecas
         say([line.sentence for line in advice], most=MAX_ADVICE)
 
 
-def print_verdict(console: Console, report: Report, words: Wording) -> None:
+def print_verdict(console: Console, report: Report, words: Sentences) -> None:
     """The last lines: what to use, why, and what to run next. The page begins with the same."""
     lines = [("page.verdict", words.text(report.headline.verdict))]
     if report.answer and report.answer.because:
@@ -83,7 +83,7 @@ def print_verdict(console: Console, report: Report, words: Wording) -> None:
 
 
 def print_lines(
-    console: Console, words: Wording, lines: Sequence[Message], colour: str = "default", most: int = MAX_LINES
+    console: Console, words: Sentences, lines: Sequence[Message], colour: str = "default", most: int = MAX_LINES
 ) -> None:
     """Print messages as a list, and how many more there are than `most`."""
     for line in lines[:most]:
@@ -112,7 +112,7 @@ def folded(text: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _print_group(console: Console, part: GroupResults, words: Wording) -> None:
+def _print_group(console: Console, part: GroupResults, words: Sentences) -> None:
     say, group = partial(print_lines, console, words), part.group
     console.print()
     without = ["devices"]  # the name says how many

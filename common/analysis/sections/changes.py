@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.analysis.comparing.facts import BATCH, OPTIONS, configuration, grouped
+from common.analysis.comparing.facts import BATCH, OPTIONS, configuration, fact_value, grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
@@ -112,7 +112,7 @@ class Change:
 
 def changed(fact: str, values: tuple) -> Message:
     """`precision: tf32 → bf16`; `values` before and after."""
-    before, after = (message(f"fact_value.{fact}", value=value) for value in values)
+    before, after = (fact_value(fact, value) for value in values)
     return message("change.what", fact=fact, before=before, after=after)
 
 

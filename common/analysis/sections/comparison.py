@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, fact_value, group_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.row_checks import failed_checks
@@ -106,7 +106,7 @@ def _method(row: Row) -> Cell:
     notes: list = [row.name] if row.name.letter or row.name.nodes > 1 else []
     notes += [runs_note(row), *(message(f"flag.{flag}") for flag in flags)]
     for fact, value in row.variant.items():
-        shown = message(f"fact_value.{fact}", value=value)
+        shown = fact_value(fact, value)
         note = message("note.options", value=shown) if fact == OPTIONS else message("note.fact", fact=fact, value=shown)
         notes.append(note)
     return Cell(message(f"method.{row.method}"), notes=notes)

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-from common.analysis.comparing.facts import varying_facts
+from common.analysis.comparing.facts import fact_value, varying_facts
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice, advise
 from common.analysis.judging.breakdown import Breakdown, breakdowns
@@ -131,7 +131,7 @@ def _details(group: Group, in_full: bool) -> list[Section | None]:
     varying = varying_facts({row: row.facts for row in group.rows})
     shared = {fact: value for row in group.rows for fact, value in row.facts.items() if fact not in varying}
     absent = {name for name, value in group.key.items() if value in (0, "") and value is not False}  # of other models
-    settings = [(message(f"fact.{name}"), message(f"fact_value.{name}", value=value))
+    settings = [(message(f"fact.{name}"), fact_value(name, value))
                 for name, value in {**group.key, **shared}.items()
                 if name not in absent and value != "unknown"]  # fmt: skip
     runs = [run for row in group.rows for run in row.runs]

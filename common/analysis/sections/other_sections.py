@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from common.analysis.comparing.facts import grouped, varying_facts
+from common.analysis.comparing.facts import fact_value, grouped, varying_facts
 from common.analysis.comparing.groups import Group, readable_facts
 from common.analysis.reading.folder import Folder, Skipped
 from common.analysis.reading.runs import Run
@@ -58,10 +58,7 @@ def why_separate(groups: Mapping[int, Group]) -> list[Message]:
 
 def _difference(fact: str, who: dict) -> Message:
     """`torch 2.11 (DP × 2) and 2.13 (DDP × 2)`."""
-    values = [
-        message("difference.value", value=message(f"fact_value.{fact}", value=value), who=names)
-        for value, names in who.items()
-    ]
+    values = [message("difference.value", value=fact_value(fact, value), who=names) for value, names in who.items()]
     more = len(values) - MAX_VALUES
     id = "difference.and_more" if more > 0 else "difference.all"
     return message(id, fact=fact, values=values[:MAX_VALUES], more=more)

@@ -19,13 +19,12 @@ from common.analysis.page import charts
 from common.analysis.page.method_plots import draw_answer, draw_loss, draw_scaling
 from common.analysis.page.reason_plots import draw_breakdowns
 from common.analysis.page.rendering import draw_figures, on_page, write_figures
-from common.analysis.page.wording import Wording
 from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.group import GroupResults
 from common.analysis.sections.report import build_report
 from common.records import METHODS, DdpOptions, Failure
-from common.sentences import LANGUAGES
+from common.sentences import LANGUAGES, Sentences
 
 EXAMPLES = Path(__file__).parents[3] / "results" / "examples"
 
@@ -84,7 +83,7 @@ def test_no_legend_is_cut_off(example, language, monkeypatch):
         file.write("<svg/>")
 
     monkeypatch.setattr(charts.FigureCanvasSVG, "print_svg", look)
-    assert draw_figures(build_report(read_folder(EXAMPLES / example)), Wording(language), with_png=False)
+    assert draw_figures(build_report(read_folder(EXAMPLES / example)), Sentences(language), with_png=False)
     assert len(seen) > 2
     assert cut_off == []
 

@@ -11,8 +11,7 @@ import pytest
 
 from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed, profiled_lab
-from common.analysis.page.wording import Wording
-from common.sentences import LANGUAGES, TEMPLATES, language_of, sentences
+from common.sentences import LANGUAGES, TEMPLATES, Sentences, language_of, sentences
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
@@ -86,7 +85,7 @@ def test_the_page_without_a_choice_is_in_the_readers_language():
 
 
 def test_chinese_and_latin_characters_stand_apart_by_a_space():
-    words = Wording("zh-TW")
+    words = Sentences("zh-TW")
     assert words.joined("單一 GPU", "的") == "單一 GPU 的"
     assert words.joined("的速度是 ", "單一裝置") == "的速度是單一裝置"
-    assert Wording("en").joined("a", " b") == "a b"
+    assert Sentences("en").joined("a", " b") == "a b"

@@ -9,17 +9,16 @@ from conftest import ROOT
 from rich.console import Console
 
 from common.analysis.page.summary import print_summary, print_verdict
-from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
-from common.sentences import LANGUAGES
+from common.sentences import LANGUAGES, Sentences
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("example", ["cpu", "h100x2"])
 def test_one_table_that_is_never_cut_off(example, language):
     folder = read_folder(ROOT / "results" / "examples" / example)
-    console, words = Console(width=80, file=io.StringIO()), Wording(language)
+    console, words = Console(width=80, file=io.StringIO()), Sentences(language)
     print_summary(console, build_report(folder), words)
     text = console.file.getvalue()
     table, rule, after = text.partition("─" * 40)
@@ -47,7 +46,7 @@ def test_one_table_that_is_never_cut_off(example, language):
 def test_the_last_lines_say_what_to_use_why_and_what_to_run_next(example, verdict, command):
     report = build_report(read_folder(ROOT / "results" / "examples" / example))
     console = Console(width=400, file=io.StringIO())
-    print_verdict(console, report, Wording("en"))
+    print_verdict(console, report, Sentences("en"))
     first, why, following, last = console.file.getvalue().strip().splitlines()
     assert first == verdict
     assert why.startswith("Why: ")

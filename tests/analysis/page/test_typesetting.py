@@ -11,9 +11,9 @@ import pytest
 from rich.cells import cell_len
 
 from common.analysis.page.summary import folded
-from common.analysis.page.wording import Wording, typeset
+from common.analysis.page.typesetting import typeset
 from common.content import message
-from common.sentences import FULL_WIDTH, sentences
+from common.sentences import FULL_WIDTH, Sentences, sentences
 
 EXAMPLES = ["cpu", "h100x2-lab", "h100x2-crossover"]
 INLINE = {"a", "strong", "em", "span", "code", "b", "g"}
@@ -105,7 +105,7 @@ def test_units_and_cores_stand_in_the_pages_language(example_pages, example):
 
 
 def test_what_a_record_says_is_a_quotation():
-    words = Wording("zh-TW")
+    words = Sentences("zh-TW")
     line = words.text(message("note.profile", row="DP × 2", note="the data path was not measured: --x <fails>"))
     assert line == "DP × 2：「the data path was not measured: --x <fails>」"
     marked = typeset(f"<li>{escape(line)}；參閱「目錄」</li>")

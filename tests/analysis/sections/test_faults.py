@@ -5,12 +5,12 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.views import without_marks
 from common.analysis.page.rendering import draw_figures, render_page
-from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.other_sections import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
+from common.sentences import Sentences
 
 
 def fault(name="rank_killed", at="2026-11-26T01:00:00+00:00", **more) -> FaultRecord:
@@ -50,7 +50,7 @@ def found(tmp_path):
 )  # fmt: skip
 def test_the_page_shows_what_named_each_and_whether_it_was_cured(found, language, said):
     folder = found(fault(), fault("disk_full", cured=False), fault("two_ranks_one_gpu", missing="gpu", named_by=None))
-    judged, words = build_report(folder), Wording(language)
+    judged, words = build_report(folder), Sentences(language)
     page = render_page(judged, draw_figures(judged, words, with_png=False), words)
     section = without_marks(page[page.index('id="faults-caused"') :].split("</section>")[0])
     for text in (*said, "rank 1 was &lt;killed&gt;", "<pre>torchrun --max-restarts=1 04</pre>"):
