@@ -43,10 +43,8 @@ def main() -> int:
     failures = [requirement for requirement in record.requirements if requirement.outcome == "failure"]
 
     console, words = open_console(quiet=args.quiet), Sentences(args.lang or language_of())
-    console.print(machine_tables.machine_table(record, words))
-    if record.environment.gpus:
-        console.print(machine_tables.gpu_table(record, words))
-    console.print(machine_tables.requirement_table(requirements.check_requirements(record, words), words))
+    machine_tables.show_machine(console, record, words)
+    machine_tables.show_requirements(console, requirements.check_requirements(record, words), words)
     if args.benchmark and not failures:
         measuring = words.translate("Measuring what the parts can do")
         how_long = words.translate(" (under a minute; --no-benchmark leaves it out)")
@@ -55,9 +53,9 @@ def main() -> int:
             lambda name: console.print("  " + words.translate("{part:capital} …", part=PROBE_NAMES[name])),
             *measure.plan(),
         )
-        console.print(machine_tables.probe_table(record.probes, words))
+        machine_tables.show_probes(console, record.probes, words)
     path = write_record(args.results_dir, record)
-    console.print(machine_tables.conclusion(record, words))
+    machine_tables.show_conclusion(console, record, words)
     if not failures:
         following = words.translate("next: {command}", command=_next_command(args))
         console.print(f"\n{following}", markup=False, soft_wrap=True)

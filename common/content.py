@@ -83,6 +83,11 @@ class Table:
         """What stands above it."""
         return self.title or message(f"table.{self.id}")
 
+    @property
+    def use(self) -> Message:
+        """What the figures of step 01 are good for."""
+        return message(f"table_use.{self.id}")
+
 
 @dataclass(frozen=True)
 class Point:

@@ -7,9 +7,10 @@ from statistics import median
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.text import Text
 
 from common.console.run_lines import rate_text
-from common.console.screen import pairs_table
+from common.console.screen import INDENT, facts, print_indented
 from common.formats import gib
 from common.messages import message
 from common.records import (
@@ -76,21 +77,19 @@ def show_summary(console: Console, record: Record, path: Path, next_command: str
     times, skipped = epoch_seconds(record), len(record.unreadable_files)
     mean = message("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
     unreadable = message("{count} images that cannot be decoded; the record names them", count=skipped)
-    rows = [
-        (message("time per epoch"), words.text(mean)),
+    memory = "\n".join(_memory(record, place, words) for place in range(len(record.devices)))
+    lines = [
+        (message("time per epoch"), mean),
         (message("throughput"), rate_text(throughput(record), record.config, words)),
         (message("speed-up"), "" if console.quiet else "\n".join(ratios_to_earlier(record, path.parent, words))),
-        (message("skipped"), f"[yellow]{words.text(unreadable)}" if skipped else ""),
-        (message("peak memory"), "\n".join(_memory(record, place, words) for place in range(len(record.devices)))),
+        (message("skipped"), Text(words.text(unreadable), style="yellow") if skipped else ""),
+        (message("peak memory"), memory),
     ]
-    named = {words.text(name): text for name, text in rows if text}
-    table = pairs_table()
-    for name, text in named.items():
-        table.add_row(f"  [dim]{name}", text)
+    lines = [(name, value) for name, value in lines if value]
     console.print()
-    console.print(table)
+    print_indented(console, facts(lines, words))
     # Outside the table, which would break a path or a command in two and make it useless to copy.
-    width = max(map(cell_len, named)) + 2
+    width = max(cell_len(words.text(name)) for name, _ in lines) + INDENT
     for name, text in ((words.translate("record"), str(path)), (words.translate("next"), next_command)):
         console.print(f"  [dim]{set_cell_size(name, width)}[/]", end="")
         console.print(text, markup=False, soft_wrap=True)

@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
-from common.console.screen import pairs_table
+from common.console.screen import facts, print_part
 from common.messages import Message, message, message_in
 from common.records import (
     METHODS,
@@ -42,14 +43,10 @@ LOSS_IS_LOST = message(
 def show_plan(console: Console, words: Sentences, record: Record) -> None:
     """What the run is about to do, as it was entered into its record."""
     method = METHODS[record.method]
-    table = pairs_table()
-    for name, value in _plan(record, words):
-        table.add_row(f"  [dim]{words.text(name)}", escape(words.text(value)))
-    for note in _notes(method, record.world, record.resumed, words):
-        table.add_row(f"  [dim]{words.translate('note')}", f"[yellow]{escape(words.text(note))}")
-    title = method.title if method.is_parallel else words.translate("Training on one device")
-    console.print(f"\n[bold]{title}")
-    console.print(table)
+    notes = _notes(method, record.world, record.resumed, words)
+    lines = [*_plan(record, words), *((message("note"), Text(words.text(note), style="yellow")) for note in notes)]
+    print_part(console, method.title if method.is_parallel else words.translate("Training on one device"),
+               facts(lines, words))  # fmt: skip
     console.print()
 
 

@@ -3,16 +3,15 @@
 Rank 0 speaks, the others are given a console that is silent.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column as GridColumn
 from rich.table import Table as Grid
 from rich.text import Text
@@ -26,6 +25,7 @@ MAX_ROWS = 20
 """The page has the rest."""
 LEAST_NEEDED = ("energy", "global_batch", "predicted_memory", "scaling_efficiency", "epoch_time")
 """Columns that a narrow console leaves to the page, in this order; after them the last ones."""
+INDENT = 2
 NAME_WIDTH = 24
 """At least, of a first column that goes on in the next line."""
 
@@ -51,15 +51,13 @@ class TrainingProgress:
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=console, auto_refresh=False, transient=True,
                              disable=console.quiet or not console.is_terminal)  # fmt: skip
+        self._task = self._bar.add_task("", visible=False)
         self._drawn = 0.0
-        self._task: TaskID | None = None
         self._bar.start()
 
     def phase(self, name: str, steps: int) -> None:
         """A new phase of `steps` optimizer steps begins."""
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(name, total=steps)
+        self._bar.reset(self._task, description=name, total=steps, visible=True)
 
     def advance(self) -> None:
         """One step of the phase is done."""
@@ -83,55 +81,44 @@ def safe(text: str) -> str:
     return escape(printable(text))
 
 
-class FittingTable:
+def fitting_table(
+    console: Console, table: Table, words: Sentences, without: Collection[str] = (), title: str = "", indent: int = 0
+) -> Grid:
     """A table without the columns that do not fit side by side, so that no number is cut off; a line names them.
 
     Figures have their intervals and notes below. The columns `without` are left to the page anyway.
     """
+    columns = [place for place, column in enumerate(table.columns) if column.id not in without]
+    needless = [place for id in LEAST_NEEDED for place in columns[2:] if table.columns[place].id == id]
+    spare = needless + [place for place in reversed(columns[2:]) if place not in needless]
+    any_width = console.options.update(max_width=1000)
+    for count in range(len(spare) + 1):
+        shown = [place for place in columns if place not in spare[:count]]
+        drawn = _grid(table, shown, [words.label(table.columns[place]) for place in sorted(spare[:count])], words)
+        drawn.title, drawn.title_justify = safe(title) or None, "left"
+        for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
+            drawn.columns[0].max_width = width
+            room = console.width - indent - console.measure(drawn, options=any_width).maximum
+            if room >= 0:
+                drawn.columns[0].max_width = width and width + room
+                return drawn
+    return drawn
 
-    def __init__(self, table: Table, words: Sentences, without: Collection[str] = (), title: str = "") -> None:
-        self._table, self._words, self._title = table, words, title
-        self._shown = [place for place, column in enumerate(table.columns) if column.id not in without]
-        later = self._shown[2:]
-        needless = [place for id in LEAST_NEEDED for place in later if table.columns[place].id == id]
-        self._spare = needless + [place for place in reversed(later) if place not in needless]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Grid]:
-        yield self._drawn(console, options)
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement.get(console, options, self._drawn(console, options))
-
-    def _drawn(self, console: Console, options: ConsoleOptions) -> Grid:
-        for count in range(len(self._spare) + 1):
-            drawn = self._without(self._spare[:count])
-            for width in (None, NAME_WIDTH):  # the first column goes on in the next line before a number is left out
-                drawn.columns[0].max_width = width
-                any_width = options.update(max_width=1000)
-                room = options.max_width - Measurement.get(console, any_width, drawn).maximum
-                if room >= 0:
-                    drawn.columns[0].max_width = width and width + room
-                    return drawn
-        return drawn
-
-    def _without(self, left_out: Collection[int]) -> Grid:
-        table, words = self._table, self._words
-        drawn = Grid(title=safe(self._title) or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
-                     padding=(0, 0, 0, 1))  # fmt: skip
-        shown = [place for place in self._shown if place not in left_out]
-        for place in shown:
-            drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left",
-                             no_wrap=bool(place), overflow="fold")  # fmt: skip
-        for line in table.lines[:MAX_ROWS]:
-            drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
-        captions = []
-        if rows := table.left_out + max(0, len(table.lines) - MAX_ROWS):
-            captions.append(words.translate("{count:count} more rows on the page", count=rows))
-        if left_out:
-            columns = [words.label(table.columns[place]) for place in sorted(left_out)]
-            captions.append(words.translate("On the page: {columns:short}", columns=columns))
-        drawn.caption, drawn.caption_justify = safe("\n".join(captions)) or None, "left"
-        return drawn
+def _grid(table: Table, shown: Sequence[int], left_out: Sequence[str], words: Sentences) -> Grid:
+    drawn = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), caption_justify="left")
+    for place in shown:
+        drawn.add_column(words.header(table.columns[place]), justify="right" if place else "left",
+                         no_wrap=bool(place), overflow="fold")  # fmt: skip
+    for line in table.lines[:MAX_ROWS]:
+        drawn.add_row(*(_cell(line.cells[place], words, None if place else line.name) for place in shown))
+    captions = []
+    if rows := table.left_out + max(0, len(table.lines) - MAX_ROWS):
+        captions.append(words.translate("{count:count} more rows on the page", count=rows))
+    if left_out:
+        captions.append(words.translate("On the page: {columns:short}", columns=left_out))
+    drawn.caption = safe("\n".join(captions)) or None
+    return drawn
 
 
 def _cell(cell: Cell, words: Sentences, name: Any) -> str:
@@ -143,22 +130,24 @@ def _cell(cell: Cell, words: Sentences, name: Any) -> str:
 
 
 def facts(pairs: Iterable[tuple[Any, Any]], words: Sentences, style: str = "dim") -> Grid:
-    """Names and their values."""
-    drawn = pairs_table()
+    """Names and their values, some of which have a style. What is too long for a line goes on in the next: no path is
+    cut off."""
+    drawn = Grid.grid(GridColumn(overflow="fold"), GridColumn(overflow="fold"), padding=(0, 2))
     for name, value in pairs:
-        drawn.add_row(Text(words.text(name), style=style), Text(words.text(value)))
+        text = value if isinstance(value, Text) else Text(words.text(value))
+        drawn.add_row(Text(words.text(name), style=style), text)
     return drawn
 
 
-def pairs_table() -> Grid:
-    """An empty table of names and values. What is too long for a line goes on in the next: no path is cut off."""
-    return Grid.grid(GridColumn(overflow="fold"), GridColumn(overflow="fold"), padding=(0, 2))
+def print_indented(console: Console, *contents: RenderableType) -> None:
+    """Print `contents` behind two spaces."""
+    console.print(*(Padding(content, (0, 0, 0, INDENT), expand=False) for content in contents))
 
 
-def under_title(title: str, *contents: RenderableType) -> RenderableType:
-    """`contents` under a title."""
-    inner = (Padding(content, (0, 0, 0, 2), expand=False) for content in contents)
-    return Group(Text(f"\n{title}", style="bold"), *inner)
+def print_part(console: Console, title: str, *contents: RenderableType) -> None:
+    """Print `contents` under a title."""
+    console.print(Text(f"\n{title}", style="bold"))
+    print_indented(console, *contents)
 
 
 def plain_table(columns: Sequence[str]) -> Grid:

@@ -11,9 +11,9 @@ from analysis.factories import make_record
 from analysis.profile_factories import make_probed
 from conftest import SMALL, environment, records_in, run_script
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console
 
-from common.console.machine_tables import conclusion, gpu_table, machine_table, probe_table, requirement_table
+from common.console.machine_tables import show_conclusion, show_machine, show_probes, show_requirements
 from common.console.run_lines import show_plan
 from common.messages import catalogue
 from common.records import EnvironmentRecord, Record, Resumed, throughput
@@ -21,12 +21,6 @@ from common.requirements import check_requirements
 from common.sentences import LANGUAGES, Sentences
 
 CHINESE = Sentences("zh-TW")
-
-
-def printed(*parts: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=500)  # no line is broken
-    console.print(*parts, sep="\n")
-    return console.file.getvalue()
 
 
 def left_in_english(text: str) -> list[str]:
@@ -66,15 +60,15 @@ def test_step_01_in_the_language_of_the_locale(tmp_path):
 
 
 def test_what_step_01_measured_in_chinese():
-    record = make_probed()
-    english, chinese = (
-        printed(
-            *(table(record, words) for table in (machine_table, gpu_table, conclusion)),
-            requirement_table(check_requirements(record, words), words),
-            probe_table(record.probes, words),
-        )
-        for words in (Sentences("en"), CHINESE)
-    )
+    def shown(words: Sentences) -> str:
+        record, console = make_probed(), Console(file=io.StringIO(), width=500)  # no line is broken
+        show_machine(console, record, words)
+        show_requirements(console, check_requirements(record, words), words)
+        show_probes(console, record.probes, words)
+        show_conclusion(console, record, words)
+        return console.file.getvalue()
+
+    english, chinese = shown(Sentences("en")), shown(CHINESE)
     assert len(left_in_english(english)) > 10
     assert left_in_english(chinese) == []
     with_units = re.compile(r"\d[\d.,]* (?:[kMGT]?i?B(?:/s)?|[mµ]?s|[GT]FLOP/s)\b")

@@ -12,8 +12,8 @@ from common.analysis.page.summary import print_summary
 from common.analysis.predicting.inputs import read_question
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.report import build_report
-from common.console.machine_tables import gpu_table, machine_table, probe_table, requirement_table
-from common.console.screen import FittingTable
+from common.console.machine_tables import show_machine, show_probes, show_requirements
+from common.console.screen import fitting_table
 from common.content import Cell, Column, Line, Table
 from common.sentences import LANGUAGES, Sentences
 
@@ -40,10 +40,10 @@ def test_no_table_of_steps_01_and_05_cuts_a_number_off(example):
         def show(console, words=words):
             print_summary(console, report, words, with_forecasts=bool(report.forecasts))
             if looked:
-                console.print(machine_table(looked, words), gpu_table(looked, words))
-                console.print(requirement_table(looked.requirements, words))
+                show_machine(console, looked, words)
+                show_requirements(console, looked.requirements, words)
             if looked and looked.probes:
-                console.print(probe_table(looked.probes, words))
+                show_probes(console, looked.probes, words)
 
         for width in (80, 100, 120):
             lines = printed(width, show)
@@ -71,7 +71,7 @@ WIDE_TABLE = Table(
     ],
 )
 def test_columns_that_do_not_fit_are_named(width, there, left_out):
-    text = "\n".join(printed(width, lambda console: console.print(FittingTable(WIDE_TABLE, Sentences()))))
+    text = "\n".join(printed(width, lambda console: console.print(fitting_table(console, WIDE_TABLE, Sentences()))))
     assert [number for number in there if number in text] == there
     assert [name for name in left_out if name in text.partition("On the page: ")[2]] == left_out
     assert ("On the page" in text) == bool(left_out)

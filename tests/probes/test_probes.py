@@ -36,7 +36,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 def shown(probes: Probes) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(tables.probe_table(probes, Sentences("en")))
+    tables.show_probes(console, probes, Sentences("en"))
     return console.file.getvalue()
 
 

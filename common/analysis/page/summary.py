@@ -16,7 +16,7 @@ from common.analysis.sections.group import GroupResults
 from common.analysis.sections.other_sections import unequal_terms
 from common.analysis.sections.prediction import prediction_notes, prediction_table
 from common.analysis.sections.report import Report
-from common.console.screen import MAX_ROWS, FittingTable, safe
+from common.console.screen import MAX_ROWS, fitting_table, safe
 from common.content import Message, message
 from common.formats import printable
 from common.sentences import Sentences
@@ -40,7 +40,7 @@ def print_summary(console: Console, report: Report, words: Sentences, with_forec
         if with_forecasts and part.prediction:
             table = prediction_table(part.prediction)
             console.print()
-            console.print(FittingTable(table, words, title=words.text(table.heading)))
+            console.print(fitting_table(console, table, words, title=words.text(table.heading)))
             say(prediction_notes(part.prediction), "dim")
     more = len(report.shown) - MAX_GROUPS
     if more > 0:
@@ -116,7 +116,7 @@ def _print_group(console: Console, part: GroupResults, words: Sentences) -> None
     say, group = partial(print_lines, console, words), part.group
     console.print()
     without = ["devices"]  # the name says how many
-    console.print(FittingTable(group_table(group), words, without, words.text(group_title(group))))
+    console.print(fitting_table(console, group_table(group), words, without, words.text(group_title(group))))
     say(group_verdicts(group))
     say([message("console.differs", difference=text) for text in unequal_terms(group)], "yellow")
     of_rows = []
