@@ -51,6 +51,8 @@ class Column:
 
     id: str
     anchor: str = ""
+    of: Any = None
+    """The phase, GPU or method that it is about, where each has a column."""
 
 
 @dataclass(frozen=True)
@@ -142,20 +144,14 @@ class Commands:
 
 
 @dataclass(frozen=True)
-class Requirements:
-    """What step 01 says of each thing that the lab needs, in the reader's language."""
-
-    record: Any
-
-
-@dataclass(frozen=True)
 class Section:
     """A part of the page, with parts of its own."""
 
     id: str = ""
     title: Any = None
     contents: Sequence[Any] = ()
-    """In the order in which they stand: tables, lines, figures, further sections. Parts that are None are left out."""
+    """In order: tables, lines, figures, further sections, records of step 01 for what they say of the lab's needs.
+    Parts that are None are left out."""
     short: Message | None = None
     """Its title in the list of contents."""
     style: str = ""
@@ -182,9 +178,14 @@ def not_available(*notes: Message) -> Cell:
 
 
 def columns(*names: str) -> list[Column]:
-    """Columns by id, behind a colon their entries in the glossary: `global_batch` (of its own name), `work:flops`."""
-    pairs = (name.partition(":") for name in names)
-    return [Column(id, anchor or id.replace("_", "-")) for id, _, anchor in pairs]
+    """Columns by id, behind a colon their entries in the glossary: `global_batch` (of its own name), `work:flops`. Of
+    one GPU: `to_gpu.1:probes`."""
+    shown = []
+    for name in names:
+        column, _, anchor = name.partition(":")
+        id, _, of = column.partition(".")
+        shown.append(Column(id, anchor or id.replace("_", "-"), of))
+    return shown
 
 
 def sheet(table: Table) -> Section:

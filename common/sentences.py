@@ -128,15 +128,8 @@ class Sentences(string.Formatter):
         return self.number(form, 1.0).unit
 
     def header(self, column: Column) -> str:
-        """A column's header. Phases, GPUs and methods have columns of their own: `phase.forward`, `to_gpu.1`."""
-        kind, _, of = column.id.partition(".")
-        if not of:
-            return self._said(f"column.{kind}")
-        if kind == "quotient":
-            over, under = of.split("/")
-            other = self._said(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
-            return f"{self._said(f'short.{over}')} / {other}"
-        return self.fill(self._said("column.phase_ms" if kind == "phase" else f"column.{kind}"), {"of": of})
+        """A column's header."""
+        return self.translate(f"column.{column.id}", of=column.of)
 
     def label(self, column: Column) -> str:
         """The header in one line."""

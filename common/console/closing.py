@@ -13,20 +13,10 @@ from common.console.run_lines import rate_text
 from common.console.screen import INDENT, facts, print_indented
 from common.formats import gib
 from common.messages import message
-from common.records import (
-    FORWARD_THREADS,
-    METHODS,
-    Method,
-    Record,
-    RunConfig,
-    ThreadsOfForward,
-    epoch_seconds,
-    machine_of,
-    method_order,
-    settings_of,
-    throughput,
-)
+from common.records import Record, RunConfig, epoch_seconds, machine_of, settings_of, throughput
 from common.records.disk import record_in
+from common.records.methods import METHODS, Method, method_order
+from common.records.step_phases import FORWARD_THREADS, ThreadsOfForward
 from common.sentences import Sentences
 
 TIMED = {"step": message("step"), "forward": message("forward pass of {samples} samples")}
@@ -114,10 +104,9 @@ def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[st
             batch = getattr(record.config, field)
             same = (one for one in _alike(record, folder, method) if getattr(one.config, field) == batch)
             if other := next(same, None):
-                theirs = throughput(other) or 0.0
-                speed, ratio = words.number(form, each * theirs), (throughput(record) or 0.0) / theirs
-                values = {"step": other.step, "throughput": speed, "batch": batch}
-                lines.append(words.text(sentence.with_values(ratio=ratio, **values)))
+                theirs = throughput(other)
+                values = {"step": other.step, "throughput": words.number(form, each * theirs), "batch": batch}
+                lines.append(words.text(sentence.with_values(ratio=throughput(record) / theirs, **values)))
                 break
     return lines
 

@@ -9,18 +9,8 @@ from rich.text import Text
 
 from common.console.screen import facts, print_part
 from common.messages import Message, message, message_in
-from common.records import (
-    METHODS,
-    Epoch,
-    Parity,
-    Record,
-    Resumed,
-    RunConfig,
-    TrainingMethod,
-    Validation,
-    World,
-    unusual_settings,
-)
+from common.records import Epoch, Parity, Record, Resumed, RunConfig, Validation, World, unusual_settings
+from common.records.methods import METHODS, TrainingMethod
 from common.sentences import Sentences
 
 FLAGS = {

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import nan
-from typing import get_args
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from common.analysis.comparing.device_use import StaticPart
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row, RowName
@@ -31,7 +30,7 @@ MIN_EPOCHS = 3
 """Two points make no curve."""
 CHAT = (6.0, 3.15)
 """Inches of the picture for a chat: at the 200 dpi of all PNG files 1200 × 630 pixels, which previews of links have."""
-STATIC_SHADES: dict[str, float] = {"parameters_and_buffers": 1.0, "gradients": 0.72, "optimizer_state": 0.5}
+STATIC_SHADES: dict[Any, float] = {"parameters_and_buffers": 1.0, "gradients": 0.72, "optimizer_state": 0.5}
 REST_SHADE = 0.22
 
 
@@ -178,7 +177,7 @@ def draw_memory(group: Group, words: Sentences) -> Plot | None:
              else words.text(row.name) for row, peak in bars]  # fmt: skip
     peaks = [peak.peak_bytes / 2**30 for _, peak in bars]
     figure, axes = charts.bar_chart(names, words.translate("figure.gib"), 0.7 * len(bars) + 1.5, 1.22 * max(peaks))
-    parts = {part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in get_args(StaticPart)}
+    parts = {part: [peak.static.get(part, 0) / 2**30 for _, peak in bars] for part in STATIC_SHADES}
     kind = "_gpu" if group.on_gpu else "_cpu"
     parts[f"rest{kind}"] = [max(0.0, peak - sum(sizes)) for peak, *sizes in zip(peaks, *parts.values(), strict=True)]
     shades = STATIC_SHADES | {f"rest{kind}": REST_SHADE}

@@ -105,11 +105,9 @@ def _write(path: Path, page: str) -> None:
     """Write a page, whole or not at all, over a page or an empty file alone: no record, say."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            with open(path, "rb") as file:
-                start = file.read(64).lstrip().lower()
-            if start and not start.startswith(b"<!doctype html>"):
-                raise FileExistsError(errno.EEXIST, "it is there and no page")
+        there = path.read_bytes()[:64].lstrip().lower() if path.is_file() else b""
+        if there and not there.startswith(b"<!doctype html>"):
+            raise FileExistsError(errno.EEXIST, "it is there and no page")
         write_bytes(path, without_controls(page).encode(errors="replace"))
     except OSError as error:
         raise UsageError(
@@ -131,21 +129,10 @@ def render_page(
 
 
 def _render(template: str, words: Sentences, **values) -> str:
-    engine = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    engine.filters |= {
-        "text": words.text,
-        "listed": words.listed,
-        "paragraph": words.paragraph,
-        "cell": words.cell,
-        "interval": words.interval,
-        "header": words.header,
-        "label": words.label,
+    engine = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    of_words = ("text", "listed", "paragraph", "cell", "interval", "header", "label")
+    engine.filters |= {name: getattr(words, name) for name in of_words} | {
         "kind": lambda part: type(part).__name__,
         "requirements": lambda record: as_recorded(record, words),
         # what stands in backquotes, as code

@@ -15,7 +15,7 @@ from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, runs_note, speed_cell, unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns, sheet
+from common.content import NOTHING, Cell, Column, Commands, Figure, Line, Lines, Section, Table, columns, sheet
 from common.messages import Message, message
 from common.records import METHODS, Method
 
@@ -178,8 +178,10 @@ def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], R
     methods = [method for method in METHODS if method in series.rows]
     speeds = [f"per_device.{method}:throughput" if METHODS[method].is_parallel else "one_device:throughput"
               for method in methods]  # fmt: skip
-    quotients = [f"quotient.{over}/{under}:speed-up" for over, under in ratios]
-    shown = columns("per_device_batch:global-batch", *speeds, *quotients)
+    shown = columns("per_device_batch:global-batch", *speeds)
+    for over, under in ratios:
+        other = message(f"short.{under}" if METHODS[under].is_parallel else "row.single_within")
+        shown.append(Column("quotient", "speed-up", (message(f"short.{over}"), other)))
     lines = []
     for batch in series.batches:
         cells = [Cell(batch, "count")]

@@ -16,7 +16,6 @@ from common.content import (
     Message,
     Pairs,
     Paragraph,
-    Requirements,
     Section,
     Table,
     columns,
@@ -112,7 +111,7 @@ def machine_section(folder: Folder) -> Section:
     """Each machine, and what step 01 found."""
     contents: list = [fold(message("page.machine_facts"), *map(Pairs, machines(folder)))]
     if record := folder.environment:
-        contents.append(fold(message("page.step_01"), Pairs(step_01_facts(record)), Requirements(record)))
+        contents.append(fold(message("page.step_01"), Pairs(step_01_facts(record)), record))
     else:
         contents.append(hint(message("page.no_step_01")))
     return Section("machine", message("page.machine"), contents)

@@ -91,7 +91,7 @@ def _limits(row: Row) -> Cells:
 
 def _ranks_table(rows: list[Row]) -> Table:
     phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.profile.ranks)]
-    shown = columns("row:method", "step_ms:profile", *(f"phase.{name}:profile" for name in phases))
+    shown = columns("row:method", "step_ms:profile", *(f"phase_ms.{name}:profile" for name in phases))
     lines = []
     for row in rows:
         for rank in row.profile.ranks:
