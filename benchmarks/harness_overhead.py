@@ -129,8 +129,9 @@ def compare(setting: str, devices: LocalDevices, pairs: int, with_timm: bool) ->
     whole, measuring, data = (paired_ratio(seconds[one], seconds[other]) for one, other in parts)
     rate = len(resident.loader) * training.config.global_batch_size / (sum(seconds["bare"]) / pairs)
     if devices.rank == 0:
-        print(f"{setting}, {pairs} pairs", f"  bare {rate:,.0f} samples/s; the lab's loop {with_interval(whole)} of it: "
-              f"measuring {with_interval(measuring)}, loader {with_interval(data)}", sep="\n", flush=True)  # fmt: skip
+        parts = f"measuring {with_interval(measuring)}, loader {with_interval(data)}"
+        print(f"{setting}, {pairs} pairs")
+        print(f"  bare {rate:,.0f} samples/s; the lab's loop {with_interval(whole)} of it: {parts}", flush=True)
         if with_timm:
             print(
                 f"  timm's step {with_interval(paired_ratio(seconds['lab'], seconds['timm']))} of the lab's speed",
