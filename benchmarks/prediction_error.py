@@ -185,7 +185,7 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
     (of_group,) = [forecast(group, question) for group in build_groups(configurations(Folder(runs, probed=known[:1])))]
-    step, mean = of_group.forecasts[0].step, fmean(measured_steps(measured).seconds)
+    step, mean = of_group.forecasts[0].step, fmean(measured_steps(measured))
     return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, of_group.basis.step)
 
 

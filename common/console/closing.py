@@ -3,7 +3,6 @@ did the same work here."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -13,7 +12,6 @@ from common.console.screen import pairs_table
 from common.formats import gib
 from common.messages import message
 from common.records import (
-    FORWARD_THREADS,
     METHODS,
     Method,
     Record,
@@ -50,7 +48,7 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
 
 def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
     """What a new thread costs one device, and which layers pay: medians."""
-    main, new, kept = (1000 * median(threads.passes.seconds[kind]) for kind in FORWARD_THREADS)
+    main, new, kept = (1000 * seconds for seconds in threads.median_seconds.values())
     cost = message(
         "forward pass in a new thread: {new:.1f} ms a {what}, in the main thread {main:.1f}, in a kept one {kept:.1f}",
         what=TIMED[threads.timed].with_values(samples=threads.samples),
@@ -58,8 +56,7 @@ def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str
         new=new,
         kept=kept,
     )
-    convolutions = [layer for layer in threads.layers if layer.is_convolution]
-    paying = [layer for layer in threads.layers if layer.pays]
+    paying, convolutions = threads.paying, threads.convolutions
     who = message(
         "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
         "other layers that are slower: {others}",

@@ -1,7 +1,6 @@
 """The record of a run, the numbers that follow from its raw times, one function each, and a record of what was
 predicted of runs."""
 
-from dataclasses import dataclass
 from itertools import accumulate, compress, pairwise
 from typing import Literal, Self
 
@@ -68,6 +67,13 @@ class Record(RecordModel):
         return [slice(end - epoch.steps, end) for end, epoch in zip(ends, self.epochs, strict=True)]
 
     @property
+    def is_steady(self) -> list[bool]:
+        """Whether each step counts for speeds. In older records the first one of an epoch waited until the loader had
+        started: as long whatever the epoch's length. It is left out where its epoch has others."""
+        places = [(place, epoch.steps) for epoch in self.epochs for place in range(epoch.steps)]
+        return [self.loader_runs_on or place > 0 or steps == 1 for place, steps in places]
+
+    @property
     def devices_there(self) -> int:
         """Devices of the run's kind on its machine: GPUs, or CPU cores."""
         return len(self.environment.gpus) if self.world.device_kind == "cuda" else self.environment.cpu_cores
@@ -131,45 +137,18 @@ class Record(RecordModel):
         return self
 
 
-@dataclass(frozen=True)
-class MeasuredSteps:
-    """The measured steps of a whole run, in order."""
-
-    seconds: list[float]
-    is_steady: list[bool]
-    """Whether a step counts for speeds. In older records the loader started anew with each epoch, and the first step of
-    an epoch waited for that: as long whatever the epoch's length, so that in a short one it says more of the length
-    than of the method. It is left out where its epoch has others."""
-    samples: int
-    """Of the steady steps: a first step has a whole global batch, whatever the last one has."""
-
-    @property
-    def steady_seconds(self) -> list[float]:
-        """Seconds of the steps that count for speeds."""
-        return list(compress(self.seconds, self.is_steady))
-
-    @property
-    def seconds_per_sample(self) -> float | None:
-        """In steady state: Σ seconds / Σ samples; None without samples or time."""
-        seconds = sum(self.steady_seconds)
-        return seconds / self.samples if seconds > 0 and self.samples > 0 else None
-
-
-def measured_steps(record: Record) -> MeasuredSteps:
-    """The steps of a run, of the times of its ranks.
+def measured_steps(record: Record) -> list[float]:
+    """Seconds of each measured step of a run, by the times of its ranks.
 
     A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
     together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
     latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
     """
-    seconds, is_steady = list[float](), list[bool]()
-    for epoch, part in zip(record.epochs, record.epoch_slices, strict=True):
+    seconds: list[float] = []
+    for part in record.epoch_slices:
         ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
-        ends = [0.0, *map(max, ends_of_ranks)]
-        seconds += [end - start for start, end in pairwise(ends)]
-        is_steady += [record.loader_runs_on or position > 0 or epoch.steps == 1 for position in range(epoch.steps)]
-    left_out = is_steady.count(False) * record.config.global_batch_size
-    return MeasuredSteps(seconds, is_steady, sum(epoch.samples for epoch in record.epochs) - left_out)
+        seconds += [end - start for start, end in pairwise([0.0, *map(max, ends_of_ranks)])]
+    return seconds
 
 
 def epoch_seconds(record: Record) -> list[float]:
@@ -178,8 +157,14 @@ def epoch_seconds(record: Record) -> list[float]:
 
 
 def seconds_per_sample(record: Record) -> float | None:
-    """In steady state; None before the first epoch has ended, and where the record's samples cannot be."""
-    return measured_steps(record).seconds_per_sample
+    """In steady state: Σ seconds / Σ samples of the steps that count; None before the first epoch has ended, and where
+    the record's samples cannot be."""
+    is_steady = record.is_steady
+    seconds = sum(compress(measured_steps(record), is_steady))
+    # A first step has a whole global batch, whatever the last one has.
+    left_out = is_steady.count(False) * record.config.global_batch_size
+    samples = sum(epoch.samples for epoch in record.epochs) - left_out
+    return seconds / samples if seconds > 0 and samples > 0 else None
 
 
 def throughput(record: Record) -> float | None:

@@ -78,8 +78,7 @@ def test_throughput_is_a_ratio_of_sums(record):
 
 def test_older_records_speeds_leave_out_each_epochs_first_step(record):
     older = with_steps(record | {"loader_runs_on": False}, [9.0, 1.0, 1.0, 7.0, 2.0, 2.0], steps_per_epoch=3)
-    assert measured_steps(older).is_steady == [False, True, True] * 2
-    assert measured_steps(older).steady_seconds == [1.0, 1.0, 2.0, 2.0]
+    assert older.is_steady == [False, True, True] * 2
     global_batch = older.config.global_batch_size
     assert throughput(older) == pytest.approx((200 - 2 * global_batch) / 6)
     assert epoch_seconds(older) == [11.0, 11.0]
@@ -101,10 +100,10 @@ def test_an_epoch_of_fewer_samples_than_a_step_has_no_speed(record):
 def test_a_step_ends_when_its_slowest_rank_has_ended_it(record):
     taking_turns = with_steps(record, [1.0, 3.0, 1.0], [3.0, 1.0, 1.0], steps_per_epoch=3)
     # 1 + 3 and 3 + 1: both have ended step 2 after 4 seconds
-    assert measured_steps(taking_turns).seconds == [3.0, 1.0, 1.0]
+    assert measured_steps(taking_turns) == [3.0, 1.0, 1.0]
     assert epoch_seconds(taking_turns) == [5.0]
 
 
 def test_ranks_start_every_epoch_together(record):
     late_once = with_steps(record, [5.0, 1.0], [1.0, 1.0], steps_per_epoch=1)
-    assert measured_steps(late_once).seconds == [5.0, 1.0]
+    assert measured_steps(late_once) == [5.0, 1.0]
