@@ -1,5 +1,4 @@
-"""The record of a run, the numbers that follow from its raw times, one function each, and a record of what was
-predicted of runs."""
+"""The record of a run with the numbers that follow from its raw times, and a record of what was predicted of runs."""
 
 from itertools import accumulate, compress, pairwise
 from typing import Literal, Self
@@ -74,6 +73,43 @@ class Record(RecordModel):
         return [self.loader_runs_on or place > 0 or steps == 1 for place, steps in places]
 
     @property
+    def measured_steps(self) -> list[float]:
+        """Seconds of each measured step of the run, by the times of its ranks.
+
+        A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
+        together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of
+        the latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take
+        turns.)
+        """
+        seconds: list[float] = []
+        for part in self.epoch_slices:
+            ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in self.ranks), strict=True)
+            seconds += [end - start for start, end in pairwise([0.0, *map(max, ends_of_ranks)])]
+        return seconds
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
+        return [max(sum(rank.step_seconds[part]) for rank in self.ranks) for part in self.epoch_slices]
+
+    @property
+    def seconds_per_sample(self) -> float | None:
+        """In steady state: Σ seconds / Σ samples of the steps that count; None before the first epoch has ended, and
+        where the samples cannot be."""
+        is_steady = self.is_steady
+        seconds = sum(compress(self.measured_steps, is_steady))
+        # A first step has a whole global batch, whatever the last one has.
+        left_out = is_steady.count(False) * self.config.global_batch_size
+        samples = sum(epoch.samples for epoch in self.epochs) - left_out
+        return seconds / samples if seconds > 0 and samples > 0 else None
+
+    @property
+    def throughput(self) -> float | None:
+        """Samples per second in steady state; None where the seconds per sample are."""
+        seconds = self.seconds_per_sample
+        return 1 / seconds if seconds else None
+
+    @property
     def devices_there(self) -> int:
         """Devices of the run's kind on its machine: GPUs, or CPU cores."""
         return len(self.environment.gpus) if self.world.device_kind == "cuda" else self.environment.cpu_cores
@@ -135,42 +171,6 @@ class Record(RecordModel):
         if len(self.ranks) != processes:
             raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")
         return self
-
-
-def measured_steps(record: Record) -> list[float]:
-    """Seconds of each measured step of a run, by the times of its ranks.
-
-    A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
-    together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
-    latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
-    """
-    seconds: list[float] = []
-    for part in record.epoch_slices:
-        ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
-        seconds += [end - start for start, end in pairwise([0.0, *map(max, ends_of_ranks)])]
-    return seconds
-
-
-def epoch_seconds(record: Record) -> list[float]:
-    """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
-    return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
-
-
-def seconds_per_sample(record: Record) -> float | None:
-    """In steady state: Σ seconds / Σ samples of the steps that count; None before the first epoch has ended, and where
-    the record's samples cannot be."""
-    is_steady = record.is_steady
-    seconds = sum(compress(measured_steps(record), is_steady))
-    # A first step has a whole global batch, whatever the last one has.
-    left_out = is_steady.count(False) * record.config.global_batch_size
-    samples = sum(epoch.samples for epoch in record.epochs) - left_out
-    return seconds / samples if seconds > 0 and samples > 0 else None
-
-
-def throughput(record: Record) -> float | None:
-    """Samples per second in steady state; None where the seconds per sample are."""
-    seconds = seconds_per_sample(record)
-    return 1 / seconds if seconds else None
 
 
 class StepPrediction(RecordModel):

@@ -10,15 +10,7 @@ import numpy as np
 from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import (
-    DeviceUse,
-    EnvironmentRecord,
-    Record,
-    epoch_seconds,
-    machine_of,
-    measured_steps,
-    seconds_per_sample,
-)
+from common.records import DeviceUse, EnvironmentRecord, Record, machine_of
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -119,16 +111,16 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    seconds = seconds_per_sample(record)
+    seconds = record.seconds_per_sample
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
-    every_step, steady = np.asarray(measured_steps(record)), np.asarray(record.is_steady)
+    every_step, steady = np.asarray(record.measured_steps), np.asarray(record.is_steady)
     return Run(
         file,
         kept,
         seconds_per_sample=replace(mean_of_steps(every_step[steady]), value=seconds),
-        epoch_seconds=tuple(epoch_seconds(record)),
+        epoch_seconds=tuple(record.epoch_seconds),
         times=reduce_times(record, every_step[steady], steady),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
