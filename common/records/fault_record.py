@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from common.records.fields import Count, RecordModel, Seconds, Texts
+from common.records.fields import AnyRecord, Count, Seconds, Texts
 
 FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
 
@@ -30,13 +30,11 @@ FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control",
 """What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
 
 
-class FaultRecord(RecordModel):
+class FaultRecord(AnyRecord):
     """What `make faults` writes of each fault that it has caused on purpose, or could not cause here: what it looked
     like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"
-    schema_version: Literal[1] = 1
-    run_id: str
     fault: FaultName
     started_at: str
     """UTC, ISO 8601."""

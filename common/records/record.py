@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
+from common.records.fields import AnyRecord, Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
 from common.records.host import DeviceUse, Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
@@ -16,12 +16,10 @@ FlopKind = Literal["convolution", "matmul"]
 """What torch counts; in precision tf32 the two run in different ones."""
 
 
-class Record(RecordModel):
+class Record(AnyRecord):
     """One launch of 02, 03 or 04: one JSON file."""
 
     kind: Literal["run"] = "run"
-    schema_version: Literal[1] = 1
-    run_id: str
     step: Step
     method: Method
     status: Literal["completed", "failed", "interrupted"]
@@ -189,13 +187,11 @@ class StepPrediction(RecordModel):
         )  # fmt: skip
 
 
-class PredictionRecord(RecordModel):
+class PredictionRecord(AnyRecord):
     """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
     first."""
 
     kind: Literal["prediction"] = "prediction"
-    schema_version: Literal[1] = 1
-    run_id: str
     started_at: str
     """UTC, ISO 8601."""
     steps: FailFastList[StepPrediction]

@@ -13,13 +13,12 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from common.analysis.reading.runs import Run, summarise, with_devices_before
 from common.errors import UsageError
-from common.records import EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
+from common.records import AnyRecord, EnvironmentRecord, FaultRecord, PredictionRecord, Record, fault_names
 
 MAX_FILE_BYTES = 256 * 2**20
 """A longer file is not opened: validated, it takes several times its size in memory."""
 
-AnyRecord = Record | EnvironmentRecord | PredictionRecord
-ANY_RECORD = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
+ANY_RECORD = TypeAdapter(Annotated[Record | EnvironmentRecord | PredictionRecord, Field(discriminator="kind")])
 
 
 class RefusedError(Exception):
@@ -66,7 +65,7 @@ def read_folder(folder: Path, flag: str = "--results-dir") -> Folder:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(f"cannot read {flag} {folder} ({reason}): give the folder that 02, 03 and 04 wrote") from None
-    used: list[Run | EnvironmentRecord | PredictionRecord] = []
+    used: list[Run | AnyRecord] = []
     skipped: list[Skipped] = []
     seen: dict[tuple[str, str], str] = {}
     shared_parts: dict[str, BaseModel] = {}
