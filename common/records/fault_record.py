@@ -7,7 +7,7 @@ from typing import Literal
 
 from common.records.fields import AnyRecord, Count, Seconds, Texts
 
-FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
+FAULTS_TABLE = Path(__file__).parents[2] / "lessons" / "fault_lab" / "faults.toml"
 
 
 @cache
