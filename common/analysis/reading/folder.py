@@ -130,11 +130,11 @@ def _run(file: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
 
 def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
     """The newest record of each fault; one that was caused counts more than one that could not be."""
-    newest, names = {}, fault_names()
+    newest = {}
     for path in sorted(folder.glob("fault_*.json")):
         try:
             record = FaultRecord.model_validate_json(_content(path), strict=True)
-            newest[names.index(record.fault), record.missing is None, record.started_at] = record
+            newest[fault_names().index(record.fault), record.missing is None, record.started_at] = record
         except (RefusedError, ValueError):
             skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", "no record of a fault that this lab knows"))
     return list({record.fault: record for _, record in sorted(newest.items())}.values())
