@@ -73,11 +73,11 @@ class HangWatch:
         """
         if self.folder is None:
             return None
-        self.note("waits", f"{pending_collective()}, at {where}")
+        self.leave_note("waits", f"{pending_collective()}, at {where}")
         until = monotonic() + NOTES_SECONDS
-        while len(self.notes("waits")) < len(self._pids) and monotonic() < until:
+        while len(self.notes_on("waits")) < len(self._pids) and monotonic() < until:
             sleep(0.05)
-        notes = self.notes("waits")
+        notes = self.notes_on("waits")
         missing = [rank for rank in self._others if rank not in notes]
         if missing:
             waits = [f"rank {rank} waits for it in {note}" for rank, note in notes.items()]
@@ -107,15 +107,15 @@ class HangWatch:
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
         until = monotonic() + 3 * NOTES_SECONDS
-        while self.notes("waits") and not is_final(record) and monotonic() < until:
+        while self.notes_on("waits") and not is_final(record) and monotonic() < until:
             sleep(0.05)
 
-    def note(self, kind: str, text: str) -> None:
+    def leave_note(self, kind: str, text: str) -> None:
         """Tell the other ranks of this host: `begun`, how many collectives, or `waits`, in which one."""
         if self.folder:
             self._file(self._rank, kind).write_text(text)
 
-    def notes(self, kind: str) -> dict[int, str]:
+    def notes_on(self, kind: str) -> dict[int, str]:
         """What each rank has noted, of those that have."""
         files = {rank: self._file(rank, kind) for rank in range(len(self._pids)) if self.folder}
         return {rank: path.read_text() for rank, path in files.items() if path.exists()}

@@ -55,11 +55,11 @@ class CollectiveWatchdog:
         now_begun = dist.group.WORLD._get_sequence_number_for_group()
         if now_begun != number:
             self._begun.append((time(), now_begun))
-            self._hangs.note("begun", str(now_begun))
+            self._hangs.leave_note("begun", str(now_begun))
             return None
         if time() - began <= self._seconds:
             return None
-        notes = {rank: int(note or 0) for rank, note in self._hangs.notes("begun").items()}
+        notes = {rank: int(note or 0) for rank, note in self._hangs.notes_on("begun").items()}
         behind = {rank: begun for rank, begun in notes.items() if begun < number}
         if not behind:
             return None
