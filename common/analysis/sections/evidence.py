@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import training_command
 from common.analysis.sections.report import Report
@@ -24,11 +23,6 @@ class Proof:
     """What makes the record that is missing."""
     hint: Message | None = None
     """What to do while the commands run."""
-
-    @property
-    def sentence(self) -> Message:
-        """What is proven."""
-        return message(f"proof.{self.id}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ class Checkpoint:
         for proof in self.proofs:
             commands = [command for command in proof.commands if command not in seen]
             if commands and not proof.is_there:
-                missing.append((proof.sentence, commands))
+                missing.append((message(f"proof.{proof.id}"), commands))
                 seen.update(commands)
         return missing
 
@@ -70,12 +64,13 @@ class Checkpoint:
         name = message("page.numbered", number=number, text=message(f"checkpoint.{self.id}"))
         progress = message(f"checkpoint_state.{self.state}", there=self.there, of=len(self.proofs))
         colour = {"done": "passed", "partly": "warning", "not_yet": "missing"}[self.state]
-        points = [
-            Point(proof.sentence, "there", message("page.proven")) if proof.is_there
-            else Point((message("page.still_to_show"), proof.sentence), "missing", message("page.not_proven"),
-                       proof.hint)
-            for proof in self.proofs
-        ]  # fmt: skip
+        points = []
+        for proof in self.proofs:
+            what = message(f"proof.{proof.id}")
+            points.append(
+                Point(what, "there", message("page.proven")) if proof.is_there
+                else Point((message("page.still_to_show"), what), "missing", message("page.not_proven"), proof.hint)
+            )  # fmt: skip
         contents: list = [Lines(points, "proofs")]
         # Questions come first, and figures are folded: a reader says what to expect before seeing them.
         contents += [fold(question, *(Paragraph([line]) for line in answer)) for question, answer in self.quizzes]
@@ -87,26 +82,15 @@ class Checkpoint:
         return Section(title=(name, Inline(progress, outcome=colour)), contents=contents, style="checkpoint")
 
 
-@dataclass(frozen=True)
 class Evidence:
-    """What checkpoints look up in a report of at least one run; nothing is computed anew."""
+    """What checkpoints look up in a report of at least one run."""
 
-    report: Report
-
-    @property
-    def groups(self) -> list[Group]:
-        """The best measured first."""
-        return [results.group for results in self.report.groups]
-
-    @property
-    def records(self) -> list[Record]:
-        """Every run's, the newest last."""
-        return [run.record for run in self.report.folder.runs]
-
-    @property
-    def by_hand(self) -> list[Record]:
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.groups = [results.group for results in report.groups]
+        self.records = [run.record for run in report.folder.runs]
+        self.by_hand = [record for record in self.records if record.launch is None]
         """Those that a person started, and no campaign."""
-        return [record for record in self.records if record.launch is None]
 
     @property
     def model(self) -> Record:
@@ -141,30 +125,3 @@ class Evidence:
     def probes(self, name: str) -> Probes | None:
         """Step 01's newest that have this part."""
         return next((one.probes for one in reversed(self.report.folder.probed) if getattr(one.probes, name)), None)
-
-    def is_foreseen(self, method: Method) -> bool:
-        """Whether step 05 was asked to predict what a person then ran to its end."""
-        runs = [run for run in self.by_hand if run.method == method and run.status == "completed"]
-        asked = self.report.folder.predictions
-        return any(step.is_of(run) and prediction.started_at <= run.started_at
-                   for prediction in asked for step in prediction.steps for run in runs)  # fmt: skip
-
-    def is_cured(self, failed: Record) -> bool:
-        """Whether a person's later run of the same method, model and batch ran to its end; what did not fit may have
-        another batch."""
-        may_differ = failed.failure is not None and failed.failure.kind == "out_of_memory"
-        return failed.failure is not None and any(
-            run.status == "completed" and run.started_at > failed.started_at
-            and (run.method, run.config.model) == (failed.method, failed.config.model)
-            and (may_differ or run.config.global_batch_size == failed.config.global_batch_size)
-            for run in self.by_hand
-        )  # fmt: skip
-
-    @property
-    def batch_too_large(self) -> int | None:
-        """One that cannot fit, by the memory that the runs took. Of GPUs alone: a host that is out of memory ends other
-        programs as well."""
-        used, batch = self.model.devices[0], self.model.config.per_device_batch_size
-        if not used.capacity_bytes or not used.memory.peak_allocated_bytes:
-            return None
-        return 2 ** int(2 * batch * used.capacity_bytes / used.memory.peak_allocated_bytes).bit_length()

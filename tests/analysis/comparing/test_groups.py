@@ -10,19 +10,23 @@ from analysis.factories import in_rounds, make_parity, make_record, typical_lab
 from analysis.views import WORDS, groups_of, rows_of, said
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
-from common.analysis.judging.verdicts import group_verdicts
+from common.analysis.judging.verdicts import decide, group_verdicts
 from common.analysis.sections.headline import headline
 from common.analysis.sections.other_sections import unequal_terms, why_separate
 from common.analysis.sections.report import banners
 from common.records import throughput
 
 
+def headline_of(groups):
+    return headline(groups, decide(groups[0].representatives if groups else []))
+
+
 def outcome_of(groups):
-    return WORDS.text(headline(groups).outcome)
+    return WORDS.text(headline_of(groups).outcome)
 
 
 def details_of(groups):
-    return " ".join(said([*(found := headline(groups)).pairs, *found.details]))
+    return " ".join(said([*(found := headline_of(groups)).pairs, *found.details]))
 
 
 def test_speed_up_and_efficiency_are_ratios_of_throughputs():

@@ -61,7 +61,7 @@ def test_rounds_that_were_run_in_turn_are_pairs():
     rounds = [record for pace in (1.0, 1.4, 0.8)
               for record in (changed(seconds=0.5 * pace), changed(seconds=0.515 * pace, precision="bf16"))]  # fmt: skip
     (change,) = changes(one_changes(configurations(folder_of(*rounds))))
-    assert (change.effect.outcome, change.effect.quotient.degrees_of_freedom) == ("slower", 2)
+    assert (change.outcome, change.quotient.degrees_of_freedom) == ("slower", 2)
 
 
 def test_console_page_and_csv(tmp_path, compare):
