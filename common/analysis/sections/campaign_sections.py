@@ -15,21 +15,7 @@ from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, runs_note, speed_cell, unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content import (
-    NOTHING,
-    Cell,
-    Commands,
-    Figure,
-    Line,
-    Lines,
-    Section,
-    Table,
-    columns,
-    fold,
-    hint,
-    lead,
-    sheet,
-)
+from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns, hint, lead, sheet
 from common.messages import Message, message
 from common.records import METHODS, FaultRecord, Method
 
@@ -57,8 +43,7 @@ def ladder_section(ladder: Ladder) -> Section:
     on_all = METHODS["ddp"].command(command.partition(f"{script} ")[2], devices,
                                     address=own_address(record, ladder.top.probed))  # fmt: skip
     commands = [Commands([command], message("ladder.command")), Commands([on_all], message("ladder.on_all_devices"))]
-    figure = Figure("all_ladder", is_titled=False)
-    shown = Section(style="beside", contents=[figure, Section(contents=commands)])
+    shown = Section(style="beside", contents=[Figure("all_ladder", is_titled=False), Section(contents=commands)])
     return Section("one-device", message("table.ladder"), [Lines(lines, "verdicts"), shown, _ladder_table(ladder)],
                    style="group changes", brief=lines, commands=[command])  # fmt: skip
 
@@ -74,12 +59,10 @@ def height(ladder: Ladder) -> Message:
 
 def _trains(ladder: Ladder) -> Message:
     """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
-    rows = [row for row in (ladder.first, ladder.at_first_batch) if row]
-    losses = [[epoch.mean_loss for epoch in row.record.epochs] for row in rows]
-    is_known = len(rows) == 2 and all(len(of_run) > 1 and None not in of_run for of_run in losses)
-    if not is_known or losses[0][0] <= losses[0][-1]:
+    rows = (ladder.first, ladder.at_first_batch)
+    before, after = ([epoch.mean_loss for epoch in row.record.epochs] if row else [] for row in rows)
+    if min(len(before), len(after)) < 2 or None in (*before, *after) or before[0] <= before[-1]:
         return message("ladder.not_checked")
-    before, after = losses
     is_as_steep = after[0] - after[-1] >= LEAST_FALL * (before[0] - before[-1])
     id = "ladder.trains" if is_as_steep else "ladder.does_not_train"
     return message(id, before=before[0], before_end=before[-1], after=after[0], after_end=after[-1], least=LEAST_FALL,
@@ -117,13 +100,9 @@ def crossover_section(number: int, series: BatchSeries) -> Section:
     key = series.key
     title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     figures = [Figure(f"batches{number}_batches_{name}") for name in ("throughput", "speed_up")]
-    contents = [
-        Lines(lines, "verdicts"),
-        Section(style="figures", contents=figures),
-        sheet(_batches_table(series, ratios)),
-    ]
-    short = message("table.batches")
-    return Section(f"batches-{number}", title, contents, short=short, style="group batches", brief=lines)
+    table = sheet(_batches_table(series, ratios))
+    shown = [Lines(lines, "verdicts"), Section(style="figures", contents=figures), table]
+    return Section(f"batches-{number}", title, shown, message("table.batches"), "group batches", brief=lines)
 
 
 def _name(series: BatchSeries, method: Method) -> RowName:
@@ -168,18 +147,17 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
 
 def prediction_of(series: BatchSeries) -> Message | None:
     """What was predicted of where DP catches up with one device, with what was measured."""
-    predicted, measured = series.predicted, series.measured
+    predicted, comparison = series.predicted, message("nothing")
     if predicted is None:
         return None
-    batch, below, above = measured or (None, None, None)
-    if batch is None:
-        comparison = message("nothing")
-    elif 0 < batch < math.inf:
-        error = predicted.batch / batch - 1
-        comparison = message("crossing.measured", batch=batch, below=below, above=above, error=error)
-    else:
-        where = "nowhere" if batch else "everywhere"
-        comparison = message(f"crossing.measured_{where}", first=below, last=above)
+    if series.measured:
+        batch, below, above = series.measured
+        if 0 < batch < math.inf:
+            error = predicted.batch / batch - 1
+            comparison = message("crossing.measured", batch=batch, below=below, above=above, error=error)
+        else:
+            where = "nowhere" if batch else "everywhere"
+            comparison = message(f"crossing.measured_{where}", first=below, last=above)
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
     return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,
@@ -234,7 +212,7 @@ def faults_section(records: Sequence[FaultRecord]) -> Section | None:
     contents = [
         lead(solved_faults(records), message("page.faults_lead")),
         Table("faults", shown, lines, style="checks faults") if lines else None,
-        fold(message("page.commands"), *commands) if commands else None,
+        Section(title=message("page.commands"), contents=commands, is_folded=True) if commands else None,
         hint(*needs) if needs else None,
     ]
     short = message("page.faults_short")

@@ -9,9 +9,9 @@ from common.analysis.judging.verdicts import counted_as
 from common.analysis.sections.campaign_sections import height, prediction_of, solved_faults
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import ratio_cell, runs_note
-from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof
+from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof, bytes_of_step, launches_and_why
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
-from common.records import METHODS, LaunchTimes, Record
+from common.records import METHODS, Record
 
 OF_A_RANK = {"rank_killed", "rank_stopped", "endless_loader"}
 OF_MEMORY = {"out_of_memory", "dp_out_of_memory"}
@@ -35,35 +35,11 @@ def difference(here: Evidence) -> Checkpoint:
         Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
         Proof("ddp_taken_apart", bool(ddp), [here.command("ddp")]),
     ]  # fmt: skip
-    figures, why = [], message("solution.threads_not_measured")
-    if probes:
-        own, why = _launches(probes.launches)
-        figures.append(own)
-    figures += [_moved(row) for row in (dp, ddp) if row]
+    own, why = launches_and_why(probes.launches) if probes else ([], message("solution.threads_not_measured"))
+    figures = [*own, *(bytes_of_step(row) for row in (dp, ddp) if row)]
     figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
     quizzes = [(message("quiz.threads"), [why]), (message("quiz.bytes"), [message("solution.bytes")])]
     return Checkpoint("difference", proofs, figures, quizzes)
-
-
-def _launches(times: LaunchTimes) -> tuple[Message, Message]:
-    """The reader's own figures, and whether DP's loss comes from threads."""
-    seconds = {"alone": times.alone_seconds, "threads": times.threads_seconds, "processes": times.processes_seconds}
-    more = {name: of_kind / times.alone_seconds for name, of_kind in seconds.items()}
-    own = "own.launches" if times.is_plausible else "own.launches_implausible"
-    why = "solution.threads" if times.threads_are_dearer else "solution.threads_not_dearer"
-    why = why if times.is_plausible else "solution.threads_implausible"
-    return message(own, workers=times.workers, **seconds), message(why, workers=times.workers, **more)
-
-
-def _moved(row: Row) -> Message:
-    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
-    profile = row.profile
-    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
-    values = {"row": row.name, "bytes": sum(profile.bytes_moved.values()), "host": host}
-    if METHODS[row.method].synchronises_gradients:
-        return message("own.exchanged", count=len(profile.bucket_bytes), **values)
-    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
-    return message("own.moved" if row.on_gpu else "own.moved_in_memory", parts=parts, **values)
 
 
 def alone(here: Evidence) -> Checkpoint:
@@ -75,10 +51,9 @@ def alone(here: Evidence) -> Checkpoint:
     by_hand = {(group.scaling, row.method) for group in here.groups for row in group.main_rows
                if row.devices > 1 and row.speed_up and any(run.record.launch is None for run in row.runs)}  # fmt: skip
     devices, share = here.devices, here.model.config.per_device_batch_size
+    strong = [here.command(method, share // devices) for method in ("dp", "ddp")]
     if share % devices:  # the batch of one device cannot be split: let one device have theirs
         strong = [here.command("single", share * devices)]
-    else:
-        strong = [here.command(method, share // devices) for method in ("dp", "ddp")]
     for kind, commands in (("weak", [here.command("dp"), here.command("ddp")]), ("strong", strong)):
         proofs.append(Proof(kind, {(kind, "dp"), (kind, "ddp")} <= by_hand, commands))
     figures = [message(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,

@@ -8,7 +8,7 @@ from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import training_command
 from common.analysis.sections.report import Report
 from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, fold, message
-from common.records import METHODS, Method, Probes, Record
+from common.records import METHODS, LaunchTimes, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
 
@@ -47,38 +47,29 @@ class Checkpoint:
         """As the records prove it."""
         return "done" if self.there == len(self.proofs) else "partly" if self.there else "not_yet"
 
-    @property
-    def to_run(self) -> list[tuple[Message, list[str]]]:
-        """What is missing, and the commands for it; each command once."""
-        missing: list[tuple[Message, list[str]]] = []
-        seen: set[str] = set()
-        for proof in self.proofs:
-            commands = [command for command in proof.commands if command not in seen]
-            if commands and not proof.is_there:
-                missing.append((message(f"proof.{proof.id}"), commands))
-                seen.update(commands)
-        return missing
-
     def section(self, number: int) -> Section:
         """Its part of the page."""
         name = message("page.numbered", number=number, text=message(f"checkpoint.{self.id}"))
         progress = message(f"checkpoint_state.{self.state}", there=self.there, of=len(self.proofs))
         colour = {"done": "passed", "partly": "warning", "not_yet": "missing"}[self.state]
-        points = []
+        points, to_run, seen = [], [], set[str]()
         for proof in self.proofs:
             what = message(f"proof.{proof.id}")
-            points.append(
-                Point(what, "there", message("page.proven")) if proof.is_there
-                else Point((message("page.still_to_show"), what), "missing", message("page.not_proven"), proof.hint)
-            )  # fmt: skip
+            if proof.is_there:
+                points.append(Point(what, "there", message("page.proven")))
+                continue
+            still = (message("page.still_to_show"), what)
+            points.append(Point(still, "missing", message("page.not_proven"), proof.hint))
+            if commands := [command for command in proof.commands if command not in seen]:
+                to_run.append(Commands(commands, what, is_listed=True))
+                seen.update(commands)
         contents: list = [Lines(points, "proofs")]
         # Questions come first, and figures are folded: a reader says what to expect before seeing them.
         contents += [fold(question, *(Paragraph([line]) for line in answer)) for question, answer in self.quizzes]
         if self.figures or self.table:
             contents.append(fold(message("page.own_figures"), Lines(self.figures, "own"), self.table))
-        if self.to_run:
-            contents.append(Paragraph([Inline(message("page.to_run"))], "command"))
-        contents += [Commands(commands, proven, is_listed=True) for proven, commands in self.to_run]
+        if to_run:
+            contents += [Paragraph([Inline(message("page.to_run"))], "command"), *to_run]
         return Section(title=(name, Inline(progress, outcome=colour)), contents=contents, style="checkpoint")
 
 
@@ -104,11 +95,9 @@ class Evidence:
     def devices(self) -> int:
         """On how many devices the proposed commands run: as the best measured rows did, else on all, at most four cores
         and at least two."""
-        here = self.model
-        used = max((row.devices for row in self.groups[0].representatives), default=1) if self.groups else 1
-        on_gpu = here.world.device_kind == "cuda"
-        there = len(here.environment.gpus) if on_gpu else min(here.environment.alike_cores, 4)
-        return used if used > 1 else max(there, 2)
+        here, best = self.model, self.groups[0].representatives if self.groups else []
+        there = len(here.environment.gpus) if here.world.device_kind == "cuda" else min(here.environment.alike_cores, 4)
+        return max([row.devices for row in best if row.devices > 1], default=max(there, 2))
 
     def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
         """02, 03 or 04 as the runs that are there, on all devices; `batch` is that of one device."""
@@ -125,3 +114,24 @@ class Evidence:
     def probes(self, name: str) -> Probes | None:
         """Step 01's newest that have this part."""
         return next((one.probes for one in reversed(self.report.folder.probed) if getattr(one.probes, name)), None)
+
+
+def launches_and_why(times: LaunchTimes) -> tuple[list[Message], Message]:
+    """The reader's own figures, and whether DP's loss comes from threads."""
+    seconds = {"alone": times.alone_seconds, "threads": times.threads_seconds, "processes": times.processes_seconds}
+    more = {name: of_kind / times.alone_seconds for name, of_kind in seconds.items()}
+    own = "own.launches" if times.is_plausible else "own.launches_implausible"
+    outcome = "threads" if times.threads_are_dearer else "threads_not_dearer"
+    why = f"solution.{outcome if times.is_plausible else 'threads_implausible'}"
+    return [message(own, workers=times.workers, **seconds)], message(why, workers=times.workers, **more)
+
+
+def bytes_of_step(row: Row) -> Message:
+    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
+    profile = row.profile
+    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
+    values = {"row": row.name, "bytes": sum(profile.bytes_moved.values()), "host": host}
+    if METHODS[row.method].synchronises_gradients:
+        return message("own.exchanged", count=len(profile.bucket_bytes), **values)
+    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
+    return message("own.moved" if row.on_gpu else "own.moved_in_memory", parts=parts, **values)

@@ -1,6 +1,5 @@
 """Everything that the lab says about a folder of records, decided once. Console, page and figures only render it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,14 +7,13 @@ import pandas as pd
 
 from common.analysis.comparing.crossover_batch import BatchSeries, batch_series
 from common.analysis.comparing.csv_files import comparison_table, run_line, table_of
-from common.analysis.comparing.groups import Group, build_groups, configurations, withheld_files
+from common.analysis.comparing.groups import build_groups, configurations, withheld_files
 from common.analysis.comparing.one_change import Ladder, OneChange, change_line, ladder_of, one_changes
 from common.analysis.judging.proposals import NextStep, next_step, your_script
 from common.analysis.judging.verdicts import Decision, decide
 from common.analysis.predicting.forecast import GroupForecast, forecast_table
 from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import Folder
-from common.analysis.reading.runs import Run
 from common.analysis.sections import other_sections
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.campaign_sections import crossover_section, faults_section, ladder_section
@@ -76,10 +74,24 @@ class Report:
 
     @property
     def banners(self) -> list[Message]:
-        """What a reader must know before the numbers."""
+        """What a reader must know before the numbers: which runs did not complete, unless the verdict names them, and
+        which rows were emulated, shared or oversubscribed."""
+        lines, whose = [], []
         in_verdict = self.decision.failed.method if self.decision.choice == "failed" else None
-        unfinished = [run for run in self.folder.runs if not run.is_comparable and run.record.method != in_verdict]
-        return banners([results.group for results in self.groups], unfinished)
+        broken = [run.record for run in self.folder.runs if not run.is_comparable and run.record.method != in_verdict]
+        for method, kind in dict.fromkeys((one.method, one.failure.kind if one.failure else "") for one in broken):
+            name = message(f"short.{method}")
+            whose.append(message("banner.unfinished_run", method=name, kind=kind) if kind else name)
+        if broken:  # `3 runs did not complete, and are not compared: DP (out of memory).`
+            lines.append(message("banner.unfinished", count=len(broken), whose=whose))
+        rows = [row for results in self.groups for row in results.group.rows]
+        kinds = {row.record.world.device_kind for row in rows}
+        if "cpu" in kinds:
+            lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
+        for flag in ("emulated", "shared", "oversubscribed"):
+            if names := list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags)):
+                lines.append(message(f"banner.{flag}", rows=names))
+        return lines
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -138,22 +150,3 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
         pairs,
         changes(pairs, in_series, in_ladder),
     )
-
-
-def banners(groups: Sequence[Group], unfinished: Sequence[Run] = ()) -> list[Message]:
-    """For runs that did not complete, and for every one that was emulated, shared or oversubscribed."""
-    lines = []
-    if unfinished:  # `3 runs did not complete, and are not compared: DP (out of memory).`
-        whose, records = [], [run.record for run in unfinished]
-        for method, kind in dict.fromkeys((one.method, one.failure.kind if one.failure else "") for one in records):
-            name = message(f"short.{method}")
-            whose.append(message("banner.unfinished_run", method=name, kind=kind) if kind else name)
-        lines.append(message("banner.unfinished", count=len(unfinished), whose=whose))
-    rows = [row for group in groups for row in group.rows]
-    kinds = {row.record.world.device_kind for row in rows}
-    if "cpu" in kinds:
-        lines.append(message("banner.cpu_in_some_groups" if "cuda" in kinds else "banner.cpu"))
-    for flag in ("emulated", "shared", "oversubscribed"):
-        if names := list(dict.fromkeys(row.name for row in rows if flag in row.record.world.flags)):
-            lines.append(message(f"banner.{flag}", rows=names))
-    return lines

@@ -1,7 +1,6 @@
 """Tables with a line for each row: where a step goes and what it costs, energy, memory, accuracy, new threads."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from statistics import median
@@ -53,8 +52,7 @@ def _kinds_of_step(row: Row) -> Cells:
     replicated = row.profile.replicated
     for kind, seconds in replicated.kinds.items():
         notes = (message("effect_of_kinds.unsettled"),) if kind in replicated.unsettled else ()
-        cell = median_cell(seconds)
-        yield [Cell(message(f"kind_of_step.{kind}")), replace(cell, notes=(*cell.notes, *notes))]
+        yield [Cell(message(f"kind_of_step.{kind}")), median_cell(seconds, *notes)]
     effects = {"threads": replicated.threads_cost, "replicas": replicated.replicas_cost,
                "interaction": replicated.interaction, "turns": replicated.turns}  # fmt: skip
     for id, cost in effects.items():
@@ -90,17 +88,17 @@ def _limits(row: Row) -> Cells:
 
 
 def _ranks_table(rows: list[Row]) -> Table:
+    ranks = [(row, rank) for row in rows for rank in row.profile.ranks][: 2 * MAX_LINES]
     phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.profile.ranks)]
     shown = columns("row:method", "step_ms:profile", *(f"phase.{name}:profile" for name in phases))
     lines = []
-    for row in rows:
-        for rank in row.profile.ranks:
-            several = len(row.profile.ranks) > 1
-            head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
-            of_rank = [rank.phases.get(name) for name in phases]
-            cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
-            lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
-    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
+    for row, rank in ranks:
+        several = len(row.profile.ranks) > 1
+        head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
+        of_rank = [rank.step, *map(rank.phases.get, phases)]
+        cells = [Cell(1000 * seconds.value, "number") if seconds else NOTHING for seconds in of_rank]
+        lines.append(Line([head, *cells], row.method, row.name))
+    return Table("ranks", shown, lines, hint=message("hint.taken_apart"))
 
 
 def _moves(row: Row) -> Cells:

@@ -7,13 +7,13 @@ import re
 import pytest
 
 from analysis.factories import in_rounds, make_parity, make_record, typical_lab
-from analysis.views import WORDS, groups_of, rows_of, said
+from analysis.views import WORDS, folder_of, groups_of, rows_of, said
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
 from common.analysis.judging.verdicts import decide, group_verdicts
 from common.analysis.sections.headline import headline
 from common.analysis.sections.other_sections import unequal_terms, why_separate
-from common.analysis.sections.report import banners
+from common.analysis.sections.report import build_report
 from common.records import throughput
 
 
@@ -119,8 +119,8 @@ def test_devices_that_are_not_there_do_not_scale(flag):
     row = rows_of(make_record(), make_record("ddp", 2, world={flag: True}))["DDP × 2"]
     assert row.speed_up is not None
     assert row.efficiency is None
-    (group,) = groups_of(make_record(), make_record("ddp", 2, world={flag: True}))
-    assert any(text.startswith(flag.capitalize()) for text in said(banners([group])))
+    report = build_report(folder_of(make_record(), make_record("ddp", 2, world={flag: True})))
+    assert any(text.startswith(flag.capitalize()) for text in said(report.banners))
 
 
 def test_unfinished_runs_are_not_compared():
