@@ -1,6 +1,6 @@
 """What one change does to speed and memory: DDP's options within a group, any other fact wherever its rows are."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -108,28 +108,21 @@ def options_table(tried: list[Effect], checks: str = "") -> Table:
     return Table("options", shown, lines, hint=message("hint.options"), checks=checks)
 
 
-def changes(
-    pairs: Sequence[OneChange], over_batches: Collection[Row] = (), in_ladder: Collection[Row] = ()
-) -> list[Effect]:
-    """Those that the page shows: each value of a fact compared with its first one.
-
-    Left out is what has a table elsewhere: DDP's options against the default ones, batches of `over_batches`, and all
-    between rows `in_ladder`.
-    """
+def changes(pairs: Sequence[OneChange], in_series: set[Row], in_ladder: set[Row]) -> list[Effect]:
+    """Each value of a fact compared with its first one, without what has a table elsewhere: DDP's options against the
+    default ones, batches of a series, and all between rows of the ladder."""
     return [
         Effect(pair.after, pair.before, pair.fact)
         for pair in pairs
         if pair.is_from_first
         and not (pair.fact == OPTIONS and not pair.before.facts[OPTIONS])
-        and not (pair.fact == BATCH["weak"] and {pair.before, pair.after} <= set(over_batches))
-        and not {pair.before, pair.after} <= set(in_ladder)
+        and not (pair.fact == BATCH["weak"] and {pair.before, pair.after} <= in_series)
+        and not {pair.before, pair.after} <= in_ladder
     ]
 
 
 def changes_section(made: Sequence[Effect]) -> Section | None:
     """A table with a line for each change; None where nothing was changed alone."""
-    if not made:
-        return None
     shown = columns("change:one-change", "before:throughput", "after:throughput", "times_as_fast:one-change",
                     "effect:one-change", "memory_difference:memory")  # fmt: skip
     lines = []
@@ -142,4 +135,4 @@ def changes_section(made: Sequence[Effect]) -> Section | None:
         hint = message("change.left_out", hint=hint, count=left_out)
     table = Table("one_change", shown, lines, hint=hint)
     brief = [change.sentence() for change in made]
-    return Section("changes", table.heading, [table], style="group changes", brief=brief)
+    return Section("changes", table.heading, [table], style="group changes", brief=brief) if made else None

@@ -54,8 +54,7 @@ def images_of(group: Group) -> Message:
 
 
 def group_table(group: Group, checks: str = "") -> Table:
-    """The table; its marks lead to `checks`. On CPU cores memory is that of processes, and the header says so; energy
-    has a column where any device of the group counted it."""
+    """The table; its marks lead to `checks`. Energy has a column where any device of the group counted it."""
     has_energy = any(row.device_energy for row in group.rows)
     memory = "gpu_memory:memory" if group.on_gpu else "process_memory:memory"
     shown = columns("method", "devices", "global_batch", "epoch_time", memory, "throughput", "speed_up",
@@ -80,8 +79,7 @@ def group_table(group: Group, checks: str = "") -> Table:
 
 
 def in_brief(table: Table) -> Table:
-    """The same without what charts and the whole table tell: intervals, notes beside numbers, and devices and batch,
-    of which the names and the group's title say enough."""
+    """The same without what charts, names, the title and the whole table tell: intervals, notes, devices, batch."""
     is_kept = [column.id not in ("devices", "global_batch") for column in table.columns]
     lines = []
     for line in table.lines:

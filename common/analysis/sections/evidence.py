@@ -93,8 +93,7 @@ class Evidence:
 
     @property
     def devices(self) -> int:
-        """On how many devices the proposed commands run: as the best measured rows did, else on all, at most four cores
-        and at least two."""
+        """Of the proposed commands: as many as the best measured rows had, else two or all, at most four cores."""
         here, best = self.model, self.groups[0].representatives if self.groups else []
         there = len(here.environment.gpus) if here.world.device_kind == "cuda" else min(here.environment.alike_cores, 4)
         return max([row.devices for row in best if row.devices > 1], default=max(there, 2))

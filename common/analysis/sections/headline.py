@@ -119,8 +119,7 @@ def short_or_one(row: Row) -> Message:
 
 
 def _in_order(rows: list[Row]) -> list[Row]:
-    """The rows that have a speed-up: the faster one first where that is certain, else DP before DDP, so that their
-    order names no winner."""
+    """Rows with a speed-up, the faster first where that is certain; else DP before DDP, which names no winner."""
     parallel = sorted((row for row in rows if row.speed_up), key=lambda row: method_order(row.method))
     surely = all(distinguishable(speedup(*pair)) for pair in pairwise(parallel))
     return sorted(parallel, key=lambda row: row.speed_up.value, reverse=True) if surely else parallel

@@ -15,8 +15,7 @@ MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
 
 
 def unequal_terms(group: Group) -> list[Message]:
-    """What differs between the rows of a group although they are compared; options of DDP that were tried are not among
-    it."""
+    """What differs between the rows of a group although they are compared, but for options of DDP that were tried."""
     return [
         _difference(fact, {value: [row.name for row in rows] for value, rows in by_value.items()})
         for fact, by_value in varying_facts(readable_facts(group.main_rows)).items()

@@ -22,8 +22,7 @@ Cells = Iterator[list[Cell]]
 
 
 def expert_tables(group: Group) -> list[Table]:
-    """What communication costs, how close to the limit a run comes, every rank, what moves, and every device's energy:
-    each where there is something to show."""
+    """Communication, how close to the limit a run comes, ranks, what moves, energy: each where there is any to show."""
     rows = [row for row in group.rows if row.profile][:MAX_LINES]
     several, of_devices = [row for row in rows if row.devices > 1], group.rows[:MAX_LINES]
     has_hosts = len({host for row in of_devices for host, _ in row.device_energy}) > 1
@@ -153,8 +152,7 @@ def _accuracy(row: Row) -> Cells:
 
 
 def new_thread_section(group: Group) -> list[Section]:
-    """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
-    DataParallel. Nothing where no row has measured it."""
+    """What a forward pass in a new thread costs one device, and DataParallel; nothing where no row has measured it."""
     measured = (row for row in group.main_rows if row.profile and row.profile.threads_of_forward)
     row = next((row for row in measured if not row.is_parallel), None)
     if row is None:
