@@ -45,11 +45,6 @@ class GroupResults:
         """Whether it has reasons, advice, predictions and figures."""
         return self.number <= MAX_GROUPS_IN_FULL and not self.is_repeated
 
-    @property
-    def has_few_runs(self) -> bool:
-        """Whether some rows rest on fewer than three runs."""
-        return any(row.missing_runs for row in self.group.rows)
-
     @cached_property
     def effects(self) -> list[Effect]:
         """What DDP's options do."""
@@ -79,7 +74,7 @@ def group_section(results: GroupResults) -> Section:
     # The page's first screen has told the verdicts of the first group, and shows how it scales.
     verdicts, figures = (group_verdicts(group), FIGURES) if number > 1 else ([], FIGURES[1:])
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
-    differences = unequal_terms(group)
+    differences, has_few_runs = unequal_terms(group), any(row.missing_runs for row in group.rows)
     options = options_table(results.effects, f"{place}-checks")
     tried = [sheet(options), Figure(f"group{number}_options", is_titled=False)]
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
@@ -90,7 +85,7 @@ def group_section(results: GroupResults) -> Section:
         lead(meaning, images_of(group), Inline(message("page.group", number=number), "group")),
         in_brief(table),
         hint(message("page.rows_left_out", count=table.left_out)) if table.left_out else None,
-        hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if results.has_few_runs else None,
+        hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if has_few_runs else None,
         Lines(verdicts[:MAX_VERDICTS], "verdicts") if verdicts else None,
         Section(title=message("page.differs"), contents=[Lines(differences)], style="note") if differences else None,
         *([_why(results), *new_thread_section(group)] if in_full

@@ -22,21 +22,6 @@ def unequal_terms(group: Group) -> list[Message]:
     ]
 
 
-def why_separate(groups: Mapping[int, Group]) -> list[Message]:
-    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
-    lines = []
-    for scaling in ("weak", "strong"):
-        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
-        of_models = grouped(numbered.values(), lambda key: key["model"]).values()
-        for fact, by_value in varying_facts(numbered).items():
-            if fact != "model" and all(len({key.get(fact) for key in keys}) == 1 for keys in of_models):
-                continue  # other models are trained otherwise: that they are others says it
-            who = {value: [message("group.number", number=number) for number in numbers]
-                   for value, numbers in by_value.items()}  # fmt: skip
-            lines.append(_difference(fact, who))
-    return lines
-
-
 def _difference(fact: str, who: dict) -> Message:
     """`torch 2.11 (DP × 2) and 2.13 (DDP × 2)`."""
     values = [
@@ -49,8 +34,17 @@ def _difference(fact: str, who: dict) -> Message:
 
 
 def separate_section(groups: Mapping[int, Group]) -> Section | None:
-    """Why some runs are not compared."""
-    lines = why_separate(groups)
+    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
+    lines = []
+    for scaling in ("weak", "strong"):
+        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
+        of_models = grouped(numbered.values(), lambda key: key["model"]).values()
+        for fact, by_value in varying_facts(numbered).items():
+            if fact != "model" and all(len({key.get(fact) for key in keys}) == 1 for keys in of_models):
+                continue  # other models are trained otherwise: that they are others says it
+            who = {value: [message("group.number", number=number) for number in numbers]
+                   for value, numbers in by_value.items()}  # fmt: skip
+            lines.append(_difference(fact, who))
     brief = [message("console.not_compared", difference=line) for line in lines]
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default") if lines else None
