@@ -70,8 +70,7 @@ def _unsure(rows: list[Row]) -> list[Message]:
 def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:
     """The decision in two sentences, to be copied, with numbers and conditions; nothing where nothing is decided."""
     best = recommended(decision)
-    has_no_interval = best is not None and best.speed_up is not None and best.speed_up.interval is None
-    if decision.choice not in ("use_method", "tie", "use_single") or has_no_interval:
+    if decision.choice not in ("use_method", "tie", "use_single") or (best.speed_up and not best.speed_up.interval):
         return []
     one = device_here(best)
     where = {"place": place(answer.rows), "model": best.record.config.model,

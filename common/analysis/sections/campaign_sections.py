@@ -23,8 +23,6 @@ LEAST_FALL = 0.9
 """With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
-Ratios = Mapping[int, Estimate]
-"""By batch per device."""
 
 
 def ladder_section(ladder: Ladder) -> Section:
@@ -109,18 +107,18 @@ def _name(series: BatchSeries, method: Method) -> RowName:
     return RowName(method, series.devices if METHODS[method].is_parallel else 1)
 
 
-def _reached(series: BatchSeries, method: Method, other: Method, ratios: Ratios) -> Message:
+def _reached(series: BatchSeries, method: Method, other: Method, ratios: dict[int, Estimate]) -> Message:
     """From which batch on the whole interval of the ratio is above 1 (of two parallel methods: near it); the ratios as
     they were measured, without any certainty, where some rest on fewer than three runs."""
     what, limit = ("near", NEAR) if METHODS[other].is_parallel else ("faster", 1.0)
     names = {"row": _name(series, method), "other": _name(series, other)}
     if not all(ratio.interval for ratio in ratios.values()):
-        points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
+        points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in ratios]
         runs = {len(series.rows[one][batch].runs) for one in (method, other) for batch in ratios}
         how = "points_of_one_run" if runs == {1} else "points"
         return message(f"batches.{how}", points=points, enough=ENOUGH_RUNS, **names)
     first, last = min(ratios), max(ratios)
-    above = takewhile(lambda batch: ratios[batch].interval[0] > limit, sorted(ratios, reverse=True))
+    above = takewhile(lambda batch: ratios[batch].interval[0] > limit, reversed(ratios))
     reached = min(above, default=None)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
     at = max(ratios, key=lambda batch: ratios[batch].value) if reached is None else reached
@@ -165,7 +163,7 @@ def prediction_of(series: BatchSeries) -> Message | None:
                    per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
-def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], Ratios]) -> Table:
+def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], dict[int, Estimate]]) -> Table:
     """A line for each batch. Throughput is that of one device."""
     methods = [method for method in METHODS if method in series.rows]
     speeds = [f"per_device.{method}:throughput" if METHODS[method].is_parallel else "one_device:throughput"

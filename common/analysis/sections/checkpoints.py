@@ -72,14 +72,12 @@ def _scaling(here: Evidence) -> tuple[list[Message], Table | None]:
     beside it."""
     scaled: dict[Scaling, dict[tuple, Row]] = {"weak": {}, "strong": {}}
     key: dict | None = None
-    for scaling in scaled:
-        for group in here.groups:
-            own = {name: group.key[name] for name in GROUP_KEY}
-            several = [row for row in group.representatives if row.devices > 1] or group.main_rows
-            rows = {(row.method, row.devices): row for row in several if row.devices > 1 and row.speed_up}
-            if rows and group.scaling == scaling and key in (None, own):
-                scaled[scaling], key = rows, own
-                break
+    for group in sorted(here.groups, key=lambda group: list(scaled).index(group.scaling)):
+        own = {name: group.key[name] for name in GROUP_KEY}
+        several = [row for row in group.representatives if row.devices > 1] or group.main_rows
+        rows = {(row.method, row.devices): row for row in several if row.devices > 1 and row.speed_up}
+        if rows and not scaled[group.scaling] and key in (None, own):
+            scaled[group.scaling], key = rows, own
     pairs = [message("own.both", row=row.name, weak=row.speed_up, strong=scaled["strong"][at].speed_up)
              for at, row in scaled["weak"].items() if at in scaled["strong"]]  # fmt: skip
     answer = [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]

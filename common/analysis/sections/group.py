@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.comparing.groups import Group
@@ -28,7 +27,7 @@ MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
 FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class GroupResults:
     """What is decided on one group."""
 
@@ -36,35 +35,26 @@ class GroupResults:
     """As on the page, from 1."""
     group: Group
     is_repeated: bool
-    """Whether every run of the group stands in groups before it as well: then the page does not show it again."""
-    question: Question
-    """What to predict."""
+    """Whether every run of the group is in groups before it as well: then the page does not show it again."""
+    is_in_full: bool
+    """Whether it has reasons, advice, predictions and figures."""
+    effects: list[Effect]
+    """What DDP's options do."""
+    breakdowns: list[Breakdown]
+    """Of a step of each method."""
+    prediction: GroupForecast | None
+    """What N devices would do; None where there is nothing to predict from."""
+    advice: list[Advice]
+    """What to do next."""
 
-    @property
-    def is_in_full(self) -> bool:
-        """Whether it has reasons, advice, predictions and figures."""
-        return self.number <= MAX_GROUPS_IN_FULL and not self.is_repeated
 
-    @cached_property
-    def effects(self) -> list[Effect]:
-        """What DDP's options do."""
-        return effects(self.group)
-
-    @property
-    def breakdowns(self) -> list[Breakdown]:
-        """Of a step of each method."""
-        return breakdowns(self.group) if self.is_in_full else []
-
-    @cached_property
-    def prediction(self) -> GroupForecast | None:
-        """What N devices would do; None where there is nothing to predict from."""
-        return forecast(self.group, self.question) if self.is_in_full else None
-
-    @cached_property
-    def advice(self) -> list[Advice]:
-        """What to do next."""
-        more = prediction_advice(self.group, self.question, self.prediction) if self.prediction else []
-        return [*advise(self.group), *more] if self.is_in_full else []
+def group_results(number: int, group: Group, is_repeated: bool, question: Question) -> GroupResults:
+    """Decide on a group; `question` says what to predict."""
+    in_full = number <= MAX_GROUPS_IN_FULL and not is_repeated
+    prediction = forecast(group, question) if in_full else None
+    of_prediction = prediction_advice(group, question, prediction) if prediction else []
+    of_steps, advice = (breakdowns(group), [*advise(group), *of_prediction]) if in_full else ([], [])
+    return GroupResults(number, group, is_repeated, in_full, effects(group), of_steps, prediction, advice)
 
 
 def group_section(results: GroupResults) -> Section:

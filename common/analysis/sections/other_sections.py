@@ -69,7 +69,7 @@ def unfinished_section(runs: Sequence[Run]) -> Section | None:
     return Section("unfinished", title, notes[-MAX_LISTED:], brief=brief, colour="yellow") if runs else None
 
 
-def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | None:
+def skipped_section(skipped: Sequence[Skipped], left_out: int) -> Section | None:
     """Files that could not be read, or that a mistake in this program kept out; `left_out` stand nowhere."""
     if not skipped:
         return None

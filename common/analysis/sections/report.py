@@ -18,7 +18,7 @@ from common.analysis.sections import other_sections
 from common.analysis.sections.answer import Answer, answer_of, to_pass_on
 from common.analysis.sections.campaign_sections import crossover_section, faults_section, ladder_section
 from common.analysis.sections.changes import Effect, changes, changes_section
-from common.analysis.sections.group import GroupResults, group_section
+from common.analysis.sections.group import GroupResults, group_results, group_section
 from common.analysis.sections.headline import Headline, headline
 from common.content import Message, Section, message
 
@@ -130,23 +130,16 @@ def build_report(folder: Folder, question: Question | None = None) -> Report:
     elsewhere = {run.file for row in in_series | in_ladder for run in row.runs}
     for number, group in enumerate(groups, start=1):
         files = {run.file for row in group.rows for run in row.runs}
-        results.append(GroupResults(number, group, files <= shown, question or Question()))
+        results.append(group_results(number, group, files <= shown, question or Question()))
         shown |= files | elsewhere
     best = results[0] if results else None
     decision = decide(best.group.representatives if best else [], folder.failed)
     answer = answer_of(best.group) if best else None
     done = [name for name, measured in (("crossover", crossovers), ("ladder", ladder)) if measured]
     return Report(
-        folder,
-        results,
-        decision,
-        headline(groups, decision),
-        answer,
-        next_step(decision, best.group.rows if best else [], done),
-        your_script(decision),
-        to_pass_on(decision, answer, best.group, best.prediction) if answer else [],
-        crossovers,
-        ladder,
-        pairs,
-        changes(pairs, in_series, in_ladder),
-    )
+        folder, results, decision, headline(groups, decision), answer,
+        next_step=next_step(decision, best.group.rows if best else [], done),
+        your_script=your_script(decision),
+        to_pass_on=to_pass_on(decision, answer, best.group, best.prediction) if answer else [],
+        crossovers=crossovers, ladder=ladder, one_changes=pairs, changes=changes(pairs, in_series, in_ladder),
+    )  # fmt: skip

@@ -119,21 +119,20 @@ def _energy(row: Row, has_hosts: bool) -> Cells:
 
 def memory_table(group: Group) -> Table:
     """Every device or process, neighbours with equal sizes in one line; empty where no peak is known."""
-    fields: tuple[str, ...] = ("process_bytes", "static_bytes")
-    shown = ["memory_process:devices", "peak_resident:memory", "static_part:memory"]
+    shown = {"process_bytes": "peak_resident:memory", "static_bytes": "static_part:memory"}
     if group.on_gpu:
-        fields = ("peak_bytes", "reserved_bytes", "process_bytes", "static_bytes")
-        shown = ["memory_device:devices", "peak_in_tensors:memory", "peak_reserved:memory", "process_nvml:memory",
-                 "static_part:memory"]  # fmt: skip
+        shown = {"peak_bytes": "peak_in_tensors:memory", "reserved_bytes": "peak_reserved:memory",
+                 "process_bytes": "process_nvml:memory", "static_bytes": "static_part:memory"}  # fmt: skip
+    head = "memory_device:devices" if group.on_gpu else "memory_process:devices"
 
     def cells_of(row: Row) -> Cells:
-        for sizes, alike in groupby(row.memory, key=attrgetter(*fields)):
+        for sizes, alike in groupby(row.memory, key=attrgetter(*shown)):
             first, *others = alike
             id = f"name.{first.kind}s" if others else f"name.{first.kind}_alone"
             name = message(id, number=first.number, last=others[-1].number if others else first.number)
             yield [Cell(name), *(not_available() if size is None else Cell(size, "GiB") for size in sizes)]
 
-    return _table("memory", shown, group.rows[:MAX_LINES], cells_of)
+    return _table("memory", [head, *shown.values()], group.rows[:MAX_LINES], cells_of)
 
 
 def accuracy_table(group: Group) -> Table:
