@@ -21,10 +21,8 @@ def prediction_section(predicted: GroupForecast) -> Section:
 
 
 def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
-    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`.
-
-    Nothing where no device has another one to exchange gradients with, or where the prediction has failed.
-    """
+    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`;
+    nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
     of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
     has_several = any(row.devices > 1 for row in group.rows) or group.rows[0].record.devices_there > 1
     if not of_ddp or not is_trusted(predicted) or not (has_several or question.link or question.between):
@@ -56,8 +54,7 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
 def is_trusted(predicted: GroupForecast) -> bool:
     """Whether what was measured of DDP does not contradict the formula, and the host is not late, where it fails."""
     of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
-    off = [abs(one.error) for one in of_ddp if one.error is not None]
-    return max(off, default=0.0) <= MAX_ERROR and not any(one.step.is_late_host for one in of_ddp)
+    return not any(one.step.is_late_host or abs(one.error or 0.0) > MAX_ERROR for one in of_ddp)
 
 
 def prediction_table(predicted: GroupForecast) -> Table:
