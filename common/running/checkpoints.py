@@ -3,7 +3,6 @@
 A folder of checkpoints belongs to one run at a time.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -91,12 +90,12 @@ class Checkpoints:
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the one that most was trained for first. Raises `UsageError`."""
     try:
-        matches = {name: NAME.fullmatch(name) for name in os.listdir(folder)}
+        matches = [match for name in os.listdir(folder) if (match := NAME.fullmatch(name))]
     except OSError as error:
         raise UsageError(f"cannot read --checkpoint-dir {folder} ({error.strerror}): name another folder") from None
     # By number: as text, 9999 would come after 10000.
-    places = {name: tuple(map(int, match.groups())) for name, match in matches.items() if match}
-    return [folder / name for name in sorted(places, key=places.__getitem__, reverse=True)]
+    matches.sort(key=lambda match: (int(match[1]), int(match[2])), reverse=True)
+    return [folder / match[0] for match in matches]
 
 
 def by_rank_0(devices: LocalDevices, act: Callable[[], _Value]) -> _Value:
@@ -146,14 +145,15 @@ def _lock(folder: Path, run_id: str) -> TextIO | None:
             return None
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except (BlockingIOError, PermissionError):
             with file:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    return None
                 who = printable(file.read(400)) or "another run"
             raise UsageError(
                 f"--checkpoint-dir {folder} is in use by {who}: wait for its end, or name another folder"
             ) from None
+        except OSError:
+            file.close()
+            return None
         with suppress(OSError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK)):
                 file.truncate()

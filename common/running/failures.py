@@ -30,21 +30,21 @@ LOADER_DIED = message(
     "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
     "--workers, or --workers 0."
 )
+OPEN_FILES = message(
+    "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
+    "Raise it, ulimit -n 4096, or lower --workers."
+)
 PROCESS_LIMIT = message(
     "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
     "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
 )
-LIMITS = {
-    "Too many open files": message(
-        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
-        "Raise it, ulimit -n 4096, or lower --workers."
-    ),
+HOST_LIMITS = [limit.text for limit in (LOADER_DIED, OPEN_FILES, PROCESS_LIMIT)]
+"""Advice about the host, and not about the training: a traceback would lead nobody to that."""
+KNOWN = {
+    "Too many open files": OPEN_FILES,
     "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
     "can't start new thread": PROCESS_LIMIT,
     "pthread_create": PROCESS_LIMIT,
-}
-"""Words of an error that is none of the training's, but a limit that the host sets."""
-KNOWN = LIMITS | {
     "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
     "more than 1 value per channel": message(
         "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
@@ -58,6 +58,7 @@ KNOWN = LIMITS | {
     ),
     "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
 }
+"""What to do about errors with these words."""
 TIMEOUT = ("timed out", "timeout")
 TELLING_WORDS = {
     "out of memory": ("out of memory", "can't allocate memory", "not enough memory"),
@@ -152,11 +153,6 @@ def say_last(text: str, folder: Path | None) -> None:
 def advice_for(text: str) -> str:
     """What to do about an error with these words."""
     return next((advice for words, advice in KNOWN.items() if words in text), UNKNOWN).text
-
-
-def is_host_limit(advice: str) -> bool:
-    """Whether it is about a limit of the host, or a loader process: a traceback would lead nobody to that."""
-    return advice in {known.text for known in (LOADER_DIED, *LIMITS.values())}
 
 
 def says(what: str, text: str) -> bool:

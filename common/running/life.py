@@ -20,7 +20,7 @@ from common.machine.devices import LocalDevices
 from common.records import Failure, Record
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.failures import explain, grows_with_the_batch, is_host_limit, say_last, says
+from common.running.failures import HOST_LIMITS, explain, grows_with_the_batch, say_last, says
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
@@ -94,7 +94,7 @@ def _fail(run: MeasuredRun, error: BaseException) -> None:
         explained = user_error(error, path)  # their lines; the whole traceback is in the record
         tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
-    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or is_host_limit(failure.advice):
+    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or failure.advice in HOST_LIMITS:
         sys.exit(1)
 
 

@@ -67,8 +67,9 @@ class MeasuredRun:
         """Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted."""
         self._training, here, record = training, self.local_devices, self.recorder.record
-        self._start, record.resumed = find_start(self.options, self.config, here)
+        self._start = find_start(self.options, self.config, here)
         restore(training, here, self._start)
+        record.resumed = self._start.resumed
         record.optimizer = described_optimizer(training.optimizer)
         run_lines.show_plan(self.console, self.words, record)
         record.flops_by_kind = flops = training.module.flops_by_kind
@@ -124,7 +125,7 @@ class MeasuredRun:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
         here, words, asked = self.local_devices, self.words, self.options.anatomy_steps
         if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
-            self._take_apart(training, steps)
+            self._profile_steps(training, steps)
         if not self.options.trace:
             return
         path = self.options.results_dir / "traces" / f"{self.recorder.record.run_id}_rank{here.rank}.json.gz"
@@ -138,7 +139,7 @@ class MeasuredRun:
             text = words.translate("trace: not written ({problem})", problem=error.strerror or error)
         self.progress.line(escape(printable(text)))
 
-    def _take_apart(self, training: Training, steps: int) -> None:
+    def _profile_steps(self, training: Training, steps: int) -> None:
         """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
         rank fails among several."""
         here, words, record = self.local_devices, self.words, self.recorder.record
