@@ -18,6 +18,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
+from traceback import FrameSummary
 
 import torch
 
@@ -67,11 +68,10 @@ class HangWatch:
                 self._file(self._rank, "stack").unlink()
                 self.folder.rmdir()  # the last one; for all others it is not empty
 
-    def examine(self, where: str) -> Failure | None:
-        """What is wrong, after a collective that did not end in time; None where no rank of this host is to blame.
-
-        `where` is the line at which this rank waits.
-        """
+    def examine(self, error: BaseException) -> Failure | None:
+        """What is wrong where a collective did not end in time, which `error` tells; None where no rank of this host is
+        to blame."""
+        where = own_line(traceback.extract_tb(error.__traceback__))
         self.leave_note("waits", f"{pending_collective()}, at {where}")
         until = monotonic() + NOTES_SECONDS
         while len(self.notes_on("waits")) < len(self._pids) and monotonic() < until:
@@ -144,7 +144,8 @@ class HangWatch:
         with suppress(OSError):
             stack = self._file(rank, "stack").read_text()
         activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
-        return f"{activity}, at {own_line(FRAME.findall(stack))}"
+        frames = [FrameSummary(file, int(line), name) for file, line, name in reversed(FRAME.findall(stack))]
+        return f"{activity}, at {own_line(frames)}"
 
     def _state(self, rank: int) -> str:
         """The state letter of a rank's process, as Linux gives it: `T` for stopped, one of `ENDED` for ended.
@@ -190,14 +191,9 @@ def since(began: float) -> str:
     return f"since {moment:%H:%M:%S} UTC, {(datetime.now(UTC) - moment).total_seconds():.0f} s"
 
 
-def waiting_line(frames: traceback.StackSummary) -> str:
-    """The line of this lab, or of the user's own code, at which the innermost of these frames is."""
-    return own_line([(one.filename, one.lineno, one.name) for one in reversed(frames)])
-
-
-def own_line(stack: list[tuple]) -> str:
-    """`04_ddp_training.py:63 in train_step`: of a stack, innermost first, the first line that is no library's."""
-    own = [frame for frame in stack if not any(part in frame[0] for part in NOT_OURS)]
-    for file, line, function in own[:1] or stack[:1]:
-        return f"{Path(file).name}:{line} in {function}"
+def own_line(frames: list[FrameSummary]) -> str:
+    """`04_ddp_training.py:63 in train_step`: the innermost of these frames, which comes last, that is no library's."""
+    own = [frame for frame in frames if not any(part in frame.filename for part in NOT_OURS)]
+    for frame in own[-1:] or frames[-1:]:
+        return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
     return "a place that it does not tell"

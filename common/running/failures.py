@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from common.formats import gib, printable
-from common.hangs.hang_watch import HangWatch, waiting_line
+from common.hangs.hang_watch import HangWatch
 from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
@@ -181,8 +181,7 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
     text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
-    line = waiting_line(traceback.extract_tb(error.__traceback__))
-    hang = hangs.examine(line) if says("communication", text) else None
+    hang = hangs.examine(error) if says("communication", text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)

@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +13,6 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
 from common.records import Failure, Record
@@ -103,7 +101,7 @@ def _cause(run: MeasuredRun, error: BaseException) -> Failure:
     own = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
     of_others = None
     if own.kind == "communication" and says("timeout", own.message):
-        of_others = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
+        of_others = run.hangs.examine(error)
     elif own.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     of_others = of_others or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason

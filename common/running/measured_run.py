@@ -96,7 +96,7 @@ class MeasuredRun:
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
         training, here, record = self._training, self.local_devices, self.recorder.record
-        self._checkpoints = Checkpoints(self.options, here, record.run_id)
+        self._checkpoints = Checkpoints(self.options, here, record.run_id, training, self._clock)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         # Of CUDA graphs, torch counts what they use while they are recorded only.
         self._meter.start(keep_peaks=self.config.compile_mode != "default")
@@ -143,7 +143,7 @@ class MeasuredRun:
         """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
         rank fails among several."""
         here, words, record = self.local_devices, self.words, self.recorder.record
-        seconds = median(self.recorder.trace.step_seconds[-record.epochs[-1].steps :]) if record.epochs else None
+        seconds = median(self._epoch.times.steps)
         count = experiments.step_count(training.model, steps, here.kind == "cuda", seconds)
         self.progress.line(closing.profile_line(count, seconds, words))
         self.progress.phase(words.translate("where a step goes"), count)
@@ -203,9 +203,7 @@ class MeasuredRun:
         """Move the bar, and write a checkpoint where one is due."""
         interrupt_if_unheard()
         self.progress.advance()
-        if problem := self._checkpoints.after_step(
-            self._training, self._epoch.number, self._epoch.steps_done, self._clock
-        ):
+        if problem := self._checkpoints.after_step(self._epoch.number, self._epoch.steps_done):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:

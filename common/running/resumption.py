@@ -149,11 +149,12 @@ def _checked(
     """
     epoch, steps_done = state["epoch"], state["steps_done"]
     theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
+    batch_ratio = theirs["global_batch_size"] / ours["global_batch_size"]
     for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
-        # Older checkpoints know the seed alone. Fewer or more ranks than before change the batch, and a learning rate
-        # that nobody has named goes with it.
-        alike = theirs.get(name, ours[name]) == ours[name]
-        if alike or (name == "learning_rate" and isclose(_per_sample(theirs), _per_sample(ours), rel_tol=1e-6)):
+        if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
+            continue
+        # Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
+        if name == "learning_rate" and isclose(theirs[name], ours[name] * batch_ratio):
             continue
         value = printable(str(theirs[name])[:80])
         if name in training:
@@ -168,8 +169,3 @@ def _checked(
         raise UsageError(f"--resume: {path.name} has all {config.epochs} epochs behind it; ask for more --epochs")
     resumed = Resumed(file=str(path), epoch=epoch, steps_done=steps_done, skipped=[*skipped])
     return Start(epoch, steps_done, state, resumed)
-
-
-def _per_sample(config: dict) -> float:
-    """A learning rate over the batch that it goes with."""
-    return config["learning_rate"] / config["global_batch_size"]
