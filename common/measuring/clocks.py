@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -191,25 +191,23 @@ class CoreWait:
 def _counters() -> CoreLosses:
     """What the kernel has counted so far."""
     waited = None if (own := core_wait()) is None else own + CoreWait.of_threads
-    return CoreLosses(waited, throttled_periods(), *(_core_times() or (None, None)))
+    return CoreLosses(waited, throttled_periods(), *_core_times())
 
 
 def core_wait() -> float | None:
     """Seconds for which this thread has waited for a core since it started; None where the system does not count it."""
-    try:
+    with suppress(OSError, IndexError, ValueError):
         return int(SCHEDSTAT.read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return None
+    return None
 
 
-def _core_times() -> tuple[float, float] | None:
+def _core_times() -> tuple[float | None, float | None]:
     """Seconds stolen from the cores of this process since the system began, and seconds in which they worked: proc(5),
     /proc/stat. None where one of them has no line there: a container may number its cores anew."""
     ticks = os.sysconf("SC_CLK_TCK")
-    try:
+    with suppress(OSError, LookupError, ValueError):
         lines = (line.split() for line in STAT.read_text().splitlines() if line.startswith("cpu"))
         cores = {name: [int(time) / ticks for time in times] for name, *times in lines}
         own = [cores[f"cpu{core}"] for core in current_cores()]
         return sum(times[7] for times in own), sum(sum(times[:3]) + sum(times[5:7]) for times in own)
-    except (OSError, LookupError, ValueError):
-        return None
+    return None, None

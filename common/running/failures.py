@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,13 +59,10 @@ KNOWN = {
     "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
 }
 """What to do about errors with these words."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 TIMEOUT = ("timed out", "timeout")
-TELLING_WORDS = {
-    "out of memory": ("out of memory", "can't allocate memory", "not enough memory"),
-    "timeout": TIMEOUT,
-    "communication": (*TIMEOUT, "connection", "nccl", "gloo", "peer"),
-}
-"""Of errors that torch tells apart by their text alone; one of a collective is a lost connection or too long a wait."""
+COMMUNICATION = (*TIMEOUT, "connection", "nccl", "gloo", "peer")
+"""Words of errors that torch tells apart by their text alone."""
 UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
 
 
@@ -78,9 +75,9 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
         advice = f"Epochs in the record: {epochs_done}. Start the command again for a full run."
-    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or says("out of memory", text):
+    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or says(OUT_OF_MEMORY, text):
         kind, advice = "out_of_memory", _for_less_memory(config, devices, in_step=grows_with_the_batch(error))
-    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and says("communication", text):
+    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and says(COMMUNICATION, text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -155,9 +152,9 @@ def advice_for(text: str) -> str:
     return next((advice for words, advice in KNOWN.items() if words in text), UNKNOWN).text
 
 
-def says(what: str, text: str) -> bool:
-    """Whether an error's text tells of this, one of `TELLING_WORDS`."""
-    return any(words in text.lower() for words in TELLING_WORDS[what])
+def says(words: Sequence[str], text: str) -> bool:
+    """Whether one of these is in an error's text."""
+    return any(word in text.lower() for word in words)
 
 
 @contextmanager
@@ -181,7 +178,7 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
     text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
-    hang = hangs.examine(error) if says("communication", text) else None
+    hang = hangs.examine(error) if says(COMMUNICATION, text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)

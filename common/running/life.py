@@ -18,7 +18,7 @@ from common.machine.devices import LocalDevices
 from common.records import Failure, Record
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.failures import HOST_LIMITS, explain, grows_with_the_batch, say_last, says
+from common.running.failures import HOST_LIMITS, TIMEOUT, explain, grows_with_the_batch, say_last, says
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
@@ -100,10 +100,11 @@ def _cause(run: MeasuredRun, error: BaseException) -> Failure:
     """What went wrong: in this rank, or in another one, of which this one has noticed a collective that has failed."""
     own = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
     of_others = None
-    if own.kind == "communication" and says("timeout", own.message):
-        of_others = run.hangs.examine(error)
-    elif own.kind == "communication":
-        run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
+    if own.kind == "communication":
+        if says(TIMEOUT, own.message):
+            of_others = run.hangs.examine(error)
+        else:
+            run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     of_others = of_others or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason
     return of_others.model_copy(update={"traceback": own.traceback}) if of_others else own
 
