@@ -15,8 +15,6 @@ PhaseName = Literal[
 rank still waits for when its own backward is done."""
 PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
-
-
 ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
 """Where one device's forward pass runs: in the step's own thread, in one just started, or in one that lives on."""
 FORWARD_THREADS: tuple[ForwardThread, ...] = get_args(ForwardThread)
