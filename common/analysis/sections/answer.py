@@ -40,8 +40,8 @@ class Answer:
     @property
     def doubts(self) -> dict[RowName, list[Mark]]:
         """What else the speeds contain, by row."""
-        marks = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
-        return {name: found for name, found in marks.items() if found}
+        of_rows = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
+        return {name: marks for name, marks in of_rows.items() if marks}
 
 
 def answer_of(group: Group) -> Answer | None:

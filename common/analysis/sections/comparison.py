@@ -45,7 +45,7 @@ def row_and_settings(row: Row, *left_out: str) -> Message:
 
 
 def images_of(group: Group) -> Message:
-    """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
+    """What the rows were trained on: the same for all but for the number of images, of which the largest is given."""
     config = group.rows[0].record.config
     source = config.data_source
     samples = max(row.record.config.samples_per_epoch for row in group.rows)

@@ -61,7 +61,7 @@ def group_section(results: GroupResults) -> Section:
     """The table, what follows from it, why, what to do, and everything behind it."""
     number, group, in_full = results.number, results.group, results.is_in_full
     place, table = f"group-{number}", group_table(group, f"group-{number}-checks")
-    # The page's first screen has told the verdicts of the first group, and shows how it scales.
+    # The page's first screen has the verdicts of the first group, and shows how it scales.
     verdicts, figures = (group_verdicts(group), FIGURES) if number > 1 else ([], FIGURES[1:])
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
     differences, has_few_runs = unequal_terms(group), any(row.missing_runs for row in group.rows)

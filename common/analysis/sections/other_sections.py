@@ -70,7 +70,7 @@ def unfinished_section(runs: Sequence[Run]) -> Section | None:
 
 
 def skipped_section(skipped: Sequence[Skipped], left_out: int) -> Section | None:
-    """Files that could not be read, or that a mistake in this program kept out; `left_out` stand nowhere."""
+    """Files that could not be read, or that a mistake in this program kept out; `left_out` are not listed."""
     if not skipped:
         return None
     ours = Inline(message("page.our_fault"), outcome="failed")
