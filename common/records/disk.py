@@ -41,9 +41,7 @@ whether others have changed it, which is said once."""
 def record_in(path: Path, kind: type[AnyKind]) -> AnyKind | None:
     """The record of this kind in a file; None where it cannot be read, or is none."""
     try:
-        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            return None
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes()) if path.is_file() else None  # a FIFO would wait for ever
     except (OSError, ValueError):
         return None
 

@@ -1,5 +1,4 @@
-"""Where a run took place: the host with an anonymous identity of its machine, the devices taken together, and what each
-of them did."""
+"""Where a run took place: the host with its anonymous identity, its devices taken together, and what each one did."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -46,9 +45,8 @@ class Environment(RecordModel):
 
     hostname: str
     machine: str | None = None
-    """Anonymous identity of the machine: a salted hash of its GPUs' UUIDs, else of its machine or boot id and its CPU.
-    None in older records. A host's name is none: two machines may share one, and a container gets a new one each time.
-    """
+    """Anonymous: a salted hash of its GPUs' UUIDs, else of its machine or boot id and its CPU; None in older records. A
+    host's name is no identity: two machines may share one, and a container gets a new one each time."""
     platform: str
     python: str
     interpreter_lock: bool | None = None

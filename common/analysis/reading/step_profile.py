@@ -49,8 +49,7 @@ class StepProfile:
     wrapper_cost: Median | None = None
     """DDP: a step without an all-reduce less one under `no_sync()`: its work on the host, and copies into buckets."""
     last_wait: Median | None = None
-    """DDP: how long the rank that is last to end its own backward pass waits for the exchange after that: for the link
-    alone, and for no other rank."""
+    """DDP: how long the last rank to end its own backward pass then waits for the exchange: for the link alone."""
     begins_idle: bool = True
     """GPUs: whether the steps of these differences began with idle devices, and not as steps of the training do."""
     overlap_gain: Median | None = None

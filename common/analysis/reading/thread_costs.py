@@ -1,5 +1,4 @@
-"""Experiments on whole steps of several kinds, and what DataParallel's threads and replicas cost by them: medians with
-intervals, in seconds."""
+"""Experiments on kinds of whole steps, and what DataParallel's threads and replicas cost by them, in seconds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
