@@ -17,7 +17,7 @@ from time import time
 
 import torch.distributed as dist
 
-from common.hangs.hang_watch import HangWatch, since, waiting_line
+from common.hangs.hang_watch import HangWatch, own_line, since
 from common.records import Failure
 
 POLL_SECONDS = 1.0
@@ -66,7 +66,5 @@ class CollectiveWatchdog:
         # This rank waits since it began a collective that another rank did not.
         began = next(at for at, number in self._begun if number > min(behind.values()))
         main = sys._current_frames().get(threading.main_thread().ident or 0)
-        where = (
-            f"an exchange of {dist.get_backend()}'s {since(began)}, at {waiting_line(traceback.extract_stack(main))}"
-        )
+        where = f"an exchange of {dist.get_backend()}'s {since(began)}, at {own_line(traceback.extract_stack(main))}"
         return self._hangs.blame([*behind], f"rank {dist.get_rank()} waits for it in {where}")

@@ -142,16 +142,12 @@ def _cycles_per_second(device: torch.device) -> float:
 
 
 class CoreLosses(NamedTuple):
-    """Between two moments, on this rank; None where the system does not count it."""
+    """Between two moments, on this rank: as in `RankTrace`, but None where the system does not count it."""
 
     core_wait_seconds: float | None
-    """This thread, or one that it waited for, could have run, but others had the cores."""
     throttled_periods: int | None
-    """Periods in which the quota of the control group had stopped this program; None without a quota, too."""
     steal_seconds: float | None
-    """CPU time, of all cores of this process together, that the host of a virtual machine gave to others."""
     busy_core_seconds: float | None
-    """CPU time in which these cores worked, for whomever."""
 
     def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[Message]:
         """What of it is worth telling about an epoch of such length."""

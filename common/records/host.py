@@ -13,8 +13,6 @@ DeviceKind = Literal["cuda", "cpu"]
 Backend = Literal["nccl", "gloo"]
 JOINED = " + "
 """Between the models of unlike devices."""
-SALT = "DataParallel lab, which machine: "
-"""So that a hash of this lab can be compared with no other list of hashes."""
 BY_NAME = "by-name-"
 """Begins an identity that rests on the host's name."""
 
@@ -93,7 +91,8 @@ class Environment(RecordModel):
 def machine_hash(kind: Literal["gpus", "host", "name"], *parts: str) -> str:
     """A machine's identity: by the sorted UUIDs of all of its `gpus`; by an id of the `host`'s system and by its CPU,
     for copies of one virtual machine may have one id; or by its `name` and parts."""
-    return sha256((SALT + "\n".join((kind, *parts))).encode(errors="surrogatepass")).hexdigest()[:12]
+    salted = "DataParallel lab, which machine: " + "\n".join((kind, *parts))  # so that no other list of hashes fits
+    return sha256(salted.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def machine_of(environment: Environment) -> str:

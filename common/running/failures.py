@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from common.formats import gib, printable
-from common.hangs.hang_watch import HangWatch, waiting_line
+from common.hangs.hang_watch import HangWatch
 from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
@@ -30,21 +30,21 @@ LOADER_DIED = message(
     "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
     "--workers, or --workers 0."
 )
+OPEN_FILES = message(
+    "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
+    "Raise it, ulimit -n 4096, or lower --workers."
+)
 PROCESS_LIMIT = message(
     "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
     "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
 )
-LIMITS = {
-    "Too many open files": message(
-        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
-        "Raise it, ulimit -n 4096, or lower --workers."
-    ),
+HOST_LIMITS = [limit.text for limit in (LOADER_DIED, OPEN_FILES, PROCESS_LIMIT)]
+"""Advice about the host, and not about the training: a traceback would lead nobody to that."""
+KNOWN = {
+    "Too many open files": OPEN_FILES,
     "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
     "can't start new thread": PROCESS_LIMIT,
     "pthread_create": PROCESS_LIMIT,
-}
-"""Words of an error that is none of the training's, but a limit that the host sets."""
-KNOWN = LIMITS | {
     "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
     "more than 1 value per channel": message(
         "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
@@ -58,6 +58,7 @@ KNOWN = LIMITS | {
     ),
     "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
 }
+"""What to do about errors with these words."""
 TIMEOUT = ("timed out", "timeout")
 TELLING_WORDS = {
     "out of memory": ("out of memory", "can't allocate memory", "not enough memory"),
@@ -154,11 +155,6 @@ def advice_for(text: str) -> str:
     return next((advice for words, advice in KNOWN.items() if words in text), UNKNOWN).text
 
 
-def is_host_limit(advice: str) -> bool:
-    """Whether it is about a limit of the host, or a loader process: a traceback would lead nobody to that."""
-    return advice in {known.text for known in (LOADER_DIED, *LIMITS.values())}
-
-
 def says(what: str, text: str) -> bool:
     """Whether an error's text tells of this, one of `TELLING_WORDS`."""
     return any(words in text.lower() for words in TELLING_WORDS[what])
@@ -185,8 +181,7 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
     text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
-    line = waiting_line(traceback.extract_tb(error.__traceback__))
-    hang = hangs.examine(line) if says("communication", text) else None
+    hang = hangs.examine(error) if says("communication", text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)

@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,13 +13,12 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
 from common.records import Failure, Record
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.failures import explain, grows_with_the_batch, is_host_limit, say_last, says
+from common.running.failures import HOST_LIMITS, explain, grows_with_the_batch, say_last, says
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
@@ -94,7 +92,7 @@ def _fail(run: MeasuredRun, error: BaseException) -> None:
         explained = user_error(error, path)  # their lines; the whole traceback is in the record
         tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
-    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or is_host_limit(failure.advice):
+    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or failure.advice in HOST_LIMITS:
         sys.exit(1)
 
 
@@ -103,7 +101,7 @@ def _cause(run: MeasuredRun, error: BaseException) -> Failure:
     own = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
     of_others = None
     if own.kind == "communication" and says("timeout", own.message):
-        of_others = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
+        of_others = run.hangs.examine(error)
     elif own.kind == "communication":
         run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
     of_others = of_others or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason

@@ -67,8 +67,9 @@ class MeasuredRun:
         """Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted."""
         self._training, here, record = training, self.local_devices, self.recorder.record
-        self._start, record.resumed = find_start(self.options, self.config, here)
+        self._start = find_start(self.options, self.config, here)
         restore(training, here, self._start)
+        record.resumed = self._start.resumed
         record.optimizer = described_optimizer(training.optimizer)
         run_lines.show_plan(self.console, self.words, record)
         record.flops_by_kind = flops = training.module.flops_by_kind
@@ -95,7 +96,7 @@ class MeasuredRun:
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
         training, here, record = self._training, self.local_devices, self.recorder.record
-        self._checkpoints = Checkpoints(self.options, here, record.run_id)
+        self._checkpoints = Checkpoints(self.options, here, record.run_id, training, self._clock)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         # Of CUDA graphs, torch counts what they use while they are recorded only.
         self._meter.start(keep_peaks=self.config.compile_mode != "default")
@@ -124,7 +125,7 @@ class MeasuredRun:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
         here, words, asked = self.local_devices, self.words, self.options.anatomy_steps
         if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
-            self._take_apart(training, steps)
+            self._profile_steps(training, steps)
         if not self.options.trace:
             return
         path = self.options.results_dir / "traces" / f"{self.recorder.record.run_id}_rank{here.rank}.json.gz"
@@ -138,11 +139,11 @@ class MeasuredRun:
             text = words.translate("trace: not written ({problem})", problem=error.strerror or error)
         self.progress.line(escape(printable(text)))
 
-    def _take_apart(self, training: Training, steps: int) -> None:
+    def _profile_steps(self, training: Training, steps: int) -> None:
         """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
         rank fails among several."""
         here, words, record = self.local_devices, self.words, self.recorder.record
-        seconds = median(self.recorder.trace.step_seconds[-record.epochs[-1].steps :]) if record.epochs else None
+        seconds = median(self._epoch.times.steps)
         count = experiments.step_count(training.model, steps, here.kind == "cuda", seconds)
         self.progress.line(closing.profile_line(count, seconds, words))
         self.progress.phase(words.translate("where a step goes"), count)
@@ -202,9 +203,7 @@ class MeasuredRun:
         """Move the bar, and write a checkpoint where one is due."""
         interrupt_if_unheard()
         self.progress.advance()
-        if problem := self._checkpoints.after_step(
-            self._training, self._epoch.number, self._epoch.steps_done, self._clock
-        ):
+        if problem := self._checkpoints.after_step(self._epoch.number, self._epoch.steps_done):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
