@@ -10,7 +10,7 @@ from time import monotonic
 from rich.console import Console
 
 from common.campaigns.launcher import Launcher, LaunchError, Pace, step_number
-from common.campaigns.launches import RESULTS, History, Outcome, Overrides, Place, newest_check
+from common.campaigns.launches import RESULTS, FailureKind, History, Overrides, Place, newest_check
 from common.messages import Message, message
 from common.records import Environment, Launch
 from common.requirements import as_recorded
@@ -61,10 +61,10 @@ class Session:
         place: Place | None = None,
         heading: Message | None = None,
         progress: Message | None = None,
-        survives: Sequence[Outcome] = (),
-    ) -> Outcome:
-        """Run a command under a heading, with the time that is gone or, in its stead, `progress`; how it ended. Raises
-        `LaunchError` where it does not end in a way that the campaign survives."""
+        survives: Sequence[FailureKind] = (),
+    ) -> None:
+        """Run a command under a heading, with the time that is gone or, in its stead, `progress`. Raises `LaunchError`
+        where it fails in a way that the campaign does not survive; otherwise `history` notes the failure."""
         number, position = place or (0, 0)
         heading = heading or (message("Round {number}", number=number) if place else message("In between"))
         head = self.words.translate("{heading}, step {step}:", heading=heading, step=step_number(command))
@@ -77,16 +77,14 @@ class Session:
         try:
             self.launcher.run(command, launch)
         except LaunchError as error:
-            is_full = bool(survives) and self.history.newest_failure(command) == "out_of_memory"
-            outcome: Outcome = "out_of_memory" if is_full else "failed"
-            if self.launcher.stopped_by or outcome not in survives or not place:
+            is_full = self.history.newest_failure(command) == "out_of_memory"
+            if self.launcher.stopped_by or not place or ("out_of_memory" if is_full else "failed") not in survives:
                 raise
+            self.history.failed.add(command)
             full = message("Out of memory: recorded, and the campaign goes on.")
             self.say(full if is_full else str(error), gap="\n")
-            return outcome
         finally:
             self.pace.add(command, monotonic() - started)
-        return "completed"
 
     def again(self) -> str:
         """The command for what is missing, so many rounds where that is known."""
