@@ -7,10 +7,10 @@ from functools import partial
 from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
-from common.campaigns.launcher import LaunchError, in_minutes
+from common.campaigns.launcher import LaunchError
 from common.campaigns.launches import QUIET, Overrides, newest_check
-from common.campaigns.session import Session
-from common.campaigns.stopping_rule import StoppingRule
+from common.campaigns.rounds import Rounds
+from common.campaigns.session import Session, in_minutes
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
@@ -48,7 +48,7 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     try:
         session.check_machine(campaign.check)
         if isinstance(campaign, RoundCampaign):
-            StoppingRule(session, campaign).run()
+            Rounds(session, campaign).run()
         else:
             _run_in_time(session, campaign)
         end, page = message("At the end"), message("the page, and what it says")
