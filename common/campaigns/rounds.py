@@ -20,7 +20,7 @@ from common.campaigns.campaign import RoundCampaign
 from common.campaigns.launches import NO_PROFILE, PUBLISHED, QUIET, RESULTS, Sizes, paired_seconds, runs_in
 from common.campaigns.session import Session, in_minutes
 from common.messages import Message, message
-from common.records import Method, Record, epoch_seconds, throughput
+from common.records import Method, Record
 
 if TYPE_CHECKING:  # at run time it is imported late: it takes numpy and scipy with it, which nothing else here needs
     from common.analysis.statistics.estimates import Estimate
@@ -147,8 +147,8 @@ class Rounds:
             session.launcher.run(command)
             seconds = monotonic() - started
             records = runs_in(Path(folder))
-        if records and (rate := throughput(records[0])):
-            besides = seconds - sum(epoch_seconds(records[0]))
+        if records and (rate := records[0].throughput):
+            besides = seconds - sum(records[0].epoch_seconds)
             samples = epoch_samples(rate, besides, sizes, devices, self.seconds)
             text = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
             session.say(text.with_values(rate=rate, besides=besides, samples=samples))

@@ -23,6 +23,7 @@ import torch
 
 from common.command_line.terminal import state_and_parent
 from common.machine.devices import LocalDevices, from_rank_0
+from common.records import Failure
 from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0
@@ -31,6 +32,10 @@ STACK_SECONDS = 30.0
 """It takes a tenth of a second where the machine is idle."""
 AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
 """What to do about a hang."""
+AFTER_A_KILL = (
+    "By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with --checkpoint-dir DIR "
+    "--resume auto goes on after such an end."
+)
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 ENDED = ("", "Z")
@@ -61,58 +66,59 @@ class HangWatch:
                 self._file(self._rank, "stack").unlink()
                 self.folder.rmdir()  # the last one; for all others it is not empty
 
-    def examine(self, where: str) -> tuple[str, int] | None:
-        """The sentence and the rank that is to blame, after a collective that did not end in time; None where no rank
-        of this host is. `where` is the line at which this rank waits."""
+    def examine(self, where: str) -> Failure | None:
+        """What is wrong, after a collective that did not end in time; None where no rank of this host is to blame.
+
+        `where` is the line at which this rank waits.
+        """
         if self.folder is None:
             return None
-        self._file(self._rank, "waits").write_text(f"{pending_collective()}, at {where}")
+        self.leave_note("waits", f"{pending_collective()}, at {where}")
         until = monotonic() + NOTES_SECONDS
-        while monotonic() < until and not all(self._file(rank, "waits").exists() for rank in self._others):
+        while len(self.notes_on("waits")) < len(self._pids) and monotonic() < until:
             sleep(0.05)
-        notes = self._notes("waits")
-        silent = [rank for rank in self._others if rank not in notes]
-        if not silent:
-            each = "; ".join(f"rank {rank} in {note}" for rank, note in notes.items())
-            return f"every rank waits, and not for the same exchange: {each}", self._rank
-        sentence = self.sentence(
-            silent, "; ".join(f"rank {rank} waits for it in {note}" for rank, note in [*notes.items()][:3])
-        )
-        self.end(silent)
-        return sentence, silent[0]
+        notes = self.notes_on("waits")
+        missing = [rank for rank in self._others if rank not in notes]
+        if missing:
+            waits = [f"rank {rank} waits for it in {note}" for rank, note in notes.items()]
+            return self.blame(missing, "; ".join(waits[:3]))
+        each = "; ".join(f"rank {rank} in {note}" for rank, note in notes.items())
+        return _hang(self._rank, f"every rank waits, and not for the same exchange: {each}")
 
-    def note_exchanges(self, begun: int) -> None:
-        """Tell the other ranks how many collectives this one has begun so far."""
-        if self.folder:
-            self._file(self._rank, "begun").write_text(str(begun))
-
-    def ranks_behind(self, begun: int) -> dict[int, int]:
-        """Ranks of this host that have begun fewer collectives, and how many; none where nothing is known of them."""
-        numbers = {rank: int(note or 0) for rank, note in self._notes("begun").items()}
-        return {rank: number for rank, number in numbers.items() if number < begun}
-
-    def sentence(self, missing_ranks: list[int], waits: str) -> str:
-        """What is said of a hang: how it is with the first of the ranks to blame, and who waits."""
-        return f"rank {missing_ranks[0]} {self._last_activity(missing_ranks[0])}; {waits}"
-
-    def end(self, ranks: list[int]) -> None:
-        """For ranks that may be unable to end themselves."""
-        for rank in ranks:
-            if sibling_state(self._pids[rank]):
+    def blame(self, missing: list[int], waits: str) -> Failure:
+        """The hang of those who wait for `missing` ranks: asks the first of these where it is, and ends all of them,
+        since they may be unable to end themselves."""
+        failure = _hang(missing[0], f"rank {missing[0]} {self._last_activity(missing[0])}; {waits}")
+        for pid in (self._pids[rank] for rank in missing):
+            if sibling_state(pid):
                 with suppress(OSError):
-                    os.kill(self._pids[rank], signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
+        return failure
+
+    def killed(self) -> Failure | None:
+        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
+        the reason, closes its watch first."""
+        for rank in self._others:
+            if self.folder and sibling_state(self._pids[rank]) in ENDED and self._file(rank, "stack").exists():
+                message = f"rank {rank} was killed: it has ended without a word, as after SIGKILL"
+                return Failure(kind="communication", rank=rank, message=message, advice=AFTER_A_KILL)
+        return None
 
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
         until = monotonic() + 3 * NOTES_SECONDS
-        while self.folder and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
+        while self.notes_on("waits") and not is_final(record) and monotonic() < until:
             sleep(0.05)
 
-    def killed(self) -> int | None:
-        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
-        the reason, closes its watch first."""
-        ended = (rank for rank in self._others if self.folder and sibling_state(self._pids[rank]) in ENDED)
-        return next((rank for rank in ended if self._file(rank, "stack").exists()), None)
+    def leave_note(self, kind: str, text: str) -> None:
+        """Tell the other ranks of this host: `begun`, how many collectives, or `waits`, in which one."""
+        if self.folder:
+            self._file(self._rank, kind).write_text(text)
+
+    def notes_on(self, kind: str) -> dict[int, str]:
+        """What each rank has noted, of those that have."""
+        files = {rank: self._file(rank, kind) for rank in range(len(self._pids)) if self.folder}
+        return {rank: path.read_text() for rank, path in files.items() if path.exists()}
 
     def _last_activity(self, rank: int) -> str:
         """What a rank does, or did when the first of those that wait for it asked for its stack; which ended it."""
@@ -125,7 +131,10 @@ class HangWatch:
         else:
             with suppress(OSError):
                 if state not in ENDED:
-                    signal_main_thread(pid, signal.SIGUSR2)
+                    # Its main thread, which has the number of the process: of one that was stopped any thread may
+                    # answer a signal to the process as a whole, which is all there is with glibc before 2.30.
+                    tgkill = getattr(ctypes.CDLL(None), "tgkill", lambda pid, _, number: os.kill(pid, number))
+                    tgkill(pid, pid, signal.SIGUSR2)
                 if state == "T":
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
         if state in ENDED:
@@ -137,11 +146,6 @@ class HangWatch:
             stack = self._file(rank, "stack").read_text()
         activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
         return f"{activity}, at {own_line(FRAME.findall(stack))}"
-
-    def _notes(self, kind: str) -> dict[int, str]:
-        """What each rank has written down, of those that have."""
-        files = {rank: self._file(rank, kind) for rank in range(len(self._pids)) if self.folder}
-        return {rank: path.read_text() for rank, path in files.items() if path.exists()}
 
     def _file(self, rank: int, kind: str) -> Path:
         assert self.folder, "nobody to leave a note for"
@@ -171,13 +175,9 @@ def sibling_state(pid: int) -> str:
     return state if parent == os.getppid() else ""
 
 
-def signal_main_thread(pid: int, number: int) -> None:
-    """Of a process that was stopped, any thread may answer a signal that is sent to the process as a whole."""
-    tgkill = getattr(ctypes.CDLL(None), "tgkill", None)
-    if tgkill is None:  # glibc before 2.30
-        os.kill(pid, number)
-    else:
-        tgkill(pid, pid, number)  # the main thread has the number of the process
+def _hang(rank: int, message: str) -> Failure:
+    """A hang for which this rank is to blame."""
+    return Failure(kind="hang", rank=rank, message=message, advice=AFTER_A_HANG)
 
 
 def pending_collective() -> str:

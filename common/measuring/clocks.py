@@ -31,7 +31,9 @@ class EpochTimes:
     data_waits: list[float]
     """The part of each step that the host spent waiting for the loader."""
     host: float
-    """The whole epoch by the host's clock."""
+    """The whole epoch by the host's clock, without the pauses."""
+    pauses: float
+    """In none of the others: all that was done between two steps while the clock was `paused`."""
 
 
 class StepClock:
@@ -61,7 +63,7 @@ class StepClock:
         self._data_waits: list[float] = []
         self._steps: list[tuple[Mark, Mark]] = []
         self._held_up: list[tuple[Mark, Mark]] = []
-        self.paused_seconds = 0.0
+        self._pauses = 0.0
         self._started = self._last = perf_counter()
         self._before = self._lagging()
 
@@ -83,16 +85,16 @@ class StepClock:
         began = perf_counter()
         yield
         self._last = perf_counter()
-        self.paused_seconds += self._last - began
+        self._pauses += self._last - began
         self._before = self._lagging()
 
     def finish(self) -> EpochTimes:
         """The epoch is over: wait for the devices and read the marks."""
         self.settle()
-        host = perf_counter() - self._started - self.paused_seconds
+        host = perf_counter() - self._started - self._pauses
         host -= sum(seconds_between(*ends) for ends in self._held_up)
         steps = [seconds_between(before, after) for before, after in self._steps]
-        return EpochTimes(steps, self._data_waits, host)
+        return EpochTimes(steps, self._data_waits, host, self._pauses)
 
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from common.formats import gib, printable
-from common.hangs.hang_watch import AFTER_A_HANG, HangWatch, waiting_line
+from common.hangs.hang_watch import HangWatch, waiting_line
 from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
@@ -126,18 +126,6 @@ def _for_less_memory(config: RunConfig, devices: LocalDevices, in_step: bool) ->
     )
 
 
-def killed_rank(rank: int, traceback: str | None = None) -> Failure:
-    """What went wrong where a rank was ended without a word; `traceback` is what this rank has noticed of it."""
-    return Failure(
-        kind="communication",
-        rank=rank,
-        message=f"rank {rank} was killed: it has ended without a word, as after SIGKILL",
-        advice="By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with "
-        "--checkpoint-dir DIR --resume auto goes on after such an end.",
-        traceback=traceback,
-    )
-
-
 def say_last(text: str, folder: Path | None) -> None:
     """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
 
@@ -205,4 +193,4 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     except OSError:
         return
     message = f"failed: {text.splitlines()[0].split('. ')[0]}. {advice_for(text)}"
-    say_last(f"hang: {hang[0]}. {AFTER_A_HANG}" if hang else message, hangs.folder)
+    say_last(f"hang: {hang.message}. {hang.advice}" if hang else message, hangs.folder)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -19,7 +18,7 @@ from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
-from common.measuring.clocks import CoreWait, StepClock
+from common.measuring.clocks import StepClock
 from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
 from common.records import ProfileRecord
@@ -115,9 +114,7 @@ class MeasuredRun:
         """
         barrier()  # the ranks' clocks start together
         with self._meter.drawing():
-            core_wait = CoreWait()
-            yield from self._epoch.steps(loader, self.config.accumulation_steps)
-            self._core_losses = core_wait.losses()
+            yield from self._epoch.steps(loader, self.config.accumulation_steps, self._after_step)
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""
@@ -171,29 +168,26 @@ class MeasuredRun:
     def _train(self, number: int) -> Iterator[int]:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
         training, config, words = self._training, self.config, self.words
-        done = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.first_batch = done * config.accumulation_steps
+        steps_before = self._start.steps_done if number == self._start.epoch else 0
+        training.loader.first_batch = steps_before * config.accumulation_steps
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
-        self.progress.phase(title, training.steps_per_epoch - done)
-        self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
+        self.progress.phase(title, training.steps_per_epoch - steps_before)
+        done = self._epoch = TimedEpoch(self._clock, number, steps_before)
         yield number
-        result = self._epoch.result()
-        # It holds this run, which holds it and the loader: whatever is left of such a circle when the interpreter ends
-        # waits there for the loader's workers, five seconds for each.
-        del self._epoch
+        done.read_losses()
         training.loader.first_batch = 0
-        epoch = self.recorder.epoch_done(number, done, result, self._core_losses)
-        self.progress.line(run_lines.epoch_line(epoch, config, sum(result.times.steps), words))
+        epoch = self.recorder.epoch_done(done)
+        self.progress.line(run_lines.epoch_line(epoch, config, sum(done.times.steps), words))
         if epoch.mean_loss is None:
             self._warn([run_lines.LOSS_IS_LOST])
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
-        self._warn(self._core_losses.warnings(result.times.host, quota, oversubscribed))
-        self._warn(self.recorder.new_unreadable(result.unreadable))
+        self._warn(done.core_losses.warnings(done.times.host, quota, oversubscribed))
+        self._warn(self.recorder.new_unreadable(name for batch in done.batches for name in batch.unreadable))
         if self._validation:
             epoch.validation, unreadable = validate(training.model, self._validation, self.local_devices.device)
             self.progress.line(run_lines.validation_line(epoch.validation, words))
             self._warn(self.recorder.new_unreadable(unreadable))
-        self._scalars.epoch(epoch, result, config, self._meter.peaks())
+        self._scalars.epoch(epoch, done, config, self._meter.peaks())
         if self.local_devices.rank == 0:
             keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 
@@ -204,11 +198,13 @@ class MeasuredRun:
         self.progress.close()
         self._scalars.close()
 
-    def _after_step(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
+    def _after_step(self) -> None:
+        """Move the bar, and write a checkpoint where one is due."""
         interrupt_if_unheard()
         self.progress.advance()
-        if problem := self._checkpoints.after_step(self._training, epoch, done + steps, self._clock):
+        if problem := self._checkpoints.after_step(
+            self._training, self._epoch.number, self._epoch.steps_done, self._clock
+        ):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:
