@@ -172,7 +172,6 @@ class MeasuredRun:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
         training, config, words = self._training, self.config, self.words
         done = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.first_batch = done * config.accumulation_steps
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
         self.progress.phase(title, training.steps_per_epoch - done)
         self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
@@ -181,7 +180,6 @@ class MeasuredRun:
         # It holds this run, which holds it and the loader: whatever is left of such a circle when the interpreter ends
         # waits there for the loader's workers, five seconds for each.
         del self._epoch
-        training.loader.first_batch = 0
         epoch = self.recorder.epoch_done(number, done, result, self._core_losses)
         self.progress.line(run_lines.epoch_line(epoch, config, sum(result.times.steps), words))
         if epoch.mean_loss is None:
