@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from common.records.fields import Count, RecordModel, Seconds, Texts
 
-FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
+FAULTS_TABLE = Path(__file__).parents[2] / "lessons" / "fault_lab" / "faults.toml"
 
 
 @cache
