@@ -142,10 +142,10 @@ def watched_epoch(training: Training, devices: LocalDevices) -> None:
     sampler.start()
     progress = TrainingProgress(open_console(devices.rank, quiet=True))
     progress.phase("epoch", len(training.loader))
-    epoch = TimedEpoch(StepClock(devices), lambda steps: progress.advance())
-    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps):
+    epoch = TimedEpoch(StepClock(devices))
+    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps, progress.advance):
         epoch.log(train_step(training, micro_batches))
-    epoch.result()
+    epoch.read_losses()
     progress.close()
     sampler.stop()
 
