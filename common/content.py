@@ -54,6 +54,11 @@ class Column:
     of: Any = None
     """The phase, GPU or method that it is about, where each has a column."""
 
+    @property
+    def heading(self) -> Message:
+        """Its header."""
+        return message(f"column.{self.id}", of=self.of)
+
 
 @dataclass(frozen=True)
 class Line:

@@ -129,7 +129,7 @@ class Sentences(string.Formatter):
 
     def header(self, column: Column) -> str:
         """A column's header."""
-        return self.translate(f"column.{column.id}", of=column.of)
+        return self.text(column.heading)
 
     def label(self, column: Column) -> str:
         """The header in one line."""
