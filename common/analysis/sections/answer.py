@@ -54,7 +54,7 @@ def answer_of(group: Group) -> Answer | None:
         rows = [*(row for row in rows if not row.is_parallel), *takers]
     rows = sorted(rows, key=lambda row: method_order(row.method))
     of_steps = breakdowns(group)
-    is_host_bound = any(one.verdict == "host" and one.says_something for one in of_steps)
+    is_host_bound = any(one.verdict == "host" for one in of_steps)
     return Answer(rows, why(rows, of_steps), _unsure(rows), is_host_bound) if rows else None
 
 
