@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from common.command_line.commands import startable
 from common.errors import UsageError
-from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of, seconds_per_sample
+from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
 from common.records.disk import record_in
 
 REPORT = (
@@ -118,7 +118,7 @@ def paired_seconds(*kinds: Iterable[Record]) -> list[tuple[float, ...]]:
     """Seconds per sample of several kinds of run, in each round in which all of them have completed."""
     by_round = [
         {(run.launch.id, run.launch.round): seconds for run in runs
-         if run.launch and run.status == "completed" and (seconds := seconds_per_sample(run))}
+         if run.launch and run.status == "completed" and (seconds := run.seconds_per_sample)}
         for runs in kinds
     ]  # fmt: skip
     return [tuple(of[place] for of in by_round) for place in by_round[0] if all(place in of for of in by_round)]

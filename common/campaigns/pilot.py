@@ -15,7 +15,6 @@ from common.campaigns.campaign import RoundCampaign
 from common.campaigns.launches import NO_PROFILE, QUIET, Overrides, Sizes, runs_in
 from common.campaigns.session import Session
 from common.messages import message
-from common.records import epoch_seconds, throughput
 
 PILOT_STEPS = 20
 """Of the pilot; and of all devices in an epoch, the fewest that are worth a launch."""
@@ -47,10 +46,10 @@ def with_epochs_that_fit(session: Session, campaign: RoundCampaign) -> Overrides
         session.launcher.run(command)
         seconds = monotonic() - started
         records = runs_in(Path(folder))
-    rate = throughput(records[0]) if records else None
+    rate = records[0].throughput if records else None
     if not rate:
         return given
-    besides = seconds - sum(epoch_seconds(records[0]))
+    besides = seconds - sum(records[0].epoch_seconds)
     samples = epoch_samples(rate, besides, sizes, devices, 60 * (given.minutes or campaign.minutes))
     text = message("{rate:samples/s}, and {besides:.0f} s for a launch besides: SAMPLES={samples}")
     session.say(text.with_values(rate=rate, besides=besides, samples=samples))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds
+from common.records.fields import AnyRecord, Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds
 from common.records.host import Backend, Environment, Requirement
 from common.records.settings import Precision
 
@@ -165,12 +165,10 @@ class Probes(RecordModel):
         return {rate.device_model for rate in self.matmul} | {rate.device_model for rate in self.memory}
 
 
-class EnvironmentRecord(RecordModel):
+class EnvironmentRecord(AnyRecord):
     """What step 01 writes."""
 
     kind: Literal["environment"] = "environment"
-    schema_version: Literal[1] = 1
-    run_id: str
     command: str
     started_at: str
     environment: Environment

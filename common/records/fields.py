@@ -38,6 +38,14 @@ class RecordModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class AnyRecord(RecordModel):
+    """Base of every record that is a file of its own."""
+
+    kind: str
+    schema_version: Literal[1] = 1
+    run_id: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What is declared of a setting beside its name, type and default.

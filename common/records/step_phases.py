@@ -17,18 +17,9 @@ from common.records.fields import (
 )
 
 PhaseName = Literal[
-    "data wait",
-    "copy",
-    "scatter",
-    "replicate",
-    "forward",
-    "gather",
-    "loss",
-    "backward",
-    "reduce",
-    "exchange",
+    "data wait", "copy", "scatter", "replicate", "forward", "gather", "loss", "backward", "reduce", "exchange",
     "optimizer",
-]
+]  # fmt: skip
 """Where a step goes, in order. DataParallel alone scatters, replicates, gathers and reduces; `exchange` is what a DDP
 rank still waits for when its own backward is done."""
 PhaseOrStep = PhaseName | Literal["step"]
@@ -102,9 +93,8 @@ class LayerTimes(RecordModel):
     @property
     def pays(self) -> bool:
         """Whether it takes the host clearly longer in new threads: in each of the passes, not on average."""
-        elsewhere = [*self.seconds.get("main_thread", ()), *self.seconds.get("kept_thread", ())]
-        in_new = self.seconds.get("new_thread", ())
-        return bool(in_new and elsewhere) and min(in_new) > MIN_SLOWDOWN * max(elsewhere)
+        main, new, kept = (self.seconds[kind] for kind in FORWARD_THREADS)
+        return min(new) > MIN_SLOWDOWN * max(main + kept)
 
     @property
     def extra(self) -> float:
@@ -123,6 +113,32 @@ class ThreadsOfForward(RecordModel):
     """Of the three kinds of `ForwardThread`."""
     layers: FailFastList[LayerTimes] = []
     """Measured in further forward passes, with hooks on every layer."""
+
+    @property
+    def median_seconds(self) -> dict[str, float]:
+        """By kind of thread."""
+        return {kind: median(self.passes.seconds[kind]) for kind in FORWARD_THREADS}
+
+    @property
+    def whole_layers(self) -> list[LayerTimes]:
+        """In the order of a forward pass, without those that some passes left out."""
+        return [layer for layer in self.layers if all(map(layer.seconds.get, FORWARD_THREADS))]
+
+    @property
+    def convolutions(self) -> list[LayerTimes]:
+        """Of these, the convolutions."""
+        return [layer for layer in self.whole_layers if layer.is_convolution]
+
+    @property
+    def paying(self) -> list[LayerTimes]:
+        """Layers that pay for new threads, the dearest first."""
+        return sorted((layer for layer in self.whole_layers if layer.pays), key=lambda layer: -layer.extra)
+
+    @model_validator(mode="after")
+    def _has_each_kind(self) -> Self:
+        if not self.passes.orders or {*self.passes.seconds} != {*FORWARD_THREADS}:
+            raise ValueError(f"passes that are not in {', '.join(FORWARD_THREADS)}")
+        return self
 
 
 class RankProfile(RecordModel):

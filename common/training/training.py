@@ -1,7 +1,6 @@
 """What the scripts' `train_step` works with: the optimizer of all methods, an epoch by the clock, and validation."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil, isfinite
@@ -72,10 +71,6 @@ class Training:
     def step(self, micro_batches: Sequence[Batch], phase: Phase = lambda name: None) -> list[Tensor]:
         """One optimizer step, as the script takes it; returns each micro-batch's mean loss, on the device."""
         return self.train_step(self, micro_batches, phase)
-
-    def no_sync(self) -> AbstractContextManager:
-        """DDP's `no_sync()`: inside, gradients add up and are not exchanged. Elsewhere there is nothing to put off."""
-        return self.model.no_sync() if has_exchange(self.model) else nullcontext()
 
     @property
     def steps_per_epoch(self) -> int:

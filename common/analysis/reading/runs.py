@@ -10,7 +10,7 @@ import numpy as np
 from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import DeviceUse, EnvironmentRecord, Record, epoch_seconds, machine_of, measured_steps
+from common.records import DeviceUse, EnvironmentRecord, Record, machine_of
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
@@ -111,25 +111,26 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    steps = measured_steps(record)
-    seconds = steps.seconds_per_sample
+    seconds = record.seconds_per_sample
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
+    every_step, steady = np.asarray(record.measured_steps), np.asarray(record.is_steady)
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(steps.steady_seconds), value=seconds),
-        epoch_seconds=tuple(epoch_seconds(record)),
-        times=reduce_times(record, np.asarray(steps.seconds), np.asarray(steps.is_steady)),
+        seconds_per_sample=replace(mean_of_steps(every_step[steady]), value=seconds),
+        epoch_seconds=tuple(record.epoch_seconds),
+        times=reduce_times(record, every_step[steady], steady),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
 
 
-def reduce_times(record: Record, every_step: np.ndarray, steady: np.ndarray) -> RawTimes:
-    """Reduce the raw lists of a run that finished at least one epoch; `steady`: which steps count for speeds."""
-    steps, ranks = every_step[steady], record.ranks
+def reduce_times(record: Record, steps: np.ndarray, steady: np.ndarray) -> RawTimes:
+    """Reduce the raw lists of a run that finished at least one epoch. `steady`: which steps count for speeds; `steps`:
+    their seconds."""
+    ranks = record.ranks
     waits = np.asarray([rank.data_wait_seconds for rank in ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in ranks])[:, steady]
     wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]

@@ -1,12 +1,13 @@
 """Where a step goes, reduced to medians: what is kept of a record's profile once its lists have been read."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
-from common.analysis.reading.thread_costs import ForwardThreads, ReplicatedSteps, reduce_replicated, reduce_threads
+from common.analysis.reading.thread_costs import ReplicatedSteps, differences, kinds_of_step, reduce_replicated
 from common.analysis.statistics.medians import Median, median_of, resampled_median
-from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
+from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record, ThreadsOfForward
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -64,8 +65,10 @@ class StepProfile:
     """DDP, torch's clock: the part of it beside the backward pass."""
     replicated: ReplicatedSteps = field(default_factory=ReplicatedSteps)
     """DP: what its threads and its replicas cost."""
-    threads_of_forward: ForwardThreads | None = None
-    """One device: what a new thread costs its forward pass."""
+    threads_of_forward: ThreadsOfForward | None = None
+    """One device: the experiment as the record has it."""
+    new_thread_cost: Median | None = None
+    """One device: what its step, or its forward pass, takes longer in a new thread than in the main one."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out; of the rank
     that waits least in it, for the waiting kernels of the others take multiprocessors from their backward passes."""
@@ -111,35 +114,30 @@ def reduce_profile(record: Record) -> StepProfile | None:
     ranks = [rank for rank in ranks if median_of(rank.step_seconds).value]
     if not ranks:
         return None
-    steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
+    steps, kinds = tuple(map(_rank_steps, ranks)), kinds_of_step(profile)
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
-
-    def beyond(one: str, other: str, median: Callable = median_of) -> Median | None:
-        """A step of one kind less the step of the other kind beside it.
-
-        All ranks start such a step together, so it takes as long as its slowest rank.
-        """
-        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
-        return median([first - second for first, second in zip(*kinds, strict=False)])
-
+    beyond, threads = partial(differences, kinds), profile.threads_of_forward
+    exchange = resampled_median(beyond("exchange_on", "no_all_reduce")) or median_of(
+        beyond("exchange_on", "exchange_off")
+    )
     waits = [rank.phases.get("exchange", ()) for rank in ranks]
-    exchange = beyond("exchange_on", "no_all_reduce", resampled_median) or beyond("exchange_on", "exchange_off")
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=_beyond_replicas(ranks[0]) if has_replicas else exchange,
-        wrapper_cost=beyond("no_all_reduce", "exchange_off", resampled_median),
+        exposed=_beyond_replicas(ranks[0]) if METHODS[record.method].has_replicas else exchange,
+        wrapper_cost=resampled_median(beyond("no_all_reduce", "exchange_off")),
         last_wait=median_of([min(of_step) for of_step in zip(*waits, strict=False)]),
         begins_idle=not any(rank.lead_seconds for rank in ranks),
-        overlap_gain=beyond("one_bucket", "exchange_on"),
-        whole_exchange=beyond("one_bucket", "exchange_off"),
-        step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in profile.ranks)),
+        overlap_gain=median_of(beyond("one_bucket", "exchange_on")),
+        whole_exchange=median_of(beyond("one_bucket", "exchange_off")),
+        step_without_exchange=median_of(kinds["exchange_off"]),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
-        replicated=reduce_replicated(profile, slowest),
-        threads_of_forward=reduce_threads(profile.threads_of_forward),
+        replicated=reduce_replicated(kinds, profile.replicated_steps),
+        threads_of_forward=threads,
+        new_thread_cost=resampled_median(beyond("new_thread", "main_thread")),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
-        data_path_cost=beyond("loaded", "resident"),
+        data_path_cost=median_of(beyond("loaded", "resident")),
         gradients=profile.gradients,
         replicate=median_of(profile.replicate_seconds),
         different_convolutions=profile.different_convolutions,

@@ -169,7 +169,7 @@ def new_thread_section(group: Group) -> list[Section]:
 def layers_table(row: Row) -> Table:
     """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
     threads = row.profile.threads_of_forward
-    paying, rest = threads.paying, [layer for layer in threads.layers if not layer.pays]
+    paying, rest = threads.paying, [layer for layer in threads.whole_layers if not layer.pays]
     together = {
         "paying": paying[MAX_LAYERS:],
         "convolutions": [layer for layer in rest if layer.is_convolution],

@@ -14,7 +14,6 @@ from common.analysis.judging.verdicts import group_verdicts
 from common.analysis.sections.headline import headline
 from common.analysis.sections.other_sections import unequal_terms, why_separate
 from common.analysis.sections.report import banners
-from common.records import throughput
 
 
 def outcome_of(groups):
@@ -28,7 +27,7 @@ def details_of(groups):
 def test_speed_up_and_efficiency_are_ratios_of_throughputs():
     records = typical_lab()
     rows = rows_of(*records)
-    single, dp, ddp = (throughput(record) for record in records)
+    single, dp, ddp = (record.throughput for record in records)
     assert rows["DDP × 2"].throughput.value == pytest.approx(ddp)
     assert rows["DDP × 2"].speed_up.value == pytest.approx(ddp / single)
     assert rows["DP × 2"].efficiency.value == pytest.approx(dp / single / 2)

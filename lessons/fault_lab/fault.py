@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from common.faults.acts import ACTS, Act
 from common.records import FAULTS_TABLE, FaultName, FaultNeed
+from lessons.fault_lab.acts import ACTS, Act
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
 
