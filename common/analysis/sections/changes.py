@@ -7,7 +7,7 @@ from common.analysis.comparing.facts import BATCH, OPTIONS, configuration, group
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.one_change import OneChange
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import paired_speedup
+from common.analysis.comparing.speedup import common_rounds, speedup
 from common.analysis.judging.row_checks import failed_checks
 from common.analysis.sections.comparison import ratio_cell, row_and_settings, runs_note, speed_cell
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
@@ -58,7 +58,7 @@ def effect_of(row: Row, other: Row) -> Effect:
     """What sets `row` apart from `other`, in speed and in memory."""
     peaks = [max((device.peak_bytes for device in one.memory), default=None) for one in (row, other)]
     more = None if None in peaks else peaks[0] - peaks[1]
-    return Effect(row, other, paired_speedup(row, other) if row.is_valid else None, more)
+    return Effect(row, other, speedup(row, other, common_rounds(row, other)) if row.is_valid else None, more)
 
 
 def effects(group: Group) -> list[Effect]:
