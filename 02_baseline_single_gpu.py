@@ -16,9 +16,10 @@ from common.running.start import start_training
 
 def train(options: TrainingOptions) -> None:
     # Imported only now, so that --help need not wait for torch.
+    from torch.utils.data import DistributedSampler
+
     from common.machine.devices import one_device
     from common.running.life import recording
-    from common.training.batch import EpochSampler
     from common.training.data import create_dataset
     from common.training.loader import create_loader
     from common.training.models import create_model, create_workload
@@ -26,17 +27,17 @@ def train(options: TrainingOptions) -> None:
 
     devices = one_device(options.device)
     with recording(options, devices) as run:
-        config = run.config
+        config = run.config  # the options, with what the model and the machine decide filled in
         workload = create_workload(config)  # the model, its samples, its loss
-        model = create_model(workload, config, devices)
+        model = create_model(workload, config, devices)  # on its device; autocast is inside its forward
 
         dataset = create_dataset(workload, config)
-        sampler = EpochSampler(dataset, seed=config.seed)
-        loader = create_loader(dataset, sampler, config, devices)
+        sampler = DistributedSampler(dataset, num_replicas=1, rank=0, seed=config.seed, drop_last=True)
+        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader with its batch size and workers
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
         # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
-        training = Training(train_step, model, optimizer, loader, config)
+        training = Training(train_step, model, optimizer, loader, config)  # and the model's loss, and fp16's scaler
         run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
@@ -53,10 +54,11 @@ def train_step(training, micro_batches, phase=lambda name: None):
     `phase` is called as each part of the step begins, for callers that time it.
     """
     model, optimizer, scaler, device = training.model, training.optimizer, training.scaler, training.device
+    no_sync = getattr(model, "no_sync", nullcontext)  # DDP alone has it: inside, gradients add up on each rank
     losses = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
+        with nullcontext() if is_last else no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
             inputs, targets = batch.to(device)
             phase("forward")
@@ -64,7 +66,7 @@ def train_step(training, micro_batches, phase=lambda name: None):
             phase("loss")
             loss = training.loss(outputs, targets)
             phase("backward")
-            scaler.scale(loss / len(micro_batches)).backward()  # the scaler matters in fp16 alone
+            scaler.scale(loss / len(micro_batches)).backward()  # scaled in fp16 alone
         losses.append(loss.detach())
     phase("optimizer")
     scaler.step(optimizer)
@@ -74,4 +76,4 @@ def train_step(training, micro_batches, phase=lambda name: None):
 
 
 if __name__ == "__main__":
-    start_training(train, "single", __doc__)
+    start_training(train, "single", __doc__)  # reads the command line, and calls `train`

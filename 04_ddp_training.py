@@ -36,24 +36,24 @@ def train(options: TrainingOptions) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    # The ranks meet at torchrun's address, over NCCL; over gloo on CPU cores, and where they share a GPU.
-    dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
+    meeting = rendezvous(devices, options.ddp.timeout_seconds)  # of all ranks, at torchrun's address
+    dist.init_process_group(devices.world.backend, **meeting)  # nccl; gloo on CPU cores, and where ranks share a GPU
     with recording(options, devices) as run:
-        config = run.config
+        config = run.config  # the options, with what the model and the machine decide filled in
         workload = create_workload(config)  # the model, its samples, its loss
-        model = create_model(workload, config, devices)
-        model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, devices))
+        model = create_model(workload, config, devices)  # on its device; autocast is inside its forward
+        model = DistributedDataParallel(model, device_ids=devices.device_ids, **ddp_kwargs(model, config.ddp))
         register_comm_hook(model, config.ddp.comm_hook)  # compresses gradients, if asked to
 
         dataset = create_dataset(workload, config)
         sampler = DistributedSampler(
             dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
         )
-        loader = create_loader(dataset, sampler, config, devices)
+        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader with its batch size and workers
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
         # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
-        training = Training(train_step, model, optimizer, loader, config)
+        training = Training(train_step, model, optimizer, loader, config)  # and the model's loss, and fp16's scaler
         run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first
@@ -71,10 +71,11 @@ def train_step(training, micro_batches, phase=lambda name: None):
     `phase` is called as each part of the step begins, for callers that time it.
     """
     model, optimizer, scaler, device = training.model, training.optimizer, training.scaler, training.device
+    no_sync = getattr(model, "no_sync", nullcontext)  # DDP alone has it: inside, gradients add up on each rank
     losses = []
     for batch in micro_batches:
         is_last = batch is micro_batches[-1]
-        with nullcontext() if is_last else training.no_sync():  # DDP exchanges their sum once, with the last one
+        with nullcontext() if is_last else no_sync():  # DDP exchanges their sum once, with the last one
             phase("copy")
             inputs, targets = batch.to(device)
             phase("forward")
@@ -82,7 +83,7 @@ def train_step(training, micro_batches, phase=lambda name: None):
             phase("loss")
             loss = training.loss(outputs, targets)
             phase("backward")
-            scaler.scale(loss / len(micro_batches)).backward()  # the scaler matters in fp16 alone
+            scaler.scale(loss / len(micro_batches)).backward()  # scaled in fp16 alone
         losses.append(loss.detach())
     phase("optimizer")
     scaler.step(optimizer)
@@ -92,4 +93,4 @@ def train_step(training, micro_batches, phase=lambda name: None):
 
 
 if __name__ == "__main__":
-    start_training(train, "ddp", __doc__)
+    start_training(train, "ddp", __doc__)  # reads the command line, and calls `train`

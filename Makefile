@@ -37,10 +37,10 @@ lab sweep exchanges my_exchange crossover ladder exercise:
 	$(LAB) -m common.campaigns $@ $(FLAGS)
 
 faults:
-	$(LAB) -m common.faults $(NAMES) $(QUEUED)
+	$(LAB) -m lessons.fault_lab $(NAMES) $(QUEUED)
 
 submit:
-	$(LAB) -m common.grading.hand_in --name "$(if $(findstring command,$(origin NAME)),$$NAME)" $(if $(ANSWERS),--answers '$(ANSWERS)')
+	$(LAB) -m lessons.grading.hand_in --name "$(if $(findstring command,$(origin NAME)),$$NAME)" $(if $(ANSWERS),--answers '$(ANSWERS)')
 
 test:
 	$(LAB) --extra test -m pytest

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from common.command_line.parser import start
-from common.records import Record, measured_steps
+from common.records import Record
 
 LIMIT, EPOCHS, STEPS = 1.1, 10, 20
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def _ratio(command: list[str], model: str, batch: int, processes: int) -> float:
         subprocess.run([*command, *sizes, *quiet, *sys.argv[1:]], cwd=ROOT, check=True)
         (path,) = Path(folder).glob("0*.json")
         record = Record.model_validate_json(path.read_bytes())
-    seconds = measured_steps(record).seconds
+    seconds = record.measured_steps
     typical = median(seconds)
     first = [one / typical for one in islice(seconds, 0, None, STEPS)]
     anew = max(rank.loader_start_seconds or 0.0 for rank in record.ranks)

@@ -142,10 +142,10 @@ def watched_epoch(training: Training, devices: LocalDevices) -> None:
     sampler.start()
     progress = TrainingProgress(open_console(devices.rank, quiet=True))
     progress.phase("epoch", len(training.loader))
-    epoch = TimedEpoch(StepClock(devices), lambda steps: progress.advance())
-    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps):
+    epoch = TimedEpoch(StepClock(devices))
+    for micro_batches in epoch.steps(training.loader, training.config.accumulation_steps, progress.advance):
         epoch.log(train_step(training, micro_batches))
-    epoch.result()
+    epoch.read_losses()
     progress.close()
     sampler.stop()
 
@@ -197,7 +197,7 @@ def prepare(setting: str, devices: LocalDevices) -> Training:
     if config.ddp:
         if devices.kind == "cuda":
             torch.cuda.set_device(devices.device)
-        model = DistributedDataParallel(model, **ddp_kwargs(model, config.ddp, devices))
+        model = DistributedDataParallel(model, device_ids=devices.device_ids, **ddp_kwargs(model, config.ddp))
     elif method == "dp":
         parallel = nn.DataParallel if devices.kind == "cuda" else EmulatedDataParallel
         model = parallel(model, device_ids=devices.indices)

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from common.faults.acts import MARK, Processes
 from common.records import Record
+from lessons.fault_lab.acts import MARK, Processes
 
 ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -31,7 +31,7 @@ from common.analysis.predicting.inputs import Link, Question
 from common.analysis.predicting.parallel_steps import PredictedStep
 from common.analysis.reading.folder import Folder, read_record
 from common.analysis.reading.runs import summarise
-from common.records import EnvironmentRecord, Gradients, Record, measured_steps
+from common.records import EnvironmentRecord, Gradients, Record
 
 EXAMPLES = ROOT / "results" / "examples"
 CASES = {
@@ -185,7 +185,7 @@ def compare_link(model: str, rate: int, nodes: int, known: list, measured: Recor
     question = Question((nodes,), Link(PAYLOAD * rate * 1e6 / 8, latency, f"{rate} Mbit/s"))
     runs = [summarise(record.run_id, record) for record in known[1:]]
     (of_group,) = [forecast(group, question) for group in compare_runs(Folder(runs, probed=known[:1])).groups]
-    step, mean = of_group.forecasts[0].step, fmean(measured_steps(measured).seconds)
+    step, mean = of_group.forecasts[0].step, fmean(measured.measured_steps)
     return line(f"{model}, {rate} Mbit/s", "ddp", nodes, step, mean, of_group.basis.step)
 
 

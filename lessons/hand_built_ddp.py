@@ -172,23 +172,23 @@ def train(options) -> None:
     devices = rank_device(options.device, local_rank)
     if devices.kind == "cuda":
         torch.cuda.set_device(devices.device)
-    # The ranks meet at torchrun's address, over NCCL; over gloo on CPU cores, and where they share a GPU.
-    dist.init_process_group(**rendezvous(devices, options.ddp.timeout_seconds))
+    meeting = rendezvous(devices, options.ddp.timeout_seconds)  # of all ranks, at torchrun's address
+    dist.init_process_group(devices.world.backend, **meeting)  # nccl; gloo on CPU cores, and where ranks share a GPU
     with recording(options, devices) as run:
-        config = run.config
+        config = run.config  # the options, with what the model and the machine decide filled in
         workload = create_workload(config)  # the model, its samples, its loss
-        model = create_model(workload, config, devices)
+        model = create_model(workload, config, devices)  # on its device; autocast is inside its forward
         model = hand_built(options.ddp.exchange)(model)
 
         dataset = create_dataset(workload, config)
         sampler = DistributedSampler(
             dataset, num_replicas=dist.get_world_size(), rank=dist.get_rank(), seed=config.seed, drop_last=True
         )
-        loader = create_loader(dataset, sampler, config, devices)
+        loader = create_loader(dataset, sampler, config, devices)  # a DataLoader with its batch size and workers
         optimizer = create_optimizer(model, config)  # SGD with momentum
 
         # `run` takes the same step to check the gradient, to warm up, and to see where a step goes.
-        training = Training(train_step, model, optimizer, loader, config)
+        training = Training(train_step, model, optimizer, loader, config)  # and the model's loss, and fp16's scaler
         run.prepare(training)  # resumes, checks the gradient, compiles, warms up
         for epoch in run.epochs():
             sampler.set_epoch(epoch)  # without it every epoch repeats the order of the first

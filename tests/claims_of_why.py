@@ -24,6 +24,8 @@ from example_figures import (
 
 from common.analysis.comparing.utilisation import exchange_seconds
 from common.analysis.reading.folder import read_record
+from common.analysis.reading.thread_costs import differences
+from common.analysis.statistics.medians import resampled_median
 from common.records import REPLICATED_KINDS
 
 WHY, EXERCISE, CHECKPOINTS, MEASUREMENT = (
@@ -266,13 +268,14 @@ def new_threads_on_one_gpu(e: Example) -> Claims:
     rows = [[e.row(method, model=model, per_device_batch_size=size).profile for method in ("single", "dp")]
             for model, size in cases]  # fmt: skip
     one, two = [single.threads_of_forward for single, _ in rows], [dp.replicated for _, dp in rows]
-    for (model, size), forward, found in zip(cases, one, two, strict=True):
-        kinds = " | ".join(ms(kind) for kind in forward.kinds.values())
-        yield says(WHY, f"| {model}, {size} | {kinds} | {_cost(forward.new_cost)} |")
+    costs = [single.new_thread_cost for single, _ in rows]
+    for (model, size), forward, cost, found in zip(cases, one, costs, two, strict=True):
+        kinds = " | ".join(ms(seconds) for seconds in forward.median_seconds.values())
+        yield says(WHY, f"| {model}, {size} | {kinds} | {_cost(cost)} |")
         kinds = " | ".join(ms(found.kinds[kind]) for kind in REPLICATED_KINDS[:4])
         effects = (found.threads_cost, found.replicas_cost, found.interaction)
         yield says(WHY, f"| {model}, {size} | {kinds} | " + " | ".join(map(_cost, effects)) + " |")
-    counts = {forward.kinds["main_thread"].count for forward in one} | {found.threads_cost.count for found in two}
+    counts = {len(forward.passes.orders) for forward in one} | {found.threads_cost.count for found in two}
     config, environment = e.one.record.config, e.one.record.environment
     yield says(
         WHY,
@@ -284,11 +287,12 @@ def new_threads_on_one_gpu(e: Example) -> Claims:
         paying = [layer for layer in forward.convolutions if layer.pays]
         assert paying == [layer for layer in forward.convolutions if not layer.same_as]
         assert (len(paying), len(forward.paying), len(forward.convolutions)) == (23, 23, 53)
-        assert not forward.kept_cost.is_above_zero
+        times = forward.passes.seconds
+        assert not resampled_median(differences(times, "kept_thread", "main_thread")).is_above_zero
     assert not one[2].paying
     extra = sum(layer.extra for layer in one[0].paying)
     yield says(WHY, f"long there in every pass, with 64 images {ms(extra)} ms together. No other layer does,")
-    pairs = [(ms(found.threads_cost), ms(forward.new_cost)) for forward, found in zip(one, two, strict=True)]
+    pairs = [(ms(found.threads_cost), ms(cost)) for cost, found in zip(costs, two, strict=True)]
     yield says(
         WHY,
         f"in runs of their own ({pairs[0][0]} ms beside {pairs[0][1]} at 64 images, {pairs[1][0]} beside "
@@ -299,17 +303,18 @@ def new_threads_on_one_gpu(e: Example) -> Claims:
 
 @of("h200-any-model")
 def new_threads_of_any_model(e: Example) -> Claims:
-    found = {model: e.row("single", model=model).profile.threads_of_forward
+    found = {model: e.row("single", model=model).profile
              for model in ("timm:convnext_tiny", "hf:gpt2", "examples/unet.py")}  # fmt: skip
-    convnext, gpt2, unet = found.values()
+    convnext, gpt2, unet = (profile.threads_of_forward for profile in found.values())
+    of_gpt2, of_unet, gpt2_cost = gpt2.median_seconds, unet.median_seconds, found["hf:gpt2"].new_thread_cost
     paying = sum(layer.is_convolution for layer in convnext.paying)
-    main, new = (ms(convnext.kinds[kind]) for kind in ("main_thread", "new_thread"))
+    main, new = (ms(convnext.median_seconds[kind]) for kind in ("main_thread", "new_thread"))
     yield says(
         WHY,
         f"timm's convnext_tiny takes {main} ms a step with 64 images, and {new} ms with its forward pass "
         f"in a new thread ({paying} of {len(convnext.convolutions)} convolutions pay); the U-Net of `examples/unet.py` "
-        f"{ms(unet.kinds['main_thread'])} and {ms(unet.kinds['new_thread'])} ms. For transformers' gpt2, "
-        f"16 sequences of 512 tokens, a new thread costs {_cost(gpt2.new_cost)} of {ms(gpt2.kinds['main_thread'])} ms",
+        f"{ms(of_unet['main_thread'])} and {ms(of_unet['new_thread'])} ms. For transformers' gpt2, "
+        f"16 sequences of 512 tokens, a new thread costs {_cost(gpt2_cost)} of {ms(of_gpt2['main_thread'])} ms",
     )
 
 

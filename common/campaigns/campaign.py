@@ -13,10 +13,10 @@ from common.campaigns.launches import (
     PUBLISHED,
     QUIET,
     REPORT,
+    FailureKind,
     History,
-    Launching,
-    Outcome,
     Overrides,
+    Plan,
     Sizes,
     drawn_orders,
 )
@@ -35,13 +35,17 @@ class AdaptiveCampaign:
     """Launches in rounds, each chosen by how those before it ended: a batch that did not fit, a switch that paid."""
 
     purpose: Message
-    plan: Callable[[Environment, Overrides, int, History, Launching], None]
+    plan: Callable[[Environment, Overrides, int, History], Plan]
     """On a machine, with the command line's overrides and the seed of the orders, after what was run before."""
     minutes: dict[DeviceKind, float]
     """From start to end, as far as past launches tell; not where the command line says how many rounds."""
-    survives: tuple[Outcome, ...]
-    """How a launch may end without ending the campaign."""
+    survives: tuple[FailureKind, ...]
+    """How a launch may fail without ending the campaign."""
     check, report = QUICK_CHECK, REPORT
+
+    def rehearsed(self, here: Environment, overrides: Overrides, seed: int) -> list[str]:
+        """Every command, as if each of them completed and paid."""
+        return [command for command, _ in self.plan(here, overrides, seed, History(None, here))]
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,6 @@ class RoundCampaign:
     minutes: float = 5
     """Unless the command line says how many rounds, none starts later than so many minutes after the campaign."""
     max_devices: int = MAX_DEVICES
-    survives = ()
 
     def devices(self, here: Environment, overrides: Overrides) -> int:
         """How many steps 03 and 04 train on."""

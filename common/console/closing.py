@@ -3,7 +3,6 @@ did the same work here."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -12,19 +11,7 @@ from common.console.run_lines import rate_text
 from common.console.screen import pairs_table
 from common.formats import gib
 from common.messages import message
-from common.records import (
-    FORWARD_THREADS,
-    METHODS,
-    Method,
-    Record,
-    RunConfig,
-    ThreadsOfForward,
-    epoch_seconds,
-    machine_of,
-    method_order,
-    settings_of,
-    throughput,
-)
+from common.records import METHODS, Method, Record, RunConfig, ThreadsOfForward, machine_of, method_order, settings_of
 from common.records.disk import record_in
 from common.sentences import Sentences
 
@@ -50,7 +37,7 @@ def profile_line(steps: int, step_seconds: float | None, words: Sentences) -> st
 
 def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str]:
     """What a new thread costs one device, and which layers pay: medians."""
-    main, new, kept = (1000 * median(threads.passes.seconds[kind]) for kind in FORWARD_THREADS)
+    main, new, kept = (1000 * seconds for seconds in threads.median_seconds.values())
     cost = message(
         "forward pass in a new thread: {new:.1f} ms a {what}, in the main thread {main:.1f}, in a kept one {kept:.1f}",
         what=TIMED[threads.timed].with_values(samples=threads.samples),
@@ -58,8 +45,7 @@ def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str
         new=new,
         kept=kept,
     )
-    convolutions = [layer for layer in threads.layers if layer.is_convolution]
-    paying = [layer for layer in threads.layers if layer.pays]
+    paying, convolutions = threads.paying, threads.convolutions
     who = message(
         "{paying} of {convolutions} convolutions are slower in a new thread, {different} differ in shape; "
         "other layers that are slower: {others}",
@@ -73,12 +59,12 @@ def new_thread_lines_of(threads: ThreadsOfForward, words: Sentences) -> list[str
 
 def show_summary(console: Console, record: Record, path: Path, next_command: str, words: Sentences) -> None:
     """The closing table of a run that completed."""
-    times, skipped = epoch_seconds(record), len(record.unreadable_files)
+    times, skipped = record.epoch_seconds, len(record.unreadable_files)
     mean = message("{seconds:.2f} s (mean of {count})", seconds=sum(times) / len(times), count=len(times))
     unreadable = message("{count} images that cannot be decoded; the record names them", count=skipped)
     rows = [
         (message("time per epoch"), words.text(mean)),
-        (message("throughput"), rate_text(throughput(record), record.config, words)),
+        (message("throughput"), rate_text(record.throughput, record.config, words)),
         (message("speed-up"), "" if console.quiet else "\n".join(ratios_to_earlier(record, path.parent, words))),
         (message("skipped"), f"[yellow]{words.text(unreadable)}" if skipped else ""),
         (message("peak memory"), "\n".join(_memory(record, place, words) for place in range(len(record.devices)))),
@@ -115,8 +101,8 @@ def ratios_to_earlier(record: Record, folder: Path, words: Sentences) -> list[st
             batch = getattr(record.config, field)
             same = (one for one in _alike(record, folder, method) if getattr(one.config, field) == batch)
             if other := next(same, None):
-                theirs = throughput(other) or 0.0
-                speed, ratio = words.number(form, each * theirs), (throughput(record) or 0.0) / theirs
+                theirs = other.throughput or 0.0
+                speed, ratio = words.number(form, each * theirs), (record.throughput or 0.0) / theirs
                 values = {"step": other.step, "throughput": speed, "batch": batch}
                 lines.append(words.text(sentence.with_values(ratio=ratio, **values)))
                 break
@@ -133,7 +119,7 @@ def _alike(record: Record, folder: Path, method: Method) -> Iterator[Record]:
         if (
             other
             and other.status == "completed"
-            and throughput(other)
+            and other.throughput
             and (other.world.devices, other.world.device_model) == (devices, record.world.device_model)
             and machine_of(other.environment) == machine_of(record.environment)
             and all(getattr(record.config, name) == getattr(other.config, name) for name in ALIKE)

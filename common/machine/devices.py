@@ -41,6 +41,11 @@ class LocalDevices:
         """The device that holds the model and receives the batch."""
         return torch.device("cuda", self.indices[0]) if self.kind == "cuda" else torch.device("cpu")
 
+    @property
+    def device_ids(self) -> list[int] | None:
+        """Those that a wrapper wants listed: CUDA indices; None on CPU, where DDP takes none."""
+        return list(self.indices) if self.kind == "cuda" else None
+
     def synchronize(self) -> None:
         """Wait until every device of this process has finished its work."""
         if self.kind == "cuda":

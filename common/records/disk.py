@@ -15,45 +15,39 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 from time import time
 from typing import BinaryIO, TypeVar
 
-from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
 from common.errors import UsageError
 from common.formats import printable
-from common.records.environment_record import EnvironmentRecord
-from common.records.fault_record import FaultRecord
-from common.records.record import PredictionRecord, Record
+from common.records.fields import AnyRecord
+from common.records.record import Record
 
-AnyModel = TypeVar("AnyModel", bound=BaseModel)
-AnyRecord = Record | EnvironmentRecord | FaultRecord | PredictionRecord
+AnyKind = TypeVar("AnyKind", bound=AnyRecord)
 PART = re.compile(
     r"\.(?:(?:0[1-5]|fault)_.+[-_]\d{8}T\d{6}Z-[0-9a-f]{4}(?:-\d+)?\.json|checkpoint-\d{4,18}-\d{6,18}\.pt)"
     r"\.(?P<pid>\d+)(?:\.[0-9a-f]{8})?\.part"
 )
 """Names of half-written records and checkpoints, with the process that wrote them."""
-_written: dict[Path, tuple[Path, tuple[int, ...] | None]] = {}
-"""This process's records, by the path that each was to have: where it is, and how its file looked just afterwards."""
-_touched: set[Path] = set()
-"""Of these, those that others have changed, which is said once."""
+_written: dict[Path, tuple[Path | None, tuple[int, ...] | None, bool]] = {}
+"""This process's records, by the path that each was to have: where it is, how its file looked just afterwards, and
+whether others have changed it, which is said once."""
 
 
-def record_in(path: Path, kind: type[AnyModel]) -> AnyModel | None:
+def record_in(path: Path, kind: type[AnyKind]) -> AnyKind | None:
     """The record of this kind in a file; None where it cannot be read, or is none."""
     try:
-        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            return None
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes()) if path.is_file() else None  # a FIFO would wait for ever
     except (OSError, ValueError):
         return None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Let a file of this content take its place at `path`, as `write_whole` does; a link stays one, and the file that
-    it leads to is replaced. Raises OSError."""
+    """Replace a file's content, as `write_whole` does; a link stays, and its target is replaced. Raises OSError."""
     path = Path(os.path.realpath(path))
     if path.is_symlink():  # what no path resolves
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -116,10 +110,7 @@ def is_final(path: Path) -> bool:
 
 
 def keep_unfinished(folder: Path, record: Record) -> None:
-    """Write what is known of a run that goes on, for the case that it is killed. `write_record` will replace it.
-
-    Where it cannot be written, the run goes on without.
-    """
+    """Write what is known of a run in case it is killed, if that can be written; `write_record` will replace it."""
     with suppress(OSError):
         _put(folder, record)
 
@@ -150,36 +141,31 @@ def _put(folder: Path, record: AnyRecord) -> Path | None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = record_path(folder, record.run_id)
-    own, look = _written.get(path, (None, None))
-    is_touched = own is None or look != _look(own)
+    own, look, is_told = _written.get(path, (None, None, False))
+    is_touched = look != _look(own or path)
     of_rank = _of_another_rank(path, record) if is_touched else None
     is_completed = isinstance(record, Record) and record.status == "completed"
     if of_rank and not of_rank.is_unfinished and (of_rank.status == "completed" or not is_completed):
         return None
     replaced = path if of_rank else own
-    new = [path, *(record_path(folder, f"{record.run_id}-{number}") for number in range(2, 100))]
-    for where in [replaced, *new] if replaced else new:
+    new_names = chain([path], (record_path(folder, f"{record.run_id}-{number}") for number in count(2)))
+    for where in chain([replaced] if replaced else [], new_names):
         try:
             _write(where, record, is_new=where is not replaced)
             break
         except FileExistsError:
             if where is path and _of_another_rank(path, record):  # which was quicker by a moment
                 return _put(folder, record)
-    else:
-        raise FileExistsError(errno.EEXIST, "a hundred records of this name")
-    _written[path] = where, _look(where)
-    if own and is_touched and not of_rank and path not in _touched:
-        _touched.add(path)
+    is_changed = bool(own) and is_touched and not of_rank
+    if is_changed and not is_told:
         text = f"{own} was changed by others while the run went on: it is written anew, and nothing is lost"
         print(printable(text), file=sys.stderr, flush=True)
+    _written[path] = where, _look(where), is_changed or is_told
     return where
 
 
 def _write(path: Path, record: AnyRecord, is_new: bool = False) -> Path:
-    """As JSON, under a name which is its `run_id` then, too.
-
-    Names of files and hosts need not be text: what is none becomes a question mark.
-    """
+    """As JSON, with the file's name as its `run_id`; of names of files and hosts, what is no text becomes a `?`."""
     record = record.model_copy(update={"run_id": path.stem})
     try:
         content = record.model_dump_json(indent=1).encode()

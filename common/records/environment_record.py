@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.records.fields import Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds
+from common.records.fields import AnyRecord, Count, FailFastList, PositiveCount, PositiveSeconds, RecordModel, Seconds
 from common.records.host import Backend, Environment, Requirement
 from common.records.settings import Precision
 
@@ -75,10 +75,8 @@ class AllReduceTime(RecordModel):
 
     @property
     def bus_bandwidth_bytes_per_second(self) -> float | None:
-        """Algorithm bandwidth × 2 (ranks − 1) / ranks (busbw; nccl-tests, doc/PERFORMANCE.md).
-
-        What every rank must send over its link in a ring, so that it can be compared with the link whatever the ranks.
-        """
+        """Algorithm bandwidth × 2 (ranks − 1) / ranks (busbw; nccl-tests, doc/PERFORMANCE.md): what every rank must
+        send over its link in a ring, which compares with the link whatever the ranks."""
         algorithm_bandwidth = self.algorithm_bandwidth_bytes_per_second
         return algorithm_bandwidth and algorithm_bandwidth * 2 * (self.ranks - 1) / self.ranks
 
@@ -165,12 +163,10 @@ class Probes(RecordModel):
         return {rate.device_model for rate in self.matmul} | {rate.device_model for rate in self.memory}
 
 
-class EnvironmentRecord(RecordModel):
+class EnvironmentRecord(AnyRecord):
     """What step 01 writes."""
 
     kind: Literal["environment"] = "environment"
-    schema_version: Literal[1] = 1
-    run_id: str
     command: str
     started_at: str
     environment: Environment

@@ -3,41 +3,29 @@
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator
+from common.records.fields import AnyRecord, Count, Seconds, Texts
 
-from common.records.fields import Count, RecordModel, Seconds, Texts
-
-FAULTS_TABLE = Path(__file__).parents[1] / "faults" / "faults.toml"
+FAULTS_TABLE = Path(__file__).parents[2] / "lessons" / "fault_lab" / "faults.toml"
 
 
 @cache
 def fault_names() -> tuple[str, ...]:
-    """Every fault of the table, in the order in which they are caused. Title and cure of each are sentences of the
-    page, `fault.<name>.title`."""
+    """Every fault of the table, in the order in which they are caused. `fault.<name>.title` is its name on the page."""
     return tuple(name for name in tomllib.loads(FAULTS_TABLE.read_text(encoding="utf-8")) if name != "parts")
 
 
-def _is_known(name: str) -> str:
-    if name not in fault_names():
-        raise ValueError("no fault of this lab")
-    return name
-
-
-FaultName = Annotated[str, AfterValidator(_is_known)]
 FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control", "prlimit"]
 """What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
 
 
-class FaultRecord(RecordModel):
+class FaultRecord(AnyRecord):
     """What `make faults` writes of each fault that it has caused on purpose, or could not cause here: what it looked
     like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"
-    schema_version: Literal[1] = 1
-    run_id: str
-    fault: FaultName
+    fault: str
     started_at: str
     """UTC, ISO 8601."""
     hostname: str

@@ -1,13 +1,11 @@
-"""The record of a run, the numbers that follow from its raw times, one function each, and a record of what was
-predicted of runs."""
+"""The record of a run with the numbers that follow from its raw times, and a record of what was predicted of runs."""
 
-from dataclasses import dataclass
 from itertools import accumulate, compress, pairwise
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
+from common.records.fields import AnyRecord, Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts
 from common.records.host import DeviceUse, Environment, World, joint_model
 from common.records.methods import METHODS, Method, Step
 from common.records.outcome import Epoch, Failure, Launch, Parity, RankTrace, Resumed, StaticMemory
@@ -18,12 +16,10 @@ FlopKind = Literal["convolution", "matmul"]
 """What torch counts; in precision tf32 the two run in different ones."""
 
 
-class Record(RecordModel):
+class Record(AnyRecord):
     """One launch of 02, 03 or 04: one JSON file."""
 
     kind: Literal["run"] = "run"
-    schema_version: Literal[1] = 1
-    run_id: str
     step: Step
     method: Method
     status: Literal["completed", "failed", "interrupted"]
@@ -52,8 +48,7 @@ class Record(RecordModel):
     launch: Launch | None = None
     """The place of this run in a campaign; None where it was started by hand."""
     loader_runs_on: bool = False
-    """Whether the loader's workers ran on from one epoch to the next. In older records they started anew with each
-    epoch, and the first step of an epoch contains their start."""
+    """Whether the loader's workers ran on from epoch to epoch; in older records they started anew (`is_steady`)."""
     unreadable_files: Texts = []
     """Images that could not be decoded; the next readable one took the place of each."""
     epochs: FailFastList[Epoch] = []
@@ -66,6 +61,50 @@ class Record(RecordModel):
         """Of the lists with an entry a step, the part of each epoch."""
         ends = accumulate(epoch.steps for epoch in self.epochs)
         return [slice(end - epoch.steps, end) for end, epoch in zip(ends, self.epochs, strict=True)]
+
+    @property
+    def is_steady(self) -> list[bool]:
+        """Whether each step counts for speeds. In older records the first one of an epoch waited until the loader had
+        started: as long whatever the epoch's length. It is left out where its epoch has others."""
+        places = [(place, epoch.steps) for epoch in self.epochs for place in range(epoch.steps)]
+        return [self.loader_runs_on or place > 0 or steps == 1 for place, steps in places]
+
+    @property
+    def measured_steps(self) -> list[float]:
+        """Seconds of each measured step of the run, by the times of its ranks.
+
+        A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
+        together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of
+        the latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take
+        turns.)
+        """
+        seconds: list[float] = []
+        for part in self.epoch_slices:
+            ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in self.ranks), strict=True)
+            seconds += [end - start for start, end in pairwise([0.0, *map(max, ends_of_ranks)])]
+        return seconds
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
+        return [max(sum(rank.step_seconds[part]) for rank in self.ranks) for part in self.epoch_slices]
+
+    @property
+    def seconds_per_sample(self) -> float | None:
+        """In steady state: Σ seconds / Σ samples of the steps that count; None before the first epoch has ended, and
+        where the samples cannot be."""
+        is_steady = self.is_steady
+        seconds = sum(compress(self.measured_steps, is_steady))
+        # A first step has a whole global batch, whatever the last one has.
+        left_out = is_steady.count(False) * self.config.global_batch_size
+        samples = sum(epoch.samples for epoch in self.epochs) - left_out
+        return seconds / samples if seconds > 0 and samples > 0 else None
+
+    @property
+    def throughput(self) -> float | None:
+        """Samples per second in steady state; None where the seconds per sample are."""
+        seconds = self.seconds_per_sample
+        return 1 / seconds if seconds else None
 
     @property
     def devices_there(self) -> int:
@@ -115,8 +154,7 @@ class Record(RecordModel):
 
     @model_validator(mode="after")
     def _method_and_world_agree(self) -> Self:
-        """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
-        compared with it."""
+        """Of completed runs alone: one that failed may not have had its devices yet, and is never compared with any."""
         if self.status != "completed":
             return self
         method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
@@ -129,63 +167,6 @@ class Record(RecordModel):
         if len(self.ranks) != processes:
             raise ValueError(f"times of {len(self.ranks)} ranks for {processes} processes")
         return self
-
-
-@dataclass(frozen=True)
-class MeasuredSteps:
-    """The measured steps of a whole run, in order."""
-
-    seconds: list[float]
-    is_steady: list[bool]
-    """Whether a step counts for speeds. In older records the loader started anew with each epoch, and the first step of
-    an epoch waited for that: as long whatever the epoch's length, so that in a short one it says more of the length
-    than of the method. It is left out where its epoch has others."""
-    samples: int
-    """Of the steady steps: a first step has a whole global batch, whatever the last one has."""
-
-    @property
-    def steady_seconds(self) -> list[float]:
-        """Seconds of the steps that count for speeds."""
-        return list(compress(self.seconds, self.is_steady))
-
-    @property
-    def seconds_per_sample(self) -> float | None:
-        """In steady state: Σ seconds / Σ samples; None without samples or time."""
-        seconds = sum(self.steady_seconds)
-        return seconds / self.samples if seconds > 0 and self.samples > 0 else None
-
-
-def measured_steps(record: Record) -> MeasuredSteps:
-    """The steps of a run, of the times of its ranks.
-
-    A step takes as long as its slowest rank: it ends when the last rank has ended it. The ranks of an epoch start
-    together, so rank r ends step i at the sum of its first i step times, and the run's step is the difference of the
-    latest ends. (The maximum of the ranks' own step times would count lateness twice whenever ranks take turns.)
-    """
-    seconds, is_steady = list[float](), list[bool]()
-    for epoch, part in zip(record.epochs, record.epoch_slices, strict=True):
-        ends_of_ranks = zip(*(accumulate(rank.step_seconds[part]) for rank in record.ranks), strict=True)
-        ends = [0.0, *map(max, ends_of_ranks)]
-        seconds += [end - start for start, end in pairwise(ends)]
-        is_steady += [record.loader_runs_on or position > 0 or epoch.steps == 1 for position in range(epoch.steps)]
-    left_out = is_steady.count(False) * record.config.global_batch_size
-    return MeasuredSteps(seconds, is_steady, sum(epoch.samples for epoch in record.epochs) - left_out)
-
-
-def epoch_seconds(record: Record) -> list[float]:
-    """Seconds of each measured epoch: the sum of its steps, which is the slowest rank's."""
-    return [max(sum(rank.step_seconds[part]) for rank in record.ranks) for part in record.epoch_slices]
-
-
-def seconds_per_sample(record: Record) -> float | None:
-    """In steady state; None before the first epoch has ended, and where the record's samples cannot be."""
-    return measured_steps(record).seconds_per_sample
-
-
-def throughput(record: Record) -> float | None:
-    """Samples per second in steady state; None where the seconds per sample are."""
-    seconds = seconds_per_sample(record)
-    return 1 / seconds if seconds else None
 
 
 class StepPrediction(RecordModel):
@@ -204,13 +185,10 @@ class StepPrediction(RecordModel):
         )  # fmt: skip
 
 
-class PredictionRecord(RecordModel):
-    """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
-    first."""
+class PredictionRecord(AnyRecord):
+    """What step 05 predicted when asked to (`--predict`), and when: runs that came later show that it came first."""
 
     kind: Literal["prediction"] = "prediction"
-    schema_version: Literal[1] = 1
-    run_id: str
     started_at: str
     """UTC, ISO 8601."""
     steps: FailFastList[StepPrediction]

@@ -8,27 +8,15 @@ from pydantic import model_validator
 from common.records.fields import Count, FailFastList, PositiveCount, RecordModel, Seconds, Texts, Times
 
 PhaseName = Literal[
-    "data wait",
-    "copy",
-    "scatter",
-    "replicate",
-    "forward",
-    "gather",
-    "loss",
-    "backward",
-    "reduce",
-    "exchange",
+    "data wait", "copy", "scatter", "replicate", "forward", "gather", "loss", "backward", "reduce", "exchange",
     "optimizer",
-]
+]  # fmt: skip
 """Where a step goes, in order. DataParallel alone scatters, replicates, gathers and reduces; `exchange` is what a DDP
 rank still waits for when its own backward is done."""
 PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
-
-
 ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
-"""Where one device's forward pass runs: in the thread that runs the step, in one that has just started, or in one that
-lives on from step to step."""
+"""Where one device's forward pass runs: in the step's own thread, in one just started, or in one that lives on."""
 FORWARD_THREADS: tuple[ForwardThread, ...] = get_args(ForwardThread)
 REPLICATED_KINDS = (
     "new_threads_new_replicas",
@@ -43,10 +31,7 @@ MIN_SLOWDOWN = 2
 
 
 class StepsInRounds(RecordModel):
-    """Steps of several kinds, one of each in every round, in an order that is drawn anew for each round.
-
-    Every step begins and ends with idle devices.
-    """
+    """Steps of several kinds, one of each a round, in an order drawn anew. All begin and end with idle devices."""
 
     seed: Count
     """Of the orders."""
@@ -82,8 +67,7 @@ class LayerTimes(RecordModel):
     """A convolution: the name of the first one with the same shapes of inputs and weights, stride, padding, dilation,
     groups and bias, if that is another: a thread that has met that one knows this one, too."""
     seconds: dict[ForwardThread, Times]
-    """The host's time in it, an entry a pass. On CPU cores host and device are one; on a GPU it is the time to launch
-    its work, and to plan it."""
+    """The host's time in it, an entry a pass: on a GPU to launch and to plan its work, on CPU cores to do it."""
 
     @property
     def is_convolution(self) -> bool:
@@ -93,9 +77,8 @@ class LayerTimes(RecordModel):
     @property
     def pays(self) -> bool:
         """Whether it takes the host clearly longer in new threads: in each of the passes, not on average."""
-        elsewhere = [*self.seconds.get("main_thread", ()), *self.seconds.get("kept_thread", ())]
-        in_new = self.seconds.get("new_thread", ())
-        return bool(in_new and elsewhere) and min(in_new) > MIN_SLOWDOWN * max(elsewhere)
+        main, new, kept = (self.seconds[kind] for kind in FORWARD_THREADS)
+        return min(new) > MIN_SLOWDOWN * max(main + kept)
 
     @property
     def extra(self) -> float:
@@ -114,6 +97,32 @@ class ThreadsOfForward(RecordModel):
     """Of the three kinds of `ForwardThread`."""
     layers: FailFastList[LayerTimes] = []
     """Measured in further forward passes, with hooks on every layer."""
+
+    @property
+    def median_seconds(self) -> dict[str, float]:
+        """By kind of thread."""
+        return {kind: median(self.passes.seconds[kind]) for kind in FORWARD_THREADS}
+
+    @property
+    def whole_layers(self) -> list[LayerTimes]:
+        """In the order of a forward pass, without those that some passes left out."""
+        return [layer for layer in self.layers if all(map(layer.seconds.get, FORWARD_THREADS))]
+
+    @property
+    def convolutions(self) -> list[LayerTimes]:
+        """Of these, the convolutions."""
+        return [layer for layer in self.whole_layers if layer.is_convolution]
+
+    @property
+    def paying(self) -> list[LayerTimes]:
+        """Layers that pay for new threads, the dearest first."""
+        return sorted((layer for layer in self.whole_layers if layer.pays), key=lambda layer: -layer.extra)
+
+    @model_validator(mode="after")
+    def _has_each_kind(self) -> Self:
+        if not self.passes.orders or {*self.passes.seconds} != {*FORWARD_THREADS}:
+            raise ValueError(f"passes that are not in {', '.join(FORWARD_THREADS)}")
+        return self
 
 
 class RankProfile(RecordModel):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DistributedSampler
 
 from common.records import RunConfig
 
@@ -85,13 +85,6 @@ def stacked(values: Sequence[Nested]) -> Nested:
     """Samples of one structure as a batch. Raises what `torch.stack` does where their shapes differ."""
     rows = zip(*map(tensors_of, values), strict=True)
     return filled(values[0], [torch.stack(row) for row in rows])
-
-
-class EpochSampler(DistributedSampler):
-    """The order of all samples, another one in each epoch, for one process: the one that step 04's ranks share."""
-
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        super().__init__(dataset, num_replicas=1, rank=0, seed=seed, drop_last=True)
 
 
 def batches_of_epochs(sampler: DistributedSampler, batch_size: int, epochs: Iterable[int]) -> Iterator[list[Sample]]:

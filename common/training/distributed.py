@@ -34,10 +34,10 @@ WATCHDOG_GRACE = timedelta(seconds=30)
 
 
 def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
-    """Where the ranks meet: the arguments of `dist.init_process_group`.
+    """Let the ranks meet at the address that torchrun left in the environment; blocks until all are there.
 
-    It is the address that torchrun left in the environment. Blocks until all ranks have told each other which device
-    they have, which may change the backend of `devices`. Raises `UsageError` where they cannot meet.
+    They tell each other which device each has, which decides the backend of `devices`. Returns the other arguments of
+    `dist.init_process_group`. Raises `UsageError` where they cannot meet.
     """
     timeout = timedelta(seconds=timeout_seconds)
     try:
@@ -57,7 +57,6 @@ def rendezvous(devices: LocalDevices, timeout_seconds: float) -> dict[str, Any]:
     agree_on_devices(devices, store)
     check_interfaces(devices.world.backend or "gloo")
     return {
-        "backend": devices.world.backend,
         "store": store,
         "rank": rank,
         "world_size": processes,
@@ -105,9 +104,9 @@ def meeting_errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
-    """For what ranks do together, if there are any: prepares their parting, `dist.destroy_process_group()`.
+    """For what ranks do together, if there are any: prepares their way out, `dist.destroy_process_group()`.
 
-    A rank that fails does not part: the others may be in a collective. Its process ends with the code and the output
+    A rank that fails does not call it: the others may be in a collective. Its process ends with the code and the output
     that the error would have given it, but without the interpreter's last steps.
     """
     if not dist.is_initialized():
@@ -141,9 +140,10 @@ def clean_shutdown(devices: LocalDevices) -> Iterator[None]:
 
 @contextmanager
 def process_group(devices: LocalDevices, timeout_seconds: float) -> Iterator[None]:
-    """The ranks of a small program of one's own, from their meeting to their parting."""
+    """The ranks of a small program of one's own, from their meeting to their end."""
     with meeting_errors_in_one_line():
-        dist.init_process_group(**rendezvous(devices, timeout_seconds))
+        meeting = rendezvous(devices, timeout_seconds)
+        dist.init_process_group(devices.world.backend, **meeting)
     with clean_shutdown(devices):
         yield
     dist.destroy_process_group()
@@ -169,10 +169,9 @@ def _end_at_once(code: int | None, holds: object = None) -> None:
     os._exit(int(hasattr(sys, "last_value")) if code is None else code)
 
 
-def ddp_kwargs(module: nn.Module, options: DdpOptions, devices: LocalDevices) -> dict[str, Any]:
+def ddp_kwargs(module: nn.Module, options: DdpOptions) -> dict[str, Any]:
     """The arguments of `DistributedDataParallel` that the options stand for; some, torch has renamed or added."""
     arguments: dict[str, Any] = {
-        "device_ids": [devices.device] if devices.kind == "cuda" else None,
         "find_unused_parameters": options.find_unused_parameters,
         "gradient_as_bucket_view": options.gradient_as_bucket_view,
         "static_graph": options.static_graph,

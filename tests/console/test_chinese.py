@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from common.console.machine_tables import conclusion, gpu_table, machine_table, probe_table, requirement_table
 from common.console.run_lines import show_plan
 from common.messages import catalogue
-from common.records import EnvironmentRecord, Record, Resumed, throughput
+from common.records import EnvironmentRecord, Record, Resumed
 from common.requirements import check_requirements
 from common.sentences import LANGUAGES, Sentences
 
@@ -44,7 +44,7 @@ def test_step_02_in_chinese(tmp_path):
     record = Record.model_validate(records_in(tmp_path)[0])
     assert left_in_english(done.stdout) == []
     assert "在單一裝置上訓練" in done.stdout
-    assert re.search(rf"吞吐量 +{throughput(record):.1f} 樣本/秒", done.stdout)
+    assert re.search(rf"吞吐量 +{record.throughput:.1f} 樣本/秒", done.stdout)
     path, following = re.search(r"紀錄 +(\S.*)\n  下一步 +(\S.*)\n", done.stdout).groups()
     assert path == str(tmp_path / f"{record.run_id}.json")
     assert following.startswith("python 03_dataparallel_training.py --batch-size ")

@@ -15,11 +15,11 @@ from conftest import ROOT
 
 from common.analysis.reading.folder import read_folder
 from common.errors import UsageError
-from common.grading import __main__ as grading
-from common.grading import hand_in
-from common.grading.__main__ import Grade, doubts_and_machines, grade
-from common.grading.exchange_task import mark_exchange
-from common.grading.hand_in import pack, submissions_in
+from lessons.grading import __main__ as grading
+from lessons.grading import hand_in
+from lessons.grading.__main__ import Grade, doubts_and_machines, grade
+from lessons.grading.exchange_task import mark_exchange
+from lessons.grading.hand_in import pack, submissions_in
 
 EXAMPLES = ROOT / "results" / "examples"
 AS_GIVEN = (ROOT / "lessons" / "build_your_own_ddp.py").read_text()
@@ -264,7 +264,7 @@ def test_the_front_door_prints_a_table_and_writes_a_csv(tmp_path, monkeypatch):
     (tmp_path / "broken.zip").write_bytes(b"PK")
     (tmp_path / "folder.zip").mkdir()
     os.mkfifo(tmp_path / "fifo.zip")
-    command = [sys.executable, "-m", "common.grading", str(tmp_path)]
+    command = [sys.executable, "-m", "lessons.grading", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "\n2 submissions: " in done.stdout
@@ -316,14 +316,14 @@ def test_answers_that_are_missing_are_not_answers_without_blanks(tmp_path):
 
 def test_one_submission_is_one(tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK")
-    command = [sys.executable, "-m", "common.grading", str(tmp_path)]
+    command = [sys.executable, "-m", "lessons.grading", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == f"1 submission: {tmp_path}/grades.csv"
 
 
 @pytest.mark.parametrize("folder", ["no_such_folder", "."])
 def test_a_folder_without_submissions_is_one_line(tmp_path, folder):
-    command = [sys.executable, "-m", "common.grading", str(tmp_path / folder)]
+    command = [sys.executable, "-m", "lessons.grading", str(tmp_path / folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "the folder with the zips that make submit has written" in done.stderr
@@ -394,4 +394,4 @@ def test_make_passes_the_name_on_as_it_is(tmp_path, given, name):
     python.chmod(0o755)
     make = ["make", "--silent", "-C", str(ROOT), "--no-print-directory", f"PYTHON={python}", "submit", *given]
     done = subprocess.run(make, env=os.environ | {"NAME": "WSL"}, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["-m", "common.setup", "-m", "common.grading.hand_in", "--name", name]
+    assert done.stdout.splitlines() == ["-m", "common.setup", "-m", "lessons.grading.hand_in", "--name", name]

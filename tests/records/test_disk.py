@@ -60,16 +60,16 @@ def test_of_two_ranks_that_fail_at_once_one_writes(tmp_path, monkeypatch):
     """The other comes a moment later: it has looked, and seen nothing yet."""
     record = make_record("ddp", 2, run_id="together")
     failed = record.model_copy(update={"status": "failed", "failure": LOST})
-    usual, looks = disk._of_another_rank, []
+    usual, looks = disk._look, []
 
-    def too_early(path, of_this_rank):
+    def too_early(path):
         looks.append(path)
         if len(looks) == 1:
             by_another_rank(tmp_path, failed)
             return None
-        return usual(path, of_this_rank)
+        return usual(path)
 
-    monkeypatch.setattr(disk, "_of_another_rank", too_early)
+    monkeypatch.setattr(disk, "_look", too_early)
     assert write_record(tmp_path, failed) is None
     assert [path.name for path in tmp_path.iterdir()] == ["together.json"]
 

@@ -2,7 +2,7 @@ import pytest
 from conftest import records_in
 from pydantic import ValidationError
 
-from common.records import Record, epoch_seconds, measured_steps, throughput
+from common.records import Record
 
 
 @pytest.fixture
@@ -72,39 +72,38 @@ def with_steps(record: dict, *ranks: list[float], steps_per_epoch: int) -> Recor
 
 def test_throughput_is_a_ratio_of_sums(record):
     uneven = with_steps(record | {"loader_runs_on": True}, [1.0, 1.0, 4.0, 4.0], steps_per_epoch=2)
-    assert epoch_seconds(uneven) == [2.0, 8.0]
-    assert throughput(uneven) == pytest.approx(200 / 10)  # the mean of the rates would be 31.25
+    assert uneven.epoch_seconds == [2.0, 8.0]
+    assert uneven.throughput == pytest.approx(200 / 10)  # the mean of the rates would be 31.25
 
 
 def test_older_records_speeds_leave_out_each_epochs_first_step(record):
     older = with_steps(record | {"loader_runs_on": False}, [9.0, 1.0, 1.0, 7.0, 2.0, 2.0], steps_per_epoch=3)
-    assert measured_steps(older).is_steady == [False, True, True] * 2
-    assert measured_steps(older).steady_seconds == [1.0, 1.0, 2.0, 2.0]
+    assert older.is_steady == [False, True, True] * 2
     global_batch = older.config.global_batch_size
-    assert throughput(older) == pytest.approx((200 - 2 * global_batch) / 6)
-    assert epoch_seconds(older) == [11.0, 11.0]
+    assert older.throughput == pytest.approx((200 - 2 * global_batch) / 6)
+    assert older.epoch_seconds == [11.0, 11.0]
     newer = older.model_copy(update={"loader_runs_on": True})
-    assert throughput(newer) == pytest.approx(200 / 22)
+    assert newer.throughput == pytest.approx(200 / 22)
 
 
 def test_an_epoch_of_one_step_keeps_it(record):
     older = with_steps(record | {"loader_runs_on": False}, [5.0, 3.0], steps_per_epoch=1)
-    assert throughput(older) == pytest.approx(200 / 8)
+    assert older.throughput == pytest.approx(200 / 8)
 
 
 def test_an_epoch_of_fewer_samples_than_a_step_has_no_speed(record):
     config = record["config"] | {"global_batch_size": 1000}
     older = with_steps(record | {"loader_runs_on": False, "config": config}, [1.0, 1.0], steps_per_epoch=2)
-    assert throughput(older) is None
+    assert older.throughput is None
 
 
 def test_a_step_ends_when_its_slowest_rank_has_ended_it(record):
     taking_turns = with_steps(record, [1.0, 3.0, 1.0], [3.0, 1.0, 1.0], steps_per_epoch=3)
     # 1 + 3 and 3 + 1: both have ended step 2 after 4 seconds
-    assert measured_steps(taking_turns).seconds == [3.0, 1.0, 1.0]
-    assert epoch_seconds(taking_turns) == [5.0]
+    assert taking_turns.measured_steps == [3.0, 1.0, 1.0]
+    assert taking_turns.epoch_seconds == [5.0]
 
 
 def test_ranks_start_every_epoch_together(record):
     late_once = with_steps(record, [5.0, 1.0], [1.0, 1.0], steps_per_epoch=1)
-    assert measured_steps(late_once).seconds == [5.0, 1.0]
+    assert late_once.measured_steps == [5.0, 1.0]

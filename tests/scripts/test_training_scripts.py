@@ -8,7 +8,7 @@ from conftest import FEW_LAYERS_PARAMETERS, SMALL, environment, records_in, run_
 from common.formats import FORMATS
 from common.machine.before_torch import cpu_cores
 from common.machine.devices import listed_devices
-from common.records import Record, epoch_seconds, measured_steps, throughput
+from common.records import Record
 
 SCRIPTS = {
     "02": "02_baseline_single_gpu.py",
@@ -90,11 +90,11 @@ def test_parity_passes_and_is_printed(small_lab, by_step):
 def test_steps_add_up_to_the_host_clock(by_step):
     for record in by_step.values():
         for seconds, rank_seconds in zip(
-            epoch_seconds(record), zip(*(r.host_epoch_seconds for r in record.ranks), strict=True), strict=True
+            record.epoch_seconds, zip(*(r.host_epoch_seconds for r in record.ranks), strict=True), strict=True
         ):
             # Less than a step of these; between a step and the clock another program may have the core for a while.
             assert seconds == pytest.approx(max(rank_seconds), rel=0.01, abs=0.025)
-        assert sum(measured_steps(record).seconds) == pytest.approx(sum(epoch_seconds(record)))
+        assert sum(record.measured_steps) == pytest.approx(sum(record.epoch_seconds))
 
 
 def test_memory_of_every_process_is_recorded(by_step):
@@ -115,7 +115,7 @@ def test_summary_names_the_figures_the_record_and_the_next_step(small_lab, by_st
     folder, done = small_lab
     following = {"02": SCRIPTS["03"], "03": SCRIPTS["04"], "04": "05_performance_comparison.py"}
     for step, process in done.items():
-        assert f"{throughput(by_step[step]):.1f} samples/s" in process.stdout
+        assert f"{by_step[step].throughput:.1f} samples/s" in process.stdout
         assert by_step[step].run_id in process.stdout
         assert following[step] in process.stdout
         assert str(folder) in process.stdout
@@ -125,7 +125,7 @@ def test_03_and_04_say_at_once_how_fast_they_are_beside_the_steps_before(small_l
     _, done = small_lab
     assert "× step" not in done["02"].stdout
     for step, earlier in (("03", "02"), ("04", "02"), ("04", "03")):
-        ratio = throughput(by_step[step]) / throughput(by_step[earlier])
+        ratio = by_step[step].throughput / by_step[earlier].throughput
         assert f"{FORMATS['ratio'](ratio).number} × step {earlier} (" in done[step].stdout
     assert "(synthetic images)" in done["02"].stdout
 

@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from factories import make_config, make_place
+from torch.utils.data import DistributedSampler
 from trainers import make_loader
 
 from common.errors import UsageError
 from common.training import loader
-from common.training.batch import EpochSampler, checksum, expected_indices
+from common.training.batch import checksum, expected_indices
 from common.training.data import SyntheticImageNet, bytes_of_sample, made_samples
 from common.training.loader import create_loader
 
@@ -103,6 +104,6 @@ def test_batches_are_as_large_as_their_own_samples(monkeypatch):
     monkeypatch.setattr(loader, "_check_shared_memory", lambda size, workers: seen.append((size, workers)))
     config = make_config(image_size=0, loader_workers=2, global_batch_size=8)
     tokens = made_samples(lambda seed, index: {"input_ids": torch.zeros(128, dtype=torch.int64)}, 64, config)
-    create_loader(tokens, EpochSampler(tokens, seed=0), config, make_place())
+    create_loader(tokens, DistributedSampler(tokens, num_replicas=1, rank=0, seed=0), config, make_place())
     assert seen == [(8 * 128 * 8, 2)]
     assert bytes_of_sample(SyntheticImageNet(64, 32, 10, seed=0)) == 3 * 32**2 + 8

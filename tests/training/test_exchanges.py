@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from conftest import SMALL, environment, records_in, run_script, run_worker
-from factories import make_place
 
 from common.records import DdpOptions
 from common.training.distributed import ddp_kwargs
@@ -61,10 +60,10 @@ def test_every_option_of_ddp_reaches_torch_or_is_one_of_those_that_act_elsewhere
         DdpOptions(),
         {"exchange", "sync_bn", "comm_hook", "timeout_seconds"},
     )
-    before, changed = ddp_kwargs(model, usual, make_place()), {"bucket_cap_mb": 7.0}
+    before, changed = ddp_kwargs(model, usual), {"bucket_cap_mb": 7.0}
     for name in DdpOptions.model_fields.keys() - elsewhere:
         options = usual.model_copy(update={name: changed.get(name, getattr(usual, name) is False)})
-        assert ddp_kwargs(model, options, make_place()) != before, name
+        assert ddp_kwargs(model, options) != before, name
 
 
 @pytest.mark.parametrize("option", [["--one-bucket"], ["--comm-hook", "fp16"], ["--compile"], ["--static-graph"]])

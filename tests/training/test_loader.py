@@ -6,7 +6,7 @@ from time import monotonic, sleep
 import pytest
 from torch.utils.data import DataLoader, DistributedSampler
 
-from common.training.batch import Batch, EpochSampler
+from common.training.batch import Batch
 from common.training.data import SyntheticImageNet
 from common.training.loader import ContinuousLoader, _as_it_is
 
@@ -38,7 +38,7 @@ def noted(tmp_path):
 def make(tmp_path):
     def made(workers=0):
         dataset = Noting(tmp_path / "noted")
-        sampler = EpochSampler(dataset, seed=5)
+        sampler = DistributedSampler(dataset, num_replicas=1, rank=0, seed=5, drop_last=True)
         return ContinuousLoader(dataset, sampler, BATCH, None, collate_fn=_as_it_is, num_workers=workers,
                                 persistent_workers=workers > 0)  # fmt: skip
 

@@ -12,7 +12,7 @@ from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
-from common.analysis.sections.changes import Effect, effect_of
+from common.analysis.sections.changes import Effect
 from common.analysis.statistics.estimates import LEAST, Estimate, LimitOutcome, limit_outcome, mean_of_runs, runs_needed
 from common.errors import UsageError
 from common.formats import plural
@@ -82,7 +82,7 @@ class Match:
         """Its speed and memory after, compared with before: launches are the unit. Rounds that ran both in turn are
         pairs; otherwise each side's mean has Student's t over its launches, and the ratio adds their relative errors in
         quadrature, with Welch's degrees of freedom."""
-        return effect_of(self.after, self.before)
+        return Effect(self.after, self.before)
 
     @property
     def quotient(self) -> Estimate:

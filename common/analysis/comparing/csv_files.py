@@ -145,7 +145,7 @@ def _profile(row: Row) -> Line:
         "overlap_gain": profile.overlap_gain, "whole_exchange": profile.whole_exchange,
         "new_threads_cost": replicated.threads_cost, "new_replicas_cost": replicated.replicas_cost,
         "threads_with_replicas": replicated.interaction,
-        "new_thread_cost": forward.new_cost if forward and forward.timed == "step" else None,
+        "new_thread_cost": profile.new_thread_cost if forward and forward.timed == "step" else None,
     }  # fmt: skip
     lines = [with_ends(f"{name}_seconds", median) for name, median in figures.items()]
     return {column: value for line in lines for column, value in line.items()}

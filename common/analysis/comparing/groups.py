@@ -89,8 +89,8 @@ def _on_best_measured_devices(rows: Sequence[Row]) -> list[Row]:
 
 def _best_measured_last(rows: Sequence[Row]) -> list[Row]:
     """DDP with its default options goes before any other. Then by the campaign that measured all methods in most
-    rounds, so that a few more runs for another purpose move nothing; then by purpose, runs (three are enough), and time.
-    """
+    rounds, so that a few more runs for another purpose move nothing; by the purpose, by runs (three are enough), and by
+    time."""
     campaigns = grouped(rows, lambda row: row.facts["campaign"])
     rounds = {campaign: sum(_most_rounds(of_campaign)) for campaign, of_campaign in campaigns.items()}
 

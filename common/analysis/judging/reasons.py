@@ -10,7 +10,7 @@ from common.analysis.judging.verdicts import counted_as
 from common.analysis.reading.step_profile import PHASES
 from common.analysis.statistics.medians import MIN_VALUES, Median, is_cost, outcome_of_cost
 from common.content import Message, message
-from common.records import FORWARD_THREADS, METHODS, PhaseName
+from common.records import METHODS, PhaseName
 
 
 def reasons(group: Group) -> list[Message]:
@@ -125,10 +125,10 @@ def thread_cost(row: Row) -> Message:
 def new_thread_lines(row: Row) -> list[Message]:
     """What was measured of a row of one device, and what follows: which layers pay, and whether they are the ones that
     differ in shape."""
-    threads = row.profile.threads_of_forward
-    kinds: dict[str, float] = {kind: threads.kinds[kind].value for kind in FORWARD_THREADS}
-    outcome = outcome_of_cost(threads.new_cost, kinds["main_thread"])
-    lines = [_of_cost(f"new_thread.{threads.timed}_{outcome}", row, threads.new_cost, samples=threads.samples, **kinds)]
+    threads, cost = row.profile.threads_of_forward, row.profile.new_thread_cost
+    kinds = threads.median_seconds
+    outcome = outcome_of_cost(cost, kinds["main_thread"])
+    lines = [_of_cost(f"new_thread.{threads.timed}_{outcome}", row, cost, samples=threads.samples, **kinds)]
     if threads.timed != "step" or outcome != "cost":
         return lines
     if threads.paying:
@@ -143,7 +143,7 @@ def new_thread_lines(row: Row) -> list[Message]:
             others=message("new_thread.with_others", count=others) if others else message("nothing"),
             seconds=sum(layer.extra for layer in threads.paying),
         ))  # fmt: skip
-    return [*lines, message("new_thread.replicas", cost=threads.new_cost)]
+    return [*lines, message("new_thread.replicas", cost=cost)]
 
 
 def exposed_cost(row: Row) -> Message:

@@ -102,9 +102,9 @@ def _on_one_device(rows: list[Row]) -> list[Message]:
         return []
     threads = one.profile.threads_of_forward if one.profile and not others else None
     parts = [message("why.one_device")]
-    if threads and threads.timed == "step" and is_cost(threads.new_cost):
+    if threads and threads.timed == "step" and is_cost(one.profile.new_thread_cost):
         plans = _said_if(repeats_planning(one), "why.plan")
-        parts.insert(0, message("why.in_a_new_thread", plans=plans, cost=threads.new_cost))
+        parts.insert(0, message("why.in_a_new_thread", plans=plans, cost=one.profile.new_thread_cost))
     return parts
 
 

@@ -1,7 +1,7 @@
 """A run as the comparison needs it: the record without its raw lists, and the numbers that these were reduced to."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,13 +10,12 @@ import numpy as np
 from common.analysis.reading.step_profile import StepProfile, reduce_profile
 from common.analysis.statistics.estimates import Estimate, mean_of_steps, student_quantile
 from common.analysis.statistics.medians import Median, median_of
-from common.records import DeviceUse, EnvironmentRecord, Record, epoch_seconds, machine_of, measured_steps
+from common.records import DeviceUse, EnvironmentRecord, Record, machine_of
 
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
 CORE_WAIT_LIMIT = 0.15
-"""Share of the time, waited or stolen. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
-loaders."""
+"""Share of the time, waited or stolen. Two ranks on two quiet cores waited 3 to 7 % of it, for their own loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
 IMPOSSIBLE_CLOCK = 0.05
@@ -111,25 +110,25 @@ class Run:
 
 def summarise(file: str, record: Record) -> Run:
     """Compute a run's numbers, and let go of its raw lists."""
-    steps = measured_steps(record)
-    seconds = steps.seconds_per_sample
+    seconds = record.seconds_per_sample
     kept = record.model_copy(update={"ranks": [], "anatomy": None})
     if not seconds or not math.isfinite(seconds):
         return Run(file, kept, None)
+    every_step, steady = np.asarray(record.measured_steps), np.asarray(record.is_steady)
     return Run(
         file,
         kept,
-        seconds_per_sample=replace(mean_of_steps(steps.steady_seconds), value=seconds),
-        epoch_seconds=tuple(epoch_seconds(record)),
-        times=reduce_times(record, np.asarray(steps.seconds), np.asarray(steps.is_steady)),
+        seconds_per_sample=replace(mean_of_steps(every_step[steady]), value=seconds),
+        epoch_seconds=tuple(record.epoch_seconds),
+        times=reduce_times(record, every_step[steady], steady),
         profile=reduce_profile(record),
         profile_note=record.anatomy.note if record.anatomy else "",
     )
 
 
-def reduce_times(record: Record, every_step: np.ndarray, steady: np.ndarray) -> RawTimes:
-    """Reduce the raw lists of a run that finished at least one epoch; `steady`: which steps count for speeds."""
-    steps, ranks = every_step[steady], record.ranks
+def reduce_times(record: Record, steps: np.ndarray, steady: np.ndarray) -> RawTimes:
+    """Reduce a run's raw lists. `steady`: which of all its steps count for speeds; `steps`: the seconds of these."""
+    ranks = record.ranks
     waits = np.asarray([rank.data_wait_seconds for rank in ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in ranks])[:, steady]
     wait_shares = [_share(wait.sum(), own.sum()) for wait, own in zip(waits, of_ranks, strict=True)]
@@ -191,13 +190,9 @@ def _first_steps(steps: np.ndarray) -> tuple[int, float, float] | None:
     return length, float(first / mean - 1), float(noise / mean)
 
 
-def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
+def with_devices_before(runs: Sequence[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
     """The runs, each with the devices of the largest run on its machine that ended within the minute before it began:
-    the load average still contains it.
-
-    Step 01 counts, too: its probes keep every device busy.
-    """
-    runs = list(runs)
+    the load average still contains it. Step 01 counts, too: its probes keep every device busy."""
     busy = [(_timestamp(run.record.finished_at), run.record.world.threads, run.record.environment) for run in runs]
     busy += [(_timestamp(record.started_at) + record.probes.seconds, record.environment.devices, record.environment)
              for record in environments if record.probes]  # fmt: skip

@@ -1,12 +1,13 @@
 """Where a step goes, reduced to medians: what is kept of a record's profile once its lists have been read."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
-from common.analysis.reading.thread_costs import ForwardThreads, ReplicatedSteps, reduce_replicated, reduce_threads
+from common.analysis.reading.thread_costs import ReplicatedSteps, differences, kinds_of_step, reduce_replicated
 from common.analysis.statistics.medians import Median, median_of, resampled_median
-from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record
+from common.records import METHODS, Gradients, PhaseName, PhaseOrStep, RankProfile, Record, ThreadsOfForward
 
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 BETWEEN_DEVICES: tuple[PhaseName, ...] = ("scatter", "replicate", "gather", "reduce", "exchange")
@@ -48,8 +49,7 @@ class StepProfile:
     wrapper_cost: Median | None = None
     """DDP: a step without an all-reduce less one under `no_sync()`: its work on the host, and copies into buckets."""
     last_wait: Median | None = None
-    """DDP: how long the rank that is last to end its own backward pass waits for the exchange after that: for the link
-    alone, and for no other rank."""
+    """DDP: how long the last rank to end its own backward pass then waits for the exchange: for the link alone."""
     begins_idle: bool = True
     """GPUs: whether the steps of these differences began with idle devices, and not as steps of the training do."""
     overlap_gain: Median | None = None
@@ -64,8 +64,10 @@ class StepProfile:
     """DDP, torch's clock: the part of it beside the backward pass."""
     replicated: ReplicatedSteps = field(default_factory=ReplicatedSteps)
     """DP: what its threads and its replicas cost."""
-    threads_of_forward: ForwardThreads | None = None
-    """One device: what a new thread costs its forward pass."""
+    threads_of_forward: ThreadsOfForward | None = None
+    """One device: the experiment as the record has it."""
+    new_thread_cost: Median | None = None
+    """One device: what its step, or its forward pass, takes longer in a new thread than in the main one."""
     busy_step: Median | None = None
     """GPUs: the time of a step in which the device that holds the model is busy, DDP's exchange left out; of the rank
     that waits least in it, for the waiting kernels of the others take multiprocessors from their backward passes."""
@@ -90,10 +92,8 @@ class StepProfile:
 
     @property
     def idle_share(self) -> float | None:
-        """Share of a step in which the device that holds the model has nothing to do; None where it is not known.
-
-        Below 0 where profiled steps, a few others, kept it busy for longer than a step takes.
-        """
+        """Share of a step in which the device that holds the model has nothing to do; None where it is not known. Below
+        0 where profiled steps, a few others, kept it busy for longer than a step takes."""
         step = self.slowest.step.value
         return 1 - self.busy_step.value / step if self.busy_step and step else None
 
@@ -110,35 +110,32 @@ def reduce_profile(record: Record) -> StepProfile | None:
     ranks = [rank for rank in profile.ranks if sum(rank.step_seconds)] if profile else []
     if not ranks:
         return None
-    steps, has_replicas = tuple(map(_rank_steps, ranks)), METHODS[record.method].has_replicas
+    steps, kinds = tuple(map(_rank_steps, ranks)), kinds_of_step(profile)
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
-
-    def beyond(one: str, other: str, median: Callable = median_of) -> Median | None:
-        """A step of one kind less the step of the other kind beside it.
-
-        All ranks start such a step together, so it takes as long as its slowest rank.
-        """
-        kinds = (_slowest_of_each(getattr(rank, f"{kind}_seconds") for rank in profile.ranks) for kind in (one, other))
-        return median([first - second for first, second in zip(*kinds, strict=False)])
-
+    beyond = partial(differences, kinds)
+    exposed = resampled_median(beyond("exchange_on", "no_all_reduce")) or median_of(
+        beyond("exchange_on", "exchange_off")
+    )
+    if METHODS[record.method].has_replicas:
+        exposed = _beyond_replicas(ranks[0])
     waits = [rank.phases.get("exchange", ()) for rank in ranks]
-    exchange = beyond("exchange_on", "no_all_reduce", resampled_median) or beyond("exchange_on", "exchange_off")
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=_beyond_replicas(ranks[0]) if has_replicas else exchange,
-        wrapper_cost=beyond("no_all_reduce", "exchange_off", resampled_median),
+        exposed=exposed,
+        wrapper_cost=resampled_median(beyond("no_all_reduce", "exchange_off")),
         last_wait=median_of([min(of_step) for of_step in zip(*waits, strict=False)]),
         begins_idle=not any(rank.lead_seconds for rank in ranks),
-        overlap_gain=beyond("one_bucket", "exchange_on"),
-        whole_exchange=beyond("one_bucket", "exchange_off"),
-        step_without_exchange=median_of(_slowest_of_each(rank.exchange_off_seconds for rank in profile.ranks)),
+        overlap_gain=median_of(beyond("one_bucket", "exchange_on")),
+        whole_exchange=median_of(beyond("one_bucket", "exchange_off")),
+        step_without_exchange=median_of(kinds["exchange_off"]),
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
-        replicated=reduce_replicated(profile, slowest),
-        threads_of_forward=reduce_threads(profile.threads_of_forward),
+        replicated=reduce_replicated(kinds, profile.replicated_steps),
+        threads_of_forward=profile.threads_of_forward,
+        new_thread_cost=resampled_median(beyond("new_thread", "main_thread")),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
-        data_path_cost=beyond("loaded", "resident"),
+        data_path_cost=median_of(beyond("loaded", "resident")),
         gradients=profile.gradients,
         replicate=median_of(profile.replicate_seconds),
         different_convolutions=profile.different_convolutions,
@@ -161,7 +158,8 @@ def _rank_steps(rank: RankProfile) -> RankSteps:
 def _beyond_replicas(rank: RankProfile) -> Median | None:
     """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
     shared = [rank.phases[name] for name in ("data wait", "copy", "loss", "optimizer") if rank.phases.get(name)]
-    parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
+    slowest_replica = map(max, zip(*rank.replica_seconds, strict=False))
+    parts = zip(rank.step_seconds, slowest_replica, *shared, strict=False)
     return median_of([step - sum(others) for step, *others in parts])
 
 
@@ -171,8 +169,3 @@ def _undisturbed(ranks: Sequence[RankProfile], slowest: RankProfile) -> RankProf
     if not all(waits.values()):
         return slowest
     return min(ranks, key=lambda rank: waits[rank.rank].value)
-
-
-def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
-    """The largest of each step; as many steps as the shortest list has."""
-    return [max(step) for step in zip(*lists, strict=False)]

@@ -10,7 +10,6 @@ from analysis.factories import make_devices, make_record
 from analysis.sections.test_comparison import table_of
 from analysis.views import groups_of, rows_of
 from common.analysis.comparing.csv_files import comparison_table
-from common.records import epoch_seconds
 
 
 def make(method, devices, *joules, idle_watts=50.0, indices=None, **options):
@@ -28,10 +27,10 @@ def test_all_devices_over_all_epochs():
     energy = row.energy
     assert energy.joules_per_epoch == pytest.approx(2000)
     assert energy.per_thousand.value == pytest.approx(4000 / 1.28)
-    assert energy.idle_share == pytest.approx(2 * 50 * sum(epoch_seconds(record)) / 4000)
+    assert energy.idle_share == pytest.approx(2 * 50 * sum(record.epoch_seconds) / 4000)
     first = row.device_energy["bench", 0]
     assert first.per_thousand.value == pytest.approx(3000 / 1.28)
-    assert first.idle_share == pytest.approx(50 * sum(epoch_seconds(record)) / 3000)
+    assert first.idle_share == pytest.approx(50 * sum(record.epoch_seconds) / 3000)
 
 
 def test_repeats_are_a_ratio_of_sums():

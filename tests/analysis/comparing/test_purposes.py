@@ -12,6 +12,7 @@ from common.analysis.comparing.csv_files import table_of
 from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.one_change import change_line, one_changes
 from common.analysis.comparing.speedup import paired_runs
+from common.analysis.judging.verdicts import decide
 from common.analysis.sections.headline import headline
 from common.records import DdpOptions, Launch
 
@@ -34,7 +35,8 @@ def in_rounds(*paces, id="first", campaign="lab", methods=tuple(SECONDS), **opti
 
 
 def outcome_of(*records):
-    return WORDS.text(headline(groups_of(*records)).outcome)
+    groups = groups_of(*records)
+    return WORDS.text(headline(groups, decide(groups[0].representatives)).outcome)
 
 
 def test_rounds_are_pairs_in_whatever_order_they_ran():

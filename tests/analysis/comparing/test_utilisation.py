@@ -17,7 +17,7 @@ from common.analysis.comparing.utilisation import (
     mfu_of,
 )
 from common.analysis.statistics.estimates import Estimate
-from common.records import AllReduceTime, throughput
+from common.records import AllReduceTime
 
 
 def row_of(method="ddp", devices=2, probes=(), **changes):
@@ -36,7 +36,7 @@ def test_mfu_of_a_row_has_the_throughputs_interval():
     record = make_record("ddp", 2, flops_per_sample=10**9)
     (row,) = rows_of(record, probes=[make_probes()]).values()
     share = mfu_of(row)
-    assert share.value == pytest.approx(throughput(record) * 1e9 / (2 * 100e9))
+    assert share.value == pytest.approx(record.throughput * 1e9 / (2 * 100e9))
     assert share.relative_error == row.throughput.relative_error
 
 

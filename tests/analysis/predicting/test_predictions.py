@@ -237,7 +237,7 @@ def test_no_advice_where_the_host_is_late():
     """There the formula has missed most by far."""
     (part, *_) = build_report(read_folder(ROOT / "results" / "examples" / "h100x2-launch-bound")).groups
     assert any(one.step.is_late_host for one in part.prediction.forecasts)
-    assert prediction_advice(part.group, Question(), part.prediction) == []
+    assert list(prediction_advice(part.group, Question(), part.prediction)) == []
     assert "forecast.late_host" in [note.text for note in prediction_notes(part.prediction)]
 
 

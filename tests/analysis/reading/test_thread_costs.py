@@ -1,6 +1,7 @@
 """What threads and replicas cost: main effects and their interaction, and one device's layers in new threads."""
 
 import pytest
+from pydantic import ValidationError
 
 from analysis.factories import make_record
 from analysis.profile_factories import make_profile, make_rank, replicated_steps, wobbling
@@ -76,9 +77,21 @@ def test_layers_that_pay_are_those_that_are_slow_in_every_new_thread():
     sometimes.seconds["new_thread"][1] = 0.0001
     layers = [layer("a"), layer("b", new=0.1, same_as="a"), sometimes, layer("d", type="BatchNorm2d", new=0.15)]
     profile = make_profile("single", threads_of_forward=threads_of_forward(layers))
-    costs = reduce_profile(make_record(anatomy=profile)).threads_of_forward
-    assert costs.new_cost.value == pytest.approx(0.033)
-    assert costs.kept_cost.value == pytest.approx(0.0001)
-    assert [one.name for one in costs.paying] == ["a"]
-    assert [one.name for one in costs.convolutions if not one.same_as] == ["a", "c"]
-    assert costs.paying[0].extra == pytest.approx(0.0015)
+    reduced = reduce_profile(make_record(anatomy=profile))
+    assert reduced.new_thread_cost.value == pytest.approx(0.033)
+    threads = reduced.threads_of_forward
+    assert [one.name for one in threads.paying] == ["a"]
+    assert [one.name for one in threads.convolutions if not one.same_as] == ["a", "c"]
+    assert threads.paying[0].extra == pytest.approx(0.0015)
+
+
+def test_a_layer_that_a_pass_left_out_is_not_counted():
+    sometimes = layer("b")
+    del sometimes.seconds["kept_thread"]
+    assert [one.name for one in threads_of_forward([layer("a"), sometimes]).convolutions] == ["a"]
+
+
+def test_an_experiment_with_other_kinds_is_refused():
+    passes = replicated_steps(both_new=120, new_threads=100, new_replicas=60, both_kept=50)
+    with pytest.raises(ValidationError, match="passes that are not in main_thread, new_thread, kept_thread"):
+        ThreadsOfForward(timed="step", samples=64, passes=passes)

@@ -62,8 +62,8 @@ def test_rounds_that_were_run_in_turn_are_pairs():
     """On a machine whose pace changes by a third, 3 % show only between the runs of a round."""
     rounds = [record for pace in (1.0, 1.4, 0.8)
               for record in (changed(seconds=0.5 * pace), changed(seconds=0.515 * pace, precision="bf16"))]  # fmt: skip
-    (change,) = changes(one_changes(compare_runs(folder_of(*rounds)).configurations))
-    assert (change.effect.outcome, change.effect.quotient.degrees_of_freedom) == ("slower", 2)
+    (change,) = changes(one_changes(compare_runs(folder_of(*rounds)).configurations), set(), set())
+    assert (change.outcome, change.quotient.degrees_of_freedom) == ("slower", 2)
 
 
 def test_console_page_and_csv(tmp_path, compare):
@@ -91,5 +91,5 @@ def test_of_many_values_each_is_told_beside_the_first_one():
     records = [changed(batch=batch, seconds=0.5) for batch in (8, 16, 32)]
     pairs = one_changes(compare_runs(folder_of(*records)).configurations)
     assert [pair.values for pair in pairs] == [(8, 16), (8, 32), (16, 32)]
-    sentences = said(change.what for change in changes(pairs))
+    sentences = said(change.what for change in changes(pairs, set(), set()))
     assert sentences == ["per-device batch: 8 → 16", "per-device batch: 8 → 32"]

@@ -10,12 +10,12 @@ import pytest
 from conftest import ROOT, environment
 
 from common.analysis.page.wording import Wording
-from common.faults import __main__ as fault_lab
-from common.faults import acts
-from common.faults.__main__ import FaultLab
-from common.faults.acts import ACTS, MARK, Processes
-from common.faults.fault import Fault
 from common.records import FaultRecord
+from lessons.fault_lab import __main__ as fault_lab
+from lessons.fault_lab import acts
+from lessons.fault_lab.__main__ import FaultLab
+from lessons.fault_lab.acts import ACTS, MARK, Processes
+from lessons.fault_lab.fault import Fault
 
 # Two "ranks" without torch, and who waits for them.
 RANKS = """
@@ -100,7 +100,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(caused):
     first = Fault("disk_full", "echo no room", "echo cured", "no room")
     records, code, printed = caused(first, Fault("rank_killed", "true", "true", "x", prepare=interrupt))
     assert ([record.fault for record in records], code) == (["disk_full"], 130)
-    assert "To go on: python -m common.faults rank_killed" in printed.err
+    assert "To go on: python -m lessons.fault_lab rank_killed" in printed.err
 
 
 def test_what_cannot_be_caused_here_is_shown_with_its_reason(caused, monkeypatch):
@@ -111,13 +111,15 @@ def test_what_cannot_be_caused_here_is_shown_with_its_reason(caused, monkeypatch
 
 
 def test_an_unknown_name_is_one_line():
-    done = subprocess.run([sys.executable, "-m", "common.faults", "no_such"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "lessons.fault_lab", "no_such"], cwd=ROOT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "no_such" in done.stderr
 
 
 def test_a_hostile_checkpoint_through_the_front_door(tmp_path):
-    order = [sys.executable, "-m", "common.faults", "hostile_checkpoint", "--results-dir", str(tmp_path)]
+    order = [sys.executable, "-m", "lessons.fault_lab", "hostile_checkpoint", "--results-dir", str(tmp_path)]
     done = subprocess.run(order, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (tmp_path / "faults").glob("fault_hostile_checkpoint_*.json")

@@ -1,4 +1,4 @@
-"""Pack what a student hands in: `python -m common.grading.hand_in --name "Ada Lovelace"`, or `make submit NAME=…`.
+"""Pack what a student hands in: `python -m lessons.grading.hand_in --name "Ada Lovelace"`, or `make submit NAME=…`.
 
 And read it again: what is not the file that was packed, and what does not add up in a record.
 """
@@ -52,7 +52,7 @@ class BrokenSubmissionError(Exception):
 
 def hand_in() -> None:
     """Read the command line, write the zip and say where."""
-    parser = Parser(prog="python -m common.grading.hand_in", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m lessons.grading.hand_in", description=__doc__.partition("\n")[0])
     parser.add_argument("--name", default="", help="the student's")
     parser.add_argument("--answers", type=Path, default=Path(ANSWERS), metavar="FILE", help="the handout, filled in")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR", help="the records")

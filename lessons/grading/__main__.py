@@ -1,4 +1,4 @@
-"""Grade what a class has handed in: `python -m common.grading submissions/`. Prints a table and writes a CSV."""
+"""Grade what a class has handed in: `python -m lessons.grading submissions/`. Prints a table and writes a CSV."""
 
 import tempfile
 from collections import Counter, defaultdict
@@ -18,9 +18,9 @@ from common.command_line.parser import Parser, start
 from common.console.screen import open_console
 from common.errors import UsageError
 from common.formats import plural, printable
-from common.grading.exchange_task import TaskMark, exchange_of, is_filled_in, mark_exchange
-from common.grading.hand_in import ANSWERS, BLANK, EXCHANGE, BrokenSubmissionError, doubts, submissions_in, unpack
 from common.records import Record, machine_of
+from lessons.grading.exchange_task import TaskMark, exchange_of, is_filled_in, mark_exchange
+from lessons.grading.hand_in import ANSWERS, BLANK, EXCHANGE, BrokenSubmissionError, doubts, submissions_in, unpack
 
 MAX_DOUBTS = 5
 """Printed of one student."""
@@ -28,7 +28,7 @@ MAX_DOUBTS = 5
 
 def grade_class() -> None:
     """Read the command line, and grade."""
-    parser = Parser(prog="python -m common.grading", description=__doc__)
+    parser = Parser(prog="python -m lessons.grading", description=__doc__)
     parser.add_argument("folder", type=Path, help="with a zip of each student, by make submit, also in folders of it")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="where the table goes (default: FOLDER/grades.csv)")
     options = parser.parse_args()

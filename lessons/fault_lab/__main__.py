@@ -1,4 +1,4 @@
-"""Faults to cause and to cure: `python -m common.faults rank_killed`, or `make faults` for all of them."""
+"""Faults to cause and to cure: `python -m lessons.fault_lab rank_killed`, or `make faults` for all of them."""
 
 import re
 import secrets
@@ -23,12 +23,12 @@ from common.analysis.page.wording import Wording
 from common.command_line.parser import Parser, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
-from common.faults.acts import Ended, run
-from common.faults.fault import Fault, all_faults, missing
 from common.formats import FORMATS, printable
 from common.records import FaultRecord, Record
 from common.records.disk import check_writable, write_record
 from common.sentences import language_of
+from lessons.fault_lab.acts import Ended, run
+from lessons.fault_lab.fault import Fault, all_faults, missing
 
 MAX_LINES, MAX_LETTERS = 6, 400
 TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
@@ -37,7 +37,7 @@ TWO_LINES = re.compile(r"(?m)^(• .*)\n(?=[^•\s])")
 
 def cause_faults() -> int:
     """All faults, or those that are asked for."""
-    parser = Parser(prog="python -m common.faults", description=__doc__)
+    parser = Parser(prog="python -m lessons.fault_lab", description=__doc__)
     parser.add_argument("name", nargs="*", help="which; all, if none is given")
     parser.add_argument("--list", action="store_true", help="only print their names and what they are")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), metavar="DIR",

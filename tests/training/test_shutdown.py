@@ -95,7 +95,7 @@ def test_a_rank_that_does_not_come_to_the_meeting_is_one_line(tmp_path):
 import os, time
 import torch.distributed as dist
 if os.environ["RANK"] == "1":
-    dist.init_process_group = lambda **where: time.sleep(8) or os._exit(0)
+    dist.init_process_group = lambda backend, **where: time.sleep(8) or os._exit(0)
 """
     script = planted(tmp_path, DDP, code)
     process = run_script(script, *SMALL, "--batch-size", 8, "--timeout", 3, "--results-dir", tmp_path / "r", ranks=2)

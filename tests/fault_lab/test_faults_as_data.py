@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from common.faults import fault
-from common.faults.fault import all_faults
 from common.records import FaultNeed
 from common.sentences import sentences
+from lessons.fault_lab import fault
+from lessons.fault_lab.fault import all_faults
 
 FAULTS, LESSONS = all_faults(), Path(__file__).parents[2] / "lessons"
 
