@@ -9,7 +9,7 @@ from itertools import islice
 from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
 from common.campaigns.launcher import LaunchError
 from common.campaigns.launches import QUIET, Overrides, newest_check
-from common.campaigns.rounds import Rounds
+from common.campaigns.rounds import RoundRunner
 from common.campaigns.session import Session, in_minutes
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
@@ -48,7 +48,7 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     try:
         session.check_machine(campaign.check)
         if isinstance(campaign, RoundCampaign):
-            Rounds(session, campaign).run()
+            RoundRunner(session, campaign).run()
         else:
             _run_in_time(session, campaign)
         end, page = message("At the end"), message("the page, and what it says")

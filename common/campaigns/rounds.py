@@ -87,7 +87,7 @@ def after_another(ratio: "Estimate") -> float:
     return half_interval(replace(ratio, relative_error=error, degrees_of_freedom=rounds))
 
 
-class Rounds:
+class RoundRunner:
     """Runs them, one after another, and decides after each whether there is another one."""
 
     def __init__(self, session: Session, campaign: RoundCampaign) -> None:

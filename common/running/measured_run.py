@@ -170,13 +170,11 @@ class MeasuredRun:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
         training, config, words = self._training, self.config, self.words
         steps_before = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.first_batch = steps_before * config.accumulation_steps
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
         self.progress.phase(title, training.steps_per_epoch - steps_before)
         done = self._epoch = TimedEpoch(self._clock, number, steps_before)
         yield number
         done.read_losses()
-        training.loader.first_batch = 0
         epoch = self.recorder.epoch_done(done)
         self.progress.line(run_lines.epoch_line(epoch, config, sum(done.times.steps), words))
         if epoch.mean_loss is None:
