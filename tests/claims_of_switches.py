@@ -75,7 +75,7 @@ def ladder(e: Example) -> Claims:
         before = trials[key].row
     compiled, prefetched = (e.changed(fact) for fact in ("compile", "prefetch"))
     for name, change in (("`--compile`, 256 images", compiled), ("`--prefetch`, compiled, 256 images", prefetched)):
-        lines.append(_line(name, change.pair.before, change.pair.after, times_both(change.effect.quotient)))
+        lines.append(_line(name, change.other, change.row, times_both(change.quotient)))
     yield says(
         PRACTICE,
         f"(torch 2.11, resnet50, epochs of {measured.first.record.config.samples_per_epoch:,} images, three rounds a "
@@ -87,7 +87,7 @@ def ladder(e: Example) -> Claims:
     yield says(PRACTICE, head + " ".join(lines))
     yield says(
         PRACTICE,
-        f"With 256 images, compiled, one GPU is {times_both(ratio_of(compiled.pair.after, measured.first))} times as "
+        f"With 256 images, compiled, one GPU is {times_both(ratio_of(compiled.row, measured.first))} times as "
         "fast as with the plain command.",
     )
     quotients = [trial.quotient for trial in trials.values()]
@@ -95,7 +95,7 @@ def ladder(e: Example) -> Claims:
         CHECKPOINTS,
         "On one H100 (`h100-ladder`, three rounds in turn): bf16 instead of tf32 "
         f"{times_both(quotients[0])} and channels-last {times_both(quotients[1])}, keep; so are 512 images instead of "
-        f"256, {times_both(quotients[-1])}, and `--prefetch`, {times_both(prefetched.effect.quotient)}.",
+        f"256, {times_both(quotients[-1])}, and `--prefetch`, {times_both(prefetched.quotient)}.",
     )
 
 
@@ -114,9 +114,9 @@ def last_rungs(e: Example) -> Claims:
         ("`--fused-optimizer`, epochs of 24,576 images", fused),
         ("`--cudnn-benchmark`, the same", searched),
     ):
-        assert len(change.pair.after.runs) == 2
-        ratio = f"{times(change.effect.quotient)}, two runs: no verdict"
-        lines.append(_line(name, change.pair.before, change.pair.after, ratio))
+        assert len(change.row.runs) == 2
+        ratio = f"{times(change.quotient)}, two runs: no verdict"
+        lines.append(_line(name, change.other, change.row, ratio))
     both = "`--compile-mode reduce-overhead --prefetch`, 102,400 images"
     lines.append(_line(both, below, top, times_both(ratio_of(top, below))))
     yield says(
@@ -131,7 +131,7 @@ def last_rungs(e: Example) -> Claims:
         "other GPUs of the host):",
     )
     loads = [whole(max(run.record.environment.load_average_1min for run in row.runs))
-             for row in (searched.pair.before, searched.pair.after)]  # fmt: skip
+             for row in (searched.other, searched.row)]  # fmt: skip
     yield says(
         PRACTICE,
         "Of the runs that count, one without a switch and one with `--cudnn-benchmark` began at load averages of "
@@ -144,7 +144,7 @@ def last_rungs(e: Example) -> Claims:
         f"{rate(first.throughput)} there (one run). Its switches, at the first batch, train as the first rung does: "
         f"after epochs of 24,576 images at batch 64 the loss is {losses[0]} (plain command: {losses[1]}).",
     )
-    ends = [[_losses_of(run)[-1] for run in row.runs] for row in (searched.pair.before, searched.pair.after)]
+    ends = [[_losses_of(run)[-1] for run in row.runs] for row in (searched.other, searched.row)]
     assert (len(ends[0]), len(set(ends[0]))) == (8, 1)
     yield says(
         PRACTICE,

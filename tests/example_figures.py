@@ -59,7 +59,7 @@ class Example:
 
     def changed(self, fact: str):
         """The page's comparison of two configurations that differ in one fact."""
-        return next(change for change in self.report.changes if change.pair.fact == fact)
+        return next(change for change in self.report.changes if change.fact == fact)
 
     @property
     def bytes_alone(self) -> float:

@@ -18,11 +18,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
+from traceback import FrameSummary
 
 import torch
 
 from common.command_line.terminal import state_and_parent
 from common.machine.devices import LocalDevices, from_rank_0
+from common.records import Failure
 from common.records.disk import is_final
 
 NOTES_SECONDS = 3.0
@@ -31,6 +33,10 @@ STACK_SECONDS = 30.0
 """It takes a tenth of a second where the machine is idle."""
 AFTER_A_HANG = "Look at that line: all ranks must come to every exchange. Was the rank only slow? Raise --timeout."
 """What to do about a hang."""
+AFTER_A_KILL = (
+    "By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with --checkpoint-dir DIR "
+    "--resume auto goes on after such an end."
+)
 FRAME = re.compile(r'File "([^"]+)", line (\d+) in (\S+)')
 NOT_OURS = ("site-packages", "/torch/", "<frozen", "/lib/python3")
 ENDED = ("", "Z")
@@ -41,17 +47,18 @@ class HangWatch:
     """One rank's side of the folder. Does nothing until `examine` is called."""
 
     def __init__(self, run_id: str, devices: LocalDevices, pids: list[int]) -> None:
-        self._rank, self._pids = devices.rank, pids
-        self._others = [rank for rank in range(len(pids)) if rank != devices.rank]
+        self._rank, self._pids = devices.rank, dict(enumerate(pids))
         self.folder: Path | None = None
+        """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
         if devices.world.processes > 1 and devices.world.nodes == 1:  # other hosts' processes cannot be asked
             self.folder = from_rank_0(_private_folder(run_id, len(pids)) if devices.rank == 0 else None)
-        """Where the ranks leave notes for each other; None where they cannot, or there is one alone."""
-        if self.folder:
-            self._stack = open(self._file(devices.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
-            # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and
-            # Python 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
-            faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=False, chain=True)
+        if not self.folder:
+            self._pids = {}
+            return
+        self._stack = open(self._file(devices.rank, "stack"), "w")  # noqa: SIM115 open until the process ends
+        # Of the thread that answers alone: the stack of another, which runs on, can change while it is read, and Python
+        # 3.12 has died of it. `chain` leads on to what the signal does by itself: it ends the process.
+        faulthandler.register(signal.SIGUSR2, file=self._stack, all_threads=False, chain=True)
 
     def close(self) -> None:
         """Nothing of this rank stays in the temporary folder; of a hang, others may still read there."""
@@ -61,63 +68,61 @@ class HangWatch:
                 self._file(self._rank, "stack").unlink()
                 self.folder.rmdir()  # the last one; for all others it is not empty
 
-    def examine(self, where: str) -> tuple[str, int] | None:
-        """The sentence and the rank that is to blame, after a collective that did not end in time; None where no rank
-        of this host is. `where` is the line at which this rank waits."""
-        if self.folder is None:
-            return None
-        self._file(self._rank, "waits").write_text(f"{pending_collective()}, at {where}")
+    def examine(self, error: BaseException) -> Failure | None:
+        """What is wrong where a collective did not end in time, which `error` tells; None where no rank of this host is
+        to blame."""
+        where = own_line(traceback.extract_tb(error.__traceback__))
+        self.leave_note("waits", f"{pending_collective()}, at {where}")
         until = monotonic() + NOTES_SECONDS
-        while monotonic() < until and not all(self._file(rank, "waits").exists() for rank in self._others):
+        while len(self.notes_on("waits")) < len(self._pids) and monotonic() < until:
             sleep(0.05)
-        notes = self._notes("waits")
-        silent = [rank for rank in self._others if rank not in notes]
-        if not silent:
-            each = "; ".join(f"rank {rank} in {note}" for rank, note in notes.items())
-            return f"every rank waits, and not for the same exchange: {each}", self._rank
-        sentence = self.sentence(
-            silent, "; ".join(f"rank {rank} waits for it in {note}" for rank, note in [*notes.items()][:3])
-        )
-        self.end(silent)
-        return sentence, silent[0]
+        notes = self.notes_on("waits")
+        missing = [rank for rank in self._pids if rank not in notes]
+        if missing:
+            waits = [f"rank {rank} waits for it in {note}" for rank, note in notes.items()]
+            return self.blame(missing, "; ".join(waits[:3]))
+        each = "; ".join(f"rank {rank} in {note}" for rank, note in notes.items())
+        message = f"every rank waits, and not for the same exchange: {each}"
+        return Failure(kind="hang", rank=self._rank, message=message, advice=AFTER_A_HANG) if notes else None
 
-    def note_exchanges(self, begun: int) -> None:
-        """Tell the other ranks how many collectives this one has begun so far."""
-        if self.folder:
-            self._file(self._rank, "begun").write_text(str(begun))
-
-    def ranks_behind(self, begun: int) -> dict[int, int]:
-        """Ranks of this host that have begun fewer collectives, and how many; none where nothing is known of them."""
-        numbers = {rank: int(note or 0) for rank, note in self._notes("begun").items()}
-        return {rank: number for rank, number in numbers.items() if number < begun}
-
-    def sentence(self, missing_ranks: list[int], waits: str) -> str:
-        """What is said of a hang: how it is with the first of the ranks to blame, and who waits."""
-        return f"rank {missing_ranks[0]} {self._last_activity(missing_ranks[0])}; {waits}"
-
-    def end(self, ranks: list[int]) -> None:
-        """For ranks that may be unable to end themselves."""
-        for rank in ranks:
-            if sibling_state(self._pids[rank]):
+    def blame(self, missing: list[int], waits: str) -> Failure:
+        """The hang of those who wait for `missing` ranks: asks the first of these where it is, and ends all of them,
+        since they may be unable to end themselves."""
+        message = f"rank {missing[0]} {self._last_activity(missing[0])}; {waits}"
+        for rank in missing:
+            if self._state(rank):
                 with suppress(OSError):
                     os.kill(self._pids[rank], signal.SIGKILL)
+        return Failure(kind="hang", rank=missing[0], message=message, advice=AFTER_A_HANG)
+
+    def killed(self) -> Failure | None:
+        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
+        the reason, closes its watch first."""
+        for rank in self._pids:
+            if rank != self._rank and self._state(rank) in ENDED and self._file(rank, "stack").exists():
+                message = f"rank {rank} was killed: it has ended without a word, as after SIGKILL"
+                return Failure(kind="communication", rank=rank, message=message, advice=AFTER_A_KILL)
+        return None
 
     def give_way(self, record: Path) -> None:
         """For a rank that has lost the others: if they were waiting for it, theirs is the `record`, and its end."""
         until = monotonic() + 3 * NOTES_SECONDS
-        while self.folder and any(self.folder.glob("*.waits")) and not is_final(record) and monotonic() < until:
+        while self.notes_on("waits") and not is_final(record) and monotonic() < until:
             sleep(0.05)
 
-    def killed(self) -> int | None:
-        """A rank of this host that was ended without a word; None where none was. One that ends by itself, whatever
-        the reason, closes its watch first."""
-        ended = (rank for rank in self._others if self.folder and sibling_state(self._pids[rank]) in ENDED)
-        return next((rank for rank in ended if self._file(rank, "stack").exists()), None)
+    def leave_note(self, kind: str, text: str) -> None:
+        """Tell the other ranks of this host: `begun`, how many collectives, or `waits`, in which one."""
+        if self.folder:
+            self._file(self._rank, kind).write_text(text)
+
+    def notes_on(self, kind: str) -> dict[int, str]:
+        """What each rank has noted, of those that have."""
+        files = {rank: self._file(rank, kind) for rank in self._pids}
+        return {rank: path.read_text() for rank, path in files.items() if path.exists()}
 
     def _last_activity(self, rank: int) -> str:
         """What a rank does, or did when the first of those that wait for it asked for its stack; which ended it."""
-        pid, asked = self._pids[rank], self._file(rank, "asked")
-        state = sibling_state(pid)
+        pid, state, asked = self._pids[rank], self._state(rank), self._file(rank, "asked")
         try:
             asked.symlink_to(f"state {state}")  # unlike a file, it is there with what it says or not at all
         except FileExistsError:
@@ -125,27 +130,33 @@ class HangWatch:
         else:
             with suppress(OSError):
                 if state not in ENDED:
-                    signal_main_thread(pid, signal.SIGUSR2)
+                    # Its main thread, which has the number of the process: of one that was stopped any thread may
+                    # answer a signal to the process as a whole, which is all there is with glibc before 2.30.
+                    tgkill = getattr(ctypes.CDLL(None), "tgkill", lambda pid, _, number: os.kill(pid, number))
+                    tgkill(pid, pid, signal.SIGUSR2)
                 if state == "T":
                     os.kill(pid, signal.SIGCONT)  # a stopped process answers no signal
         if state in ENDED:
             return "has ended"
         stack, until = "", monotonic() + STACK_SECONDS
-        while monotonic() < until and sibling_state(pid) not in ENDED:
+        while monotonic() < until and self._state(rank) not in ENDED:
             sleep(0.05)  # it writes in pieces, and ends once it has written the last
         with suppress(OSError):
             stack = self._file(rank, "stack").read_text()
         activity = "is stopped (SIGSTOP, or a debugger)" if state == "T" else "does not come to the exchange"
-        return f"{activity}, at {own_line(FRAME.findall(stack))}"
+        frames = [FrameSummary(file, int(line), name) for file, line, name in reversed(FRAME.findall(stack))]
+        return f"{activity}, at {own_line(frames)}"
 
-    def _notes(self, kind: str) -> dict[int, str]:
-        """What each rank has written down, of those that have."""
-        files = {rank: self._file(rank, kind) for rank in range(len(self._pids)) if self.folder}
-        return {rank: path.read_text() for rank, path in files.items() if path.exists()}
+    def _state(self, rank: int) -> str:
+        """The state letter of a rank's process, as Linux gives it: `T` for stopped, one of `ENDED` for ended.
+
+        A process that has the rank's number by now, but another parent, is not of this torchrun: the rank has ended.
+        """
+        state, parent = state_and_parent(self._pids[rank])
+        return state if parent == os.getppid() else ""
 
     def _file(self, rank: int, kind: str) -> Path:
-        assert self.folder, "nobody to leave a note for"
-        return self.folder / f"{rank}.{kind}"
+        return Path(f"{self.folder}/{rank}.{kind}")
 
 
 def _private_folder(run_id: str, ranks: int) -> Path | None:
@@ -160,24 +171,6 @@ def _private_folder(run_id: str, ranks: int) -> Path | None:
     except OSError:
         return None
     return folder
-
-
-def sibling_state(pid: int) -> str:
-    """The state letter of another rank of this torchrun, as Linux gives it: `T` for stopped, one of `ENDED` for ended.
-
-    A process that has the rank's number by now, but another parent, is none of them: the rank has ended.
-    """
-    state, parent = state_and_parent(pid)
-    return state if parent == os.getppid() else ""
-
-
-def signal_main_thread(pid: int, number: int) -> None:
-    """Of a process that was stopped, any thread may answer a signal that is sent to the process as a whole."""
-    tgkill = getattr(ctypes.CDLL(None), "tgkill", None)
-    if tgkill is None:  # glibc before 2.30
-        os.kill(pid, number)
-    else:
-        tgkill(pid, pid, number)  # the main thread has the number of the process
 
 
 def pending_collective() -> str:
@@ -198,14 +191,9 @@ def since(began: float) -> str:
     return f"since {moment:%H:%M:%S} UTC, {(datetime.now(UTC) - moment).total_seconds():.0f} s"
 
 
-def waiting_line(frames: traceback.StackSummary) -> str:
-    """The line of this lab, or of the user's own code, at which the innermost of these frames is."""
-    return own_line([(one.filename, one.lineno, one.name) for one in reversed(frames)])
-
-
-def own_line(stack: list[tuple]) -> str:
-    """`04_ddp_training.py:63 in train_step`: of a stack, innermost first, the first line that is no library's."""
-    own = [frame for frame in stack if not any(part in frame[0] for part in NOT_OURS)]
-    for file, line, function in own[:1] or stack[:1]:
-        return f"{Path(file).name}:{line} in {function}"
+def own_line(frames: list[FrameSummary]) -> str:
+    """`04_ddp_training.py:63 in train_step`: the innermost of these frames, which comes last, that is no library's."""
+    own = [frame for frame in frames if not any(part in frame.filename for part in NOT_OURS)]
+    for frame in own[-1:] or frames[-1:]:
+        return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
     return "a place that it does not tell"

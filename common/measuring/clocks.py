@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,9 @@ class EpochTimes:
     data_waits: list[float]
     """The part of each step that the host spent waiting for the loader."""
     host: float
-    """The whole epoch by the host's clock."""
+    """The whole epoch by the host's clock, without the pauses."""
+    pauses: float
+    """In none of the others: all that was done between two steps while the clock was `paused`."""
 
 
 class StepClock:
@@ -61,7 +63,7 @@ class StepClock:
         self._data_waits: list[float] = []
         self._steps: list[tuple[Mark, Mark]] = []
         self._held_up: list[tuple[Mark, Mark]] = []
-        self.paused_seconds = 0.0
+        self._pauses = 0.0
         self._started = self._last = perf_counter()
         self._before = self._lagging()
 
@@ -83,16 +85,16 @@ class StepClock:
         began = perf_counter()
         yield
         self._last = perf_counter()
-        self.paused_seconds += self._last - began
+        self._pauses += self._last - began
         self._before = self._lagging()
 
     def finish(self) -> EpochTimes:
         """The epoch is over: wait for the devices and read the marks."""
         self.settle()
-        host = perf_counter() - self._started - self.paused_seconds
+        host = perf_counter() - self._started - self._pauses
         host -= sum(seconds_between(*ends) for ends in self._held_up)
         steps = [seconds_between(before, after) for before, after in self._steps]
-        return EpochTimes(steps, self._data_waits, host)
+        return EpochTimes(steps, self._data_waits, host, self._pauses)
 
     def _lagging(self) -> Mark:
         """A mark on the first device, after work that takes as long as the device lagged behind the host before."""
@@ -140,16 +142,12 @@ def _cycles_per_second(device: torch.device) -> float:
 
 
 class CoreLosses(NamedTuple):
-    """Between two moments, on this rank; None where the system does not count it."""
+    """Between two moments, on this rank: as in `RankTrace`, but None where the system does not count it."""
 
     core_wait_seconds: float | None
-    """This thread, or one that it waited for, could have run, but others had the cores."""
     throttled_periods: int | None
-    """Periods in which the quota of the control group had stopped this program; None without a quota, too."""
     steal_seconds: float | None
-    """CPU time, of all cores of this process together, that the host of a virtual machine gave to others."""
     busy_core_seconds: float | None
-    """CPU time in which these cores worked, for whomever."""
 
     def warnings(self, epoch_seconds: float, quota: float | None, oversubscribed: bool) -> Iterator[Message]:
         """What of it is worth telling about an epoch of such length."""
@@ -193,25 +191,23 @@ class CoreWait:
 def _counters() -> CoreLosses:
     """What the kernel has counted so far."""
     waited = None if (own := core_wait()) is None else own + CoreWait.of_threads
-    return CoreLosses(waited, throttled_periods(), *(_core_times() or (None, None)))
+    return CoreLosses(waited, throttled_periods(), *_core_times())
 
 
 def core_wait() -> float | None:
     """Seconds for which this thread has waited for a core since it started; None where the system does not count it."""
-    try:
+    with suppress(OSError, IndexError, ValueError):
         return int(SCHEDSTAT.read_text().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return None
+    return None
 
 
-def _core_times() -> tuple[float, float] | None:
+def _core_times() -> tuple[float | None, float | None]:
     """Seconds stolen from the cores of this process since the system began, and seconds in which they worked: proc(5),
     /proc/stat. None where one of them has no line there: a container may number its cores anew."""
     ticks = os.sysconf("SC_CLK_TCK")
-    try:
+    with suppress(OSError, LookupError, ValueError):
         lines = (line.split() for line in STAT.read_text().splitlines() if line.startswith("cpu"))
         cores = {name: [int(time) / ticks for time in times] for name, *times in lines}
         own = [cores[f"cpu{core}"] for core in current_cores()]
         return sum(times[7] for times in own), sum(sum(times[:3]) + sum(times[5:7]) for times in own)
-    except (OSError, LookupError, ValueError):
-        return None
+    return None, None

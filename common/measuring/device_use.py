@@ -41,8 +41,8 @@ class _Readings(NamedTuple):
     clock: int | None
     temperature: int | None
     reasons: Collection[str]
-    process_bytes: int | None
-    other_processes: int | None
+    process_bytes: dict[int, int | None]
+    """By process; in a container perhaps by the host's process ids, and nobody can tell which of them is this one."""
 
 
 class GpuSampler:
@@ -55,7 +55,7 @@ class GpuSampler:
 
     def __init__(self, indices: Iterable[int], run_pids: Iterable[int] = (), interval_seconds: float = 1.0) -> None:
         """`run_pids`: the run's other processes, if they share a GPU."""
-        self._run_pids = {os.getpid(), *run_pids}
+        self._pid, self._run_pids = os.getpid(), {os.getpid(), *run_pids}
         self._interval = interval_seconds
         self._samples: dict[int, list[_Readings]] = {index: [] for index in indices}
         self._stopped = threading.Event()
@@ -79,6 +79,7 @@ class GpuSampler:
             return None
         reasons = {reason for one in samples for reason in one.reasons}
         clocks = [one.clock for one in samples if one.clock is not None]
+        processes = [one.process_bytes.keys() for one in samples if self._pid in one.process_bytes]
         return GpuHealth(
             samples=len(samples),
             sm_clock_mhz_min=min(clocks, default=None),
@@ -86,29 +87,24 @@ class GpuSampler:
             sm_clock_mhz_max=max(clocks, default=None),
             temperature_celsius_max=_peak(one.temperature for one in samples),
             throttle_reasons=[name for name in THROTTLE_REASONS.values() if name in reasons],
-            other_processes=_peak(one.other_processes for one in samples),
+            other_processes=max((len(pids - self._run_pids) for pids in processes), default=None),
         )
 
     def peak_process_bytes(self, index: int) -> int | None:
         """Most that this process was seen to hold on the GPU: tensors, cache, CUDA context and libraries."""
-        return _peak(one.process_bytes for one in self._samples.get(index, ()))
+        return _peak(one.process_bytes.get(self._pid) for one in self._samples.get(index, ()))
 
     def _watch(self) -> None:
         with open_nvml() as nvml:
             gpus = _gpus(nvml, self._samples)
             while gpus:
                 for index, gpu in gpus.items():
-                    self._samples[index].append(self._read(gpu))
+                    reasons, processes = gpu.throttle_reasons() or (), gpu.process_bytes() or {}
+                    self._samples[index].append(
+                        _Readings(gpu.sm_clock_mhz(), gpu.temperature_celsius(), reasons, processes)
+                    )
                 if self._stopped.wait(self._interval):
                     return
-
-    def _read(self, gpu: NvmlGpu) -> _Readings:
-        processes = gpu.process_bytes() or {}
-        # In a container the driver may list the host's process ids. Then nobody can tell which of them is this one.
-        own = os.getpid()
-        others = len(processes.keys() - self._run_pids) if own in processes else None
-        reasons = gpu.throttle_reasons() or ()
-        return _Readings(gpu.sm_clock_mhz(), gpu.temperature_celsius(), reasons, processes.get(own), others)
 
 
 def _peak(values: Iterable[int | None]) -> int | None:

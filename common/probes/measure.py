@@ -95,15 +95,13 @@ def precisions(devices: LocalDevices) -> list[Precision]:
 
 def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
     MATMUL.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    rates = []
+    model, rates = devices.world.device_model, []
     for size in sizes or MATMUL_SIZES[devices.kind]:
         # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.
         left, right = (torch.randn(size, size, device=devices.device).to(DTYPES[precision]) for _ in range(2))
         product = torch.empty_like(left)
         seconds = median_seconds(lambda: torch.mm(left, right, out=product), devices)  # noqa: B023
-        rates.append(
-            MatmulRate(device_model=devices.world.device_model, precision=precision, size=size, seconds=seconds)
-        )
+        rates.append(MatmulRate(device_model=model, precision=precision, size=size, seconds=seconds))
         if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
             break
     return max(rates, key=lambda rate: rate.flops_per_second)
@@ -131,13 +129,11 @@ def copies(rank: int = 0) -> list[Copy]:
         received = torch.zeros_like(pattern, device=f"cuda:{destination}")
         # torch queues a copy between two GPUs on the one that sends.
         devices = probed_device(destination if source is None else source)
-        seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)  # noqa: B023
+        measured = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)  # noqa: B023
         torch.cuda.synchronize(destination)
         # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
-        arrived = torch.equal(received.cpu(), pattern)
-        results.append(
-            Copy(source=source, destination=destination, bytes=COPY_BYTES, seconds=seconds if arrived else None)
-        )
+        seconds = measured if torch.equal(received.cpu(), pattern) else None
+        results.append(Copy(source=source, destination=destination, bytes=COPY_BYTES, seconds=seconds))
     return results
 
 

@@ -41,16 +41,13 @@ whether others have changed it, which is said once."""
 def record_in(path: Path, kind: type[AnyKind]) -> AnyKind | None:
     """The record of this kind in a file; None where it cannot be read, or is none."""
     try:
-        if path.exists() and not path.is_file():  # to open a FIFO would wait for ever
-            return None
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes()) if path.is_file() else None  # a FIFO would wait for ever
     except (OSError, ValueError):
         return None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Let a file of this content take its place at `path`, as `write_whole` does; a link stays one, and the file that
-    it leads to is replaced. Raises OSError."""
+    """Replace a file's content, as `write_whole` does; a link stays, and its target is replaced. Raises OSError."""
     path = Path(os.path.realpath(path))
     if path.is_symlink():  # what no path resolves
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -113,10 +110,7 @@ def is_final(path: Path) -> bool:
 
 
 def keep_unfinished(folder: Path, record: Record) -> None:
-    """Write what is known of a run that goes on, for the case that it is killed. `write_record` will replace it.
-
-    Where it cannot be written, the run goes on without.
-    """
+    """Write what is known of a run in case it is killed, if that can be written; `write_record` will replace it."""
     with suppress(OSError):
         _put(folder, record)
 
@@ -171,10 +165,7 @@ def _put(folder: Path, record: AnyRecord) -> Path | None:
 
 
 def _write(path: Path, record: AnyRecord, is_new: bool = False) -> Path:
-    """As JSON, under a name which is its `run_id` then, too.
-
-    Names of files and hosts need not be text: what is none becomes a question mark.
-    """
+    """As JSON, with the file's name as its `run_id`; of names of files and hosts, what is no text becomes a `?`."""
     record = record.model_copy(update={"run_id": path.stem})
     try:
         content = record.model_dump_json(indent=1).encode()

@@ -75,10 +75,8 @@ class AllReduceTime(RecordModel):
 
     @property
     def bus_bandwidth_bytes_per_second(self) -> float | None:
-        """Algorithm bandwidth × 2 (ranks − 1) / ranks (busbw; nccl-tests, doc/PERFORMANCE.md).
-
-        What every rank must send over its link in a ring, so that it can be compared with the link whatever the ranks.
-        """
+        """Algorithm bandwidth × 2 (ranks − 1) / ranks (busbw; nccl-tests, doc/PERFORMANCE.md): what every rank must
+        send over its link in a ring, which compares with the link whatever the ranks."""
         algorithm_bandwidth = self.algorithm_bandwidth_bytes_per_second
         return algorithm_bandwidth and algorithm_bandwidth * 2 * (self.ranks - 1) / self.ranks
 

@@ -12,13 +12,10 @@ FAULTS_TABLE = Path(__file__).parents[2] / "lessons" / "fault_lab" / "faults.tom
 
 @cache
 def fault_names() -> tuple[str, ...]:
-    """Every fault of the table, in the order in which they are caused. Title and cure of each are sentences of the
-    page, `fault.<name>.title`."""
+    """Every fault of the table, in the order in which they are caused. `fault.<name>.title` is its name on the page."""
     return tuple(name for name in tomllib.loads(FAULTS_TABLE.read_text(encoding="utf-8")) if name != "parts")
 
 
-FaultName = str
-"""One of `fault_names()`."""
 FaultNeed = Literal["linux", "gpu", "two_gpus", "namespaces", "traffic_control", "prlimit"]
 """What a machine may lack for a fault: Linux, one GPU or two, mounts or networks of one's own, `tc`, `prlimit`."""
 
@@ -28,7 +25,7 @@ class FaultRecord(AnyRecord):
     like, the sentence that named it, and whether its cure cured it."""
 
     kind: Literal["fault"] = "fault"
-    fault: FaultName
+    fault: str
     started_at: str
     """UTC, ISO 8601."""
     hostname: str

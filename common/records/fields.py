@@ -48,11 +48,7 @@ class AnyRecord(RecordModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is declared of a setting beside its name, type and default.
-
-    First its flag, which has the field's name, type and default where nothing else is said; then what its value means
-    for a comparison.
-    """
+    """What is declared of a setting beside its name, type and default: its flag, and what it means for comparisons."""
 
     help: str = ""
     """Of the flag: without it there is none."""
@@ -115,8 +111,7 @@ def setting(default: Any = PydanticUndefined, help: str = "", gt: float | None =
 
 @cache
 def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
-    """The settings that a model declares, by field; flags and facts are called as their fields where they have no other
-    name."""
+    """The settings that a model declares, by field, with the names of their flags and facts filled in."""
     extras: dict[str, Any] = {name: field.json_schema_extra for name, field in model.model_fields.items()}
     declared: dict[str, Setting] = {name: extra["setting"] for name, extra in extras.items() if extra}
     return {

@@ -1,5 +1,4 @@
-"""Where a run took place: the host with an anonymous identity of its machine, the devices taken together, and what each
-of them did."""
+"""Where a run took place: the host with its anonymous identity, its devices taken together, and what each one did."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -13,8 +12,6 @@ DeviceKind = Literal["cuda", "cpu"]
 Backend = Literal["nccl", "gloo"]
 JOINED = " + "
 """Between the models of unlike devices."""
-SALT = "DataParallel lab, which machine: "
-"""So that a hash of this lab can be compared with no other list of hashes."""
 BY_NAME = "by-name-"
 """Begins an identity that rests on the host's name."""
 
@@ -48,9 +45,8 @@ class Environment(RecordModel):
 
     hostname: str
     machine: str | None = None
-    """Anonymous identity of the machine: a salted hash of its GPUs' UUIDs, else of its machine or boot id and its CPU.
-    None in older records. A host's name is none: two machines may share one, and a container gets a new one each time.
-    """
+    """Anonymous: a salted hash of its GPUs' UUIDs, else of its machine or boot id and its CPU; None in older records. A
+    host's name is no identity: two machines may share one, and a container gets a new one each time."""
     platform: str
     python: str
     interpreter_lock: bool | None = None
@@ -93,7 +89,8 @@ class Environment(RecordModel):
 def machine_hash(kind: Literal["gpus", "host", "name"], *parts: str) -> str:
     """A machine's identity: by the sorted UUIDs of all of its `gpus`; by an id of the `host`'s system and by its CPU,
     for copies of one virtual machine may have one id; or by its `name` and parts."""
-    return sha256((SALT + "\n".join((kind, *parts))).encode(errors="surrogatepass")).hexdigest()[:12]
+    salted = "DataParallel lab, which machine: " + "\n".join((kind, *parts))  # so that no other list of hashes fits
+    return sha256(salted.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def machine_of(environment: Environment) -> str:

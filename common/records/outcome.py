@@ -63,8 +63,7 @@ class RankTrace(RecordModel):
     """The part of each epoch in which this rank's main thread, or a replica's on a CPU core that it waited for, could
     have run, but others had the cores; nothing where the system does not count it, and in older records."""
     throttled_periods: FailFastList[Count] = []
-    """In each epoch, the periods (0.1 s as a rule) in which the CPU quota of the control group had stopped the run;
-    nothing where there is no quota."""
+    """In each epoch, periods (0.1 s as a rule) in which the CPU quota had stopped the run; nothing without a quota."""
     steal_seconds: FailFastList[Seconds] = []
     """In each epoch, CPU time that this rank's cores, all together, wanted and that a virtual machine's host gave to
     others; nothing where the system does not count it, and in older records."""

@@ -48,8 +48,7 @@ class Record(AnyRecord):
     launch: Launch | None = None
     """The place of this run in a campaign; None where it was started by hand."""
     loader_runs_on: bool = False
-    """Whether the loader's workers ran on from one epoch to the next. In older records they started anew with each
-    epoch, and the first step of an epoch contains their start."""
+    """Whether the loader's workers ran on from epoch to epoch; in older records they started anew (`is_steady`)."""
     unreadable_files: Texts = []
     """Images that could not be decoded; the next readable one took the place of each."""
     epochs: FailFastList[Epoch] = []
@@ -155,8 +154,7 @@ class Record(AnyRecord):
 
     @model_validator(mode="after")
     def _method_and_world_agree(self) -> Self:
-        """Of completed runs alone: a run that failed may have failed before it had its devices, and nothing is ever
-        compared with it."""
+        """Of completed runs alone: one that failed may not have had its devices yet, and is never compared with any."""
         if self.status != "completed":
             return self
         method, devices, processes = METHODS[self.method], self.world.devices, self.world.processes
@@ -188,8 +186,7 @@ class StepPrediction(RecordModel):
 
 
 class PredictionRecord(AnyRecord):
-    """What step 05 predicted when it was asked to (`--predict`), with its time: runs that came later show that it came
-    first."""
+    """What step 05 predicted when asked to (`--predict`), and when: runs that came later show that it came first."""
 
     kind: Literal["prediction"] = "prediction"
     started_at: str

@@ -17,7 +17,8 @@ CommHook = Literal["none", "fp16", "bf16", "powersgd"]
 Exchange = Literal["ddp", "per-parameter", "flat", "overlapped", "mine"]
 OF_IMAGES = ("torchvision", "timm", "file")
 CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
-_work, _measurement, _of_ddp = (partial(setting, group=name) for name in ("work", "measurement", "ddp"))
+_work, _switch = partial(setting, group="work", effect="work"), partial(setting, in_ladder=True)
+_measurement, _of_ddp = partial(setting, group="measurement", compared="row"), partial(setting, group="ddp")
 
 
 def has_option(torch: str, since: tuple[int, int]) -> bool:
@@ -63,7 +64,7 @@ class RunConfig(RecordModel):
 
     model: str = _work(
         help="a torchvision classifier, timm:NAME, hf:TYPE, or my_model.py:build (docs/models.md)", typed="resnet50",
-        metavar="NAME", effect="work",
+        metavar="NAME",
     )  # fmt: skip
     model_source: str = setting("")
     """What decides besides its name which model this is: a library's version, or a file's `sha256:…`; else nothing."""
@@ -91,60 +92,53 @@ class RunConfig(RecordModel):
     )  # fmt: skip
     """An epoch leaves out the last samples that do not fill a global batch."""
     image_size: Count = _work(
-        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", effect="work",
-        models=OF_IMAGES,
-    )  # fmt: skip
+        help="height and width", on_gpus=224, on_cores=64, metavar="PIXELS", fact="image_size_px", models=OF_IMAGES
+    )
     """In pixels; 0 where a model takes no images."""
     sample: str = _work(
         "", "an input of your own model: '3x64x64 float32', '128 int64 1000'", otherwise="images", metavar="SHAPE",
-        effect="work", models=("file",),
+        models=("file",),
     )  # fmt: skip
-    sequence_length: Count = _work(
-        0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", effect="work", models=("hf",)
-    )
+    sequence_length: Count = _work(0, "of hf:…", on_gpus=512, on_cores=64, metavar="TOKENS", models=("hf",))
     """In tokens; 0 where a model takes none."""
     num_classes: Count = _work(
         help="outputs of the last layer", otherwise="1000, or as many as --data-dir, or your model, has",
-        metavar="CLASSES", usual=1000, effect="work", models=OF_IMAGES,
+        metavar="CLASSES", usual=1000, models=OF_IMAGES,
     )  # fmt: skip
-    optimizer: Literal["sgd", "adamw", "own"] = _work(
-        "sgd", "own: what your file builds", otherwise="sgd, or own", effect="work"
-    )
+    optimizer: Literal["sgd", "adamw", "own"] = _work("sgd", "own: what your file builds", otherwise="sgd, or own")
     learning_rate: FiniteFloat = _work(
         help="learning rate", otherwise="0.1 (adamw: 0.001) × global batch / 256", flag="lr", metavar="RATE",
-        compared="row", effect="work", fact="learning_rate_per_256_samples",
+        compared="row", fact="learning_rate_per_256_samples",
     )  # fmt: skip
-    momentum: FiniteFloat = _work(
-        help="momentum of SGD, beta 1 of AdamW", typed=0.9, metavar="M", compared="row", effect="work"
-    )
-    weight_decay: FiniteFloat = _work(help="weight decay", typed=1e-4, metavar="W", compared="row", effect="work")
+    momentum: FiniteFloat = _work(help="momentum of SGD, beta 1 of AdamW", typed=0.9, metavar="M", compared="row")
+    weight_decay: FiniteFloat = _work(help="weight decay", typed=1e-4, metavar="W", compared="row")
     seed: Whole = _work(
         help="seed of weights, data, order and augmentation", typed=0, metavar="S",
         exempt="the same work with other numbers",
     )  # fmt: skip
-    precision: Precision = setting(
-        help="of convolutions", otherwise="what PyTorch does by itself here", either="precision", in_ladder=True
+    precision: Precision = _switch(
+        help="of convolutions", otherwise="what PyTorch does by itself here", either="precision"
     )
     """What the convolutions ran in."""
-    memory_format: Literal["channels_first", "channels_last"] = setting(
+    memory_format: Literal["channels_first", "channels_last"] = _switch(
         "channels_first", "keep images and weights as height, width, channels", flag="channels-last",
-        sets="channels_last", in_ladder=True,
+        sets="channels_last",
     )  # fmt: skip
-    compile: bool = setting(
+    compile: bool = _switch(
         False, "torch.compile the model (not in step 03)",
-        not_with_replicas="makes new replicas every step (pytorch#94636)", in_ladder=True,
+        not_with_replicas="makes new replicas every step (pytorch#94636)",
     )  # fmt: skip
-    compile_mode: CompileMode = setting("default", "what --compile tries; reduce-overhead: CUDA graphs", in_ladder=True)
-    fused_optimizer: bool = setting(False, "update all weights in one kernel", in_ladder=True)
+    compile_mode: CompileMode = _switch("default", "what --compile tries; reduce-overhead: CUDA graphs")
+    fused_optimizer: bool = _switch(False, "update all weights in one kernel")
     """In place of a few kernels for each group of them."""
-    cudnn_benchmark: bool = setting(
-        False, "let cuDNN time its algorithms first (GPUs)", needs_gpus="CPU cores train without cuDNN", in_ladder=True
+    cudnn_benchmark: bool = _switch(
+        False, "let cuDNN time its algorithms first (GPUs)", needs_gpus="CPU cores train without cuDNN"
     )
     """It times them on each convolution that it meets, and takes the fastest."""
-    prefetch: bool = setting(
+    prefetch: bool = _switch(
         False, "copy a batch while the step before it runs (GPUs, 02 and 04)",
         needs_gpus="to CPU cores nothing is copied",
-        not_with_replicas="cuts a batch up itself and sends each device its part", in_ladder=True,
+        not_with_replicas="cuts a batch up itself and sends each device its part",
     )  # fmt: skip
     """On a stream of its own."""
     accumulation_steps: PositiveCount = setting(1, "split a batch in N, one after another", metavar="N")
@@ -152,12 +146,12 @@ class RunConfig(RecordModel):
     deterministic: bool = setting(False, "the same numbers in every run; slower on GPUs")
     loader_workers: Count = _measurement(
         help="loader processes per device", otherwise="≤ 4 on GPUs, 0 on CPU", flag="workers", metavar="N",
-        compared="row", fact="loader_workers_per_device",
+        fact="loader_workers_per_device",
     )  # fmt: skip
     """Worker processes over all devices."""
     warmup_steps: Count = _measurement(
         help="steps before epoch 1, not counted", on_gpus=10, on_cores=2, flag="uncounted-steps",
-        formerly="warmup-steps", metavar="N", compared="row", effect="length",
+        formerly="warmup-steps", metavar="N", effect="length",
     )  # fmt: skip
     """Optimizer steps before epoch 1."""
     data_source: str = setting("synthetic")

@@ -24,11 +24,8 @@ PhaseName = Literal[
 rank still waits for when its own backward is done."""
 PhaseOrStep = PhaseName | Literal["step"]
 """A phase, or the whole step."""
-
-
 ForwardThread = Literal["main_thread", "new_thread", "kept_thread"]
-"""Where one device's forward pass runs: in the thread that runs the step, in one that has just started, or in one that
-lives on from step to step."""
+"""Where one device's forward pass runs: in the step's own thread, in one just started, or in one that lives on."""
 FORWARD_THREADS: tuple[ForwardThread, ...] = get_args(ForwardThread)
 REPLICATED_KINDS = (
     "new_threads_new_replicas",
@@ -43,10 +40,7 @@ MIN_SLOWDOWN = 2
 
 
 class StepsInRounds(RecordModel):
-    """Steps of several kinds, one of each in every round, in an order that is drawn anew for each round.
-
-    Every step begins and ends with idle devices.
-    """
+    """Steps of several kinds, one of each a round, in an order drawn anew. All begin and end with idle devices."""
 
     seed: Count
     """Of the orders."""
@@ -82,8 +76,7 @@ class LayerTimes(RecordModel):
     """A convolution: the name of the first one with the same shapes of inputs and weights, stride, padding, dilation,
     groups and bias, if that is another: a thread that has met that one knows this one, too."""
     seconds: dict[ForwardThread, Times]
-    """The host's time in it, an entry a pass. On CPU cores host and device are one; on a GPU it is the time to launch
-    its work, and to plan it."""
+    """The host's time in it, an entry a pass: on a GPU to launch and to plan its work, on CPU cores to do it."""
 
     @property
     def is_convolution(self) -> bool:

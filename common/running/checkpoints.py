@@ -3,7 +3,6 @@
 A folder of checkpoints belongs to one run at a time.
 """
 
-import errno
 import fcntl
 import os
 import re
@@ -42,28 +41,31 @@ NAME = re.compile(r"checkpoint-(\d{4,18})-(\d{6,18})\.pt")
 class Checkpoints:
     """The checkpoints that a run writes: after every epoch, and after every so many steps."""
 
-    def __init__(self, options: TrainingOptions, devices: LocalDevices, run_id: str) -> None:
+    def __init__(
+        self, options: TrainingOptions, devices: LocalDevices, run_id: str, training: Training, clock: StepClock
+    ) -> None:
         self._folder, self._every = options.checkpoint_dir, options.checkpoint_every
-        self._local_devices, self._run_id = devices, run_id
+        self._local_devices, self._run_id, self._training, self._clock = devices, run_id, training, clock
 
-    def after_step(self, training: Training, epoch: int, step: int, clock: StepClock) -> str | None:
+    def after_step(self, epoch: int, step: int) -> str | None:
         """Write one if it is due after this step of an epoch, off the clock.
 
         All ranks call it, rank 0 writes. Returns what went wrong: hours of training are worth more than a checkpoint.
         """
-        last = step == training.steps_per_epoch
+        last = step == self._training.steps_per_epoch
         if self._folder is None or not (last or (self._every is not None and step % self._every == 0)):
             return None
-        with clock.paused():
-            problem = self._write(training, *((epoch + 1, 0) if last else (epoch, step)))
+        with self._clock.paused():
+            problem = self._write(self._folder, *((epoch + 1, 0) if last else (epoch, step)))
             barrier()  # or the other ranks would wait for rank 0 in the next step, by the clock
         return problem
 
-    def _write(self, training: Training, epoch: int, steps_done: int) -> str | None:
+    def _write(self, folder: Path, epoch: int, steps_done: int) -> str | None:
         """Whole or not at all: the run that loads it goes on in `epoch` after `steps_done` steps."""
+        training = self._training
         gpus = self._local_devices.indices if self._local_devices.kind == "cuda" else ()
         random = gathered([torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)])  # the CPU's comes first
-        if self._local_devices.rank != 0 or self._folder is None:
+        if self._local_devices.rank != 0:
             return None
         state = {
             "run_id": self._run_id,
@@ -75,11 +77,11 @@ class Checkpoints:
             "scaler": training.scaler.state_dict(),
             "random_by_rank": random,
         }
-        path = self._folder / f"checkpoint-{epoch:04}-{steps_done:06}.pt"
+        path = folder / f"checkpoint-{epoch:04}-{steps_done:06}.pt"
         try:
             with signals_wait():  # an interrupted torch.save reports an error of its own in place of the interruption
                 write_whole(path, lambda file: torch.save(state, file))
-            for old in checkpoint_files(self._folder)[KEEP:]:
+            for old in checkpoint_files(folder)[KEEP:]:
                 old.unlink(missing_ok=True)
         except (OSError, RuntimeError, UsageError) as error:
             # Where the disk is full, torch says so only in the context of its error.
@@ -91,12 +93,12 @@ class Checkpoints:
 def checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the one that most was trained for first. Raises `UsageError`."""
     try:
-        matches = {name: NAME.fullmatch(name) for name in os.listdir(folder)}
+        matches = [match for name in os.listdir(folder) if (match := NAME.fullmatch(name))]
     except OSError as error:
         raise UsageError(f"cannot read --checkpoint-dir {folder} ({error.strerror}): name another folder") from None
     # By number: as text, 9999 would come after 10000.
-    places = {name: tuple(map(int, match.groups())) for name, match in matches.items() if match}
-    return [folder / name for name in sorted(places, key=places.__getitem__, reverse=True)]
+    matches.sort(key=lambda match: (int(match[1]), int(match[2])), reverse=True)
+    return [folder / match[0] for match in matches]
 
 
 def by_rank_0(devices: LocalDevices, act: Callable[[], _Value]) -> _Value:
@@ -146,14 +148,15 @@ def _lock(folder: Path, run_id: str) -> TextIO | None:
             return None
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except (BlockingIOError, PermissionError):
             with file:
-                if error.errno not in (errno.EACCES, errno.EAGAIN):
-                    return None
                 who = printable(file.read(400)) or "another run"
             raise UsageError(
                 f"--checkpoint-dir {folder} is in use by {who}: wait for its end, or name another folder"
             ) from None
+        except OSError:
+            file.close()
+            return None
         with suppress(OSError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / LOCK)):
                 file.truncate()

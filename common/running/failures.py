@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from common.formats import gib, printable
-from common.hangs.hang_watch import AFTER_A_HANG, HangWatch, waiting_line
+from common.hangs.hang_watch import HangWatch
 from common.machine.devices import LocalDevices, barrier, from_rank_0, gathered, of_torchrun, rank_device
 from common.measuring.device_use import highest_peak_bytes
 from common.messages import message
@@ -30,21 +30,21 @@ LOADER_DIED = message(
     "batch that cannot be handed over, means that /dev/shm is, or that too many files are open (ulimit -n). Lower "
     "--workers, or --workers 0."
 )
+OPEN_FILES = message(
+    "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
+    "Raise it, ulimit -n 4096, or lower --workers."
+)
 PROCESS_LIMIT = message(
     "No further process or thread may be started: a limit of this user (ulimit -u) or of the control group is reached "
     "(pids.max; docker run --pids-limit). Raise it, or lower --workers."
 )
-LIMITS = {
-    "Too many open files": message(
-        "The limit of open files (ulimit -n) is reached: each loader worker holds some, and each batch on its way. "
-        "Raise it, ulimit -n 4096, or lower --workers."
-    ),
+HOST_LIMITS = [limit.text for limit in (LOADER_DIED, OPEN_FILES, PROCESS_LIMIT)]
+"""Advice about the host, and not about the training: a traceback would lead nobody to that."""
+KNOWN = {
+    "Too many open files": OPEN_FILES,
     "[Errno 11] Resource temporarily unavailable": PROCESS_LIMIT,
     "can't start new thread": PROCESS_LIMIT,
     "pthread_create": PROCESS_LIMIT,
-}
-"""Words of an error that is none of the training's, but a limit that the host sets."""
-KNOWN = LIMITS | {
     "deterministic implementation": message("Leave out --deterministic, or train a model without this operation."),
     "more than 1 value per channel": message(
         "BatchNorm needs two values per channel: some device got a single sample. Raise --batch-size to at least two "
@@ -58,13 +58,11 @@ KNOWN = LIMITS | {
     ),
     "images in a row cannot be decoded": message("Most of --data-dir is damaged, or no images: copy it again."),
 }
+"""What to do about errors with these words."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 TIMEOUT = ("timed out", "timeout")
-TELLING_WORDS = {
-    "out of memory": ("out of memory", "can't allocate memory", "not enough memory"),
-    "timeout": TIMEOUT,
-    "communication": (*TIMEOUT, "connection", "nccl", "gloo", "peer"),
-}
-"""Of errors that torch tells apart by their text alone; one of a collective is a lost connection or too long a wait."""
+COMMUNICATION = (*TIMEOUT, "connection", "nccl", "gloo", "peer")
+"""Words of errors that torch tells apart by their text alone."""
 UNKNOWN = message("The error is in the training itself: mend it there. The traceback is in the record.")
 
 
@@ -77,9 +75,9 @@ def explain(error: BaseException, config: RunConfig, devices: LocalDevices, epoc
     if isinstance(error, KeyboardInterrupt):
         kind, text = "interrupted", text if str(error) else "stopped from the keyboard (Ctrl-C)"
         advice = f"Epochs in the record: {epochs_done}. Start the command again for a full run."
-    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or says("out of memory", text):
+    elif isinstance(error, (torch.OutOfMemoryError, MemoryError)) or says(OUT_OF_MEMORY, text):
         kind, advice = "out_of_memory", _for_less_memory(config, devices, in_step=grows_with_the_batch(error))
-    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and says("communication", text):
+    elif dist.is_initialized() and isinstance(error, (dist.DistError, RuntimeError)) and says(COMMUNICATION, text):
         kind = "communication"
         advice = "Another rank ended or hung: its own message is the cause. If all ranks live, raise --timeout."
     elif type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -126,18 +124,6 @@ def _for_less_memory(config: RunConfig, devices: LocalDevices, in_step: bool) ->
     )
 
 
-def killed_rank(rank: int, traceback: str | None = None) -> Failure:
-    """What went wrong where a rank was ended without a word; `traceback` is what this rank has noticed of it."""
-    return Failure(
-        kind="communication",
-        rank=rank,
-        message=f"rank {rank} was killed: it has ended without a word, as after SIGKILL",
-        advice="By hand, or by the kernel where memory is full (see dmesg). torchrun --max-restarts=3 with "
-        "--checkpoint-dir DIR --resume auto goes on after such an end.",
-        traceback=traceback,
-    )
-
-
 def say_last(text: str, folder: Path | None) -> None:
     """Print a line once torchrun, this process's parent, is gone: else it stands above a hundred lines of its report.
 
@@ -166,14 +152,9 @@ def advice_for(text: str) -> str:
     return next((advice for words, advice in KNOWN.items() if words in text), UNKNOWN).text
 
 
-def is_host_limit(advice: str) -> bool:
-    """Whether it is about a limit of the host, or a loader process: a traceback would lead nobody to that."""
-    return advice in {known.text for known in (LOADER_DIED, *LIMITS.values())}
-
-
-def says(what: str, text: str) -> bool:
-    """Whether an error's text tells of this, one of `TELLING_WORDS`."""
-    return any(words in text.lower() for words in TELLING_WORDS[what])
+def says(words: Sequence[str], text: str) -> bool:
+    """Whether one of these is in an error's text."""
+    return any(word in text.lower() for word in words)
 
 
 @contextmanager
@@ -197,12 +178,11 @@ def _say_why(hangs: HangWatch, error: Exception) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has ended: by telling its stack, say
     text = str(error)
     # A rank whose time is up closes its connections: to the others a hang looks like the end of that rank.
-    line = waiting_line(traceback.extract_tb(error.__traceback__))
-    hang = hangs.examine(line) if says("communication", text) else None
+    hang = hangs.examine(error) if says(COMMUNICATION, text) else None
     try:
         if hangs.folder:
             (hangs.folder / "told").touch(exist_ok=False)
     except OSError:
         return
     message = f"failed: {text.splitlines()[0].split('. ')[0]}. {advice_for(text)}"
-    say_last(f"hang: {hang[0]}. {AFTER_A_HANG}" if hang else message, hangs.folder)
+    say_last(f"hang: {hang.message}. {hang.advice}" if hang else message, hangs.folder)

@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,13 +13,12 @@ from common.command_line.options import TrainingOptions
 from common.command_line.terminal import tell
 from common.console.closing import show_summary
 from common.errors import UsageError
-from common.hangs.hang_watch import AFTER_A_HANG, waiting_line
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices
-from common.records import Failure
+from common.records import Failure, Record
 from common.records.disk import check_writable, record_path, write_record
 from common.running.checkpoints import holding
-from common.running.failures import explain, grows_with_the_batch, is_host_limit, killed_rank, say_last, says
+from common.running.failures import HOST_LIMITS, TIMEOUT, explain, grows_with_the_batch, say_last, says
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
@@ -43,87 +41,92 @@ def recording(options: TrainingOptions, devices: LocalDevices) -> Iterator[Measu
         try:
             with holding(options.checkpoint_dir, run.recorder.record.run_id, devices):
                 yield run
-            record, ends_alone = run.recorder.record_of_all_ranks(), False
+            record = run.recorder.record_of_all_ranks()
             ignore_signals()  # the run is over: its record is not lost for a Ctrl-C
-        except UsageError:
-            run.hangs.close()
-            raise
         except ProfileError as error:
-            # Some rank has failed after the last epoch: the run is complete all the same. Every rank holds the record
-            # of all by now, the first to come here writes it, and the others must not wait for one that has failed:
-            # the process ends at once, which brings them here, too, for the lost connection.
-            record, ends_alone = error.args[0], True
-            ignore_signals()
+            _complete_alone(run, error.args[0])
+        except UsageError:
+            raise
         except BaseException as error:
-            _failed(run, error)
+            _fail(run, error)
             raise
         finally:
             run.close()
-        run.hangs.close()
-        path = write_record(options.results_dir, record) if ends_alone or devices.rank == 0 else None
-        if path:
-            if ends_alone:
-                tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
+            run.hangs.close()
+        if devices.rank == 0 and (path := write_record(options.results_dir, record)):
             show_summary(run.console, record, path, next_command(record), run.words)
-        elif devices.rank == 0 and not ends_alone:
-            tell(f"record: {record_path(options.results_dir, record.run_id)}, which another rank has written")
-        if ends_alone:
-            sys.exit(0)
 
 
-def _failed(run: MeasuredRun, error: BaseException) -> None:
-    """Leave a record that says why, and a message. Ends the process for the causes that need no traceback."""
+def _complete_alone(run: MeasuredRun, record: Record) -> NoReturn:
+    """Some rank has failed after the last epoch: the run is complete all the same.
+
+    Every rank has the record of all by now, and the first to come here writes it. The others must not wait for one that
+    has failed: the process ends at once, which brings them here, too, for the lost connection.
+    """
     ignore_signals()
     run.close()
-    failure = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
-    if failure.kind == "communication" and says("timeout", failure.message):
-        hang = run.hangs.examine(waiting_line(traceback.extract_tb(error.__traceback__)))
-        if hang:
-            hang_fields = {"kind": "hang", "message": hang[0], "rank": hang[1], "advice": AFTER_A_HANG}
-            failure = failure.model_copy(update=hang_fields)
-    elif failure.kind == "communication":
-        run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
-    lost = None if failure.kind == "hang" else run.hangs.killed()
-    if lost is not None:  # the connection broke, or torchrun ended this rank: for that reason
-        failure = killed_rank(lost, failure.traceback)
-    if failure.kind == "interrupted" and run.local_devices.rank != 0:
-        run.hangs.close()
-        sys.exit(130)  # the signal went to every rank, and rank 0 writes
-    _leave_record(run, failure, lost is not None)
-    # All is said. On GPUs the loader's thread, which still reads from workers that end, has nothing to add.
+    if path := write_record(run.options.results_dir, record):
+        tell(f"where a step goes: {record.anatomy.note if record.anatomy else ''}", f"record: {path}")
+        show_summary(run.console, record, path, next_command(record), run.words)
+    sys.exit(0)
+
+
+def _fail(run: MeasuredRun, error: BaseException) -> None:
+    """Leave a record that says why, and a message. Ends the process, but where the traceback has more to say."""
+    ignore_signals()
+    run.close()
+    # Neither the loader's thread, which on GPUs still reads from workers that end, nor torch's half-made loader, which
+    # complains when it is deleted, has anything to add.
     threading.excepthook = lambda _: None
+    sys.unraisablehook = lambda _: None
+    failure = _cause(run, error)
+    if failure.kind == "interrupted":
+        if run.local_devices.rank == 0:  # the signal went to every rank
+            _leave_record(run, failure)
+        sys.exit(130)
+    _leave_record(run, failure)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         try_next(run.config, run.local_devices.world)
-    if is_host_limit(failure.advice):
-        sys.unraisablehook = lambda _: None  # torch's half-made loader complains when it is deleted
     path = path_of_model(run.config)
     if path and frames_of_user(error, path):
         explained = user_error(error, path)  # their lines; the whole traceback is in the record
         tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
-    if failure.kind in ("interrupted", "out_of_memory", "hang") or lost is not None or is_host_limit(failure.advice):
-        sys.exit(130 if failure.kind == "interrupted" else 1)
+    if failure.kind == "out_of_memory" or _is_of_others(run, failure) or failure.advice in HOST_LIMITS:
+        sys.exit(1)
 
 
-def _end_from_watch(run: MeasuredRun, missing_ranks: list[int], waits: str | None) -> NoReturn:
-    """What the watch's thread does: the process ends, whatever its main thread waits for. Without `waits` a rank was
-    killed, for which it may wait without end."""
+def _cause(run: MeasuredRun, error: BaseException) -> Failure:
+    """What went wrong: in this rank, or in another one, of which this one has noticed a collective that has failed."""
+    own = explain(reason_of(error), run.config, run.local_devices, len(run.recorder.record.epochs))
+    of_others = None
+    if own.kind == "communication":
+        if says(TIMEOUT, own.message):
+            of_others = run.hangs.examine(error)
+        else:
+            run.hangs.give_way(record_path(run.options.results_dir, run.recorder.record.run_id))
+    of_others = of_others or run.hangs.killed()  # the connection broke, or torchrun ended this rank: for that reason
+    return of_others.model_copy(update={"traceback": own.traceback}) if of_others else own
+
+
+def _is_of_others(run: MeasuredRun, failure: Failure) -> bool:
+    """Whether this rank only waited, for one that hangs or was killed."""
+    return failure.kind == "hang" or failure.rank != run.local_devices.rank
+
+
+def _end_from_watch(run: MeasuredRun, failure: Failure) -> NoReturn:
+    """What the watch's thread does: the process ends, whatever its main thread waits for, perhaps without end."""
     try:
         run.close()
-        failure = killed_rank(missing_ranks[0])
-        if waits:
-            message = run.hangs.sentence(missing_ranks, f"rank {run.local_devices.rank} waits for it in {waits}")
-            failure = Failure(kind="hang", rank=missing_ranks[0], message=message, advice=AFTER_A_HANG)
-        _leave_record(run, failure, is_told_last=True)
+        _leave_record(run, failure)
     finally:
-        if waits:
-            run.hangs.end(missing_ranks)
+        run.hangs.close()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
 
 
-def _leave_record(run: MeasuredRun, failure: Failure, is_told_last: bool = False) -> None:
+def _leave_record(run: MeasuredRun, failure: Failure) -> None:
     record = run.recorder.record_of_this_rank(failure)
     where: object
     try:
@@ -132,7 +135,6 @@ def _leave_record(run: MeasuredRun, failure: Failure, is_told_last: bool = False
         where = problem
     if where:  # else another rank has written and said it
         tell("", f"{record.status}: {failure.message}", failure.advice, f"record: {where}")
-        if failure.kind == "hang" or is_told_last:
+        if _is_of_others(run, failure):
             kind = "hang" if failure.kind == "hang" else record.status
             say_last(f"{kind}: {failure.message}", run.hangs.folder)
-    run.hangs.close()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -19,7 +18,7 @@ from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
 from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
-from common.measuring.clocks import CoreWait, StepClock
+from common.measuring.clocks import StepClock
 from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
 from common.records import ProfileRecord
@@ -68,8 +67,9 @@ class MeasuredRun:
         """Take up a checkpoint; announce the run; compare the wrapped model's gradient with one device's; compile the
         model; and warm up: the allocator, cuDNN and DDP's buckets settle in steps that are not counted."""
         self._training, here, record = training, self.local_devices, self.recorder.record
-        self._start, record.resumed = find_start(self.options, self.config, here)
+        self._start = find_start(self.options, self.config, here)
         restore(training, here, self._start)
+        record.resumed = self._start.resumed
         record.optimizer = described_optimizer(training.optimizer)
         run_lines.show_plan(self.console, self.words, record)
         record.flops_by_kind = flops = training.module.flops_by_kind
@@ -96,7 +96,7 @@ class MeasuredRun:
         After each of them: its record, and a pass over the validation images, if there is a val/.
         """
         training, here, record = self._training, self.local_devices, self.recorder.record
-        self._checkpoints = Checkpoints(self.options, here, record.run_id)
+        self._checkpoints = Checkpoints(self.options, here, record.run_id, training, self._clock)
         self._validation: DataLoader | None = validation_loader(self.config, here)
         # Of CUDA graphs, torch counts what they use while they are recorded only.
         self._meter.start(keep_peaks=self.config.compile_mode != "default")
@@ -115,9 +115,7 @@ class MeasuredRun:
         """
         barrier()  # the ranks' clocks start together
         with self._meter.drawing():
-            core_wait = CoreWait()
-            yield from self._epoch.steps(loader, self.config.accumulation_steps)
-            self._core_losses = core_wait.losses()
+            yield from self._epoch.steps(loader, self.config.accumulation_steps, self._after_step)
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step, unread: reading one would make the host wait for the device."""
@@ -127,7 +125,7 @@ class MeasuredRun:
         """Where a step goes: extra steps, which change the weights and are no part of any figure above."""
         here, words, asked = self.local_devices, self.words, self.options.anatomy_steps
         if steps := DEFAULTS[here.kind]["anatomy_steps"] if asked is None else asked:
-            self._take_apart(training, steps)
+            self._profile_steps(training, steps)
         if not self.options.trace:
             return
         path = self.options.results_dir / "traces" / f"{self.recorder.record.run_id}_rank{here.rank}.json.gz"
@@ -141,11 +139,11 @@ class MeasuredRun:
             text = words.translate("trace: not written ({problem})", problem=error.strerror or error)
         self.progress.line(escape(printable(text)))
 
-    def _take_apart(self, training: Training, steps: int) -> None:
+    def _profile_steps(self, training: Training, steps: int) -> None:
         """Enter into the record where a step goes, or why that is not known, and say so. Raises `ProfileError` where a
         rank fails among several."""
         here, words, record = self.local_devices, self.words, self.recorder.record
-        seconds = median(self.recorder.trace.step_seconds[-record.epochs[-1].steps :]) if record.epochs else None
+        seconds = median(self._epoch.times.steps)
         count = experiments.step_count(training.model, steps, here.kind == "cuda", seconds)
         self.progress.line(closing.profile_line(count, seconds, words))
         self.progress.phase(words.translate("where a step goes"), count)
@@ -171,29 +169,24 @@ class MeasuredRun:
     def _train(self, number: int) -> Iterator[int]:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
         training, config, words = self._training, self.config, self.words
-        done = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.first_batch = done * config.accumulation_steps
+        steps_before = self._start.steps_done if number == self._start.epoch else 0
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
-        self.progress.phase(title, training.steps_per_epoch - done)
-        self._epoch = TimedEpoch(self._clock, partial(self._after_step, number, done))
+        self.progress.phase(title, training.steps_per_epoch - steps_before)
+        done = self._epoch = TimedEpoch(self._clock, number, steps_before)
         yield number
-        result = self._epoch.result()
-        # It holds this run, which holds it and the loader: whatever is left of such a circle when the interpreter ends
-        # waits there for the loader's workers, five seconds for each.
-        del self._epoch
-        training.loader.first_batch = 0
-        epoch = self.recorder.epoch_done(number, done, result, self._core_losses)
-        self.progress.line(run_lines.epoch_line(epoch, config, sum(result.times.steps), words))
+        done.read_losses()
+        epoch = self.recorder.epoch_done(done)
+        self.progress.line(run_lines.epoch_line(epoch, config, sum(done.times.steps), words))
         if epoch.mean_loss is None:
             self._warn([run_lines.LOSS_IS_LOST])
         quota, oversubscribed = self.recorder.record.environment.cpu_quota, self.local_devices.world.oversubscribed
-        self._warn(self._core_losses.warnings(result.times.host, quota, oversubscribed))
-        self._warn(self.recorder.new_unreadable(result.unreadable))
+        self._warn(done.core_losses.warnings(done.times.host, quota, oversubscribed))
+        self._warn(self.recorder.new_unreadable(name for batch in done.batches for name in batch.unreadable))
         if self._validation:
             epoch.validation, unreadable = validate(training.model, self._validation, self.local_devices.device)
             self.progress.line(run_lines.validation_line(epoch.validation, words))
             self._warn(self.recorder.new_unreadable(unreadable))
-        self._scalars.epoch(epoch, result, config, self._meter.peaks())
+        self._scalars.epoch(epoch, done, config, self._meter.peaks())
         if self.local_devices.rank == 0:
             keep_unfinished(self.options.results_dir, self.recorder.unfinished_record())
 
@@ -204,11 +197,11 @@ class MeasuredRun:
         self.progress.close()
         self._scalars.close()
 
-    def _after_step(self, epoch: int, done: int, steps: int) -> None:
-        """Move the bar, and write a checkpoint where one is due. `done`: steps of the epoch before this run began."""
+    def _after_step(self) -> None:
+        """Move the bar, and write a checkpoint where one is due."""
         interrupt_if_unheard()
         self.progress.advance()
-        if problem := self._checkpoints.after_step(self._training, epoch, done + steps, self._clock):
+        if problem := self._checkpoints.after_step(self._epoch.number, self._epoch.steps_done):
             text = self.words.translate("checkpoint not written: {problem}", problem=printable(problem))
             self.progress.line(f"[yellow]{escape(text)}")
             if self.options.quiet:

@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from common.command_line.commands import command_line, launched_by_campaign
 from common.command_line.terminal import tell
 from common.errors import UsageError
 from common.formats import printable
 from common.machine.devices import LocalDevices, backend_class, from_rank_0, gathered
 from common.machine.environment import describe
-from common.measuring.clocks import CoreLosses
 from common.messages import Message, message
 from common.records import (
     MAX_FINITE,
@@ -33,7 +34,7 @@ from common.records import (
     RunConfig,
 )
 from common.training.batch import checksum, expected_indices
-from common.training.training import EpochResult
+from common.training.training import TimedEpoch
 
 
 class Recorder:
@@ -71,30 +72,28 @@ class Recorder:
             loader_runs_on=True,
         )
 
-    def epoch_done(self, number: int, done: int, result: EpochResult, losses: CoreLosses) -> Epoch:
-        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it.
-
-        `done` steps of it had been taken before this run. `losses`: what others took of this rank's cores meanwhile.
-        """
-        config, trace = self.record.config, self.trace
-        samples = result.micro_batches * config.micro_batch_size
-        expected = expected_indices(config, number, done * config.global_batch_size, samples)
+    def epoch_done(self, done: TimedEpoch) -> Epoch:
+        """Enter a finished epoch: what all ranks did, and what this rank alone knows of it."""
+        config, trace, times = self.record.config, self.trace, done.times
+        samples = len(done.batches) * config.micro_batch_size
+        expected = expected_indices(config, done.number, done.steps_before * config.global_batch_size, samples)
         epoch = Epoch(
-            epoch=number,
-            steps=len(result.losses),
+            epoch=done.number,
+            steps=len(times.steps),
             samples=samples,
-            mean_loss=result.mean_loss if abs(result.mean_loss) <= MAX_FINITE else None,
+            mean_loss=done.mean_loss if abs(done.mean_loss) <= MAX_FINITE else None,
             expected_checksum=f"{checksum(expected):016x}",
-            checkpoint_seconds=result.checkpoint_seconds,
+            checkpoint_seconds=times.pauses,
         )
         self.record.epochs.append(epoch)
         # To 0.1 µs: no clock tells more.
-        trace.step_seconds += [round(seconds, 7) for seconds in result.times.steps]
-        trace.data_wait_seconds += [round(seconds, 7) for seconds in result.times.data_waits]
-        trace.host_epoch_seconds.append(result.times.host)
-        trace.samples.append(len(result.indices))
-        trace.checksums.append(f"{checksum(result.indices):016x}")
-        for name, value in losses._asdict().items():
+        trace.step_seconds += [round(seconds, 7) for seconds in times.steps]
+        trace.data_wait_seconds += [round(seconds, 7) for seconds in times.data_waits]
+        trace.host_epoch_seconds.append(times.host)
+        indices = torch.cat([batch.indices for batch in done.batches])
+        trace.samples.append(len(indices))
+        trace.checksums.append(f"{checksum(indices):016x}")
+        for name, value in done.core_losses._asdict().items():
             if value is not None:
                 getattr(trace, name).append(value)
         return epoch
@@ -164,21 +163,21 @@ class ScalarLog:
             except OSError as error:
                 raise UsageError(f"cannot write to --tensorboard {folder} ({error.strerror})") from None
 
-    def epoch(self, epoch: Epoch, result: EpochResult, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
+    def epoch(self, epoch: Epoch, done: TimedEpoch, config: RunConfig, peaks: Sequence[DeviceMemory]) -> None:
         """The steps of an epoch, with this rank's losses and times; then the epoch itself. `peaks`: this process's."""
         if self._writer is None:
             return
         peak_bytes = [memory.peak_allocated_bytes or memory.peak_process_bytes for memory in peaks]
         of_epoch = {
             "epoch/loss": epoch.mean_loss,
-            "epoch/samples per second": epoch.samples / sum(result.times.steps),
+            "epoch/samples per second": epoch.samples / sum(done.times.steps),
             "epoch/learning rate": config.learning_rate,
             **{f"epoch/peak GiB of device {number}": peak and peak / 2**30 for number, peak in enumerate(peak_bytes)},
             "validation/top-1": epoch.validation and epoch.validation.top1,
             "validation/top-5": epoch.validation and epoch.validation.top5,
         }
         try:
-            for loss, duration in zip(result.losses, result.times.steps, strict=True):
+            for loss, duration in zip(done.losses, done.times.steps, strict=True):
                 self._step += 1
                 self._writer.add_scalar("step/loss of rank 0", loss, self._step)
                 self._writer.add_scalar("step/samples per second", epoch.samples / epoch.steps / duration, self._step)

@@ -3,6 +3,8 @@
 import copy
 import pickle
 import zipfile
+from collections.abc import Sequence
+from math import isclose
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +29,6 @@ PARTS = {
     "random_by_rank": list,
 }
 """What a checkpoint holds, and of which type."""
-OF_EACH_WEIGHT = {"momentum_buffer", "exp_avg", "exp_avg_sq"}
-"""What SGD and AdamW keep, in the shape of the weights."""
-
-
-class NothingLeftError(UsageError):
-    """A checkpoint that was written after the last epoch."""
 
 
 class Start(NamedTuple):
@@ -42,9 +38,11 @@ class Start(NamedTuple):
     steps_done: int = 0
     state: dict | None = None
     """What `restore` puts back; None for a run from the beginning."""
+    resumed: Resumed | None = None
+    """The same for the record."""
 
 
-def find_start(options: TrainingOptions, config: RunConfig, devices: LocalDevices) -> tuple[Start, Resumed | None]:
+def find_start(options: TrainingOptions, config: RunConfig, devices: LocalDevices) -> Start:
     """Where this run begins, on every rank the same: rank 0 reads. Raises `UsageError`."""
     if options.resume == "auto":
         return by_rank_0(devices, lambda: _newest(options.checkpoint_dir, config, devices.world.restarts))
@@ -69,11 +67,6 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         # Its state alone: the numbers of its groups stay as the record has them, whatever the checkpoint's were.
         state = copy.deepcopy(theirs["state"])  # else the warm-up changes it
         training.optimizer.load_state_dict(ours | {"state": state})
-        for parameter, values in training.optimizer.state.items():
-            for name in OF_EACH_WEIGHT & values.keys():
-                value = values[name]
-                if value is not None and value.shape != parameter.shape:
-                    raise ValueError(f"a {name} of shape {tuple(value.shape)} for weights of {tuple(parameter.shape)}")
         if start.state["scaler"]:  # of a run in another precision it is empty
             training.scaler.load_state_dict(start.state["scaler"])
         of_ranks = start.state["random_by_rank"]
@@ -89,14 +82,15 @@ def restore(training: Training, devices: LocalDevices, start: Start) -> None:
         raise UsageError(f"--resume: the checkpoint does not fit this model and run ({reason})") from None
 
 
-def _named(file: str | None, folder: Path | None, config: RunConfig) -> tuple[Start, Resumed | None]:
+def _named(file: str | None, folder: Path | None, config: RunConfig) -> Start:
     """From the file that the command line names, or else from the beginning; `folder` is for new checkpoints."""
     newest_first = checkpoint_files(folder) if folder else []
-    path = Path(file) if file else None
-    try:
-        start = _checked(path, _load(path), config, []) if path else (Start(), None)
-    except ValueError as error:
-        raise UsageError(f"--resume {path}: {error}") from None
+    path, start = Path(file) if file else None, Start()
+    if path:
+        try:
+            start = _checked(path, _load(path), config)
+        except ValueError as error:
+            raise UsageError(f"--resume {path}: {error}") from None
     if newest_first and (path is None or path.resolve() != newest_first[0].resolve()):
         raise UsageError(
             f"--checkpoint-dir {folder} holds checkpoints of another run: "
@@ -105,26 +99,23 @@ def _named(file: str | None, folder: Path | None, config: RunConfig) -> tuple[St
     return start
 
 
-def _newest(folder: Path | None, config: RunConfig, restarts: int) -> tuple[Start, Resumed | None]:
+def _newest(folder: Path | None, config: RunConfig, restarts: int) -> Start:
     """From the newest checkpoint in `folder` that can be read, or from the beginning where there is none."""
-    skipped: list[str] = []
-    is_over = True  # of each that was skipped, that nothing is left to train after it
+    unreadable, skipped = False, []
     for path in checkpoint_files(folder) if folder else ():
         try:
             state = _load(path)
-            _refuse_other_training(path, state, config)
-            return _checked(path, state, config, skipped)
         except ValueError as error:
             skipped.append(f"{path.name}: {error}")
-            is_over = False
-        except NothingLeftError:
-            # The rank that died had written its last checkpoint, and took the times of all epochs with it.
-            if not restarts:
-                raise
-            skipped.append(f"{path.name}: nothing is left to train after it, and no record of what was trained")
-    if not is_over:
+            unreadable = True
+            continue
+        if state["epoch"] <= config.epochs or not restarts:
+            return _checked(path, state, config, SAME_TRAINING, skipped)
+        # The rank that died had written its last checkpoint, and took the times of all epochs with it.
+        skipped.append(f"{path.name}: nothing is left to train after it, and no record of what was trained")
+    if unreadable:
         raise UsageError(f"--resume auto: none of {folder}'s checkpoints can be read ({skipped[0]})")
-    return Start(), None
+    return Start()
 
 
 def _load(path: Path) -> dict:
@@ -149,43 +140,32 @@ def _load(path: Path) -> dict:
     return state
 
 
-def _refuse_other_training(path: Path, state: dict, config: RunConfig) -> None:
-    """Raises `UsageError` where a checkpoint that nobody has named was written with other settings.
+def _checked(
+    path: Path, state: dict, config: RunConfig, training: Sequence[str] = (), skipped: Sequence[str] = ()
+) -> Start:
+    """Raises `UsageError` where a checkpoint was written with other settings than it may be.
 
-    Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
+    `training`: those that it must agree on because nobody has named it.
     """
-    theirs, ours = state["config"], config.model_dump(mode="json")
-    for name in SAME_TRAINING:
-        if name not in theirs or theirs[name] == ours[name]:  # older checkpoints know the seed alone
-            continue
-        if name == "learning_rate" and _per_sample(theirs) == _per_sample(ours):
-            continue
-        run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
-        raise UsageError(
-            f"--resume auto: {path.name} was written{run} with {name} {printable(str(theirs[name])[:80])}, "
-            f"this run has {ours[name]}: give the same, or name the file (--resume {path}) and another --checkpoint-dir"
-        )
-
-
-def _per_sample(config: dict) -> float | None:
-    """A learning rate over the batch that it goes with."""
-    try:
-        return round(config["learning_rate"] / config["global_batch_size"], 12)
-    except (KeyError, TypeError, ZeroDivisionError):
-        return None
-
-
-def _checked(path: Path, state: dict, config: RunConfig, skipped: list[str]) -> tuple[Start, Resumed]:
     epoch, steps_done = state["epoch"], state["steps_done"]
-    for name in (*MADE_FOR, *(POSITION if steps_done else ())):
-        ours = getattr(config, name)
-        theirs = state["config"].get(name, "sgd" if name == "optimizer" else None)  # older ones knew no other optimizer
-        if theirs != ours:
-            theirs = printable(str(theirs)[:80])
-            where = ", in the middle of an epoch" if name in POSITION else ""
-            raise UsageError(f"--resume: {path.name} was written with {name} {theirs}{where}, this run has {ours}")
-    if epoch < 1 or steps_done < 0:
-        raise ValueError(f"it goes on in epoch {epoch} after {steps_done} steps")
+    theirs, ours = {"optimizer": "sgd"} | state["config"], config.model_dump(mode="json")
+    batch_ratio = theirs["global_batch_size"] / ours["global_batch_size"]
+    for name in (*training, *MADE_FOR, *(POSITION if steps_done else ())):
+        if theirs.get(name, ours[name]) == ours[name]:  # older checkpoints know the seed alone
+            continue
+        # Fewer or more ranks than before change the batch, and a learning rate that nobody has named goes with it.
+        if name == "learning_rate" and isclose(theirs[name], ours[name] * batch_ratio):
+            continue
+        value = printable(str(theirs[name])[:80])
+        if name in training:
+            run = f" by {printable(str(state['run_id'])[:200])}" if state.get("run_id") else ""
+            raise UsageError(
+                f"--resume auto: {path.name} was written{run} with {name} {value}, this run has {ours[name]}: "
+                f"give the same, or name the file (--resume {path}) and another --checkpoint-dir"
+            )
+        where = ", in the middle of an epoch" if name in POSITION else ""
+        raise UsageError(f"--resume: {path.name} was written with {name} {value}{where}, this run has {ours[name]}")
     if epoch > config.epochs:
-        raise NothingLeftError(f"--resume: {path.name} has all {config.epochs} epochs behind it; ask for more --epochs")
-    return Start(epoch, steps_done, state), Resumed(file=str(path), epoch=epoch, steps_done=steps_done, skipped=skipped)
+        raise UsageError(f"--resume: {path.name} has all {config.epochs} epochs behind it; ask for more --epochs")
+    resumed = Resumed(file=str(path), epoch=epoch, steps_done=steps_done, skipped=[*skipped])
+    return Start(epoch, steps_done, state, resumed)

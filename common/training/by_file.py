@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from common.command_line.model_names import name_in_file
 from common.errors import UsageError
@@ -114,26 +115,17 @@ def try_first_step(model: nn.Module, batch: Batch, config: RunConfig, path: Path
 
     Returns what is worth a warning. Raises `UserCodeError`, which names a line of `path`, for what cannot be trained.
     """
-    device = next(model.parameters()).device
-    inputs, targets = batch.to(device)
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.repeats_random_numbers = True
     try:
-        first, again = (_gradient(model, inputs, targets, path) for _ in range(2))
-        changed = {
-            name: model.get_submodule(name.rpartition(".")[0])
-            for name, buffer in model.named_buffers()
-            if not torch.equal(buffer, buffers[name])
-        }
+        first, again = (_gradient(model, buffers, batch, path) for _ in range(2))
     finally:
         model.repeats_random_numbers = False
-        model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
     _refuse_unused(model, first, config, path)
+    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, buffers[name])]
+    owners = {name: model.get_submodule(name.rpartition(".")[0]) for name in changed}
     # What a BatchNorm changes is meant to be.
-    owners = {name: owner for name, owner in changed.items() if not isinstance(owner, nn.modules.batchnorm._NormBase)}
+    owners = {name: owner for name, owner in owners.items() if not isinstance(owner, nn.modules.batchnorm._NormBase)}
     difference = _norm(first[name] - again.get(name, 0) for name in first)
     if difference > MAX_DIFFERENCE * _norm(first.values()) and not owners:
         raise UserCodeError(
@@ -154,9 +146,11 @@ def _norm(gradients: Iterable[Tensor]) -> float:
     return sum(gradient.double().square().sum().item() for gradient in gradients) ** 0.5
 
 
-def _gradient(model: nn.Module, inputs: Nested, targets: Nested, path: Path) -> dict[str, Tensor]:
+def _gradient(model: nn.Module, buffers: dict[str, Tensor], batch: Batch, path: Path) -> dict[str, Tensor]:
+    """Of a step that changes these buffers in place of the model's own."""
+    inputs, targets = batch.to(next(model.parameters()).device)
     with errors_of(path, f"called with {described(inputs)}"):
-        outputs = model(inputs)
+        outputs = functional_call(model, buffers, (inputs,))
     if not tensors_of(outputs):
         raise UserCodeError(
             f"{place_of(model.backbone, path)}: forward returns {type(outputs).__name__}: return a tensor, or a tuple, "

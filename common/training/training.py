@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from common.machine.devices import barrier
-from common.measuring.clocks import EpochTimes, StepClock
+from common.measuring.clocks import CoreLosses, CoreWait, EpochTimes, StepClock
 from common.records import PhaseName, RunConfig, Validation
 from common.training.batch import Batch
 from common.training.loader import ContinuousLoader
@@ -88,70 +88,56 @@ def has_exchange(model: nn.Module) -> bool:
     return hasattr(model, "no_sync")
 
 
-@dataclass(frozen=True)
-class EpochResult:
-    """What one rank knows of an epoch that it has trained."""
+class TimedEpoch:
+    """An epoch by the clock, as long as `steps` is iterated over: all ranks begin at the same moment. Afterwards, what
+    one rank knows of it."""
 
     times: EpochTimes
+    core_losses: CoreLosses
     losses: list[float]
-    """Of each step, this rank's samples alone."""
+    """Of each step, this rank's samples alone; there once `read_losses` was called."""
     mean_loss: float
-    """Over the samples of all ranks."""
-    micro_batches: int
-    indices: Tensor
-    """(samples,) int64: which samples this rank has seen."""
-    unreadable: list[str]
-    """Files that could not be decoded."""
-    checkpoint_seconds: float
+    """Over the samples of all ranks; there with `losses`."""
 
-
-class TimedEpoch:
-    """An epoch by the clock, which runs as long as `steps` is iterated over. All ranks begin at the same moment."""
-
-    def __init__(self, clock: StepClock, after_step: Callable[[int], object] = lambda steps: None) -> None:
-        """`after_step` is called with the number of steps done; what takes time there belongs in `clock.paused()`."""
-        self._clock, self._after_step = clock, after_step
-        self._seen: list[Batch] = []
+    def __init__(self, clock: StepClock, number: int = 1, steps_before: int = 0) -> None:
+        """`steps_before`: those of the epoch that were taken before this run."""
+        self._clock, self.number, self.steps_before, self.steps_done = clock, number, steps_before, steps_before
+        self.batches: list[Batch] = []
+        """What this rank has seen, without inputs and targets."""
         self._losses: list[list[Tensor]] = []
 
-    def steps(self, loader: Iterable[Batch], accumulation_steps: int) -> Iterator[tuple[Batch, ...]]:
+    def steps(
+        self, loader: Iterable[Batch], accumulation_steps: int, after_step: Callable[[], object]
+    ) -> Iterator[tuple[Batch, ...]]:
         """The micro-batches of one optimizer step after another; the last step may have fewer.
 
-        A step lasts from the end of the one before to the moment when the next one is asked for.
+        A step lasts from the end of the one before to the moment when the next one is asked for. What takes time in
+        `after_step` belongs in `clock.paused()`.
         """
-        clock, batches = self._clock, iter(loader)
+        clock, batches, core_wait = self._clock, iter(loader), CoreWait()
         clock.start()
-        steps = 0
         while micro_batches := tuple(islice(batches, accumulation_steps)):
             clock.data_ready()
             yield micro_batches
             clock.step_done()
-            steps += 1
-            self._seen += [batch._replace(inputs=None, targets=None) for batch in micro_batches]
-            self._after_step(steps)
-        self._times = clock.finish()
+            self.steps_done += 1
+            self.batches += [batch._replace(inputs=None, targets=None) for batch in micro_batches]
+            after_step()
+        self.times, self.core_losses = clock.finish(), core_wait.losses()
 
     def log(self, losses: list[Tensor]) -> None:
         """Keep the losses of a step's micro-batches, unread: reading one would wait for the device."""
         self._losses.append(losses)
 
-    def result(self) -> EpochResult:
+    def read_losses(self) -> None:
         """Read what was kept, now that nothing is measured any more. All ranks call it."""
         # Micro-batches are of equal size, so a mean of means is exact.
-        of_steps = [torch.stack(parts).mean() for parts in self._losses]
+        self.losses = torch.stack([torch.stack(parts).mean() for parts in self._losses]).tolist()
         mean = torch.stack([loss for parts in self._losses for loss in parts]).mean()
         if dist.is_initialized():
             dist.all_reduce(mean)
             mean /= dist.get_world_size()
-        return EpochResult(
-            times=self._times,
-            losses=torch.stack(of_steps).tolist(),
-            mean_loss=mean.item(),
-            micro_batches=len(self._seen),
-            indices=torch.cat([batch.indices for batch in self._seen]),
-            unreadable=[name for batch in self._seen for name in batch.unreadable],
-            checkpoint_seconds=self._clock.paused_seconds,
-        )
+        self.mean_loss = mean.item()
 
 
 def validate(model: nn.Module, loader: DataLoader, device: torch.device) -> tuple[Validation | None, list[str]]:

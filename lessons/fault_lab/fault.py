@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from common.records import FAULTS_TABLE, FaultName, FaultNeed
+from common.records import FAULTS_TABLE, FaultNeed
 from lessons.fault_lab.acts import ACTS, Act
 
 NAMESPACE = ("unshare", "--map-root-user", "--mount", "--net", "true")
@@ -78,7 +78,7 @@ PREPARATIONS: dict[str, Callable[[Path], None]] = {
 class Fault:
     """One fault that a learner can cause. Its title and its cure are sentences, `fault.<id>.title` and `.cure`."""
 
-    id: FaultName
+    id: str
     start: str
     """Causes it: for a shell, in the lab's folder. `$SCRATCH` is an empty folder, `$PORT` a free port."""
     cured: str

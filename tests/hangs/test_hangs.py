@@ -152,7 +152,7 @@ def test_a_killed_rank_is_told_from_one_that_has_parted(tmp_path, monkeypatch):
     watch = hang_watch.HangWatch("run", devices, [os.getpid(), gone.pid])
     monkeypatch.setattr(os, "getppid", os.getpid)  # this process's children are the other ranks
     assert watch.folder.stat().st_mode & 0o777 == 0o700
-    assert watch.killed() == 1
+    assert watch.killed().rank == 1
     (watch.folder / "1.stack").unlink()
     assert watch.killed() is None
     watch.close()
@@ -239,6 +239,6 @@ def test_a_rank_is_asked_for_its_place(tmp_path, monkeypatch, code, place):
     with subprocess.Popen(command, stdout=subprocess.PIPE) as rank_1:
         rank_1.stdout.readline()
         watch = hang_watch.HangWatch("run", here, [os.getpid(), rank_1.pid])
-        told = watch.sentence([1], "rank 0 waits")
+        told = watch.blame([1], "rank 0 waits").message
     assert told == f"rank 1 does not come to the exchange, at {place}; rank 0 waits"
     watch.close()

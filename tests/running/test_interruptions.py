@@ -74,6 +74,30 @@ first(training.TimedEpoch, 'log', turned)
     assert (record["status"], record["failure"]["message"]) == ("interrupted", "stopped from the keyboard (Ctrl-C)")
 
 
+def test_ctrl_c_in_a_model_of_the_users_own_is_no_error_of_that_model(tmp_path):
+    model = tmp_path / "my_model.py"
+    model.write_text("""
+import os, signal, torch
+from torch import nn
+from common.workload import Workload
+class Net(nn.Linear):
+    def forward(self, x):
+        if "ARMED" in os.environ:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().forward(x)
+def build():
+    return Workload(model=Net(8, 3), sample=lambda seed, index: (torch.ones(8), torch.tensor(index % 3)))
+""")
+    moment = "from common.training import training; first(training.TimedEpoch, 'log', arm)"
+    code = MOMENTS + "arm = lambda: os.environ.update(ARMED='1')\n" + moment
+    flags = ["--model", f"{model}:build", "--batch-size", 8, "--samples-per-epoch", 32, "--anatomy-steps", 0]
+    process = run_script(planted(tmp_path, SINGLE, code), *flags, "--results-dir", tmp_path / "results")
+    assert process.returncode == 130, process.stderr
+    assert "error:" not in process.stderr
+    (record,) = records_in(tmp_path / "results")
+    assert record["status"] == "interrupted"
+
+
 def test_a_closed_terminal_leaves_a_record(tmp_path):
     process = run(
         tmp_path, "from common.training import training; first(training.TimedEpoch, 'log', send(signal.SIGHUP))"

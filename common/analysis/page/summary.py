@@ -62,7 +62,7 @@ def print_summary(console: Console, report: Report, words: Wording, with_forecas
             console.print(_paragraph(words.translate("why.sentence", part=reason), console))
     if details := words.paragraph([*report.headline.pairs, *report.headline.details]):
         console.print(_paragraph(details, console))
-    if any(results.has_few_runs for results in report.groups):
+    if any(row.missing_runs for results in report.groups for row in results.group.rows):
         console.print(f"[dim]{words.translate('console.few_runs')}[/dim]")
     if advice := report.groups[0].advice if report.groups else []:
         console.print(f"\n[bold]{words.translate('console.recommendations')}[/bold]")

@@ -130,11 +130,11 @@ def _run(file: str, record: Record, shared_parts: dict[str, BaseModel]) -> Run:
 
 def _read_faults(folder: Path, skipped: list[Skipped]) -> list[FaultRecord]:
     """The newest record of each fault; one that was caused counts more than one that could not be."""
-    newest, names = {}, fault_names()
+    newest = {}
     for path in sorted(folder.glob("fault_*.json")):
         try:
             record = FaultRecord.model_validate_json(_content(path), strict=True)
-            newest[names.index(record.fault), record.missing is None, record.started_at] = record
+            newest[fault_names().index(record.fault), record.missing is None, record.started_at] = record
         except (RefusedError, ValueError):
             skipped.append(Skipped(f"{folder.name}/{_text_of(path)}", "no record of a fault that this lab knows"))
     return list({record.fault: record for _, record in sorted(newest.items())}.values())
@@ -146,21 +146,23 @@ def read_record(path: Path) -> AnyRecord:
     try:
         record = ANY_RECORD.validate_json(content, strict=True)  # "1" and true are no numbers
     except ValidationError as error:
-        raise RefusedError(_reason(error, content)) from None
+        raise RefusedError(_reason(error)) from None
     json.loads(content, object_pairs_hook=_refuse_duplicates)
     return record
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> str:
     try:
         if not path.is_file():  # to open a FIFO would wait for ever
             raise RefusedError("not a file")
         size, limit = path.stat().st_size / 2**20, MAX_FILE_BYTES / 2**20
         if size > limit:
             raise RefusedError(f"{size:.0f} MiB: too large for a record (limit {limit:.0f} MiB)")
-        return path.read_bytes()
+        return path.read_bytes().decode()
     except OSError as error:
         raise RefusedError(f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise RefusedError("not UTF-8 text") from None
 
 
 def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
@@ -171,7 +173,7 @@ def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
         raise RefusedError(f"the key {key[:40]} stands twice in one object: the file was edited")
 
 
-def _reason(error: ValidationError, content: bytes) -> str:
+def _reason(error: ValidationError) -> str:
     """The first thing that is wrong, in words."""
     problems = error.errors(include_url=False, include_context=False)
     for problem in problems:
@@ -182,10 +184,6 @@ def _reason(error: ValidationError, content: bytes) -> str:
             )
     first = problems[0]
     if first["type"] == "json_invalid":
-        try:
-            content.decode()
-        except UnicodeDecodeError:
-            return "not UTF-8 text"
         return f"not complete JSON ({first['msg'].removeprefix('Invalid JSON: ')}): the file was cut off or edited"
     if first["type"].startswith("union_tag") or first["type"] == "model_attributes_type":
         return "JSON, but not a record of this lab"

@@ -1,7 +1,7 @@
 """A run as the comparison needs it: the record without its raw lists, and the numbers that these were reduced to."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,8 +15,7 @@ from common.records import DeviceUse, EnvironmentRecord, Record, machine_of
 TENTHS = 10
 """The first tenth of the steps is compared with the other nine."""
 CORE_WAIT_LIMIT = 0.15
-"""Share of the time, waited or stolen. Two ranks on two quiet cores were seen to wait for 3 to 7 % of it, for their own
-loaders."""
+"""Share of the time, waited or stolen. Two ranks on two quiet cores waited 3 to 7 % of it, for their own loaders."""
 CLOCK_DROP = 0.9
 """Share of the median SM clock below which the lowest one is a fall."""
 IMPOSSIBLE_CLOCK = 0.05
@@ -128,8 +127,7 @@ def summarise(file: str, record: Record) -> Run:
 
 
 def reduce_times(record: Record, steps: np.ndarray, steady: np.ndarray) -> RawTimes:
-    """Reduce the raw lists of a run that finished at least one epoch. `steady`: which steps count for speeds; `steps`:
-    their seconds."""
+    """Reduce a run's raw lists. `steady`: which of all its steps count for speeds; `steps`: the seconds of these."""
     ranks = record.ranks
     waits = np.asarray([rank.data_wait_seconds for rank in ranks])[:, steady]
     of_ranks = np.asarray([rank.step_seconds for rank in ranks])[:, steady]
@@ -192,13 +190,9 @@ def _first_steps(steps: np.ndarray) -> tuple[int, float, float] | None:
     return length, float(first / mean - 1), float(noise / mean)
 
 
-def with_devices_before(runs: Iterable[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
+def with_devices_before(runs: Sequence[Run], environments: Iterable[EnvironmentRecord]) -> list[Run]:
     """The runs, each with the devices of the largest run on its machine that ended within the minute before it began:
-    the load average still contains it.
-
-    Step 01 counts, too: its probes keep every device busy.
-    """
-    runs = list(runs)
+    the load average still contains it. Step 01 counts, too: its probes keep every device busy."""
     busy = [(_timestamp(run.record.finished_at), run.record.world.threads, run.record.environment) for run in runs]
     busy += [(_timestamp(record.started_at) + record.probes.seconds, record.environment.devices, record.environment)
              for record in environments if record.probes]  # fmt: skip

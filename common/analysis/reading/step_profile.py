@@ -1,6 +1,6 @@
 """Where a step goes, reduced to medians: what is kept of a record's profile once its lists have been read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import get_args
@@ -49,8 +49,7 @@ class StepProfile:
     wrapper_cost: Median | None = None
     """DDP: a step without an all-reduce less one under `no_sync()`: its work on the host, and copies into buckets."""
     last_wait: Median | None = None
-    """DDP: how long the rank that is last to end its own backward pass waits for the exchange after that: for the link
-    alone, and for no other rank."""
+    """DDP: how long the last rank to end its own backward pass then waits for the exchange: for the link alone."""
     begins_idle: bool = True
     """GPUs: whether the steps of these differences began with idle devices, and not as steps of the training do."""
     overlap_gain: Median | None = None
@@ -93,10 +92,8 @@ class StepProfile:
 
     @property
     def idle_share(self) -> float | None:
-        """Share of a step in which the device that holds the model has nothing to do; None where it is not known.
-
-        Below 0 where profiled steps, a few others, kept it busy for longer than a step takes.
-        """
+        """Share of a step in which the device that holds the model has nothing to do; None where it is not known. Below
+        0 where profiled steps, a few others, kept it busy for longer than a step takes."""
         step = self.slowest.step.value
         return 1 - self.busy_step.value / step if self.busy_step and step else None
 
@@ -116,15 +113,17 @@ def reduce_profile(record: Record) -> StepProfile | None:
         return None
     steps, kinds = tuple(map(_rank_steps, ranks)), kinds_of_step(profile)
     slowest = max(zip(steps, ranks, strict=True), key=lambda pair: pair[0].own.value)[1]
-    beyond, threads = partial(differences, kinds), profile.threads_of_forward
-    exchange = resampled_median(beyond("exchange_on", "no_all_reduce")) or median_of(
+    beyond = partial(differences, kinds)
+    exposed = resampled_median(beyond("exchange_on", "no_all_reduce")) or median_of(
         beyond("exchange_on", "exchange_off")
     )
+    if METHODS[record.method].has_replicas:
+        exposed = _beyond_replicas(ranks[0])
     waits = [rank.phases.get("exchange", ()) for rank in ranks]
     return StepProfile(
         ranks=steps,
         replicas=tuple(filter(None, map(median_of, ranks[0].replica_seconds))),
-        exposed=_beyond_replicas(ranks[0]) if METHODS[record.method].has_replicas else exchange,
+        exposed=exposed,
         wrapper_cost=resampled_median(beyond("no_all_reduce", "exchange_off")),
         last_wait=median_of([min(of_step) for of_step in zip(*waits, strict=False)]),
         begins_idle=not any(rank.lead_seconds for rank in ranks),
@@ -134,7 +133,7 @@ def reduce_profile(record: Record) -> StepProfile | None:
         communication=median_of(slowest.communication_seconds),
         overlap=median_of(slowest.overlap_seconds),
         replicated=reduce_replicated(kinds, profile.replicated_steps),
-        threads_of_forward=threads,
+        threads_of_forward=profile.threads_of_forward,
         new_thread_cost=resampled_median(beyond("new_thread", "main_thread")),
         busy_step=median_of(_undisturbed(ranks, slowest).busy_seconds.get("step", ())),
         data_path_cost=median_of(beyond("loaded", "resident")),
@@ -160,7 +159,8 @@ def _rank_steps(rank: RankProfile) -> RankSteps:
 def _beyond_replicas(rank: RankProfile) -> Median | None:
     """DP: of a step, what is neither the slowest replica's own work nor work that one device would have as well."""
     shared = [rank.phases[name] for name in ("data wait", "copy", "loss", "optimizer") if rank.phases.get(name)]
-    parts = zip(rank.step_seconds, _slowest_of_each(rank.replica_seconds), *shared, strict=False)
+    slowest_replica = map(max, zip(*rank.replica_seconds, strict=False))
+    parts = zip(rank.step_seconds, slowest_replica, *shared, strict=False)
     return median_of([step - sum(others) for step, *others in parts])
 
 
@@ -170,8 +170,3 @@ def _undisturbed(ranks: Sequence[RankProfile], slowest: RankProfile) -> RankProf
     if not all(waits.values()):
         return slowest
     return min(ranks, key=lambda rank: waits[rank.rank].value)
-
-
-def _slowest_of_each(lists: Iterable[Sequence[float]]) -> list[float]:
-    """The largest of each step; as many steps as the shortest list has."""
-    return [max(step) for step in zip(*lists, strict=False)]

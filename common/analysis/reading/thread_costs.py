@@ -1,8 +1,8 @@
-"""Experiments on whole steps of several kinds, and what DataParallel's threads and replicas cost by them: medians with
-intervals, in seconds."""
+"""Experiments on kinds of whole steps, and what DataParallel's threads and replicas cost by them, in seconds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 from common.analysis.statistics.medians import Median, median_of, resampled_median
@@ -42,13 +42,15 @@ class ReplicatedSteps:
 
 def kinds_of_step(profile: ProfileRecord) -> Kinds:
     """All kinds of whole steps that a profile has. Of several ranks, which start such a step together, the slowest."""
-    by_rank = {
+    kinds = {
         kind: [max(step) for step in zip(*(getattr(rank, f"{name}_seconds") for rank in profile.ranks), strict=False)]
         for kind, name in KINDS_OF_RANKS.items()
     }
-    threads = profile.threads_of_forward
-    taken = [steps.seconds for steps in (profile.replicated_steps, threads and threads.passes) if steps]
-    return by_rank | {kind: seconds for of_kinds in taken for kind, seconds in of_kinds.items()}
+    if profile.replicated_steps:
+        kinds |= profile.replicated_steps.seconds
+    if profile.threads_of_forward:
+        kinds |= profile.threads_of_forward.passes.seconds
+    return kinds
 
 
 def differences(kinds: Kinds, one: str, other: str) -> list[float]:
@@ -58,18 +60,15 @@ def differences(kinds: Kinds, one: str, other: str) -> list[float]:
 
 def reduce_replicated(kinds: Kinds, rounds: StepsInRounds | None) -> ReplicatedSteps:
     """Reduce DP's experiment, as far as a record has it."""
-    threads = [
-        differences(kinds, f"new_threads_{of}_replicas", f"kept_threads_{of}_replicas") for of in ("new", "kept")
-    ]
-    replicas = [
-        differences(kinds, f"{of}_threads_new_replicas", f"{of}_threads_kept_replicas") for of in ("new", "kept")
-    ]
+    less = partial(differences, kinds)
+    threads = [less(f"new_threads_{of}_replicas", f"kept_threads_{of}_replicas") for of in ("new", "kept")]
+    replicas = [less(f"{of}_threads_new_replicas", f"{of}_threads_kept_replicas") for of in ("new", "kept")]
     return ReplicatedSteps(
         kinds={kind: median_of(kinds[kind]) for kind in REPLICATED_KINDS if kinds.get(kind)},
         threads_cost=_main_effect(threads),
         replicas_cost=_main_effect(replicas),
         interaction=resampled_median([new - kept for new, kept in zip(*threads, strict=False)]),
-        turns=resampled_median(differences(kinds, "kept_threads_new_replicas", "one_thread_new_replicas")),
+        turns=resampled_median(less("kept_threads_new_replicas", "one_thread_new_replicas")),
         unsettled=tuple(kind for kind, is_settled in rounds.settled.items() if not is_settled) if rounds else (),
     )
 

@@ -31,8 +31,6 @@ class Answer:
     """A sentence each; empty without steps that were profiled."""
     unsure: list[Message]
     """Pairs that could change places without what the marks name."""
-    is_host_bound: bool
-    """Whether most of DP's loss is its host's work, in new threads and new replicas."""
 
     @property
     def because(self) -> Message | None:
@@ -42,20 +40,17 @@ class Answer:
     @property
     def doubts(self) -> dict[RowName, list[Mark]]:
         """What else the speeds contain, by row."""
-        marks = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
-        return {name: found for name, found in marks.items() if found}
+        of_rows = {row.name: [check.mark for check in doubts_about_speed(row)] for row in self.rows}
+        return {name: marks for name, marks in of_rows.items() if marks}
 
 
 def answer_of(group: Group) -> Answer | None:
     """The methods of the headline's group; None where every speed is withheld."""
     rows = group.representatives
-    takers = group.oversubscribed
-    if takers and not any(row.speed_up for row in rows):
-        rows = [*(row for row in rows if not row.is_parallel), *takers]
+    if group.oversubscribed and not any(row.speed_up for row in rows):
+        rows = [*(row for row in rows if not row.is_parallel), *group.oversubscribed]
     rows = sorted(rows, key=lambda row: method_order(row.method))
-    of_steps = breakdowns(group)
-    is_host_bound = any(one.verdict == "host" for one in of_steps)
-    return Answer(rows, why(rows, of_steps), _unsure(rows), is_host_bound) if rows else None
+    return Answer(rows, why(rows, breakdowns(group)), _unsure(rows)) if rows else None
 
 
 def _unsure(rows: list[Row]) -> list[Message]:
@@ -73,18 +68,18 @@ def _unsure(rows: list[Row]) -> list[Message]:
 
 
 def to_pass_on(decision: Decision, answer: Answer, group: Group, predicted: GroupForecast | None) -> list[Message]:
-    """The decision in two sentences, to be copied: with its numbers, its conditions, and what was only predicted.
-    Nothing where nothing is decided."""
+    """The decision in two sentences, to be copied, with numbers and conditions; nothing where nothing is decided."""
     best = recommended(decision)
-    has_no_interval = best is not None and best.speed_up is not None and best.speed_up.interval is None
-    if decision.choice not in ("use_method", "tie", "use_single") or has_no_interval:
+    if decision.choice not in ("use_method", "tie", "use_single") or (best.speed_up and not best.speed_up.interval):
         return []
     one = device_here(best)
-    where = {"place": place(max(answer.rows, key=lambda row: row.devices)), "model": best.record.config.model,
+    where = {"place": place(answer.rows), "model": best.record.config.model,
              "batch": batch_of(group), "one": one, "runs": len(best.runs)}  # fmt: skip
     others = [message("pass_on.other", other=short_method(row), ratio=row.speed_up, one=one)
               for row in answer.rows if row is not best and row.speed_up and row.speed_up.interval]  # fmt: skip
-    because = message("pass_on.because_host" if answer.is_host_bound else "nothing")
+    # Most of DP's loss is its host's work, in new threads and new replicas.
+    is_host_bound = any(one.verdict == "host" for one in breakdowns(group))
+    because = message("pass_on.because_host" if is_host_bound else "nothing")
     second = [message("pass_on.others", others=others, because=because)] if others else []
     if not best.speed_up:
         return [message("pass_on.use_single", **where), *second]

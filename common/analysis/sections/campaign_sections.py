@@ -1,7 +1,7 @@
-"""Sections of two campaigns: the ladder, one switch after another; and from which batch on several devices pay."""
+"""Sections of three campaigns: one switch after another, from which batch on several devices pay, and faults."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, takewhile
 from pathlib import PurePath
 
@@ -15,16 +15,14 @@ from common.analysis.judging.verdicts import rate_of
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import estimate_cell, ratio_cell, runs_note, speed_cell, unusual_parts
 from common.analysis.statistics.estimates import Estimate
-from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns, sheet
+from common.content import NOTHING, Cell, Commands, Figure, Line, Lines, Section, Table, columns, hint, lead, sheet
 from common.messages import Message, message
-from common.records import METHODS, Method
+from common.records import METHODS, FaultRecord, Method
 
 LEAST_FALL = 0.9
 """With the top's switches the loss falls by at least so much of what it falls by at first, at equal batch."""
 NEAR = 0.95
 """Within 5 % of DDP's throughput."""
-Ratios = Mapping[int, Estimate]
-"""By batch per device."""
 
 
 def ladder_section(ladder: Ladder) -> Section:
@@ -43,8 +41,7 @@ def ladder_section(ladder: Ladder) -> Section:
     on_all = METHODS["ddp"].command(command.partition(f"{script} ")[2], devices,
                                     address=own_address(record, ladder.top.probed))  # fmt: skip
     commands = [Commands([command], message("ladder.command")), Commands([on_all], message("ladder.on_all_devices"))]
-    figure = Figure("all_ladder", is_titled=False)
-    shown = Section(style="beside", contents=[figure, Section(contents=commands)])
+    shown = Section(style="beside", contents=[Figure("all_ladder", is_titled=False), Section(contents=commands)])
     return Section("one-device", message("table.ladder"), [Lines(lines, "verdicts"), shown, _ladder_table(ladder)],
                    style="group changes", brief=lines, commands=[command])  # fmt: skip
 
@@ -60,12 +57,10 @@ def height(ladder: Ladder) -> Message:
 
 def _trains(ladder: Ladder) -> Message:
     """Whether the loss of the top's switches falls as the first configuration's does, both at the first batch."""
-    rows = [row for row in (ladder.first, ladder.at_first_batch) if row]
-    losses = [[epoch.mean_loss for epoch in row.record.epochs] for row in rows]
-    is_known = len(rows) == 2 and all(len(of_run) > 1 and None not in of_run for of_run in losses)
-    if not is_known or losses[0][0] <= losses[0][-1]:
+    rows = (ladder.first, ladder.at_first_batch)
+    before, after = ([epoch.mean_loss for epoch in row.record.epochs] if row else [] for row in rows)
+    if min(len(before), len(after)) < 2 or None in (*before, *after) or before[0] <= before[-1]:
         return message("ladder.not_checked")
-    before, after = losses
     is_as_steep = after[0] - after[-1] >= LEAST_FALL * (before[0] - before[-1])
     id = "ladder.trains" if is_as_steep else "ladder.does_not_train"
     return message(id, before=before[0], before_end=before[-1], after=after[0], after_end=after[-1], least=LEAST_FALL,
@@ -103,31 +98,27 @@ def crossover_section(number: int, series: BatchSeries) -> Section:
     key = series.key
     title = message("batches.title", model=key["model"], parts=unusual_parts(key), device=key["device_model"])
     figures = [Figure(f"batches{number}_batches_{name}") for name in ("throughput", "speed_up")]
-    contents = [
-        Lines(lines, "verdicts"),
-        Section(style="figures", contents=figures),
-        sheet(_batches_table(series, ratios)),
-    ]
-    short = message("table.batches")
-    return Section(f"batches-{number}", title, contents, short=short, style="group batches", brief=lines)
+    table = sheet(_batches_table(series, ratios))
+    shown = [Lines(lines, "verdicts"), Section(style="figures", contents=figures), table]
+    return Section(f"batches-{number}", title, shown, message("table.batches"), "group batches", brief=lines)
 
 
 def _name(series: BatchSeries, method: Method) -> RowName:
     return RowName(method, series.devices if METHODS[method].is_parallel else 1)
 
 
-def _reached(series: BatchSeries, method: Method, other: Method, ratios: Ratios) -> Message:
+def _reached(series: BatchSeries, method: Method, other: Method, ratios: dict[int, Estimate]) -> Message:
     """From which batch on the whole interval of the ratio is above 1 (of two parallel methods: near it); the ratios as
     they were measured, without any certainty, where some rest on fewer than three runs."""
     what, limit = ("near", NEAR) if METHODS[other].is_parallel else ("faster", 1.0)
     names = {"row": _name(series, method), "other": _name(series, other)}
     if not all(ratio.interval for ratio in ratios.values()):
-        points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in sorted(ratios)]
+        points = [message("batches.point", batch=batch, ratio=ratios[batch]) for batch in ratios]
         runs = {len(series.rows[one][batch].runs) for one in (method, other) for batch in ratios}
         how = "points_of_one_run" if runs == {1} else "points"
         return message(f"batches.{how}", points=points, enough=ENOUGH_RUNS, **names)
     first, last = min(ratios), max(ratios)
-    above = takewhile(lambda batch: ratios[batch].interval[0] > limit, sorted(ratios, reverse=True))
+    above = takewhile(lambda batch: ratios[batch].interval[0] > limit, reversed(ratios))
     reached = min(above, default=None)
     how = "never" if reached is None else "everywhere" if reached == first else "from"
     at = max(ratios, key=lambda batch: ratios[batch].value) if reached is None else reached
@@ -154,18 +145,17 @@ def _launches(series: BatchSeries) -> Iterator[Message]:
 
 def prediction_of(series: BatchSeries) -> Message | None:
     """What was predicted of where DP catches up with one device, with what was measured."""
-    predicted, measured = series.predicted, series.measured
+    predicted, comparison = series.predicted, message("nothing")
     if predicted is None:
         return None
-    batch, below, above = measured or (None, None, None)
-    if batch is None:
-        comparison = message("nothing")
-    elif 0 < batch < math.inf:
-        error = predicted.batch / batch - 1
-        comparison = message("crossing.measured", batch=batch, below=below, above=above, error=error)
-    else:
-        where = "nowhere" if batch else "everywhere"
-        comparison = message(f"crossing.measured_{where}", first=below, last=above)
+    if series.measured:
+        batch, below, above = series.measured
+        if 0 < batch < math.inf:
+            error = predicted.batch / batch - 1
+            comparison = message("crossing.measured", batch=batch, below=below, above=above, error=error)
+        else:
+            where = "nowhere" if batch else "everywhere"
+            comparison = message(f"crossing.measured_{where}", first=below, last=above)
     id = "crossing.predicted" if predicted.batch else "crossing.predicted_everywhere"
     low, high = sorted((predicted.low, predicted.high))
     return message(id, row=_name(series, "dp"), batch=predicted.batch, low=low, high=high, measured=comparison,
@@ -173,7 +163,7 @@ def prediction_of(series: BatchSeries) -> Message | None:
                    per_sample=predicted.seconds_per_sample)  # fmt: skip
 
 
-def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], Ratios]) -> Table:
+def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], dict[int, Estimate]]) -> Table:
     """A line for each batch. Throughput is that of one device."""
     methods = [method for method in METHODS if method in series.rows]
     speeds = [f"per_device.{method}:throughput" if METHODS[method].is_parallel else "one_device:throughput"
@@ -192,3 +182,36 @@ def _batches_table(series: BatchSeries, ratios: Mapping[tuple[Method, Method], R
         cells += [ratio_cell(known[batch], "×") if batch in known else NOTHING for known in ratios.values()]
         lines.append(Line(cells))
     return Table("batches", shown, lines, hint=message("hint.batches"))
+
+
+def solved_faults(records: Sequence[FaultRecord]) -> Message:
+    """How many were named and cured."""
+    caused = [record for record in records if not record.missing]
+    return message("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused))
+
+
+def faults_section(records: Sequence[FaultRecord]) -> Section | None:
+    """What named each fault that was caused on purpose, and whether its cure cured it; None where nobody caused any."""
+    needs, lines, commands = [], [], []
+    for record in records:
+        title = message(f"fault.{record.fault}.title")
+        if record.missing:
+            needs.append(message("faults.left_out", title=title, need=record.missing))
+            continue
+        named = Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
+        outcome = message("faults.is_left" if record.cured else "faults.is_not_cured")
+        if record.is_solved:
+            outcome = message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
+        elif record.named_by is None:
+            named, outcome = Cell(message("faults.not_named")), message("faults.is_not_named")
+        lines.append(Line([Cell(title), named, Cell(message(f"fault.{record.fault}.cure")), Cell(outcome)]))
+        commands += [Commands([record.command], title), Commands([record.cure_command])]
+    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
+    contents = [
+        lead(solved_faults(records), message("page.faults_lead")),
+        Table("faults", shown, lines, style="checks faults") if lines else None,
+        Section(title=message("page.commands"), contents=commands, is_folded=True) if commands else None,
+        hint(*needs) if needs else None,
+    ]
+    short = message("page.faults_short")
+    return Section("faults-caused", message("page.faults"), contents, short=short) if records else None

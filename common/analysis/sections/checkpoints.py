@@ -2,18 +2,16 @@
 
 from collections import Counter
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, Scaling
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, Scaling, grouped
 from common.analysis.comparing.rows import Row
-from common.analysis.comparing.speedup import ENOUGH_RUNS
 from common.analysis.judging.reasons import thread_cost
 from common.analysis.judging.verdicts import counted_as
-from common.analysis.sections.campaign_sections import height, prediction_of
+from common.analysis.sections.campaign_sections import height, prediction_of, solved_faults
 from common.analysis.sections.changes import changed
 from common.analysis.sections.comparison import ratio_cell, runs_note
-from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof
-from common.analysis.sections.other_sections import solved_faults
+from common.analysis.sections.evidence import PROBE, Checkpoint, Evidence, Proof, bytes_of_step, launches_and_why
 from common.content import NOTHING, Cell, Line, Message, Table, columns, message
-from common.records import METHODS, LaunchTimes
+from common.records import METHODS, Record
 
 OF_A_RANK = {"rank_killed", "rank_stopped", "endless_loader"}
 OF_MEMORY = {"out_of_memory", "dp_out_of_memory"}
@@ -21,7 +19,7 @@ OF_MEMORY = {"out_of_memory", "dp_out_of_memory"}
 STOPPED = "{training} --timeout 20 & sleep 60; pkill -STOP -n -P $!; wait"
 """Stops one rank of this torchrun and of no other, a minute after its start; the others wait 20 seconds for it."""
 MAX_FIGURES = 4
-KEEP, DROP = ("kept", "faster"), ("slower", "failed")
+SORTS = {"kept": "keep", "faster": "keep", "slower": "drop", "failed": "drop"}
 """Outcomes by which a switch stays or goes; with any other its interval leaves the question open."""
 SWITCHES = {" --channels-last": ("memory_format", "channels_first"), " --fused-optimizer": ("fused_optimizer", False)}
 """Ones that any machine can try, with the setting that each changes and its usual value."""
@@ -37,34 +35,11 @@ def difference(here: Evidence) -> Checkpoint:
         Proof("dp_taken_apart", bool(dp), [here.command("dp")]),
         Proof("ddp_taken_apart", bool(ddp), [here.command("ddp")]),
     ]  # fmt: skip
-    own, why = _launches(probes.launches) if probes else ([], message("solution.threads_not_measured"))
-    figures = [*own, *(_moved(row) for row in (dp, ddp) if row)]
+    own, why = launches_and_why(probes.launches) if probes else ([], message("solution.threads_not_measured"))
+    figures = [*own, *(bytes_of_step(row) for row in (dp, ddp) if row)]
     figures += [thread_cost(dp)] if dp and dp.profile.replicated.threads_cost else []
     quizzes = [(message("quiz.threads"), [why]), (message("quiz.bytes"), [message("solution.bytes")])]
     return Checkpoint("difference", proofs, figures, quizzes)
-
-
-def _launches(times: LaunchTimes) -> tuple[list[Message], Message]:
-    """The reader's own figures, and whether DP's loss comes from threads."""
-    alone, threads, processes = times.alone_seconds, times.threads_seconds, times.processes_seconds
-    seconds = {"workers": times.workers, "alone": alone, "threads": threads, "processes": processes}
-    if not times.is_plausible:
-        why = message("solution.threads_implausible", workers=times.workers)
-        return [message("own.launches_implausible", **seconds)], why
-    id = "solution.threads" if times.threads_are_dearer else "solution.threads_not_dearer"
-    why = message(id, workers=times.workers, threads=threads / alone, processes=processes / alone)
-    return [message("own.launches", **seconds)], why
-
-
-def _moved(row: Row) -> Message:
-    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
-    profile = row.profile
-    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
-    values = {"row": row.name, "bytes": sum(profile.bytes_moved.values()), "host": host}
-    if METHODS[row.method].synchronises_gradients:
-        return message("own.exchanged", count=len(profile.bucket_bytes), **values)
-    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
-    return message("own.moved" if row.on_gpu else "own.moved_in_memory", parts=parts, **values)
 
 
 def alone(here: Evidence) -> Checkpoint:
@@ -76,10 +51,9 @@ def alone(here: Evidence) -> Checkpoint:
     by_hand = {(group.scaling, row.method) for group in here.groups for row in group.main_rows
                if row.devices > 1 and row.speed_up and any(run.record.launch is None for run in row.runs)}  # fmt: skip
     devices, share = here.devices, here.model.config.per_device_batch_size
+    strong = [here.command(method, share // devices) for method in ("dp", "ddp")]
     if share % devices:  # the batch of one device cannot be split: let one device have theirs
         strong = [here.command("single", share * devices)]
-    else:
-        strong = [here.command(method, share // devices) for method in ("dp", "ddp")]
     for kind, commands in (("weak", [here.command("dp"), here.command("ddp")]), ("strong", strong)):
         proofs.append(Proof(kind, {(kind, "dp"), (kind, "ddp")} <= by_hand, commands))
     figures = [message(f"own.batch_{row.method}", devices=row.devices, batch=row.record.config.global_batch_size,
@@ -98,14 +72,12 @@ def _scaling(here: Evidence) -> tuple[list[Message], Table | None]:
     beside it."""
     scaled: dict[Scaling, dict[tuple, Row]] = {"weak": {}, "strong": {}}
     key: dict | None = None
-    for scaling in scaled:
-        for group in here.groups:
-            own = {name: group.key[name] for name in GROUP_KEY}
-            several = [row for row in group.representatives if row.devices > 1] or group.main_rows
-            rows = {(row.method, row.devices): row for row in several if row.devices > 1 and row.speed_up}
-            if rows and group.scaling == scaling and key in (None, own):
-                scaled[scaling], key = rows, own
-                break
+    for group in sorted(here.groups, key=lambda group: list(scaled).index(group.scaling)):
+        own = {name: group.key[name] for name in GROUP_KEY}
+        several = [row for row in group.representatives if row.devices > 1] or group.main_rows
+        rows = {(row.method, row.devices): row for row in several if row.devices > 1 and row.speed_up}
+        if rows and not scaled[group.scaling] and key in (None, own):
+            scaled[group.scaling], key = rows, own
     pairs = [message("own.both", row=row.name, weak=row.speed_up, strong=scaled["strong"][at].speed_up)
              for at, row in scaled["weak"].items() if at in scaled["strong"]]  # fmt: skip
     answer = [*([message("solution.both", pairs=pairs)] if pairs else []), message("solution.scaling")]
@@ -129,11 +101,16 @@ def recognised(here: Evidence) -> Checkpoint:
         Proof("lost_rank", bool(named["communication"] or named["hang"] or solved & OF_A_RANK),
               [STOPPED.format(training=long)], message("proof_hint.lost_rank")),
     ]  # fmt: skip
-    if batch := here.batch_too_large:
-        command = f"python 02_baseline_single_gpu.py --model {here.model.config.model} --batch-size {batch}"
+    used, config = here.model.devices[0], here.model.config
+    # Of GPUs alone: a host that is out of memory ends other programs as well.
+    if used.capacity_bytes and (peak := used.memory.peak_allocated_bytes):
+        too_large = 2 ** int(2 * config.per_device_batch_size * used.capacity_bytes / peak).bit_length()
+        command = f"python 02_baseline_single_gpu.py --model {config.model} --batch-size {too_large}"
         proofs.append(Proof("out_of_memory", bool(named["out_of_memory"] or solved & OF_MEMORY), [command],
                             message("proof_hint.out_of_memory")))  # fmt: skip
-    proofs.append(Proof("cured", bool(solved) or any(map(here.is_cured, here.by_hand)), [here.command("ddp")]))
+    failed = [record for record in here.by_hand if record.failure]
+    is_cured = bool(solved) or any(_cures(later, record) for record in failed for later in here.by_hand)
+    proofs.append(Proof("cured", is_cured, [here.command("ddp")]))
     kinds = [message("own.kind", kind=message(f"failure_kind.{kind}"), count=count)
              for kind, count in named.most_common()]  # fmt: skip
     figures = [message("own.faults", kinds=kinds)] if kinds else []
@@ -148,6 +125,14 @@ def recognised(here: Evidence) -> Checkpoint:
     return Checkpoint("faults", proofs, figures, quizzes)
 
 
+def _cures(later: Record, failed: Record) -> bool:
+    """Whether a run did what had failed before; where memory was short, with whatever batch."""
+    is_same = (later.method, later.config.model) == (failed.method, failed.config.model)
+    may_differ = failed.failure.kind == "out_of_memory"
+    has_batch = may_differ or later.config.global_batch_size == failed.config.global_batch_size
+    return later.status == "completed" and later.started_at > failed.started_at and is_same and has_batch
+
+
 def choice(here: Evidence) -> Checkpoint:
     """Proven by predictions that were asked for before a person's own runs, and by a ratio that decides."""
     report = here.report
@@ -156,7 +141,10 @@ def choice(here: Evidence) -> Checkpoint:
     single = here.row("single", lambda row: row.profile and row.profile.gradients and row.profile.replicate)
     first = [*([] if is_probed else [PROBE]), *([] if single else [here.command("single")]),
              f"python 05_performance_comparison.py --predict {here.devices}"]  # fmt: skip
-    proofs = [Proof(f"{method}_error", here.is_foreseen(method), [*first, here.command(method)],
+    asked = [(prediction.started_at, step) for prediction in report.folder.predictions for step in prediction.steps]
+    done = [run for run in here.by_hand if run.status == "completed"]
+    foreseen = {run.method for run in done for at, step in asked if step.is_of(run) and at <= run.started_at}
+    proofs = [Proof(f"{method}_error", method in foreseen, [*first, here.command(method)],
                     message("proof_hint.predict")) for method in ("ddp", "dp")]  # fmt: skip
     more = [] if report.decision.choice == "one_device" else [report.next_step.command]
     proofs.append(Proof("chosen", report.decision.is_settled, more))
@@ -183,38 +171,35 @@ def _bandwidth(here: Evidence) -> Message:
     predicted, measured = dp.ideal.value + over_link, dp.measured.value
     error = predicted / measured - 1
     is_near = abs(error) < 0.05  # such a prediction has not failed
-    id = "holds" if is_near else "fails" if dp.row.on_gpu else "fails_on_cores"
-    id = id if dp.says_something else "undetermined"
+    fails = "fails" if dp.row.on_gpu else "fails_on_cores"
+    id = "undetermined" if not dp.says_something else "holds" if is_near else fails
     return message(f"solution.bandwidth_{id}", row=dp.row.name, error=error, ideal=dp.ideal.value, bytes=over_link,
                    predicted=predicted, measured=measured)  # fmt: skip
 
 
 def optimising(here: Evidence) -> Checkpoint:
     """Proven by two runs that differ in one thing, and by three rounds of such a pair."""
-    ladder = here.report.ladder
+    ladder, effects = here.report.ladder, [effect for results in here.report.groups for effect in results.effects]
     trials = ladder.trials if ladder else []
-    effects = [effect for results in here.report.groups for effect in results.effects]
     # Without the batches of DP and DDP: whoever has run weak and strong scaling has not tried them as a switch.
-    changes = [change for change in here.report.changes
-               if change.pair.fact != BATCH["weak"] or not change.pair.after.is_parallel]  # fmt: skip
-    # What each switch is, what came of it, and the rows with it and without it.
-    tried: list[tuple[Message | str, str, list[Row | None]]] = [
-        *((changed(trial.fact, trial.values), trial.outcome, [trial.row]) for trial in trials),
-        *((message("own.switch", what=change.what, row=change.effect.row.name), change.effect.outcome,
-           [change.pair.before, change.pair.after]) for change in changes),
-        *((effect.row.name.options, effect.outcome, [effect.row, effect.other]) for effect in effects),
-    ]  # fmt: skip
-    in_rounds = any(all(row and len(row.runs) >= ENOUGH_RUNS for row in rows) for *_, rows in tried)
+    changes = [one for one in here.report.changes if one.fact != BATCH["weak"] or not one.row.is_parallel]
+    tried = [
+        *((trial.outcome, changed(trial.fact, trial.values)) for trial in trials),
+        *((one.outcome, message("own.switch", what=one.what, row=one.row.name)) for one in changes),
+        *((one.outcome, one.row.name.options) for one in effects),
+    ]
+    in_rounds = any(trial.row and not trial.row.missing_runs for trial in trials) or any(
+        not one.row.missing_runs and not one.other.missing_runs for one in (*changes, *effects)
+    )
     # One switch in three rounds, in turn with the run without it.
     config, one = here.model.config, here.command("single") + " --anatomy-steps 0"
     free = [flag for flag, (setting, usual) in SWITCHES.items() if getattr(config, setting) == usual]
     command = f"for round in 1 2 3; do {one}; {one}{[*free, ' --deterministic'][0]}; done"
     proofs = [Proof("one_change", bool(tried), [command]), Proof("in_rounds", in_rounds, [command])]
     figures = [height(ladder)] if ladder else []
-    figures += [change.sentence for change in changes] + [effect.sentence() for effect in effects]
-    sorts: dict[str, list[Message | str]] = {"keep": [], "drop": [], "open": []}
-    for what, outcome, _ in tried:
-        sorts["keep" if outcome in KEEP else "drop" if outcome in DROP else "open"].append(what)
-    keep = [message(f"solution.{sort}", switches=of_sort) for sort, of_sort in sorts.items() if of_sort]
+    figures += [one.sentence() for one in (*changes, *effects)]
+    sorts = grouped(tried, lambda pair: SORTS.get(pair[0], "open"))
+    keep = [message(f"solution.{sort}", switches=[what for _, what in sorts[sort]])
+            for sort in ("keep", "drop", "open") if sort in sorts]  # fmt: skip
     quizzes = [(message("quiz.keep"), [*keep, message("solution.rule")])]
     return Checkpoint("optimising", proofs, figures[:MAX_FIGURES], quizzes)

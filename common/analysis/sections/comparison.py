@@ -1,9 +1,10 @@
 """The comparison itself: its title, what rows have in common, a line for each row of a group; cells of estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_key
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.row_checks import failed_checks
@@ -36,7 +37,7 @@ def unusual_parts(key: Facts) -> list[Message]:
 
 def row_and_settings(row: Row, *left_out: str) -> Message:
     """`DDP × 2, resnet18, 64 px, 16 samples per device`; `left_out`: facts that need not be said."""
-    key = group_facts(row.record)
+    key = group_key(row.record)
     parts = unusual_parts({name: key[name] for name in GROUP_KEY if name not in left_out})
     if BATCH["weak"] not in left_out:
         parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
@@ -44,7 +45,7 @@ def row_and_settings(row: Row, *left_out: str) -> Message:
 
 
 def images_of(group: Group) -> Message:
-    """What the rows were trained on: the same for all but for the number of images, for which the largest stands."""
+    """What the rows were trained on: the same for all but for the number of images, of which the largest is given."""
     config = group.rows[0].record.config
     source = config.data_source
     samples = max(row.record.config.samples_per_epoch for row in group.rows)
@@ -53,43 +54,36 @@ def images_of(group: Group) -> Message:
 
 
 def group_table(group: Group, checks: str = "") -> Table:
-    """The table; its marks lead to `checks`. On CPU cores memory is that of processes, and the header says so; energy
-    has a column where any device of the group counted it."""
-    has_energy = any(row.device_energy for row in group.rows)
-    rows = group.main_rows[:MAX_LINES]
-    memory = "gpu_memory:memory" if group.on_gpu else "process_memory:memory"
-    shown = columns("method", "devices", "global_batch", "epoch_time", memory, "throughput", "speed_up",
-                    "scaling_efficiency", *(["energy"] if has_energy else []))  # fmt: skip
-    lines = []
-    for row in rows:
-        config = row.record.config
-        cells = [
-            _method(row),
-            Cell(row.devices, "count"),
-            Cell(config.global_batch_size, "count", notes=(message("note.each", count=config.per_device_batch_size),)),
-            estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
-            _memory(row),
-            speed_cell(row, doubts_about_speed(row)),
-            _relative(row, row.speed_up, "×"),
-            _relative(row, row.efficiency, "%"),
-            *([_energy(row)] if has_energy else []),
-        ]
-        lines.append(Line(cells, row.method, row.name, row.is_valid))
-    left_out = len(group.main_rows) - len(rows)
-    return Table("comparison", shown, lines, left_out=left_out, style="comparison whole", checks=checks)
+    """The table; its marks lead to `checks`. Energy has a column where any device of the group counted it."""
+    shown: dict[str, Callable[[Row], Cell]] = {
+        "method": _method,
+        "devices": lambda row: Cell(row.devices, "count"),
+        "global_batch": lambda row: Cell(row.record.config.global_batch_size, "count", notes=(
+            message("note.each", count=row.record.config.per_device_batch_size),)),
+        "epoch_time": lambda row: estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
+        "gpu_memory:memory" if group.on_gpu else "process_memory:memory": _memory,
+        "throughput": lambda row: speed_cell(row, doubts_about_speed(row)),
+        "speed_up": lambda row: _relative(row, row.speed_up, "×"),
+        "scaling_efficiency": lambda row: _relative(row, row.efficiency, "%"),
+    }  # fmt: skip
+    if any(row.device_energy for row in group.rows):
+        shown["energy"] = _energy
+    lines = [Line([cell_of(row) for cell_of in shown.values()], row.method, row.name, row.is_valid)
+             for row in group.main_rows[:MAX_LINES]]  # fmt: skip
+    left_out = len(group.main_rows) - len(lines)
+    return Table("comparison", columns(*shown), lines, left_out=left_out, style="comparison whole", checks=checks)
 
 
 def in_brief(table: Table) -> Table:
-    """The same without what charts and the whole table tell: intervals, notes beside numbers, and devices and batch,
-    of which the names and the group's title say enough."""
-    kept = [place for place, column in enumerate(table.columns) if column.id not in ("devices", "global_batch")]
+    """The same without what charts, names, the title and the whole table tell: intervals, notes, devices, batch."""
+    is_kept = [column.id not in ("devices", "global_batch") for column in table.columns]
     lines = []
     for line in table.lines:
+        _, *cells = compress(line.cells, is_kept)
         name = Cell(line.name, notes=[note for note in line.cells[0].notes if note != line.name])
-        cells = (line.cells[place] for place in kept[1:])
         bare = (cell if cell.number is None else replace(cell, interval=None, notes=()) for cell in cells)
         lines.append(replace(line, cells=[name, *bare]))
-    return replace(table, columns=[table.columns[place] for place in kept], lines=lines, style="comparison")
+    return replace(table, columns=list(compress(table.columns, is_kept)), lines=lines, style="comparison")
 
 
 def doubts_about_speed(row: Row) -> list[Check]:
@@ -98,11 +92,9 @@ def doubts_about_speed(row: Row) -> list[Check]:
 
 
 def _method(row: Row) -> Cell:
-    flags = row.record.world.flags
-    if any(run.record.resumed for run in row.runs):
-        flags.append("resumed")
-    if any(run.record.world.restarts for run in row.runs):
-        flags.append("restarted")
+    flags = [*row.record.world.flags]
+    flags += ["resumed"] if any(run.record.resumed for run in row.runs) else []
+    flags += ["restarted"] if any(run.record.world.restarts for run in row.runs) else []
     notes: list = [row.name] if row.name.letter or row.name.nodes > 1 else []
     notes += [runs_note(row), *(message(f"flag.{flag}") for flag in flags)]
     for fact, value in row.variant.items():
@@ -120,8 +112,8 @@ def runs_note(row: Row) -> Message:
 def speed_cell(row: Row, doubts: list[Check] | None = None) -> Cell:
     """A row's throughput, with the checks that cast doubt on it: all that failed, unless others are given."""
     marks = [check.mark for check in (failed_checks(row) if doubts is None else doubts)]
-    if row.throughput is None:
-        return Cell(message("cell.withheld"), notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
+    if row.rate is None:
+        return replace(WITHHELD, notes=(message(f"note.not_valid_{row.failed_check}"),), marks=marks)
     return estimate_cell(row.rate, row.rate_form, marks=marks)
 
 
@@ -138,13 +130,12 @@ def estimate_cell(
     return Cell(estimate.value, form, interval=estimate.interval, notes=(*missing, *notes), marks=marks)
 
 
-def median_cell(median: Median | None) -> Cell:
+def median_cell(median: Median | None, *notes: Message) -> Cell:
     """A median of seconds with its interval, or why it has none."""
     if median is None:
         return NOTHING
-    if median.interval is None:
-        return Cell(median.value, "ms", notes=(message("interval.none", count=median.count, least=MIN_VALUES),))
-    return Cell(median.value, "ms", interval=median.interval)
+    missing = () if median.interval else (message("interval.none", count=median.count, least=MIN_VALUES),)
+    return Cell(median.value, "ms", interval=median.interval, notes=(*missing, *notes))
 
 
 def _relative(row: Row, estimate: Estimate | None, form: str) -> Cell:

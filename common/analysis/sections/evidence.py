@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.proposals import training_command
 from common.analysis.sections.report import Report
 from common.content import Commands, Inline, Lines, Message, Paragraph, Point, Section, Table, fold, message
-from common.records import METHODS, Method, Probes, Record
+from common.records import METHODS, LaunchTimes, Method, Probes, Record
 
 PROBE = "python 01_environment_check.py"
 
@@ -24,11 +23,6 @@ class Proof:
     """What makes the record that is missing."""
     hint: Message | None = None
     """What to do while the commands run."""
-
-    @property
-    def sentence(self) -> Message:
-        """What is proven."""
-        return message(f"proof.{self.id}")
 
 
 @dataclass(frozen=True)
@@ -53,60 +47,41 @@ class Checkpoint:
         """As the records prove it."""
         return "done" if self.there == len(self.proofs) else "partly" if self.there else "not_yet"
 
-    @property
-    def to_run(self) -> list[tuple[Message, list[str]]]:
-        """What is missing, and the commands for it; each command once."""
-        missing: list[tuple[Message, list[str]]] = []
-        seen: set[str] = set()
-        for proof in self.proofs:
-            commands = [command for command in proof.commands if command not in seen]
-            if commands and not proof.is_there:
-                missing.append((proof.sentence, commands))
-                seen.update(commands)
-        return missing
-
     def section(self, number: int) -> Section:
         """Its part of the page."""
         name = message("page.numbered", number=number, text=message(f"checkpoint.{self.id}"))
         progress = message(f"checkpoint_state.{self.state}", there=self.there, of=len(self.proofs))
         colour = {"done": "passed", "partly": "warning", "not_yet": "missing"}[self.state]
-        points = [
-            Point(proof.sentence, "there", message("page.proven")) if proof.is_there
-            else Point((message("page.still_to_show"), proof.sentence), "missing", message("page.not_proven"),
-                       proof.hint)
-            for proof in self.proofs
-        ]  # fmt: skip
+        points, to_run, seen = [], [], set[str]()
+        for proof in self.proofs:
+            what = message(f"proof.{proof.id}")
+            if proof.is_there:
+                points.append(Point(what, "there", message("page.proven")))
+                continue
+            still = (message("page.still_to_show"), what)
+            points.append(Point(still, "missing", message("page.not_proven"), proof.hint))
+            if commands := [command for command in proof.commands if command not in seen]:
+                to_run.append(Commands(commands, what, is_listed=True))
+                seen.update(commands)
         contents: list = [Lines(points, "proofs")]
         # Questions come first, and figures are folded: a reader says what to expect before seeing them.
         contents += [fold(question, *(Paragraph([line]) for line in answer)) for question, answer in self.quizzes]
         if self.figures or self.table:
             contents.append(fold(message("page.own_figures"), Lines(self.figures, "own"), self.table))
-        if self.to_run:
-            contents.append(Paragraph([Inline(message("page.to_run"))], "command"))
-        contents += [Commands(commands, proven, is_listed=True) for proven, commands in self.to_run]
+        if to_run:
+            contents += [Paragraph([Inline(message("page.to_run"))], "command"), *to_run]
         return Section(title=(name, Inline(progress, outcome=colour)), contents=contents, style="checkpoint")
 
 
-@dataclass(frozen=True)
 class Evidence:
-    """What checkpoints look up in a report of at least one run; nothing is computed anew."""
+    """What checkpoints look up in a report of at least one run."""
 
-    report: Report
-
-    @property
-    def groups(self) -> list[Group]:
-        """The best measured first."""
-        return [results.group for results in self.report.groups]
-
-    @property
-    def records(self) -> list[Record]:
-        """Every run's, the newest last."""
-        return [run.record for run in self.report.folder.runs]
-
-    @property
-    def by_hand(self) -> list[Record]:
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.groups = [results.group for results in report.groups]
+        self.records = [run.record for run in report.folder.runs]
+        self.by_hand = [record for record in self.records if record.launch is None]
         """Those that a person started, and no campaign."""
-        return [record for record in self.records if record.launch is None]
 
     @property
     def model(self) -> Record:
@@ -118,13 +93,10 @@ class Evidence:
 
     @property
     def devices(self) -> int:
-        """On how many devices the proposed commands run: as the best measured rows did, else on all, at most four cores
-        and at least two."""
-        here = self.model
-        used = max((row.devices for row in self.groups[0].representatives), default=1) if self.groups else 1
-        on_gpu = here.world.device_kind == "cuda"
-        there = len(here.environment.gpus) if on_gpu else min(here.environment.alike_cores, 4)
-        return used if used > 1 else max(there, 2)
+        """Of the proposed commands: as many as the best measured rows had, else two or all, at most four cores."""
+        here, best = self.model, self.groups[0].representatives if self.groups else []
+        there = len(here.environment.gpus) if here.world.device_kind == "cuda" else min(here.environment.alike_cores, 4)
+        return max([row.devices for row in best if row.devices > 1], default=max(there, 2))
 
     def command(self, method: Method, batch: int | None = None, epochs: int | None = None) -> str:
         """02, 03 or 04 as the runs that are there, on all devices; `batch` is that of one device."""
@@ -142,29 +114,23 @@ class Evidence:
         """Step 01's newest that have this part."""
         return next((one.probes for one in reversed(self.report.folder.probed) if getattr(one.probes, name)), None)
 
-    def is_foreseen(self, method: Method) -> bool:
-        """Whether step 05 was asked to predict what a person then ran to its end."""
-        runs = [run for run in self.by_hand if run.method == method and run.status == "completed"]
-        asked = self.report.folder.predictions
-        return any(step.is_of(run) and prediction.started_at <= run.started_at
-                   for prediction in asked for step in prediction.steps for run in runs)  # fmt: skip
 
-    def is_cured(self, failed: Record) -> bool:
-        """Whether a person's later run of the same method, model and batch ran to its end; what did not fit may have
-        another batch."""
-        may_differ = failed.failure is not None and failed.failure.kind == "out_of_memory"
-        return failed.failure is not None and any(
-            run.status == "completed" and run.started_at > failed.started_at
-            and (run.method, run.config.model) == (failed.method, failed.config.model)
-            and (may_differ or run.config.global_batch_size == failed.config.global_batch_size)
-            for run in self.by_hand
-        )  # fmt: skip
+def launches_and_why(times: LaunchTimes) -> tuple[list[Message], Message]:
+    """The reader's own figures, and whether DP's loss comes from threads."""
+    seconds = {"alone": times.alone_seconds, "threads": times.threads_seconds, "processes": times.processes_seconds}
+    more = {name: of_kind / times.alone_seconds for name, of_kind in seconds.items()}
+    own = "own.launches" if times.is_plausible else "own.launches_implausible"
+    outcome = "threads" if times.threads_are_dearer else "threads_not_dearer"
+    why = f"solution.{outcome if times.is_plausible else 'threads_implausible'}"
+    return [message(own, workers=times.workers, **seconds)], message(why, workers=times.workers, **more)
 
-    @property
-    def batch_too_large(self) -> int | None:
-        """One that cannot fit, by the memory that the runs took. Of GPUs alone: a host that is out of memory ends other
-        programs as well."""
-        used, batch = self.model.devices[0], self.model.config.per_device_batch_size
-        if not used.capacity_bytes or not used.memory.peak_allocated_bytes:
-            return None
-        return 2 ** int(2 * batch * used.capacity_bytes / used.memory.peak_allocated_bytes).bit_length()
+
+def bytes_of_step(row: Row) -> Message:
+    """The bytes of a step, in parts under DP and in messages under DDP; on GPUs what the host needs to launch it."""
+    profile = row.profile
+    host = message("own.host", seconds=profile.host_step.value) if profile.host_step else message("nothing")
+    values = {"row": row.name, "bytes": sum(profile.bytes_moved.values()), "host": host}
+    if METHODS[row.method].synchronises_gradients:
+        return message("own.exchanged", count=len(profile.bucket_bytes), **values)
+    parts = [message("own.part", phase=name, bytes=size) for name, size in profile.bytes_moved.items() if size]
+    return message("own.moved" if row.on_gpu else "own.moved_in_memory", parts=parts, **values)

@@ -54,7 +54,7 @@ def five_checkpoints(report: Report) -> list[Checkpoint]:
 
 
 def published_section(groups: Sequence[Group]) -> Section:
-    """The published rows; columns of the reader's own stand beside them where a run has the shape of one. Below them:
+    """The published rows; columns of the reader's own are beside them where a run has the shape of one. Below them:
     the single device's speed; every method's efficiency, whatever the number of devices."""
     own = [row for group in groups if group.scaling == "weak" and SHAPE.items() <= group.key.items()
            for row in group.main_rows if row.is_valid and row.true_devices]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.comparing.groups import Group
@@ -28,7 +27,7 @@ MAX_ROWS, MAX_COMMANDS, MAX_VERDICTS = 60, 5, 100
 FIGURES = ("scaling", "throughput", "memory", "loss")
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class GroupResults:
     """What is decided on one group."""
 
@@ -36,50 +35,36 @@ class GroupResults:
     """As on the page, from 1."""
     group: Group
     is_repeated: bool
-    """Whether every run of the group stands in groups before it as well: then the page does not show it again."""
-    question: Question
-    """What to predict."""
+    """Whether every run of the group is in groups before it as well: then the page does not show it again."""
+    is_in_full: bool
+    """Whether it has reasons, advice, predictions and figures."""
+    effects: list[Effect]
+    """What DDP's options do."""
+    breakdowns: list[Breakdown]
+    """Of a step of each method."""
+    prediction: GroupForecast | None
+    """What N devices would do; None where there is nothing to predict from."""
+    advice: list[Advice]
+    """What to do next."""
 
-    @property
-    def is_in_full(self) -> bool:
-        """Whether it has reasons, advice, predictions and figures."""
-        return self.number <= MAX_GROUPS_IN_FULL and not self.is_repeated
 
-    @property
-    def has_few_runs(self) -> bool:
-        """Whether some rows rest on fewer than three runs."""
-        return any(row.missing_runs for row in self.group.rows)
-
-    @cached_property
-    def effects(self) -> list[Effect]:
-        """What DDP's options do."""
-        return effects(self.group)
-
-    @property
-    def breakdowns(self) -> list[Breakdown]:
-        """Of a step of each method."""
-        return breakdowns(self.group) if self.is_in_full else []
-
-    @cached_property
-    def prediction(self) -> GroupForecast | None:
-        """What N devices would do; None where there is nothing to predict from."""
-        return forecast(self.group, self.question) if self.is_in_full else None
-
-    @cached_property
-    def advice(self) -> list[Advice]:
-        """What to do next."""
-        more = prediction_advice(self.group, self.question, self.prediction) if self.prediction else []
-        return [*advise(self.group), *more] if self.is_in_full else []
+def group_results(number: int, group: Group, is_repeated: bool, question: Question) -> GroupResults:
+    """Decide on a group; `question` says what to predict."""
+    in_full = number <= MAX_GROUPS_IN_FULL and not is_repeated
+    prediction = forecast(group, question) if in_full else None
+    of_prediction = prediction_advice(group, question, prediction) if prediction else []
+    of_steps, advice = (breakdowns(group), [*advise(group), *of_prediction]) if in_full else ([], [])
+    return GroupResults(number, group, is_repeated, in_full, effects(group), of_steps, prediction, advice)
 
 
 def group_section(results: GroupResults) -> Section:
     """The table, what follows from it, why, what to do, and everything behind it."""
     number, group, in_full = results.number, results.group, results.is_in_full
     place, table = f"group-{number}", group_table(group, f"group-{number}-checks")
-    # The page's first screen has told the verdicts of the first group, and shows how it scales.
+    # The page's first screen has the verdicts of the first group, and shows how it scales.
     verdicts, figures = (group_verdicts(group), FIGURES) if number > 1 else ([], FIGURES[1:])
     more_figures = Section(style="figures", contents=[Figure(f"group{number}_{name}") for name in figures])
-    differences = unequal_terms(group)
+    differences, has_few_runs = unequal_terms(group), any(row.missing_runs for row in group.rows)
     options = options_table(results.effects, f"{place}-checks")
     tried = [sheet(options), Figure(f"group{number}_options", is_titled=False)]
     link = Inline(message("line.head", text=message("column.options")), "ddp-options")
@@ -90,7 +75,7 @@ def group_section(results: GroupResults) -> Section:
         lead(meaning, images_of(group), Inline(message("page.group", number=number), "group")),
         in_brief(table),
         hint(message("page.rows_left_out", count=table.left_out)) if table.left_out else None,
-        hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if results.has_few_runs else None,
+        hint(message("page.few_runs"), Inline(message("page.interval"), "interval")) if has_few_runs else None,
         Lines(verdicts[:MAX_VERDICTS], "verdicts") if verdicts else None,
         Section(title=message("page.differs"), contents=[Lines(differences)], style="note") if differences else None,
         *([_why(results), *new_thread_section(group)] if in_full

@@ -1,59 +1,26 @@
-"""Sections beside the comparison: what differs, what is not compared, the machines, and faults that were caused."""
+"""Sections beside the comparison: what differs, what is not compared, and the machines."""
 
 from collections.abc import Mapping, Sequence
 
 from common.analysis.comparing.facts import grouped, varying_facts
-from common.analysis.comparing.groups import Group, readable_facts
+from common.analysis.comparing.groups import Group
+from common.analysis.comparing.row_names import readable_facts
 from common.analysis.reading.folder import Folder, Skipped
 from common.analysis.reading.runs import Run
-from common.content import (
-    Cell,
-    Commands,
-    Figure,
-    Inline,
-    Line,
-    Lines,
-    Message,
-    Pairs,
-    Paragraph,
-    Requirements,
-    Section,
-    Table,
-    columns,
-    fold,
-    hint,
-    lead,
-    message,
-    sheet,
-)
-from common.records import Environment, EnvironmentRecord, FaultRecord, machine_of
+from common.content import Figure, Inline, Lines, Pairs, Paragraph, Requirements, Section, fold, hint, lead, sheet
+from common.messages import Message, message
+from common.records import Environment, EnvironmentRecord, machine_of
 from common.step_01 import Facts, machine_facts, not_measured, probe_tables, step_01_facts
 
 MAX_VALUES, MAX_LISTED, MAX_MACHINES = 5, 100, 8
 
 
 def unequal_terms(group: Group) -> list[Message]:
-    """What differs between the rows of a group although they are compared; options of DDP that were tried are not among
-    it."""
+    """What differs between the rows of a group although they are compared, but for options of DDP that were tried."""
     return [
         _difference(fact, {value: [row.name for row in rows] for value, rows in by_value.items()})
         for fact, by_value in varying_facts(readable_facts(group.main_rows)).items()
     ]
-
-
-def why_separate(groups: Mapping[int, Group]) -> list[Message]:
-    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
-    lines = []
-    for scaling in ("weak", "strong"):
-        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
-        of_models = grouped(numbered.values(), lambda key: key["model"]).values()
-        for fact, by_value in varying_facts(numbered).items():
-            if fact != "model" and all(len({key.get(fact) for key in keys}) == 1 for keys in of_models):
-                continue  # other models are trained otherwise: that they are others says it
-            who = {value: [message("group.number", number=number) for number in numbers]
-                   for value, numbers in by_value.items()}  # fmt: skip
-            lines.append(_difference(fact, who))
-    return lines
 
 
 def _difference(fact: str, who: dict) -> Message:
@@ -68,8 +35,17 @@ def _difference(fact: str, who: dict) -> Message:
 
 
 def separate_section(groups: Mapping[int, Group]) -> Section | None:
-    """Why some runs are not compared."""
-    lines = why_separate(groups)
+    """What tells the groups apart, by their numbers, so that no ratio was formed across them."""
+    lines = []
+    for scaling in ("weak", "strong"):
+        numbered = {number: group.key for number, group in groups.items() if group.scaling == scaling}
+        of_models = grouped(numbered.values(), lambda key: key["model"]).values()
+        for fact, by_value in varying_facts(numbered).items():
+            if fact != "model" and all(len({key.get(fact) for key in keys}) == 1 for keys in of_models):
+                continue  # other models are trained otherwise: that they are others says it
+            who = {value: [message("group.number", number=number) for number in numbers]
+                   for value, numbers in by_value.items()}  # fmt: skip
+            lines.append(_difference(fact, who))
     brief = [message("console.not_compared", difference=line) for line in lines]
     contents = [lead(message("page.separate_lead")), Lines(lines)]
     return Section("separate", message("page.separate"), contents, brief=brief, colour="default") if lines else None
@@ -94,8 +70,8 @@ def unfinished_section(runs: Sequence[Run]) -> Section | None:
     return Section("unfinished", title, notes[-MAX_LISTED:], brief=brief, colour="yellow") if runs else None
 
 
-def skipped_section(skipped: Sequence[Skipped], left_out: int = 0) -> Section | None:
-    """Files that could not be read, or that a mistake in this program kept out; `left_out` stand nowhere."""
+def skipped_section(skipped: Sequence[Skipped], left_out: int) -> Section | None:
+    """Files that could not be read, or that a mistake in this program kept out; `left_out` are not listed."""
     if not skipped:
         return None
     ours = Inline(message("page.our_fault"), outcome="failed")
@@ -152,36 +128,3 @@ def machines(folder: Folder) -> list[Facts]:
         others = message("machine_value.other_hosts", hosts=sorted(hosts - {here.hostname}))
         shown.append(machine_facts(here) + ([(message("machine.other_hosts"), others)] if others["hosts"] else []))
     return shown
-
-
-def solved_faults(records: Sequence[FaultRecord]) -> Message:
-    """How many were named and cured."""
-    caused = [record for record in records if not record.missing]
-    return message("faults.solved", solved=sum(record.is_solved for record in caused), count=len(caused))
-
-
-def faults_section(records: Sequence[FaultRecord]) -> Section | None:
-    """What named each fault that was caused on purpose, and whether its cure cured it; None where nobody caused any."""
-    needs, lines, commands = [], [], []
-    for record in records:
-        title = message(f"fault.{record.fault}.title")
-        if record.missing:
-            needs.append(message("faults.left_out", title=title, need=record.missing))
-            continue
-        named = Cell(record.sentence, notes=(message(f"faults.by_{record.named_by}"),))
-        outcome = message("faults.is_left" if record.cured else "faults.is_not_cured")
-        if record.is_solved:
-            outcome = message("faults.is_solved", seconds=record.seconds + record.cure_seconds)
-        elif record.named_by is None:
-            named, outcome = Cell(message("faults.not_named")), message("faults.is_not_named")
-        lines.append(Line([Cell(title), named, Cell(message(f"fault.{record.fault}.cure")), Cell(outcome)]))
-        commands += [Commands([record.command], title), Commands([record.cure_command])]
-    shown = columns(*(f"fault{part}:faults" for part in ("", "_named", "_cure", "_outcome")))
-    contents = [
-        lead(solved_faults(records), message("page.faults_lead")),
-        Table("faults", shown, lines, style="checks faults") if lines else None,
-        fold(message("page.commands"), *commands) if commands else None,
-        hint(*needs) if needs else None,
-    ]
-    short = message("page.faults_short")
-    return Section("faults-caused", message("page.faults"), contents, short=short) if records else None

@@ -1,5 +1,7 @@
 """What N devices will do, as a table and as advice."""
 
+from collections.abc import Iterator
+
 from common.analysis.comparing.facts import grouped
 from common.analysis.comparing.groups import Group
 from common.analysis.judging.advice import Advice
@@ -20,15 +22,13 @@ def prediction_section(predicted: GroupForecast) -> Section:
     return Section(contents=[fold(table.heading, table, *map(hint, prediction_notes(predicted)))], style="foresight")
 
 
-def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> list[Advice]:
-    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`.
-
-    Nothing where no device has another one to exchange gradients with, or where the prediction has failed.
-    """
+def prediction_advice(group: Group, question: Question, predicted: GroupForecast) -> Iterator[Advice]:
+    """The link that DDP needs, what the most devices would keep, and what would help it by more than `WORTH_SAYING`;
+    nothing where no device has another one to exchange gradients with, or where the prediction has failed."""
     of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
     has_several = any(row.devices > 1 for row in group.rows) or group.rows[0].record.devices_there > 1
     if not of_ddp or not is_trusted(predicted) or not (has_several or question.link or question.between):
-        return []
+        return
     farthest = max(of_ddp, key=lambda one: one.devices)
     devices = max([one.devices for one in of_ddp if one.measured], default=farthest.devices)
     basis, network, most = predicted.basis, predicted.network, predicted.most
@@ -39,25 +39,22 @@ def prediction_advice(group: Group, question: Question, predicted: GroupForecast
         "batch": ddp_efficiency(basis, network, devices, work=2.0),
         "bytes": ddp_efficiency(basis, network, devices, size=0.5),
     }
-    advice = []
     if most > devices:  # else all cores of a machine are joined already
         if rate := slowest_useful_link(basis, devices):
             link = values | {"bytes_per_second": rate}
-            advice.append(Advice(message("advice.link", **link), message("because.link", **link)))
+            yield Advice(message("advice.link", **link), message("because.link", **link))
         because = "because.reach" if most == MAX_DEVICES else "because.reach_of_one_machine"
         reach = message("advice.reach", row=farthest.name, low=low, high=high)
-        advice.append(Advice(reach, message(because, **values)))
+        yield Advice(reach, message(because, **values))
     if max(shares["batch"], shares["bytes"]) - shares["efficiency"] > WORTH_SAYING:
         of_help = message("advice.batch_or_bytes", **values, **shares)
-        advice.append(Advice(of_help, message("because.batch_or_bytes", **values)))
-    return advice
+        yield Advice(of_help, message("because.batch_or_bytes", **values))
 
 
 def is_trusted(predicted: GroupForecast) -> bool:
     """Whether what was measured of DDP does not contradict the formula, and the host is not late, where it fails."""
     of_ddp = [one for one in predicted.forecasts if one.method == "ddp" and one.devices > 1]
-    off = [abs(one.error) for one in of_ddp if one.error is not None]
-    return max(off, default=0.0) <= MAX_ERROR and not any(one.step.is_late_host for one in of_ddp)
+    return not any(one.step.is_late_host or abs(one.error or 0.0) > MAX_ERROR for one in of_ddp)
 
 
 def prediction_table(predicted: GroupForecast) -> Table:

@@ -1,7 +1,6 @@
 """Tables with a line for each row: where a step goes and what it costs, energy, memory, accuracy, new threads."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from statistics import median
@@ -23,8 +22,7 @@ Cells = Iterator[list[Cell]]
 
 
 def expert_tables(group: Group) -> list[Table]:
-    """What communication costs, how close to the limit a run comes, every rank, what moves, and every device's energy:
-    each where there is something to show."""
+    """Communication, how close to the limit a run comes, ranks, what moves, energy: each where there is any to show."""
     rows = [row for row in group.rows if row.profile][:MAX_LINES]
     several, of_devices = [row for row in rows if row.devices > 1], group.rows[:MAX_LINES]
     has_hosts = len({host for row in of_devices for host, _ in row.device_energy}) > 1
@@ -53,8 +51,7 @@ def _kinds_of_step(row: Row) -> Cells:
     replicated = row.profile.replicated
     for kind, seconds in replicated.kinds.items():
         notes = (message("effect_of_kinds.unsettled"),) if kind in replicated.unsettled else ()
-        cell = median_cell(seconds)
-        yield [Cell(message(f"kind_of_step.{kind}")), replace(cell, notes=(*cell.notes, *notes))]
+        yield [Cell(message(f"kind_of_step.{kind}")), median_cell(seconds, *notes)]
     effects = {"threads": replicated.threads_cost, "replicas": replicated.replicas_cost,
                "interaction": replicated.interaction, "turns": replicated.turns}  # fmt: skip
     for id, cost in effects.items():
@@ -90,17 +87,17 @@ def _limits(row: Row) -> Cells:
 
 
 def _ranks_table(rows: list[Row]) -> Table:
+    ranks = [(row, rank) for row in rows for rank in row.profile.ranks][: 2 * MAX_LINES]
     phases = [name for name in PHASES if any(name in rank.phases for row in rows for rank in row.profile.ranks)]
     shown = columns("row:method", "step_ms:profile", *(f"phase.{name}:profile" for name in phases))
     lines = []
-    for row in rows:
-        for rank in row.profile.ranks:
-            several = len(row.profile.ranks) > 1
-            head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
-            of_rank = [rank.phases.get(name) for name in phases]
-            cells = [Cell(1000 * phase.value, "number") if phase else NOTHING for phase in of_rank]
-            lines.append(Line([head, Cell(1000 * rank.step.value, "number"), *cells], row.method, row.name))
-    return Table("ranks", shown, lines[: 2 * MAX_LINES], hint=message("hint.taken_apart"))
+    for row, rank in ranks:
+        several = len(row.profile.ranks) > 1
+        head = Cell(message("name.rank", row=row.name, rank=rank.rank) if several else row.name)
+        of_rank = [rank.step, *map(rank.phases.get, phases)]
+        cells = [Cell(1000 * seconds.value, "number") if seconds else NOTHING for seconds in of_rank]
+        lines.append(Line([head, *cells], row.method, row.name))
+    return Table("ranks", shown, lines, hint=message("hint.taken_apart"))
 
 
 def _moves(row: Row) -> Cells:
@@ -122,21 +119,20 @@ def _energy(row: Row, has_hosts: bool) -> Cells:
 
 def memory_table(group: Group) -> Table:
     """Every device or process, neighbours with equal sizes in one line; empty where no peak is known."""
-    fields: tuple[str, ...] = ("process_bytes", "static_bytes")
-    shown = ["memory_process:devices", "peak_resident:memory", "static_part:memory"]
+    shown = {"process_bytes": "peak_resident:memory", "static_bytes": "static_part:memory"}
     if group.on_gpu:
-        fields = ("peak_bytes", "reserved_bytes", "process_bytes", "static_bytes")
-        shown = ["memory_device:devices", "peak_in_tensors:memory", "peak_reserved:memory", "process_nvml:memory",
-                 "static_part:memory"]  # fmt: skip
+        shown = {"peak_bytes": "peak_in_tensors:memory", "reserved_bytes": "peak_reserved:memory",
+                 "process_bytes": "process_nvml:memory", "static_bytes": "static_part:memory"}  # fmt: skip
+    head = "memory_device:devices" if group.on_gpu else "memory_process:devices"
 
     def cells_of(row: Row) -> Cells:
-        for sizes, alike in groupby(row.memory, key=attrgetter(*fields)):
+        for sizes, alike in groupby(row.memory, key=attrgetter(*shown)):
             first, *others = alike
             id = f"name.{first.kind}s" if others else f"name.{first.kind}_alone"
             name = message(id, number=first.number, last=others[-1].number if others else first.number)
             yield [Cell(name), *(not_available() if size is None else Cell(size, "GiB") for size in sizes)]
 
-    return _table("memory", shown, group.rows[:MAX_LINES], cells_of)
+    return _table("memory", [head, *shown.values()], group.rows[:MAX_LINES], cells_of)
 
 
 def accuracy_table(group: Group) -> Table:
@@ -155,8 +151,7 @@ def _accuracy(row: Row) -> Cells:
 
 
 def new_thread_section(group: Group) -> list[Section]:
-    """One device: what it costs that its forward pass runs in a thread that has just started, and what that means for
-    DataParallel. Nothing where no row has measured it."""
+    """What a forward pass in a new thread costs one device, and DataParallel; nothing where no row has measured it."""
     measured = (row for row in group.main_rows if row.profile and row.profile.threads_of_forward)
     row = next((row for row in measured if not row.is_parallel), None)
     if row is None:
@@ -167,7 +162,7 @@ def new_thread_section(group: Group) -> list[Section]:
 
 
 def layers_table(row: Row) -> Table:
-    """The host's time in the layers that pay, the dearest first; then of all others, by their kind, together."""
+    """The host's time in the layers that pay, the slowest first; then of all others, by their kind, together."""
     threads = row.profile.threads_of_forward
     paying, rest = threads.paying, [layer for layer in threads.whole_layers if not layer.pays]
     together = {

@@ -7,21 +7,25 @@ import re
 import pytest
 
 from analysis.factories import in_rounds, make_parity, make_record, typical_lab
-from analysis.views import WORDS, groups_of, rows_of, said
+from analysis.views import WORDS, folder_of, groups_of, rows_of, said
 from common.analysis.comparing.facts import varying_facts
 from common.analysis.judging.row_checks import efficiency, pooled_checks, repeats
-from common.analysis.judging.verdicts import group_verdicts
+from common.analysis.judging.verdicts import decide, group_verdicts
 from common.analysis.sections.headline import headline
-from common.analysis.sections.other_sections import unequal_terms, why_separate
-from common.analysis.sections.report import banners
+from common.analysis.sections.other_sections import separate_section, unequal_terms
+from common.analysis.sections.report import build_report
+
+
+def headline_of(groups):
+    return headline(groups, decide(groups[0].representatives if groups else []))
 
 
 def outcome_of(groups):
-    return WORDS.text(headline(groups).outcome)
+    return WORDS.text(headline_of(groups).outcome)
 
 
 def details_of(groups):
-    return " ".join(said([*(found := headline(groups)).pairs, *found.details]))
+    return " ".join(said([*(found := headline_of(groups)).pairs, *found.details]))
 
 
 def test_speed_up_and_efficiency_are_ratios_of_throughputs():
@@ -53,7 +57,7 @@ def test_what_belongs_to_the_key_is_never_compared(change):
     groups = groups_of(make_record(), make_record("ddp", 2, config=change))
     assert len(groups) == 2
     assert all(row.speed_up is None for group in groups for row in group.rows)
-    assert why_separate(dict(enumerate(groups, start=1)))
+    assert separate_section(dict(enumerate(groups, start=1)))
 
 
 def test_another_device_model_is_another_group():
@@ -114,8 +118,8 @@ def test_devices_that_are_not_there_do_not_scale(flag):
     row = rows_of(make_record(), make_record("ddp", 2, world={flag: True}))["DDP × 2"]
     assert row.speed_up is not None
     assert row.efficiency is None
-    (group,) = groups_of(make_record(), make_record("ddp", 2, world={flag: True}))
-    assert any(text.startswith(flag.capitalize()) for text in said(banners([group])))
+    report = build_report(folder_of(make_record(), make_record("ddp", 2, world={flag: True})))
+    assert any(text.startswith(flag.capitalize()) for text in said(report.banners))
 
 
 def test_unfinished_runs_are_not_compared():
@@ -310,9 +314,13 @@ def test_runs_that_were_not_taken_in_turn_are_independent():
     assert rows_of(*singles, *ddps[:2])["DDP × 2"].speed_up.relative_error is None
 
 
+def differing(groups):
+    """The facts by which the page tells these groups apart."""
+    return [line["difference"]["fact"] for line in separate_section(dict(enumerate(groups, start=1))).brief]
+
+
 def test_other_models_are_one_difference_whatever_else_follows_from_them():
     tokens = {"model": "hf:gpt2", "image_size": 0, "num_classes": 0, "sequence_length": 512, "precision": "tf32"}
-    apart = why_separate(dict(enumerate(groups_of(make_record(), make_record(config=tokens)), start=1)))
-    assert [line.values["fact"] for line in apart] == ["model"]
+    assert differing(groups_of(make_record(), make_record(config=tokens))) == ["model"]
     both = groups_of(make_record(), make_record(config=tokens), make_record(config={"precision": "bf16"}))
-    assert [line.values["fact"] for line in why_separate(dict(enumerate(both, start=1)))] == ["model", "precision"]
+    assert differing(both) == ["model", "precision"]

@@ -89,7 +89,7 @@ def test_on_a_machine_of_one_device_no_exchange_is_advised_for_several(cores, li
     (group,) = groups_of(one, probes=[make_probes()])
     question = Question(counts=(2,)) if cores == 1 else Question()
     predicted = forecast(group, question)
-    assert bool(predicted and prediction_advice(group, question, predicted)) is bool(lines)
+    assert bool(predicted and list(prediction_advice(group, question, predicted))) is bool(lines)
 
 
 def test_one_method_alone_has_no_rival():

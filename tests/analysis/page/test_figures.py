@@ -22,7 +22,7 @@ from common.analysis.page.rendering import draw_figures, on_page, write_figures
 from common.analysis.page.wording import Wording
 from common.analysis.predicting.inputs import Question
 from common.analysis.reading.folder import read_folder
-from common.analysis.sections.group import GroupResults
+from common.analysis.sections.group import group_results
 from common.analysis.sections.report import build_report
 from common.records import METHODS, DdpOptions, Failure
 from common.sentences import LANGUAGES
@@ -164,7 +164,7 @@ def scaling_of(*counts):
     """DDP's line in the figure of these counts of devices beside one: its segments' ends, in devices."""
     records = [make_record(kind="cuda"), *(make_record("ddp", count, kind="cuda") for count in counts)]
     (group,) = groups_of(*records)
-    axes = draw_scaling(GroupResults(1, group, False, Question()), WORDS).figure.axes[0]
+    axes = draw_scaling(group_results(1, group, False, Question()), WORDS).figure.axes[0]
     (line,) = [line for line in axes.get_lines() if line.get_label() == "DDP"]
     points = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
     joined = [] if line.get_linestyle() == "None" else list(pairwise(points))

@@ -24,8 +24,8 @@ from common.records import FailureKind
 from common.sentences import sentences
 
 ANALYSIS = Path(report.__file__).parents[1]
-OTHERS = ("faults", "command_line", "console", "running", "measuring", "machine")
-SPEAKING = [ANALYSIS, *(ANALYSIS.parent / name for name in OTHERS)]
+OTHERS = ("command_line", "console", "running", "measuring", "machine")
+SPEAKING = [ANALYSIS, ROOT / "lessons" / "fault_lab", *(ANALYSIS.parent / name for name in OTHERS)]
 """What speaks the reader's language; step 01 does, too."""
 ID = re.compile(r"[a-z_]+\.[a-z_.]+")
 SAYING = {"message", "Message", "translate", "text", "answer"}

@@ -14,6 +14,7 @@ from common.analysis.judging.proposals import training_command
 from common.analysis.reading.folder import read_folder
 from common.analysis.sections.exercise import five_checkpoints
 from common.analysis.sections.report import build_report
+from common.content import Commands
 from common.records import Copy, DeviceMemory, Failure, Launch, LaunchTimes, PredictionRecord
 from common.step_01 import probe_tables
 
@@ -50,7 +51,7 @@ def lost(kind, method="ddp", **changes):
 
 def commands_of(found):
     """All that the page proposes for what is missing."""
-    return [command for _, commands in found.to_run for command in commands]
+    return [command for part in found.section(1).contents if isinstance(part, Commands) for command in part.commands]
 
 
 @pytest.mark.parametrize(

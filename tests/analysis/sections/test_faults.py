@@ -7,8 +7,8 @@ from analysis.views import without_marks
 from common.analysis.page.rendering import draw_figures, render_page
 from common.analysis.page.wording import Wording
 from common.analysis.reading.folder import read_folder
+from common.analysis.sections.campaign_sections import faults_section
 from common.analysis.sections.exercise import five_checkpoints
-from common.analysis.sections.other_sections import faults_section
 from common.analysis.sections.report import build_report
 from common.records import FaultRecord
 

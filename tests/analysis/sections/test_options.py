@@ -14,7 +14,7 @@ from common.analysis.page.reason_plots import draw_options
 from common.analysis.predicting.inputs import Question
 from common.analysis.sections.changes import effects, options_table, without_default
 from common.analysis.sections.comparison import group_title
-from common.analysis.sections.group import GroupResults
+from common.analysis.sections.group import group_results
 from common.analysis.sections.other_sections import unequal_terms
 from common.records import DdpOptions
 
@@ -190,8 +190,8 @@ def test_micro_batches_and_determinism_are_groups_of_their_own():
 def test_scaling_needs_two_counts_of_devices():
     (one,) = groups_of(make_record(kind="cuda"), make_record("ddp", 1, kind="cuda"))
     (two,) = groups_of(*typical_lab())
-    assert draw_scaling(GroupResults(1, one, False, Question()), WORDS) is None
-    assert draw_scaling(GroupResults(1, two, False, Question()), WORDS) is not None
+    assert draw_scaling(group_results(1, one, False, Question()), WORDS) is None
+    assert draw_scaling(group_results(1, two, False, Question()), WORDS) is not None
 
 
 def test_the_console_and_the_page_show_a_sweep(tmp_path, compare):
