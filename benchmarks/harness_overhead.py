@@ -129,10 +129,14 @@ def compare(setting: str, devices: LocalDevices, pairs: int, with_timm: bool) ->
     whole, measuring, data = (paired_ratio(seconds[one], seconds[other]) for one, other in parts)
     rate = len(resident.loader) * training.config.global_batch_size / (sum(seconds["bare"]) / pairs)
     if devices.rank == 0:
-        print(f"{setting}, {pairs} pairs", f"  bare {rate:,.0f} samples/s; the lab's loop {told(whole)} of it: "
-              f"measuring {told(measuring)}, loader {told(data)}", sep="\n", flush=True)  # fmt: skip
+        parts = f"measuring {with_interval(measuring)}, loader {with_interval(data)}"
+        print(f"{setting}, {pairs} pairs")
+        print(f"  bare {rate:,.0f} samples/s; the lab's loop {with_interval(whole)} of it: {parts}", flush=True)
         if with_timm:
-            print(f"  timm's step {told(paired_ratio(seconds['lab'], seconds['timm']))} of the lab's speed", flush=True)
+            print(
+                f"  timm's step {with_interval(paired_ratio(seconds['lab'], seconds['timm']))} of the lab's speed",
+                flush=True,
+            )
     return whole.value >= GOAL
 
 
@@ -180,7 +184,7 @@ def timm_epoch(training: Training) -> Callable[[], None]:
     return epoch
 
 
-def told(quotient: Estimate) -> str:
+def with_interval(quotient: Estimate) -> str:
     low, high = quotient.interval
     return f"{quotient.value:.3f} ({low:.3f} to {high:.3f})"
 

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common.analysis.statistics.estimates import Estimate, mean_of_runs, mean_of_steps, ratio, student_quantile
 from common.campaigns.campaign import CAMPAIGNS
 from common.campaigns.launches import PUBLISHED, drawn_orders
-from common.campaigns.stopping_rule import RATIOS
+from common.campaigns.rounds import RATIOS
 
 STEPS = (10, 20, 50, 100, 200, 500, 1000, 4000)
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)

@@ -7,16 +7,16 @@ from functools import partial
 from itertools import islice
 
 from common.campaigns.campaign import CAMPAIGNS, MAX_DEVICES, AdaptiveCampaign, RoundCampaign
-from common.campaigns.launcher import LaunchError, in_minutes
-from common.campaigns.launches import QUIET, History, Outcome, Overrides, Place, newest_check
-from common.campaigns.session import Session
-from common.campaigns.stopping_rule import StoppingRule
+from common.campaigns.launcher import LaunchError
+from common.campaigns.launches import QUIET, Overrides, newest_check
+from common.campaigns.rounds import RoundRunner
+from common.campaigns.session import Session, in_minutes
 from common.command_line.model_names import check_model_name
 from common.command_line.parser import Parser, count, otherwise, positive_float, positive_int, start
 from common.command_line.turns import QUEUE_HELP, queue_folder, taking_turns
 from common.errors import UsageError
 from common.messages import message
-from common.records import Environment, RunConfig, settings_of
+from common.records import RunConfig, settings_of
 
 MAX_ROUNDS = 1000
 """That somebody could wait for."""
@@ -48,7 +48,7 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     try:
         session.check_machine(campaign.check)
         if isinstance(campaign, RoundCampaign):
-            StoppingRule(session, campaign).run()
+            RoundRunner(session, campaign).run()
         else:
             _run_in_time(session, campaign)
         end, page = message("At the end"), message("the page, and what it says")
@@ -60,39 +60,18 @@ def _run(session: Session, campaign: RoundCampaign | AdaptiveCampaign) -> int:
     return 0
 
 
-class TimeIsUpError(Exception):
-    """Another launch would end after the campaign's time."""
-
-
 def _run_in_time(session: Session, campaign: AdaptiveCampaign) -> None:
     given, limit = session.overrides, math.inf
     if not given.repeats:
         limit = 60 * (given.minutes or campaign.minutes["cuda" if session.here.gpus else "cpu"])
         none = message("Nothing starts that would end later than {time} from the start (MINUTES).")
         session.say(none.with_values(time=in_minutes(limit)), gap="\n")
-
-    def launch(command: str, place: Place | None) -> Outcome:
+    for command, place in campaign.plan(session.here, given, session.seed, session.history):
         if place and session.pace.elapsed + session.pace.at_most(command) > limit:
-            raise TimeIsUpError
-        return session.launch(command, place, survives=campaign.survives)
-
-    try:
-        campaign.plan(session.here, given, session.seed, session.history, launch)
-    except TimeIsUpError:
-        over = message("{time} are as good as over. To go on: {again}")
-        session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
-
-
-def rehearsed(campaign: AdaptiveCampaign, here: Environment, overrides: Overrides, seed: int) -> list[str]:
-    """Every command, as if each of them completed and paid."""
-    commands: list[str] = []
-
-    def launch(command: str, place: Place | None) -> Outcome:
-        commands.append(command)
-        return "completed"
-
-    campaign.plan(here, overrides, seed, History(None, here), launch)
-    return commands
+            over = message("{time} are as good as over. To go on: {again}")
+            session.say(over.with_values(time=in_minutes(limit), again=session.again()), gap="\n")
+            return
+        session.launch(command, place, survives=campaign.survives)
 
 
 def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides, seed: int) -> list[str]:
@@ -100,7 +79,7 @@ def _rehearsal(campaign: RoundCampaign | AdaptiveCampaign, overrides: Overrides,
     here = newest_check().environment
     lines = [campaign.check, f"# The order of each round is drawn at random, here with SEED={seed}."]
     if isinstance(campaign, AdaptiveCampaign):
-        return [*lines, *rehearsed(campaign, here, overrides, seed), campaign.report]
+        return [*lines, *campaign.rehearsed(here, overrides, seed), campaign.report]
     total = overrides.repeats or campaign.repeats
     if here.gpus and campaign.tolerance and not (overrides.samples or overrides.epochs):
         lines.append("# On GPUs a pilot comes first, and says how many samples an epoch has: other numbers than here.")

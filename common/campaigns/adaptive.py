@@ -1,6 +1,6 @@
 """Campaigns that choose each launch by how those before it ended: `make crossover` and `make ladder`."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -9,9 +9,11 @@ from common.campaigns.launches import (
     PUBLISHED,
     QUIET,
     REPORT,
+    USUAL_SIZES,
     History,
-    Launching,
     Overrides,
+    Place,
+    Plan,
     Sizes,
     drawn_orders,
     paired_seconds,
@@ -20,7 +22,6 @@ from common.command_line.commands import default_count
 from common.errors import UsageError
 from common.records import METHODS, DeviceKind, Environment, Method
 
-MODELS: dict[DeviceKind, str] = {"cuda": "resnet50", "cpu": "resnet18"}
 BATCHES: dict[DeviceKind, tuple[int, ...]] = {
     "cuda": (8, 32, 128, 512, 16, 64, 256, 1024, 2048),
     "cpu": (8, 32, 16, 64),
@@ -32,7 +33,7 @@ MIN_ROUNDS = 3
 """Of two, an interval has one degree of freedom and says nothing: where launches differed by a fifth, ± 35,777 %."""
 
 
-def over_batches(here: Environment, overrides: Overrides, seed: int, history: History, launch: Launching) -> None:
+def over_batches(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
     """One device, DP and DDP over batches, to see from which batch on more devices pay: rounds in which the methods of
     a batch have an order drawn anew. A method that is out of memory gets no larger batch; what was run before is not
     run again, so that an interrupted campaign goes on where it was. Raises `UsageError` where there is one device only.
@@ -48,17 +49,16 @@ def over_batches(here: Environment, overrides: Overrides, seed: int, history: Hi
     for number in range(1, (overrides.repeats or 3) + 1):
         places = count(1)
         if number == 2:  # in between, at one place only: it must not always precede the same launch
-            launch(REPORT + QUIET, None)
+            yield REPORT + QUIET, None
         for batch in batches:
             for index in next(orders[batch]):
                 method = PUBLISHED[index]
                 command = _command(kind, method, devices, batch, overrides, number == 1 and batch == min(batches))
+                is_new = len(history.completed(command)) < number and history.newest_failure(command) != "out_of_memory"
+                if is_new and batch < too_large.get(method, batch + 1):
+                    yield command + (QUIET if number > 1 else ""), (number, next(places))
                 if history.newest_failure(command) == "out_of_memory":
                     too_large[method] = min(batch, too_large.get(method, batch))
-                if batch >= too_large.get(method, batch + 1) or len(history.completed(command)) >= number:
-                    continue
-                if launch(command + (QUIET if number > 1 else ""), (number, next(places))) == "out_of_memory":
-                    too_large[method] = batch
 
 
 def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrides: Overrides, is_first: bool) -> str:
@@ -68,18 +68,15 @@ def _command(kind: DeviceKind, method: Method, devices: int, batch: int, overrid
     steps = max(24, min(120, 7680 // batch)) if kind == "cuda" else max(10, min(24, 192 // batch))
     of_method = METHODS[method]
     devices = devices if of_method.is_parallel else 1
-    sizes = Sizes(MODELS[kind], batch, epochs=1, steps=steps).chosen(replace(overrides, batch=batch), devices)
+    sizes = replace(USUAL_SIZES[kind], epochs=1, steps=steps).chosen(replace(overrides, batch=batch), devices)
     has_profile = kind == "cuda" and (not of_method.is_parallel or (of_method.has_replicas and is_first))
     return sizes.command(method, devices, PROFILE if has_profile else NO_PROFILE)
 
 
 HOPELESS = 0.5
 """Below this share of the speed so far, one round is enough: on two busy CPU cores bf16 took twelve times as long."""
-START: dict[DeviceKind, Sizes] = {
-    "cuda": Sizes("resnet50", batch=64, epochs=2, samples=12_288),
-    "cpu": Sizes("resnet18", batch=16, epochs=2, samples=192),
-}
-"""Two epochs, so that the loss can be seen to fall."""
+SAMPLES: dict[DeviceKind, int] = {"cuda": 12_288, "cpu": 192}
+"""Of an epoch."""
 DOUBLED = ""
 """Stands for the batch, twice as large."""
 SWITCHES: dict[DeviceKind, tuple[str, ...]] = {
@@ -91,7 +88,7 @@ NEEDS_SWITCH = {" --compile-mode reduce-overhead": " --compile"}
 """Switches that say nothing without another one."""
 
 
-def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History, launch: Launching) -> None:
+def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: History) -> Plan:
     """From the published command upwards, a trial for each switch, which stays if its interval says so: the best so
     far, and what is tried, in rounds of two. Then, where the batch has grown, the switches that were kept at the first
     batch, for its loss. Raises `UsageError` where rounds are too few for an interval, and where the start fails."""
@@ -99,7 +96,7 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
     rounds = overrides.repeats or MIN_ROUNDS
     if rounds < MIN_ROUNDS:
         raise UsageError(f"a rung needs {MIN_ROUNDS} rounds for an interval: give REPEATS={MIN_ROUNDS} or more")
-    first = best = START[kind].chosen(overrides, 1)
+    first = best = replace(USUAL_SIZES[kind], samples=SAMPLES[kind]).chosen(overrides, 1)
     orders, batch_pays = enumerate(drawn_orders(2, seed), 1), True  # rounds are counted through all trials
     for switch in SWITCHES[kind]:
         if NEEDS_SWITCH.get(switch, "") not in best.switches or (switch == DOUBLED and not batch_pays):
@@ -108,19 +105,19 @@ def up_the_ladder(here: Environment, overrides: Overrides, seed: int, history: H
             tried = replace(best, batch=2 * best.batch)
         else:
             tried = replace(best, switches=best.switches + switch)
-        if _pays(tried, best, rounds, orders, history, launch):
+        if (yield from _trial(tried, best, rounds, orders, history)):
             best = tried
         elif switch == DOUBLED:
             batch_pays = False
     at_first_batch = replace(best, batch=first.batch).command("single", flags=NO_PROFILE)
     if best.batch > first.batch and not history.completed(at_first_batch):
-        launch(at_first_batch, (next(orders)[0], 1))
+        yield at_first_batch, (next(orders)[0], 1)
 
 
-def _pays(
-    tried: Sizes, best: Sizes, rounds: int, orders: Iterator[tuple[int, list[int]]], history: History, launch: Launching
-) -> bool:
-    """Run both in rounds; whether what is tried is the faster, beyond doubt. What was run before counts."""
+def _trial(
+    tried: Sizes, best: Sizes, rounds: int, orders: Iterator[tuple[int, list[int]]], history: History
+) -> Generator[tuple[str, Place], None, bool]:
+    """Both in rounds; returns whether what is tried is the faster, beyond doubt. What was run before counts."""
     commands = [sizes.command("single", flags=NO_PROFILE) for sizes in (best, tried)]
     if history.newest_failure(commands[1]) in ("out_of_memory", "exception"):
         return False
@@ -130,11 +127,11 @@ def _pays(
             return False
         number, order = next(orders)
         for place, index in enumerate(order, 1):
-            if launch(commands[index], (number, place)) == "completed":
-                continue
-            if index == 0:
+            yield commands[index], (number, place)
+            if commands[0] in history.failed:
                 raise UsageError(f"what stood so far fails now, and its record says why: {commands[0]}")
-            return False
+            if commands[1] in history.failed:
+                return False
         pairs = paired_seconds(*map(history.runs, commands))
     if history.folder is None:  # a rehearsal, as if each switch paid
         return True

@@ -3,7 +3,7 @@
 import random
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from common.command_line.commands import startable
 from common.errors import UsageError
-from common.records import METHODS, Environment, EnvironmentRecord, Method, Record, machine_of
+from common.records import METHODS, DeviceKind, Environment, EnvironmentRecord, Method, Record, machine_of
 from common.records.disk import record_in
 
 REPORT = (
@@ -22,11 +22,11 @@ PUBLISHED = [name for name, method in METHODS.items() if not method.variant_of]
 """Methods of the published exercise: steps 02, 03 and 04, without a flag of the lab's own."""
 NO_PROFILE, QUIET = " --anatomy-steps 0", " --quiet"
 RESULTS = Path("results")
-Outcome = Literal["completed", "out_of_memory", "failed"]
+FailureKind = Literal["out_of_memory", "failed"]
 Place = tuple[int, int]
-"""A launch's round, and where it stands there."""
-Launching = Callable[[str, Place | None], Outcome]
-"""Runs a command and says how it ended, or only notes it, for a rehearsal. The page stands in no place."""
+"""A launch's round, and its position there."""
+Plan = Iterator[tuple[str, Place | None]]
+"""Commands, each to be run before the next one is asked for. The page has no place."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,14 @@ class Sizes:
         words = f"--model {shlex.quote(self.model)} --batch-size {batch} --epochs {self.epochs}"
         samples = f" --samples-per-epoch {self.samples}" if self.samples else ""
         return startable(METHODS[method].command(words + samples, devices)) + flags + self.switches
+
+
+USUAL_SIZES: dict[DeviceKind, Sizes] = {
+    "cuda": Sizes("resnet50", batch=64, epochs=2),
+    "cpu": Sizes("resnet18", batch=16, epochs=2),
+}
+"""Two epochs, so that the loss can be seen to fall. Each campaign has other steps or samples, so that step 05 does not
+pool a launch of one with a launch of another."""
 
 
 def drawn_orders(count: int, seed: int | str) -> Iterator[list[int]]:
@@ -130,6 +138,8 @@ class History:
     def __init__(self, folder: Path | None, here: Environment) -> None:
         """Without a folder nothing was ever run, and nothing is expected to be: a rehearsal."""
         self.folder, self._here = folder, (machine_of(here), here.torch)
+        self.failed: set[str] = set()
+        """Commands that have failed since this start of the campaign, with or without a record."""
 
     def completed(self, command: str) -> list[Record]:
         """The command's completed runs, the newest last."""

@@ -1,20 +1,73 @@
-"""One start of a campaign: its seed, what it launches, and what it says of that."""
+"""One start of a campaign: its seed, what it launches, how long that takes, and what it says of it."""
 
+import math
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from time import monotonic
 
 from rich.console import Console
 
-from common.campaigns.launcher import Launcher, LaunchError, Pace, step_number
-from common.campaigns.launches import RESULTS, History, Outcome, Overrides, Place, newest_check
+from common.campaigns.launcher import Launcher, LaunchError, step_number
+from common.campaigns.launches import RESULTS, FailureKind, History, Overrides, Place, newest_check
 from common.messages import Message, message
 from common.records import Environment, Launch
 from common.requirements import as_recorded
 from common.sentences import Sentences, language_of
+
+REPORT_SECONDS = 15.0
+"""What step 05 takes, until it has been seen."""
+MARGIN = 1.3
+"""The next launch of a step may take so many times as long as the longest one so far: a larger batch, a new switch."""
+
+
+class Pace:
+    """How long a campaign's commands take: the last of each step stands for the next one of it."""
+
+    def __init__(self) -> None:
+        self._started = monotonic()
+        self._seconds: dict[str, list[float]] = {}
+        self._least_left = math.inf
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the campaign began."""
+        return monotonic() - self._started
+
+    def add(self, command: str, seconds: float) -> None:
+        """Enter what a command took."""
+        self._seconds.setdefault(step_number(command), []).append(seconds)
+
+    def of(self, commands: Iterable[str]) -> float | None:
+        """Seconds that these commands will take; None where one of their steps has not been seen."""
+        last = {"05": REPORT_SECONDS} | {step: seconds[-1] for step, seconds in self._seconds.items()}
+        steps = [step_number(command) for command in commands]
+        return sum(last[step] for step in steps) if set(steps) <= set(last) else None
+
+    def at_most(self, command: str) -> float:
+        """Seconds that a launch with other settings than before may take, and the page after it."""
+        longest = {step: max(seconds) for step, seconds in self._seconds.items()}
+        return MARGIN * longest.get(step_number(command), max(longest.values(), default=0)) + REPORT_SECONDS
+
+    def progress(self, commands: Iterable[str] | None = None) -> Message:
+        """The time that is gone and, where it is known, the time until all of these have run. That never grows."""
+        left, gone = None if commands is None else self.of(commands), in_minutes(self.elapsed)
+        if left is None:
+            return message("{time} gone", time=gone)
+        self._least_left = min(left, self._least_left)
+        return message("{time} gone, about {left} left", time=gone, left=in_minutes(self._least_left))
+
+    def allow(self, seconds: float) -> None:
+        """Let the time left grow once by so much: a round has been added, and that was said."""
+        self._least_left += seconds
+
+
+def in_minutes(seconds: float) -> str:
+    """45 s, 5 min, 7 min 5 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return " ".join(([f"{minutes} min"] if minutes else []) + ([f"{rest} s"] if rest or not minutes else []))
 
 
 class Session:
@@ -61,10 +114,10 @@ class Session:
         place: Place | None = None,
         heading: Message | None = None,
         progress: Message | None = None,
-        survives: Sequence[Outcome] = (),
-    ) -> Outcome:
-        """Run a command under a heading, with the time that is gone or, in its stead, `progress`; how it ended. Raises
-        `LaunchError` where it does not end in a way that the campaign survives."""
+        survives: Sequence[FailureKind] = (),
+    ) -> None:
+        """Run a command under a heading, with the time that is gone or, in its stead, `progress`. Raises `LaunchError`
+        where it fails in a way that the campaign does not survive; otherwise `history` notes the failure."""
         number, position = place or (0, 0)
         heading = heading or (message("Round {number}", number=number) if place else message("In between"))
         head = self.words.translate("{heading}, step {step}:", heading=heading, step=step_number(command))
@@ -77,16 +130,14 @@ class Session:
         try:
             self.launcher.run(command, launch)
         except LaunchError as error:
-            is_full = bool(survives) and self.history.newest_failure(command) == "out_of_memory"
-            outcome: Outcome = "out_of_memory" if is_full else "failed"
-            if self.launcher.stopped_by or outcome not in survives or not place:
+            is_full = self.history.newest_failure(command) == "out_of_memory"
+            if self.launcher.stopped_by or not place or ("out_of_memory" if is_full else "failed") not in survives:
                 raise
+            self.history.failed.add(command)
             full = message("Out of memory: recorded, and the campaign goes on.")
             self.say(full if is_full else str(error), gap="\n")
-            return outcome
         finally:
             self.pace.add(command, monotonic() - started)
-        return "completed"
 
     def again(self) -> str:
         """The command for what is missing, so many rounds where that is known."""

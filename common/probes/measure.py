@@ -43,9 +43,9 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     """The probes that mean something on this machine, and for the others why they do not."""
     ranks = processes.ranks_here()
     actions: dict[ProbeName, Action] = {
-        "matmul": partial(_alone, matmul_rates),
-        "memory": partial(_alone, memory_rates),
-        "copies": partial(_alone, copies),
+        "matmul": lambda: run_in_processes(matmul_rates, 1, LIMIT_SECONDS)[0],
+        "memory": lambda: run_in_processes(memory_rates, 1, LIMIT_SECONDS)[0],
+        "copies": lambda: run_in_processes(copies, 1, LIMIT_SECONDS)[0],
         "all_reduce": partial(processes.measure_all_reduce, ranks, LIMIT_SECONDS),
         "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
@@ -75,10 +75,6 @@ def measure(
     return Probes.model_validate({"seconds": seconds, **results, "not_applicable": not_applicable, "failed": failed})
 
 
-def _alone(probe: Callable[[int], object]) -> object:
-    return run_in_processes(probe, 1, LIMIT_SECONDS)[0]
-
-
 def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:
     """The fastest square product of every device model here, in every precision that it can train in."""
     return [_matmul_rate(devices, precision, sizes) for devices in _models() for precision in precisions(devices)]
@@ -95,15 +91,13 @@ def precisions(devices: LocalDevices) -> list[Precision]:
 
 def _matmul_rate(devices: LocalDevices, precision: Precision, sizes: Sequence[int]) -> MatmulRate:
     MATMUL.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    rates = []
+    model, rates = devices.world.device_model, []
     for size in sizes or MATMUL_SIZES[devices.kind]:
         # Random numbers: a GPU multiplies zeros at less power, and so at a higher clock.
         left, right = (torch.randn(size, size, device=devices.device).to(DTYPES[precision]) for _ in range(2))
         product = torch.empty_like(left)
         seconds = median_seconds(lambda: torch.mm(left, right, out=product), devices)  # noqa: B023
-        rates.append(
-            MatmulRate(device_model=devices.world.device_model, precision=precision, size=size, seconds=seconds)
-        )
+        rates.append(MatmulRate(device_model=model, precision=precision, size=size, seconds=seconds))
         if seconds > SLOWEST_PRODUCT_SECONDS / 8:  # the next size has eight times the work
             break
     return max(rates, key=lambda rate: rate.flops_per_second)
@@ -131,13 +125,11 @@ def copies(rank: int = 0) -> list[Copy]:
         received = torch.zeros_like(pattern, device=f"cuda:{destination}")
         # torch queues a copy between two GPUs on the one that sends.
         devices = probed_device(destination if source is None else source)
-        seconds = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)  # noqa: B023
+        measured = median_seconds(lambda: received.copy_(given, non_blocking=True), devices)  # noqa: B023
         torch.cuda.synchronize(destination)
         # On some boards a direct copy between GPUs delivers zeros (NVIDIA/nccl-tests#117).
-        arrived = torch.equal(received.cpu(), pattern)
-        results.append(
-            Copy(source=source, destination=destination, bytes=COPY_BYTES, seconds=seconds if arrived else None)
-        )
+        seconds = measured if torch.equal(received.cpu(), pattern) else None
+        results.append(Copy(source=source, destination=destination, bytes=COPY_BYTES, seconds=seconds))
     return results
 
 

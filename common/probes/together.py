@@ -91,12 +91,8 @@ def _convolution_seconds() -> tuple[float, float]:
         functional.conv2d(images, weights, padding=1)
         return perf_counter() - began
 
-    def launch_in_new_thread() -> float:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(launch).result()
-
-    known = median([launch() for _ in range(1 + NEW_THREADS)][1:])
-    return known, median(launch_in_new_thread() for _ in range(NEW_THREADS))
+    known = [launch() for _ in range(1 + NEW_THREADS)][1:]
+    return median(known), median(ThreadPoolExecutor(1).submit(launch).result() for _ in range(NEW_THREADS))
 
 
 def measure_together(workers: int, limit_seconds: float, work: Work | None = None) -> Together:
@@ -110,19 +106,17 @@ def _training_probe(everybody: Barrier, make: Work, rank: int) -> tuple[float, f
     """Process 0 works by itself first and last, while the others wait; in between all work at once.
 
     Seconds of a pass, alone (of process 0) and together."""
-    work, alone = make(probed_device(rank)), []
-    everybody.wait()
-    alone += _seconds(work) if rank == 0 else []
-    everybody.wait()
-    together = _seconds(work)
-    everybody.wait()
-    alone += _seconds(work) if rank == 0 else []
+    work = make(probed_device(rank))
+    alone = _seconds(work, everybody, takes_part=rank == 0)
+    together = _seconds(work, everybody)
+    alone += _seconds(work, everybody, takes_part=rank == 0)
     return median(alone or together), median(together)
 
 
-def _seconds(work: Callable[[], object]) -> list[float]:
+def _seconds(work: Callable[[], object], everybody: Barrier, takes_part: bool = True) -> list[float]:
+    everybody.wait()
     ends = [perf_counter()]
-    for _ in range(SETTLING + PASSES):
+    for _ in range(SETTLING + PASSES if takes_part else 0):
         work()
         ends.append(perf_counter())
     return [end - begin for begin, end in pairwise(ends)][SETTLING:]

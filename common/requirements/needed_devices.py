@@ -22,15 +22,14 @@ def needs_of_devices(record: EnvironmentRecord, words: Sentences) -> Iterator[Re
     threads, cores = here.cpu_cores, here.physical_cores
     if kinds:
         threads, cores = kinds[0].cores, kinds[0].physical_cores
+    share_cores = not gpus and cores is not None and cores < threads
     yield check(
         message("two devices, better four"),
         words.counted(number, "1 GPU", "{count} GPUs")
         if gpus
         else words.counted(number, "1 CPU core", "{count} CPU cores"),
         number < 2 and warns("03 and 04 then run two devices on one: that shows how they work, not what they gain"),
-        not gpus
-        and cores is not None
-        and cores < threads
+        share_cores
         and notes(
             "{threads} hardware threads on {cores} physical cores: two devices on one core share its arithmetic; "
             "at most {cores} devices show scaling"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from common.formats import gib
 from common.messages import Message, message
@@ -10,30 +10,22 @@ from common.records import EnvironmentRecord, Requirement
 from common.sentences import Sentences
 from common.setup.environments import BUILDS, numbers_of
 
-Problem = tuple[Literal["ok", "note", "warning", "failure"], Message]
-"""What it means that the requirement is not met, and what to do."""
-NONE: Problem = "ok", Message("")
+
+class Problem(NamedTuple):
+    """What it means that a requirement is not met, and what to do, in English."""
+
+    outcome: Literal["ok", "note", "warning", "failure"]
+    remedy: str
 
 
-def notes(remedy: str) -> Problem:
-    """Worth knowing, and nothing is harmed."""
-    return "note", message(remedy)
-
-
-def warns(remedy: str) -> Problem:
-    """The lab runs, with less to see or with numbers that say less."""
-    return "warning", message(remedy)
-
-
-def fails(remedy: str) -> Problem:
-    """The lab cannot run."""
-    return "failure", message(remedy)
+notes, warns, fails = partial(Problem, "note"), partial(Problem, "warning"), partial(Problem, "failure")
+"""Nothing is harmed; the lab runs, with less to see or with numbers that say less; the lab cannot run."""
 
 
 def checked(words: Sentences, name: Message, found: str, /, *problems: Any, **values: Any) -> Requirement:
     """The first problem that there is decides: each is `condition and warns(…)`. `values` belong to all sentences."""
-    outcome, remedy = next(filter(None, problems), NONE)
-    named, advice = (words.text(text.with_values(**values)) for text in (name, remedy))
+    outcome, remedy = next(filter(None, problems), Problem("ok", ""))
+    named, advice = words.text(name.with_values(**values)), words.translate(remedy, **values)
     return Requirement(name=named, found=found, outcome=outcome, advice=advice)
 
 

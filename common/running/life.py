@@ -22,7 +22,7 @@ from common.running.failures import HOST_LIMITS, TIMEOUT, explain, grows_with_th
 from common.running.measured_run import MeasuredRun, ProfileError
 from common.running.start import ignore_signals, interrupt_on_signals, reason_of, try_next
 from common.training import distributed
-from common.training.user_file import frames_of_user, path_of_model, user_error
+from common.training.user_file import file_of_model
 
 
 @contextmanager
@@ -87,9 +87,9 @@ def _fail(run: MeasuredRun, error: BaseException) -> None:
     _leave_record(run, failure)
     if failure.kind == "out_of_memory" and run.options.auto_accumulate and grows_with_the_batch(error):
         try_next(run.config, run.local_devices.world)
-    path = path_of_model(run.config)
-    if path and frames_of_user(error, path):
-        explained = user_error(error, path)  # their lines; the whole traceback is in the record
+    file = file_of_model(run.config)
+    if file and file.frames(error):
+        explained = file.explained(error)  # their lines; the whole traceback is in the record
         tell(f"error: {explained}", *explained.trace)
         sys.exit(1)
     if failure.kind == "out_of_memory" or _blames_another_rank(run, failure) or failure.advice in HOST_LIMITS:

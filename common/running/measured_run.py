@@ -170,13 +170,11 @@ class MeasuredRun:
         """Let the script train epoch `number`, or what a checkpoint has left of it; enter what came out, and say it."""
         training, config, words = self._training, self.config, self.words
         steps_before = self._start.steps_done if number == self._start.epoch else 0
-        training.loader.first_batch = steps_before * config.accumulation_steps
         title = words.translate("epoch {epoch}/{epochs}", epoch=number, epochs=config.epochs)
         self.progress.phase(title, training.steps_per_epoch - steps_before)
         timed_epoch = self._epoch = TimedEpoch(self._clock, number, steps_before)
         yield number
         timed_epoch.read_losses()
-        training.loader.first_batch = 0
         epoch = self.recorder.epoch_done(timed_epoch)
         self.progress.line(run_lines.epoch_line(epoch, config, sum(timed_epoch.times.steps), words))
         if epoch.mean_loss is None:

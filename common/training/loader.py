@@ -96,24 +96,24 @@ class ContinuousLoader:
     ) -> None:
         """`copy_to`: a GPU to which batches are copied ahead (`--prefetch`). `more`: arguments of `DataLoader`."""
         self.dataset, self.sampler, self._batch_size, self._copy_to = dataset, sampler, batch_size, copy_to
-        self.first_batch = 0
-        """Of the epoch: those before it are left out, because a checkpoint has seen them."""
         self._plan = _Plan()
         self._loader = DataLoader(dataset, batch_sampler=self._plan, **more)
         self._batches: Iterator[Batch] = iter(())
+        self._start, self._number = (-1, 0), -1
+        """Epoch and batch that it has begun with, if it has; the next batch, counted from the first of epoch 0 on."""
         self._ready: list[Batch] = []
         """The next batch, if somebody has waited for it."""
-        self._begun, self._number = False, -1
-        """`_number`: that of the next batch, counted from the first of epoch 0 on."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
         return len(self.sampler) // self._batch_size
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._number != self.sampler.epoch * len(self) + self.first_batch:
-            self.begin(self.sampler.epoch, self.first_batch)
-        for _ in range(self.first_batch, len(self)):
+        epoch = self.sampler.epoch
+        first = self._start[1] if epoch == self._start[0] else 0
+        if self._number != epoch * len(self) + first:
+            self.begin(epoch, first)
+        for _ in range(first, len(self)):
             yield self.next_batch()
 
     def next_batch(self) -> Batch:
@@ -123,8 +123,9 @@ class ContinuousLoader:
         return self._ready.pop()
 
     def begin(self, epoch: int, batch: int = 0, uncounted: int = 0) -> None:
-        """Start anew, with this batch of this epoch; before it come `uncounted` batches that belong to no epoch."""
-        self._begun, self._number = True, epoch * len(self) + batch - uncounted
+        """Start anew, with this batch of this epoch: a checkpoint has seen those before it. First come `uncounted`
+        batches that belong to no epoch."""
+        self._start, self._number = (epoch, batch), epoch * len(self) + batch - uncounted
         of_none, of_epochs = (
             batches_of_epochs(self.sampler, self._batch_size, epochs) for epochs in (repeat(0), count(epoch))
         )
@@ -135,7 +136,7 @@ class ContinuousLoader:
 
     def wait(self) -> None:
         """Return when the next batch is there."""
-        if not self._begun:
+        if self._start[0] < 0:
             self.begin(self.sampler.epoch)
         if not self._ready:
             self._ready.append(next(self._batches))

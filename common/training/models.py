@@ -5,7 +5,6 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -24,7 +23,7 @@ from common.training import by_library
 from common.training.batch import Nested, map_tensors, tensors_of
 from common.training.by_file import try_first_step, workload_of_file
 from common.training.data import first_batch
-from common.training.user_file import path_of_model
+from common.training.user_file import file_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
@@ -96,8 +95,8 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
     model = TrainedModel(workload, config).train()
-    path = path_of_model(config)
-    few = first_batch(workload, config) if path or workload.sample else None
+    file = file_of_model(config)
+    few = first_batch(workload, config) if file or workload.sample else None
     images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
     inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
@@ -108,8 +107,8 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
     model.to(devices.device, memory_format=model.memory_format)
-    if path and few:
-        warnings = try_first_step(model, few, config, path)
+    if file and few:
+        warnings = try_first_step(model, few, config, file)
         if devices.rank == 0:
             tell(*(f"warning: {warning}" for warning in warnings))
     seed_devices(devices, config.seed)
@@ -181,23 +180,20 @@ def count_flops(model: TrainedModel, inputs: Nested) -> dict[FlopKind, int] | No
     dtype, model.autocast_dtype = model.autocast_dtype, None  # there is no autocast for meta tensors
     try:
         with suppress(Exception):
-            return _counted(partial(_forward_of_shapes, model), shapes)
+            return _counted(model, shapes)
         if any(tensor.is_meta for tensor in tensors_of(inputs)):
-            _forward_of_shapes(model, inputs)  # raises again if the model is at fault, and not the counter
-            return None
-        sample = map_tensors(lambda tensor: tensor[:1], inputs)
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
-            return _counted(lambda sample: functional_call(model, buffers, (sample,)), sample)
+            _forward_of_copies(model, inputs)  # raises again if the model is at fault, and not the counter
+        else:
+            with suppress(Exception), sdpa_kernel(SDPBackend.MATH):
+                return _counted(model, map_tensors(lambda tensor: tensor[:1], inputs))
         return None
     finally:
         model.autocast_dtype = dtype
-        model.zero_grad(set_to_none=True)
 
 
-def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKind, int]:
+def _counted(model: nn.Module, inputs: Nested) -> dict[FlopKind, int]:
     with FlopCounterMode(display=False) as counter:
-        outputs = tensors_of(forward(inputs))
+        outputs = tensors_of(_forward_of_copies(model, inputs))
         sum(output.sum() for output in outputs if output.requires_grad).backward()
     flops_by_kind: dict[FlopKind, int] = {"convolution": 0, "matmul": 0}
     for operation, flops in counter.get_flop_counts()["Global"].items():
@@ -206,14 +202,16 @@ def _counted(forward: Callable[[Nested], Nested], inputs: Nested) -> dict[FlopKi
     return flops_by_kind
 
 
-def _forward_of_shapes(model: nn.Module, inputs: Nested) -> Nested:
-    """One forward on the meta device: shapes alone, so that it costs neither memory nor time."""
+def _forward_of_copies(model: nn.Module, inputs: Nested) -> Nested:
+    """One forward that leaves gradients and buffers alone; on the meta device it costs neither memory nor time."""
+    device, buffers = tensors_of(inputs)[0].device, ((name, one.clone()) for name, one in model.named_buffers())
     state = {
-        name: tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
-        for name, tensor in chain(model.named_parameters(), model.named_buffers())
+        name: tensor.detach().to(device).requires_grad_(tensor.requires_grad)
+        for name, tensor in chain(model.named_parameters(), buffers)
     }
     # A batch norm leaves shapes as they are and is not counted: to find out its own would take most of the time.
-    batch_norm, torch.batch_norm = torch.batch_norm, lambda features, *rest: features
+    batch_norm = torch.batch_norm
+    torch.batch_norm = lambda features, *rest: features if features.is_meta else batch_norm(features, *rest)
     try:
         return functional_call(model, state, (inputs,))
     finally:

@@ -11,7 +11,6 @@ from itertools import islice
 import pytest
 
 from campaigns.conftest import ROOT, SCRIPTS
-from common.campaigns.__main__ import rehearsed
 from common.campaigns.campaign import CAMPAIGNS as ALL
 from common.campaigns.campaign import RoundCampaign
 from common.campaigns.launches import Overrides, drawn_orders
@@ -116,7 +115,7 @@ def test_every_command_is_one_that_its_script_takes(name, here):
 @pytest.mark.parametrize("here", [machine(gpus=2), machine()], ids=["GPUs", "cores"])
 @pytest.mark.parametrize("name", ["crossover", "ladder"])
 def test_every_command_of_an_adaptive_campaign_is_one_that_its_script_takes(name, here):
-    commands = rehearsed(ALL[name], here, Overrides(), 0)
+    commands = ALL[name].rehearsed(here, Overrides(), 0)
     runs = [parsed(command) for command in commands if " 05_" not in command]
     assert len({run.model for run in runs}) == 1
     assert min(run.epochs * (run.samples_per_epoch // run.batch_size) for run in runs if run.method == "single") >= 10
@@ -128,7 +127,7 @@ def test_every_launch_under_torchrun_works_where_the_host_does_not_find_itself(n
     monkeypatch.setattr(typed, "name_is_found", lambda: False)
     here = machine()
     campaign = ALL[name]
-    commands = campaign.commands(here, Overrides()) if name in CAMPAIGNS else rehearsed(campaign, here, Overrides(), 0)
+    commands = campaign.commands(here, Overrides()) if name in CAMPAIGNS else campaign.rehearsed(here, Overrides(), 0)
     started = [command for command in commands if command.startswith("torchrun")]
     assert all(command.startswith("torchrun --standalone --local-addr=127.0.0.1 ") for command in started)
     assert bool(started) == (name != "ladder")

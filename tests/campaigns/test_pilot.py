@@ -7,7 +7,7 @@ import pytest
 from campaigns.conftest import LEAVES_RECORDS
 from common.campaigns.campaign import CAMPAIGNS
 from common.campaigns.launches import Overrides
-from common.campaigns.pilot import epoch_samples
+from common.campaigns.rounds import epoch_samples
 
 # An example's run of 02 has 36 steps of 16 samples; here each takes `seconds` of the record, and the launch no time.
 MEASURED = """

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from common.analysis.statistics.estimates import distinguishable, paired_ratio
-from common.campaigns.stopping_rule import after_another, half_interval, ratios_of, seconds_by_round
+from common.campaigns.rounds import after_another, half_interval, ratios_of, seconds_by_round
 from common.records import Record
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

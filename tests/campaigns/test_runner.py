@@ -164,7 +164,7 @@ def test_the_time_left_never_grows_but_with_a_round_that_is_added(recording_lab)
 
 
 def test_time_left_is_that_of_the_last_launch_of_each_step():
-    from common.campaigns.launcher import Pace, in_minutes
+    from common.campaigns.session import Pace, in_minutes
 
     pace = Pace()
     assert pace.of(["python 02_a.py"]) is None
@@ -268,7 +268,7 @@ def test_the_runner_does_not_import_torch(fake_lab):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     modules = output.splitlines()[-1].split()
-    assert "common.campaigns.stopping_rule" in modules
+    assert "common.campaigns.rounds" in modules
     assert not {"torch", "numpy", "pandas"} & set(modules)
 
 

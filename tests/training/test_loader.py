@@ -56,9 +56,8 @@ def indices(batches: list[Batch]):
     return [batch.indices.tolist() for batch in batches]
 
 
-def epoch_of(loader, epoch, first=0):
+def epoch_of(loader, epoch):
     loader.sampler.set_epoch(epoch)
-    loader.first_batch = first
     return indices(loader)
 
 
@@ -76,7 +75,7 @@ def test_after_the_uncounted_batches_comes_what_a_checkpoint_has_left_of_its_epo
     uncounted = indices(loader.next_batch() for _ in range(10))
     assert uncounted == [*plain(0), *plain(0)[:2]]
     loader.wait()
-    assert epoch_of(loader, 4, first=3) == plain(4)[3:]
+    assert epoch_of(loader, 4) == plain(4)[3:]
     assert epoch_of(loader, 5) == plain(5)
 
 

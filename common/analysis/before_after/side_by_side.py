@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.analysis.comparing.facts import MAX_CANDIDATES, Fact, Facts, configuration, grouped
-from common.analysis.comparing.groups import build_groups, configurations, withheld_files
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import Pairs, common_rounds
 from common.analysis.reading.folder import Folder
@@ -143,31 +143,24 @@ def compare_folders(before: Folder, after: Folder, names: tuple[Path, Path]) -> 
     if not new:
         runs = plural(len(after.runs), "run")
         raise UsageError(f"{names[0]} holds all that {names[1]} has ({runs}): nothing is left to compare")
-    earlier, earlier_withheld = _rows(before)
-    later, later_withheld = _rows(replace(after, runs=new))
-    pairs, doubtful = matched(earlier, later), matched(earlier, later_withheld)
+    earlier, later = compare_runs(before), compare_runs(replace(after, runs=new))
+    pairs = matched(earlier.configurations, later.configurations)
+    doubtful = matched(earlier.configurations, later.withheld)
     if not pairs and not doubtful:
+        differences = nearest(earlier.configurations, later.configurations)
         raise UsageError(
-            f"no configuration was measured in both {names[0]} and {names[1]}{nearest(earlier, later)}: "
+            f"no configuration was measured in both {names[0]} and {names[1]}{differences}: "
             "run the same steps with the same flags for both"
         )
     taken, doubted = ({row for pair in matches for row in pair} for matches in (pairs, doubtful))
-    only_before = [row for row in earlier if row not in taken]
+    only_before = [row for row in earlier.configurations if row not in taken]
     return BeforeAfter(
         matches=[Match(*pair) for pair in pairs],
         not_compared={
             "only_before": only_before,
-            "only_after": [row for row in later if row not in taken],
-            "withheld": earlier_withheld + later_withheld,
+            "only_after": [row for row in later.configurations if row not in taken],
+            "withheld": earlier.withheld + later.withheld,
         },
         lost={"missing": [row for row in only_before if row not in doubted], "withheld": [row for _, row in doubtful]},
         repeated=len(after.runs) - len(new),
     )
-
-
-def _rows(folder: Folder) -> tuple[list[Row], list[Row]]:
-    """Those that may be compared, and those whose speed is withheld."""
-    rows = configurations(folder)
-    withheld = withheld_files(build_groups(rows))
-    by_doubt = grouped(rows, lambda row: row.runs[-1].file in withheld)
-    return by_doubt.get(False, []), by_doubt.get(True, [])

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_facts, grouped
+from common.analysis.comparing.facts import GROUP_KEY, Facts, configuration, group_key, grouped
 from common.analysis.comparing.rows import Row
 from common.analysis.comparing.speedup import speedup
 from common.analysis.reading.runs import Run
@@ -148,4 +148,4 @@ def _series(rows: Sequence[Row], failed: Sequence[Run]) -> BatchSeries | None:
         return None
     too_large = grouped(filter(fits, failed), lambda run: run.record.method)
     limits = {method: min(map(_batch, alike)) for method, alike in too_large.items()}
-    return BatchSeries(group_facts(rows[0].record), devices, by_method, limits)
+    return BatchSeries(group_key(rows[0].record), devices, by_method, limits)

@@ -14,7 +14,7 @@ from typing import get_args
 from common.analysis.comparing.csv_files import Line, of_side, with_ends
 from common.analysis.comparing.facts import OPTIONS, PLACE, USUAL, configuration, facts_of_settings, group_key, grouped
 from common.analysis.comparing.rows import Row, closest
-from common.analysis.comparing.speedup import paired_runs, paired_speedup
+from common.analysis.comparing.speedup import common_rounds, paired_runs, speedup
 from common.analysis.reading.runs import Run
 from common.analysis.statistics.estimates import Estimate, outcome_of_ratio
 from common.records import METHODS, DdpOptions, Precision, Record, settings_of
@@ -97,7 +97,7 @@ def change_line(pair: OneChange) -> Line:
         "fact": pair.fact, "before": pair.values[0], "after": pair.values[1],
         "method": after.method, "devices": after.devices,
         **group_key(before.record, "weak"), OPTIONS: before.facts.get(OPTIONS),
-        **with_ends("times_as_fast", paired_speedup(after, before)),
+        **with_ends("times_as_fast", speedup(after, before, common_rounds(after, before))),
         "in_turn": bool(paired_runs(after.runs, before.runs)),
         **of_side("before", before),
         **of_side("after", after),
@@ -169,7 +169,7 @@ def _ladder(rows: Sequence[Row], failed: Sequence[Run]) -> Ladder:
             continue  # more than one switch, or back to a smaller batch
         fact, values = changed[0], (before[changed[0]], after[changed[0]])
         if isinstance(one, Row):
-            quotient = paired_speedup(one, standing)
+            quotient = speedup(one, standing, common_rounds(one, standing))
             outcome = outcome_of_ratio(quotient)
             is_kept = outcome == "faster" and not one.missing_runs
             trials.append(Trial(fact, values, "kept" if is_kept else outcome, one, quotient))

@@ -1,10 +1,10 @@
 """The comparison itself: its title, what rows have in common, a line for each row of a group; cells of estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import compress
 
-from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_facts
+from common.analysis.comparing.facts import BATCH, GROUP_KEY, OPTIONS, USUAL, Facts, group_key
 from common.analysis.comparing.groups import Group
 from common.analysis.comparing.rows import Row
 from common.analysis.judging.row_checks import failed_checks
@@ -37,7 +37,7 @@ def unusual_parts(key: Facts) -> list[Message]:
 
 def row_and_settings(row: Row, *left_out: str) -> Message:
     """`DDP × 2, resnet18, 64 px, 16 samples per device`; `left_out`: facts that need not be said."""
-    key = group_facts(row.record)
+    key = group_key(row.record)
     parts = unusual_parts({name: key[name] for name in GROUP_KEY if name not in left_out})
     if BATCH["weak"] not in left_out:
         parts.append(message("title.batch_weak", value=key[BATCH["weak"]]))
@@ -55,27 +55,23 @@ def images_of(group: Group) -> Message:
 
 def group_table(group: Group, checks: str = "") -> Table:
     """The table; its marks lead to `checks`. Energy has a column where any device of the group counted it."""
-    has_energy = any(row.device_energy for row in group.rows)
-    memory = "gpu_memory:memory" if group.on_gpu else "process_memory:memory"
-    shown = columns("method", "devices", "global_batch", "epoch_time", memory, "throughput", "speed_up",
-                    "scaling_efficiency", *(["energy"] if has_energy else []))  # fmt: skip
-    lines = []
-    for row in group.main_rows[:MAX_LINES]:
-        config = row.record.config
-        cells = [
-            _method(row),
-            Cell(row.devices, "count"),
-            Cell(config.global_batch_size, "count", notes=(message("note.each", count=config.per_device_batch_size),)),
-            estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
-            _memory(row),
-            speed_cell(row, doubts_about_speed(row)),
-            _relative(row, row.speed_up, "×"),
-            _relative(row, row.efficiency, "%"),
-            *([_energy(row)] if has_energy else []),
-        ]
-        lines.append(Line(cells, row.method, row.name, row.is_valid))
+    shown: dict[str, Callable[[Row], Cell]] = {
+        "method": _method,
+        "devices": lambda row: Cell(row.devices, "count"),
+        "global_batch": lambda row: Cell(row.record.config.global_batch_size, "count", notes=(
+            message("note.each", count=row.record.config.per_device_batch_size),)),
+        "epoch_time": lambda row: estimate_cell(row.epoch_time, "s") if row.epoch_time else WITHHELD,
+        "gpu_memory:memory" if group.on_gpu else "process_memory:memory": _memory,
+        "throughput": lambda row: speed_cell(row, doubts_about_speed(row)),
+        "speed_up": lambda row: _relative(row, row.speed_up, "×"),
+        "scaling_efficiency": lambda row: _relative(row, row.efficiency, "%"),
+    }  # fmt: skip
+    if any(row.device_energy for row in group.rows):
+        shown["energy"] = _energy
+    lines = [Line([cell_of(row) for cell_of in shown.values()], row.method, row.name, row.is_valid)
+             for row in group.main_rows[:MAX_LINES]]  # fmt: skip
     left_out = len(group.main_rows) - len(lines)
-    return Table("comparison", shown, lines, left_out=left_out, style="comparison whole", checks=checks)
+    return Table("comparison", columns(*shown), lines, left_out=left_out, style="comparison whole", checks=checks)
 
 
 def in_brief(table: Table) -> Table:

@@ -8,7 +8,7 @@ import pytest
 from analysis.factories import make_record, write
 from analysis.profile_factories import make_probed, make_probes, make_profile
 from analysis.views import groups_of
-from common.analysis.comparing.groups import build_groups, configurations
+from common.analysis.comparing.groups import compare_runs
 from common.analysis.predicting.forecast import Forecast, forecast
 from common.analysis.predicting.inputs import Link, Question, fill_buckets
 from common.analysis.predicting.parallel_steps import Network, ring_seconds, table_seconds
@@ -180,7 +180,7 @@ def test_nothing_rests_on_launches_that_cannot_be(compare, tmp_path):
 )
 def test_the_recorded_examples_are_predicted_within_a_few_percent(name, limit):
     folder = read_folder(ROOT / "results" / "examples" / name)
-    predicted = [forecast(group, Question()) for group in build_groups(configurations(folder))]
+    predicted = [forecast(group, Question()) for group in compare_runs(folder).groups]
     (ddp,) = [one for of_group in predicted if of_group for one in of_group.forecasts if one.measured]
     assert (ddp.method, ddp.devices, ddp.is_covered) == ("ddp", 2, True)
     assert abs(ddp.error) < limit
