@@ -98,18 +98,15 @@ def _take_ticket(folder: Path, say: Callable[[str], None]) -> tuple[Path, int]:
 def _lock_door(door: int, folder: Path, say: Callable[[str], None]) -> None:
     """Raises `OSError` where somebody keeps it locked: any program may that can open the folder."""
     started, is_announced = time.monotonic(), False
-    while True:
-        try:
+    while (waited := time.monotonic() - started) <= DOOR_SECONDS:
+        with suppress(BlockingIOError):
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
-            waited = time.monotonic() - started
-        if waited > DOOR_SECONDS:
-            raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
         if waited > DOOR_WORD_SECONDS and not is_announced:
             is_announced = True
             say(f"Somebody has locked {folder}: waiting up to {DOOR_SECONDS:g} s for it (QUEUE=no does not wait).")
         time.sleep(DOOR_POLL_SECONDS)
+    raise TimeoutError(errno.ETIMEDOUT, f"somebody has kept it locked for {DOOR_SECONDS:g} s")
 
 
 def _tickets(folder: Path) -> list[Path]:

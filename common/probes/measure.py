@@ -43,9 +43,9 @@ def plan() -> tuple[dict[ProbeName, Action], dict[ProbeName, str]]:
     """The probes that mean something on this machine, and for the others why they do not."""
     ranks = processes.ranks_here()
     actions: dict[ProbeName, Action] = {
-        "matmul": partial(_alone, matmul_rates),
-        "memory": partial(_alone, memory_rates),
-        "copies": partial(_alone, copies),
+        "matmul": lambda: run_in_processes(matmul_rates, 1, LIMIT_SECONDS)[0],
+        "memory": lambda: run_in_processes(memory_rates, 1, LIMIT_SECONDS)[0],
+        "copies": lambda: run_in_processes(copies, 1, LIMIT_SECONDS)[0],
         "all_reduce": partial(processes.measure_all_reduce, ranks, LIMIT_SECONDS),
         "launches": partial(together.measure_launches, LIMIT_SECONDS),
         "together": partial(together.measure_together, ranks, LIMIT_SECONDS),
@@ -73,10 +73,6 @@ def measure(
         failed |= {name: "interrupted" for name in actions if name not in results | failed}
     seconds = perf_counter() - started
     return Probes.model_validate({"seconds": seconds, **results, "not_applicable": not_applicable, "failed": failed})
-
-
-def _alone(probe: Callable[[int], object]) -> object:
-    return run_in_processes(probe, 1, LIMIT_SECONDS)[0]
 
 
 def matmul_rates(rank: int = 0, sizes: Sequence[int] = ()) -> list[MatmulRate]:

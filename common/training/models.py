@@ -23,7 +23,7 @@ from common.training import by_library
 from common.training.batch import Nested, map_tensors, tensors_of
 from common.training.by_file import try_first_step, workload_of_file
 from common.training.data import first_batch
-from common.training.user_file import path_of_model
+from common.training.user_file import file_of_model
 from common.workload import Workload
 
 BY_LIBRARY: dict[str, Callable[[RunConfig], Workload]] = {
@@ -95,8 +95,8 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
         torch.use_deterministic_algorithms(True)
     model = TrainedModel(workload, config).train()
-    path = path_of_model(config)
-    few = first_batch(workload, config) if path or workload.sample else None
+    file = file_of_model(config)
+    few = first_batch(workload, config) if file or workload.sample else None
     images = (config.smallest_micro_batch_size, 3, config.image_size, config.image_size)
     inputs = few.inputs if few else torch.empty(images, dtype=torch.uint8, device="meta")
     try:
@@ -107,8 +107,8 @@ def create_model(workload: Workload, config: RunConfig, devices: LocalDevices) -
         model.backbone = nn.SyncBatchNorm.convert_sync_batchnorm(model.backbone)
     # Before any wrapping: DDP lays its buckets in the memory format that it finds.
     model.to(devices.device, memory_format=model.memory_format)
-    if path and few:
-        warnings = try_first_step(model, few, config, path)
+    if file and few:
+        warnings = try_first_step(model, few, config, file)
         if devices.rank == 0:
             tell(*(f"warning: {warning}" for warning in warnings))
     seed_devices(devices, config.seed)
