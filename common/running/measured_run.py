@@ -17,7 +17,8 @@ from common.examining import experiments, instruments, parity
 from common.formats import printable
 from common.hangs.hang_watch import HangWatch
 from common.hangs.watchdog import CollectiveWatchdog
-from common.machine.devices import LocalDevices, barrier, default_precision, default_workers
+from common.machine.devices import LocalDevices, barrier, default_workers
+from common.machine.precision import default_precision
 from common.measuring.clocks import StepClock
 from common.measuring.device_use import DeviceMeter, static_memory
 from common.messages import Message, message
